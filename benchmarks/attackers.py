@@ -25,7 +25,7 @@ from stillwatch.range.compose import honest_side
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences.registry import defence
-from stillwatch.range.field import HonestBackground, field_of
+from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.interval import over_seeds
 from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 

@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from stillwatch.cases import CaseError, Verdict, reading, work
+from stillwatch.cases import CaseError, Verdict, handling, reading
 from stillwatch.cases.alert import alert
 from stillwatch.cases.evidence import latest
 from stillwatch.cases.fold import fold
@@ -127,15 +127,15 @@ def play(store: Store, case_id: str, rng: random.Random) -> int | None:
     verdict = rng.choice([v for v in Verdict if v != Verdict.VICTIM])
     until_us = now_us + 86_400_000_000
     deeds: list[Callable[[], object]] = [
-        lambda: work.assign(store, case_id, rng.choice(("ann", None)), due_us=now_us, **by),
-        lambda: work.judge(store, case_id, verdict, **by),
-        lambda: work.judge_accounts(store, case_id, some, rng.choice([*Verdict, None]), **by),
-        lambda: work.close(store, case_id, verdict, **by),
-        lambda: work.reopen(store, case_id, **by),
-        lambda: work.suppress(store, case_id, owner=who, until_us=until_us, **by),
-        lambda: work.unsuppress(store, case_id, **by),
-        lambda: work.appeal(store, case_id, "no", who=who, now_us=now_us),
-        lambda: work.decide(store, case_id, rng.random() < 0.5, accounts=some, **by),
+        lambda: handling.assign(store, case_id, rng.choice(("ann", None)), due_us=now_us, **by),
+        lambda: handling.judge(store, case_id, verdict, **by),
+        lambda: handling.judge_accounts(store, case_id, some, rng.choice([*Verdict, None]), **by),
+        lambda: handling.close(store, case_id, verdict, **by),
+        lambda: handling.reopen(store, case_id, **by),
+        lambda: handling.suppress(store, case_id, owner=who, until_us=until_us, **by),
+        lambda: handling.unsuppress(store, case_id, **by),
+        lambda: handling.appeal(store, case_id, "no", who=who, now_us=now_us),
+        lambda: handling.decide(store, case_id, rng.random() < 0.5, accounts=some, **by),
     ]
     try:
         rng.choice(deeds)()
@@ -158,13 +158,13 @@ def undone(histories: int, at: Path) -> tuple[int, int, float]:
                 if act is None:
                     continue
                 begun = time.perf_counter()
-                work.undo(store, case_id, act, who="dee", why="x", now_us=NOW_US)
+                handling.undo(store, case_id, act, who="dee", why="x", now_us=NOW_US)
                 spent.append(time.perf_counter() - begun)
                 tried += 1
                 exact += rows(store, tables, MOVING) == before
                 if rng.random() < 0.7:  # let most acts stand
                     last = reading.acts(store, case_id)[-1].id
-                    work.undo(store, case_id, last, who="dee", why="x", now_us=NOW_US)
+                    handling.undo(store, case_id, last, who="dee", why="x", now_us=NOW_US)
     return tried, exact, sorted(spent)[len(spent) // 2]
 
 

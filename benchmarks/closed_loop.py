@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pages import put
 from stillwatch.range.live import LiveOutcome, StudentScore
+from stillwatch.range.live.outcome_json import outcome_of
 from stillwatch.range.live.picture import SAYS, picture
 from stillwatch.range.live.run import OUTCOME, run_live
-from stillwatch.range.live.told import outcome_of
 from stillwatch.range.scenes import read_scene
 
 SCENES = ("live-clock", "live-questions", "live-replaced")

@@ -22,11 +22,11 @@ from stillwatch.exchanges.formats import Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.begin import place_terms
 from stillwatch.gateway.detector import EXCHANGES_A_MB, FolderScan
 from stillwatch.gateway.folder import derive, open_folder
 from stillwatch.gateway.record import rows, segments
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.gateway.setup_check import place_terms
 
 HOUR_US = 3_600_000_000
 BEGIN_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US

@@ -12,10 +12,10 @@ from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.fold import fold
+from stillwatch.cases.handling import judge_accounts
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
-from stillwatch.cases.work import judge_accounts
 from stillwatch.scan.pipeline import Options, run
 
 CANARY = "zzcanaryzz"

@@ -30,7 +30,7 @@ from stillwatch.console import (
     sessions,
 )
 from stillwatch.console.app import make
-from stillwatch.console.asked import ConsoleSettings
+from stillwatch.console.page_context import ConsoleSettings
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text, loads

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import cases_world as world
 from cases_world import NOW_US, campaign, later, names, only, result
-from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, reading, work
+from stillwatch.cases import CaseError, DetectorState, RecordNotFound, Verdict, feedback, handling, reading
 from stillwatch.cases.alert import VICTIMS, Alert, TokenPrices, alert
 from stillwatch.cases.claims import _ATLAS_ALWAYS, _ATLAS_BY_SIGN, CLASSES, RAISING, documented_limits
 from stillwatch.cases.evidence import Input
@@ -126,7 +126,9 @@ def test_what_a_harvest_cost_is_said_where_prices_are_known(store: Store) -> Non
 
 def test_victims_are_counted_apart_and_left_alone(store: Store) -> None:
     case_id = only(store)
-    work.judge_accounts(store, case_id, names(0, 2), Verdict.VICTIM, who="ann", why="stolen", now_us=NOW_US)
+    handling.judge_accounts(
+        store, case_id, names(0, 2), Verdict.VICTIM, who="ann", why="stolen", now_us=NOW_US
+    )
     a = told(store)
     assert (a.members, a.victims) == (38, 2)
     assert not set(a.accounts) & set(names(0, 2))
@@ -145,7 +147,7 @@ def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
         with Store(world.url_of("sqlite", folder)) as store:
             fold(store, result(*found), NOW_US, "x")  # type: ignore[arg-type]
             if verdict is not None:
-                work.judge(store, only(store), verdict, who="ann", why="x", now_us=NOW_US)
+                handling.judge(store, only(store), verdict, who="ann", why="x", now_us=NOW_US)
             return told(store).action.step
 
     copied = campaign("sw-1", names(0, 9), reasons=[world.RAISED, world.WORDED])
@@ -166,7 +168,7 @@ def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him
         assert (hit.accounts, hit.weak) == (names(0, 4), names(4, 9))
         assert hit.left_out == {"tied by one kind of evidence only": 5}
         assert "5 more are tied by one kind" in told(store).action.text
-        work.judge_accounts(
+        handling.judge_accounts(
             store, case_id, ["acct_00007"], Verdict.TRUE, who="ann", why="his card too", now_us=NOW_US
         )
         assert reading.targets(store, case_id).accounts == (*names(0, 4), "acct_00007")
@@ -178,10 +180,12 @@ def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him
 
 def test_the_alert_carries_the_last_bundle(store: Store) -> None:
     for digest in ("ab" * 32, "cd" * 32):
-        work.record_export(
+        handling.record_export(
             store, only(store), {"format": "bundle", "sha256": digest}, who="ann", now_us=NOW_US
         )
-    work.record_export(store, only(store), {"format": "ocsf", "sha256": "ef" * 32}, who="ann", now_us=NOW_US)
+    handling.record_export(
+        store, only(store), {"format": "ocsf", "sha256": "ef" * 32}, who="ann", now_us=NOW_US
+    )
     assert told(store).bundle_sha256 == "cd" * 32
 
 
@@ -210,7 +214,7 @@ def judged(store: Store, verdicts: list[tuple[Verdict, str]], reason: Reason = L
     for i, (verdict, who) in enumerate(verdicts):
         fold(store, result(campaign(f"sw-{who}-{i}", (f"solo-{who}-{i}",), reasons=[reason])), NOW_US, "x")
         case = reading.queue(store, reading.Filter(account=f"solo-{who}-{i}"), NOW_US).cases[0]
-        work.judge(store, case.id, verdict, who=who, why="looked", approver="zed", now_us=NOW_US)
+        handling.judge(store, case.id, verdict, who=who, why="looked", approver="zed", now_us=NOW_US)
 
 
 def lone(store: Store) -> feedback.Measured:
@@ -237,7 +241,7 @@ def test_precision_is_what_people_found_with_an_exact_interval(store: Store) -> 
 def test_a_verdict_that_is_undone_does_not_count(store: Store) -> None:
     judged(store, [(Verdict.TRUE, "ann")])
     case = reading.queue(store, reading.Filter(account="solo-ann-0"), NOW_US).cases[0]
-    work.undo(store, case.id, reading.acts(store, case.id)[-1].id, who="ann", why="x", now_us=NOW_US)
+    handling.undo(store, case.id, reading.acts(store, case.id)[-1].id, who="ann", why="x", now_us=NOW_US)
     assert lone(store).judged == 0
 
 
@@ -298,7 +302,7 @@ def test_dismissals_change_no_scan(store: Store) -> None:
 
     assert not {"verdicts", "cases", "store", "feedback"} & set(Options.__dataclass_fields__)
     before = asdict(told(store))["why"]
-    work.judge(store, only(store), Verdict.FALSE, who="ann", why="x", now_us=NOW_US)
+    handling.judge(store, only(store), Verdict.FALSE, who="ann", why="x", now_us=NOW_US)
     assert asdict(told(store))["why"] == before
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import event, select
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, names, only, result
-from stillwatch.cases import CaseError, Verdict, reading, tables, work
+from stillwatch.cases import CaseError, Verdict, handling, reading, tables
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 
@@ -54,7 +54,7 @@ def test_a_full_disk_is_said_and_leaves_everything_as_it_was(tmp_path: Path) -> 
             fold(store, result(campaign("sw-2", names(100, 9_000))), NOW_US, "x")
         assert everything(store) == before
         # what needs no more room goes on
-        assert work.judge(store, only(store), Verdict.TRUE, who="ann", why="x", now_us=NOW_US).verdict
+        assert handling.judge(store, only(store), Verdict.TRUE, who="ann", why="x", now_us=NOW_US).verdict
 
 
 def test_who_cannot_write_is_told_so(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_who_cannot_write_is_told_so(tmp_path: Path) -> None:
         with store.reading() as db:
             db.exec_driver_sql("PRAGMA query_only = ON")  # stays with the pooled connection
         with pytest.raises(CaseError, match="cannot be written"):
-            work.judge(store, only(store), Verdict.TRUE, who="ann", why="x", now_us=NOW_US)
+            handling.judge(store, only(store), Verdict.TRUE, who="ann", why="x", now_us=NOW_US)
 
 
 FOLD = """

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 import cases_world as world
 from cases_world import NOW_US, campaign, everything, later, names, only, result
-from stillwatch.cases import CaseState, RecordNotFound, Verdict, reading, tables, work
+from stillwatch.cases import CaseState, RecordNotFound, Verdict, handling, reading, tables
 from stillwatch.cases.evidence import Input, digest, latest, pack, unpack
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
@@ -36,7 +36,7 @@ def lite(tmp_path: Path) -> Iterator[Store]:
 
 
 def close(store: Store, case_id: str, verdict: Verdict, now_us: int = NOW_US) -> None:
-    work.close(store, case_id, verdict, who="ann", why="looked", now_us=now_us)
+    handling.close(store, case_id, verdict, who="ann", why="looked", now_us=now_us)
 
 
 # --- one actor, one case ---
@@ -203,7 +203,7 @@ def test_what_a_person_took_apart_findings_do_not_merge_again(lite: Store) -> No
     folded = fold(lite, result(joint), NOW_US + 1, "serve")
     ((gone, kept),) = folded.merged
     act = next(a for a in reading.acts(lite, kept) if a.verb == "merge")
-    work.undo(lite, kept, act.id, who="ann", why="two customers of one reseller", now_us=NOW_US + 2)
+    handling.undo(lite, kept, act.id, who="ann", why="two customers of one reseller", now_us=NOW_US + 2)
     more = later(joint, "sw-4", ["new"], p_value=1e-8)
     assert fold(lite, result(more), NOW_US + 3, "serve").merged == []
     assert lite.case(gone).members == 40
@@ -214,7 +214,7 @@ def test_what_a_person_merged_findings_do_not_split_again(lite: Store) -> None:
     a, b = campaign("sw-1", names(0, 40)), campaign("sw-2", names(100, 130))
     folded = fold(lite, result(a, b), NOW_US, "serve")
     one, two = folded.opened
-    work.merge(lite, two, one, who="ann", why="same wording, same card", now_us=NOW_US + 1)
+    handling.merge(lite, two, one, who="ann", why="same wording, same card", now_us=NOW_US + 1)
     a2, b2 = later(a, "sw-3", ["x"], p_value=1e-9), later(b, "sw-4", ["y"], p_value=1e-9)
     fold(lite, result(a2, b2), NOW_US + 2, "serve")
     assert only(lite) == one
@@ -293,7 +293,7 @@ def test_a_suppressed_case_is_measured_and_nobody_is_told_until_it_expires(store
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
     case_id = only(store)
-    work.suppress(
+    handling.suppress(
         store,
         case_id,
         owner="bo",
@@ -332,7 +332,7 @@ def test_a_victim_is_never_the_actor_again_by_what_findings_say(store: Store) ->
     fold(store, result(first), NOW_US, "serve")
     case_id = only(store)
     stolen = ["acct_00003", "acct_00007"]
-    work.judge_accounts(
+    handling.judge_accounts(
         store, case_id, stolen, Verdict.VICTIM, who="ann", why="keys on a paste site", now_us=NOW_US
     )
     fold(store, result(later(first, "sw-2", ["new"])), NOW_US + 1, "serve")
@@ -347,7 +347,9 @@ def test_a_victim_is_never_the_actor_again_by_what_findings_say(store: Store) ->
 def test_a_victim_of_one_actor_ties_no_other_to_him_and_is_not_acted_on_there(lite: Store) -> None:
     fold(lite, result(campaign("sw-1", names(0, 5))), NOW_US, "serve")
     first = only(lite)
-    work.judge_accounts(lite, first, names(0, 3), Verdict.VICTIM, who="ann", why="stolen keys", now_us=NOW_US)
+    handling.judge_accounts(
+        lite, first, names(0, 3), Verdict.VICTIM, who="ann", why="stolen keys", now_us=NOW_US
+    )
     fold(lite, result(campaign("sw-2", (*names(0, 3), *names(50, 60)))), NOW_US + 1, "serve")
     second = next(c for c in reading.queue(lite, reading.Filter(), NOW_US).cases if c.id != first)
     assert second.members == 13
@@ -360,7 +362,9 @@ def test_a_campaign_of_accounts_that_were_all_cleared_is_known_again(lite: Store
     first = campaign("sw-1", names(0, 40))
     fold(lite, result(first), NOW_US, "serve")
     case_id = only(lite)
-    work.judge_accounts(lite, case_id, first.accounts, Verdict.FALSE, who="ann", why="a class", now_us=NOW_US)
+    handling.judge_accounts(
+        lite, case_id, first.accounts, Verdict.FALSE, who="ann", why="a class", now_us=NOW_US
+    )
     assert lite.case(case_id).members == 0
     again = campaign("sw-2", names(0, 40), first_hour=20)
     assert fold(lite, result(again), NOW_US + 1, "serve").opened == []
@@ -417,7 +421,7 @@ def test_odd_names_come_back_as_they_were_and_never_become_one(store: Store) -> 
     assert set(kept.links) == set(odd.links)
     for name in ODD:
         assert [a.case.id for a in reading.account(store, name)] == [case_id]
-    work.judge_accounts(store, case_id, ODD[:3], Verdict.VICTIM, who="ann", why="odd", now_us=NOW_US)
+    handling.judge_accounts(store, case_id, ODD[:3], Verdict.VICTIM, who="ann", why="odd", now_us=NOW_US)
     assert store.case(case_id).victims == 3
 
 

@@ -20,9 +20,9 @@ from stillwatch.cases import (
     RecordNotFound,
     StaleRevision,
     Verdict,
+    handling,
     reading,
     tables,
-    work,
 )
 from stillwatch.cases.acts import FACETS
 from stillwatch.cases.fold import fold
@@ -54,12 +54,12 @@ def lite(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_case_goes_from_new_to_open_to_closed(store: Store) -> None:
     case_id = only(store)
-    case = work.assign(store, case_id, "bo", who="ann", due_us=NOW_US + HOUR, now_us=NOW_US)
+    case = handling.assign(store, case_id, "bo", who="ann", due_us=NOW_US + HOUR, now_us=NOW_US)
     assert (case.state, case.owner, case.due_us) == (CaseState.OPEN, "bo", NOW_US + HOUR)
-    work.note(store, case_id, "called them", who="bo", now_us=NOW_US)
-    assert work.judge(store, case_id, Verdict.TRUE, **BY).verdict == Verdict.TRUE
-    assert work.close(store, case_id, **BY).state == CaseState.CLOSED
-    assert work.reopen(store, case_id, **BY).state == CaseState.OPEN
+    handling.note(store, case_id, "called them", who="bo", now_us=NOW_US)
+    assert handling.judge(store, case_id, Verdict.TRUE, **BY).verdict == Verdict.TRUE
+    assert handling.close(store, case_id, **BY).state == CaseState.CLOSED
+    assert handling.reopen(store, case_id, **BY).state == CaseState.OPEN
     told = [(a.verb, a.who) for a in reading.acts(store, case_id)]
     assert told == [
         ("opened", "stillwatch"),
@@ -73,12 +73,12 @@ def test_a_case_goes_from_new_to_open_to_closed(store: Store) -> None:
 
 def test_a_case_without_a_verdict_is_not_closed(lite: Store) -> None:
     with pytest.raises(CaseError, match="no verdict"):
-        work.close(lite, only(lite), **BY)
+        handling.close(lite, only(lite), **BY)
 
 
 def test_a_case_is_no_victim_its_accounts_are(lite: Store) -> None:
     with pytest.raises(CaseError, match="name the accounts"):
-        work.judge(lite, only(lite), Verdict.VICTIM, **BY)
+        handling.judge(lite, only(lite), Verdict.VICTIM, **BY)
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_a_case_is_no_victim_its_accounts_are(lite: Store) -> None:
 def test_who_and_why_are_asked_for(lite: Store, change: dict[str, str], complaint: str) -> None:
     before = everything(lite)
     with pytest.raises(CaseError, match=complaint):
-        work.judge(lite, only(lite), Verdict.TRUE, **(dict(BY) | change))
+        handling.judge(lite, only(lite), Verdict.TRUE, **(dict(BY) | change))
     assert everything(lite) == before
 
 
 def test_what_is_not_there_is_said_to_be_missing(lite: Store) -> None:
     case_id = only(lite)
     with pytest.raises(RecordNotFound):
-        work.note(lite, "case-0000000000", "hello", who="ann", now_us=NOW_US)
+        handling.note(lite, "case-0000000000", "hello", who="ann", now_us=NOW_US)
     with pytest.raises(RecordNotFound, match="not in case"):
-        work.judge_accounts(lite, case_id, ["acct_00001", "nobody"], Verdict.FALSE, **BY)
+        handling.judge_accounts(lite, case_id, ["acct_00001", "nobody"], Verdict.FALSE, **BY)
     with pytest.raises(RecordNotFound, match="no act 99"):
-        work.undo(lite, case_id, 99, **BY)
+        handling.undo(lite, case_id, 99, **BY)
     with pytest.raises(RecordNotFound, match="no case"):
         reading.find(lite, "case-f%")
 
@@ -114,30 +114,30 @@ def test_a_suppression_has_an_owner_a_reason_and_an_end(lite: Store) -> None:
     case_id = only(lite)
     for until_us in (NOW_US, NOW_US - 1, NOW_US + 400 * DAY):
         with pytest.raises(CaseError, match="give it an expiry"):
-            work.suppress(lite, case_id, owner="bo", until_us=until_us, **BY)
+            handling.suppress(lite, case_id, owner="bo", until_us=until_us, **BY)
     with pytest.raises(CaseError, match="give a name"):
-        work.suppress(lite, case_id, owner=" ", until_us=NOW_US + DAY, **BY)
-    case = work.suppress(lite, case_id, owner="bo", until_us=NOW_US + DAY, **BY)
+        handling.suppress(lite, case_id, owner=" ", until_us=NOW_US + DAY, **BY)
+    case = handling.suppress(lite, case_id, owner="bo", until_us=NOW_US + DAY, **BY)
     assert (case.suppressed_by, case.suppressed_why) == ("bo", "looked at it")
     hidden = Filter(suppressed=False)
     assert reading.queue(lite, hidden, NOW_US + DAY - 1).total == 0
     assert reading.queue(lite, hidden, NOW_US + DAY).total == 1  # by itself
-    assert work.unsuppress(lite, case_id, **BY).suppressed_by is None
+    assert handling.unsuppress(lite, case_id, **BY).suppressed_by is None
     assert reading.queue(lite, hidden, NOW_US).total == 1
 
 
 def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) -> None:
     case_id = only(store)
-    work.close(store, case_id, Verdict.TRUE, **BY)
-    case = work.appeal(store, case_id, "we are a class", account="acct_00003", who="bo", now_us=NOW_US)
+    handling.close(store, case_id, Verdict.TRUE, **BY)
+    case = handling.appeal(store, case_id, "we are a class", account="acct_00003", who="bo", now_us=NOW_US)
     assert (case.state, case.appeal) == (CaseState.OPEN, "acct_00003: we are a class")
     with pytest.raises(CaseError, match="open appeal"):
-        work.close(store, case_id, **BY)
+        handling.close(store, case_id, **BY)
     with pytest.raises(CaseError, match="already"):
-        work.appeal(store, case_id, "again", who="bo", now_us=NOW_US)
+        handling.appeal(store, case_id, "again", who="bo", now_us=NOW_US)
     with pytest.raises(CaseError, match="somebody else decides"):
-        work.decide(store, case_id, True, accounts=["acct_00003"], **BY)
-    case = work.decide(
+        handling.decide(store, case_id, True, accounts=["acct_00003"], **BY)
+    case = handling.decide(
         store, case_id, True, accounts=["acct_00003"], who="cy", why="the school confirmed", now_us=NOW_US
     )
     assert (case.appeal, case.cleared, case.verdict) == (None, 1, Verdict.TRUE)
@@ -145,43 +145,45 @@ def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) 
 
 
 def test_nobody_dismisses_many_cases_alone(lite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "DISMISSED_CASES_A_DAY", 4)
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
     many = [campaign(f"sw-{i}", names(100 * i, 100 * i + 6)) for i in range(2, 8)]
     fold(lite, result(*many), NOW_US, "serve")
     ids = [c.id for c in reading.queue(lite, Filter(), NOW_US).cases]
-    for case_id in ids[: work.DISMISSED_CASES_A_DAY]:
-        work.judge(lite, case_id, Verdict.FALSE, **BY)
+    for case_id in ids[: handling.DISMISSED_CASES_A_DAY]:
+        handling.judge(lite, case_id, Verdict.FALSE, **BY)
     last = ids[-1]
     with pytest.raises(CaseError, match="needs an approver"):
-        work.judge(lite, last, Verdict.PERMITTED, **BY)
+        handling.judge(lite, last, Verdict.PERMITTED, **BY)
     with pytest.raises(CaseError, match="needs an approver"):
-        work.suppress(lite, last, owner="ann", until_us=NOW_US + DAY, **BY)
+        handling.suppress(lite, last, owner="ann", until_us=NOW_US + DAY, **BY)
     with pytest.raises(CaseError, match="somebody else"):
-        work.judge(lite, last, Verdict.FALSE, approver="ann", **BY)
-    assert work.judge(lite, last, Verdict.FALSE, approver="bo", **BY).verdict == Verdict.FALSE
+        handling.judge(lite, last, Verdict.FALSE, approver="ann", **BY)
+    assert handling.judge(lite, last, Verdict.FALSE, approver="bo", **BY).verdict == Verdict.FALSE
     later_on = dict(BY) | {"now_us": NOW_US + DAY + 1}
-    assert work.judge(lite, last, Verdict.FALSE, **later_on).verdict == Verdict.FALSE
-    assert work.judge(lite, last, Verdict.TRUE, **BY).verdict == Verdict.TRUE  # that dismisses nothing
+    assert handling.judge(lite, last, Verdict.FALSE, **later_on).verdict == Verdict.FALSE
+    assert handling.judge(lite, last, Verdict.TRUE, **BY).verdict == Verdict.TRUE  # that dismisses nothing
 
 
 def test_nobody_clears_many_accounts_alone(lite: Store) -> None:
     fold(lite, result(campaign("sw-9", names(1_000, 2_200))), NOW_US, "serve")
     case_id = next(c.id for c in reading.queue(lite, Filter(), NOW_US).cases if c.members > 40)
     with pytest.raises(CaseError, match="1,001 accounts"):
-        work.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.FALSE, **BY)
+        handling.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.FALSE, **BY)
     # to call them victims is no dismissal: nobody touches them either, and their keys are replaced
-    assert work.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.VICTIM, **BY).victims == 1_001
+    assert handling.judge_accounts(lite, case_id, names(1_000, 2_001), Verdict.VICTIM, **BY).victims == 1_001
 
 
 def test_an_export_is_on_the_case_and_cannot_be_undone(lite: Store) -> None:
     case_id = only(lite)
-    work.record_export(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
+    handling.record_export(lite, case_id, {"format": "bundle", "sha256": "ab" * 32}, who="ann", now_us=NOW_US)
     act = reading.acts(lite, case_id)[-1]
     assert act.sets["export"]["sha256"] == "ab" * 32
     with pytest.raises(CaseError, match="has left"):
-        work.undo(lite, case_id, act.id, **BY)
+        handling.undo(lite, case_id, act.id, **BY)
     with pytest.raises(CaseError, match="SHA-256"):
-        work.record_export(lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US)
+        handling.record_export(
+            lite, case_id, {"format": "bundle", "sha256": "../../x"}, who="ann", now_us=NOW_US
+        )
 
 
 # --- undo ---
@@ -190,16 +192,16 @@ def test_an_export_is_on_the_case_and_cannot_be_undone(lite: Store) -> None:
 def test_an_undo_can_be_undone(store: Store) -> None:
     case_id = only(store)
     before = standing(store)
-    work.judge_accounts(store, case_id, names(0, 5), Verdict.VICTIM, **BY)
+    handling.judge_accounts(store, case_id, names(0, 5), Verdict.VICTIM, **BY)
     judged = standing(store)
     act = reading.acts(store, case_id)[-1].id
     assert judged != before
-    work.undo(store, case_id, act, **BY)
+    handling.undo(store, case_id, act, **BY)
     # a case that somebody has had a hand on is new again too
     assert standing(store) == before
     with pytest.raises(CaseError, match="taken back already"):
-        work.undo(store, case_id, act, **BY)
-    work.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
+        handling.undo(store, case_id, act, **BY)
+    handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
     assert standing(store) == judged
 
 
@@ -207,28 +209,28 @@ def test_a_merge_is_undone_exactly(store: Store) -> None:
     first = only(store)
     fold(store, result(campaign("sw-2", names(100, 130), first_hour=12)), NOW_US, "serve")
     second = next(c.id for c in reading.queue(store, Filter(), NOW_US).cases if c.id != first)
-    work.judge_accounts(store, first, names(0, 2), Verdict.VICTIM, **BY)
-    work.judge_accounts(store, second, names(100, 103), Verdict.FALSE, **BY)
+    handling.judge_accounts(store, first, names(0, 2), Verdict.VICTIM, **BY)
+    handling.judge_accounts(store, second, names(100, 103), Verdict.FALSE, **BY)
     before = standing(store)
-    work.merge(store, second, first, **BY)
+    handling.merge(store, second, first, **BY)
     case = store.case(first)
     assert (case.members, case.victims, case.cleared, case.exchanges) == (65, 2, 3, 800)
     with pytest.raises(CaseError, match="was merged into"):
-        work.note(store, second, "hello", who="ann", now_us=NOW_US)
+        handling.note(store, second, "hello", who="ann", now_us=NOW_US)
     act = next(a for a in reading.acts(store, first) if a.verb == "merge")
-    work.undo(store, first, act.id, **BY)
+    handling.undo(store, first, act.id, **BY)
     assert standing(store) == before
 
 
 def test_a_split_is_undone_and_the_new_case_goes_into_the_old_one(store: Store) -> None:
     first = only(store)
-    work.judge_accounts(store, first, names(0, 2), Verdict.VICTIM, **BY)
+    handling.judge_accounts(store, first, names(0, 2), Verdict.VICTIM, **BY)
     before = {name: [r for r in rows if first in r.values()] for name, rows in standing(store).items()}
-    made = work.split(store, first, names(30, 40), **BY)
+    made = handling.split(store, first, names(30, 40), **BY)
     assert (made.members, made.split_from) == (10, first)
     assert store.case(first).members == 28
     act = next(a for a in reading.acts(store, first) if a.verb == "split")
-    work.undo(store, first, act.id, **BY)
+    handling.undo(store, first, act.id, **BY)
     now = {name: [r for r in rows if first in r.values()] for name, rows in standing(store).items()}
     now["cases"] = [r for r in now["cases"] if r["id"] == first]
     assert now == before
@@ -239,26 +241,26 @@ def test_what_was_judged_after_a_merge_is_undone_first(lite: Store) -> None:
     first = only(lite)
     fold(lite, result(campaign("sw-2", names(100, 130))), NOW_US, "serve")
     second = next(c.id for c in reading.queue(lite, Filter(), NOW_US).cases if c.id != first)
-    work.merge(lite, second, first, **BY)
+    handling.merge(lite, second, first, **BY)
     act = next(a for a in reading.acts(lite, first) if a.verb == "merge")
-    work.judge_accounts(lite, first, ["acct_00110"], Verdict.VICTIM, **BY)
+    handling.judge_accounts(lite, first, ["acct_00110"], Verdict.VICTIM, **BY)
     with pytest.raises(CaseError, match="undo that first"):
-        work.undo(lite, first, act.id, **BY)
+        handling.undo(lite, first, act.id, **BY)
 
 
 def test_a_split_needs_two_parts(lite: Store) -> None:
     for accounts in ((), names(0, 40)):
         with pytest.raises(CaseError, match="two parts"):
-            work.split(lite, only(lite), accounts, **BY)
+            handling.split(lite, only(lite), accounts, **BY)
 
 
 def test_an_account_that_went_to_another_case_is_not_taken_from_it_by_an_undo(lite: Store) -> None:
     first = only(lite)
-    work.judge_accounts(lite, first, ["acct_00003"], Verdict.FALSE, **BY)
+    handling.judge_accounts(lite, first, ["acct_00003"], Verdict.FALSE, **BY)
     act = reading.acts(lite, first)[-1].id
     fold(lite, result(campaign("sw-2", ("acct_00003", *names(100, 140)))), NOW_US, "serve")
     with pytest.raises(CaseError, match="by now"):
-        work.undo(lite, first, act, **BY)
+        handling.undo(lite, first, act, **BY)
 
 
 def _play(store: Store, case_id: str, step: tuple[int, int, int]) -> bool:
@@ -272,26 +274,26 @@ def _play(store: Store, case_id: str, step: tuple[int, int, int]) -> bool:
     try:
         match verb:
             case 0:
-                work.assign(store, case_id, (None, "ann", "bo")[b % 3], due_us=NOW_US + a, **common)
+                handling.assign(store, case_id, (None, "ann", "bo")[b % 3], due_us=NOW_US + a, **common)
             case 1:
-                work.judge(store, case_id, verdict, **common)
+                handling.judge(store, case_id, verdict, **common)
             case 2:
-                work.judge_accounts(store, case_id, some, (*Verdict, None)[b % 6], **common)
+                handling.judge_accounts(store, case_id, some, (*Verdict, None)[b % 6], **common)
             case 3:
-                work.close(store, case_id, verdict, **common)
+                handling.close(store, case_id, verdict, **common)
             case 4:
-                work.reopen(store, case_id, **common)
+                handling.reopen(store, case_id, **common)
             case 5:
-                work.suppress(store, case_id, owner=who, until_us=NOW_US + DAY + b, **common)
+                handling.suppress(store, case_id, owner=who, until_us=NOW_US + DAY + b, **common)
             case 6:
-                work.unsuppress(store, case_id, **common)
+                handling.unsuppress(store, case_id, **common)
             case 7:
-                work.appeal(store, case_id, f"text {b}", who=who, now_us=NOW_US)
+                handling.appeal(store, case_id, f"text {b}", who=who, now_us=NOW_US)
             case 8:
-                work.decide(store, case_id, bool(b % 2), accounts=some if b % 3 else (), **common)
+                handling.decide(store, case_id, bool(b % 2), accounts=some if b % 3 else (), **common)
             case 9:
                 in_force = [x for x in reading.acts(store, case_id) if x.in_force]
-                work.undo(store, case_id, in_force[a % len(in_force)].id, **common)
+                handling.undo(store, case_id, in_force[a % len(in_force)].id, **common)
     except CaseError:
         return False
     return len(reading.acts(store, case_id)) > before
@@ -335,9 +337,9 @@ def acts_taken_back(steps: list[tuple[int, int, int]]) -> None:
             assert {r["key"] for r in after["members"] if r["home"] is None} == {
                 key for key, verdict in verdicts.items() if verdict in ("false", "permitted", "victim")
             }
-            work.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
+            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
             assert standing(store) == before
-            work.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
+            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
             assert standing(store) == after
 
 
@@ -357,10 +359,10 @@ def test_an_act_taken_back_leaves_what_was_before_many_times(steps: list[tuple[i
 def test_an_undo_of_an_undo_of_an_undo_is_an_undo(lite: Store) -> None:
     case_id = only(lite)
     seen = [standing(lite)]
-    work.judge_accounts(lite, case_id, names(0, 5), Verdict.VICTIM, **BY)
+    handling.judge_accounts(lite, case_id, names(0, 5), Verdict.VICTIM, **BY)
     seen.append(standing(lite))
     for n in range(4):
-        work.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **BY)
+        handling.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **BY)
         assert standing(lite) == seen[n % 2]
 
 
@@ -370,9 +372,9 @@ def test_an_undo_of_an_undo_of_an_undo_is_an_undo(lite: Store) -> None:
 def test_who_saw_an_older_revision_changes_nothing(store: Store) -> None:
     case_id = only(store)
     seen = store.case(case_id).revision
-    work.judge(store, case_id, Verdict.TRUE, if_revision=seen, **BY)
+    handling.judge(store, case_id, Verdict.TRUE, if_revision=seen, **BY)
     with pytest.raises(StaleRevision, match="look again"):
-        work.judge(store, case_id, Verdict.FALSE, if_revision=seen, **BY)
+        handling.judge(store, case_id, Verdict.FALSE, if_revision=seen, **BY)
     assert store.case(case_id).verdict == Verdict.TRUE
 
 
@@ -384,7 +386,7 @@ def test_of_threads_that_saw_the_same_revision_one_changes_the_case(store: Store
     def judge(verdict: Verdict) -> None:
         start.wait()
         try:
-            work.judge(store, case_id, verdict, if_revision=seen, **BY)
+            handling.judge(store, case_id, verdict, if_revision=seen, **BY)
             told.append("done")
         except StaleRevision:
             told.append("stale")
@@ -400,11 +402,11 @@ def test_of_threads_that_saw_the_same_revision_one_changes_the_case(store: Store
 
 NOTES = """
 import sys
-from stillwatch.cases import work
+from stillwatch.cases import handling
 from stillwatch.cases.store import Store
 with Store(sys.argv[1]) as store:
     for i in range(int(sys.argv[3])):
-        work.note(store, sys.argv[2], f"{sys.argv[4]} {i}", who=sys.argv[4], now_us=i + 1)
+        handling.note(store, sys.argv[2], f"{sys.argv[4]} {i}", who=sys.argv[4], now_us=i + 1)
 """
 
 
@@ -414,7 +416,7 @@ def test_processes_that_write_at_once_lose_nothing(store: Store) -> None:
         subprocess.Popen([sys.executable, "-c", NOTES, url, case_id, "7", name]) for name in ("ann", "bo")
     ]
     for i in range(7):
-        work.note(store, case_id, f"cy {i}", who="cy", now_us=i + 1)
+        handling.note(store, case_id, f"cy {i}", who="cy", now_us=i + 1)
     assert [writer.wait(60) for writer in writers] == [0, 0]
     notes = [a.text for a in reading.acts(store, case_id) if a.verb == "note"]
     assert sorted(notes) == sorted(f"{who} {i}" for who in ("ann", "bo", "cy") for i in range(7))
@@ -451,10 +453,10 @@ def test_names_and_words_are_on_the_trail_where_they_can_be_erased_only(lite: St
     trail = Recorder()
     lite.trail = trail
     case_id = only(lite)
-    work.judge_accounts(
+    handling.judge_accounts(
         lite, case_id, ["acct_00003"], Verdict.VICTIM, who="ann", why="SECRET words", now_us=NOW_US
     )
-    work.note(lite, case_id, "SECRET note", who="ann", now_us=NOW_US)
+    handling.note(lite, case_id, "SECRET note", who="ann", now_us=NOW_US)
     assert [what for _, what, _, _, _ in trail.kept] == ["case.judge accounts", "case.note"]
     for _, _, subject, detail, personal in trail.kept:
         assert subject == case_id
@@ -470,7 +472,7 @@ def test_what_cannot_be_put_on_the_trail_does_not_happen(lite: Store) -> None:
     lite.trail = trail
     before = everything(lite)
     with pytest.raises(RuntimeError):
-        work.judge(lite, only(lite), Verdict.TRUE, **BY)
+        handling.judge(lite, only(lite), Verdict.TRUE, **BY)
     assert everything(lite) == before
 
 
@@ -550,8 +552,8 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
         "sw-2",
         "sw-1",
     ]
-    work.assign(store, by_campaign["sw-1"], "bo", who="ann", due_us=NOW_US + 1, now_us=NOW_US)
-    work.close(store, by_campaign["sw-2"], Verdict.TRUE, **BY)
+    handling.assign(store, by_campaign["sw-1"], "bo", who="ann", due_us=NOW_US + 1, now_us=NOW_US)
+    handling.close(store, by_campaign["sw-2"], Verdict.TRUE, **BY)
     q = reading.queue(store, Filter(states=(CaseState.OPEN,)), NOW_US + 5)
     assert [c.campaign for c in q.cases] == ["sw-1"]
     assert q.counts == {
@@ -580,7 +582,7 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
 
 def test_accounts_of_a_case_come_in_pages(store: Store) -> None:
     case_id = only(store)
-    work.judge_accounts(store, case_id, names(0, 3), Verdict.VICTIM, **BY)
+    handling.judge_accounts(store, case_id, names(0, 3), Verdict.VICTIM, **BY)
     found, total = reading.members_of(store, case_id, offset=10, limit=5)
     assert ([m.account for m in found], total) == (list(names(10, 15)), 40)
     assert reading.members_of(store, case_id, which="victim")[1] == 3
@@ -592,7 +594,7 @@ def test_accounts_of_a_case_come_in_pages(store: Store) -> None:
 
 def test_the_line_of_events_has_findings_and_acts(store: Store) -> None:
     case_id = only(store)
-    work.note(store, case_id, "hello", who="ann", now_us=NOW_US + 1)
+    handling.note(store, case_id, "hello", who="ann", now_us=NOW_US + 1)
     fold(store, result(later(campaign("sw-1", names(0, 40)), "sw-2", ["new"])), NOW_US + 2, "serve")
     events = reading.timeline(store, case_id)
     told = [e.finding.campaign if e.finding else e.act.verb if e.act else "" for e in events]
@@ -602,7 +604,7 @@ def test_the_line_of_events_has_findings_and_acts(store: Store) -> None:
 
 def test_evidence_that_was_judged_upon_is_kept(lite: Store) -> None:
     case_id = only(lite)
-    work.judge(lite, case_id, Verdict.TRUE, **BY)
+    handling.judge(lite, case_id, Verdict.TRUE, **BY)
     for i in range(3):
         grown = later(campaign("sw-1", names(0, 40)), f"sw-{i + 2}", [f"new{i}"])
         fold(lite, result(grown), NOW_US + i, "serve")

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
-from stillwatch.gateway.begin import place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
+from stillwatch.gateway.setup_check import place_terms, upstream_key
 from stillwatch.terms import TermsError
 
 RULES = 'version = 2\n[[ban]]\nfamily = "deepseek"\n'

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.gateway.record.coined import CoinedReply, Drawn, messages_of, record
-from stillwatch.gateway.record.said import words_of
+from stillwatch.gateway.record.reply_text import words_of
 from upstream import Upstream
 
 ASKED = {

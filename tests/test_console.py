@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
-from stillwatch.cases import CaseError, Verdict, reading, work
+from stillwatch.cases import CaseError, Verdict, handling, reading
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
@@ -28,13 +28,13 @@ from stillwatch.console import (
     ConsoleError,
     NearbyAccount,
     UserRole,
-    asked,
-    asks,
+    page_context,
+    page_forms,
     people,
     render,
+    requested_steps,
     sessions,
     sql,
-    twins,
 )
 from stillwatch.console.app import DEEDS, PAGES
 from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
@@ -79,7 +79,11 @@ def addresses(of: World) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("module", [asked, asks, render, sql, twins], ids=lambda module: str(module.__name__))
+@pytest.mark.parametrize(
+    "module",
+    [page_context, requested_steps, render, sql, page_forms],
+    ids=lambda module: str(module.__name__),
+)
 def test_examples_hold(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -664,12 +668,12 @@ def test_a_step_whose_taking_was_cut_off_can_be_closed(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     anna.post(f"/case/{case}/act", data=dry(anna, case, step="block", for_s="60"))
 
-    asks.begin(mine.store, 1, "paul", NOW)  # and the process ends here
+    requested_steps.begin(mine.store, 1, "paul", NOW)  # and the process ends here
     assert "its end is not on record" in anna.get("/approvals").text
     assert "Close it" in paul.get("/ask/1").text
     assert paul.submit("/ask/1/approve", why="again")[0] == 409
     assert paul.submit("/ask/1/refuse", why="no account is blocked")[0] == 303
-    assert asks.read_request(mine.store, 1).state == "refused"
+    assert requested_steps.read_request(mine.store, 1).state == "refused"
     assert isinstance(verify(mine.store), VerifiedTrail)
 
 
@@ -703,14 +707,14 @@ def test_victims_and_cleared_accounts_are_never_hit(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
     accounts = may(mine, case)
     victim, cleared, late = accounts[0], accounts[1], accounts[2]
-    work.judge_accounts(mine.store, case, [victim], Verdict.VICTIM, who="x", why="stolen key", now_us=NOW)
-    work.judge_accounts(mine.store, case, [cleared], Verdict.FALSE, who="x", why="a class", now_us=NOW)
+    handling.judge_accounts(mine.store, case, [victim], Verdict.VICTIM, who="x", why="stolen key", now_us=NOW)
+    handling.judge_accounts(mine.store, case, [cleared], Verdict.FALSE, who="x", why="a class", now_us=NOW)
     form = {"why": "w", "step": "throttle", "for_s": "60"}
     token = csrf_in(anna.get("/queue").text)
     assert anna.post(f"/case/{case}/dry", data={**form, "csrf": token, "account": victim}).status_code == 409
     fields = dry(anna, case, step="block", for_s="60")
     anna.post(f"/case/{case}/act", data=fields)
-    work.judge_accounts(mine.store, case, [late], Verdict.VICTIM, who="x", why="that one too", now_us=NOW)
+    handling.judge_accounts(mine.store, case, [late], Verdict.VICTIM, who="x", why="that one too", now_us=NOW)
     assert "1 account of these may not be acted on any more" in paul.get("/ask/1").text
     assert paul.submit("/ask/1/approve", why="yes")[0] == 303
     assert {victim, cleared, late}.isdisjoint(mine.gateway.actions[0][0])
@@ -722,7 +726,7 @@ def test_a_step_needs_the_dry_run_of_the_same_accounts(mine: World) -> None:
     fields = dry(anna, case, step="watch", for_s="")
     assert anna.post(f"/case/{case}/act", data={**fields, "digest": "0" * 64}).status_code == 409
     account = may(mine, case)[0]
-    work.judge_accounts(mine.store, case, [account], Verdict.VICTIM, who="x", why="stolen", now_us=NOW)
+    handling.judge_accounts(mine.store, case, [account], Verdict.VICTIM, who="x", why="stolen", now_us=NOW)
     got = anna.post(f"/case/{case}/act", data=fields)
     assert got.status_code == 409
     assert "look again" in got.text
@@ -782,7 +786,7 @@ def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
 def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     some = mine.store.case(case).accounts[:5]
-    new = work.split(mine.store, case, some, who="anna", why="others", now_us=NOW).id
+    new = handling.split(mine.store, case, some, who="anna", why="others", now_us=NOW).id
     page = anna.get(f"/case/{new}")
     assert page.status_code == 200
     assert f'split from <a href="/case/{case}">' in page.text
@@ -791,7 +795,7 @@ def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:
     assert anna.get(f"/case/{new}/links").status_code == 200
     assert anna.get(f"/actor/{new}").status_code == 404
     assert anna.submit(f"/case/{new}/note", f"/case/{new}", text="a note")[0] == 303
-    work.merge(mine.store, new, case, who="anna", why="one after all", now_us=NOW)
+    handling.merge(mine.store, new, case, who="anna", why="one after all", now_us=NOW)
     page = anna.get(f"/case/{new}")
     assert f'goes on as <a href="/case/{case}">' in page.text
     assert anna.submit(f"/case/{new}/note", f"/case/{new}", text="too late")[0] == 409

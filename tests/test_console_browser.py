@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from console_world import HOSTILE, PASSWORD, World, world
-from stillwatch.cases import work
+from stillwatch.cases import handling
 from stillwatch.console import Proposed
 from stillwatch.terms import Step
 from test_report_browser import FLAGS
@@ -46,12 +46,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     now_us = made.clock[0]
     for text in HOSTILE:
         if text.strip():
-            work.note(made.store, hostile, text, who="anna", now_us=now_us)
-    work.suppress(
+            handling.note(made.store, hostile, text, who="anna", now_us=now_us)
+    handling.suppress(
         made.store, hostile, owner=HOSTILE[1], until_us=now_us + 86_400_000_000, who="anna", why=HOSTILE[2],
         now_us=now_us,
     )  # fmt: skip
-    work.appeal(made.store, hostile, "\n".join(HOSTILE), who="anna", now_us=now_us)
+    handling.appeal(made.store, hostile, "\n".join(HOSTILE), who="anna", now_us=now_us)
     accounts = made.store.case(hostile).accounts
     made.gateway.open[7] = Proposed(7, now_us, "c", Step.THROTTLE, HOSTILE[0], HOSTILE[1], accounts, now_us)
     config = uvicorn.Config(made.app, port=0, log_config=None, lifespan="off", ws="none")

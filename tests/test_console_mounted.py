@@ -21,7 +21,7 @@ from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app as app_of_verbs
-from stillwatch.console import User, asks, people, sessions
+from stillwatch.console import User, people, requested_steps, sessions
 from stillwatch.console.app import make
 from stillwatch.console.folder import ReportFolder
 from stillwatch.report.findings import write
@@ -127,15 +127,15 @@ def test_of_two_approvers_at_once_one_takes_the_step(tmp_path: Path) -> None:
     made = world(tmp_path)
     case = made.cases["c-7f3a19"]
     accounts = made.store.case(case).accounts
-    ask = asks.StepRequest(0, case, NOW, "anna", Step.BLOCK, None, 60, "why", accounts, "waiting")
-    number = asks.put(made.store, ask, None)
+    ask = requested_steps.StepRequest(0, case, NOW, "anna", Step.BLOCK, None, 60, "why", accounts, "waiting")
+    number = requested_steps.put(made.store, ask, None)
     outcomes: list[str] = []
 
     def approve(who: str) -> None:
         with Store(made.store.url.render_as_string(), made.store.trail) as store:
             try:
-                taken = asks.begin(store, number, who, NOW)
-                asks.take(store, made.gateway, taken, who, "yes", NOW)
+                taken = requested_steps.begin(store, number, who, NOW)
+                requested_steps.take(store, made.gateway, taken, who, "yes", NOW)
                 outcomes.append("taken")
             except Exception as why:  # noqa: BLE001 - the type is what is looked at below
                 outcomes.append(type(why).__name__)
@@ -164,10 +164,10 @@ def test_it_works_on_postgresql(tmp_path: Path) -> None:
         assert made.client().log_in("anna") == 303
         for path in ("/queue", f"/case/{case}", "/audit", "/detectors", "/approvals"):
             assert paul.get(path).status_code == 200, path
-        ask = asks.StepRequest(
+        ask = requested_steps.StepRequest(
             0, case, NOW, "anna", Step.BLOCK, None, 60, "w", made.store.case(case).accounts, "waiting"
         )
-        number = asks.put(made.store, ask, None)
+        number = requested_steps.put(made.store, ask, None)
         assert paul.submit(f"/ask/{number}/approve", why="yes")[0] == 303
         assert len(made.gateway.actions) == 1
         said = anna.submit("/sql", query="SELECT count(*) AS n FROM members WHERE actor_is IS NULL")[1]

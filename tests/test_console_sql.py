@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from console_world import NOW, World, csrf_in, world
-from stillwatch.cases import work
+from stillwatch.cases import handling
 from stillwatch.cases.audit.reading import read
 from stillwatch.console import ConsoleError
 from stillwatch.console.copies import copy_exchanges
@@ -215,7 +215,7 @@ def test_a_long_query_is_refused_and_a_changed_case_is_seen(asked: Snapshots, st
     with pytest.raises(ConsoleError, match="characters"):
         asked.ask("SELECT 1 --" + "x" * 30_000)
     case = still.cases["c-7f3a19"]
-    work.note(still.store, case, "a note", who="anna", now_us=NOW)
+    handling.note(still.store, case, "a note", who="anna", now_us=NOW)
     assert asked.ask("SELECT count(*) FROM acts WHERE verb = 'note'").rows == ((1,),)
     assert LIMIT_MS == 1_000
 

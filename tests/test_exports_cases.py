@@ -17,7 +17,7 @@ from exports_world import Receiver, receiver
 from indicators_world import Provider, provider
 from postgres_server import new_database, running
 from scan_world import START
-from stillwatch.cases import Verdict, work
+from stillwatch.cases import Verdict, handling
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
@@ -78,9 +78,9 @@ def test_news_are_told_once_and_in_order(store: Store, folder: Path) -> None:
     case = opened(store)
     assert tell(outbox, hooks, store, NOW_US, "https://console.example") == 1
     assert tell(outbox, hooks, store, NOW_US) == 0
-    work.judge(store, case, Verdict.TRUE, who="ana", why="seen", now_us=NOW_US + 1)
+    handling.judge(store, case, Verdict.TRUE, who="ana", why="seen", now_us=NOW_US + 1)
     assert tell(outbox, hooks, store, NOW_US + 2) == 1
-    work.close(store, case, who="ana", why="done", verdict=None, now_us=NOW_US + 3)
+    handling.close(store, case, who="ana", why="done", verdict=None, now_us=NOW_US + 3)
     assert tell(outbox, hooks, store, NOW_US + 4) == 1
     told = events(outbox)
     assert [one["type"].rpartition(".")[2] for one in told] == ["opened", "updated", "closed"]
@@ -108,9 +108,11 @@ def test_a_crash_between_keeping_and_noting_sends_the_same_again(store: Store, f
 
 def test_suppressed_cases_are_not_told_until_it_ends(store: Store, folder: Path) -> None:
     outbox, case = Outbox(folder / "outbox"), opened(store)
-    work.suppress(store, case, until_us=NOW_US + DAY_US, owner="ana", who="ana", why="known", now_us=NOW_US)
+    handling.suppress(
+        store, case, until_us=NOW_US + DAY_US, owner="ana", who="ana", why="known", now_us=NOW_US
+    )
     assert tell(outbox, [hook()], store, NOW_US) == 0
-    work.unsuppress(store, case, who="ana", why="no more", now_us=NOW_US + 1)
+    handling.unsuppress(store, case, who="ana", why="no more", now_us=NOW_US + 1)
     assert tell(outbox, [hook()], store, NOW_US + 1) == 1
     assert [one["type"] for one in events(outbox)] == ["stillwatch.case.opened"]
 
@@ -195,7 +197,7 @@ def test_deliver_tells_and_sends(store: Store, folder: Path, on_call: Receiver) 
     assert json.loads(on_call.bodies()[0])["type"] == "stillwatch.case.opened"
     assert run("alerts", "deliver", "--folder", folder).stdout == "0 sent, 0 failed, 0 given up, 0 wait\n"
     on_call.answer = b"HTTP/1.1 503 no\r\n\r\n"
-    work.note(store, store_case(store), "look", who="ana", now_us=NOW_US)
+    handling.note(store, store_case(store), "look", who="ana", now_us=NOW_US)
     failed = run("alerts", "deliver", "--folder", folder)
     assert failed.exit_code == 3
     assert "on-call: localhost" in failed.stdout

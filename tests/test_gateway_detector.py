@@ -19,8 +19,8 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.control.enforce import Enforcer
-from stillwatch.gateway.control.reach import reach
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder

@@ -20,9 +20,9 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control import actions, keys, mark, migrations
+from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.mark import Version
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import TableFollower, load_tables
 from stillwatch.gateway.folder import Folder, open_folder

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Evasion, TryResult
-from stillwatch.range.attackers.crew import Crew, QuestionQueue, Talks
+from stillwatch.range.attackers.group import Crew, QuestionQueue, Talks
 from stillwatch.range.attackers.registry import attacker, names, settings_of
 from stillwatch.range.attackers.rewording import (
     draw_model_form,
@@ -23,7 +23,7 @@ from stillwatch.range.attackers.rewording import (
     wrapper,
 )
 from stillwatch.range.costs import SOURCES, AttackBudget, AttackPrices, Cost, spent_usd
-from stillwatch.range.field import HonestBackground, field_of
+from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.market import LEAST_OUTPUT, Market
 from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.units import HOUR_US

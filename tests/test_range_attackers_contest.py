@@ -29,7 +29,7 @@ from stillwatch.range.defences.allowance import (
 )
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
-from stillwatch.range.field import HonestBackground, Passing, field_of
+from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.load import load
 from stillwatch.units import DAY_US, HOUR_US

@@ -17,7 +17,7 @@ from stillwatch.range.compose import calibration_log, compose_scene, honest_side
 from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import contest_of_json, sum_up_contests, thin_history
 from stillwatch.range.defences.registry import defence, has_threshold, names
-from stillwatch.range.field import field_of
+from stillwatch.range.honest_background import field_of
 from stillwatch.range.partition import calibration_part, part_of
 from stillwatch.range.scenes import parse_scene, read_scene, shipped_scenes
 

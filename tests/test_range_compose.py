@@ -18,7 +18,7 @@ from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
 from stillwatch.range.compose import compose, compose_scene
 from stillwatch.range.endless import ENDLESS, _distinct
 from stillwatch.range.people import KINDS
-from stillwatch.range.people.crowd import concat_populations, crowd
+from stillwatch.range.people.population_tables import concat_populations, crowd
 from stillwatch.range.population import WorldSettings
 from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
@@ -270,7 +270,7 @@ def test_people_from_scratch_have_every_kind_and_the_shipped_layout(tmp_path: Pa
 
 
 def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stillwatch.range.people.crowd.PART", 100)
+    monkeypatch.setattr("stillwatch.range.people.population_tables.PART", 100)
     shares = "chat = 0.97, longform = 0.02, drift_monitor = 0.01"
     scene = parse_scene(
         f'name = "s"\n[population]\naccounts = 500\nexchanges = 600\nkinds = {{ {shares} }}\n'
@@ -304,7 +304,7 @@ def test_a_large_scene_is_the_same_scene_in_order_of_time(
     whole = compose_scene(scene, 1, tmp_path / "whole")
     monkeypatch.setattr("stillwatch.range.compose.LARGE", 1000)
     monkeypatch.setattr("stillwatch.range.compose.DIVISION", 100)
-    monkeypatch.setattr("stillwatch.range.spill.KEEP_ROWS", 700)
+    monkeypatch.setattr("stillwatch.range.sorted_log.KEEP_ROWS", 700)
     told: list[tuple[str, int, int | None]] = []
     parts = compose_scene(scene, 1, tmp_path / "parts", lambda *heard: told.append(heard))
     assert {phase for phase, _, _ in told} == {"composing", "writing"}

@@ -17,8 +17,8 @@ from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, dealing
 from stillwatch.range.campaigns.dealing import deal, retry, stick, topics_of
 from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.compose import compose_scene
+from stillwatch.range.prompt_pools import shipped_corpora
 from stillwatch.range.scenes import parse_scene
-from stillwatch.range.shelf import shipped_corpora
 
 SUBJECTS = ("triangle", "fraction", "velocity", "compiler", "recursion", "sonnet", "glacier", "enzyme")
 SCENE = """

@@ -18,13 +18,13 @@ from stillwatch.range.identity import AccountIdentity, Donor
 from stillwatch.range.live import ARMS, Arm, LeakPoint, Learnt, LiveOutcome, LiveSettings, StudentScore, Taken
 from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import Heard, Row, messages_of, options_of
+from stillwatch.range.live.outcome_json import as_dict, outcome_of
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import LivePlayback, LogRow
 from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solve
 from stillwatch.range.live.run import terms_of
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.students import drill, examples
-from stillwatch.range.live.told import as_dict, outcome_of
 from stillwatch.range.scenes import parse_scene, read_scene
 from stillwatch.terms.load import loads
 from stillwatch.units import HOUR_US

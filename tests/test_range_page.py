@@ -16,7 +16,7 @@ from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import read_ledger
 from stillwatch.range.live import Arm, LeakPoint, Learnt, LiveOutcome, StudentScore
-from stillwatch.range.live.told import as_dict
+from stillwatch.range.live.outcome_json import as_dict
 from stillwatch.range.measure import measure
 from stillwatch.range.outcome import SceneOutcome
 from stillwatch.range.page import pictures

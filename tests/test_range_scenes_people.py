@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from stillwatch.range.arrivals import client_days, clients, sitting_days
 from stillwatch.range.people import KINDS
-from stillwatch.range.people.crowd import counts
 from stillwatch.range.people.habits import HABITS
+from stillwatch.range.people.population_tables import counts
 from stillwatch.range.people.supply import Deck, cipher, spelt
-from stillwatch.range.shelf import DATA, shelf
-from stillwatch.range.spill import Spill
+from stillwatch.range.prompt_pools import DATA, shelf
+from stillwatch.range.sorted_log import Spill
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -19,8 +19,16 @@ from stillwatch.cases.audit.witness import Witness, WitnessedHead, line_of, read
 from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
-from stillwatch.cli.casebook import KEY, AuditKey, CasesUrl, WitnessFile, key_of, opened_cases, seen_cases
-from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
+from stillwatch.cli.case.opening import (
+    KEY,
+    AuditKey,
+    CasesUrl,
+    WitnessFile,
+    key_of,
+    opened_cases,
+    seen_cases,
+)
+from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError

@@ -9,7 +9,7 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import stamp
-from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
+from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, places
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line

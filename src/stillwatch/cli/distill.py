@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cli.distilling import (
+from stillwatch.cli.distill_run import (
     begun,
     budget,
     changes,

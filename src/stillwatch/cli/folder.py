@@ -19,7 +19,7 @@ import typer
 
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
+from stillwatch.gateway.control.in_force import NotInForce, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 

@@ -28,6 +28,7 @@ from stillwatch.cases.exports.write import (
     release,
     write_file,
 )
+from stillwatch.cases.handling import note
 from stillwatch.cases.indicators import Hits, Indicator, IndicatorKind, Partner
 from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
@@ -38,8 +39,7 @@ from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
-from stillwatch.cases.work import note
-from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.case.opening import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stillwatch.cli.range_shown import PIPED, print_run
+from stillwatch.cli.range_text import PIPED, print_run
 from stillwatch.errors import InputError
 from stillwatch.range import manifest as made
 from stillwatch.range import written

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
-from stillwatch.cli.casebook import AuditKey, WitnessFile, new_cases
-from stillwatch.cli.casewords import words_of
+from stillwatch.cli.case.opening import AuditKey, WitnessFile, new_cases
+from stillwatch.cli.case.text import words_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects

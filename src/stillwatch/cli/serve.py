@@ -12,11 +12,11 @@ import typer
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway.begin import SetupCheck, look, place_terms, upstream_key
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
+from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
 
 EXAMPLES = """
 Examples:

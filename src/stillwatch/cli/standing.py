@@ -24,8 +24,8 @@ from stillwatch.cli.folder import (
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.affected import MOST_NAMED, KnownAccount, Reach, reach
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.reach import MOST_NAMED, KnownAccount, Reach, reach
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us

@@ -18,9 +18,10 @@ from starlette.types import ASGIApp
 from stillwatch.cases import DatabaseUnreachable, RecordNotFound
 from stillwatch.cases.store import Store
 from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions
-from stillwatch.console.asked import ConsoleContext, ConsoleSettings, PageRequest, View, address
+from stillwatch.console.case_facts import Looks
 from stillwatch.console.guard import HostGuard
-from stillwatch.console.looked import Looks
+from stillwatch.console.page_context import ConsoleContext, ConsoleSettings, PageRequest, View, address
+from stillwatch.console.page_forms import Shown, as_csv, as_json
 from stillwatch.console.pages import (
     account,
     acting,
@@ -37,7 +38,6 @@ from stillwatch.console.pages import (
 )
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import Throttle
-from stillwatch.console.twins import Shown, as_csv, as_json
 from stillwatch.errors import StillwatchError
 
 

@@ -16,8 +16,8 @@ from starlette.responses import HTMLResponse, Response
 
 from stillwatch.cases.tables import key_of
 from stillwatch.console import UserRole
-from stillwatch.console.asked import PageRequest, in_form
-from stillwatch.console.twins import Shown, iso_us
+from stillwatch.console.page_context import PageRequest, in_form
+from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.report import amounts
 from stillwatch.report.visible import pieces, visible
 

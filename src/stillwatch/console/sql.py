@@ -22,8 +22,8 @@ from typing import Any
 
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
+from stillwatch.console.case_facts import state_of
 from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges
-from stillwatch.console.looked import state_of
 
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000

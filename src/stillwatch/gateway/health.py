@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.control.reached import NotInForce, behind, wait_until_in_force
+from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState, PutBack
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap

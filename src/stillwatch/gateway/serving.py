@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
-from stillwatch.gateway.control.casework import Casework
+from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder

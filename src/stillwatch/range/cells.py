@@ -20,11 +20,11 @@ from stillwatch.range.contest import Rules, contest
 from stillwatch.range.contests import thin_history
 from stillwatch.range.defences import CalibrationLog, LogJudgement
 from stillwatch.range.defences.registry import defence, has_threshold
-from stillwatch.range.field import HonestBackground, field_of
+from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.ledger import TruthLedger, read_ledger
 from stillwatch.range.measure import measure
+from stillwatch.range.plugin_errors import describe_error
 from stillwatch.range.scenes import Scene
-from stillwatch.range.strangers import describe_error
 from stillwatch.report.findings import write_atomically
 from stillwatch.units import DAY_US
 

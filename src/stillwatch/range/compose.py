@@ -32,8 +32,8 @@ from stillwatch.range.partition import (
     scored_people,
     seed_place,
 )
-from stillwatch.range.people.crowd import concat_populations, crowd
 from stillwatch.range.people.customers import customers
+from stillwatch.range.people.population_tables import concat_populations, crowd
 from stillwatch.range.people.selves import Author, authors
 from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import (
@@ -45,9 +45,9 @@ from stillwatch.range.population import (
     read_population,
     redraw,
 )
+from stillwatch.range.prompt_pools import shipped_corpora
 from stillwatch.range.scenes import Scene, find_base, stock_folder
-from stillwatch.range.shelf import shipped_corpora
-from stillwatch.range.spill import Spill
+from stillwatch.range.sorted_log import Spill
 from stillwatch.range.stock import Corpora, read_corpora
 
 LARGE = 600_000  # exchanges: beyond it a scene is streamed

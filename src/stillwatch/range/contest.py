@@ -16,7 +16,7 @@ from stillwatch.range.attackers import Attacker, Brief, Outcome, Try, TryResult
 from stillwatch.range.costs import AttackBudget, AttackPrices, Cost
 from stillwatch.range.defences import Accusation, Defence, DefenceWatch
 from stillwatch.range.defences.hours import reason_silent, set_thresholds
-from stillwatch.range.field import HonestBackground, Passing, field_of
+from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import ParquetRecorder

@@ -32,12 +32,12 @@ from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.bundle.recompute import clock_words
 from stillwatch.cases.evidence import FindingEvidence, latest
+from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
-from stillwatch.cases.work import record_export
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
 

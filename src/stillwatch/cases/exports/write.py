@@ -22,11 +22,11 @@ from stillwatch.cases.exports.ocsf import detection, incident
 from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
 from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.handling import record_export
 from stillwatch.cases.indicators import Indicator
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
-from stillwatch.cases.work import record_export
 
 VALID_DAYS = 180
 

@@ -7,9 +7,9 @@ from sqlalchemy import select
 
 from stillwatch.cases import RecordNotFound, reading, tables
 from stillwatch.console import Unavailable
-from stillwatch.console.asked import PageRequest
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
-from stillwatch.console.twins import Shown, iso_us
 
 LINKS = 100
 

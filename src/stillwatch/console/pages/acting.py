@@ -6,10 +6,10 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import StaleRevision, reading
-from stillwatch.console import ConsoleError, Unavailable, asks
-from stillwatch.console.asked import PageRequest
+from stillwatch.console import ConsoleError, Unavailable, requested_steps
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
-from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
 from stillwatch.terms import Step
 
@@ -17,7 +17,7 @@ LONGEST_S = 315_360_000  # ten years
 NAMED = 100
 
 
-def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
+def _asked_for(asked: PageRequest, state: str) -> requested_steps.StepRequest:
     """Read the form: the step, and the accounts as they may be acted on now."""
     case = asked.part("case")
     name = asked.form("step", 40)
@@ -29,13 +29,13 @@ def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
     budget = asked.form_number("budget")
     picked = asked.accounts()
     targets = reading.targets(asked.store, case)
-    accounts = asks.choose_accounts(targets.accounts, picked)
+    accounts = requested_steps.choose_accounts(targets.accounts, picked)
     if not accounts:
         why = ", ".join(f"{n:,} {reason}" for reason, n in targets.left_out.items())
         raise ConsoleError(
             f"no account of this case may be acted on ({why}); judge accounts one by one first"
         )
-    return asks.StepRequest(
+    return requested_steps.StepRequest(
         0,
         case,
         asked.now_us,
@@ -49,13 +49,13 @@ def _asked_for(asked: PageRequest, state: str) -> asks.StepRequest:
     )
 
 
-def _why_big(asked: PageRequest, want: asks.StepRequest) -> str | None:
+def _why_big(asked: PageRequest, want: requested_steps.StepRequest) -> str | None:
     """Say why the step needs a second person, in what its author has taken alone today."""
-    reached = asks.accounts_hit_alone(asked.store, want.who, asked.now_us) | set(want.accounts)
+    reached = requested_steps.accounts_hit_alone(asked.store, want.who, asked.now_us) | set(want.accounts)
     usual = (
         0 if want.budget is None else asked.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
     )
-    return asks.why_big(
+    return requested_steps.why_big(
         want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s,
         in_all=len(reached), budget=want.budget, usual=usual,
     )  # fmt: skip
@@ -81,7 +81,8 @@ def dry_run(asked: PageRequest) -> Shown:
     targets = reading.targets(asked.store, want.case)
     big = _why_big(asked, want)
     view = {
-        "case": case, "want": want, "reach": hits, "big": big, "digest": asks.digest(want.accounts),
+        "case": case, "want": want, "reach": hits, "big": big,
+        "digest": requested_steps.digest(want.accounts),
         "picked": want.accounts if len(want.accounts) < len(targets.accounts) else (), "named": NAMED,
         "left_out": targets.left_out, "revision": asked.revision(),
         "loosened": _count_loosened(asked, want.accounts, want.step),
@@ -94,20 +95,20 @@ def act(asked: PageRequest) -> Response:
     want = _asked_for(asked, "taking")
     if asked.deployment.acts is not None:
         raise Unavailable(asked.deployment.acts)
-    if asks.digest(want.accounts) != asked.form("digest", 100):
+    if requested_steps.digest(want.accounts) != asked.form("digest", 100):
         raise StaleRevision("the accounts have changed since the dry run: look again at whom it would hit")
     big = _why_big(asked, want)
     if big is not None:
-        asks.put(asked.store, _in_state(want, "waiting"), asked.revision())
+        requested_steps.put(asked.store, _in_state(want, "waiting"), asked.revision())
         return to_case(asked, want.case, "asked")
-    number = asks.put(asked.store, want, asked.revision())
+    number = requested_steps.put(asked.store, want, asked.revision())
     if _why_big(asked, want) is not None:  # another of the same person was put in the same moment
-        asks.hold(asked.store, number, asked.now_us)
+        requested_steps.hold(asked.store, number, asked.now_us)
         return to_case(asked, want.case, "asked")
-    asks.take(
+    requested_steps.take(
         asked.store,
         asked.deployment,
-        asks.read_request(asked.store, number),
+        requested_steps.read_request(asked.store, number),
         asked.user.name,
         want.why,
         asked.now_us,
@@ -115,8 +116,8 @@ def act(asked: PageRequest) -> Response:
     return to_case(asked, want.case, _once_in_force(asked, "acted"))
 
 
-def _in_state(ask: asks.StepRequest, state: str) -> asks.StepRequest:
-    return asks.StepRequest(
+def _in_state(ask: requested_steps.StepRequest, state: str) -> requested_steps.StepRequest:
+    return requested_steps.StepRequest(
         ask.id, ask.case, ask.at_us, ask.who, ask.step, ask.budget, ask.for_s, ask.why, ask.accounts, state
     )
 
@@ -131,7 +132,7 @@ def to_case(asked: PageRequest, case: str, done: str) -> Response:
     return RedirectResponse(asked.url(f"/case/{case}", done=done), 303)
 
 
-def _row(ask: asks.StepRequest, asked: PageRequest) -> dict[str, Any]:
+def _row(ask: requested_steps.StepRequest, asked: PageRequest) -> dict[str, Any]:
     return {
         "ask": ask.id, "case": ask.case, "asked": iso_us(ask.at_us), "by": ask.who, "step": ask.step,
         "accounts": len(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "why": ask.why,
@@ -142,7 +143,7 @@ def _row(ask: asks.StepRequest, asked: PageRequest) -> dict[str, Any]:
 
 def approvals(asked: PageRequest) -> Shown:
     """Show what waits for a person: steps that colleagues asked for, and what the ladder proposes."""
-    wait = asks.waiting(asked.store)
+    wait = requested_steps.waiting(asked.store)
     try:
         proposed, why_not = list(asked.deployment.proposals()), None
     except Unavailable as why:
@@ -155,7 +156,7 @@ def approvals(asked: PageRequest) -> Shown:
 
 def ask_page(asked: PageRequest) -> Shown:
     """Show one step that was asked for, with whom it would hit now."""
-    ask = asks.read_request(asked.store, asked.number_in_path("ask"))
+    ask = requested_steps.read_request(asked.store, asked.number_in_path("ask"))
     case = asked.store.case(ask.case, accounts=False)
     may = set(reading.targets(asked.store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
@@ -180,24 +181,26 @@ def approve(asked: PageRequest) -> Response:
     why = asked.why()
     if asked.deployment.acts is not None:
         raise Unavailable(asked.deployment.acts)
-    ask = asks.begin(asked.store, asked.number_in_path("ask"), asked.user.name, asked.now_us)
-    asks.take(asked.store, asked.deployment, ask, asked.user.name, why, asked.now_us)
+    ask = requested_steps.begin(asked.store, asked.number_in_path("ask"), asked.user.name, asked.now_us)
+    requested_steps.take(asked.store, asked.deployment, ask, asked.user.name, why, asked.now_us)
     return to_case(asked, ask.case, _once_in_force(asked, "acted"))
 
 
 def refuse(asked: PageRequest) -> Response:
     """Close a step that waits: an approver's word, or its own author's."""
-    ask = asks.read_request(asked.store, asked.number_in_path("ask"))
+    ask = requested_steps.read_request(asked.store, asked.number_in_path("ask"))
     if ask.who != asked.user.name and asked.user.role < 3:
         raise ConsoleError("only an approver, or who asked for it, can close this step")
-    asks.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)
+    requested_steps.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)
     return to_case(asked, ask.case, "refused")
 
 
 def undo(asked: PageRequest) -> Response:
     """Take back a step that was taken."""
     number = asked.number_in_path("ask")
-    ask = asks.undo(asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us)
+    ask = requested_steps.undo(
+        asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us
+    )
     return to_case(asked, ask.case, _once_in_force(asked, "undone"))
 
 

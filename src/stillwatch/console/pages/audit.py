@@ -9,8 +9,8 @@ from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown, iso_us
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 
 PAGE = 50
 _ONE = threading.Lock()  # a long trail takes seconds: one at a time

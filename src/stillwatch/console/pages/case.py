@@ -5,10 +5,10 @@ from typing import Any
 
 from stillwatch.cases import Case, RecordNotFound, Verdict, reading
 from stillwatch.cases.alert import Alert
-from stillwatch.console import Proposed, Unavailable, asks
-from stillwatch.console.asked import PageRequest
+from stillwatch.console import Proposed, Unavailable, requested_steps
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.queue import row
-from stillwatch.console.twins import Shown, iso_us
 from stillwatch.errors import StillwatchError
 from stillwatch.report import amounts
 from stillwatch.terms import EnforcementStatus, Step
@@ -48,7 +48,8 @@ def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[st
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
         "story": reading.timeline(asked.store, case.id, limit=STORY),
-        "asks": asks.of_case(asked.store, case.id), "proposals": _proposals(asked, targets.accounts),
+        "asks": requested_steps.of_case(asked.store, case.id),
+        "proposals": _proposals(asked, targets.accounts),
         "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
     }  # fmt: skip
 
@@ -107,7 +108,7 @@ def _accounts(asked: PageRequest, case: Case) -> dict[str, Any]:
 
 
 def accounts(asked: PageRequest) -> Shown:
-    """Show one page of the case's accounts; all of them in the twins' pages, a page at a time."""
+    """Show one page of the case's accounts; all of them in the page's other forms, a page at a time."""
     case = asked.store.case(asked.part("case"), accounts=False)
     table = _accounts(asked, case)
     stands = table["standings"] or {}

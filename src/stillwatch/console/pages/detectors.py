@@ -10,8 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import DetectorState, claims, feedback
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown
 
 ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
 

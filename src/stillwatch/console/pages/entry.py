@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.console import people, render, sessions
-from stillwatch.console.asked import ConsoleContext, address
+from stillwatch.console.page_context import ConsoleContext, address
 from stillwatch.console.throttle import Throttle
 from stillwatch.errors import StillwatchError
 

@@ -1,7 +1,7 @@
 """Health: how each part does, how far behind it is, and what is not on record."""
 
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown, iso_us
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 
 GAPS = 200
 

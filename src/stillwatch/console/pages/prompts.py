@@ -5,8 +5,8 @@ The record comes first. Where it cannot be written, nothing is shown.
 
 from stillwatch.cases import RecordNotFound, reading
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown
 
 MOST = 50
 SHORTEST_WHY = 8

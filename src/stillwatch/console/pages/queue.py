@@ -4,8 +4,8 @@ from typing import Any
 
 from stillwatch.cases import Case, CaseState, Verdict, reading
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown, iso_us
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
 
 PAGE = 50
 WORDS = ("state", "verdict", "owner", "account", "suppressed", "text")

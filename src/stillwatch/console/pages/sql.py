@@ -2,10 +2,10 @@
 
 from starlette.responses import Response
 
-from stillwatch.console.asked import PageRequest
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, as_csv, as_json
 from stillwatch.console.query import MOST_ROWS
 from stillwatch.console.sql import LIMIT_MS, QueryResult, distinct_names
-from stillwatch.console.twins import Shown, as_csv, as_json
 
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
 

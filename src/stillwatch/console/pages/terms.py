@@ -4,8 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from stillwatch.console import ConsoleError, InForce, Unavailable
-from stillwatch.console.asked import PageRequest
-from stillwatch.console.twins import Shown
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown
 from stillwatch.terms.diff import difference
 from stillwatch.terms.load import check
 from stillwatch.terms.trial import run

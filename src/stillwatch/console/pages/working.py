@@ -1,10 +1,10 @@
-"""Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one verb of `cases.work`."""
+"""Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one of `cases.handling`."""
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.cases import Verdict, work
+from stillwatch.cases import Verdict, handling
 from stillwatch.console import ConsoleError
-from stillwatch.console.asked import PageRequest
+from stillwatch.console.page_context import PageRequest
 from stillwatch.console.pages.acting import to_case
 from stillwatch.units import DAY_US
 
@@ -23,7 +23,7 @@ def _verdict(asked: PageRequest) -> Verdict:
 def take(asked: PageRequest) -> Response:
     """Make whoever asks the owner."""
     case, me = asked.part("case"), asked.user.name
-    work.assign(asked.store, case, me, who=me, why="", now_us=asked.now_us, if_revision=asked.revision())
+    handling.assign(asked.store, case, me, who=me, why="", now_us=asked.now_us, if_revision=asked.revision())
     if asked.form("back", 20) == "queue":
         return RedirectResponse(asked.url("/queue", done="taken"), 303)
     return to_case(asked, case, "taken")
@@ -32,7 +32,7 @@ def take(asked: PageRequest) -> Response:
 def assign(asked: PageRequest) -> Response:
     """Change the owner."""
     case, owner = asked.part("case"), asked.form("owner", 200)
-    work.assign(
+    handling.assign(
         asked.store, case, owner or None, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
         if_revision=asked.revision(),
     )  # fmt: skip
@@ -44,7 +44,7 @@ def note(asked: PageRequest) -> Response:
     case, text = asked.part("case"), asked.form("text")
     if not text:
         raise ConsoleError("the note is empty")
-    work.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
+    handling.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
     return to_case(asked, case, "noted")
 
 
@@ -53,11 +53,11 @@ def judge(asked: PageRequest) -> Response:
     case, why = asked.part("case"), asked.why()
     who, now_us = asked.user.name, asked.now_us
     verdict = _verdict(asked)
-    after = work.judge(
+    after = handling.judge(
         asked.store, case, verdict, who=who, why=why, now_us=now_us, if_revision=asked.revision()
     )
     if asked.form("close", 10) == "yes":
-        work.close(asked.store, case, who=who, why=why, now_us=now_us, if_revision=after.revision)
+        handling.close(asked.store, case, who=who, why=why, now_us=now_us, if_revision=after.revision)
     return to_case(asked, case, "judged")
 
 
@@ -69,7 +69,7 @@ def judge_accounts(asked: PageRequest) -> Response:
         raise ConsoleError("pick at least one account in the table first")
     if len(picked) > MOST_PICKED:
         raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
-    work.judge_accounts(
+    handling.judge_accounts(
         asked.store, case, picked, _verdict(asked), who=asked.user.name, why=asked.why(), now_us=asked.now_us,
         if_revision=asked.revision(),
     )  # fmt: skip
@@ -79,7 +79,7 @@ def judge_accounts(asked: PageRequest) -> Response:
 def close(asked: PageRequest) -> Response:
     """Close the case."""
     case = asked.part("case")
-    work.close(
+    handling.close(
         asked.store,
         case,
         who=asked.user.name,
@@ -93,7 +93,7 @@ def close(asked: PageRequest) -> Response:
 def reopen(asked: PageRequest) -> Response:
     """Open a closed case again."""
     case = asked.part("case")
-    work.reopen(
+    handling.reopen(
         asked.store,
         case,
         who=asked.user.name,
@@ -109,7 +109,7 @@ def suppress(asked: PageRequest) -> Response:
     case, days = asked.part("case"), asked.form_number("days", 30) or 0
     if not 0 < days <= MOST_DAYS:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
-    work.suppress(
+    handling.suppress(
         asked.store, case, owner=asked.form("owner", 200) or asked.user.name,
         until_us=asked.now_us + days * DAY_US, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
         if_revision=asked.revision(),
@@ -120,7 +120,7 @@ def suppress(asked: PageRequest) -> Response:
 def unsuppress(asked: PageRequest) -> Response:
     """End a suppression."""
     case = asked.part("case")
-    work.unsuppress(
+    handling.unsuppress(
         asked.store,
         case,
         who=asked.user.name,
@@ -136,7 +136,7 @@ def appeal(asked: PageRequest) -> Response:
     case, text = asked.part("case"), asked.form("text")
     if not text:
         raise ConsoleError("the appeal is empty")
-    work.appeal(
+    handling.appeal(
         asked.store, case, text, who=asked.user.name, now_us=asked.now_us, if_revision=asked.revision()
     )
     return to_case(asked, case, "appealed")
@@ -145,7 +145,7 @@ def appeal(asked: PageRequest) -> Response:
 def decide(asked: PageRequest) -> Response:
     """Decide an appeal."""
     case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
-    work.decide(
+    handling.decide(
         asked.store, case, granted, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
         if_revision=asked.revision(),
     )  # fmt: skip
@@ -157,7 +157,7 @@ def undo(asked: PageRequest) -> Response:
     case, act = asked.part("case"), asked.form_number("act")
     if act is None:
         raise ConsoleError("which act is to be taken back?")
-    work.undo(
+    handling.undo(
         asked.store, case, act, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
         if_revision=asked.revision(),
     )  # fmt: skip

@@ -5,7 +5,7 @@ Everything goes through `state` and the folder's files, as the command line does
 
 from dataclasses import dataclass
 
-from stillwatch.gateway.control.reached import NotInForce, wait_until_in_force
+from stillwatch.gateway.control.in_force import NotInForce, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings

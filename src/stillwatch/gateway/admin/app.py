@@ -11,7 +11,7 @@ from stillwatch.gateway.admin.console import PATH, Console
 from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
 from stillwatch.gateway.admin.shapes import Problem
-from stillwatch.gateway.control.casework import Casework
+from stillwatch.gateway.control.case_sync import Casework
 
 ERRORS = {
     400: "not JSON",

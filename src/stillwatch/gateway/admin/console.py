@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from stillwatch.console.app import make
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.admin.deployment import Gateway
-from stillwatch.gateway.control.casework import Casework
+from stillwatch.gateway.control.case_sync import Casework
 
 PATH = "/console"
 

@@ -25,8 +25,8 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.parquet import DAMAGED
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.control import actions, proposals
+from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.reach import reach
 from stillwatch.gateway.health import health
 from stillwatch.gateway.instance import terms_history
 from stillwatch.gateway.latest import gaps

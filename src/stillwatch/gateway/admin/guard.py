@@ -17,8 +17,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway.control.in_force import NotInForce
 from stillwatch.gateway.control.migrations import StateError
-from stillwatch.gateway.control.reached import NotInForce
 from stillwatch.gateway.control.state import ControlState, Missing, Stale
 from stillwatch.gateway.settings import GatewaySettings
 

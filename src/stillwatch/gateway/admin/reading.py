@@ -22,7 +22,7 @@ from stillwatch.gateway.admin.shapes import (
     name_of,
 )
 from stillwatch.gateway.control import actions
-from stillwatch.gateway.control.reach import MOST_NAMED
+from stillwatch.gateway.control.affected import MOST_NAMED
 from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.health import FAILING, Health, health, unready
 from stillwatch.gateway.heartbeat import utc_us

@@ -10,8 +10,8 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from stillwatch.gateway.control.actions import Action, Change
+from stillwatch.gateway.control.affected import MOST_NAMED, Reach
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.reach import MOST_NAMED, Reach
 from stillwatch.gateway.control.state import NAME_PATTERN, ClientKey, ControlEvent
 from stillwatch.terms import EnforcementStatus, Step
 

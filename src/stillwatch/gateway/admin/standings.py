@@ -22,7 +22,7 @@ from stillwatch.gateway.admin.shapes import (
     Undo,
 )
 from stillwatch.gateway.control import actions, proposals
-from stillwatch.gateway.control.reach import reach
+from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.terms import EnforcementStatus, Step
 

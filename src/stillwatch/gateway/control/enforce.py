@@ -14,7 +14,7 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control import actions, holds, ladder, proposals
-from stillwatch.gateway.control.casework import CaseworkDecisions
+from stillwatch.gateway.control.case_sync import CaseworkDecisions
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings, Handed

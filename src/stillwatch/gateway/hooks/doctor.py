@@ -8,11 +8,11 @@ from pathlib import Path
 
 from stillwatch.errors import InputError
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.begin import SetupCheck
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.hooks import OWNER
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.gateway.setup_check import SetupCheck
 
 FILES = Path(__file__).with_name("files")
 CALLBACK = "stillwatch_litellm"

@@ -11,7 +11,7 @@ from stillwatch.coin import Answer, Pair, Unpaired
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
 from stillwatch.exchanges.request_text import BESIDE, request_text
 from stillwatch.gateway.path.reply import Ratios, Stream, facts_of_json
-from stillwatch.gateway.record.said import words_of
+from stillwatch.gateway.record.reply_text import words_of
 
 
 @dataclass(frozen=True)

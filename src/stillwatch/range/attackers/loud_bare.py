@@ -11,7 +11,7 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
-from stillwatch.range.attackers.crew import BURST_PER_HOUR
+from stillwatch.range.attackers.group import BURST_PER_HOUR
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
 from stillwatch.range.market import Market

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
-from stillwatch.range.attackers.crew import Crew, QuestionQueue, Talks
+from stillwatch.range.attackers.group import Crew, QuestionQueue, Talks
 from stillwatch.range.market import Market
 
 

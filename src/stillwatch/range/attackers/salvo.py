@@ -13,7 +13,7 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
-from stillwatch.range.attackers.crew import Crew
+from stillwatch.range.attackers.group import Crew
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 from stillwatch.units import HOUR_US, SECOND_US

@@ -15,8 +15,8 @@ import numpy as np
 import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
+from stillwatch.range.plugin_errors import describe_error
 from stillwatch.range.stock import Corpora
-from stillwatch.range.strangers import describe_error
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
 

@@ -21,7 +21,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
 from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
-from stillwatch.range.strangers import describe_error
+from stillwatch.range.plugin_errors import describe_error
 
 FIRST = (
     "none",

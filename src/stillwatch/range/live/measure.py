@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from stillwatch.range.live import Arm, LeakPoint
 from stillwatch.range.live.attack import LiveAttacker
-from stillwatch.range.live.house import House
+from stillwatch.range.live.defender import House
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.stage import Stage
 from stillwatch.terms import Step

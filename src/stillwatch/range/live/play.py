@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import REFUSED, LiveClients, Row
-from stillwatch.range.live.house import House
+from stillwatch.range.live.defender import House
 from stillwatch.units import DAY_US
 
 

@@ -26,8 +26,9 @@ from stillwatch.distill.train.extra import need
 from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
 from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
-from stillwatch.range.live.house import House, copy_house, found_house
+from stillwatch.range.live.defender import House, copy_house, found_house
 from stillwatch.range.live.measure import measure_arm, named_accounts
+from stillwatch.range.live.outcome_json import arm_of, as_dict
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.provider import READY
@@ -43,7 +44,6 @@ from stillwatch.range.live.students import (
     share,
     study,
 )
-from stillwatch.range.live.told import arm_of, as_dict
 from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US, HOUR_US
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from stillwatch import __version__
 from stillwatch.range import words
 from stillwatch.range.contests import Fought
+from stillwatch.range.live.outcome_json import outcome_of as live_outcome
 from stillwatch.range.live.picture import picture as live_picture
-from stillwatch.range.live.told import outcome_of as live_outcome
 from stillwatch.range.page import pictures
 from stillwatch.range.run import RangeRun
 from stillwatch.range.table import ALL, ResultRow

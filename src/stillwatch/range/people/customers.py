@@ -19,7 +19,7 @@ from stillwatch.range.arrivals import sitting_days
 from stillwatch.range.identity import token
 from stillwatch.range.people import Person, Sent
 from stillwatch.range.people import product_words as w
-from stillwatch.range.people.crowd import ACCOUNTS, TRUTH, exchanges_of
+from stillwatch.range.people.population_tables import ACCOUNTS, TRUTH, exchanges_of
 from stillwatch.range.people.selves import Author, OwnTexts
 from stillwatch.range.people.software import Release, Software, releases
 from stillwatch.range.people.supply import Supply

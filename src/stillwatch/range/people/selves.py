@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from stillwatch.errors import InputError
 from stillwatch.range.people import product_words as w
 from stillwatch.range.people.supply import spelt
-from stillwatch.range.shelf import shelf
+from stillwatch.range.prompt_pools import shelf
 
 WORD = re.compile(r"\b[a-z]{4,11}\b")
 COMMONEST, RAREST = 150, 6000  # ranks of the words that a vocabulary is drawn from

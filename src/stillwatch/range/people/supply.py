@@ -12,7 +12,7 @@ from string import ascii_letters
 
 import numpy as np
 
-from stillwatch.range.shelf import ShippedPrompts, shelf
+from stillwatch.range.prompt_pools import ShippedPrompts, shelf
 
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwxyz"
 

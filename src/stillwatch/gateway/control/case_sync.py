@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 
 from stillwatch.cases import CaseError, DetectorState
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.exempt import spared_accounts
 from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
-from stillwatch.cases.spared import spared_accounts
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, Deployment, User, UserRole
-from stillwatch.console.looked import Looks
+from stillwatch.console.case_facts import Looks
+from stillwatch.console.page_forms import Shown
 from stillwatch.console.sql import Snapshots
-from stillwatch.console.twins import Shown
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
 LONGEST_NAME = 100_000

@@ -15,7 +15,9 @@ from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, find
-from stillwatch.cli.casebook import (
+from stillwatch.cli.case.bundle import bundle
+from stillwatch.cli.case.changing import CaseId, Why, add_verbs, plain
+from stillwatch.cli.case.opening import (
     CASES,
     KEY,
     AuditKey,
@@ -25,10 +27,8 @@ from stillwatch.cli.casebook import (
     opened_cases,
     seen_cases,
 )
-from stillwatch.cli.casebundle import bundle
-from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
-from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
-from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
+from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
+from stillwatch.cli.case.text import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.errors import InputError

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from console_world import csrf_in
 from exports_world import receiver
-from stillwatch.cases import CaseError, Verdict, work
+from stillwatch.cases import CaseError, Verdict, handling
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
@@ -24,15 +24,15 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.alerts import Alerts
-from stillwatch.gateway.begin import look
 from stillwatch.gateway.control import actions
-from stillwatch.gateway.control.casework import AGAIN_US, Casework
+from stillwatch.gateway.control.case_sync import AGAIN_US, Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.gateway.setup_check import look
 from stillwatch.report.findings import load, write
 from stillwatch.scan import AccountVerdict
 from stillwatch.terms import EnforcementStatus, Step
@@ -111,7 +111,7 @@ def test_what_was_done_is_on_the_trail_once_and_in_order(casework: Casework) -> 
 
 
 def test_more_events_than_one_transaction_takes(casework: Casework, monkeypatch: Any) -> None:
-    monkeypatch.setattr("stillwatch.gateway.control.casework.EVENTS", 10)
+    monkeypatch.setattr("stillwatch.gateway.control.case_sync.EVENTS", 10)
     for k in range(23):
         casework.state.event("ana", "noted", str(k), {}, now_us=NOW + k)
     casework.step(NOW + SECOND)
@@ -217,17 +217,17 @@ def test_the_ladder_goes_by_what_people_said(casework: Casework) -> None:
     casework.step(NOW)
     store = casework.store(NOW)
     (case,) = queue(store, Filter(), NOW).cases
-    work.judge_accounts(store, case.id, ["b"], Verdict.VICTIM, who="ana", why="stolen", now_us=NOW)
+    handling.judge_accounts(store, case.id, ["b"], Verdict.VICTIM, who="ana", why="stolen", now_us=NOW)
     casework.step(NOW + SECOND)
     enforcer.step(NOW + SECOND)
     assert sorted(actions.standings(casework.state)) == ["a", "c"]
-    work.judge(store, case.id, Verdict.FALSE, who="ana", why="a class", now_us=NOW + 2 * SECOND)
+    handling.judge(store, case.id, Verdict.FALSE, who="ana", why="a class", now_us=NOW + 2 * SECOND)
     hand_over(casework.folder, "a", "b", "c", "d")
     casework.step(NOW + 3 * SECOND)
     enforcer.step(NOW + 3 * SECOND)
     assert sorted(actions.standings(casework.state)) == ["a", "c"]
     (act,) = [a for a in acts(store, case.id) if a.sets.get("verdict") == "false"]
-    work.undo(store, case.id, act.id, who="ana", why="no class", now_us=NOW + 4 * SECOND)
+    handling.undo(store, case.id, act.id, who="ana", why="no class", now_us=NOW + 4 * SECOND)
     casework.step(NOW + 5 * SECOND)
     enforcer.step(NOW + 5 * SECOND)
     assert sorted(actions.standings(casework.state)) == ["a", "c", "d"]

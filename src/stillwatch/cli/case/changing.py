@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cases import Case, Verdict, work
+from stillwatch.cases import Case, Verdict, handling
 from stillwatch.cases.reading import find
 from stillwatch.cases.store import Store
-from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases
+from stillwatch.cli.case.opening import AuditKey, CasesUrl, WitnessFile, opened_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
@@ -121,7 +121,7 @@ def assign_command(
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
         due_us = None if due is None else now_us + 1_000_000 * span_s(due, "--due")
-        return work.assign(
+        return handling.assign(
             store,
             case_id,
             owner,
@@ -148,7 +148,7 @@ def note_command(
     words = sys.stdin.read() if text == "-" else text
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.note(store, case_id, words, who=whoami(), now_us=now_us)
+        return handling.note(store, case_id, words, who=whoami(), now_us=now_us)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -185,8 +185,8 @@ def judge_command(
         common: dict[str, Any] = {"who": whoami(), "why": why, "approver": approver}
         common |= {"now_us": now_us, "if_revision": if_revision}
         if said is not None and not names:
-            return work.judge(store, case_id, said, **common)
-        return work.judge_accounts(store, case_id, names or clear or [], said, **common)
+            return handling.judge(store, case_id, said, **common)
+        return handling.judge_accounts(store, case_id, names or clear or [], said, **common)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -207,7 +207,7 @@ def close_command(
     said = None if verdict is None else _verdict(verdict)
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.close(
+        return handling.close(
             store,
             case_id,
             said,
@@ -234,7 +234,7 @@ def reopen_command(
     """Open a closed case again."""
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.reopen(store, case_id, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
+        return handling.reopen(store, case_id, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -260,9 +260,9 @@ def suppress_command(
     def change(store: Store, case_id: str, now_us: int) -> Case:
         common: dict[str, Any] = {"who": whoami(), "why": why, "now_us": now_us, "if_revision": if_revision}
         if end or owner is None or lasts is None:
-            return work.unsuppress(store, case_id, **common)
+            return handling.unsuppress(store, case_id, **common)
         until_us = now_us + 1_000_000 * span_s(lasts, "--for")
-        return work.suppress(store, case_id, owner=owner, until_us=until_us, approver=approver, **common)
+        return handling.suppress(store, case_id, owner=owner, until_us=until_us, approver=approver, **common)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -280,7 +280,7 @@ def appeal_command(
     """Take in what a customer says against a case."""
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.appeal(store, case_id, text, account=account, who=whoami(), now_us=now_us)
+        return handling.appeal(store, case_id, text, account=account, who=whoami(), now_us=now_us)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -306,7 +306,7 @@ def decide_command(
     decided = granted
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.decide(store, case_id, decided, accounts=names, who=whoami(), why=why, now_us=now_us)
+        return handling.decide(store, case_id, decided, accounts=names, who=whoami(), why=why, now_us=now_us)
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
@@ -326,7 +326,7 @@ def merge_command(
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
         target = find(store, into)
-        return work.merge(
+        return handling.merge(
             store, case_id, target, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
         )
 
@@ -349,7 +349,7 @@ def split_command(
     names = _names(accounts, accounts_file)
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.split(
+        return handling.split(
             store, case_id, names, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
         )
 
@@ -372,7 +372,9 @@ def undo_command(
     """Take an act back: what stands then is exactly what would stand without it."""
 
     def change(store: Store, case_id: str, now_us: int) -> Case:
-        return work.undo(store, case_id, act, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
+        return handling.undo(
+            store, case_id, act, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
+        )
 
     _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
 
