@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from stillwatch.cases import MACHINE, CaseError, CaseState, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
-from stillwatch.cases.bundle.recompute import context_digest, sha256_of
+from stillwatch.cases.bundle.contradictions import context_digest, sha256_of
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split

@@ -17,7 +17,7 @@ from typing import Any
 
 import stillwatch
 from stillwatch.cases.bundle import BundleError
-from stillwatch.cases.bundle.recompute import MARKER, plain
+from stillwatch.cases.bundle.contradictions import MARKER, plain
 from stillwatch.cases.claims import hashed_modules
 from stillwatch.detectors import lone_harvest
 from stillwatch.features.definitions import FEATURES
@@ -25,7 +25,7 @@ from stillwatch.scan import holds, new_settings
 from stillwatch.scan.assemble import TEST_NAME, clues, detectors
 from stillwatch.scan.measured import MEASURED
 
-CHECKER = ("verify.py", "recompute.py", "timestamp.py", "answers.py")
+CHECKER = ("verify.py", "recompute.py", "contradictions.py", "timestamp.py", "answers.py")
 PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "numba", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.watch",
@@ -152,7 +152,7 @@ def checker() -> dict[str, bytes]:
     own = resources.files("stillwatch.cases.bundle")
     files = {name: own.joinpath(name).read_bytes() for name in CHECKER}
     known = f"RELEASE: dict[str, Any] | None = {release()!r}\n".encode()
-    head, line, rest = files["recompute.py"].partition(b"RELEASE: dict[str, Any] | None = None\n")
+    head, line, rest = files["contradictions.py"].partition(b"RELEASE: dict[str, Any] | None = None\n")
     if not line:
-        raise BundleError("recompute.py has no place for what its release knows")
-    return files | {"recompute.py": head + known + rest}
+        raise BundleError("contradictions.py has no place for what its release knows")
+    return files | {"contradictions.py": head + known + rest}

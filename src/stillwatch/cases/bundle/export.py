@@ -28,9 +28,9 @@ from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, verify
 from stillwatch.cases.bundle.claimed import claims
+from stillwatch.cases.bundle.contradictions import clock_words
 from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
-from stillwatch.cases.bundle.recompute import clock_words
 from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of

@@ -27,6 +27,7 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
 
 
 def check(
-    place: Path, key: str | None, stamp_roots: str | None = None, recompute: Any = None
+    place: Path, key: str | None, stamp_roots: str | None = None, load: Callable[[str], Any] = part
 ) -> dict[str, Any]:
     """Check a bundle. Raises: Bad where there is none."""
     bundle = Bundle(place)
@@ -237,7 +238,8 @@ def check(
     files, told = check_files(bundle)
     found, time = check_stamp(bundle, stamp_roots)
     files += found
-    claims = (recompute or part("recompute")).check(bundle, told, is_signed)
+    contradictions = load("contradictions").contradictions
+    claims = load("recompute").check(bundle, is_signed, lambda: contradictions(bundle, told))
     count = len(set(bundle.names) - {MANIFEST, STAMP})
     return dict(part("answers").report(count, files, told, key, claims), time=time)
 

@@ -1,0 +1,477 @@
+"""Hold the files of an evidence bundle against each other, and against the code of this release.
+
+`verify.py` loads this file from beside itself. It computes no claim: whether the numbers follow from the
+events is `recompute.py`'s. The few lines that both need stand in both: each travels, and is read, alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+HOUR_US = 3_600_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# What a release of the checker knows: `documents.checker` writes it into the copy that travels.
+RELEASE: dict[str, Any] | None = None
+CANNOT = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+KEYS = {  # what each file holds, and nothing else
+    "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "
+    "score_bits members victims cleared accounts accounts_sha256 why benign links links_total shared "
+    "independent_classes seen_by_provider exposure confidence detectors gaps cannot_claim atlas "
+    "inputs scanned "
+    "source stillwatch merged_into",
+    "case.json": "case state verdict owner records hours acts",
+    "finding.json": "id digest campaign",
+    "settings.json": "settings inputs scanned gaps source",
+    "environment.json": "python platform packages exported_us clock",
+    "population.json": "exchanges accounts first_us last_us mostly prompts networks markers signups payments",
+    "confidence": "sentence measured_on right judged low high calibration",
+    "exposure": "exchanges output_tokens value_tokens unique_prompts exchanges_at_alarm "
+    "output_tokens_at_alarm "
+    "first_us last_us capabilities next_milestone cost_to_us_usd cost_to_them_usd victims_exchanges "
+    "cleared_exchanges",
+}
+FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
+VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used
+CLEARED = ("false", "permitted")
+TOO_FEW = re.compile(
+    r"(\d+) such alarms were judged here so far, too few to say; p = (\S+) under the detector's "
+    r"null, not the "
+    r"chance of innocence\.$"
+)
+MARKER = "-- What makes each claim again from the log:"
+
+
+def canonical(value: Any) -> bytes:
+    """The one way to write what is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def sha256_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def context_digest(context: Mapping[str, Any]) -> str:
+    """Name what the scan said of a finding: the trail keeps this when the finding is folded into its case."""
+    left_out = ("picture", "milestones")  # drawn from the rest
+    return sha256_of({k: v for k, v in context.items() if k not in left_out})
+
+
+def finding_digest(campaign: Mapping[str, Any]) -> str:
+    """Name a finding as the trail does: its title, accounts, reasons, hours and p-value."""
+    found, more = campaign["finding"], campaign["evidence"]
+    hashed = hashlib.sha256()
+
+    def add(text: str, end: bytes) -> None:
+        hashed.update(text.encode("utf-8", "surrogatepass") + end)
+
+    def when(text: str) -> str:
+        return (EPOCH + timedelta(microseconds=us(text))).isoformat()
+
+    names = sorted(set(found["accounts"]))
+    p = f"{found['p_value']:.6g}"
+    for word in (
+        found["id"],
+        more["title"],
+        p,
+        when(found["alarm_at"]),
+        found["suppressed_by"] or "",
+        *names,
+    ):
+        add(word, b"\0")
+    for account in sorted(set(more["firm"])):
+        add(account, b"\1")
+    for reason in sorted(f"{r['detector']}\0{r['text']}\0{r['bits']:.6g}" for r in found["reasons"]):
+        add(reason, b"\0")
+    for begin, n, tokens in sorted(more["timeline"], key=lambda hour: us(hour[0])):
+        add(f"{when(begin)} {n} {tokens}", b"\0")
+    return hashed.hexdigest()
+
+
+def statement_differs(b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where what is signed over all says another thing than the files."""
+    alert, made = b["alert.json"], b["environment.json"]
+    at = (
+        datetime.fromtimestamp(made["exported_us"] // 1_000_000, timezone.utc)
+        .isoformat()
+        .replace("+00:00", "Z")
+    )
+    for name, value, place in (
+        ("title", alert["title"], "alert.json"),
+        ("case", alert["case"], "alert.json"),
+        ("case", b["case.json"]["case"], "case.json"),
+        ("finding", b["finding.json"]["id"], "finding.json"),
+        ("exported_at", at, "environment.json"),
+        ("stillwatch", made["packages"]["stillwatch"], "environment.json"),
+    ):
+        if told.get(name) != value:
+            yield f"manifest: its {name} is {_short(told.get(name))}, in {place} it is {_short(value)}"
+
+
+def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where the signed trail says another thing than the case, the finding and the alert."""
+    case, alert, finding = b["case.json"], b["alert.json"], b["finding.json"]
+    rows = [dict(row, detail=json.loads(row["detail"])) for row in b["audit.ndjson"]]
+    if case["records"] != len(rows):
+        yield f"audit.ndjson: holds {len(rows)} records, the case has {case['records']}"
+    if any(row["subject"] != case["case"] for row in rows):
+        yield "audit.ndjson: holds records of another case"
+    by_act = {row["detail"]["act"]: row for row in rows if "act" in row["detail"]}
+    acts = {act["act"]: act for act in case["acts"]}
+    for number in sorted(by_act.keys() ^ acts.keys()):
+        yield f"act {number}: is {'in case.json alone' if number in acts else 'in the audit trail alone'}"
+    for number in sorted(by_act.keys() & acts.keys()):
+        act, row = acts[number], by_act[number]
+        mine = (act["who"], act["at_us"], f"case.{act['verb']}", act["text_sha256"], act["sets_sha256"])
+        if mine != (row["who"], row["at_us"], row["what"], row["detail"]["text"], row["detail"]["sets"]):
+            yield f"act {number}: is another in case.json than in the audit trail"
+        if act["sets"] is not None:  # no person's words in it
+            if (
+                hashlib.sha256(json.dumps(act["sets"], sort_keys=True).encode()).hexdigest()
+                != act["sets_sha256"]
+            ):
+                yield f"act {number}: sets other things in case.json than in the audit trail"
+        elif any(act["facets"].get(k) != v for k, v in row["detail"].items() if k in ("state", "verdict")):
+            yield f"act {number}: sets another state or verdict in case.json than in the audit trail"
+    undone: set[int] = set()
+    for number in sorted(acts, reverse=True):
+        if number not in undone and "undoes" in by_act.get(number, {"detail": {}})["detail"]:
+            undone.add(by_act[number]["detail"]["undoes"])
+        if not acts[number]["in_force"] and number not in undone:
+            yield f"act {number}: is said to be taken back, and no act took it back"
+    facets, given = dict(FACETS), Counter[str]()
+    for _, act in sorted(acts.items()):
+        if act["in_force"]:
+            facets.update({k: v for k, v in (act["sets"] or act["facets"]).items() if k in FACETS})
+            given.update(by_act.get(act["act"], {"detail": {}})["detail"].get("accounts", {}))
+    for name, value in facets.items():
+        for place, document in (("case.json", case), ("alert.json", alert)):
+            if document[name] != value:
+                yield f"{place}: {name} is {_short(document[name])}; the acts come to {_short(value)}"
+    listed = Counter(one["verdict"] for one in b.get("accounts.ndjson", ()) if one["verdict"] is not None)
+    for verdict, n in sorted(listed.items()):
+        if n > given[verdict]:
+            yield f"accounts.ndjson: {n} are judged {verdict}; the acts in force judge {given[verdict]} so"
+    for name, verdicts in (("victims", ("victim",)), ("cleared", CLEARED)):
+        if not sum(listed[v] for v in verdicts) <= alert[name] <= sum(given[v] for v in verdicts):
+            yield f"alert.json: {alert[name]} {name}, which neither the acts nor the accounts bear out"
+    yield from _finding_differs(rows, finding, alert, b["settings.json"])
+
+
+def _finding_differs(
+    rows: list[Any], finding: Mapping[str, Any], alert: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Iterator[str]:
+    digest = finding_digest(finding["campaign"])
+    if digest != finding["digest"]:
+        yield "finding.json: its title, accounts, reasons, hours or p-value are not those of its digest"
+    made = [
+        row for row in rows if row["what"] == "case.finding" and row["detail"]["finding"] == finding["id"]
+    ]
+    mine = [row["detail"] for row in made]
+    if any(row["at_us"] != alert["found_us"] for row in made):
+        yield "alert.json: was found at another time than the audit trail says"
+    if [(one["kind"], one["check"]) for one in alert["benign"]] != [
+        (one["kind"], one["text"]) for one in finding["campaign"]["finding"]["benign_alternatives"]
+    ]:
+        yield "alert.json: names other honest explanations than the finding"
+    if any(one["version"] != alert["stillwatch"] for one in alert["detectors"]):
+        yield "alert.json: a detector is of another version than the scan"
+    if not mine or mine[-1]["digest"] != digest:
+        yield "finding.json: the audit trail has no record of this finding"
+    elif not {"context", "evidence"} <= mine[-1].keys():
+        yield "alert.json: the trail's record is of an older version and does not bind its words; scan again"
+    elif mine[-1]["evidence"] != sha256_of(finding["campaign"]):
+        yield "finding.json: is not what the audit trail recorded when the finding was made"
+    elif mine[-1]["context"] != context_digest(context_of(alert, finding, settings)):
+        yield "alert.json, settings.json: are not what the audit trail recorded when the finding was made"
+
+
+def context_of(
+    alert: Mapping[str, Any], finding: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put together what the scan said of the finding, from where it stands in the bundle."""
+    exposed = (
+        "value_tokens",
+        "unique_prompts",
+        "exchanges_at_alarm",
+        "output_tokens_at_alarm",
+        "next_milestone",
+    )
+    same_name = ("why", "benign", "links", "links_total", "shared", "seen_by_provider", "cannot_claim")
+    return {
+        **{name: settings[name] for name in ("settings", "inputs", "scanned", "gaps", "source")},
+        **{name: alert[name] for name in same_name},
+        **{name: alert["exposure"][name] for name in (*exposed, "capabilities")},
+        "stillwatch": alert["stillwatch"],
+        "accounts": len(set(finding["campaign"]["finding"]["accounts"])),
+        "classes": alert["independent_classes"],
+        "detectors": [{k: v for k, v in one.items() if k != "version"} for one in alert["detectors"]],
+        "atlas": [one for one in alert["atlas"] if not (alert["victims"] and one["id"] == VICTIMS)],
+    }
+
+
+def alert_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where the alert says another thing than the case and the settings."""
+    alert, case, finding, settings = (
+        b[name] for name in ("alert.json", "case.json", "finding.json", "settings.json")
+    )
+    for name in ("inputs", "scanned", "gaps", "source"):
+        if alert[name] != settings[name]:
+            yield f"alert.json: {name} is another than in settings.json"
+    found, exposure = finding["campaign"]["finding"], alert["exposure"]
+    hours = case["hours"]
+    sums = {
+        "exchanges": sum(n for _, n, _ in hours),
+        "output_tokens": sum(tokens for _, _, tokens in hours),
+        "first_us": min((hour for hour, _, _ in hours), default=None),
+        "last_us": max((hour for hour, _, _ in hours), default=None),
+        "exchanges_at_alarm": found["harvest_at_alarm"]["exchanges"],
+        "output_tokens_at_alarm": found["harvest_at_alarm"]["output_tokens"],
+    }
+    for name, value in sums.items():
+        if exposure[name] != value:
+            yield (
+                f"alert.json: exposure: {name} is {_short(exposure[name])}, its hours come to {_short(value)}"
+            )
+    known = {hour: (n, tokens) for hour, n, tokens in hours}
+    for begin, n, tokens in finding["campaign"]["evidence"]["timeline"]:
+        had = known.get(us(begin), (0, 0))
+        if had[0] < n or had[1] < tokens:
+            yield f"case.json: the hour {begin} holds less than the finding says"
+    if (not alert["victims"] and exposure["victims_exchanges"]) or (
+        not alert["cleared"] and exposure["cleared_exchanges"]
+    ):
+        yield "alert.json: exposure: counts exchanges of victims or cleared accounts, and there are none"
+    if alert["title"] != title_of(alert, finding):
+        yield f"alert.json: its title is not the finding's: {_short(title_of(alert, finding))}"
+    if alert["members"] <= 1000:
+        listed = "\n".join(alert["accounts"]).encode("utf-8", "surrogatepass")
+        if alert["members"] != len(set(alert["accounts"])):
+            yield f"alert.json: {alert['members']} members, {len(set(alert['accounts']))} accounts"
+        if hashlib.sha256(listed).hexdigest() != alert["accounts_sha256"]:
+            yield "alert.json: accounts_sha256 is not that of its accounts"
+    if not math.isclose(alert["score_bits"], found["score_bits"], abs_tol=1e-3):
+        yield "alert.json: its score is not the finding's"
+    if alert["alarm_us"] != us(found["alarm_at"]):
+        yield "alert.json: the alarm is at another time than in the finding"
+    yield from _confidence_differs(alert["confidence"], alert["p_value"])
+
+
+def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
+    found, title = finding["campaign"]["finding"], str(finding["campaign"]["evidence"]["title"])
+    members, victims, cleared = (alert[name] for name in ("members", "victims", "cleared"))
+    title = title or f"{len(found['accounts']):,} accounts took {found['harvest']['exchanges']:,} answers."
+    if members <= len(set(found["accounts"])) and not victims and not cleared:
+        return title
+
+    def counted(number: int, noun: str) -> str:
+        return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+    told = f"{counted(members, 'account')} and {counted(alert['exposure']['exchanges'], 'exchange')}"
+    told += " over all findings"
+    told += f", {counted(victims, 'victim')} beside them" if victims else ""
+    told += f", {cleared:,} cleared" if cleared else ""
+    return f"{title.rstrip('.')} ({told})."
+
+
+def _confidence_differs(said: Mapping[str, Any], p_value: float) -> Iterator[str]:
+    numbers = [said[name] for name in ("right", "judged", "low", "high")]
+    if any(one is not None for one in numbers):
+        right, judged, low, high = numbers
+        sentence = f"{right} of {judged} such alarms were right here ({low:.0%} to {high:.0%}); p = "
+        if not (
+            judged >= 20 and 0 <= low <= right / judged <= high <= 1 and said["sentence"].startswith(sentence)
+        ):
+            yield "alert.json: confidence: its numbers do not go together"
+        return
+    found = TOO_FEW.match(said["sentence"])
+    if found is None or int(found[1]) >= 20:
+        yield "alert.json: confidence: its sentence is none that an alert has"
+    elif not math.isclose(float(found[2]), p_value, rel_tol=0.06):
+        yield "alert.json: confidence: its p-value is not the alert's"
+    if RELEASE is not None and said["measured_on"] != RELEASE["measured_on"]:
+        yield "alert.json: confidence: says another thing of where it was measured than this release"
+
+
+def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where counts of the whole log, the events and the accounts do not go together."""
+    scanned, others = b["settings.json"]["scanned"], b["population.json"]
+    for name, value in (
+        ("exchanges", scanned["exchanges"]),
+        ("accounts", scanned["accounts"]),
+        ("first_us", us(scanned["first"])),
+        ("last_us", us(scanned["last"])),
+    ):
+        if others[name] != value:
+            yield f"population.json: {name} is {_short(others[name])}, the scan's is {_short(value)}"
+    accounts, events = b["accounts.ndjson"], b["events.ndjson"]
+    inside = sum(one["in_finding"] for one in accounts)
+    for name, counts in others["mostly"].items():
+        if sum(n for _, n in counts) != others["accounts"] - inside:
+            yield f"population.json: {name} is told of another number of accounts than there are outside"
+    if (
+        others["signups"]["others"] > others["accounts"]
+        or others["signups"]["inside"] > others["signups"]["others"]
+    ):
+        yield "population.json: more accounts signed up than there are"
+    created = sorted(one["created_us"] for one in accounts if one["in_finding"] and one["created_us"])
+    within = [sum(begin <= at <= begin + 48 * HOUR_US for at in created) for begin in created]
+    begin_us = created[within.index(max(within))] if created else None
+    if others["signups"]["begin_us"] != begin_us:
+        yield "accounts.ndjson: were not created in the two days of which population.json tells"
+    cards = {one["payment"] for one in accounts}
+    if not set(others["payments"]) <= cards:
+        yield "population.json: tells of payment that no account of accounts.ndjson has"
+    for name, column in (("prompts", "q"), ("networks", "n")):
+        if not set(others[name]) <= {one[column] for one in events}:
+            yield f"population.json: {name}: tells of what no event has"
+    times: dict[int, set[int]] = defaultdict(set)
+    for one in events:
+        times[one["a"]].add(one["t"])
+        if not others["first_us"] <= one["t"] <= others["last_us"]:
+            yield "events.ndjson: an event lies outside the time that was scanned"
+            break
+    for k, one in enumerate(accounts):
+        if one["since_us"] is not None and one["since_us"] not in times[k]:
+            yield f"accounts.ndjson: {one['account']!a} counts from a time at which it sent nothing"
+
+
+def words_differ(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where the queries, README.txt or the draft certificate say another thing than the files."""
+    alert, settings, made = b["alert.json"], b["settings.json"], b["environment.json"]
+    queries = bundle.read("queries.sql").decode("utf-8", "backslashreplace")
+    definitions, _, commands = queries.partition(MARKER)
+    wanted = "".join(f"\n--   {one['detector']}: {plain(one['query'])}" for one in alert["why"]) + "\n"
+    if commands != wanted:
+        yield "queries.sql: its commands are not those of alert.json"
+    if RELEASE is not None:
+        if hashlib.sha256(definitions.encode()).hexdigest() != RELEASE["definitions"]:
+            yield "queries.sql: its definitions are not those of this release"
+        names = {"case": alert["case"], "title": alert["title"], "version": told["stillwatch"]}
+        readme = RELEASE["readme"].format(**{k: plain(str(v)) for k, v in names.items()})
+        if bundle.read("README.txt") != readme.encode("utf-8", "backslashreplace"):
+            yield "README.txt: is not this release's"
+    if "certificate.txt" not in bundle.names:
+        return
+    text = " ".join(bundle.read("certificate.txt").decode("utf-8", "replace").split())
+    at, by, version = (plain(str(told[name])) for name in ("exported_at", "exported_by", "stillwatch"))
+    facts = [
+        f"{at} by Stillwatch {version} at the command of {by}",
+        f"exporting machine: {clock_words(made['clock'])}.",
+        f'"{plain(alert["title"])}"',
+        *(plain(f"{one['sha256']} {one['bytes']:,} bytes {one['name']}") for one in settings["inputs"]),
+        *(plain(f"{one['start']} to {one['end']}: {one['text']}") for one in settings["gaps"]),
+    ]
+    for fact in facts:
+        if " ".join(fact.split()) not in text:
+            yield f"certificate.txt: does not say what the files say: {fact}"
+    if len(re.findall(r"\b[0-9a-f]{64} +[\d,]+ bytes ", text)) != len(settings["inputs"]):
+        yield "certificate.txt: names other files than were scanned"
+
+
+def clock_words(found: Mapping[str, Any]) -> str:
+    """Say what the kernel knew of its clock."""
+    if found["synchronised"] is None:
+        return "its state is not known to the system"
+    state = "kept right by a time service" if found["synchronised"] else "NOT kept right by any time service"
+    return f"{state}, off by at most {found['largest_error_us'] / 1e6:.3f} s as the kernel has it"
+
+
+def plain(text: str) -> str:
+    """Give text as one line of what can be printed."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def code_differs(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+    """Where the code in the bundle is not the code that spoke, or not this release's."""
+    if RELEASE is None:
+        yield "code: this recompute.py is a bare source file and knows no release; take the one of a bundle"
+        return
+    if told["stillwatch"] != RELEASE["version"]:
+        yield (
+            f"code: is of release {told['stillwatch']}, this checker of {RELEASE['version']}: take that one's"
+        )
+        return
+    settings = json.dumps(b["settings.json"]["settings"], sort_keys=True).encode()
+    spoke = [one["id"] for one in b["alert.json"]["detectors"]]
+    wanted = {name for one in spoke for name in RELEASE["spoke"][one]}
+    have = {name for name in bundle.names if name.startswith("code/")}
+    for name in sorted(wanted ^ have):
+        yield f"{name}: {'is missing' if name in wanted else 'is code of nothing that spoke'}"
+    for name in sorted(wanted & have):
+        if hashlib.sha256(bundle.read(name)).hexdigest() != RELEASE["code"][name]:
+            yield f"{name}: is not this release's"
+    for one in b["alert.json"]["detectors"]:
+        source = b"".join(bundle.read(name) for name in RELEASE["hashed"][one["id"]] if name in have)
+        if hashlib.sha256(source + settings).hexdigest() != one["config_sha256"]:
+            yield f"alert.json: {one['id']}: spoke by other code or settings than those that are here"
+
+
+def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
+    """Hold every file against the others; give what contradicts."""
+    wrong: list[str] = []
+    b: dict[str, Any] = {}
+    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json"):
+        b[name] = bundle.json(name)
+    b["audit.ndjson"] = bundle.lines("audit.ndjson")
+    groups: list[Callable[[], Iterator[str]]] = [
+        lambda: statement_differs(b, told),
+        lambda: trail_differs(b),
+        lambda: alert_differs(b),
+        lambda: words_differ(bundle, b, told),
+        lambda: code_differs(bundle, b, told),
+    ]
+    if "events.ndjson" in bundle.names:
+        b["population.json"] = bundle.json("population.json")
+        b |= {name: bundle.lines(name) for name in ("accounts.ndjson", "events.ndjson")}
+        groups.append(lambda: log_differs(b))
+    elif {"accounts.ndjson", "population.json"} & set(bundle.names):
+        wrong.append("events.ndjson: is missing, and what is told of the events is here")
+    parts = [(name, b[name]) for name in KEYS if name in b]
+    parts += [(name, b["alert.json"][name]) for name in ("confidence", "exposure")]
+    for name, document in parts:
+        if set(document) != set(KEYS[name].split()):
+            wrong.append(
+                f"{name}: holds other things than it has to: "
+                f"{sorted(set(document) ^ set(KEYS[name].split()))}"
+            )
+    for group in groups:
+        try:
+            wrong += group()
+        except CANNOT as why:
+            wrong.append(f"cannot be held against the rest ({type(why).__name__}: {why})")
+    return wrong
+
+
+def us(text: str) -> int:
+    """Read an ISO time as UTC microseconds."""
+    return (datetime.fromisoformat(_padded(text)) - EPOCH) // timedelta(microseconds=1)
+
+
+def _padded(text: str) -> str:
+    """Python before 3.11 reads no Z, and fractions of three or six digits only."""
+    text = text[:-1] + "+00:00" if text.endswith("Z") else text
+    whole, dot, rest = text.partition(".")
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    return whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)[:60]
