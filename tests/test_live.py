@@ -431,7 +431,9 @@ def test_a_kept_log_is_the_log_of_what_it_keeps(
     kept.forget(before)
     found = kept.merged()
     if data.draw(st.booleans()):
-        found = KeptLog.from_arrays(kept.arrays(), SKETCHER, "here").log
+        again = KeptLog(SKETCHER)
+        again.restore(kept.arrays(), "here")
+        found = again.log
     again = [
         {
             "exchange_id": f"x{k}",

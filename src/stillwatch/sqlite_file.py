@@ -13,7 +13,7 @@ import sqlite3
 import struct
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,11 +82,10 @@ class Keeper:
 
     def __init__(self, path: Path) -> None:
         self._db = reader(path, 1.0)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._db.close)
             self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # takes the lock that it keeps
-        except BaseException:
-            self._db.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         self._db.close()

@@ -4,6 +4,7 @@ It finds nothing and decides nothing. `as_json` is what the command line, the co
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -165,24 +166,6 @@ def alert(
         record = measured_in(db, case.raised_by, now_us)
         spent = _exchanges_of(db, case_id)
         bundle = _last_bundle(db, case_id)
-    exposure = Exposure(
-        exchanges=case.exchanges,
-        output_tokens=case.output_tokens,
-        value_tokens=told["value_tokens"],
-        unique_prompts=told["unique_prompts"],
-        exchanges_at_alarm=told["exchanges_at_alarm"],
-        output_tokens_at_alarm=told["output_tokens_at_alarm"],
-        first_us=case.first_us,
-        last_us=case.last_us,
-        capabilities=tuple(told["capabilities"]),
-        milestones=meter(case.exchanges, told["exchanges_at_alarm"]).sentence,
-        next_milestone=told["next_milestone"],
-        cost_to_us_usd=_cost(prices.to_us, case.output_tokens),
-        cost_to_them_usd=_cost(prices.to_them, case.output_tokens),
-        victims_exchanges=spent["victim"],
-        cleared_exchanges=spent["cleared"],
-    )
-    listed = "\n".join(case.accounts).encode("utf-8", "surrogatepass")
     link = f"{base_url.rstrip('/')}/cases/{case.id}"
     return Alert(
         case=case.id,
@@ -201,7 +184,7 @@ def alert(
         victims=case.victims,
         cleared=case.cleared,
         accounts=case.accounts[:ACCOUNTS_SHOWN],
-        accounts_sha256=hashlib.sha256(listed).hexdigest(),
+        accounts_sha256=_sha256_of_names(case.accounts),
         why=tuple(Claim(**one) for one in told["why"]),
         benign=tuple(Benign(**one) for one in told["benign"]),
         links=tuple(LinkRow(**one) for one in told["links"]),
@@ -209,7 +192,7 @@ def alert(
         shared=tuple(SharedRow(**one) for one in told["shared"]),
         independent_classes=tuple(told["classes"]),
         seen_by_provider=tuple(told["seen_by_provider"]),
-        exposure=exposure,
+        exposure=_exposure(case, told, spent, prices),
         confidence=_confidence(case, record),
         detectors=tuple(
             SignalSource(**one, version=told["stillwatch"], state=str(standing[one["id"]].state))
@@ -227,6 +210,30 @@ def alert(
         json_twin=f"{link}.json",
         bundle_sha256=bundle,
         merged_into=case.merged_into,
+    )
+
+
+def _sha256_of_names(accounts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(accounts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _exposure(case: Case, told: Mapping[str, Any], spent: Mapping[str, int], prices: TokenPrices) -> Exposure:
+    return Exposure(
+        exchanges=case.exchanges,
+        output_tokens=case.output_tokens,
+        value_tokens=told["value_tokens"],
+        unique_prompts=told["unique_prompts"],
+        exchanges_at_alarm=told["exchanges_at_alarm"],
+        output_tokens_at_alarm=told["output_tokens_at_alarm"],
+        first_us=case.first_us,
+        last_us=case.last_us,
+        capabilities=tuple(told["capabilities"]),
+        milestones=meter(case.exchanges, told["exchanges_at_alarm"]).sentence,
+        next_milestone=told["next_milestone"],
+        cost_to_us_usd=_cost(prices.to_us, case.output_tokens),
+        cost_to_them_usd=_cost(prices.to_them, case.output_tokens),
+        victims_exchanges=spent["victim"],
+        cleared_exchanges=spent["cleared"],
     )
 
 

@@ -6,7 +6,7 @@ carries the number of its transaction as the case's revision: who changes a case
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -91,14 +91,12 @@ class Store:
         self.trail = trail
         self.engine = _engine(self.url)
         self._file: _SqliteFiles | None = None
-        try:
-            with self._refusals():
-                migrate(self.engine, "cases", MIGRATIONS)
-                if self.url.get_backend_name() == "sqlite":
-                    self._file = _SqliteFiles(Path(str(self.url.database)))
-        except BaseException:
-            self.engine.dispose()
-            raise
+        with ExitStack() as undo, self._refusals():
+            undo.callback(self.engine.dispose)
+            migrate(self.engine, "cases", MIGRATIONS)
+            if self.url.get_backend_name() == "sqlite":
+                self._file = _SqliteFiles(Path(str(self.url.database)))
+            undo.pop_all()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -106,7 +106,7 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what model names resolve to, and what the terms say of each."""
-    terms = _terms(terms_file, family or [], distilled)
+    terms = terms_of(terms_file, family or [], distilled)
     now_us = time.time_ns() // 1000
     found = [
         (resolve(name), None if terms is None else model_verdict(terms, name, account, now_us))
@@ -186,7 +186,7 @@ def export_command(
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
 ) -> None:
     """Write the bans of the terms for another program: LiteLLM's proxy, or DNS as a response policy zone."""
-    terms = _terms(terms_file, family or [], distilled)
+    terms = terms_of(terms_file, family or [], distilled)
     if terms is None:
         raise InputError(
             "nothing is banned yet: give --terms FILE, or --family to write a ban of that family"
@@ -208,7 +208,7 @@ def export_command(
     print(litellm_config(denied, note), end="")
 
 
-def _terms(file: Path | None, families: list[str], distilled: Students) -> Terms | None:
+def terms_of(file: Path | None, families: list[str], distilled: Students) -> Terms | None:
     """The terms to ask: the owner's, or the defaults with a ban that is only tried."""
     if file is not None:
         if families:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stillwatch.cli.ban import BANNED, Families, Students, TermsFile, _terms, app
+from stillwatch.cli.ban import BANNED, Families, Students, TermsFile, app, terms_of
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import (
     LIBRARY,
@@ -69,7 +69,7 @@ def probe_command(
     as_json: AsJson = False,
 ) -> None:
     """Identify what answers by its answers, and judge it by the terms."""
-    terms = _terms(terms_file, family or [], distilled)
+    terms = terms_of(terms_file, family or [], distilled)
     way = AskingOptions(
         Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests),
         store,

@@ -2,13 +2,14 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.cases.stamping import stamp
+from stillwatch.cases.stamping import Stamp, stamp
 from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, places
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
@@ -131,8 +132,12 @@ def seal_command(
     }  # fmt: skip
     if as_json:
         print(json.dumps(told, indent=1))
-        return
-    print(f"{one_line(str(sealed.path))}: seal {told['number']}, sha256 {told['sha256']}")
+    else:
+        _tell_seal(told, stamped)
+
+
+def _tell_seal(told: Mapping[str, Any], stamped: Stamp | None) -> None:
+    print(f"{one_line(told['seal'])}: seal {told['number']}, sha256 {told['sha256']}")
     print(
         f"  {told['actors']:,} actors, {told['tests']:,} tests, {told['pairs']:,} pairs; all "
         f"tests count later"
@@ -144,7 +149,7 @@ def seal_command(
         )
     else:
         print(f"  stamped at {told['stamped_at']} by {one_line(stamped.authority)}")
-    if own_training == "not said":
+    if told["own_training"] == "not said":
         print(
             "  nothing is said of your own training (--own-training): *trained* cannot be said by this seal"
         )

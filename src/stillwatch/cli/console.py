@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,12 +81,11 @@ def open_cases(folder: Path, cases: str | None, audit_key: Path | None, make: bo
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` makes one")
     store = Store(cases or f"sqlite:///{(folder / CASES).resolve()}")
-    try:
+    with ExitStack() as undo:
+        undo.callback(store.close)
         attach(store, audit_key or folder / KEY)
         people.prepare(store)
-    except BaseException:
-        store.close()
-        raise
+        undo.pop_all()
     return store
 
 

@@ -39,11 +39,12 @@ from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.case.opening import CASES_HERE, HERE, CasePlace, CasesAt
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.main import one_line
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
@@ -169,6 +170,7 @@ def share_command(
 
 
 @app.command("export", epilog=EXPORT_EXAMPLES)
+@expand_groups
 def export_command(
     case: CaseId,
     logs: Logs,
@@ -187,10 +189,7 @@ def export_command(
     accounts: AccountsFile = None,
     key_file: KeyFile = None,
     assume_utc: AssumeUtc = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
 ) -> None:
     """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
 
@@ -200,7 +199,7 @@ def export_command(
     key = read_exchange(exchange_key)
     history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
     now_us = _now_us()
-    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+    with place.open() as store:
         found = store.case(find(store, case))
         told = _gather(history, found.accounts, kind, rejects)
         partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
@@ -247,6 +246,7 @@ def import_command(
 
 
 @app.command("search", epilog=SEARCH_EXAMPLES)
+@expand_groups
 def search_command(
     case: CaseId,
     logs: Logs,
@@ -256,14 +256,13 @@ def search_command(
     accounts: AccountsFile = None,
     key_file: KeyFile = None,
     assume_utc: AssumeUtc = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
     key = _own_key(logs, key_file)
     history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         found = store.case(find(store, case))
     told = _gather(history, found.accounts, kind, rejects)
     partner = _as_partner(found, told)
@@ -272,20 +271,18 @@ def search_command(
 
 
 @app.command("sightings", epilog=SIGHTINGS_EXAMPLES)
+@expand_groups
 def sightings_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
     sender: Sender,
     unsealed: Unsealed = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take in a partner's answer: each becomes a note on the case that it is of."""
     answers = read_sightings(file, read_exchange(exchange_key), unsealed)
-    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+    with place.open() as store:
         mine = campaigns(store, sender)
         rows = []
         for one in answers:

@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
@@ -31,52 +32,70 @@ Exit codes: 0 it was told to stop and ended in good order, or --check found noth
 """
 
 
-def serve_command(
+@dataclass(frozen=True)
+class SettingOptions:
+    """The options that a folder remembers: what it is served with next, too."""
+
     upstream: Annotated[
         str | None,
         typer.Option(help="Where the model is, as https://host:port/prefix. Needed the first time only."),
-    ] = None,
-    folder: Annotated[
-        Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
-    ] = FOLDER,
-    host: Annotated[str | None, typer.Option(help="Address for clients.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port for clients.", show_default="8080")] = None,
+    ] = None
+    host: Annotated[str | None, typer.Option(help="Address for clients.", show_default="127.0.0.1")] = None
+    port: Annotated[int | None, typer.Option(help="Port for clients.", show_default="8080")] = None
     admin_host: Annotated[
         str | None, typer.Option(help="Address of the admin port.", show_default="127.0.0.1")
-    ] = None,
-    admin_port: Annotated[int | None, typer.Option(help="Admin port.", show_default="8081")] = None,
+    ] = None
+    admin_port: Annotated[int | None, typer.Option(help="Admin port.", show_default="8081")] = None
     hooks_host: Annotated[
         str | None, typer.Option(help="Address of the hooks port.", show_default="127.0.0.1")
-    ] = None,
+    ] = None
     hooks_port: Annotated[
         int | None, typer.Option(help="Port for gateways you already run; 0: none.", show_default="none")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None,
+    ] = None
+    workers: Annotated[int | None, typer.Option(help="Worker processes.", show_default="1")] = None
     cases: Annotated[
         str | None,
         typer.Option(
             help="Database of the cases, as postgresql://USER@HOST/NAME.",
             show_default="cases.db in the folder",
         ),
-    ] = None,
+    ] = None
+    upstream_ca: Annotated[
+        str | None, typer.Option(help="PEM file of certificates to trust besides the system's.")
+    ] = None
+    upstream_timeout_s: Annotated[
+        float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
+    ] = None
+    log_format: Annotated[
+        str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
+    ] = None
+    log_level: Annotated[
+        str | None,
+        typer.Option(help="debug, info (one line a request), warning or error.", show_default="warning"),
+    ] = None
+
+    def typed_values(self) -> dict[str, Any]:
+        """Give those that were typed."""
+        found = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.upstream_ca is not None:
+            found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
+        return found
+
+
+AS_BEFORE = SettingOptions()
+
+
+@expand_groups
+def serve_command(
+    options: SettingOptions = AS_BEFORE,
+    folder: Annotated[
+        Path, typer.Option(help="Everything it keeps is in here.", envvar=FOLDER_VARIABLE)
+    ] = FOLDER,
     terms: Annotated[
         Path | None, typer.Option(help="Put this terms file into the folder before starting.")
     ] = None,
     upstream_key_file: Annotated[
         Path | None, typer.Option(help=f"File with the upstream's key; else {UPSTREAM_KEY_VARIABLE}.")
-    ] = None,
-    upstream_ca: Annotated[
-        str | None, typer.Option(help="PEM file of certificates to trust besides the system's.")
-    ] = None,
-    upstream_timeout_s: Annotated[
-        float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(help="debug, info (one line a request), warning or error.", show_default="warning"),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Start nothing; say whether all is in order.")
@@ -86,22 +105,7 @@ def serve_command(
     """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned."""
     found = open_folder(folder)
     inherited = take()
-    given = {
-        "upstream": upstream,
-        "host": host,
-        "port": port,
-        "admin_host": admin_host,
-        "admin_port": admin_port,
-        "hooks_host": hooks_host,
-        "hooks_port": hooks_port,
-        "workers": workers,
-        "cases": cases,
-        "log_format": log_format,
-        "log_level": log_level,
-        "upstream_ca": None if upstream_ca is None else str(Path(upstream_ca).resolve()),
-        "upstream_timeout_s": upstream_timeout_s,
-    }
-    settings = _settings(found, {name: value for name, value in given.items() if value is not None})
+    settings = _settings(found, options.typed_values())
     key = upstream_key(upstream_key_file)
     if not check and (inherited.lock is not None or running_pid(found) is None):
         place_terms(found, terms)

@@ -4,6 +4,7 @@ It knows no campaign but those of a report that it is given: a thief who is in t
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -62,28 +63,16 @@ def allowance_command(
 ) -> None:
     """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
-    sketcher = Sketcher(sketch_key(logs, key_file))
-    spent: dict[tuple[str, int], int] = {}
-    longest = 0
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
-        for batch in read(
-            logs,
-            rejects=rejects,
-            keep_text=False,
-            sketcher=sketcher,
-            progress=lambda done, total: tell("reading", done, total),
-        ):
-            _add(spent, batch)
-            longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
+        spent, longest = _add_up(logs, key_file, rejects, tell)
     busiest: dict[str, int] = {}
     for (account, _), tokens in spent.items():
         if account not in named:
             busiest[account] = max(busiest.get(account, 0), tokens)
     if not any(busiest.values()):
-        raise InputError(
-            f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
-        )
+        names = ", ".join(map(str, logs))
+        raise InputError(f"{names}: no answer with output tokens, which an allowance is read off")
     if flat:
         found = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."
@@ -110,6 +99,24 @@ def allowance_command(
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
         raise typer.Exit(REJECTED)
+
+
+def _add_up(
+    logs: list[Path], key_file: Path | None, rejects: Rejects, tell: Callable[[str, int, int], None]
+) -> tuple[dict[tuple[str, int], int], int]:
+    """Give the output tokens of each account and day, and those of the longest answer."""
+    spent: dict[tuple[str, int], int] = {}
+    longest = 0
+    for batch in read(
+        logs,
+        rejects=rejects,
+        keep_text=False,
+        sketcher=Sketcher(sketch_key(logs, key_file)),
+        progress=lambda done, total: tell("reading", done, total),
+    ):
+        _add(spent, batch)
+        longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
+    return spent, longest
 
 
 def _add(spent: dict[tuple[str, int], int], batch: pa.RecordBatch) -> None:

@@ -76,18 +76,18 @@ def check(store: Store, name: str, password: str) -> User | None:
     fits = _fits(password[:LONGEST], kept) and len(password) <= LONGEST
     if row is None or not fits or row.disabled_us is not None:
         return None
-    return _user(row)
+    return user_of(row)
 
 
 def user(db: Connection, name: str) -> User | None:
     row = db.execute(select(users).where(users.c.name == name)).first()
-    return None if row is None else _user(row)
+    return None if row is None else user_of(row)
 
 
 def everybody(store: Store) -> list[User]:
     """List all users, those disabled too, by name."""
     with store.reading() as db:
-        return [_user(row) for row in db.execute(select(users).order_by(users.c.name))]
+        return [user_of(row) for row in db.execute(select(users).order_by(users.c.name))]
 
 
 def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
@@ -141,6 +141,6 @@ def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
     return made
 
 
-def _user(row: object) -> User:
+def user_of(row: object) -> User:
     name, role, created, disabled = (getattr(row, n) for n in ("name", "role", "created_us", "disabled_us"))
     return User(name, UserRole(role), created, disabled)

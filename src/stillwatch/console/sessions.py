@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from stillwatch.cases.store import Store
 from stillwatch.console import User
 from stillwatch.console.migrations import sessions, users
-from stillwatch.console.people import _user
+from stillwatch.console.people import user_of
 
 IDLE_US = 3_600_000_000  # an hour without a request
 LONGEST_US = 12 * 3_600_000_000
@@ -71,7 +71,7 @@ def find(store: Store, cookie: str, now_us: int) -> LoginSession | None:
         return None
     if now_us - row.seen_us > TOUCH_US:
         _touch(store, digest, now_us)
-    return LoginSession(_user(row), csrf_of(cookie))
+    return LoginSession(user_of(row), csrf_of(cookie))
 
 
 def _touch(store: Store, digest: str, now_us: int) -> None:

@@ -161,7 +161,7 @@ class KeptLog:
     # --- stored and read back ---------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that is held, as arrays that `from_arrays` takes; what has come is merged first."""
+        """All that is held, as arrays that `restore` takes; what has come is merged first."""
         self.merged()
         told = {
             "names": {name: sorted(code.index) for name, code in self.codes.items()},
@@ -174,23 +174,20 @@ class KeptLog:
         out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
         return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
 
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], sketcher: Sketcher, place: str) -> "KeptLog":
-        """Raises: InputError for what was kept under another key."""
+    def restore(self, arrays: dict[str, np.ndarray], place: str) -> None:
+        """Take up what `arrays` gave. Raises: InputError for what was kept under another key."""
         told = json.loads(arrays["log"].tobytes())
         mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: told["key"].encode()}
-        sketched.check_key(mark, sketcher, place)
-        kept = cls(sketcher)
-        kept._has, kept._order = set(told["has"]), tuple(told["order"])
+        sketched.check_key(mark, self.sketcher, place)
+        self._has, self._order = set(told["has"]), tuple(told["order"])
         for name, names in told["names"].items():
-            kept.codes[name].index = {value: k for k, value in enumerate(names)}
-        if kept._order and "content" not in kept._order:  # what a version before content words has stored
-            kept._order += ("content",)
+            self.codes[name].index = {value: k for k, value in enumerate(names)}
+        if self._order and "content" not in self._order:  # what a version before content words has stored
+            self._order += ("content",)
             arrays["log.content"] = np.zeros((len(arrays["log.ts_us"]), CONTENT), np.uint32)
-        if kept._order:
-            kept._close({name: arrays[f"log.{name}"] for name in kept._order})
-        kept.duplicates, kept.forgotten_us = told["duplicates"], told["forgotten_us"]
-        return kept
+        if self._order:
+            self._close({name: arrays[f"log.{name}"] for name in self._order})
+        self.duplicates, self.forgotten_us = told["duplicates"], told["forgotten_us"]
 
 
 def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:

@@ -68,19 +68,10 @@ def serve(
     """
     with sole_instance(folder, given.lock) as lock:
         watched = open_terms(folder, keeps_history=True)
-        addresses = settings.addresses()
-        given.check(port for _, port in addresses.values())
-        for what, (host, port) in addresses.items():
-            if not given.at(port):
-                bind(host, port, what).close()  # each worker gets a socket at it
-        admin_sockets = given.at(settings.admin_port)
-        door = admin_sockets[0] if admin_sockets else bind(*addresses["admin_port"], "admin_port")
+        door = _admin_door(settings, given)
         settings.save(folder.settings)
-        heartbeat.clear(folder.run, but=dict(given.workers))
+        _forget_all(folder, but=dict(given.workers))
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
-        for path in folder.run.glob("worker-*.budgets"):
-            if path.stem not in dict(given.workers):
-                void(path)
         with ControlState(folder.state) as state:
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
@@ -127,6 +118,25 @@ def serve(
             heartbeat.clear(folder.run)
             return None
         return Given((*left.sockets, door), left.workers, lock.pass_on())
+
+
+def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:
+    """Give the admin port's socket, once all ports are known to be free or given."""
+    addresses = settings.addresses()
+    given.check(port for _, port in addresses.values())
+    for what, (host, port) in addresses.items():
+        if not given.at(port):
+            bind(host, port, what).close()  # each worker gets a socket at it
+    found = given.at(settings.admin_port)
+    return found[0] if found else bind(*addresses["admin_port"], "admin_port")
+
+
+def _forget_all(folder: Folder, but: Mapping[str, int]) -> None:
+    """Take away what an earlier run left, but for the workers that still run."""
+    heartbeat.clear(folder.run, but=but)
+    for path in folder.run.glob("worker-*.budgets"):
+        if path.stem not in but:
+            void(path)
 
 
 def _forget(folder: Folder, worker: str) -> None:

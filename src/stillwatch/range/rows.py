@@ -10,6 +10,7 @@ import numpy as np
 
 from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.identity import AccountIdentity, token
+from stillwatch.units import DAY_US
 
 MS_PER_TOKEN = {"mira-mini": 7.0, "mira-large": 15.5, "mira-think": 10.7, "mira-think-2": 10.7}
 REASONS = ("mira-think", "mira-think-2")
@@ -27,15 +28,7 @@ def exchange_row(
 ) -> Row:
     """Render one request as the log has it; `new_day` is when mira-think-2 came out."""
     like = who.donor
-    # honest accounts mostly keep to one model: cover on another would show
-    model = r.model or (plan.model if r.covert or rng.random() < 0.93 else like.model)
-    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.03:
-        model = ("mira-mini", "mira-large")[rng.integers(2)]
-    keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
-    if model == "mira-think" and r.day >= new_day and keen:
-        model = "mira-think-2"
-    elif model == "mira-think-2" and r.day < new_day:
-        model = "mira-think"
+    model = _model_of(r, who, plan, new_day, rng)
     text = r.prompt + (r.system or "")
     wide = 0 if text.isascii() else sum(ord(c) > 0x2E7F for c in text)
     visible = plan.visible_tokens if r.covert else 260.0
@@ -47,9 +40,8 @@ def exchange_row(
         shown, thought = int(rng.integers(18, 70)), thought // 8
     cap = r.max_tokens or like.max_tokens or 10**6
     output, thought = min(shown + thought, cap), min(thought, cap)
-    status = 200 if rng.random() > 0.006 else (400, 429)[rng.integers(2)]
-    if r.status is not None:
-        status = r.status
+    by_chance = 200 if rng.random() > 0.006 else (400, 429)[rng.integers(2)]
+    status = r.status or by_chance
     if status != 200:
         output = thought = 0
     finish: str | None = "refusal" if refused else ("length" if output == cap else "stop")
@@ -57,10 +49,9 @@ def exchange_row(
         share = rng.uniform(0.6, 0.98)
         output, thought, finish = max(1, int(output * share)), int(thought * min(1.0, share * 1.1)), None
     ip, asn = who.addresses[rng.integers(len(who.addresses))]
-    micro = int((max(r.day, 0.0)) * 86_400_000_000)
     return {
         "exchange_id": f"req_{token(rng, 22)}",
-        "time": begin + timedelta(microseconds=micro),
+        "time": begin + timedelta(microseconds=int(max(r.day, 0.0) * DAY_US)),
         "account": who.account,
         "client_ip": ip,
         "asn": asn,
@@ -87,6 +78,19 @@ def exchange_row(
         "finish_reason": finish if status == 200 else None,
         "latency_ms": int(rng.uniform(180, 420) + output * MS_PER_TOKEN[model] * rng.lognormal(0, 0.1)),
     }
+
+
+def _model_of(
+    r: PlannedRequest, who: AccountIdentity, plan: CampaignPlan, new_day: float, rng: np.random.Generator
+) -> str:
+    # honest accounts mostly keep to one model: cover on another would show
+    model = r.model or (plan.model if r.covert or rng.random() < 0.93 else who.donor.model)
+    if r.covert and r.model is None and plan.tradecraft == 2 and rng.random() < 0.03:
+        model = ("mira-mini", "mira-large")[rng.integers(2)]
+    keen = int(who.account[-2:], 16) < 40  # of 256: accounts that try a release at once
+    if model == "mira-think" and r.day >= new_day and keen:
+        return "mira-think-2"
+    return "mira-think" if model == "mira-think-2" and r.day < new_day else model
 
 
 def join_turns(sent: list[PlannedRequest], rows: list[Row]) -> None:

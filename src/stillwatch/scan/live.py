@@ -276,11 +276,14 @@ class LiveScan:
             raise InputError(
                 f"{path}: is of form {told.form}, this program writes {FORM}; begin anew from the log"
             )
-        live._kept = KeptLog.from_arrays(arrays, live._kept.sketcher, str(path))
-        live._states, live._looked_us, live._late_us = told.states, told.looked_us, told.late_us
-        live.too_late, live._ids, live.also = told.too_late, told.ids, told.also
-        live._newcomers = Newcomers((), told.named_at)
+        live._restore(arrays, told, str(path))
         return live
+
+    def _restore(self, arrays: dict[str, np.ndarray], told: "_Saved", place: str) -> None:
+        self._kept.restore(arrays, place)
+        self._states, self._looked_us, self._late_us = told.states, told.looked_us, told.late_us
+        self.too_late, self._ids, self.also = told.too_late, told.ids, told.also
+        self._newcomers = Newcomers((), told.named_at)
 
 
 class _Saved(msgspec.Struct):

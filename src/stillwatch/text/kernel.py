@@ -39,7 +39,7 @@ LANES = np.array([sum((b >> k & 1) << 8 * k for k in range(8)) for b in range(25
 
 
 @njit(cache=True, nogil=True)
-def _is_own_token(codepoint):
+def is_own_token(codepoint):
     """Whether a character is a token of its own: CJK, kana, hangul, Thai, Lao, Khmer, Myanmar, emoji."""
     return (
         0x0E00 <= codepoint <= 0x0EFF
@@ -55,7 +55,7 @@ def _is_own_token(codepoint):
 
 
 @njit(cache=True, nogil=True)
-def _codepoint(data, i, end):
+def codepoint_at(data, i, end):
     c = np.int64(data[i])
     if c < 0xE0 and i + 1 < end:
         return (c & 0x1F) << 6 | np.int64(data[i + 1] & 0x3F)
@@ -96,7 +96,7 @@ def tokens(data, begin, end, key, masked, plain, content):
         before = glyph
         glyph = np.uint64(0)
         content[at] = 0
-        if kind == WIDE and not _is_own_token(_codepoint(data, i, end)):
+        if kind == WIDE and not is_own_token(codepoint_at(data, i, end)):
             kind = LETTER
         if kind == LETTER:
             while i < end:
@@ -105,8 +105,8 @@ def tokens(data, begin, end, key, masked, plain, content):
                 if inside == LETTER:
                     h = (h ^ LOWER[c]) * FNV
                     i += 1
-                elif inside == WIDE and not _is_own_token(_codepoint(data, i, end)):
-                    h, i = _take(data, i, end, h)
+                elif inside == WIDE and not is_own_token(codepoint_at(data, i, end)):
+                    h, i = take_character(data, i, end, h)
                 else:
                     break
             m = h
@@ -129,7 +129,7 @@ def tokens(data, begin, end, key, masked, plain, content):
             m = NUMBER
             plain[at] = 0
         else:
-            h, i = _take(data, i, end, h)
+            h, i = take_character(data, i, end, h)
             m = h
             plain[at] = 0
             if kind == WIDE:
@@ -147,7 +147,7 @@ def tokens(data, begin, end, key, masked, plain, content):
 
 
 @njit(cache=True, nogil=True)
-def _take(data, i, end, h):
+def take_character(data, i, end, h):
     """Hash one character: a byte and the continuation bytes after it, which only follow a wide one."""
     wide = data[i] >= 128
     h = (h ^ np.uint64(data[i])) * FNV

@@ -25,9 +25,9 @@ from stillwatch.text.kernel import (
     LETTER,
     LOWER,
     WIDE,
-    _codepoint,
-    _is_own_token,
-    _take,
+    codepoint_at,
+    is_own_token,
+    take_character,
 )
 from stillwatch.text.keyed import mix, siphash_word
 
@@ -52,8 +52,8 @@ def _last_power():
 def _word(data, i, end):
     """The hash of the word at i, where it ends, and whether it is of letters; 0 for a mark."""
     kind = KIND[data[i]]
-    if kind == WIDE and _is_own_token(_codepoint(data, i, end)):
-        h, i = _take(data, i, end, BASIS)
+    if kind == WIDE and is_own_token(codepoint_at(data, i, end)):
+        h, i = take_character(data, i, end, BASIS)
         return h, i, True
     if kind not in (LETTER, DIGIT, WIDE):
         if data[i] == BACKSLASH and i + 1 < end and data[i + 1] in ESCAPED:
@@ -67,8 +67,8 @@ def _word(data, i, end):
             h = (h ^ LOWER[data[i]]) * FNV
             letters |= inside == LETTER
             i += 1
-        elif inside == WIDE and not _is_own_token(_codepoint(data, i, end)):
-            h, i = _take(data, i, end, h)
+        elif inside == WIDE and not is_own_token(codepoint_at(data, i, end)):
+            h, i = take_character(data, i, end, h)
             letters = True
         else:
             break

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-HOUR_US = 3_600_000_000
+BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a release of the checker knows: `documents.checker` writes it into the copy that travels.
 RELEASE: dict[str, Any] | None = None
@@ -332,7 +332,7 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield "population.json: more accounts signed up than there are"
     created = sorted(one["created_us"] for one in accounts if one["in_finding"] and one["created_us"])
-    within = [sum(begin <= at <= begin + 48 * HOUR_US for at in created) for begin in created]
+    within = [sum(begin <= at <= begin + BURST_US for at in created) for begin in created]
     begin_us = created[within.index(max(within))] if created else None
     if others["signups"]["begin_us"] != begin_us:
         yield "accounts.ndjson: were not created in the two days of which population.json tells"
@@ -462,10 +462,10 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
 
 def us(text: str) -> int:
     """Read an ISO time as UTC microseconds."""
-    return (datetime.fromisoformat(_padded(text)) - EPOCH) // timedelta(microseconds=1)
+    return (datetime.fromisoformat(_pad_to_microseconds(text)) - EPOCH) // timedelta(microseconds=1)
 
 
-def _padded(text: str) -> str:
+def _pad_to_microseconds(text: str) -> str:
     """Python before 3.11 reads no Z, and fractions of three or six digits only."""
     text = text[:-1] + "+00:00" if text.endswith("Z") else text
     whole, dot, rest = text.partition(".")

@@ -78,10 +78,10 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
 
 def us(text: str) -> int:
     """Read an ISO time as UTC microseconds."""
-    return (datetime.fromisoformat(_padded(text)) - EPOCH) // timedelta(microseconds=1)
+    return (datetime.fromisoformat(_pad_to_microseconds(text)) - EPOCH) // timedelta(microseconds=1)
 
 
-def _padded(text: str) -> str:
+def _pad_to_microseconds(text: str) -> str:
     """Python before 3.11 reads no Z, and fractions of three or six digits only."""
     text = text[:-1] + "+00:00" if text.endswith("Z") else text
     whole, dot, rest = text.partition(".")

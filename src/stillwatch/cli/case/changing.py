@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +11,10 @@ import typer
 from stillwatch.cases import Case, Verdict, handling
 from stillwatch.cases.reading import find
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import AuditKey, CasesUrl, WitnessFile, opened_cases
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, whoami
+from stillwatch.cli.case.opening import HERE, CasePlace
+from stillwatch.cli.folder import AsJson, iso_time, span_s, whoami
 from stillwatch.cli.main import one_line
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -92,16 +92,6 @@ Examples:
 """
 
 
-@dataclass(frozen=True)
-class At:
-    """Where the cases are."""
-
-    folder: Path
-    url: str | None
-    key: Path | None
-    witness: Path | None
-
-
 def assign_command(
     case: CaseId,
     owner: Annotated[str | None, typer.Argument(help="Who works on it.")] = None,
@@ -109,10 +99,7 @@ def assign_command(
     due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
     why: Why = "",
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Give a case to somebody, and say until when."""
@@ -132,16 +119,13 @@ def assign_command(
             if_revision=if_revision,
         )
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def note_command(
     case: CaseId,
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Add a note to a case."""
@@ -150,7 +134,7 @@ def note_command(
     def change(store: Store, case_id: str, now_us: int) -> Case:
         return handling.note(store, case_id, words, who=whoami(), now_us=now_us)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def judge_command(
@@ -169,10 +153,7 @@ def judge_command(
     why: Why = "",
     approver: Approver = None,
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Record a verdict on a case or on single accounts. Victims of stolen keys are never sanctioned."""
@@ -188,7 +169,7 @@ def judge_command(
             return handling.judge(store, case_id, said, **common)
         return handling.judge_accounts(store, case_id, names or clear or [], said, **common)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def close_command(
@@ -197,10 +178,7 @@ def close_command(
     why: Why = "",
     approver: Approver = None,
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Close a judged case. It opens by itself when the actor comes back."""
@@ -218,17 +196,14 @@ def close_command(
             if_revision=if_revision,
         )
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def reopen_command(
     case: CaseId,
     why: Why = "",
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Open a closed case again."""
@@ -236,7 +211,7 @@ def reopen_command(
     def change(store: Store, case_id: str, now_us: int) -> Case:
         return handling.reopen(store, case_id, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def suppress_command(
@@ -247,10 +222,7 @@ def suppress_command(
     why: Why = "",
     approver: Approver = None,
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Let nobody be told of a case for a while. It is measured all the same."""
@@ -264,17 +236,14 @@ def suppress_command(
         until_us = now_us + 1_000_000 * span_s(lasts, "--for")
         return handling.suppress(store, case_id, owner=owner, until_us=until_us, approver=approver, **common)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def appeal_command(
     case: CaseId,
     text: Annotated[str, typer.Argument(help="What the customer says.")],
     account: Annotated[str | None, typer.Option(help="The account that it is for.")] = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take in what a customer says against a case."""
@@ -282,7 +251,7 @@ def appeal_command(
     def change(store: Store, case_id: str, now_us: int) -> Case:
         return handling.appeal(store, case_id, text, account=account, who=whoami(), now_us=now_us)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def decide_command(
@@ -293,10 +262,7 @@ def decide_command(
         bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
     ] = None,
     why: Why = "",
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Decide an appeal. Whoever judged the case does not."""
@@ -308,7 +274,7 @@ def decide_command(
     def change(store: Store, case_id: str, now_us: int) -> Case:
         return handling.decide(store, case_id, decided, accounts=names, who=whoami(), why=why, now_us=now_us)
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def merge_command(
@@ -316,10 +282,7 @@ def merge_command(
     into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
     why: Why = "",
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make two cases one: they are one actor. Findings do not part them again."""
@@ -330,7 +293,7 @@ def merge_command(
             store, case_id, target, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
         )
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def split_command(
@@ -339,10 +302,7 @@ def split_command(
     accounts_file: AccountsFile = None,
     why: Why = "",
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Make accounts a case of their own: they are another actor's. Findings do not join them again."""
@@ -353,7 +313,7 @@ def split_command(
             store, case_id, names, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
         )
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def undo_command(
@@ -363,10 +323,7 @@ def undo_command(
     ],
     why: Why = "",
     if_revision: Revision = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take an act back: what stands then is exactly what would stand without it."""
@@ -376,7 +333,7 @@ def undo_command(
             store, case_id, act, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
         )
 
-    _do(At(folder, cases, audit_key, audit_witness), case, change, as_json)
+    _do(place, case, change, as_json)
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -394,14 +351,14 @@ def add_verbs(app: typer.Typer) -> None:
         ("split", SPLIT_EXAMPLES, split_command),
         ("undo", UNDO_EXAMPLES, undo_command),
     ):
-        app.command(name, epilog=examples)(command)
+        app.command(name, epilog=examples)(expand_groups(command))
 
 
 # --- parts ---
 
 
-def _do(at: At, case: str, change: Callable[[Store, str, int], Case], as_json: bool) -> None:
-    with opened_cases(at.folder, at.url, at.key, at.witness) as store:
+def _do(place: CasePlace, case: str, change: Callable[[Store, str, int], Case], as_json: bool) -> None:
+    with place.open() as store:
         done = change(store, find(store, case), utc_us())
     if as_json:
         print(json.dumps(plain(done), indent=1))

@@ -1,7 +1,8 @@
 """What the verbs on cases share: where the cases are, and the trail that goes with them. It is no verb."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
+from stillwatch.cli.folder import FOLDER, AtFolder
 from stillwatch.errors import InputError
 
 CASES, KEY = "cases.db", "audit.key"
@@ -37,6 +39,33 @@ WitnessFile = Annotated[
         envvar="STILLWATCH_AUDIT_WITNESS",
     ),
 ]
+
+
+@dataclass(frozen=True)
+class CasesAt:
+    """The options of a verb that reads cases: where they are."""
+
+    folder: AtFolder = FOLDER
+    cases: CasesUrl = None
+
+    def reading(self) -> AbstractContextManager[Store]:
+        """Lend the cases to who only reads. Raises: InputError, CaseError."""
+        return seen_cases(self.folder, self.cases)
+
+
+@dataclass(frozen=True)
+class CasePlace(CasesAt):
+    """The options of a verb that changes cases: where they are, and the trail that goes with them."""
+
+    audit_key: AuditKey = None
+    audit_witness: WitnessFile = None
+
+    def open(self) -> AbstractContextManager[Store]:
+        """Lend the cases with their trail. Raises: InputError, CaseError, AuditError."""
+        return opened_cases(self.folder, self.cases, self.audit_key, self.audit_witness)
+
+
+CASES_HERE, HERE = CasesAt(), CasePlace()
 
 
 @contextmanager

@@ -19,18 +19,18 @@ from stillwatch.cli.case.bundle import bundle
 from stillwatch.cli.case.changing import CaseId, Why, add_verbs, plain
 from stillwatch.cli.case.opening import (
     CASES,
+    CASES_HERE,
+    HERE,
     KEY,
-    AuditKey,
-    CasesUrl,
-    WitnessFile,
+    CasePlace,
+    CasesAt,
     new_cases,
-    opened_cases,
-    seen_cases,
 )
 from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.case.text import alert_lines, event_row, print_targets, words_of
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, table, whoami
+from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
@@ -133,6 +133,7 @@ def case_verbs() -> None:
 
 
 @app.command("list", epilog=LIST_EXAMPLES)
+@expand_groups
 def list_command(
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
@@ -141,8 +142,7 @@ def list_command(
     text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Closed and suppressed ones too.")] = False,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show the queue: what is due first, then the largest harvest."""
@@ -155,7 +155,7 @@ def list_command(
         suppressed=None if every else False,
         limit=limit,
     )
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         found = reading.queue(store, wanted, utc_us())
     if as_json:
         told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
@@ -183,19 +183,19 @@ def list_command(
 
 
 @app.command("show", epilog=SHOW_EXAMPLES)
+@expand_groups
 def show_command(
     case: CaseId,
     price: Annotated[
         float | None, typer.Option(help="What a million output tokens cost them, in dollars.", min=0)
     ] = None,
     cost: Annotated[float | None, typer.Option(help="What they cost you, in dollars.", min=0)] = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     console: Console = "",
     as_json: AsJson = False,
 ) -> None:
     """Show one case: why, what would make it honest, what has left, how sure, what to do."""
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         told = alert(store, find(store, case), utc_us(), console, TokenPrices(cost, price))
     if as_json:
         print(json.dumps(told.as_json(), indent=1))
@@ -204,6 +204,7 @@ def show_command(
 
 
 @app.command("accounts", epilog=ACCOUNTS_EXAMPLES)
+@expand_groups
 def accounts_command(
     case: CaseId,
     targets: Annotated[
@@ -216,12 +217,11 @@ def accounts_command(
     which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
     starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=1_000_000)] = 100,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show the accounts of a case, or print those that an action may touch."""
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         case_id = find(store, case)
         if targets:
             print_targets(reading.targets(store, case_id), weak, as_json)
@@ -247,15 +247,15 @@ def accounts_command(
 
 
 @app.command("log", epilog=LOG_EXAMPLES)
+@expand_groups
 def log_command(
     case: CaseId,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened to a case: findings, and what people did, with the numbers that undo takes."""
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         events = reading.timeline(store, find(store, case), limit=limit)
     if as_json:
         print(json.dumps([asdict(event) for event in events], indent=1))
@@ -264,17 +264,19 @@ def log_command(
 
 
 @app.command("fold", epilog=FOLD_EXAMPLES)
+@expand_groups
 def fold_command(
     report: Annotated[Path, typer.Argument(help="Folder that `stillwatch scan` wrote.")],
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Fold the findings of a report into cases. Twice the same changes nothing."""
     found = load(report)
-    with new_cases(cases or f"sqlite:///{folder / CASES}", audit_key or folder / KEY, audit_witness) as store:
+    with new_cases(
+        place.cases or f"sqlite:///{place.folder / CASES}",
+        place.audit_key or place.folder / KEY,
+        place.audit_witness,
+    ) as store:
         folded = fold(store, found, utc_us(), f"report {report.name}")
     if as_json:
         print(json.dumps(asdict(folded), indent=1))
@@ -283,14 +285,14 @@ def fold_command(
 
 
 @app.command("detectors", epilog=DETECTORS_EXAMPLES)
+@expand_groups
 def detectors_command(
     months: Annotated[bool, typer.Option("--months", help="Month by month.")] = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show what each detector's word was worth, by what people found, and what its alarms may do."""
-    with seen_cases(folder, cases) as store:
+    with place.reading() as store:
         standing = feedback.states(store)
         found = (
             feedback.by_month(store)
@@ -332,22 +334,21 @@ def detectors_command(
 
 
 @app.command("detector", epilog=DETECTOR_EXAMPLES)
+@expand_groups
 def detector_command(
     detector: Annotated[str, typer.Argument(help="Its name.")],
     state: Annotated[DetectorState, typer.Argument(help="What its alarms may do.")],
     why: Why = "",
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
 ) -> None:
     """Change what a detector's alarms may do: down at any time, up by evidence only."""
-    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+    with place.open() as store:
         now = feedback.set_state(store, detector, state, who=whoami(), why=why, now_us=utc_us())
     print(f"{now.detector} is on {now.state}")
 
 
 @app.command("export", epilog=EXPORT_EXAMPLES)
+@expand_groups
 def export_command(
     case: CaseId,
     form: Annotated[
@@ -367,17 +368,14 @@ def export_command(
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
     yes: Yes = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    audit_witness: WitnessFile = None,
+    place: CasePlace = HERE,
     console: Console = "",
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts."""
     now_us, stamped_by = utc_us(), named_authority(stamp, stamp_ca)
     if stamped_by is not None and form is not CaseExportShape.bundle:
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")
-    with opened_cases(folder, cases, audit_key, audit_witness) as store:
+    with place.open() as store:
         if form is CaseExportShape.bundle:
             bundle(
                 store, case, out, log or [], accounts, key_file,

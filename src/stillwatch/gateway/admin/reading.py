@@ -29,8 +29,8 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import Handed, gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
 from stillwatch.report.findings import campaigns_by_harvest
-from stillwatch.scan import Campaign
-from stillwatch.terms import Step
+from stillwatch.scan import AccountVerdict, Campaign
+from stillwatch.terms import EnforcementStatus, Step
 
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
@@ -175,19 +175,20 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
             if (after is None or a.account > after) and (campaign is None or a.campaign == campaign)
         ][:limit]
         stands = actions.standings(state, [a.account for a in page])
-        items = [
-            AccountFound(
-                account=a.account,
-                p_value=a.p_value,
-                campaign=a.campaign,
-                kind_of_use=a.kind_of_use,
-                exchanges=a.exchanges,
-                standing=name_of(stands[a.account].step if a.account in stands else Step.CLEAR),
-            )
-            for a in page
-        ]
+        items = [_account_found(a, stands.get(a.account)) for a in page]
         last = page[-1].account if len(page) == limit else None
         return Page(items=items, next=last, revision=state.revision())
+
+
+def _account_found(a: AccountVerdict, stands: EnforcementStatus | None) -> AccountFound:
+    return AccountFound(
+        account=a.account,
+        p_value=a.p_value,
+        campaign=a.campaign,
+        kind_of_use=a.kind_of_use,
+        exchanges=a.exchanges,
+        standing=name_of(Step.CLEAR if stands is None else stands.step),
+    )
 
 
 def _campaign(found: Campaign, handed: Handed) -> CampaignShown:

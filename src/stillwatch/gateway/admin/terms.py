@@ -21,6 +21,7 @@ from stillwatch.gateway.admin.shapes import (
 from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import terms_history
+from stillwatch.terms import Terms
 from stillwatch.terms.diff import difference
 from stillwatch.terms.history import HistoryEntry, TermsHistory
 from stillwatch.terms.load import check
@@ -72,28 +73,31 @@ def routes(desk: Desk) -> APIRouter:
     @to.post("/v1/terms/check")
     def check_terms(body: TermsCandidate) -> TermsChecked:
         """Say what is wrong with a candidate, run the tests in it, and say what it would change."""
-        now_us = utc_us()
-        found = check(body.text, "candidate", now_us)
-        if found.terms is None:
-            return TermsChecked(
-                usable=False, version=None, problems=list(found.problems), warnings=list(found.warnings),
-                tests=[], changes=[],
-            )  # fmt: skip
-        tried = [
-            TermsTried(line=t.line, what=t.what, expect=t.expect, got=t.got, passed=t.passed)
-            for t in run(found.terms, now_us)
-        ]
-        changes = [
-            TermsChange(direction=c.direction, where=c.where, text=c.text)
-            for c in difference(watched.terms, found.terms, now_us)
-        ]
-        return TermsChecked(
-            usable=True,
-            version=found.terms.version,
-            problems=list(found.problems),
-            warnings=list(found.warnings),
-            tests=tried,
-            changes=changes,
-        )
+        return _check_candidate(watched.terms, body.text, utc_us())
 
     return to
+
+
+def _check_candidate(in_force: Terms, text: str, now_us: int) -> TermsChecked:
+    found = check(text, "candidate", now_us)
+    if found.terms is None:
+        return TermsChecked(
+            usable=False, version=None, problems=list(found.problems), warnings=list(found.warnings),
+            tests=[], changes=[],
+        )  # fmt: skip
+    tried = [
+        TermsTried(line=t.line, what=t.what, expect=t.expect, got=t.got, passed=t.passed)
+        for t in run(found.terms, now_us)
+    ]
+    changes = [
+        TermsChange(direction=c.direction, where=c.where, text=c.text)
+        for c in difference(in_force, found.terms, now_us)
+    ]
+    return TermsChecked(
+        usable=True,
+        version=found.terms.version,
+        problems=list(found.problems),
+        warnings=list(found.warnings),
+        tests=tried,
+        changes=changes,
+    )

@@ -6,6 +6,7 @@ depend on it once it has begun.
 """
 
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 from stillwatch.gateway import KeyEntry, Tables
@@ -92,13 +93,12 @@ def _open(path: Path) -> sqlite3.Connection:
     if mark is not None and mark.old_log:
         raise StateError(OLD_LOG.format(path=path))
     db = reader(path, 0)
-    try:
+    with ExitStack() as undo:
+        undo.callback(db.close)
         shape = db.execute("PRAGMA user_version").fetchone()[0]
         if shape != len(MIGRATIONS):
             raise StateError(f"has shape {shape}, this version reads {len(MIGRATIONS)}")
-    except BaseException:
-        db.close()
-        raise
+        undo.pop_all()
     return db
 
 

@@ -385,15 +385,7 @@ class Exchange:
                 objects.learn_location(value)
         self._body = Plain(self)
         if status in (401, 403) and gate.terms.identity.keys != "upstream":
-            if status == 401 or gate.upstream_key is None or coding not in (b"", b"identity"):
-                had = (
-                    "refused the gateway's own key"
-                    if gate.upstream_key
-                    else "wants a key: the gateway has none"
-                )
-                self.fail("upstream_auth", f"the upstream {had}")
-                return
-            self._body = Refusal(self, gate.upstream_key.encode("latin-1"))  # of what was asked, it may be
+            self._on_refusal(status, coding)
             return
         self._headers += self._ids()
         if self._warn:
@@ -419,6 +411,15 @@ class Exchange:
             self._body = Whole(self, looked_into)
         elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
             self._body = Lines(self, b"ndjson" in kind)
+
+    def _on_refusal(self, status: int, coding: bytes) -> None:
+        """The upstream refuses: the gateway's key, or what was asked."""
+        key = self.gate.upstream_key
+        if status == 401 or key is None or coding not in (b"", b"identity"):
+            had = "refused the gateway's own key" if key else "wants a key: the gateway has none"
+            self.fail("upstream_auth", f"the upstream {had}")
+        else:
+            self._body = Refusal(self, key.encode("latin-1"))
 
     def on_data(self, data: bytes) -> None:
         if self._draw is not None:
