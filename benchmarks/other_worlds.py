@@ -7,9 +7,10 @@
 
 Each world is scanned by a process of its own, one after the other, at the default dial; the package's scorer
 judges (`stillwatch.range.score`). dev-a and dev-b are the first author's; dev-c-quiet, dev-c and dev-d are
-the second author's. They lie in $STILLWATCH_RANGE, else in ../shared/range. The fourth
-author's two lie in --fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two
-lie in --fifth (`fifth_author.py` writes them). --people is a folder of variants by `selves.py`. It does not know how a world was made, and looks at no text.
+the second author's. They lie in $STILLWATCH_RANGE, else in ../shared/range. The fourth author's two lie in
+--fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two lie in --fifth,
+where `fifth_author.py` wrote them. --people is a folder of variants by `selves.py`. It does not know how a
+world was made, and looks at no text.
 """
 
 import argparse
