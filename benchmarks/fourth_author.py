@@ -15,11 +15,12 @@ the worlds may not be published, because some of the sources may not.
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -1089,15 +1090,20 @@ def deal_units(
 
 
 def fail_and_retry(
-    log: Log, accounts: dict[str, Account], pools: dict[str, list[str]], latest: dict
+    log: Log,
+    accounts: dict[str, Account],
+    pools: dict[str, list[str]],
+    latest: dict,
+    outages: Sequence[tuple[float, float]] = OUTAGES,
+    away_shares: Mapping[str, float] = MappingProxyType({}),
 ) -> Counter[str]:
-    """Failures and outages, and who asks again where."""
+    """Failures and outages, and who asks again where. A pool is a campaign, a kind, or `state["pool"]`."""
     counts: Counter[str] = Counter()
     new = []
     for row in log.rows:
         rng = np.random.default_rng(keyed("failure", row["exchange_id"]))
         day = (row["time"] - BEGIN) / timedelta(days=1)
-        outage = any(first <= day <= last for first, last in OUTAGES)
+        outage = any(first <= day <= last for first, last in outages)
         if rng.random() >= (0.5 if outage else FAILURE_RATE):
             continue
         again = dict(row)
@@ -1109,8 +1115,10 @@ def fail_and_retry(
             latency_ms=250,
         )
         campaign = log.labels.get(row["exchange_id"])
-        others = [name for name in pools[campaign or accounts[row["account"]].kind] if name != row["account"]]
-        away = rng.random() < (0.8 if campaign else 0.008)
+        own = accounts[row["account"]]
+        pool = campaign or own.state.get("pool", own.kind)
+        others = [name for name in pools[pool] if name != row["account"]]
+        away = rng.random() < away_shares.get(pool, 0.8 if campaign else 0.008)
         if not away and rng.random() > 0.7:
             continue
         again["time"] = row["time"] + timedelta(
@@ -1158,7 +1166,13 @@ def fail_and_retry(
 
 
 def write_world(
-    folder: Path, log: Log, accounts: Sequence[Account], people: Sequence[dict], facts: dict
+    folder: Path,
+    log: Log,
+    accounts: Sequence[Account],
+    people: Sequence[dict],
+    facts: dict,
+    rules: str = RULES,
+    plans: Sequence["Plan"] = (),
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     active = {row["account"] for row in log.rows}
@@ -1209,7 +1223,7 @@ def write_world(
         folder / "truth_exchanges.parquet",
     )
     pq.write_table(pa.Table.from_pylist(list(people)), folder / "selves.parquet", compression="zstd")
-    (folder / "README.md").write_text(RULES)
+    (folder / "README.md").write_text(rules)
     kinds = Counter(one.kind for one in accounts)
     of = {one.name: one.kind for one in accounts}
     sizes = Counter(of[row["account"]] for row in rows)
@@ -1222,7 +1236,7 @@ def write_world(
             {"campaign": plan.campaign, "style": plan.style, "start_day": plan.start,
              "accounts": sum(one.campaign == plan.campaign for one in accounts), "exchanges": own[plan.campaign],
              "share": round(own[plan.campaign] / len(rows), 4)}
-            for plan in PLANS if own[plan.campaign]
+            for plan in plans or PLANS if own[plan.campaign]
         ],
     }  # fmt: skip
     (folder / "world.json").write_text(json.dumps(facts, indent=1) + "\n")

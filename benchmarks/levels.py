@@ -142,7 +142,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         reports = (options.reports or Path(temporary)).resolve()
         reports.mkdir(parents=True, exist_ok=True)
-        for world in chosen(worlds_in(options.shared, options.fourth, options.people), options.worlds):
+        for world in chosen(
+            worlds_in(options.shared, options.fourth, options.people, options.fifth), options.worlds
+        ):
             one = counted(world, load(report_of(code, world, reports)))
             seen = ", development" if world.name.startswith(DEVELOPMENT) else ""
             rows.append((world.name, f"{world.author}{seen}", one))

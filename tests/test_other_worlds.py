@@ -135,10 +135,12 @@ def test_a_variant_belongs_to_the_world_it_was_made_from(name: str, base: str | 
 def test_worlds_are_found_where_they_lie_and_variants_come_last(tmp_path: Path) -> None:
     for name in ("dev-a", "dev-c", "dev-c-quiet"):
         written(tmp_path / "range" / name)
-    for name in ("fourth", "dev-a-people", "dev-c-people", "strange"):
+    for name in ("fourth", "fifth-quiet", "dev-a-people", "dev-c-people", "strange"):
         written(tmp_path / "made" / name)
-    found = other.worlds_in(tmp_path / "range", tmp_path / "made", tmp_path / "made")
-    names = ["dev-c-quiet", "dev-c", "fourth", "dev-a", "dev-c-people", "dev-a-people"]
+    made = tmp_path / "made"
+    assert "fifth-quiet" not in [world.name for world in other.worlds_in(tmp_path / "range", made, made)]
+    found = other.worlds_in(tmp_path / "range", made, made, made)
+    names = ["dev-c-quiet", "dev-c", "fourth", "fifth-quiet", "dev-a", "dev-c-people", "dev-a-people"]
     assert [world.name for world in found] == names
     assert found[-1].author == "first"
     assert [world.name for world in other.chosen(found, ["dev-a", "dev-c"])] == ["dev-a", "dev-c"]
