@@ -19,7 +19,7 @@ from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
-from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.stats.intervals import wilson
 from stillwatch.distill.rows import read_json, replace_file, write_json, write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.models import load

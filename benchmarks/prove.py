@@ -22,7 +22,7 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 import prove_peers as peers
-from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.stats.intervals import wilson
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version

@@ -10,13 +10,13 @@ import pytest
 
 from distill_world import clock_run
 from stillwatch.distill import DistillError, DistillRun, Prompt
-from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.report import Spot
 from stillwatch.distill.report.figures import account, find_reached
 from stillwatch.distill.report.page import render
 from stillwatch.distill.report.picture import HIGH, curve, loss
 from stillwatch.distill.report.run import report
 from stillwatch.distill.rows import read_json, write_json, write_rows
+from stillwatch.stats.intervals import wilson
 
 NASTY = "<script>alert(1)</script>\u202e\x1b[2J\x00 \ud800 {{ 7*7 }} \"'"
 

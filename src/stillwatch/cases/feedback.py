@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from scipy.special import betaincinv
 from sqlalchemy import Connection, func, insert, select
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
@@ -23,6 +22,7 @@ from stillwatch.cases.claims import CLASSES, RAISING
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
+from stillwatch.stats.intervals import clopper_pearson
 from stillwatch.units import DAY_US
 
 LEVEL = 0.95
@@ -149,10 +149,7 @@ def interval(right: int, judged: int) -> tuple[float | None, float | None]:
     """
     if judged == 0:
         return None, None
-    tail = (1 - LEVEL) / 2
-    low = 0.0 if right == 0 else float(betaincinv(right, judged - right + 1, tail))
-    high = 1.0 if right == judged else float(betaincinv(right + 1, judged - right, 1 - tail))
-    return low, high
+    return clopper_pearson(right, judged, LEVEL)
 
 
 # --- what a detector may do ---

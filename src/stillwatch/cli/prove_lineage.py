@@ -14,7 +14,6 @@ from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app, say_left_out
-from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Evidence, evidence_json, outcome
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
@@ -27,6 +26,7 @@ from stillwatch.prove.pool.reading import read_pool
 from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
+from stillwatch.stats.intervals import wilson
 
 LINEAGE_EXAMPLES = """
 Examples:

@@ -12,7 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta, chi2, t
+from scipy.stats import chi2, t
+
+from stillwatch.stats.intervals import clopper_pearson
 
 CONFIDENCE = 0.95
 
@@ -83,9 +85,7 @@ def of_share(
     k, n = sum(hits), sum(tries)
     if n == 0:
         return None
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if k == 0 else float(beta.ppf(tail, k, n - k + 1))
-    high = 1.0 if k == n else float(beta.ppf(1 - tail, k + 1, n - k))
+    low, high = clopper_pearson(k, n, CONFIDENCE)
     if each is None:
         each = [h / m for h, m in zip(hits, tries, strict=True) if m]
     return _hull(k / n, low, high, each, 1.0)

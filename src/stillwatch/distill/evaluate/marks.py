@@ -7,7 +7,7 @@ from typing import Any
 from stillwatch.distill import AnswerVerdict, Prompt
 from stillwatch.distill.evaluate import ShareRight, TaskScores
 from stillwatch.distill.evaluate.generate import GeneratedAnswer
-from stillwatch.distill.evaluate.intervals import wilson
+from stillwatch.stats.intervals import wilson
 
 Judge = Callable[[str, Any, str], AnswerVerdict]  # task, what is expected, the answer
 

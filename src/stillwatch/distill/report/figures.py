@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun, Prompt
-from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.report import Account, Reached, SliceScores, Spot, Wrong
 from stillwatch.distill.rows import objects, read_json, read_prompts
 from stillwatch.errors import RejectedLine
+from stillwatch.stats.intervals import wilson
 
 PARTS = (0.5, 0.75, 0.9)
 WRONG = 12  # questions shown

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
 from stillwatch.prove import Checked, Counts, Evidence, Grade, Row
 from stillwatch.prove.coin import OTHERS, Fallen, Leaning
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.randomise import DRAWS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.exact import binomial_tail, holm
+from stillwatch.stats.intervals import clopper_pearson
 
-CONFIDENCE = 0.95
 FAIR = 1e-3  # a check of what should be even is failed below this
 METHOD = "served-or-withheld coin"
 
@@ -33,7 +32,7 @@ def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: i
     counts, sum_towards = count_leans(towards)
     p_value, as_far, made = thrown_again(counts, sum_towards, seed, draws)
     n, hits = len(some), int((some > 0).sum())
-    low, high = interval(hits, n)
+    low, high = clopper_pearson(hits, n)
     sizes = levels(some)
     effect = float((np.sign(some) * sizes).sum() / np.sqrt(n * (sizes**2).sum()))
     return Fallen(
@@ -41,18 +40,6 @@ def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: i
         binomial_tail(hits, n, 0.5), all_coins(counts, sum_towards), hits / n, low, high,
         effect, float(some.mean()), max(fortunes(towards.tolist())),
     )  # fmt: skip
-
-
-def interval(hits: int, n: int) -> tuple[float, float]:
-    """The exact interval of a share (Clopper and Pearson).
-
-    >>> tuple(round(x, 3) for x in interval(48, 50))
-    (0.863, 0.995)
-    """
-    tail = (1 - CONFIDENCE) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n - hits + 1))
-    high = 1.0 if hits == n else float(beta.ppf(1 - tail, hits + 1, n - hits))
-    return low, high
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, evidence
 from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import leans
 from stillwatch.prove.coin.choosing import Put
-from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, interval
+from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL
 from stillwatch.prove.coin.leaning import Kept, in_batches, measure_pairs, statistic_for
 from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
 from stillwatch.prove.suspect import Suspect, Tell
 from stillwatch.report.findings import write_atomically
+from stillwatch.stats.intervals import clopper_pearson
 
 PROOF, EVIDENCE = "proof.json", "evidence.json"
 BATCH = 64
@@ -193,7 +194,7 @@ def _evidence(
     enough = planner.has_power(test["effect"], fewest, each)
     rows = []
     for one in (one for one in shown if one.n):
-        low, high = interval(one.hits, one.n)
+        low, high = clopper_pearson(one.hits, one.n)
         rows.append(Row(one.name, one.n, one.hits / one.n, low, high, one.p_value, one.p_adjusted))
     over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
     training = sealed.seal["own_training"]["coined_answers"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.prove import Checked, Evidence, Grade, Row
 from stillwatch.prove.lineage import Lineage, LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup
@@ -18,6 +17,7 @@ from stillwatch.prove.lineage.suspicions import doubtful, hubs, nearer_pupils, r
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import fit
 from stillwatch.prove.pool.likeness import Floats, Likeness, likeness
+from stillwatch.stats.intervals import wilson
 
 METHOD = "conformal rank among audited models"
 UNIT = "log of likeness to the candidate over its mean likeness to the other candidates"

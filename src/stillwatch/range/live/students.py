@@ -17,9 +17,9 @@ from typing import Any
 
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import problems
-from stillwatch.distill.evaluate.intervals import wilson
 from stillwatch.distill.rows import read_json, write_json, write_rows
 from stillwatch.range.live import LiveError, StudentScore, Taken, Tell
+from stillwatch.stats.intervals import wilson
 
 SPEC, SCORE = "student.json", "score.json"
 TEACHER, UNTRAINED, DRILLED = "teacher", "untrained", "drilled"

@@ -5,7 +5,7 @@ It does not know what was counted.
 
 from math import sqrt
 
-from scipy.stats import beta, norm
+from scipy.special import betaincinv, ndtri
 
 
 def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -19,7 +19,7 @@ def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(ndtri(0.5 + confidence / 2))
     share, z2 = right / n, z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -28,7 +28,7 @@ def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def clopper_pearson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def clopper_pearson(right: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Bound a share so that the bounds hold at least that often, whatever the share is.
 
     Null, Blind to, Fooled by: as Wilson's. Source: Clopper and Pearson 1934, Biometrika 26:404.
@@ -39,6 +39,6 @@ def clopper_pearson(right: int, n: int, confidence: float = 0.95) -> tuple[float
     if n == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if right == 0 else float(beta.ppf(tail, right, n - right + 1))
-    high = 1.0 if right == n else float(beta.ppf(1 - tail, right + 1, n - right))
+    low = 0.0 if right == 0 else float(betaincinv(right, n - right + 1, tail))
+    high = 1.0 if right == n else float(betaincinv(right + 1, n - right, 1 - tail))
     return low, high
