@@ -6,7 +6,7 @@ It does not know files or compression, nor what any one format looks like.
 from collections.abc import Iterable, Iterator
 
 from stillwatch.exchanges import NEEDED, envelopes
-from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
+from stillwatch.exchanges.formats import NO_ACCOUNT, Format, Item, Json, Refused, Row, Session, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
@@ -132,6 +132,7 @@ class Intake:
             else:
                 assert isinstance(item, dict)
                 notes: list[str] = []
+                unnamed = bool(item.pop(NO_ACCOUNT, False))
                 try:
                     row = tidy(item, self.clock, notes)
                 except Refused as why:
@@ -140,6 +141,7 @@ class Intake:
                 for note in notes:
                     self.rejects.note(place, note)
                 self.used += 1
+                self.rejects.without_account += unnamed
                 self.rejects.without_prompt += row.get("prompt") is None
                 yield row
 

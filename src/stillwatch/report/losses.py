@@ -31,6 +31,13 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
             f"{which} has a prompt: {plural(rejects.without_prompt, 'row')} without one, of "
             f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
         )
+    if rejects.without_account:
+        said.append(
+            f"{plural(rejects.without_account, 'row')} of {rejects.rows:,} name no account. What a request "
+            "says of its user is its client's word, so all calls of one service count as one account "
+            "(service:NAME), and nobody in it can be told apart. If an attribute that you set names the "
+            "account: --map account=ATTRIBUTE."
+        )
     again = rejects.rows - exchanges
     if again > 0:
         said.append(

@@ -15,6 +15,8 @@ Row = dict[
     str, object
 ]  # field of the record -> value as the source wrote it; values.tidy() checks and converts
 
+NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
+
 
 class Refused(StillwatchError):
     """This object, or one part of it, cannot become a row. The reader that caught it adds the place."""
