@@ -13,6 +13,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.casebook import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.casewords import words_of
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
@@ -22,7 +23,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER, findings_json, to_text, write
-from stillwatch.report.losses import losses, secrets
+from stillwatch.report.losses import losses
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
@@ -38,6 +39,8 @@ Examples:
   stillwatch scan logs/*.parquet
 
   stillwatch scan logs/ --accounts accounts.csv --out report
+
+  stillwatch scan log.csv --map time=when_utc --map account=tenant_name --map prompt=user_message_text
 
   stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
 
@@ -66,6 +69,8 @@ def scan_command(
         typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    map: Map = None,
+    map_file: MapFile = None,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
     ] = False,
@@ -90,6 +95,7 @@ def scan_command(
         key=sketch_key([Path(log) for log in logs], key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
+        columns=columns_of(map, map_file),
         held=tuple(
             schedule
             for folder in (Folder(Path(log)) for log in logs if is_gateway(Path(log)))
@@ -119,13 +125,6 @@ def scan_command(
         with new_cases(cases, audit_key, audit_witness) as store:
             folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
-    if shown := secrets(verdict.account for verdict in result.accounts):
-        errors.print(
-            f"{plural(shown, 'account')} named by what looks like a live API key: the report holds "
-            "such names in full; log a key's id or hash instead",
-            markup=False,
-            highlight=False,
-        )
     if result.scanned.rejected:
         errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.mapping import BODIES
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
@@ -50,10 +51,17 @@ def read(
                     done += batch.num_rows
                     tick(source.size * done // rows)
                 return
-            wrong = intake.wrong(names)
+            renamed = intake.mapped(names)
+            wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
             plan = own.columns_of(names)
-            talks = any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
-            wanted = None if wrong else _wanted_columns(plan, columns)
+            deep = False  # whether a column must be looked up inside another
+            if renamed is not names:
+                plan = own.columns_of([name for name in renamed if name not in intake.columns])
+                plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
+                intake.found.update(intake.columns)
+                deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+            talks = deep or any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
+            wanted = None if wrong or deep else _wanted_columns(plan, columns)
             for batch in file.iter_batches(batch_rows, columns=wanted):
                 if wrong is None and not talks:
                     yield _fast(
@@ -131,6 +139,8 @@ def _fast(
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
+    good, keys = columnar.without_keys(good)
+    intake.rejects.named_by_key += keys
     if "prompt" in plan or not intake.needs_texts:
         intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
     return good

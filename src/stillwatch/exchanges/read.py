@@ -15,6 +15,7 @@ from stillwatch.exchanges import batches, content, csv_text, json_text, lines, p
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.mapping import Columns
 from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
@@ -44,6 +45,7 @@ def read(
     limits: Limits | None = None,
     sketcher: Sketcher | None = None,
     needs_texts: bool = True,
+    mapping: Columns | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
@@ -54,15 +56,16 @@ def read(
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
     columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
     Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
-    `now` bounds how late a time may be; the current time by default.
+    `now` bounds how late a time may be; the current time by default. `mapping`: the owner's names, field of
+    the record -> the log's column or a dotted path (`mapping.py`).
 
-    Raises: InputError when a path names nothing, no file could be used at all, or a file was sketched under
-    another key than `sketcher`'s.
+    Raises: InputError when a path names nothing, no file could be used at all, a file was sketched under
+    another key than `sketcher`'s, or no record has a column that `mapping` names.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found = sources.find(paths)
     total = sum(source.size for source in found)
-    intake = Intake(rejects, clock, needs_texts)
+    intake = Intake(rejects, clock, needs_texts, mapping)
     done = useful = 0
     first_problem = ""
     for source in found:
@@ -96,6 +99,8 @@ def read(
         rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
+    if unfound := intake.unfound():
+        raise InputError(unfound)
     if not useful:
         what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
         raise InputError(f"{what}. {first_problem}")

@@ -1,22 +1,7 @@
 """What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
 
-import re
-from collections.abc import Iterable
-
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import plural
-
-# how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
-_SECRET = re.compile(r"(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,}")
-
-
-def secrets(accounts: Iterable[str]) -> int:
-    """How many accounts are named by what looks like a live API key.
-
-    >>> secrets(["acct-1", "sk-4f9a0c22d1e85b7736aa", "Bearer abcdefghijklmnop"])
-    2
-    """
-    return sum(_SECRET.fullmatch(name) is not None for name in accounts)
 
 
 def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
@@ -37,6 +22,12 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
             "says of its user is its client's word, so all calls of one service count as one account "
             "(service:NAME), and nobody in it can be told apart. If an attribute that you set names the "
             "account: --map account=ATTRIBUTE."
+        )
+    if rejects.named_by_key:
+        said.append(
+            f"{plural(rejects.named_by_key, 'row')} of {rejects.rows:,} name the account by what looks like "
+            "a live API key. The key is kept nowhere: such an account is called key_ and 16 digits of the "
+            "key's SHA-256. Log a key's id or hash instead."
         )
     again = rejects.rows - exchanges
     if again > 0:

@@ -77,7 +77,8 @@ def rows(obj: Json) -> Iterator[Item]:
     }  # fmt: skip
     if row["account"] is None:
         raise Refused(
-            "has no account: metadata.user_api_key_hash (or _alias, _user_id, _team_id, _org_id) is empty"
+            "has no account: metadata.user_api_key_hash (or _alias, _user_id, _team_id, _org_id) is empty",
+            row=row,
         )
     yield row
 

@@ -9,11 +9,12 @@ Source: open-telemetry/semantic-conventions-genai (end of 2026), semantic-conven
 OpenLLMetry, OpenInference's semantic conventions; litellm/integrations/opentelemetry.py (1.108.7).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row
+from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row, own
 from stillwatch.exchanges.formats.litellm import operation_name
+from stillwatch.exchanges.mapping import BODIES, given
 from stillwatch.exchanges.messages import dig, first, from_text, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
@@ -113,6 +114,8 @@ class PendingCall:
 class Otlp:
     waiting: dict[str, PendingCall] = field(default_factory=dict)
     services: bool = True  # a span without an account is its service's; else it is refused
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> attribute
+    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         for block in _list(_get(obj, "resourceSpans", "resource_spans")):
@@ -140,7 +143,7 @@ class Otlp:
             for e in _list(span.get("events"))
         ]
         try:
-            row = to_row(span, found, resource, events, self.services)
+            row = self._row(span, found, resource, events)
         except Refused as why:
             return why
         if row.get("prompt") is not None:
@@ -150,6 +153,16 @@ class Otlp:
         held.span, held.resource = span, resource
         held.events.extend(events)
         return ASIDE
+
+    def _row(self, span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
+        """A span's row; what the owner's names find in the span, else in its resource, counts."""
+        if not self.columns:
+            return to_row(span, found, resource, events, self.services)
+        named = given(resource, self.columns) | given(span, self.columns) | given(found, self.columns)
+        named = own.plain({name: value for name, value in named.items() if name not in BODIES})
+        self.seen.update(named)
+        account = {"account.id": named["account"]} if "account" in named else {}
+        return to_row(span, found | account, resource, events, self.services) | named
 
     def _log(self, record: object, resource: Attributes, place: str) -> Item:
         if not isinstance(record, dict):
@@ -175,7 +188,7 @@ class Otlp:
                 continue  # its span came with its own texts, or was sampled away: messages are no exchange
             try:
                 found = attributes(span.get("attributes")) | whole
-                yield to_row(span, found, held.resource, events, self.services)
+                yield self._row(span, found, held.resource, events)
             except Refused as why:
                 yield Refused(str(why), held.place)
 
