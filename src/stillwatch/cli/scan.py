@@ -17,7 +17,7 @@ from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sources import is_gateway
+from stillwatch.exchanges.sources import is_gateway, local_files
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
@@ -48,6 +48,9 @@ Examples:
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
+  psql "$DATABASE_URL" -At -v FETCH_COUNT=10000 -c 'SELECT row_to_json(s) FROM "LiteLLM_SpendLogs" s' |
+  stillwatch scan -
+
 Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
 lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2 could not
 scan; 1 only with --fail-on-campaign, when a campaign was found.
@@ -55,8 +58,10 @@ scan; 1 only with --fail-on-campaign, when a campaign was found.
 
 
 def scan_command(
+    ctx: typer.Context,
     logs: Annotated[
-        list[str], typer.Argument(help="Files, folders or globs; told apart by content.", show_default=False)
+        list[str],
+        typer.Argument(help="Files, folders, globs, or - for standard input.", show_default=False),
     ],
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
@@ -87,6 +92,7 @@ def scan_command(
 ) -> None:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
     errors = Console(stderr=True)
+    shown, logs = logs[0], list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     options = Options(
@@ -123,7 +129,7 @@ def scan_command(
         read = inputs_of([*logs, *([] if accounts is None else [accounts])])
         told = {"false_cases_per_10k_account_days": false_cases}
         with new_cases(cases, audit_key, audit_witness) as store:
-            folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
+            folded = fold(store, result, utc_us(), f"scan of {shown}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
     if result.scanned.rejected:
         errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)

@@ -3,6 +3,7 @@
 It does not know files or compression, nor what any one format looks like.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from stillwatch.exchanges import NEEDED, envelopes, mapping
@@ -38,9 +39,11 @@ class Intake:
         columns: mapping.Columns | None = None,
     ) -> None:
         self.columns = columns or {}  # the owner's: field -> the log's column
+        self.file = ""
+        self.formats: Counter[tuple[str, str]] = Counter()  # (file, format) -> rows
+        self.versions: dict[tuple[str, str], str] = {}
         self.found: set[str] = set()  # fields that they found somewhere
         self.names: tuple[str, ...] = ()  # of the first record that lacked one of them
-        self.formats: dict[str, int] = {}  # format -> rows read
         self.rejects = rejects
         self.needs_texts = needs_texts  # else records without a prompt column are read, too
         self.clock = clock
@@ -48,7 +51,8 @@ class Intake:
         self.current: Format | None = None
         self._sessions: dict[str, Session] = {}
 
-    def new_file(self) -> None:
+    def new_file(self, file: str = "") -> None:
+        self.file = file
         self.used = 0
         self.current = None
 
@@ -107,10 +111,16 @@ class Intake:
                 self.rejects.textless += 1
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
+            if found.version is not None and (self.file, found.name) not in self.versions:
+                written_by = found.version(value)
+                if written_by is not None:
+                    self.versions[self.file, found.name] = written_by
             items = self.session(found).take(value, place)
             if given and found.name not in PLAIN:
                 items = _with_given(items, given)
-            yield from self._check_rows(items, place, raw, offset)
+            for row in self._check_rows(items, place, raw, offset):
+                self.formats[self.file, found.name] += 1
+                yield row
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
         except RecursionError:  # decoded, but deeper than a format's own walk
@@ -166,7 +176,9 @@ class Intake:
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""
         for name, session in self._sessions.items():
-            yield from self._check_rows(session.finish(), name, None, None)
+            for row in self._check_rows(session.finish(), name, None, None):
+                self.formats["", name] += 1
+                yield row
 
     def session(self, found: Format) -> Session:
         if found.name not in self._sessions:

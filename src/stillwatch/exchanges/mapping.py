@@ -208,6 +208,24 @@ AGAINST = {  # a name with one of these is no such column
 }  # fmt: skip
 
 
+def paths_of(value: Json, depth: int = 4, limit: int = 200) -> dict[str, object]:
+    """An object's columns by dotted path, with their values; lists and JSON in texts stay closed.
+
+    >>> paths_of({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    found: dict[str, object] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner and depth:
+            below = paths_of(inner, depth - 1, limit)
+            found |= {f"{name}.{path}": deep for path, deep in below.items()}
+        else:
+            found[str(name)] = inner
+        if len(found) >= limit:
+            break
+    return found
+
+
 def suggest(names: Collection[str]) -> dict[str, str]:
     """Columns whose names sound like the needed fields that no column has: to try, never to apply.
 

@@ -2,6 +2,7 @@
 time, others row by row."""
 
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from stillwatch.exchanges.sources import Source
 
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
 TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
+SKETCHES = "sketched exchanges"
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 
@@ -80,6 +82,16 @@ def read(
         raise Refused(f"damaged Parquet: {first}") from None
 
 
+def first_row(path: Path) -> dict[str, object]:
+    """A file's first row. Raises: Refused."""
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(iter(file.iter_batches(1)), None)
+            return plain(batch)[0] if batch is not None and batch.num_rows else {}
+    except DAMAGED as why:
+        raise Refused(f"damaged Parquet: {str(why)[:200]}") from None
+
+
 def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
     """The file's columns to read: all that are known when ids must be made from content."""
     if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
@@ -109,6 +121,7 @@ def _sketch_batch(
     for row in sorted(bad):
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row])
     intake.used += good.num_rows
+    intake.formats[source.shown, SKETCHES] += good.num_rows
     if bad:
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[list(bad)] = False
@@ -139,6 +152,7 @@ def _fast(
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
+    intake.formats[source.shown, own.FORMAT.name] += good.num_rows
     good, keys = columnar.without_keys(good)
     intake.rejects.named_by_key += keys
     if "prompt" in plan or not intake.needs_texts:

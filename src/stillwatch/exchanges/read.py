@@ -46,6 +46,7 @@ def read(
     sketcher: Sketcher | None = None,
     needs_texts: bool = True,
     mapping: Columns | None = None,
+    intake: Intake | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
@@ -57,7 +58,8 @@ def read(
     columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
     Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
     `now` bounds how late a time may be; the current time by default. `mapping`: the owner's names, field of
-    the record -> the log's column or a dotted path (`mapping.py`).
+    the record -> the log's column or a dotted path (`mapping.py`). `intake`: one of your own, to be
+    asked afterwards what was read.
 
     Raises: InputError when a path names nothing, no file could be used at all, a file was sketched under
     another key than `sketcher`'s, or no record has a column that `mapping` names.
@@ -65,12 +67,12 @@ def read(
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found = sources.find(paths)
     total = sum(source.size for source in found)
-    intake = Intake(rejects, clock, needs_texts, mapping)
+    intake = intake or Intake(rejects, clock, needs_texts, mapping)
     done = useful = 0
     first_problem = ""
     for source in found:
         before = rejects.count
-        intake.new_file()
+        intake.new_file(source.shown)
 
         def tick(position: int, start: int = done) -> None:
             if progress is not None:
@@ -104,6 +106,26 @@ def read(
     if not useful:
         what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
         raise InputError(f"{what}. {first_problem}")
+
+
+def first_record(path: str | Path) -> dict[str, object]:
+    """The first record of a log that can be decoded, whatever its format, or an empty one: for a look at its
+    columns."""
+    source = sources.find([path])[0]
+    limits = Limits()
+    try:
+        with Unpacked(source.path, limits) as data:
+            head = data.peek()
+            kind = content.kind_of(head)
+            if kind in ("json", "csv"):
+                for item in _items(data, head, kind, limits, lambda names: None):
+                    value = item.value if isinstance(item, json_text.Good) else None
+                    value = value[0] if isinstance(value, list) and value else value
+                    if isinstance(value, dict):
+                        return value
+        return parquet.first_row(source.path) if kind == "parquet" else {}
+    except (Refused, OSError):
+        return {}
 
 
 def _file(
@@ -142,17 +164,18 @@ def _rows(
     if kind == "protobuf":
         yield from intake.rows(_protobuf(data, limits), source.shown)
         return
+    yield from intake.rows(_items(data, head, kind, limits, intake.check_header), source.shown)
+
+
+def _items(
+    data: Unpacked, head: bytes, kind: content.Kind, limits: Limits, check: Callable[[list[str]], None]
+) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     chunks = _without_bom(data.chunks())
-    items: Iterator[json_text.Good | json_text.UndecodableValue]
     if kind == "csv":
-        items = csv_text.records(
-            lines.split(chunks, limits.record_bytes), limits.record_bytes, intake.check_header
-        )
-    elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
-        items = json_text.per_line(lines.split(chunks, limits.record_bytes))
-    else:
-        items = json_text.spanning(chunks, limits.record_bytes)
-    yield from intake.rows(items, source.shown)
+        return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
+    if json_text.looks_like_lines(head.removeprefix(content.BOM)):
+        return json_text.per_line(lines.split(chunks, limits.record_bytes))
+    return json_text.spanning(chunks, limits.record_bytes)
 
 
 def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:

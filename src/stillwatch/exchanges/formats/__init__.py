@@ -55,6 +55,7 @@ class Format:
     order: int  # asked in this order: the more particular first
     sniff: Callable[[Json], bool]  # does this object look like one of ours? cheap: keys only
     open: Callable[[], Session]
+    version: Callable[[Json], str | None] | None = None  # what an object says of the software that wrote it
     protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such
 
 

@@ -193,6 +193,16 @@ class Otlp:
                 yield Refused(str(why), held.place)
 
 
+def version(obj: Json) -> str | None:
+    """The instrumentation of the first model call, and its version where it says one."""
+    for block in _list(_get(obj, "resourceSpans", "resource_spans")):
+        for scope in _list(_get(block, "scopeSpans", "scope_spans")):
+            if any(is_model_call(attributes(dig(span, "attributes"))) for span in _list(dig(scope, "spans"))):
+                names = (dig(scope, "scope", "name"), dig(scope, "scope", "version"))
+                return " ".join(name for name in names if isinstance(name, str)) or None
+    return None
+
+
 def is_model_call(found: Attributes) -> bool:
     """Whether a span is one request to a model, and not an agent or tool around it."""
     kind = found.get("openinference.span.kind")
@@ -272,5 +282,6 @@ FORMAT = Format(
     order=40,
     sniff=sniff,
     open=Otlp,
+    version=version,
     protobuf="stillwatch.exchanges.formats.otlp_protobuf",
 )
