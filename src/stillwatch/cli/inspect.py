@@ -39,7 +39,7 @@ def inspect_command(
         list[str], typer.Argument(help="Files, folders, globs, or - for standard input.", show_default=False)
     ],
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that the scan will get.")] = None,
-    map: Map = None,
+    names: Map = None,
     map_file: MapFile = None,
     write_map: Annotated[
         Path | None,
@@ -53,7 +53,7 @@ def inspect_command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
     """Say what a log has: format, columns filled, what is missing, what that costs and what to set."""
-    columns = columns_of(map, map_file)
+    columns = columns_of(names, map_file)
     with local_files(logs) as local:
         options = Options(
             assume_utc=assume_utc, columns=columns, key=sketch_key([Path(log) for log in local], key_file)
@@ -64,11 +64,11 @@ def inspect_command(
     else:
         print_inspection(found, Console())
     if write_map is not None:
-        names = columns or dict(found.proposal)
-        if not names:
+        chosen = columns or dict(found.proposal)
+        if not chosen:
             raise InputError(f"{write_map}: not written: no column needs a name, or none could be proposed")
         try:
-            write_new_file(write_map, mapping.to_toml(names).encode(), 0o644)
+            write_new_file(write_map, mapping.to_toml(chosen).encode(), 0o644)
         except OSError as why:
             raise InputError(f"{write_map}: cannot be written: {why.strerror}") from None
         Console(stderr=True).print(f"{write_map}: written; look at it", markup=False, highlight=False)

@@ -74,7 +74,7 @@ def scan_command(
         typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
-    map: Map = None,
+    names: Map = None,
     map_file: MapFile = None,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
@@ -101,7 +101,7 @@ def scan_command(
         key=sketch_key([Path(log) for log in logs], key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
-        columns=columns_of(map, map_file),
+        columns=columns_of(names, map_file),
         held=tuple(
             schedule
             for folder in (Folder(Path(log)) for log in logs if is_gateway(Path(log)))

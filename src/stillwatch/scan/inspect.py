@@ -157,8 +157,6 @@ def inspect(
         log = build(tap.through(batches), sketcher, threads=options.threads)
     except InputError as why:
         return _unread(paths, rejects, why, clock)
-    finally:
-        batches.close()
     if not len(log):
         return _unread(paths, rejects, InputError("no record could be read"), clock)
     plain = {name for _, name in intake.formats} == {own.FORMAT.name}
