@@ -70,7 +70,10 @@ class Intake:
                         place, item.reason, length=item.length, head=item.raw, offset=item.offset
                     )
                 continue
-            for value in item.value if isinstance(item.value, list) else [item.value]:
+            values = item.value if isinstance(item.value, list) else [item.value]
+            if not any(isinstance(value, dict) for value in values):
+                values = [item.value]  # [1, 2, 3] is one bad line
+            for value in values:
                 for row in self.take(value, place, item.raw, item.offset):
                     yield row, len(item.raw)
 
@@ -111,6 +114,8 @@ class Intake:
                 self.rejects.textless += 1
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
+            if found.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
+                raise Refused(self.hinted(tuple(value)))
             if found.version is not None and (self.file, found.name) not in self.versions:
                 written_by = found.version(value)
                 if written_by is not None:
@@ -162,8 +167,12 @@ class Intake:
             self.rejects.textless += 1
             if not self.needs_texts:
                 return None
-        wrong = own.missing(names)
-        unknown = wrong and any(own.column_of(name) is None for name in names)
+        return self.hinted(tuple(names)) if own.missing(names) else None
+
+    def hinted(self, names: tuple[str, ...]) -> str:
+        """What is wrong with these names, and what to try where some of them are known to nobody."""
+        wrong = str(own.plan_of(names)[1])
+        unknown = any(own.column_of(name) is None for name in names)
         return f"{wrong}; {mapping.hint(names)}" if unknown else wrong
 
     def unfound(self) -> str | None:

@@ -36,6 +36,13 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
             "every column), and such rows count once. Unless one file was given twice, the counts here are "
             "too low: give the exchanges ids, or finer times."
         )
+    if rejects.conflicts:
+        said.append(
+            f"{plural(rejects.conflicts, 'row')} had the id, account and time of another one and a different "
+            "prompt. The longest prompt of each was kept and the others were not judged: they may be cut "
+            "copies, or a client that repeats an id of its own choosing. Log the gateway's own id, or finer "
+            "times."
+        )
     if rejects.mended:
         said.append(
             f"{plural(rejects.mended, 'value')} could not be read and were left empty (half a character: "

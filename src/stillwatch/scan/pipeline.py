@@ -97,6 +97,7 @@ def run(
             raise
         rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
         log = _log(paths, rejects, options, tell, needs_texts=False)
+    rejects.conflicts = log.conflicts
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
         raise InputError(f"no exchange could be read from {', '.join(map(str, paths))}. {examples}".strip())

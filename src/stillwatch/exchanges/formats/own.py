@@ -115,19 +115,20 @@ def textless(names: list[str]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _plan(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+def plan_of(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """Record column and the name it is written under, and what is wrong with these names."""
     return tuple(columns_of(list(names)).items()), missing(list(names))
 
 
 def sniff(obj: Json) -> bool:
     """At least two of the three needed columns: so that a record with one left out is named, not puzzled
     over."""
-    found = dict(_plan(tuple(obj))[0])
+    found = dict(plan_of(tuple(obj))[0])
     return sum(name in found for name in NEEDED) >= 2
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    found, wrong = _plan(tuple(obj))
+    found, wrong = plan_of(tuple(obj))
     if wrong:
         raise Refused(wrong)
     yield plain({name: obj[written] for name, written in found})
