@@ -179,3 +179,39 @@ def test_a_line_without_a_prompt_among_others_is_still_refused(tmp_path: Path) -
     more = json.dumps(without("prompt", "model")(row(1))) + "\n"
     code, _, result = scan(log(tmp_path / "log.jsonl", lambda one: one, more=more))
     assert (code, result.scanned.exchanges, result.scanned.rejected) == (3, 40, 1)
+
+
+def test_texts_of_a_few_are_no_texts(tmp_path: Path) -> None:
+    """Three prompts among forty rows: else a log could call itself judged by adding one."""
+    few = log(
+        tmp_path / "few.jsonl", lambda one: one if one["account"] in ("a1", "a2") else one | {"prompt": None}
+    )
+    code, shown, result = scan(few)
+    assert (code, result.judged.groups) == (4, False)
+    assert "texts" in result.judged.lacks
+    assert "Could not judge groups" in shown
+    most = log(
+        tmp_path / "most.jsonl",
+        lambda one: one | ({"prompt": None} if int(one["prompt"].split()[4]) > 15 else {}),
+    )
+    code, _, result = scan(most)
+    assert (code, "texts" in result.judged.lacks) == (4, True)
+    some = log(tmp_path / "some.jsonl", lambda one: one | ({"prompt": ""} if one["account"] == "a1" else {}))
+    code, shown, result = scan(some)
+    assert (code, result.judged.lacks) == (0, ())
+    assert "4 of 40 exchanges have no text" in shown
+
+
+def test_one_id_with_two_prompts_is_said_and_the_whole_prompt_is_judged(tmp_path: Path) -> None:
+    lines = [row(k) | {"exchange_id": f"e{k}"} for k in range(40)]
+    cut = [one | {"prompt": one["prompt"][:12]} for one in lines[:5]]
+    empty = [one | {"prompt": None} for one in lines[5:8]]
+    same = lines[8:10]
+    for order in (1, -1):
+        path = tmp_path / f"log{order}.jsonl"
+        path.write_text("\n".join(map(json.dumps, [*lines, *cut, *empty, *same][::order])))
+        _, shown, result = scan(path)
+        assert result.scanned.exchanges == 40
+        assert "10 rows repeated an earlier one" in shown
+        assert "5 rows had the id, account and time of another one and a different prompt" in shown
+        assert "have no text" not in shown, "of a row with a prompt and one without, the prompt is kept"

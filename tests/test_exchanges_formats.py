@@ -16,6 +16,7 @@ from stillwatch.exchanges import RECORD, formats, registry
 from stillwatch.exchanges.formats.otlp import attributes
 from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.registry import all_formats
+from stillwatch.report.losses import losses
 
 DATA = Path(__file__).parent / "data" / "formats"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -89,12 +90,13 @@ def test_otlp_dialects_and_the_join_with_log_events():
     assert [row["account"] for row in found] == [
         "user-a",
         "user-a",
-        "user-b",
+        "service:gateway",  # gen_ai.user is the client's word
         "user-c",
         "user-d",
         "88dc",
         "user-a",
     ]
+    assert found[2]["end_user"] == "user-b"
     assert found[0]["system"] == "Be a guide."
     assert found[0]["turn"] == 2
     assert found[0]["tools"] == 1
@@ -104,6 +106,70 @@ def test_otlp_dialects_and_the_join_with_log_events():
     assert rejects.count == 0
     assert rejects.aside == 5, "agent and HTTP spans, the waiting span, two log records"
     assert prompts(rows("otlp_logs.jsonl", "otlp_spans.json")) == OTLP_PROMPTS, "in either order"
+
+
+def test_spans_that_real_producers_wrote_are_read_whole():
+    """Written by LiteLLM 1.108.7, opentelemetry-instrumentation-openai-v2 2.3b0 and Traceloop's 0.62.4 of
+    calls to a fake upstream; times moved back 240 days, LiteLLM's empty metadata and costs left out."""
+    rejects = Rejects()
+    litellm = rows("litellm_1.108.7_otel.jsonl", rejects=rejects)
+    assert len(litellm) == 12, "one a call: the raw request and web spans are aside"
+    assert rejects.count == 0
+    assert len({row["account"] for row in litellm}) == 3, "the key's hash"
+    assert {row["end_user"] for row in litellm} == {"eu-1", "eu-2", "eu-3", None}
+    assert {row["client_ip"] for row in litellm} == {"127.0.0.1"}
+    assert {row["user_agent"] for row in litellm} == {"curl/8.14.1"}
+    assert {row["model"] for row in litellm} == {"team-fast", "team-claude", "emb", "nope"}, "as requested"
+    assert {row["operation"] for row in litellm} == {"chat", "embeddings"}
+    assert [row["status"] for row in litellm].count(400) == 1
+    assert [row["tools"] for row in litellm if row["tools"]] == [1]
+    assert all(row["prompt"] for row in litellm)
+    assert len(rows("openai_v2_2.3b0.jsonl")) == 4
+
+
+def test_what_a_client_says_of_its_user_is_no_account():
+    rejects = Rejects()
+    found = rows("traceloop_0.62.4.jsonl", rejects=rejects)
+    assert len(found) == 5
+    assert rejects.count == 0
+    assert {row["account"] for row in found} == {"service:chatapp"}, "gen_ai.user is the request's own word"
+    assert [row["end_user"] for row in found] == ["user-0", "user-1", "user-2", None, None]
+    assert rejects.without_account == 5
+    assert "5 rows of 5 name no account" in " ".join(losses(rejects, 5))
+
+
+def _span_of(resource: dict, **attributes: str) -> dict:
+    def pairs(found):
+        return [{"key": k, "value": {"stringValue": v}} for k, v in found.items()]
+
+    span = {
+        "traceId": "1" * 32,
+        "spanId": "2" * 16,
+        "startTimeUnixNano": "1772000000000000000",
+        "attributes": pairs({"gen_ai.request.model": "m", "gen_ai.prompt": "Hello?"} | attributes),
+    }
+    scope = {"spans": [span]}
+    return {"resourceSpans": [{"resource": {"attributes": pairs(resource)}, "scopeSpans": [scope]}]}
+
+
+def test_a_span_without_account_is_its_services_and_refused_where_nobody_named_the_service(tmp_path):
+    def read_one(obj):
+        rejects = Rejects()
+        (tmp_path / "a").write_text(json.dumps(obj))
+        try:
+            return [row["account"] for row in rows(tmp_path / "a", rejects=rejects)], rejects
+        except InputError:
+            return [], rejects
+
+    named = {"service.name": "shop"}
+    for client_says in ("gen_ai.user", "llm.user"):
+        assert read_one(_span_of(named, **{client_says: "ceo"}))[0] == ["service:shop"]
+    for owner_says in ("account.id", "metadata.user_api_key_hash", "metadata.user_api_key_team_id"):
+        assert read_one(_span_of(named, **{owner_says: "a-1"}))[0] == ["a-1"]
+    for nobody in ({}, {"service.name": ""}, {"service.name": "unknown_service:python"}):
+        found, rejects = read_one(_span_of(nobody, **{"gen_ai.user": "ceo"}))
+        assert found == []
+        assert "--map account=ATTRIBUTE" in rejects.examples[0]
 
 
 def _protobuf(obj: dict) -> bytes:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import resource
 import struct
 import tarfile
@@ -18,7 +19,9 @@ import zstandard
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
+from stillwatch.exchanges.values import Clock, as_time, micros
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -582,3 +585,56 @@ def test_a_date_that_cannot_be_read_costs_an_account_its_date_alone(tmp_path):
     assert "has no zone" in (tmp_path / "rejected").read_text().splitlines()[0]
     page = json.dumps({"object": "list", "data": [{"account": "a"}, {"account": "b"}]})
     assert read_accounts(write(tmp_path / "b", page), rejects=Rejects(), now=NOW).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("2026-03-02T24:00:00Z", "2026-03-03T00:00:00+00:00"),
+        ("2026-03-02 24:00+01:00", "2026-03-02T23:00:00+00:00"),
+        ("2015-06-30T23:59:60Z", "2015-07-01T00:00:00+00:00"),
+        ("2026-03-02T09:12:60.000Z", "2026-03-02T09:13:00+00:00"),
+        ("2026-03-02T09:12:00-05:00[America/New_York]", "2026-03-02T14:12:00+00:00"),
+    ],
+)
+def test_unusual_times_that_mean_one_moment_are_read(written, read_as):
+    assert as_time(written, Clock(NOW)) == micros(datetime.fromisoformat(read_as))
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("2026-03-02 09:12:00 PST", "'2026-03-02 09:12:00 PST' names its zone PST"),
+        ("Mon Mar  2 09:12:00 CST 2026", "names its zone CST"),
+        ("Mon Mar  2 09:12:00 2026", "has no zone"),
+        ("2026-03-02T24:00", "has no zone"),
+        ("2026-03-02T24:00:01Z", "'2026-03-02T24:00:01Z' is no time"),
+        ("2026-03-02T09:12:61Z", "'2026-03-02T09:12:61Z' is no time"),
+        ("2026-03-02T09:60:00Z", "is no time"),
+        ("9999-12-31T24:00:00Z", "is no time"),
+        ("tell me about PST", "a text of 17 characters"),
+        ("2026 SECRET WORDS", "a text of 17 characters"),
+    ],
+)
+def test_times_that_may_be_several_are_refused_with_the_value(written, said):
+    with pytest.raises(Refused, match=re.escape(said)):
+        as_time(written, Clock(NOW))
+
+
+@pytest.mark.parametrize(
+    "text", ["[1,2,3]", '["a",\n"b",\n"c"]', "[1,\n2,\n3\n]", "[[1, 2, 3]]", "[null, true]"]
+)
+def test_an_array_of_what_is_no_record_is_one_bad_file(tmp_path, text):
+    (tmp_path / "log.json").write_text(text)
+    rejects = Rejects()
+    with pytest.raises(InputError, match="right would be one object"):
+        list(read([tmp_path / "log.json"], rejects=rejects, now=NOW))
+    assert rejects.count == 1
+
+
+def test_a_stray_value_among_records_costs_only_itself(tmp_path):
+    (tmp_path / "log.json").write_text(f"[{json.dumps(GOOD)}, 7,\n{json.dumps(GOOD | {'prompt': 'Two'})}]")
+    rejects = Rejects()
+    assert sum(batch.num_rows for batch in read([tmp_path / "log.json"], rejects=rejects, now=NOW)) == 2
+    assert rejects.count == 1
+    assert "no object" in rejects.examples[0]

@@ -13,16 +13,17 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.case.opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case.text import words_of
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sources import is_gateway
+from stillwatch.exchanges.sources import is_gateway, local_files
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER, findings_json, to_text, write
-from stillwatch.report.losses import losses, secrets
+from stillwatch.report.losses import losses
 from stillwatch.report.page import write_page
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan import ScanResult
@@ -39,11 +40,16 @@ Examples:
 
   stillwatch scan logs/ --accounts accounts.csv --out report
 
+  stillwatch scan log.csv --map time=when_utc --map account=tenant_name --map prompt=user_message_text
+
   stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
 
   stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
+
+  psql "$DATABASE_URL" -At -v FETCH_COUNT=10000 -c 'SELECT row_to_json(s) FROM "LiteLLM_SpendLogs" s' |
+  stillwatch scan -
 
 Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
 lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2 could not
@@ -52,8 +58,10 @@ scan; 1 only with --fail-on-campaign, when a campaign was found.
 
 
 def scan_command(
+    ctx: typer.Context,
     logs: Annotated[
-        list[str], typer.Argument(help="Files, folders or globs; told apart by content.", show_default=False)
+        list[str],
+        typer.Argument(help="Files, folders, globs, or - for standard input.", show_default=False),
     ],
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
@@ -66,6 +74,8 @@ def scan_command(
         typer.Option(help="The dial: false cases you accept per 10,000 account-days.", min=0.001, max=100),
     ] = 1.0,
     assume_utc: Annotated[bool, typer.Option(help="Take times without a zone for UTC.")] = False,
+    names: Map = None,
+    map_file: MapFile = None,
     keep_text: Annotated[
         bool, typer.Option(help="Keep the text of rejected lines in the dead-letter file.")
     ] = False,
@@ -82,6 +92,7 @@ def scan_command(
 ) -> None:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
     errors = Console(stderr=True)
+    shown, logs = logs[0], list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     options = Options(
@@ -90,6 +101,7 @@ def scan_command(
         key=sketch_key([Path(log) for log in logs], key_file),
         assume_utc=assume_utc,
         keep_text=keep_text,
+        columns=columns_of(names, map_file),
         held=tuple(
             schedule
             for folder in (Folder(Path(log)) for log in logs if is_gateway(Path(log)))
@@ -117,15 +129,8 @@ def scan_command(
         read = inputs_of([*logs, *([] if accounts is None else [accounts])])
         told = {"false_cases_per_10k_account_days": false_cases}
         with new_cases(cases, audit_key, audit_witness) as store:
-            folded = fold(store, result, utc_us(), f"scan of {logs[0]}", inputs=read, settings=told)
+            folded = fold(store, result, utc_us(), f"scan of {shown}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
-    if shown := secrets(verdict.account for verdict in result.accounts):
-        errors.print(
-            f"{plural(shown, 'account')} named by what looks like a live API key: the report holds "
-            "such names in full; log a key's id or hash instead",
-            markup=False,
-            highlight=False,
-        )
     if result.scanned.rejected:
         errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:

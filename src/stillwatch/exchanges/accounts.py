@@ -16,7 +16,7 @@ from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.unpack import Limits, Unpacked
-from stillwatch.exchanges.values import Clock, as_text, as_time
+from stillwatch.exchanges.values import Clock, as_text, as_time, without_key
 
 ALIASES = {
     "account": ("account_id", "customer", "customer_id", "id"),
@@ -146,6 +146,8 @@ def _row(value: object, clock: Clock, notes: list[str]) -> Row:
 def _cell(name: str, cell: object, clock: Clock) -> object:
     if name == "created":
         return as_time(cell, clock)
+    if name == "account":
+        return without_key(as_text(cell))
     if name != "permissions":
         return as_text(cell)
     if isinstance(cell, str):

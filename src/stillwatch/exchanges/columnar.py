@@ -12,8 +12,20 @@ import pyarrow.compute as pc
 
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.values import BOOLS, CHOSEN, CONVERT, FLOATS, INTS, Clock, as_time, check_time
+from stillwatch.exchanges.values import (
+    BOOLS,
+    CHOSEN,
+    CONVERT,
+    FLOATS,
+    INTS,
+    SECRET,
+    Clock,
+    as_time,
+    check_time,
+    without_key,
+)
 
+ACCOUNT = RECORD.get_field_index("account")
 Bad = dict[int, str]  # row in the batch -> why it is refused
 Notes = list[tuple[int, str]]  # row in the batch -> what a client chose in it and is left empty
 
@@ -69,6 +81,17 @@ def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Arr
     if field.name in BOOLS:
         return column if pa.types.is_boolean(column.type) else _by_row(field, column, bad)
     return _texts(field, column, bad)
+
+
+def without_keys(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
+    """The batch with `values.without_key` applied to its accounts, and how many rows that changed."""
+    accounts = batch.column(ACCOUNT)
+    changed = pc.sum(pc.match_substring_regex(accounts, SECRET)).as_py() or 0
+    if not changed:
+        return batch, 0
+    coded = accounts.dictionary_encode()
+    names = pa.array([without_key(name) for name in coded.dictionary.to_pylist()], type=pa.string())
+    return batch.set_column(ACCOUNT, RECORD.field(ACCOUNT), names.take(coded.indices)), changed
 
 
 def _is_text(kind: pa.DataType) -> bool:

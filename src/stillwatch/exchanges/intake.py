@@ -3,22 +3,47 @@
 It does not know files or compression, nor what any one format looks like.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from stillwatch.exchanges import NEEDED, envelopes
-from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
+from stillwatch.exchanges import NEEDED, envelopes, mapping
+from stillwatch.exchanges.batches import ALWAYS
+from stillwatch.exchanges.formats import (
+    NO_ACCOUNT,
+    Format,
+    Item,
+    Json,
+    MappedSession,
+    Refused,
+    Row,
+    Session,
+    openai,
+    own,
+)
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.values import Clock, tidy
+from stillwatch.exchanges.values import Clock, tidy, without_key
 
-MANY = 6  # keys shown of an object that nobody recognises
+PLAIN = (None, own.FORMAT.name, openai.FORMAT.name)  # whose fields stand under names that may be mapped
 
 
 class Intake:
     """One `read`'s formats in use, and what they remember across files."""
 
-    def __init__(self, rejects: Rejects, clock: Clock, needs_texts: bool = True) -> None:
+    def __init__(
+        self,
+        rejects: Rejects,
+        clock: Clock,
+        needs_texts: bool = True,
+        columns: mapping.Columns | None = None,
+    ) -> None:
+        self.columns = columns or {}  # the owner's: field -> the log's column
+        self.file = ""
+        self.formats: Counter[tuple[str, str]] = Counter()  # (file, format) -> rows
+        self.versions: dict[tuple[str, str], str] = {}
+        self.found: set[str] = set()  # fields that they found somewhere
+        self.names: tuple[str, ...] = ()  # of the first record that lacked one of them
         self.rejects = rejects
         self.needs_texts = needs_texts  # else records without a prompt column are read, too
         self.clock = clock
@@ -26,7 +51,8 @@ class Intake:
         self.current: Format | None = None
         self._sessions: dict[str, Session] = {}
 
-    def new_file(self) -> None:
+    def new_file(self, file: str = "") -> None:
+        self.file = file
         self.used = 0
         self.current = None
 
@@ -44,28 +70,62 @@ class Intake:
                         place, item.reason, length=item.length, head=item.raw, offset=item.offset
                     )
                 continue
-            for value in item.value if isinstance(item.value, list) else [item.value]:
+            values = item.value if isinstance(item.value, list) else [item.value]
+            if not any(isinstance(value, dict) for value in values):
+                values = [item.value]  # [1, 2, 3] is one bad line
+            for value in values:
                 for row in self.take(value, place, item.raw, item.offset):
                     yield row, len(item.raw)
 
-    def take(self, value: object, place: str, raw: bytes | None, offset: int | None) -> Iterator[Row]:
-        """The checked rows of one object; what is refused is recorded at `place`."""
+    def take(
+        self,
+        value: object,
+        place: str,
+        raw: bytes | None,
+        offset: int | None,
+        around: dict[str, object] | None = None,
+    ) -> Iterator[Row]:
+        """The checked rows of one object; what is refused is recorded at `place`.
+
+        `around`: the owner's fields that stand in an envelope around the object.
+        """
         try:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
+            given: dict[str, object] = {}
             found = self._known_format(value)
+            if self.columns:
+                given = (around or {}) | mapping.given(value, self.columns)
+                self.found.update(given)
+                if not self.names and len(given) < len(self.columns):
+                    self.names = tuple(value)
+                if given and (found.name if found else None) in PLAIN:
+                    renamed = mapping.rename(value, self.columns, given)
+                    again = self._known_format(renamed)
+                    value, found, around = (renamed, again, given) if again else (value, found, given)
             if found is None:
                 opened = envelopes.inside(value)
                 if opened is not None:
                     for inner in opened:
-                        yield from self.take(inner, place, raw, offset)
+                        yield from self.take(inner, place, raw, offset, given)
                     return
                 found = self._guess_format(value)
             if found.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
                 self.rejects.textless += 1
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
-            yield from self._check_rows(self.session(found).take(value, place), place, raw, offset)
+            if found.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
+                raise Refused(self.hinted(tuple(value)))
+            if found.version is not None and (self.file, found.name) not in self.versions:
+                written_by = found.version(value)
+                if written_by is not None:
+                    self.versions[self.file, found.name] = written_by
+            items = self.session(found).take(value, place)
+            if given and found.name not in PLAIN:
+                items = _with_given(items, given)
+            for row in self._check_rows(items, place, raw, offset):
+                self.formats[self.file, found.name] += 1
+                yield row
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
         except RecursionError:  # decoded, but deeper than a format's own walk
@@ -73,16 +133,33 @@ class Intake:
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
+        names = self.mapped(names)
         found = recognise(dict.fromkeys(names, "x"))
         if found is None or found.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
                 raise Refused(
                     "is no log of a kind known here: neither JSON, nor a table whose first line names "
                     "columns such as time, account and prompt"
+                    + (f"; {mapping.hint(names)}" if len(names) > 1 else "")
                 )
             wrong = self.wrong(names)
             if wrong:
                 raise Refused(wrong)
+
+    def mapped(self, names: list[str]) -> list[str]:
+        """A table's columns under the record's names. Raises: Refused where the owner names one that is not
+        there, and the table cannot be read without."""
+        if not self.columns:
+            return names
+        found = recognise(dict.fromkeys(names, "x"))
+        wrong = mapping.absent(self.columns, names)
+        if (found.name if found else None) not in PLAIN:
+            return names  # another format, whose own names hold; the rest is looked up row by row
+        if wrong is None:
+            return list(mapping.rename(dict.fromkeys(names, "x"), self.columns))
+        if own.missing(names):
+            raise Refused(wrong)
+        return names
 
     def wrong(self, names: list[str]) -> str | None:
         """What is wrong with these columns of our own record, as a sentence, or None."""
@@ -90,16 +167,34 @@ class Intake:
             self.rejects.textless += 1
             if not self.needs_texts:
                 return None
-        return own.missing(names)
+        return self.hinted(tuple(names)) if own.missing(names) else None
+
+    def hinted(self, names: tuple[str, ...]) -> str:
+        """What is wrong with these names, and what to try where some of them are known to nobody."""
+        wrong = str(own.plan_of(names)[1])
+        unknown = any(own.column_of(name) is None for name in names)
+        return f"{wrong}; {mapping.hint(names)}" if unknown else wrong
+
+    def unfound(self) -> str | None:
+        """What is wrong with the owner's names: fields whose column was in no record that was read."""
+        for session in self._sessions.values():
+            self.found.update(getattr(session, "seen", ()))
+        fields = [field for field in self.columns if field not in self.found]
+        return mapping.unfound(fields, self.columns, self.names) if fields and self.names else None
 
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""
         for name, session in self._sessions.items():
-            yield from self._check_rows(session.finish(), name, None, None)
+            for row in self._check_rows(session.finish(), name, None, None):
+                self.formats["", name] += 1
+                yield row
 
     def session(self, found: Format) -> Session:
         if found.name not in self._sessions:
-            self._sessions[found.name] = found.open()
+            opened = found.open()
+            if self.columns and isinstance(opened, MappedSession):
+                opened.columns = self.columns
+            self._sessions[found.name] = opened
         return self._sessions[found.name]
 
     def _known_format(self, value: Json) -> Format | None:
@@ -113,11 +208,9 @@ class Intake:
     def _guess_format(self, value: Json) -> Format:
         if self.current is not None:
             return self.current  # let it say what is missing
-        keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])
-        more = ", ..." if len(value) > MANY else ""
         raise Refused(
-            f"is no record of a format known here (its keys: {keys or 'none'}{more}); right would be an "
-            "object with time, account and prompt, or one of the sources in docs/exchanges.md"
+            "is no record of a format known here (docs/exchanges.md); right would be an object with time, "
+            f"account and prompt; {mapping.hint(tuple(value))}"
         )
 
     def _check_rows(
@@ -132,6 +225,7 @@ class Intake:
             else:
                 assert isinstance(item, dict)
                 notes: list[str] = []
+                unnamed = bool(item.pop(NO_ACCOUNT, False))
                 try:
                     row = tidy(item, self.clock, notes)
                 except Refused as why:
@@ -140,8 +234,24 @@ class Intake:
                 for note in notes:
                     self.rejects.note(place, note)
                 self.used += 1
+                self.rejects.without_account += unnamed
+                account = str(row["account"])
+                row["account"] = without_key(account)
+                self.rejects.named_by_key += row["account"] != account
                 self.rejects.without_prompt += row.get("prompt") is None
                 yield row
+
+
+def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Item]:
+    """Items with the owner's fields in their place, also those that were refused for the lack of one."""
+    named = own.plain({name: value for name, value in given.items() if name not in mapping.BODIES})
+    try:
+        for item in items:
+            yield item | named if isinstance(item, dict) else item
+    except Refused as why:
+        if why.row is None or any((why.row | named).get(name) is None for name in ALWAYS):
+            raise
+        yield why.row | named
 
 
 def _kind(value: object) -> str:

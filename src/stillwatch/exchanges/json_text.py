@@ -157,6 +157,7 @@ class _Scan:
         self.began = (1, 0)
         self.outer_seen = False
         self.stray_line = 0
+        self.taken = 0  # values so far
 
     def feed(self, chunk: bytes) -> Iterator[Good | UndecodableValue]:
         at = mark = 0  # the open value's bytes in this chunk begin at mark
@@ -208,11 +209,16 @@ class _Scan:
         self.offset += size
 
     def _stray_text(self, text: bytes, at: int) -> Iterator[UndecodableValue]:
-        if text.strip(b" \t\r\n,") and self.stray_line != self.number:
-            self.stray_line = self.number
-            yield UndecodableValue(
-                self.number, self.offset + at, "not JSON: text between values", text[:RAW_LIMIT], len(text)
-            )
+        if not text.strip(b" \t\r\n,") or self.stray_line == self.number:
+            return
+        if self.outer_seen and self.stray_line and not self.taken:
+            return  # [1, 2, 3] over many lines: one array of what is no record, told once
+        self.stray_line = self.number
+        reason = "not JSON: text between values"
+        if self.outer_seen:
+            what = "a value between the others that is" if self.taken else "an array of values that are"
+            reason = f"{what} no object; right would be one object for each exchange"
+        yield UndecodableValue(self.number, self.offset + at, reason, text[:RAW_LIMIT], len(text))
 
     def _hold(self, piece: bytes) -> None:
         self.length += len(piece)
@@ -228,6 +234,7 @@ class _Scan:
         number, offset = self.began
         length, dropped = self.length, self.dropped
         self.held, self.length, self.dropped = [], 0, False
+        self.taken += 1
         if dropped:
             return UndecodableValue(
                 number, offset, f"is {length:,} bytes long, more than a value may be", raw, length

@@ -62,6 +62,7 @@ class ExchangeLog:
     duplicates: int  # exchanges seen more than once, kept once
     content: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, i) content words
     agents: tuple[str, ...] = ()
+    conflicts: int = 0  # of the duplicates: those whose prompt is another than that of the one kept
     # passages of the answers and of what came in the requests; no rows where no exchange has a completion
     answered: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, j)
     brought: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint32))  # (n, k)
@@ -255,7 +256,9 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
         columns[name][:] = names[source][1][columns[name]]
     total = len(columns["ts_us"])
     order = _order(columns)
-    order = order[_first_seen(columns["id"], order)]
+    first = _first_seen(columns["id"], order)
+    conflicts = _other_prompts(columns["exact"], order, first)
+    order = order[first]
     kept = len(order)
     if kept < total or (np.diff(order) != 1).any():
         for column in columns.values():  # one at a time, phrases one of them at a time: little is there twice
@@ -267,12 +270,26 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
     accounts, models = names["account"][0], names["model"][0]
     agents = names["user_agent"][0]
     return ExchangeLog(
-        columns, phrases, system_phrases, accounts, models, has, total - kept, content, agents, **passages
+        columns,
+        phrases,
+        system_phrases,
+        accounts,
+        models,
+        has,
+        total - kept,
+        content,
+        agents,
+        conflicts,
+        **passages,
     )
 
 
 def _order(columns: Columns) -> np.ndarray:
-    """Rows by time, then id, then content: where two exchanges claim one id, input order must not choose."""
+    """Rows by time, then id, then content, the longest prompt first.
+
+    Where two exchanges claim one id, input order must not choose, and a copy that was cut or has no text is
+    not the one to keep.
+    """
     ts, keys = columns["ts_us"], columns["id"]
     order = np.argsort(ts, kind="stable").astype(np.int32 if len(ts) < 2**31 else np.int64)
     tied = _runs(ts[order])
@@ -280,7 +297,9 @@ def _order(columns: Columns) -> np.ndarray:
     order[tied] = rows[np.lexsort((keys[rows], ts[rows]))]
     tied = tied[_runs(ts[order[tied]], keys[order[tied]])]
     rows = order[tied]
-    order[tied] = rows[np.lexsort((_contents(columns, rows), keys[rows], ts[rows]))]
+    order[tied] = rows[
+        np.lexsort((_contents(columns, rows), -columns["words"][rows].astype(np.int64), keys[rows], ts[rows]))
+    ]
     return order
 
 
@@ -298,6 +317,16 @@ def _contents(columns: Columns, rows: np.ndarray) -> np.ndarray:
             state = (state ^ flat[rows].astype(np.uint64)) * M1
             state ^= state >> np.uint64(32)
     return state
+
+
+def _other_prompts(exact: np.ndarray, order: np.ndarray, first: np.ndarray) -> int:
+    """How many of the rows that are left out have a prompt, and another one than the row that is kept."""
+    if first.all():
+        return 0
+    at = np.arange(len(order))
+    kept = order[np.maximum.accumulate(np.where(first, at, 0))]  # rows of one id stand side by side
+    other = exact[order]
+    return int(np.sum(~first & (other != exact[kept]) & (other != 0)))
 
 
 @njit(cache=True, nogil=True)

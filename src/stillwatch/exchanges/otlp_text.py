@@ -13,6 +13,7 @@ INPUT = ("gen_ai.input.messages", "gen_ai.prompt", "llm.prompts", "traceloop.ent
 OUTPUT = ("gen_ai.output.messages", "gen_ai.completion", "output.value")
 SYSTEM = ("gen_ai.system_instructions", "gen_ai.system.instructions", "llm.system")
 TOOLS = ("gen_ai.tool.definitions", "gen_ai.request.tools", "llm.tools")
+NUMBERED_TOOLS = ("llm.tools.", "llm.request.functions.")
 NUMBERED_INPUT = (("gen_ai.prompt.", ""), ("llm.prompts.", ""), ("llm.input_messages.", "message."))
 NUMBERED_OUTPUT = (("gen_ai.completion.", ""), ("llm.completions.", ""), ("llm.output_messages.", "message."))
 MESSAGE_EVENTS = {
@@ -36,7 +37,7 @@ def request_of(found: Attributes, events: Events) -> tuple[RequestText, int | No
         if not is_conversation(messages):  # a prompt that is JSON itself, not messages in JSON
             messages = raw
     tools = from_text(first(*(everything.get(name) for name in TOOLS)))
-    offered = len(tools) if isinstance(tools, list) else _count(everything, "llm.tools.")
+    offered = len(tools) if isinstance(tools, list) else _offered(everything)
     return messages_text(messages, system, tools), offered
 
 
@@ -127,6 +128,10 @@ def _parts(value: object) -> object:
         return value
 
 
-def _count(found: Attributes, prefix: str) -> int | None:
-    numbers = {key[len(prefix) :].partition(".")[0] for key in found if key.startswith(prefix)}
-    return len(numbers) or None
+def _offered(found: Attributes) -> int | None:
+    """How many tools stand one attribute each, with a number in the name."""
+    for prefix in NUMBERED_TOOLS:
+        numbers = {key[len(prefix) :].partition(".")[0] for key in found if key.startswith(prefix)}
+        if numbers:
+            return len(numbers)
+    return None

@@ -2,6 +2,7 @@
 time, others row by row."""
 
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,12 +12,14 @@ import pyarrow.parquet as pq
 from stillwatch.exchanges import RECORD, batches, columnar, csv_text, sketched
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.mapping import BODIES
 from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
 # what pyarrow raises on a broken file; the names in its footer may be no UTF-8
 TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
+SKETCHES = "sketched exchanges"
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 
@@ -50,10 +53,17 @@ def read(
                     done += batch.num_rows
                     tick(source.size * done // rows)
                 return
-            wrong = intake.wrong(names)
+            renamed = intake.mapped(names)
+            wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
             plan = own.columns_of(names)
-            talks = any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
-            wanted = None if wrong else _wanted_columns(plan, columns)
+            deep = False  # whether a column must be looked up inside another
+            if renamed is not names:
+                plan = own.columns_of([name for name in renamed if name not in intake.columns])
+                plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
+                intake.found.update(intake.columns)
+                deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+            talks = deep or any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
+            wanted = None if wrong or deep else _wanted_columns(plan, columns)
             for batch in file.iter_batches(batch_rows, columns=wanted):
                 if wrong is None and not talks:
                     yield _fast(
@@ -70,6 +80,16 @@ def read(
     except DAMAGED as why:
         first = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
         raise Refused(f"damaged Parquet: {first}") from None
+
+
+def first_row(path: Path) -> dict[str, object]:
+    """A file's first row. Raises: Refused."""
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(iter(file.iter_batches(1)), None)
+            return plain(batch)[0] if batch is not None and batch.num_rows else {}
+    except DAMAGED as why:
+        raise Refused(f"damaged Parquet: {str(why)[:200]}") from None
 
 
 def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
@@ -101,6 +121,7 @@ def _sketch_batch(
     for row in sorted(bad):
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row])
     intake.used += good.num_rows
+    intake.formats[source.shown, SKETCHES] += good.num_rows
     if bad:
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[list(bad)] = False
@@ -131,6 +152,9 @@ def _fast(
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
+    intake.formats[source.shown, own.FORMAT.name] += good.num_rows
+    good, keys = columnar.without_keys(good)
+    intake.rejects.named_by_key += keys
     if "prompt" in plan or not intake.needs_texts:
         intake.rejects.without_prompt += good.column(RECORD.get_field_index("prompt")).null_count
     return good

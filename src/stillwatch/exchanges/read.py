@@ -15,6 +15,7 @@ from stillwatch.exchanges import batches, content, csv_text, json_text, lines, p
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.mapping import Columns
 from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
@@ -44,6 +45,8 @@ def read(
     limits: Limits | None = None,
     sketcher: Sketcher | None = None,
     needs_texts: bool = True,
+    mapping: Columns | None = None,
+    intake: Intake | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
@@ -54,20 +57,22 @@ def read(
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
     columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
     Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
-    `now` bounds how late a time may be; the current time by default.
+    `now` bounds how late a time may be; the current time by default. `mapping`: the owner's names, field of
+    the record -> the log's column or a dotted path (`mapping.py`). `intake`: one of your own, to be
+    asked afterwards what was read.
 
-    Raises: InputError when a path names nothing, no file could be used at all, or a file was sketched under
-    another key than `sketcher`'s.
+    Raises: InputError when a path names nothing, no file could be used at all, a file was sketched under
+    another key than `sketcher`'s, or no record has a column that `mapping` names.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found = sources.find(paths)
     total = sum(source.size for source in found)
-    intake = Intake(rejects, clock, needs_texts)
+    intake = intake or Intake(rejects, clock, needs_texts, mapping)
     done = useful = 0
     first_problem = ""
     for source in found:
         before = rejects.count
-        intake.new_file()
+        intake.new_file(source.shown)
 
         def tick(position: int, start: int = done) -> None:
             if progress is not None:
@@ -96,9 +101,31 @@ def read(
         rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
+    if unfound := intake.unfound():
+        raise InputError(unfound)
     if not useful:
         what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
         raise InputError(f"{what}. {first_problem}")
+
+
+def first_record(path: str | Path) -> dict[str, object]:
+    """The first record of a log that can be decoded, whatever its format, or an empty one: for a look at its
+    columns."""
+    source = sources.find([path])[0]
+    limits = Limits()
+    try:
+        with Unpacked(source.path, limits) as data:
+            head = data.peek()
+            kind = content.kind_of(head)
+            if kind in ("json", "csv"):
+                for item in _items(data, head, kind, limits, lambda names: None):
+                    value = item.value if isinstance(item, json_text.Good) else None
+                    value = value[0] if isinstance(value, list) and value else value
+                    if isinstance(value, dict):
+                        return value
+        return parquet.first_row(source.path) if kind == "parquet" else {}
+    except (Refused, OSError):
+        return {}
 
 
 def _file(
@@ -137,17 +164,18 @@ def _rows(
     if kind == "protobuf":
         yield from intake.rows(_protobuf(data, limits), source.shown)
         return
+    yield from intake.rows(_items(data, head, kind, limits, intake.check_header), source.shown)
+
+
+def _items(
+    data: Unpacked, head: bytes, kind: content.Kind, limits: Limits, check: Callable[[list[str]], None]
+) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     chunks = _without_bom(data.chunks())
-    items: Iterator[json_text.Good | json_text.UndecodableValue]
     if kind == "csv":
-        items = csv_text.records(
-            lines.split(chunks, limits.record_bytes), limits.record_bytes, intake.check_header
-        )
-    elif json_text.looks_like_lines(head.removeprefix(content.BOM)):
-        items = json_text.per_line(lines.split(chunks, limits.record_bytes))
-    else:
-        items = json_text.spanning(chunks, limits.record_bytes)
-    yield from intake.rows(items, source.shown)
+        return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
+    if json_text.looks_like_lines(head.removeprefix(content.BOM)):
+        return json_text.per_line(lines.split(chunks, limits.record_bytes))
+    return json_text.spanning(chunks, limits.record_bytes)
 
 
 def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:

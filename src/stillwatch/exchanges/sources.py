@@ -2,13 +2,19 @@
 
 import glob
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import BinaryIO
 
 from stillwatch.errors import InputError
 
+STDIN = "-"
 REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
 
 
@@ -35,6 +41,37 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
     if not found:
         raise InputError("no log given; right would be a file, a folder or a pattern such as logs/*.parquet")
     return _without_copies(list(found.values()))
+
+
+@contextmanager
+def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> Iterator[list[str | Path]]:
+    """The same paths, where `-` (standard input) and pipes are copies in a folder of ours until the end.
+
+    A log is read more than once (once without texts, once to be hashed), and a pipe gives itself only once.
+
+    Raises: InputError when a pipe is empty or there is no room for it.
+    """
+    with tempfile.TemporaryDirectory(prefix="stillwatch-") as folder:  # only this user may look into it
+        local: list[str | Path] = []
+        for number, path in enumerate(paths):
+            if str(path) == STDIN:
+                name, stream = "stdin", stdin or sys.stdin.buffer
+            elif Path(path).is_fifo():
+                name, stream = f"pipe-{number + 1}", None
+            else:
+                local.append(path)
+                continue
+            copy = Path(folder) / name
+            if copy.exists():
+                raise InputError("- stands for standard input and can be given once")
+            try:
+                with ExitStack() as opened:
+                    found = stream or opened.enter_context(Path(path).open("rb"))
+                    shutil.copyfileobj(found, opened.enter_context(copy.open("xb")), 1 << 20)
+            except OSError as why:
+                raise InputError(f"{path}: cannot be stored in {folder}: {why.strerror or why}") from None
+            local.append(copy)
+        yield local
 
 
 def is_gateway(path: Path) -> bool:

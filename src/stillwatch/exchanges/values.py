@@ -3,6 +3,7 @@
 It knows the record's columns and their bounds; it does not know where a value came from.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Callable
@@ -39,7 +40,12 @@ class Clock:
         return micros(self.now + SKEW)
 
 
-_HARMLESS = re.compile(r"[-+]?[0-9][0-9T:.,+/ eE-]{0,38}[Zz]?")
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? +"
+_MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_HARMLESS = re.compile(  # a number, or a date with the names of its parts, one zone, AM or PM
+    rf"[-+]?[0-9][0-9T:.,+/ eE-]{{0,38}}(?:[Zz]|(?<=[0-9]) ?[A-Z]{{2,5}})?"
+    rf"|(?:{_DAY})?(?:[0-9]{{1,2}}[ /-]+)?{_MONTH}[0-9:.,+/ -]{{2,32}}(?:[A-Z]{{1,5}})?(?: [0-9]{{4}})?"
+)
 
 
 def show(value: object) -> str:
@@ -47,6 +53,8 @@ def show(value: object) -> str:
 
     >>> show("2026-13-45T00:00"), show("tell me a secret"), show([1, 2]), show(None)
     ("'2026-13-45T00:00'", 'a text of 16 characters', 'a list of 2', 'null')
+    >>> show("2026-03-02 09:12:00 PST"), show("Mon Mar  2 09:12:00 PST 2026")
+    ("'2026-03-02 09:12:00 PST'", "'Mon Mar  2 09:12:00 PST 2026'")
     """
     if value is None:
         return "null"
@@ -98,9 +106,15 @@ def check_time(us: int, clock: Clock) -> None:
 
 
 TIME_LENGTH = 64  # characters; no way to write a time is longer
+ISO = re.compile(  # what `fromisoformat` leaves: midnight as 24:00, a leap second, Java's zone in brackets
+    r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,]0*)?)?"
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?(?:\[[A-Za-z0-9_+/-]{1,40}\])?"
+)
+NAMED_ZONE = re.compile(r".*\d ?(?P<zone>[A-Z]{1,5})(?: \d{4})?")
 WRITTEN = (  # what is no ISO 8601 and names its zone all the same
     "%d/%b/%Y:%H:%M:%S %z",  # nginx, Apache
     "%a, %d %b %Y %H:%M:%S %z",  # mail; HTTP writes GMT for +0000
+    "%a %b %d %H:%M:%S %Y",  # C and Python without a zone
 )
 
 
@@ -132,10 +146,35 @@ def _parse_value(text: str) -> datetime | float | int:
         pass
     for pattern in WRITTEN:
         try:
-            return datetime.strptime(text, pattern)  # noqa: DTZ007 - every pattern has its zone
+            return datetime.strptime(text, pattern)  # noqa: DTZ007 - a time without a zone is refused later
         except ValueError:
             continue
+    if (moment := _unusual(text)) is not None:
+        return moment
+    named = NAMED_ZONE.fullmatch(text)
+    if named and named["zone"] not in ("AM", "PM", "T", "Z"):
+        raise Refused(
+            f"time {show(text)} names its zone {named['zone']}, which may be several; right would be its "
+            "offset, as in 2026-03-01T12:00:00-08:00"
+        )
     raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
+
+
+def _unusual(text: str) -> datetime | None:
+    """24:00 as the next day's beginning, second 60 as the next minute's, a zone named after its offset."""
+    found = ISO.fullmatch(text)
+    if found is None:
+        return None
+    hour, minute, second = found["hour"], found["minute"], found["second"] or "00"
+    later = timedelta()
+    if (hour, minute, second) == ("24", "00", "00"):
+        hour, later = "00", timedelta(days=1)
+    elif second == "60":
+        second, later = "59", timedelta(seconds=1)
+    try:
+        return datetime.fromisoformat(f"{found['day']}T{hour}:{minute}:{second}{found['zone'] or ''}") + later
+    except (ValueError, OverflowError):
+        return None
 
 
 def _from_epoch(value: float) -> int:
@@ -149,6 +188,26 @@ def _from_epoch(value: float) -> int:
     if size < 1e17:
         return round(value)
     return round(value) // 1_000 if isinstance(value, int) else round(value / 1_000)
+
+
+# how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
+SECRET = r"^(?:(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,})$"
+_IS_SECRET = re.compile(SECRET)
+
+
+def key_name(secret: str) -> str:
+    """What an account is called whose source names it by its API key: no report may hold a key."""
+    key = secret.removeprefix("Bearer ").removeprefix("bearer ").strip()
+    return f"key_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
+def without_key(account: str) -> str:
+    """The account's name, or the key's where the name is a live API key.
+
+    >>> without_key("acct-1"), without_key("sk-4f9a0c22d1e85b7736aa")[:4]
+    ('acct-1', 'key_')
+    """
+    return key_name(account) if len(account) > 20 and _IS_SECRET.match(account) else account
 
 
 def as_text(value: object) -> str:

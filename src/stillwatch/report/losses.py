@@ -1,22 +1,7 @@
 """What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
 
-import re
-from collections.abc import Iterable
-
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import plural
-
-# how OpenAI and those after it, Stripe, Google and an Authorization header begin a secret
-_SECRET = re.compile(r"(?:sk|rk)[-_][A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{30,}|[Bb]earer \S{16,}")
-
-
-def secrets(accounts: Iterable[str]) -> int:
-    """How many accounts are named by what looks like a live API key.
-
-    >>> secrets(["acct-1", "sk-4f9a0c22d1e85b7736aa", "Bearer abcdefghijklmnop"])
-    2
-    """
-    return sum(_SECRET.fullmatch(name) is not None for name in accounts)
 
 
 def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
@@ -31,12 +16,32 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
             f"{which} has a prompt: {plural(rejects.without_prompt, 'row')} without one, of "
             f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
         )
+    if rejects.without_account:
+        said.append(
+            f"{plural(rejects.without_account, 'row')} of {rejects.rows:,} name no account. What a request "
+            "says of its user is its client's word, so all calls of one service count as one account "
+            "(service:NAME), and nobody in it can be told apart. If an attribute that you set names the "
+            "account: --map account=ATTRIBUTE."
+        )
+    if rejects.named_by_key:
+        said.append(
+            f"{plural(rejects.named_by_key, 'row')} of {rejects.rows:,} name the account by what looks like "
+            "a live API key. The key is kept nowhere: such an account is called key_ and 16 digits of the "
+            "key's SHA-256. Log a key's id or hash instead."
+        )
     again = rejects.rows - exchanges
     if again > 0:
         said.append(
             f"{plural(again, 'row')} repeated an earlier one (the same id, account and time, or equal in "
             "every column), and such rows count once. Unless one file was given twice, the counts here are "
             "too low: give the exchanges ids, or finer times."
+        )
+    if rejects.conflicts:
+        said.append(
+            f"{plural(rejects.conflicts, 'row')} had the id, account and time of another one and a different "
+            "prompt. The longest prompt of each was kept and the others were not judged: they may be cut "
+            "copies, or a client that repeats an id of its own choosing. Log the gateway's own id, or finer "
+            "times."
         )
     if rejects.mended:
         said.append(

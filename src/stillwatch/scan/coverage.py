@@ -14,6 +14,7 @@ from stillwatch.scan import Coverage, Lead, ScanResult
 from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
 
+SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
 MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"
 
 
@@ -36,9 +37,17 @@ def coverage(
     lacks: list[str] = []
     groups: list[str] = []  # why groups could not be judged
     partly: list[str] = []
+    worded = (log["words"] > 0) | (log["system"] != 0)
+    silent_rows, total = int((~worded).sum()), len(log)
     if not prompts and not system:
         groups.append(silent)
         lacks += [] if texts else [TEXTS]
+    elif (known := len(np.unique(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
+        groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has texts of {known:,}")
+        lacks.append(TEXTS)
+    elif silent_rows > SILENT_PART * total:
+        partly.append(f"{silent_rows:,} of {total:,} exchanges have no text, and nothing ties them to others")
+        lacks += [TEXTS] if silent_rows > SILENT_MOST * total else []
     named = "names no model" if MODEL not in log.has else "names one model" if MODEL in untested else ""
     if named:
         lacks.append(MODEL)

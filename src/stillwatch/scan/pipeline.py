@@ -4,9 +4,9 @@ It does not know how a result is printed, nor what a detector looks for.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +64,7 @@ class Options:
     keep_text: bool = False
     parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
     held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
+    columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
 
@@ -96,6 +97,7 @@ def run(
             raise
         rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
         log = _log(paths, rejects, options, tell, needs_texts=False)
+    rejects.conflicts = log.conflicts
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
         raise InputError(f"no exchange could be read from {', '.join(map(str, paths))}. {examples}".strip())
@@ -124,6 +126,7 @@ def _log(
         assume_utc=options.assume_utc,
         now=options.now,
         needs_texts=needs_texts,
+        mapping=options.columns,
     )
     return build(batches, sketcher, threads=options.threads)
 

@@ -6,7 +6,7 @@ looking. A format knows nothing of files, compression, line numbers or batches, 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from stillwatch.errors import StillwatchError
 
@@ -15,13 +15,16 @@ Row = dict[
     str, object
 ]  # field of the record -> value as the source wrote it; values.tidy() checks and converts
 
+NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
+
 
 class Refused(StillwatchError):
     """This object, or one part of it, cannot become a row. The reader that caught it adds the place."""
 
-    def __init__(self, reason: str, place: str | None = None) -> None:
+    def __init__(self, reason: str, place: str | None = None, *, row: "Row | None" = None) -> None:
         super().__init__(reason)
         self.place = place  # only where the object was read earlier than it is refused
+        self.row = row  # where only its time or account is missing: the owner's mapping may have them
 
 
 ASIDE: Literal["aside"] = (
@@ -39,12 +42,20 @@ class Session(Protocol):
     def finish(self) -> Iterator[Item]: ...
 
 
+@runtime_checkable
+class MappedSession(Session, Protocol):
+    """A session whose records lie deep inside its objects: it applies the owner's names itself."""
+
+    columns: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Format:
     name: str  # as it stands in messages and docs
     order: int  # asked in this order: the more particular first
     sniff: Callable[[Json], bool]  # does this object look like one of ours? cheap: keys only
     open: Callable[[], Session]
+    version: Callable[[Json], str | None] | None = None  # what an object says of the software that wrote it
     protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such
 
 

@@ -21,10 +21,8 @@ def rows(obj: Json) -> Iterator[Item]:
     request = request if isinstance(request, dict) else {}
     row = exchange(request, response if isinstance(response, dict) else {})
     account = first(obj.get("request_user_id"), obj.get("user_id"), obj.get("auth_hash"))
-    if account is None:
-        raise Refused("has no account: request_user_id is empty (send the header Helicone-User-Id)")
     status = obj.get("response_status")
-    yield row | {
+    row |= {
         "exchange_id": obj.get("request_id"),
         "time": obj.get("request_created_at"),
         "account": account,
@@ -35,6 +33,10 @@ def rows(obj: Json) -> Iterator[Item]:
         "status": None if status in NO_STATUS else status,
         "latency_ms": first(obj.get("delay_ms"), obj.get("latency")),
     }
+    if account is None:
+        why = "has no account: request_user_id is empty (send the header Helicone-User-Id)"
+        raise Refused(why, row=row)
+    yield row
 
 
 FORMAT = Format(name="Helicone", order=50, sniff=sniff, open=lambda: Stateless(rows))

@@ -34,10 +34,8 @@ def rows(obj: Json) -> Iterator[Item]:
         dig(obj, "credential", "id"), *(dig(obj, "request", "headers", f"x-consumer-{key}") for key in
         ("id", "username", "custom-id")),
     )  # fmt: skip
-    if account is None:
-        raise Refused("has no account: consumer and authenticated_entity are empty (is authentication on?)")
     usage, about = proxy.get("usage"), proxy.get("meta")
-    yield row | {
+    row |= {
         "exchange_id": dig(obj, "request", "id"),
         "time": obj.get("started_at"),
         "account": account,
@@ -50,6 +48,10 @@ def rows(obj: Json) -> Iterator[Item]:
         "status": dig(obj, "response", "status"),
         "latency_ms": dig(obj, "latencies", "request"),
     }
+    if account is None:
+        why = "has no account: consumer and authenticated_entity are empty (is authentication on?)"
+        raise Refused(why, row=row)
+    yield row
 
 
 FORMAT = Format(name="Kong AI Gateway", order=48, sniff=sniff, open=lambda: Stateless(rows))

@@ -8,7 +8,7 @@ Source: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fie
 
 from collections.abc import Iterator
 
-from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import completion
 from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, message_text
@@ -33,10 +33,8 @@ def rows(obj: Json) -> Iterator[Item]:
     said = messages_text(request, dig(request, "system"), dig(request, "tools"))
     user = _get(obj, "userId", "user_id")
     account = first(*(dig(metadata, key) for key in ACCOUNT), user)
-    if account is None:
-        raise Refused(f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}")
     said_back = completion(answer) if isinstance(answer, dict) else None
-    yield {
+    row: Row = {
         "exchange_id": obj.get("id"),
         "time": utc(_get(obj, "startTime", "start_time")),
         "account": account,
@@ -55,6 +53,10 @@ def rows(obj: Json) -> Iterator[Item]:
         "status": 500 if str(obj.get("level")).upper() == "ERROR" else 200,
         "completion": first(said_back, message_text(answer)),
     }
+    if account is None:
+        why = f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}"
+        raise Refused(why, row=row)
+    yield row
 
 
 def _get(obj: Json, camel: str, snake: str) -> object:

@@ -54,7 +54,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "end_user": first(obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(asked, "user")),
         "client_ip": first(obj.get("requester_ip_address"), dig(metadata, "requester_ip_address")),
         "user_agent": first(obj.get("user_agent"), dig(metadata, "user_agent")),
-        "operation": _operation(obj.get("call_type")),
+        "operation": operation_name(obj.get("call_type")),
         "model": first(obj.get("model_group"), obj.get("model")),
         "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
         **said.row(),
@@ -77,7 +77,8 @@ def rows(obj: Json) -> Iterator[Item]:
     }  # fmt: skip
     if row["account"] is None:
         raise Refused(
-            "has no account: metadata.user_api_key_hash (or _alias, _user_id, _team_id, _org_id) is empty"
+            "has no account: metadata.user_api_key_hash (or _alias, _user_id, _team_id, _org_id) is empty",
+            row=row,
         )
     yield row
 
@@ -87,7 +88,8 @@ def utc(value: object) -> object:
     return value + "Z" if isinstance(value, str) and _NO_ZONE.match(value) else value
 
 
-def _operation(call_type: object) -> str | None:
+def operation_name(call_type: object) -> str | None:
+    """LiteLLM's call type in the record's words; another name stays as it is."""
     names = {"completion": "chat", "responses": "chat", "anthropic_messages": "chat",
              "text_completion": "text_completion", "embedding": "embeddings"}  # fmt: skip
     if not isinstance(call_type, str):

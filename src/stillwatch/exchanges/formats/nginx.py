@@ -5,12 +5,12 @@ header is never kept: the account is then `key_` and the beginning of its SHA-25
 without bodies.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
 from stillwatch.exchanges.messages import first, from_text
+from stillwatch.exchanges.values import key_name
 
 TIME = ("time_iso8601", "msec", "time_local", "time", "timestamp", "@timestamp", "ts")
 ACCOUNT = (
@@ -39,13 +39,11 @@ def rows(obj: Json) -> Iterator[Item]:
     if not isinstance(request, dict):
         raise Refused("its request body is no whole JSON object (nginx leaves out a body that went to disk)")
     secret = _first(obj, SECRET)
-    account = first(_first(obj, ACCOUNT), _key_name(secret) if isinstance(secret, str) else None)
-    if account is None:
-        raise Refused(f"has no account (accepted: {', '.join(ACCOUNT)}; {', '.join(SECRET)})")
+    account = first(_first(obj, ACCOUNT), key_name(secret) if isinstance(secret, str) else None)
     line = _first(obj, ("request", "request_uri", "uri"))
     path = line.split(" ")[1] if isinstance(line, str) and line.count(" ") == 2 else line
     seconds = obj.get("request_time")
-    yield exchange(request, response if isinstance(response, dict) else {}) | {
+    row = exchange(request, response if isinstance(response, dict) else {}) | {
         "exchange_id": obj.get("request_id"),
         "time": _first(obj, TIME),
         "account": account,
@@ -55,16 +53,14 @@ def rows(obj: Json) -> Iterator[Item]:
         "status": obj.get("status"),
         "latency_ms": _milliseconds(seconds),
     }
+    if account is None:
+        raise Refused(f"has no account (accepted: {', '.join(ACCOUNT)}; {', '.join(SECRET)})", row=row)
+    yield row
 
 
 def _first(obj: Json, names: tuple[str, ...]) -> object:
     """The first of these that says anything; nginx writes a dash for nothing."""
     return next((obj[name] for name in names if obj.get(name) not in (None, "", "-")), None)
-
-
-def _key_name(secret: str) -> str:
-    key = secret.removeprefix("Bearer ").strip()
-    return f"key_{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _milliseconds(seconds: object) -> int | None:

@@ -108,7 +108,9 @@ def rows(obj: Json) -> Iterator[Item]:
     for name in ("time", "account"):
         if row.get(name) is None:
             raise Refused(
-                f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])})"
+                f"has no {name} beside request and response (accepted: {name}, {', '.join(ALIASES[name])}; "
+                f"another: --map {name}=COLUMN)",
+                row=row,
             )
     yield row
 

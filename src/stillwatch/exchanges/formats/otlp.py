@@ -1,30 +1,37 @@
 """OpenTelemetry GenAI spans and log events, OTLP JSON (protobuf: `otlp_protobuf.py`), in all their dialects.
 
 The conventions are still in development and emitters disagree; the names accepted for one thing stand in
-`NAMES`. They name no billing account: the first of `ACCOUNT` counts. A span without texts waits for its log
-events.
+`NAMES`. They name no billing account: the first of `ACCOUNT` counts. What the request itself says of its user
+(`gen_ai.user`, `llm.user`) is the client's word, thus an end user and never the account. A file's span
+without an account is counted as its service's, and said. A span without texts waits for its log events.
 
 Source: open-telemetry/semantic-conventions-genai (end of 2026), semantic-conventions 1.27 to 1.37,
-OpenLLMetry, OpenInference's semantic conventions.
+OpenLLMetry, OpenInference's semantic conventions; litellm/integrations/opentelemetry.py (1.108.7).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
-from stillwatch.exchanges.messages import dig, first, whole
+from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row, own
+from stillwatch.exchanges.formats.litellm import operation_name
+from stillwatch.exchanges.mapping import BODIES, given
+from stillwatch.exchanges.messages import dig, first, from_text, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
 ACCOUNT = (
-    "account.id", "litellm.api_key.hash", "api_key.hash", "tenant.id", "organization.id", "litellm.team.id",
-    "user.id", "enduser.id", "gen_ai.user",
+    "account.id", "litellm.api_key.hash", "metadata.user_api_key_hash", "api_key.hash", "tenant.id",
+    "organization.id", "litellm.team.id", "metadata.user_api_key_alias", "metadata.user_api_key_user_id",
+    "metadata.user_api_key_team_id", "metadata.user_api_key_org_id", "user.id", "enduser.id",
 )  # fmt: skip
+SERVICE = "service:"  # before a service's name where nothing names the account of a span
 NAMES: dict[str, tuple[str, ...]] = {
-    "end_user": ("litellm.end_user.id", "enduser.id", "gen_ai.user", "user.id"),
-    "client_ip": ("client.address", "net.peer.ip", "http.client_ip"),
-    "user_agent": ("user_agent.original", "http.user_agent"),
+    "end_user": ("litellm.end_user.id", "metadata.user_api_key_end_user_id", "enduser.id", "gen_ai.user",
+                 "llm.user", "user.id"),
+    "client_ip": ("client.address", "metadata.requester_ip_address", "net.peer.ip", "http.client_ip"),
+    "user_agent": ("user_agent.original", "metadata.user_agent", "http.user_agent"),
     "operation": ("gen_ai.operation.name", "llm.request.type"),
-    "model": ("gen_ai.request.model", "llm.model_name", "llm.request.model", "gen_ai.response.model"),
+    "model": ("litellm.model_group", "gen_ai.request.model", "llm.model_name", "llm.request.model",
+              "gen_ai.response.model"),
     "conversation": ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id"),
     "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.token_count.prompt",
                      "llm.usage.prompt_tokens"),
@@ -37,7 +44,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "max_tokens": ("gen_ai.request.max_tokens",),
     "n": ("gen_ai.request.choice.count",),
     "seed": ("gen_ai.request.seed", "gen_ai.openai.request.seed"),
-    "stream": ("gen_ai.request.stream", "llm.is_streaming", "gen_ai.request.is_stream"),
+    "stream": ("gen_ai.request.stream", "llm.is_streaming", "gen_ai.is_streaming",
+               "gen_ai.request.is_stream"),
     "response_format": ("gen_ai.output.type", "gen_ai.openai.request.response_format"),
     "status": ("http.response.status_code", "http.status_code"),
 }  # fmt: skip
@@ -105,6 +113,9 @@ class PendingCall:
 @dataclass
 class Otlp:
     waiting: dict[str, PendingCall] = field(default_factory=dict)
+    services: bool = True  # a span without an account is its service's; else it is refused
+    columns: Mapping[str, str] = field(default_factory=dict)  # the owner's: field -> attribute
+    seen: set[str] = field(default_factory=set)  # fields that they found somewhere
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
         for block in _list(_get(obj, "resourceSpans", "resource_spans")):
@@ -132,7 +143,7 @@ class Otlp:
             for e in _list(span.get("events"))
         ]
         try:
-            row = to_row(span, found, resource, events)
+            row = self._row(span, found, resource, events)
         except Refused as why:
             return why
         if row.get("prompt") is not None:
@@ -142,6 +153,16 @@ class Otlp:
         held.span, held.resource = span, resource
         held.events.extend(events)
         return ASIDE
+
+    def _row(self, span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
+        """A span's row; what the owner's names find in the span, else in its resource, counts."""
+        if not self.columns:
+            return to_row(span, found, resource, events, self.services)
+        named = given(resource, self.columns) | given(span, self.columns) | given(found, self.columns)
+        named = own.plain({name: value for name, value in named.items() if name not in BODIES})
+        self.seen.update(named)
+        account = {"account.id": named["account"]} if "account" in named else {}
+        return to_row(span, found | account, resource, events, self.services) | named
 
     def _log(self, record: object, resource: Attributes, place: str) -> Item:
         if not isinstance(record, dict):
@@ -166,9 +187,20 @@ class Otlp:
             if span is None:
                 continue  # its span came with its own texts, or was sampled away: messages are no exchange
             try:
-                yield to_row(span, attributes(span.get("attributes")) | whole, held.resource, events)
+                found = attributes(span.get("attributes")) | whole
+                yield self._row(span, found, held.resource, events)
             except Refused as why:
                 yield Refused(str(why), held.place)
+
+
+def version(obj: Json) -> str | None:
+    """The instrumentation of the first model call, and its version where it says one."""
+    for block in _list(_get(obj, "resourceSpans", "resource_spans")):
+        for scope in _list(_get(block, "scopeSpans", "scope_spans")):
+            if any(is_model_call(attributes(dig(span, "attributes"))) for span in _list(dig(scope, "spans"))):
+                names = (dig(scope, "scope", "name"), dig(scope, "scope", "version"))
+                return " ".join(name for name in names if isinstance(name, str)) or None
+    return None
 
 
 def is_model_call(found: Attributes) -> bool:
@@ -192,11 +224,24 @@ def _nanos(value: object) -> int:
     return max(whole(str(value)) or 0, 0)
 
 
-def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
+def _service(resource: Attributes) -> str | None:
+    """The account that stands for all calls of a service, or None where nobody named the service."""
+    name = resource.get("service.name")
+    named = isinstance(name, str) and name and not name.startswith("unknown_service")
+    return f"{SERVICE}{name}" if named else None
+
+
+def to_row(
+    span: Json, found: Attributes, resource: Attributes, events: list[Event], services: bool = True
+) -> Row:
     """Raises: Refused when nothing names an account."""
-    account = first(*(found.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
+    named = first(*(found.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
+    account = first(named, _service(resource) if services else None)
     if account is None:
-        raise Refused(f"span has no account; accepted as span or resource attribute: {', '.join(ACCOUNT)}")
+        raise Refused(
+            f"span has no account; accepted as span or resource attribute: {', '.join(ACCOUNT)} "
+            "(another name: --map account=ATTRIBUTE)"
+        )
     start = _nanos(first(_get(span, "startTimeUnixNano", "start_time_unix_nano")))
     end = _nanos(first(_get(span, "endTimeUnixNano", "end_time_unix_nano")))
     row: Row = {name: first(*(found.get(key) for key in keys)) for name, keys in NAMES.items()}
@@ -209,14 +254,18 @@ def to_row(span: Json, found: Attributes, resource: Attributes, events: list[Eve
         "time": start // 1000 if start else None,
         "account": account,
         "end_user": row["end_user"] if row["end_user"] != account else None,
-        "operation": first(row["operation"], {"LLM": "chat", "EMBEDDING": "embeddings"}.get(str(kind))),
+        "operation": first(
+            operation_name(row["operation"]), {"LLM": "chat", "EMBEDDING": "embeddings"}.get(str(kind))
+        ),
         **said.row(),
         "tools": tools,
         "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
-        "finish_reason": first(dig(found.get("gen_ai.response.finish_reasons"), 0), ended),
+        "finish_reason": first(dig(from_text(found.get("gen_ai.response.finish_reasons")), 0), ended),
         "latency_ms": (end - start) // 1_000_000 if end >= start > 0 else None,
         "completion": answer,
     }
+    if named is None:
+        row[NO_ACCOUNT] = True
     return row
 
 
@@ -233,5 +282,6 @@ FORMAT = Format(
     order=40,
     sniff=sniff,
     open=Otlp,
+    version=version,
     protobuf="stillwatch.exchanges.formats.otlp_protobuf",
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from stillwatch.exchanges import NEEDED, RECORD
-from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.messages import message_text, text_of
 from stillwatch.exchanges.request_text import messages_text
 
@@ -115,22 +115,27 @@ def textless(names: list[str]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _plan(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+def plan_of(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | None]:
+    """Record column and the name it is written under, and what is wrong with these names."""
     return tuple(columns_of(list(names)).items()), missing(list(names))
 
 
 def sniff(obj: Json) -> bool:
     """At least two of the three needed columns: so that a record with one left out is named, not puzzled
     over."""
-    found = dict(_plan(tuple(obj))[0])
+    found = dict(plan_of(tuple(obj))[0])
     return sum(name in found for name in NEEDED) >= 2
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    found, wrong = _plan(tuple(obj))
+    found, wrong = plan_of(tuple(obj))
     if wrong:
         raise Refused(wrong)
-    row = {name: obj[written] for name, written in found}
+    yield plain({name: obj[written] for name, written in found})
+
+
+def plain(row: Row) -> Row:
+    """A row whose texts may be messages, whose tools a list, and whose response format an object."""
     tools, shape = row.get("tools"), row.get("response_format")
     if isinstance(tools, list):  # the request's own list of tools
         row["tools"] = len(tools)
@@ -142,7 +147,7 @@ def rows(obj: Json) -> Iterator[Item]:
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
             row[name] = message_text(row[name]) or text_of(row[name])
-    yield row
+    return row
 
 
 FORMAT = Format(name="Stillwatch record", order=90, sniff=sniff, open=lambda: Stateless(rows))

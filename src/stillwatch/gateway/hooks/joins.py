@@ -173,7 +173,7 @@ class Joins:
 
     def _row(self, key: str, waiting: PendingCall, now_us: int) -> Row | str | None:
         """A row; why it is none; or None for events of a call that was told of elsewhere."""
-        for item in Otlp({key: waiting}).finish():
+        for item in Otlp({key: waiting}, services=False).finish():
             if isinstance(item, Refused):
                 return str(item)
             if isinstance(item, dict):

@@ -1,0 +1,26 @@
+"""`--map` and `--map-file`: the owner's names for a log's columns. It does not know what reads the log."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.exchanges import mapping
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="What the log calls a field: account=tenant_name. A dotted path looks inside. May be repeated.",
+    ),
+]
+MapFile = Annotated[
+    Path | None,
+    typer.Option(help="The same from a TOML file with a table [columns]; stillwatch inspect writes one."),
+]
+
+
+def columns_of(pairs: list[str] | None, file: Path | None) -> dict[str, str]:
+    """Field -> column, the command line over the file. Raises: InputError."""
+    return (mapping.from_file(file) if file is not None else {}) | mapping.from_pairs(pairs or ())

@@ -1,0 +1,268 @@
+"""The owner's names for the record's fields: `account=tenant_name`, where no reader can know the names.
+
+`rename` is the one place where a mapping is applied to an object; `lookup` finds a dotted path in it. It does
+not know files or formats, and it never guesses: `suggest` proposes names for a person to confirm.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import NEEDED, RECORD
+from stillwatch.exchanges.formats import Json, own
+from stillwatch.exchanges.messages import from_text, whole
+
+Columns = Mapping[str, str]  # field of the record, or a body -> the log's column, or a dotted path in it
+
+BODIES = ("messages", "request", "response")  # a conversation, or whole bodies, as JSON or as JSON in a text
+ALSO = {"at": "time", "when": "time"}  # beside the readers' own aliases
+SHOWN = 20  # columns named in a message
+STEPS = 16  # of a dotted path
+
+
+def field_of(written: str) -> str:
+    """The field that a person means. Raises: InputError with the nearest names."""
+    name = written.strip()
+    field = name if name in BODIES else own.column_of(name) or ALSO.get(name)
+    if field is None:
+        known = (*RECORD.names, *BODIES)
+        near = difflib.get_close_matches(name, known, 3)
+        raise InputError(
+            f"{name!r} is no field of the record"
+            + (f"; near: {', '.join(near)}" if near else "")
+            + f". Fields: {', '.join(known)}"
+        )
+    return field
+
+
+def from_pairs(pairs: Iterable[str]) -> dict[str, str]:
+    """A mapping from `FIELD=COLUMN` texts. Raises: InputError where one is none or a field is named twice.
+
+    >>> from_pairs(["account=tenant_name", "at=when_utc"])
+    {'account': 'tenant_name', 'time': 'when_utc'}
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        written, equals, column = pair.partition("=")
+        if not equals or not written.strip() or not column.strip():
+            raise InputError(f"--map {pair!r}: right would be FIELD=COLUMN, as in account=tenant_name")
+        _add(found, field_of(written), column.strip(), "--map")
+    return found
+
+
+def from_file(path: Path) -> dict[str, str]:
+    """A mapping from a TOML file with a table [columns]. Raises: InputError naming the file and what is
+    wrong."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror or why}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise InputError(f"{path}: is no TOML: {why}") from None
+    columns = table.get("columns")
+    if not isinstance(columns, dict) or not columns or set(table) != {"columns"}:
+        other = sorted(set(table) - {"columns"})
+        has = f"; it has {', '.join(other)}" if other else ""
+        raise InputError(
+            f'{path}: right would be one table [columns] with lines such as account = "tenant_name"{has}'
+        )
+    found: dict[str, str] = {}
+    for written, column in columns.items():
+        if not isinstance(column, str) or not column.strip():
+            raise InputError(f"{path}: {written} = {column!r}; right would be a column's name in quotes")
+        try:
+            field = field_of(written)
+        except InputError as why:
+            raise InputError(f"{path}: {why}") from None
+        _add(found, field, column, str(path))
+    return found
+
+
+def _add(found: dict[str, str], field: str, column: str, place: str) -> None:
+    if field in found:
+        raise InputError(f"{place}: {field} is mapped twice, to {found[field]!r} and {column!r}; name one")
+    found[field] = column
+
+
+def to_toml(columns: Columns) -> str:
+    """The mapping as a file that `from_file` reads."""
+    lines = (f"{field} = {_quoted(column)}" for field, column in columns.items())
+    return "\n".join(
+        ("# field of the record = column of the log (or a dotted path)", "[columns]", *lines, "")
+    )
+
+
+def _quoted(text: str) -> str:
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in plain) + '"'
+
+
+def to_options(columns: Columns) -> str:
+    """The mapping as words for the command line."""
+    return " ".join(f"--map {_shell(f'{field}={column}')}" for field, column in columns.items())
+
+
+def _shell(text: str) -> str:
+    return text if re.fullmatch(r"[\w=.@:/-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
+def lookup(value: object, path: str) -> object:
+    """The value at a column's name or dotted path, or None. JSON inside a text on the way is opened.
+
+    A name that holds dots counts before a path: `gen_ai.user` is one attribute where there is one.
+
+    >>> lookup({"a": {"b.c": [{"d": 7}]}}, "a.b.c.0.d"), lookup({"a": '{"b": 1}'}, "a.b"), lookup({}, "a")
+    (7, 1, None)
+    """
+    return _at(value, path.split(".", STEPS), 0)
+
+
+def _at(value: object, steps: list[str], at: int) -> object:
+    if at == len(steps):
+        return value
+    value = from_text(value)
+    if isinstance(value, list):
+        place = whole(steps[at])
+        inside = place is not None and -len(value) <= place < len(value)
+        return _at(value[place], steps, at + 1) if inside and place is not None else None
+    if not isinstance(value, Mapping):
+        return None
+    for end in range(len(steps), at, -1):  # the longest name first
+        name = ".".join(steps[at:end])
+        if name in value:
+            found = _at(value[name], steps, end)
+            if found is not None:
+                return found
+    return None
+
+
+def given(value: object, columns: Columns) -> dict[str, object]:
+    """The fields that the mapping finds in an object."""
+    found = ((field, lookup(value, path)) for field, path in columns.items())
+    return {
+        field: from_text(inner) if field in BODIES else inner for field, inner in found if inner is not None
+    }
+
+
+def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str, object]:
+    """The object under the record's names: mapped fields first, and beside them what no mapping touches.
+
+    A mapped field counts alone: another column that is usually called so is left out. `found`: what `given`
+    finds, where that is known already.
+
+    >>> rename({"who": "a-1", "customer": "c-9", "model": "m"}, {"account": "who"})
+    {'account': 'a-1', 'model': 'm'}
+    """
+    taken = set(columns.values())
+    rest = {
+        name: inner
+        for name, inner in value.items()
+        if name not in taken and name not in columns and own.column_of(name) not in columns
+    }
+    return {**dict.fromkeys(columns), **(given(value, columns) if found is None else found), **rest}
+
+
+def absent(columns: Columns, names: Collection[str]) -> str | None:
+    """What is wrong with a mapping for a table of these columns, as a sentence, or None."""
+    for field, path in columns.items():
+        if path not in names and path.split(".", 1)[0] not in names:
+            meant = _meant(path, names)
+            return f"has no column {path!r} for {field} (--map){meant}; its columns: {shown(names)}"
+    return None
+
+
+def unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
+    """What to say where no record had the column of these fields; `names`: those of one record."""
+    named = ", ".join(f"{field}={columns[field]}{_meant(columns[field], names)}" for field in fields)
+    return f"no record of the log has what --map names: {named}; columns of one record: {shown(names)}"
+
+
+def _meant(path: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(path, names, 1, 0.5)
+    folded = [name for name in names if own.fold_name(name) == own.fold_name(path)]
+    return f" (did you mean {(folded or near)[0]!r}?)" if folded or near else ""
+
+
+def shown(names: Collection[str]) -> str:
+    """Columns for a message."""
+    listed = ", ".join(repr(name[:40]) for name in list(names)[:SHOWN])
+    return f"{listed}, and {len(names) - SHOWN:,} more" if len(names) > SHOWN else listed or "none"
+
+
+WORDS = {  # in a column's name -> what it may be; the first field that fits, in this order
+    "prompt": ("prompt", "message", "question", "query", "input", "text", "content", "utterance",
+               "instruction"),
+    "time": ("time", "timestamp", "when", "date", "datetime", "ts", "at", "created", "started", "received"),
+    "account": ("account", "tenant", "customer", "org", "organisation", "organization", "subscription",
+                "client", "team", "workspace", "company", "payer", "billing", "key"),
+}  # fmt: skip
+AGAINST = {  # a name with one of these is no such column
+    "prompt": ("id", "type", "count", "tokens", "hash", "len", "length", "role", "system", "output",
+               "response"),
+    "time": ("ms", "latency", "duration", "end", "ended", "completed", "updated", "zone", "timeout"),
+    "account": ("ip", "agent", "type", "status", "tier", "plan"),
+}  # fmt: skip
+
+
+def paths_of(value: Json, depth: int = 4, limit: int = 200) -> dict[str, object]:
+    """An object's columns by dotted path, with their values; lists and JSON in texts stay closed.
+
+    >>> paths_of({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    found: dict[str, object] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and inner and depth:
+            below = paths_of(inner, depth - 1, limit)
+            found |= {f"{name}.{path}": deep for path, deep in below.items()}
+        else:
+            found[str(name)] = inner
+        if len(found) >= limit:
+            break
+    return found
+
+
+def suggest(names: Collection[str]) -> dict[str, str]:
+    """Columns whose names sound like the needed fields that no column has: to try, never to apply.
+
+    >>> suggest(["when_utc", "tenant_name", "user_message_text"])
+    {'time': 'when_utc', 'account': 'tenant_name', 'prompt': 'user_message_text'}
+    """
+    known = own.columns_of(list(names))
+    found: dict[str, str] = {}
+    for field in NEEDED:
+        if field in known:
+            continue
+        best = max(
+            (name for name in names if name not in found.values() and own.column_of(name) is None),
+            key=lambda name: _fit(name, field),
+            default=None,
+        )
+        if best is not None and _fit(best, field) > 0:
+            found[field] = best
+    return found
+
+
+def _fit(name: str, field: str) -> int:
+    parts = [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)]
+    if any(part in AGAINST[field] for part in parts):
+        return 0
+    return sum(len(WORDS[field]) - WORDS[field].index(part) for part in parts if part in WORDS[field])
+
+
+def hint(names: Collection[str]) -> str:
+    """What to type for a table or object of these columns: for a refusal."""
+    return _hint(tuple(names))
+
+
+@lru_cache(maxsize=256)  # a log of a million such lines is asked about each
+def _hint(names: tuple[str, ...]) -> str:
+    guess = suggest(names)
+    tried = {
+        field: guess.get(field, "COLUMN") for field in NEEDED if field not in own.columns_of(list(names))
+    }
+    return f"its columns: {shown(names)}. Name them, as in: {to_options(tried)}"

@@ -1,0 +1,270 @@
+"""What a log has, before it is scanned: formats, columns filled, what is missing and what that costs.
+
+The costs are those that were measured (docs/evidence.md, section 12). It judges nobody.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import NEEDED, RECORD, mapping, sketched
+from stillwatch.exchanges.formats import Refused, own
+from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.log import ExchangeLog, build
+from stillwatch.exchanges.read import first_record, read, read_accounts
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.values import Clock, as_time
+from stillwatch.scan import Coverage
+from stillwatch.scan.coverage import coverage
+from stillwatch.scan.parts import TESTED
+from stillwatch.scan.pipeline import Options
+
+TABLE = "accounts table"
+COSTS = {  # column -> what cannot be judged without it, the gravest first
+    "prompt": "groups by wording and lone payers cannot be judged: only volume and timing are left",
+    "model": "the strongest test of a group is lost; where output limit and temperature do not vary either, "
+    "groups cannot be judged (exit code 4)",
+    "max_tokens": "one of three settings by which groups are tested; without it and temperature half of "
+    "the campaigns of a test world were found",
+    "temperature": "one of three settings by which groups are tested; see max_tokens",
+    TABLE: "no group becomes a finding, because a class or a company looks like a pool: groups stay leads",
+    "output_tokens": "what was taken is counted in exchanges only",
+    "status": "every exchange counts as answered",
+    "client_ip": "shared networks are no clue",
+    "user_agent": "users of one program are harder to tell from one operator",
+    "completion": "answers that come back in requests of others are not seen",
+    "conversation": "dialogues are harder to tell from single questions",
+}
+CHOSEN = (
+    "max_tokens",
+    "temperature",
+    "completion",
+    "conversation",
+)  # not in every request: missing if in none
+REMEDIES = {  # what to set in the software that writes the log: by format and column, then by column
+    ("LiteLLM", "prompt"): "log to S3 or another callback; in the database: general_settings."
+    "store_prompts_in_spend_logs: true (cut at 2,048 characters)",
+    ("OpenTelemetry GenAI", "prompt"): "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true in the "
+    "application (TRACELOOP_TRACE_CONTENT=true for Traceloop)",
+    ("Kong AI Gateway", "prompt"): "logging.log_payloads: true in the ai-proxy plugin",
+    ("Azure", "prompt"): "log ApiManagementGatewayLlmLog with messages: Azure OpenAI's own logs hold none",
+    ("access log in JSON", "prompt"): "put $request_body into the log_format",
+    "prompt": "log the request's messages, or name their column: --map prompt=COLUMN (--map messages=COLUMN)",
+    TABLE: "--accounts FILE",
+}  # fmt: skip
+GUESS_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    file: str  # empty for rows that a format joined across files
+    format: str
+    version: str | None  # what the log says of the software that wrote it
+    rows: int
+
+
+@dataclass(frozen=True)
+class Missing:
+    column: str
+    filled: float  # share of the rows that have it
+    costs: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    files: tuple[FileFormat, ...]
+    rows: int
+    refused: int
+    examples: tuple[str, ...]  # of what was refused
+    whole: bool  # whether all of the log was read
+    filled: Mapping[str, float]  # column -> share of the rows
+    missing: tuple[Missing, ...]
+    judged: Coverage | None  # None where nothing could be read
+    notes: tuple[str, ...] = ()
+    taken: Mapping[str, str] = field(
+        default_factory=dict
+    )  # field -> the column of the first record it is from
+    columns: tuple[str, ...] = ()  # of the first record, where it needs names
+    proposal: Mapping[str, str] = field(default_factory=dict)  # names to try
+    accounts: int = 0
+    models: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+class _Tap:
+    """Batches on their way, counted; `limit` rows at most, 0 for all."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.rows = 0
+        self.cut = False
+        self.filled = dict.fromkeys(RECORD.names[1:], 0)  # an id is made where there is none
+
+    def through(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if self.limit and self.rows + batch.num_rows > self.limit:
+                batch = batch.slice(0, self.limit - self.rows)
+                self.cut = True
+            self.rows += batch.num_rows
+            for name in self.filled:
+                self.filled[name] += _filled(batch, name)
+            yield batch
+            if self.cut:
+                return
+
+
+def _filled(batch: pa.RecordBatch, name: str) -> int:
+    if name in ("prompt", "system") and sketched.is_sketched(batch.schema):
+        exact = batch.column(f"{name}_exact")
+        return pc.sum(pc.not_equal(exact, 0)).as_py() or 0
+    column = batch.column(name)
+    empty = pc.sum(pc.equal(column, "")).as_py() or 0 if pa.types.is_string(column.type) else 0
+    return int(batch.num_rows - column.null_count - empty)
+
+
+def inspect(
+    paths: Sequence[str | Path],
+    *,
+    accounts: Path | None = None,
+    options: Options | None = None,
+    limit: int = 100_000,
+) -> Inspection:
+    """Read up to `limit` rows (0: all) and say what is there.
+
+    Raises: InputError where a path names nothing, or where nothing can be read and no column can be seen.
+    """
+    options = options or Options()
+    rejects = Rejects()
+    clock = Clock(options.now or datetime.now(UTC), options.assume_utc)
+    intake = Intake(rejects, clock, needs_texts=False, columns=options.columns)
+    tap = _Tap(limit)
+    table = None
+    if accounts is not None:
+        table = read_accounts(accounts, rejects=Rejects(), assume_utc=options.assume_utc, now=options.now)
+    sketcher = Sketcher(options.key)
+    batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake)
+    try:
+        log = build(tap.through(batches), sketcher, threads=options.threads)
+    except InputError as why:
+        return _unread(paths, rejects, why, clock)
+    if not len(log):
+        return _unread(paths, rejects, InputError("no record could be read"), clock)
+    plain = {name for _, name in intake.formats} == {own.FORMAT.name}
+    taken = _taken(first_record(paths[0]), options.columns) if plain else {}
+    return _read(log, intake, tap, rejects, table, taken)
+
+
+def _taken(record: Mapping[str, object], columns: mapping.Columns) -> dict[str, str]:
+    """Field -> the column that it is read from, in a record under names of its own."""
+    usual = {field: name for field, name in own.columns_of(list(record)).items() if field not in columns}
+    return usual | dict(columns)
+
+
+def _read(
+    log: ExchangeLog,
+    intake: Intake,
+    tap: _Tap,
+    rejects: Rejects,
+    table: pa.Table | None,
+    taken: Mapping[str, str],
+) -> Inspection:
+    alone = np.arange(len(log.accounts))
+    untested = [name for name in TESTED.values() if len(np.unique(log[name])) < 2]
+    known = len(set(table.column("account").to_pylist()) & set(log.accounts)) if table is not None else 0
+    filled = {name: count / tap.rows for name, count in tap.filled.items()}
+    filled[TABLE] = known / len(log.accounts)
+    files = tuple(
+        FileFormat(file, name, intake.versions.get((file, name)), rows)
+        for (file, name), rows in sorted(intake.formats.items())
+    )
+    formats = {one.format for one in files}
+    missing = tuple(
+        Missing(name, filled[name], costs, _remedy(name, formats))
+        for name, costs in COSTS.items()
+        if (not filled[name] if name in CHOSEN else filled[name] < 1)
+        and not (name == "prompt" and filled["system"] == 1)
+    )
+    notes = []
+    if rejects.without_account:
+        notes.append(
+            f"{rejects.without_account:,} rows name no account and count as their service's: if an attribute "
+            "that you set names it, --map account=ATTRIBUTE"
+        )
+    if rejects.named_by_key:
+        notes.append(f"{rejects.named_by_key:,} rows name the account by a live API key: log its id or hash")
+    if table is not None and not known:
+        notes.append(
+            "the accounts table names none of the log's accounts: is its account the same identifier?"
+        )
+    us = log["ts_us"]
+    return Inspection(
+        files=files,
+        rows=tap.rows,
+        refused=rejects.count,
+        examples=tuple(rejects.examples),
+        whole=not tap.cut,
+        filled=filled,
+        missing=missing,
+        judged=coverage(log, alone, alone, untested),
+        notes=tuple(notes),
+        taken=taken,
+        accounts=len(log.accounts),
+        models=len([name for name in log.models if name]),
+        first=datetime.fromtimestamp(int(us[0]) / 1e6, UTC),
+        last=datetime.fromtimestamp(int(us[-1]) / 1e6, UTC),
+    )
+
+
+def _remedy(column: str, formats: set[str]) -> str:
+    known = [f"{name}: {REMEDIES[name, column]}" for name in sorted(formats) if (name, column) in REMEDIES]
+    if known:
+        return "; ".join(known)
+    return REMEDIES.get(column, f"log it, or name its column: --map {column}=COLUMN")
+
+
+def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, clock: Clock) -> Inspection:
+    """What can be said of a log of which no record could be read: its columns, and names to try.
+
+    Raises: `why` where not even a column can be seen.
+    """
+    values = mapping.paths_of(first_record(paths[0]))
+    if not values:
+        raise why
+    proposal = {
+        field: path
+        for field, path in mapping.suggest(tuple(values)).items()
+        if field != "time" or _is_time(values[path], clock)
+    }
+    known = own.columns_of(list(values))
+    needed = [field for field in NEEDED if field not in known]
+    return Inspection(
+        files=(),
+        rows=0,
+        refused=rejects.count,
+        examples=tuple(rejects.examples) or (str(why),),
+        whole=True,
+        filled={},
+        missing=tuple(Missing(name, 0.0, "without it nothing can be scanned", "") for name in needed),
+        judged=None,
+        taken=known,
+        columns=tuple(islice(values, GUESS_LIMIT)),
+        proposal=proposal,
+    )
+
+
+def _is_time(value: object, clock: Clock) -> bool:
+    try:
+        as_time(value, clock)
+    except Refused as why:
+        return "has no zone" in str(why)  # a time, and --assume-utc reads it
+    return True

@@ -1,0 +1,237 @@
+"""The owner's names for a log's columns: what they find, what they refuse, and what is proposed."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges import mapping
+from stillwatch.exchanges.read import Rejects, read, read_accounts
+
+DATA = Path(__file__).parent / "data" / "formats"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+NAMES = {"time": "when_utc", "account": "tenant_name", "prompt": "user_message_text"}
+LINES = [
+    {
+        "when_utc": f"2026-03-02T09:0{i}:00Z",
+        "tenant_name": f"t-{i}",
+        "user_message_text": f"How tall is hill {i}?",
+        "customer": "not the account",
+    }
+    for i in range(3)
+]
+
+
+def rows(path: Path, names: dict[str, str] | None = None, rejects: Rejects | None = None) -> list[dict]:
+    batches = read([path], rejects=rejects or Rejects(), now=NOW, mapping=names)
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def as_csv(path: Path) -> None:
+    path.write_text("\n".join([",".join(LINES[0]), *(",".join(line.values()) for line in LINES)]))
+
+
+def as_jsonl(path: Path) -> None:
+    path.write_text("\n".join(map(json.dumps, LINES)))
+
+
+def as_parquet(path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist(LINES), path)
+
+
+@pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])
+def test_named_columns_are_read_alike_from_every_kind_of_file(tmp_path, write):
+    write(tmp_path / "log")
+    found = rows(tmp_path / "log", NAMES)
+    assert [row["account"] for row in found] == ["t-0", "t-1", "t-2"], "not the usual name beside it"
+    assert found[2]["prompt"] == "How tall is hill 2?"
+    assert found[0]["time"] == datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])
+def test_without_names_the_columns_are_said_and_the_words_to_try(tmp_path, write):
+    write(tmp_path / "log")
+    with pytest.raises(InputError) as refused:
+        rows(tmp_path / "log")
+    said = str(refused.value)
+    assert "'when_utc', 'tenant_name', 'user_message_text'" in said
+    assert "--map time=when_utc" in said
+    assert "--map prompt=user_message_text" in said
+
+
+@pytest.mark.parametrize("write", [as_csv, as_jsonl, as_parquet])
+def test_a_column_that_is_not_there_is_an_error(tmp_path, write):
+    write(tmp_path / "log")
+    with pytest.raises(InputError, match="tenant"):
+        rows(tmp_path / "log", NAMES | {"account": "tenant_nam"})
+    with pytest.raises(InputError, match="seed"):
+        rows(tmp_path / "log", NAMES | {"seed": "zeed"})
+
+
+def test_the_same_column_in_another_case_is_proposed_and_not_taken(tmp_path):
+    (tmp_path / "log").write_text("Time,TENANT,tenant,prompt\n2026-03-02T09:00:00Z,a,b,hello there\n")
+    for name, account in (("TENANT", "a"), ("tenant", "b")):
+        assert [row["account"] for row in rows(tmp_path / "log", {"account": name})] == [account]
+    with pytest.raises(InputError, match="did you mean 'TENANT'"):
+        rows(tmp_path / "log", {"account": "Tenant"})
+
+
+def test_paths_lead_into_objects_lists_and_json_in_texts(tmp_path):
+    line = {
+        "ev": {"t": 1772000000, "who": json.dumps({"org.id": "o-1"})},
+        "turns": [{"say": "first"}, {"say": "What is a fjord?"}],
+        "cfg": '{"temp": 0.25}',
+    }
+    names = {"time": "ev.t", "account": "ev.who.org.id", "prompt": "turns.-1.say", "temperature": "cfg.temp"}
+    (tmp_path / "log").write_text(json.dumps(line))
+    assert [(r["account"], r["prompt"], r["temperature"]) for r in rows(tmp_path / "log", names)] == [
+        ("o-1", "What is a fjord?", 0.25)
+    ]
+    pq.write_table(pa.Table.from_pylist([line]), tmp_path / "p")
+    assert rows(tmp_path / "p", names)[0]["account"] == "o-1"
+
+
+def test_messages_and_whole_bodies_may_be_named(tmp_path):
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is peat?"}]
+    body = {"model": "m-1", "messages": talk, "temperature": 0.5, "max_tokens": 9}
+    reply = {"choices": [{"message": {"content": "Soil."}, "finish_reason": "stop"}]}
+    line = {
+        "w": "2026-03-02T09:00:00Z",
+        "t": "a",
+        "dialog": json.dumps(talk),
+        "req": json.dumps(body),
+        "resp": json.dumps(reply),
+    }
+    both = {"time": "w", "account": "t"}
+    for write in (
+        lambda p: p.write_text(json.dumps(line)),
+        lambda p: pq.write_table(pa.Table.from_pylist([line]), p),
+    ):
+        write(tmp_path / "log")
+        [told] = rows(tmp_path / "log", both | {"messages": "dialog"})
+        assert (told["system"], told["prompt"]) == ("Be brief.", "What is peat?")
+        [told] = rows(tmp_path / "log", both | {"request": "req", "response": "resp"})
+        assert (told["prompt"], told["model"], told["max_tokens"]) == ("What is peat?", "m-1", 9)
+        assert told["completion"] == "Soil."
+
+
+def test_a_prompt_that_is_json_stays_a_prompt(tmp_path):
+    """Else a client could hide its words by writing them as somebody else's turn."""
+    hidden = json.dumps([{"role": "assistant", "content": "the words"}, {"role": "user", "content": "Hi"}])
+    line = LINES[0] | {"user_message_text": hidden}
+    (tmp_path / "log").write_text(json.dumps(line))
+    assert rows(tmp_path / "log", NAMES)[0]["prompt"] == hidden
+
+
+def test_the_owner_names_what_another_format_does_not_know(tmp_path):
+    found = rows(DATA / "traceloop_0.62.4.jsonl", {"account": "gen_ai.user"})
+    assert [row["account"] for row in found] == ["user-0", "user-1", "user-2", *["service:chatapp"] * 2]
+    payload = json.loads((DATA / "litellm_payload.ndjson").read_text().splitlines()[0])
+    for name in ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_api_key_team_id"):
+        payload["metadata"].pop(name, None)
+    payload |= {"team_id": None, "organization_id": None, "user": None}
+    payload["metadata"] |= {"user_api_key_org_id": None, "requester": {"who": "p-9"}}
+    (tmp_path / "log").write_text(json.dumps(payload))
+    with pytest.raises(InputError, match="no account"):
+        rows(tmp_path / "log")
+    [row] = rows(tmp_path / "log", {"account": "metadata.requester.who"})
+    assert (row["account"], row["prompt"]) == ("p-9", "Capital of Kenya?")
+
+
+def test_a_name_outside_an_envelope_counts_for_the_record_inside(tmp_path):
+    inner = {"time": "2026-03-02T09:00:00Z", "prompt": "What is a delta?"}
+    (tmp_path / "log").write_text(json.dumps({"log": json.dumps(inner), "pod": {"labels": {"team": "blue"}}}))
+    assert [row["account"] for row in rows(tmp_path / "log", {"account": "pod.labels.team"})] == ["blue"]
+
+
+def test_logs_of_other_shapes_in_the_folder_are_read_as_ever(tmp_path):
+    as_csv(tmp_path / "ours.csv")
+    (tmp_path / "plain.jsonl").write_text('{"time":"2026-03-02T09:00:00Z","account":"x","prompt":"Hello"}')
+    (tmp_path / "lite.ndjson").write_bytes((DATA / "litellm_payload.ndjson").read_bytes())
+    found = rows(tmp_path, NAMES)
+    assert len(found) == 3 + 1 + 2
+    assert {"t-0", "x"} < {row["account"] for row in found}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["account"], "FIELD=COLUMN"),
+        (["=x"], "FIELD=COLUMN"),
+        (["account="], "FIELD=COLUMN"),
+        (["acount=x"], "near: account"),
+        (["account=a", "tenant=b"], "mapped twice"),
+    ],
+)
+def test_what_is_no_mapping_is_refused(pairs, said):
+    with pytest.raises(InputError, match=said):
+        mapping.from_pairs(pairs)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[columns]\nacount = 'x'\n", "near: account"),
+        ("[columns]\naccount = 3\n", "in quotes"),
+        ("[columns]\naccount = 'a'\ntenant = 'b'\n", "mapped twice"),
+        ("account = 'a'\n", "it has account"),
+        ("[columns]\naccount = 'a'\n[more]\n", "it has more"),
+        ("[columns]\n", r"\[columns\]"),
+        ("[[", "is no TOML"),
+        ("a" * 10_000 + " = [" * 10_000, "is no TOML"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, text, said):
+    (tmp_path / "map.toml").write_text(text)
+    with pytest.raises(InputError, match=said) as refused:
+        mapping.from_file(tmp_path / "map.toml")
+    assert "map.toml" in str(refused.value)
+    with pytest.raises(InputError, match="cannot be read"):
+        mapping.from_file(tmp_path / "none.toml")
+
+
+def test_a_mapping_file_says_the_same_again(tmp_path):
+    odd = {"account": 'a "quoted" \\ name', "time": "when\tthen", "prompt": "ä.0.text"}
+    (tmp_path / "map.toml").write_text(mapping.to_toml(odd))
+    assert mapping.from_file(tmp_path / "map.toml") == odd
+
+
+@pytest.mark.parametrize(
+    ("names", "proposed"),
+    [
+        (
+            ["happenedAt", "orgLabel", "userMessageRaw"],
+            {"time": "happenedAt", "account": "orgLabel", "prompt": "userMessageRaw"},
+        ),
+        (["time", "account", "say"], {}),
+        (["latency_ms", "client_ip", "prompt_tokens"], {}),
+        (["x", "y"], {}),
+    ],
+)
+def test_proposals_are_by_name_and_none_where_none_fits(names, proposed):
+    assert mapping.suggest(names) == proposed
+
+
+KEYS = ("sk-proj-4f9a0c22d1e85b7736aa", "Bearer sk-4f9a0c22d1e85b7736aa", "AIza" + "b" * 35)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_account_that_is_an_api_key_is_kept_nowhere(tmp_path, key):
+    line = {"time": "2026-03-02T09:00:00Z", "account": key, "prompt": "Hello there"}
+    (tmp_path / "j").write_text(json.dumps(line))
+    pq.write_table(
+        pa.Table.from_pylist([line, line | {"account": "acct-1", "prompt": "Two"}]), tmp_path / "p"
+    )
+    (tmp_path / "a.csv").write_text(f"account,org\n{key},Acme\n")
+    rejects = Rejects()
+    [plain] = rows(tmp_path / "j", rejects=rejects)
+    table = rows(tmp_path / "p", rejects=rejects)
+    owners = read_accounts(tmp_path / "a.csv", rejects=rejects, now=NOW).column("account").to_pylist()
+    assert plain["account"].startswith("key_")
+    assert [row["account"] for row in table] == [plain["account"], "acct-1"]
+    assert owners == [plain["account"]], "the accounts table names the same one"
+    assert rejects.named_by_key == 2
