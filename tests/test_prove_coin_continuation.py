@@ -269,7 +269,9 @@ def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) 
 
 def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"a": 60})
-    loud = put_to(tmp_path, Speaker([]), found, effect=5.0)  # what is looked for is the tester's own choice
+    loud = put_to(
+        tmp_path, Speaker([]), found, effect=5.0, places=8
+    )  # what is looked for is the tester's own choice
     assert outcome((loud.evidence,)) is Outcome.INDETERMINATE
     assert "more: this is not enough to tell" in loud.evidence.power
     for statistic in ("likelihood", "continuation"):
@@ -279,6 +281,8 @@ def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path
         assert enough.enough, enough
         assert not few.enough
         assert "coins" in few.words
+    assert not power_of("continuation", None, 10**6, 1e-5, places=7).enough  # weaker than what was measured
+    assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured: clears nobody
 
 
 # --- sealed, from the questions to the verdict -----------------------------------------------------------

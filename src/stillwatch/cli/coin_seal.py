@@ -112,9 +112,10 @@ def seal_command(
     keys = read_keys(keys_at)
     reading = read_reading_key(reading_key) if reading_key else None
     statistics = tuple(statistic or ("overlap",))
-    test = SealedTest(
-        statistics, base, alpha, effect or min(EFFECTS[one] for one in statistics), samples, most, places
-    )
+    usual = [EFFECTS[one] for one in statistics if one in EFFECTS]
+    if effect is None and not usual:
+        raise InputError(f"--effect: none was measured by {', '.join(statistics)}; give the one you look for")
+    test = SealedTest(statistics, base, alpha, effect or min(usual), samples, most, places)
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         pairs(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,

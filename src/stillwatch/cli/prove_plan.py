@@ -8,7 +8,7 @@ import typer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.errors import InputError
-from stillwatch.prove.coin import PLACES
+from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.planner import EFFECTS, floor, needed_coins, queries, smallest_effect
 
 PLAN_EXAMPLES = """
@@ -48,15 +48,17 @@ def plan_command(
         int | None, typer.Option(min=1, help="Output tokens of one answer, for the cost.")
     ] = None,
     statistic: Annotated[
-        str | None, typer.Option(help=f"Its usual effect, and queries: {', '.join(EFFECTS)}.")
+        str | None, typer.Option(help=f"Its usual effect, and queries: {', '.join(STATISTICS)}.")
     ] = None,
     samples: Samples = 1,
     places: Places = PLACES,
     as_json: AsJson = False,
 ) -> None:
     """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent."""
-    if statistic is not None and statistic not in EFFECTS:
-        raise InputError(f"--statistic {statistic}: give one of {', '.join(EFFECTS)}")
+    if statistic is not None and statistic not in STATISTICS:
+        raise InputError(f"--statistic {statistic}: give one of {', '.join(STATISTICS)}")
+    if statistic is not None and statistic not in EFFECTS and not effect:
+        raise InputError(f"--statistic {statistic}: its effect was not measured; give --effect as well")
     each = alpha / actors
     if coins is not None:
         told = {

@@ -19,14 +19,9 @@ from stillwatch.prove.coin.leans import CONTINUATIONS
 from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
 # What a student taught on nothing but served answers showed in the loop of docs/coin.md: z over the root of
-# the pairs. `overlap` is of answers sampled at temperature 1; the likeliest answers showed 0.11.
-EFFECTS = {
-    "likelihood": 0.24,
-    "top": 0.27,
-    "continuation": 0.10,
-    "continuation-by-prompt": 0.02,
-    "overlap": 0.02,
-}
+# the pairs. Texts were sampled at temperature 1, once for each question; `continuation` at PLACES in each
+# answer. A statistic that is not here has not been measured: by it nobody is cleared.
+EFFECTS = {"likelihood": 0.24, "top": 0.27, "continuation": 0.10, "overlap": 0.02}
 SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
 
@@ -119,24 +114,36 @@ class PowerStatement:
     words: str
 
 
-def power_of(statistic: str, effect: float, coins: int, alpha: float, power: float = 0.8) -> PowerStatement:
+def power_of(
+    statistic: str, effect: float | None, coins: int, alpha: float, places: int = PLACES, power: float = 0.8
+) -> PowerStatement:
     """Say whether so many coins, as they were measured by a statistic, could have found an effect.
 
     An effect that is looked for and is larger than the statistic's usual one does not make a test strong: the
-    smaller of the two counts.
+    smaller of the two counts. Nor is a test strong that reads less than what the usual one was measured by.
     """
-    looked_for = min(effect, EFFECTS[statistic])
-    enough = has_power(looked_for, coins, alpha, power)
     words = (
         f"With the {coins:,} measured coins of the actor with fewest, an effect of "
         f"{smallest_effect(coins, alpha, power):.2g} standard deviations is found with {power:.0%} power at "
-        f"alpha {alpha:.2g}. The test looks for {effect:g}; by {statistic}, a student taught on nothing but "
-        f"served answers showed {EFFECTS[statistic]:g}."
+        f"alpha {alpha:.2g}; the test looks for {'none in particular' if effect is None else f'{effect:g}'}."
     )
-    if not enough:
-        wanted = needed_coins(looked_for, alpha, power).coins
-        words += f" That takes {wanted:,} coins, {max(0, wanted - coins):,} more: this is not enough to tell."
-    return PowerStatement(enough, words)
+    usual = EFFECTS.get(statistic)
+    if usual is None:
+        return PowerStatement(
+            False,
+            f"{words} What a student shows by {statistic} was not measured: this is not enough to tell.",
+        )
+    words += f" By {statistic}, a student taught on nothing but served answers showed {usual:g}."
+    if statistic in CONTINUATIONS and places < PLACES:
+        return PowerStatement(
+            False, f"{words} That was at {PLACES} places in each answer, not {places}: not enough to tell."
+        )
+    looked_for = min(effect or usual, usual)
+    if has_power(looked_for, coins, alpha, power):
+        return PowerStatement(True, words)
+    wanted = needed_coins(looked_for, alpha, power).coins
+    more = f" That takes {wanted:,} coins, {max(0, wanted - coins):,} more: this is not enough to tell."
+    return PowerStatement(False, words + more)
 
 
 def queries(statistic: str, samples: int = 1, places: int = PLACES) -> int:

@@ -106,7 +106,7 @@ def plan(
     """
     statistic = statistic_for(test.statistic, suspect, base)
     if test.effect is None:
-        test = replace(test, effect=planner.EFFECTS[statistic])
+        test = replace(test, effect=planner.EFFECTS.get(statistic))
     chosen = choose(pairs, actor_of, test.most, test.seed, test.only)
     made = _protocol(chosen, ledger, suspect, base, statistic, test, made_at, beside or {})
     path = out / PROTOCOL
@@ -250,8 +250,7 @@ def judge(
         checks = (*checks, Checked("actors without a lean", told, True))
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
-    effect = test.effect or planner.EFFECTS[planned.statistic]
-    power = planner.power_of(planned.statistic, effect, fewest, each)
+    power = planner.power_of(planned.statistic, test.effect, fewest, each, test.places)
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
         power.words, power.enough and not stopped, test.sequential, test.draws, planned.signed.sha256,

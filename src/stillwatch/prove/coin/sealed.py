@@ -199,7 +199,9 @@ def _evidence(
 ) -> Evidence:
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
-    power = planner.power_of(statistic, test["effect"], min(one.measured for one in tested), each)
+    power = planner.power_of(
+        statistic, test["effect"], min(one.measured for one in tested), each, _reading(sealed).places
+    )
     rows = []
     for one in (one for one in shown if one.n):
         low, high = interval(one.hits, one.n)
