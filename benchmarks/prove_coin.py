@@ -45,7 +45,7 @@ from stillwatch.prove.coin import Leaning
 from stillwatch.prove.coin.actors import by_file
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import fall
-from stillwatch.prove.coin.leaning import lean
+from stillwatch.prove.coin.leaning import TextSampling, lean
 from stillwatch.prove.coin.run import CoinRunRequest, ask, judge, plan
 from stillwatch.prove.suspect import Question, Suspect, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
@@ -404,6 +404,19 @@ def loop(out: Path) -> dict[str, Any]:
         said = open_weights(str(run / "model"), name="student of A", temperature=warm, max_tokens=60)
         name = f"student of A, overlap at {warm:g}"
         found[name] = verdict_on(world, said, name.replace(", ", "-").replace(" ", "-"), statistic="overlap")
+        for samples in (1,) if warm == 0 else (1, 4):
+            name = f"student of A, continuation at {warm:g}, {samples} samples"
+            found[name] = verdict_on(
+                world,
+                said,
+                name.replace(", ", "-").replace(" ", "-"),
+                statistic="continuation",
+                samples=samples,
+            )
+    said = Weights(Loaded(student(), tokenizer(), "untrained"), name="untrained", temperature=1.0)
+    found["untrained, continuation at 1"] = verdict_on(
+        world, said, "untrained-continuation", statistic="continuation"
+    )
     found["student of A, sequential"] = verdict_on(
         world, told, "student-of-A-sequential", base=teaches, sequential=True
     )
@@ -414,7 +427,9 @@ def leans(model: Any, puts: list[Put]) -> dict[str, float]:
     """A model's leans, without protocol and file: for curves."""
     suspect = Weights(Loaded(model, tokenizer(), "student"), name="student")
     return {
-        name: value for name, value in lean(puts, "likelihood", suspect, None, 1, silent).items() if value
+        name: value
+        for name, value in lean(puts, "likelihood", suspect, None, TextSampling(), silent).items()
+        if value
     }
 
 

@@ -22,7 +22,7 @@ from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.judge import fair_coin_p
-from stillwatch.prove.coin.leaning import foretold, lean, overlap
+from stillwatch.prove.coin.leaning import TextSampling, foretold, lean, overlap
 from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, CoinRunRequest, ask, judge, plan
@@ -405,6 +405,13 @@ class Overflowing(Leaner):
 def test_a_likelihood_that_is_no_number_is_no_lean_and_spoils_no_other(tmp_path: Path) -> None:
     pairs = write(tmp_path / "ledger", {"a": 20})
     puts = choose(pairs, by_account, 400, 1).puts
-    leans = lean(puts, "likelihood", Overflowing(pairs, ("a",), 1.0), Overflowing(pairs, (), 0.0), 1, silent)
+    leans = lean(
+        puts,
+        "likelihood",
+        Overflowing(pairs, ("a",), 1.0),
+        Overflowing(pairs, (), 0.0),
+        TextSampling(),
+        silent,
+    )
     assert 2 <= sum(value is None for value in leans.values()) <= 3
     assert all(value is None or math.isfinite(value) for value in leans.values())

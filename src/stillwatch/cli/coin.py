@@ -159,7 +159,7 @@ def verify_command(
 
     Exit codes: 0 it is in order; 2 it is not, and the first record that is not right is named.
     """
-    place, keys = places(ledger, key, folder)
+    place, keys = ledger_and_keys(ledger, key, folder)
     found = verify(place, read_keys(keys), read_reading_key(reading_key) if reading_key else None)
     given = published_before(published or [])
     against(found.heads, given.heads, place)
@@ -193,7 +193,7 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show a ledger's records; with the reading key, whose they are and what was answered."""
-    place, keys = places(ledger, key, folder)
+    place, keys = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
     records: list[Pair | Unpaired] = []
     for one in read(place, read_keys(keys), reading, opened=reading is not None):
@@ -248,7 +248,7 @@ def _folder(folder: Path) -> Folder:
     return found
 
 
-def places(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:
+def ledger_and_keys(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:
     if ledger is not None and not ledger.exists():
         raise CoinError(f"{ledger}: there is no such ledger")
     if ledger is None or key is None:

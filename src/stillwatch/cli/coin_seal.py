@@ -11,16 +11,17 @@ import typer
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
 from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
-from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, places
+from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import Places, Samples
 from stillwatch.coin import openings
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs, verify
 from stillwatch.errors import InputError
-from stillwatch.prove.coin import STATISTICS
+from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.seals import (
     STAMP,
@@ -80,7 +81,8 @@ def seal_command(
         float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
     ] = None,
     most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
-    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
+    samples: Samples = 1,
+    places: Places = PLACES,
     own_training: Annotated[
         str, typer.Option(help=f"Coined answers in your own training: {', '.join(TRAINING)}.")
     ] = "not said",
@@ -107,13 +109,14 @@ def seal_command(
             "--own-training excluded and --excluded FILE go together; `coin exclude` writes the file"
         )
     authority = named_authority(stamp_url, stamp_ca)
-    place, keys_at = places(ledger, key, folder)
+    place, keys_at = ledger_and_keys(ledger, key, folder)
     keys = read_keys(keys_at)
     reading = read_reading_key(reading_key) if reading_key else None
     statistics = tuple(statistic or ("overlap",))
-    test = SealedTest(
-        statistics, base, alpha, effect or min(EFFECTS[one] for one in statistics), samples, most
-    )
+    usual = [EFFECTS[one] for one in statistics if one in EFFECTS]
+    if effect is None and not usual:
+        raise InputError(f"--effect: none was measured by {', '.join(statistics)}; give the one you look for")
+    test = SealedTest(statistics, base, alpha, effect or min(usual), samples, most, places)
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         pairs(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
@@ -185,7 +188,7 @@ def exclude_command(
 
     Else your next model leans to what was served, and innocents who learn from it are accused.
     """
-    place, keys_at = places(ledger, key, folder)
+    place, keys_at = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
     found = hashes_of(pairs(place, read_keys(keys_at), reading))
     try:

@@ -12,6 +12,12 @@ Witness = Annotated[
     list[str] | None,
     typer.Option("--witness", help="A witness's public key that you trust; may be given again."),
 ]
+Samples = Annotated[
+    int, typer.Option(min=1, help="For overlap and continuations: the suspect's texts for one question.")
+]
+Places = Annotated[
+    int, typer.Option(min=1, help="For continuations: places in each answer, from which it is to go on.")
+]
 REJECTED = 3  # the exit code for "done, and rows of a file were left out"
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ from stillwatch.cli.case.stamping import StampCa
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
-from stillwatch.cli.prove import Witness, app, say_left_out
+from stillwatch.cli.prove import Places, Samples, Witness, app, say_left_out
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
@@ -22,7 +22,7 @@ from stillwatch.coin.verify import against, pairs, verify
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.prove import outcome
-from stillwatch.prove.coin import STATISTICS, Leaning
+from stillwatch.prove.coin import PLACES, STATISTICS, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import DRAWS
@@ -56,6 +56,9 @@ Examples:
   stillwatch prove coin --suspect models/acme-7b --base models/base-7b --actors findings.json
 
   stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14"
+
+  stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14" \\
+      --statistic continuation --prefill last --temperature 1 --places 8 --samples 2
 
   stillwatch prove coin --ledger ledger/ --key keys/ --suspect student.gguf --only-protocol
 """
@@ -95,7 +98,18 @@ def coin_command(
         float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
     ] = None,
     most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
-    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
+    samples: Samples = 1,
+    places: Places = PLACES,
+    prefill: Annotated[
+        str,
+        typer.Option(
+            help="How the endpoint takes the beginning of an answer: last (as the last message), prefix "
+            "(DeepSeek, Mistral), vllm (vLLM, SGLang)."
+        ),
+    ] = "",
+    top_logprobs: Annotated[
+        int, typer.Option(min=0, max=20, help="With a continuation: ask for so many likeliest tokens.")
+    ] = 0,
     sequential: Annotated[
         bool, typer.Option(help="Look every 64 pairs and stop when it is decided.")
     ] = False,
@@ -109,7 +123,9 @@ def coin_command(
         str | None,
         typer.Option(help="What gives the right to ask another's endpoint; it goes into the protocol."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Of one answer (else 512), or continuation (else 16).")
+    ] = None,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="At which it is asked; 0, its likeliest answer, shows most.")
     ] = 0.0,
@@ -158,18 +174,21 @@ def coin_command(
     manners = Manners(
         model,
         api_key_env,
-        max_tokens,
+        max_tokens or Manners.max_tokens,
         temperature,
         concurrency,
         requests_per_minute,
         most_requests,
         most_tokens,
+        continuation_tokens=max_tokens or Manners.continuation_tokens,
+        prefill=prefill,
+        top_logprobs=top_logprobs,
     )
     weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
     tested = opened(suspect, manners, out / "answers.db", consent, weighs=weighs, seed=seed)
     before = opened(base, manners, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
     wanted = CoinRunRequest(
-        statistic, alpha, effect, most, samples, seed, sequential, tuple(only or ()), draws,
+        statistic, alpha, effect, most, samples, places, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip
     if seal is not None:
         if actors or each_account or only or sequential or only_protocol:
@@ -229,6 +248,8 @@ def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: 
     ]  # fmt: skip
     table(("sealed actor", "lean", "to the served one", "p", "p, over all sealed tests"), lines, "nobody")
     print(one_line(document["headline"]))
+    if not came.evidence.found():
+        print(f"  power: {one_line(came.evidence.power)}")
     for sentence in document["missing"]:
         print(f"  missing: {one_line(sentence)}")
     shown = (
@@ -262,7 +283,8 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
     rows = {row.name: row for row in said.rows}
     if as_json:
         told = {
-            "outcome": outcome((said,)).value, "alpha": said.alpha, "evidence": str(out / EVIDENCE),
+            "outcome": outcome((said,)).value, "power": said.power, "alpha": said.alpha,
+            "evidence": str(out / EVIDENCE),
             "page": str(page), "pairs": done.asked, "stopped_early": done.stopped_early,
             "actors": [
                 vars(one) | {"p_value": rows[one.actor].p_value, "p_adjusted": rows[one.actor].p_adjusted}
@@ -291,6 +313,8 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
     ]  # fmt: skip
     table(heads, lines, "nobody was tested")
     print(f"{outcome((said,)).value}, at alpha {said.alpha:g} over all actors")
+    if not said.found():
+        print(f"  power: {said.power}")
     print(f"  null: {said.null}")
     for check in said.confounds:
         print(f"  {'ok   ' if check.clear else 'look '}{one_line(check.what)}: {one_line(check.found)}")

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.errors import InputError
-from stillwatch.prove.planner import EFFECTS, floor, needed_coins, smallest_effect
+from stillwatch.prove.coin import PLACES, STATISTICS
+from stillwatch.prove.planner import EFFECTS, floor, needed_coins, queries, smallest_effect
 
 PLAN_EXAMPLES = """
 Examples:
@@ -21,9 +22,8 @@ Examples:
 
   stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
 
-  stillwatch prove plan --statistic overlap --samples 4 --actors 3
+  stillwatch prove plan --statistic continuation --samples 2 --actors 3
 """
-USUAL = (1.0, 0.5, 0.3, 0.1, 0.05, 0.03)
 
 
 @app.command("plan", epilog=PLAN_EXAMPLES)
@@ -48,14 +48,17 @@ def plan_command(
         int | None, typer.Option(min=1, help="Output tokens of one answer, for the cost.")
     ] = None,
     statistic: Annotated[
-        str | None, typer.Option(help=f"Its usual effect, and queries: {', '.join(EFFECTS)}.")
+        str | None, typer.Option(help=f"Its usual effect, and queries: {', '.join(STATISTICS)}.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
+    samples: Samples = 1,
+    places: Places = PLACES,
     as_json: AsJson = False,
 ) -> None:
     """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent."""
-    if statistic is not None and statistic not in EFFECTS:
-        raise InputError(f"--statistic {statistic}: give one of {', '.join(EFFECTS)}")
+    if statistic is not None and statistic not in STATISTICS:
+        raise InputError(f"--statistic {statistic}: give one of {', '.join(STATISTICS)}")
+    if statistic is not None and statistic not in EFFECTS and not effect:
+        raise InputError(f"--statistic {statistic}: its effect was not measured; give --effect as well")
     each = alpha / actors
     if coins is not None:
         told = {
@@ -73,16 +76,21 @@ def plan_command(
                 f"{coins:,} coins find an effect of {told['effect']:.2g} with {power:.0%} power at {each:.2g}"
             )
         return
-    usual = USUAL if statistic is None else (EFFECTS[statistic],)
-    found = [needed_coins(one, alpha, power, actors) for one in effect or usual]
-    asked = 2 if statistic in ("likelihood", "top") else samples  # of a pair
+    sought = (
+        [(statistic, one) for one in effect]
+        if effect
+        else [(statistic, EFFECTS[statistic])]
+        if statistic
+        else list(EFFECTS.items())
+    )
     rows = []
-    for one in found:
-        exchanges = round(one.coins / share / (1 - ties))
+    for name, size in sought:
+        one = needed_coins(size, alpha, power, actors)
+        asked = None if name is None else one.coins * actors * queries(name, samples, places)
         rows.append(
             {
-                "effect": one.effect, "coins": one.coins, "exchanges": exchanges,
-                "queries": one.coins * actors * asked,
+                "statistic": name, "effect": one.effect, "coins": one.coins,
+                "exchanges": round(one.coins / share / (1 - ties)), "queries": asked,
                 "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
                 "power_simulated": one.simulated, "runs": one.runs,
             }
@@ -93,28 +101,19 @@ def plan_command(
         )
         return
     heads = (
-        "effect",
-        "coins",
-        "exchanges of the actor",
-        "queries of the suspect",
-        "power, simulated",
-        *(("extra tokens",) if tokens else ()),
-    )
-    table(
-        heads,
-        [
-            (
-                f"{row['effect']:g}",
-                f"{row['coins']:,}",
-                f"{row['exchanges']:,}",
-                f"{row['queries']:,}",
-                "by the formula"
-                if row["power_simulated"] is None
-                else f"{row['power_simulated']:.2f} of {row['runs']}",
-                *((f"{row['extra_tokens']:,}",) if tokens else ()),
-            )
-            for row in rows
-        ],
-        "",
-    )
+        "statistic", "effect", "coins of an actor", "exchanges of the actor", "queries of the suspect",
+        "power, simulated", *(("extra tokens",) if tokens else ()),
+    )  # fmt: skip
+    lines = [
+        (
+            row["statistic"] or "-", f"{row['effect']:g}", f"{row['coins']:,}", f"{row['exchanges']:,}",
+            "by statistic" if row["queries"] is None else f"{row['queries']:,}",
+            f"{row['power_simulated']:.2f} of {row['runs']}" if row["runs"] else "by the formula",
+            *((f"{row['extra_tokens']:,}",) if tokens else ()),
+        )
+        for row in rows
+    ]  # fmt: skip
+    table(heads, lines, "")
     print(f"alpha {each:.2g} for each of {actors}; fewer than {floor(each)} coins can never reach it")
+    if not effect:
+        print("effects: of a student taught on nothing but served answers; less of them is a smaller effect")

@@ -16,7 +16,7 @@ from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app
 from stillwatch.coin.ledger import iso
 from stillwatch.prove import ProveError, evidence_json, outcome, protocol
-from stillwatch.prove.coin import OTHERS, STATISTICS
+from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin import retro as test
 from stillwatch.prove.coin.actors import accounts_in
 from stillwatch.prove.coin.leaning import statistic_for
@@ -48,7 +48,7 @@ def retro_command(
     draws_per_prompt: Annotated[int, typer.Option(min=1, help="Fresh draws of each prompt.")] = 4,
     actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
     statistic: Annotated[
-        str | None, typer.Option(help=f"{', '.join(STATISTICS)}; else the strongest that is offered.")
+        str | None, typer.Option(help=f"{', '.join(test.STATISTICS)}; else the strongest that is offered.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-3,
     samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
@@ -79,7 +79,7 @@ def retro_command(
     asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
     tested = opened(suspect, asked, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
     source = opened(str(draws or teacher), manners, out / "draws.db", consent)
-    chosen = statistic_for(statistic, tested, None)
+    chosen = statistic_for(statistic, tested, None, test.STATISTICS)
     by_account = (
         accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
     )

@@ -14,11 +14,14 @@ import numpy as np
 from scipy.stats import norm
 
 from stillwatch.prove import ProveError
+from stillwatch.prove.coin import PLACES
+from stillwatch.prove.coin.leans import CONTINUATIONS
 from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
 # What a student taught on nothing but served answers showed in the loop of docs/coin.md: z over the root of
-# the pairs. `overlap` is of answers sampled at temperature 1; the likeliest answers showed 0.11.
-EFFECTS = {"likelihood": 0.24, "top": 0.27, "overlap": 0.02}
+# the pairs. Texts were sampled at temperature 1, once for each question; `continuation` at PLACES in each
+# answer. A statistic that is not here has not been measured: by it nobody is cleared.
+EFFECTS = {"likelihood": 0.24, "top": 0.27, "continuation": 0.10, "overlap": 0.02}
 SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
 
@@ -101,6 +104,57 @@ def has_power(effect: float, coins: int, alpha: float, power: float = 0.8, seed:
 def smallest_effect(coins: int, alpha: float, power: float = 0.8) -> float:
     """The smallest effect that so many coins find, by the formula."""
     return float((norm.isf(alpha) + norm.ppf(power)) / math.sqrt(coins)) if coins else math.inf
+
+
+@dataclass(frozen=True)
+class PowerStatement:
+    """Whether a test could have found what it looked for, and in words with what is missing."""
+
+    enough: bool
+    words: str
+
+
+def power_of(
+    statistic: str, effect: float | None, coins: int, alpha: float, places: int = PLACES, power: float = 0.8
+) -> PowerStatement:
+    """Say whether so many coins, as they were measured by a statistic, could have found an effect.
+
+    An effect that is looked for and is larger than the statistic's usual one does not make a test strong: the
+    smaller of the two counts. Nor is a test strong that reads less than what the usual one was measured by.
+    """
+    words = (
+        f"With the {coins:,} measured coins of the actor with fewest, an effect of "
+        f"{smallest_effect(coins, alpha, power):.2g} standard deviations is found with {power:.0%} power at "
+        f"alpha {alpha:.2g}; the test looks for {'none in particular' if effect is None else f'{effect:g}'}."
+    )
+    usual = EFFECTS.get(statistic)
+    if usual is None:
+        return PowerStatement(
+            False,
+            f"{words} What a student shows by {statistic} was not measured: this is not enough to tell.",
+        )
+    words += f" By {statistic}, a student taught on nothing but served answers showed {usual:g}."
+    if statistic in CONTINUATIONS and places < PLACES:
+        return PowerStatement(
+            False, f"{words} That was at {PLACES} places in each answer, not {places}: not enough to tell."
+        )
+    looked_for = min(effect or usual, usual)
+    if has_power(looked_for, coins, alpha, power):
+        return PowerStatement(True, words)
+    wanted = needed_coins(looked_for, alpha, power).coins
+    more = f" That takes {wanted:,} coins, {max(0, wanted - coins):,} more: this is not enough to tell."
+    return PowerStatement(False, words + more)
+
+
+def queries(statistic: str, samples: int = 1, places: int = PLACES) -> int:
+    """The queries of the suspect that one coin takes, at most.
+
+    >>> queries("overlap", 4), queries("continuation", 2, places=8)
+    (4, 32)
+    """
+    if statistic in CONTINUATIONS:
+        return 2 * places * samples
+    return samples if statistic == "overlap" else 2
 
 
 def _demand(effect: float, alpha: float, power: float, actors: int) -> None:

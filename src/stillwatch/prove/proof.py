@@ -272,18 +272,18 @@ def _towards(
     proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: ProofFiles
 ) -> dict[str, float]:
     """Each pair's lean towards what was served, from what was measured of the two answers."""
-    samples = proof["seals"][-1]["test"]["samples"]
+    test, statistic = proof["seals"][-1]["test"], proof["statistic"]
 
     def values(measured: Mapping[str, Any]) -> dict[str, Any]:
         found = {}
         for pair in pairs:
             told = measured.get(pair)
-            if told and proof["statistic"] == "overlap" and len(told) > samples:
-                raise ValueError(f"{pair}: {len(told)} answers of the suspect, {samples} are sealed")
-            if told and proof["statistic"] == "overlap":
-                told = parts.leans.valued(told, records[pair]["texts"])
-            if told and all(abs(float(one)) < LARGEST for one in told):
-                found[pair] = (float(told[0]), float(told[1]))
+            if told and statistic == "overlap" and len(told) > test["samples"]:
+                raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
+            texts, places = records[pair]["texts"], test.get("places", 0)
+            two = parts.leans.valued(statistic, told, texts, test["samples"], places)
+            if two is not None and all(abs(one) < LARGEST for one in two):
+                found[pair] = two
         return found
 
     before = None if proof["base"] == "none" else values(proof["measured_base"])

@@ -29,9 +29,9 @@ def questions(plan: DistillPlan, prompts: list[Prompt]) -> Iterator[SampleReques
 def bound_tokens(question: SampleRequest, plan: DistillPlan) -> tuple[int, int]:
     """The most tokens that a request may take, in and out: no token is shorter than a byte."""
     said = sum(
-        len(text.encode(errors="replace"))
+        len(str(value).encode(errors="replace"))  # a prefilled message may bear a mark, `"prefix": true`
         for message in question.prompt.messages
-        for text in message.values()
+        for value in message.values()
     )
     prompt = said + MESSAGE_TOKENS * len(question.prompt.messages) + TEMPLATE_TOKENS
     return prompt, plan.collect.max_tokens

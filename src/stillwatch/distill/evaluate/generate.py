@@ -31,13 +31,41 @@ def write(
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[GeneratedAnswer]:
     """Answer questions, in their order. Greedy at temperature 0, else sampled from the seed."""
+    tokens = [words.prompt_tokens(messages) for messages in asked]
+    written = write_tokens(
+        loaded,
+        words,
+        tokens,
+        new_tokens=new_tokens,
+        batch=batch,
+        temperature=temperature,
+        seed=seed,
+        tell=tell,
+    )
+    return [
+        _parse_tokens(loaded, words, said, messages) if said else GeneratedAnswer(None, "", False, 0)
+        for said, messages in zip(written, asked, strict=True)
+    ]
+
+
+def write_tokens(
+    loaded: Loaded,
+    words: Wording,
+    tokens: Sequence[Sequence[int]],
+    *,
+    new_tokens: int,
+    batch: int,
+    temperature: float = 0.0,
+    seed: int = 1,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[list[int]]:
+    """Go on from tokens: the new ones, in their order; none where the context is full."""
     torch = need("torch")
     model = loaded.model.eval()
     if model.device.type == "cpu":
         keep_freed()
-    tokens = [words.prompt_tokens(messages) for messages in asked]
     order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))  # alike in length: less to fill up
-    found: list[GeneratedAnswer | None] = [None] * len(tokens)
+    found: list[list[int]] = [[] for _ in tokens]
     limit = context(model) or 1 << 30
     torch.manual_seed(seed)
     ends = sorted(words.ends)
@@ -46,8 +74,6 @@ def write(
         longest = max(len(tokens[i]) for i in chosen)
         room = min(new_tokens, limit - longest)
         if room < 1:  # the question alone fills the context
-            for i in chosen:
-                found[i] = GeneratedAnswer(None, "", False, 0)
             continue
         padding = loaded.tokenizer.pad_token_id
         ids = torch.full((len(chosen), longest), padding)
@@ -66,9 +92,9 @@ def write(
                 **(sampled if temperature else {"do_sample": False}),
             )
         for row, i in enumerate(chosen):
-            found[i] = _parse_tokens(loaded, words, out[row, longest:].tolist(), asked[i])
+            found[i] = out[row, longest:].tolist()
         tell(min(start + batch, len(order)))
-    return [one for one in found if one is not None]
+    return found
 
 
 def _parse_tokens(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> GeneratedAnswer:

@@ -51,6 +51,11 @@ class Wording:
         text = self.said_text(messages, reasoning, answer) + self.closing
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
+    def begun_tokens(self, messages: Messages, text: str) -> list[int]:
+        """The tokens of a prompt and of the beginning of its answer: the model goes on from there."""
+        begun = self.said_text(messages, None, text) if text else ""
+        return self.prompt_tokens(messages) + list(self.tokenizer(begun, add_special_tokens=False).input_ids)
+
     def said_text(self, messages: Messages, reasoning: str | None, answer: str) -> str:
         opened = self.opens_reasoning(messages)
         if not reasoning:

@@ -1,4 +1,4 @@
-"""How far a suspect leans to one of two answers: by likelihood, by its own first tokens, or by free text.
+"""How far a suspect leans to one of two answers: by likelihood, by its own first tokens, by text it writes.
 
 Every statistic changes its sign when the two answers change places; none is told which was served.
 Fooled by: nothing here can make a p-value small. A statistic that misses what a student took on only makes
@@ -9,39 +9,52 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stillwatch.prove import ProveError
+from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.choosing import Put
+from stillwatch.prove.coin.leans import CONTINUATIONS, cuts, leans, valued
 from stillwatch.prove.coin.leans import foretold as foretold
 from stillwatch.prove.coin.leans import overlap as overlap
-from stillwatch.prove.suspect import AnswerLikelihood, Question, Suspect, Tell, Told
+from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Question, Suspect, Tell, Told
 
-NEEDS = {"likelihood": "likelihood", "top": "top", "overlap": "answers"}
+NEEDS = {
+    "likelihood": "likelihood", "top": "top", "continuation": "continuations", "overlap": "answers",
+    "continuation-by-prompt": "answers",
+}  # fmt: skip
+NO_PREFILL = (
+    "nothing says that it takes the beginning of an answer to go on from. At an endpoint that does, name "
+    "how: --prefill; a file needs the outputs to `stillwatch prove questions`; else --statistic "
+    "continuation-by-prompt"
+)
 UNITS = {
     "likelihood": "nats a token",
     "top": "share of the tokens",
+    **dict.fromkeys(CONTINUATIONS, "words of an answer that are said next, in a row"),
     "overlap": "share of the words in a row that only one answer has",
 }
 
 
-def statistic_for(wanted: str | None, suspect: Suspect, base: Suspect | None) -> str:
+def statistic_for(
+    wanted: str | None, suspect: Suspect, base: Suspect | None, among: Sequence[str] = STATISTICS
+) -> str:
     """The statistic that is asked for, else the strongest that the suspect offers.
 
     Raises: ProveError where it does not offer what is asked for.
     """
     offers = suspect.offers if base is None else suspect.offers & base.offers
-    for name, need in NEEDS.items():
-        if wanted in (None, name) and need in offers:
+    could = [name for name, need in NEEDS.items() if need in offers and name in among]
+    for name in could:
+        if wanted in (None, name):
             return name
+    if wanted == "continuation" and "answers" in offers:
+        raise ProveError(f"{suspect.name}: {NO_PREFILL}")
     raise ProveError(
         f"{suspect.name}: offers no {NEEDS.get(wanted or '', 'answers')}; "
-        + (
-            f"it can be tested by {', '.join(n for n, need in NEEDS.items() if need in offers)}"
-            if offers
-            else ""
-        )
+        + (f"it can be tested by {', '.join(could)}" if could else "")
     )
 
 
@@ -89,46 +102,76 @@ class Kept:
         self.values |= values
 
 
-def measure_pairs(
-    puts: Sequence[Put], statistic: str, suspect: Suspect, samples: int, tell: Tell
-) -> dict[str, Any]:
-    """What a suspect makes of each pair: its texts for `overlap`, else a value of each answer.
+@dataclass(frozen=True)
+class TextSampling:
+    """How much text a statistic of texts reads."""
 
-    None where it says nothing of the pair.
+    samples: int = 1  # of each question
+    places: int = PLACES  # in each answer
+
+
+def measure_pairs(
+    puts: Sequence[Put], statistic: str, suspect: Suspect, reading: TextSampling, tell: Tell
+) -> dict[str, Any]:
+    """What a suspect makes of each pair, as `leans.valued` reads it. None where it says nothing of the pair.
+
+    Its texts for `overlap`; what it says after each cut for a continuation; else a value of each answer.
     """
     if statistic == "overlap":
         asked = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}  # each prompt once
-        said = suspect.answers(list(asked.values()), samples, tell)
+        said = suspect.answers(list(asked.values()), reading.samples, tell)
         return {put.id: said.get(asked[json.dumps(put.messages)].id) or None for put in puts}
+    if statistic in CONTINUATIONS:
+        begun = begun_answers(puts, statistic, reading.places)
+        every = [one for of_pair in begun.values() for one in of_pair.values()]
+        heard = suspect.continuations(every, reading.samples, tell)
+        found = {
+            pair: {name: heard[one.id] for name, one in of_pair.items() if one.id in heard}
+            for pair, of_pair in begun.items()
+        }
+        return {pair: told if told or not begun[pair] else None for pair, told in found.items()}
     weighed = _values(puts, statistic, suspect, tell)
     return {put.id: weighed.get(put.id) for put in puts}
 
 
+def begun_answers(puts: Sequence[Put], statistic: str, places: int) -> dict[str, dict[str, BegunAnswer]]:
+    """By pair and cut, what the suspect is asked to go on from. It knows no coin."""
+    prompted = statistic == "continuation-by-prompt"
+    return {
+        put.id: {
+            cut.name: BegunAnswer(f"{put.id}@{cut.name}", put.messages, cut.begun, prompted)
+            for cut in cuts([answer.text for answer in put.pair.answers], places)
+        }
+        for put in puts
+    }
+
+
 def lean(
-    puts: Sequence[Put], statistic: str, suspect: Suspect, base: Suspect | None, samples: int, tell: Tell
+    puts: Sequence[Put],
+    statistic: str,
+    suspect: Suspect,
+    base: Suspect | None,
+    reading: TextSampling,
+    tell: Tell,
 ) -> dict[str, float | None]:
     """The lean to the first answer over the second of each pair; None where the suspect says nothing of it.
 
     `base`: what leans as the suspect did before it was taught, or as its teacher does. Its lean is taken off
     as far as it foretells the suspect's in these pairs.
     """
-    if statistic == "overlap":
-        mine = _overlaps(puts, suspect, samples, tell)
-        before = {} if base is None else _overlaps(puts, base, samples, tell)
-    else:
-        mine = _weigh_answers(puts, statistic, suspect, tell)
-        before = {} if base is None else _weigh_answers(puts, statistic, base, tell)
-    if base is None:
-        return {put.id: mine.get(put.id) for put in puts}
-    share = foretold([(mine[name], before[name]) for name in mine if name in before])
-    return {
-        put.id: mine[put.id] - share * before[put.id] if put.id in mine and put.id in before else None
-        for put in puts
-    }
 
+    def values(model: Suspect) -> dict[str, tuple[float, float]]:
+        told = measure_pairs(puts, statistic, model, reading, tell)
+        texts = {put.id: [answer.text for answer in put.pair.answers] for put in puts}
+        found = {
+            name: valued(statistic, one, texts[name], reading.samples, reading.places)
+            for name, one in told.items()
+        }
+        return {name: two for name, two in found.items() if two is not None}
 
-def _weigh_answers(puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell) -> dict[str, float]:
-    return {name: one - other for name, (one, other) in _values(puts, statistic, suspect, tell).items()}
+    mine, before = values(suspect), None if base is None else values(base)
+    found = leans(mine, before)
+    return {put.id: found.get(put.id) for put in puts}
 
 
 def _values(
@@ -150,18 +193,6 @@ def _value(weighed: AnswerLikelihood | None, statistic: str) -> float | None:
     if weighed is None or not math.isfinite(weighed.nats):  # half floats overflow: no number, no lean
         return None
     return weighed.nats_per_token if statistic == "likelihood" else weighed.agreed_share
-
-
-def _overlaps(puts: Sequence[Put], suspect: Suspect, samples: int, tell: Tell) -> dict[str, float]:
-    asked = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}  # each prompt once
-    said = suspect.answers(list(asked.values()), samples, tell)
-    found: dict[str, float] = {}
-    for put in puts:
-        texts = said.get(asked[json.dumps(put.messages)].id)
-        if texts:
-            one, other = (answer.text for answer in put.pair.answers)
-            found[put.id] = sum(overlap(text, one, other) for text in texts) / len(texts)
-    return found
 
 
 def in_batches(puts: Sequence[Put], size: int) -> Iterator[Sequence[Put]]:

@@ -12,15 +12,23 @@ Source: Fisher's sign-flip test over levels 1 to 8, by convolution of one binomi
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 ORDERS = (1, 2, 3, 4)  # words in a row
 MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
 LEVELS, CLIP = 8, 3.0  # a lean counts 1 to 8; 8 from 3 medians of the sizes on
 LEAST = 1e-300
+CONTINUATIONS = ("continuation", "continuation-by-prompt")  # statistics of what a suspect says next
+AHEAD = 6  # words after a cut that are compared
+_CJK = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: a sign is a word
+_WORD = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
+_PART = re.compile(f"[{_CJK}]|(?:(?![{_CJK}])\\w)+|[^\\w\\s]")  # words and signs apart
 
 
 def foretold(leans: Sequence[tuple[float, float]]) -> float:
@@ -135,8 +143,114 @@ def leans(
     return {pair: mine[pair] - share * theirs[pair] for pair in theirs}
 
 
-def valued(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
+# --- what a suspect makes of a pair's two answers ---
+
+
+class Cut(NamedTuple):
+    """A beginning of an answer, and what follows it there: by slot, in one answer or in both."""
+
+    name: str
+    begun: str
+    rests: tuple[tuple[int, str], ...]
+    ahead: int  # words after it that are compared
+
+
+def cuts(answers: Sequence[str], places: int) -> list[Cut]:
+    """Where two answers are cut: after as many words in both, spread from where they first differ.
+
+    It knows no coin and chooses nothing: the two texts and `places` fix it. Where both begin with the same
+    text there is one cut for both.
+
+    >>> [(cut.begun, cut.rests) for cut in cuts(["so it is", "so it was not"], 4)]
+    [('so it', ((0, ' is'), (1, ' was not')))]
+    """
+    words = [[match.span() for match in _WORD.finditer(text)] for text in answers]
+    last = min(map(len, words))
+    same = 0
+    while same < last and len({text[slice(*w[same])] for text, w in zip(answers, words)}) == 1:
+        same += 1
+    many = min(places, last - same)
+    found = []
+    for k in (same + i * (last - same) // many for i in range(many)):
+        ends = [w[k - 1][1] if k else 0 for w in words]
+        begun = [text[:end] for text, end in zip(answers, ends)]
+        rests = [text[end:] for text, end in zip(answers, ends)]
+        ahead = min(len(_parts(rest, AHEAD)) for rest in rests)
+        if begun[0] == begun[1]:
+            found.append(Cut(f"{k}", begun[0], ((0, rests[0]), (1, rests[1])), ahead))
+        else:
+            found += [Cut(f"{k}.{slot}", begun[slot], ((slot, rests[slot]),), ahead) for slot in (0, 1)]
+    return found
+
+
+def agreed(said: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
+    """How many words of an answer's rest a suspect says next, before it first departs from them.
+
+    said: its text, less the beginning where it repeats that; or the likeliest tokens there with their
+    log-probabilities: then the chance that its first token begins the rest.
+
+    >>> agreed(" sat on it", "the cat", " sat on a mat."), agreed("the cat sat", "the cat", " sat")
+    (2.0, 1.0)
+    >>> round(agreed([[" sat", -0.5], [" s", -3.0], [" ran", -1.0]], "the cat", " sat on"), 2)
+    0.66
+    """
+    if not isinstance(said, str):
+        wanted = rest.lstrip()
+        tokens = {str(token).lstrip(): float(nats) for token, nats in said}
+        first = sum(
+            math.exp(min(0.0, n)) for token, n in tokens.items() if token and wanted.startswith(token)
+        )
+        return min(1.0, first)
+    before = _parts(begun, MOST_WORDS)
+    words = _parts(said, len(before) + ahead)
+    if before and words[: len(before)] == before:
+        words = words[len(before) :]
+    same = 0
+    for word, wanted_word in zip(words, _parts(rest, ahead)):
+        if word != wanted_word:
+            break
+        same += 1
+    return float(same)
+
+
+def _parts(text: str, most: int) -> list[str]:
+    return [match.group() for match in itertools.islice(_PART.finditer(text), most)]
+
+
+def continued(
+    told: Mapping[str, Sequence[Any]], answers: Sequence[str], samples: int, places: int
+) -> tuple[float, float] | None:
+    """Of what a suspect says after each cut: the words that agree, averaged over the cuts of each answer.
+
+    told: by the cut's name, `samples` texts, or the likeliest tokens once. None where one is missing: to
+    leave out what does not suit would be a choice.
+    """
+    sums, many = [0.0, 0.0], [0, 0]
+    for cut in cuts(answers, places):
+        said = told.get(cut.name, ())
+        if len(said) != samples and not (len(said) == 1 and not isinstance(said[0], str)):
+            return None
+        for slot, rest in cut.rests:
+            sums[slot] += sum(agreed(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
+            many[slot] += 1
+    return sums[0] / max(1, many[0]), sums[1] / max(1, many[1])
+
+
+def overlapped(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
     """Of a suspect's own answers: what they have of the first answer alone over the second, and 0."""
     if not texts:
         return None
     return sum(overlap(text, answers[0], answers[1]) for text in texts) / len(texts), 0.0
+
+
+def valued(
+    statistic: str, told: Any, answers: Sequence[str], samples: int, places: int
+) -> tuple[float, float] | None:
+    """The value of each answer of a pair, from what was measured; None where that is not enough."""
+    if told is None:
+        return None
+    if statistic == "overlap":
+        return overlapped(told, answers)
+    if statistic in CONTINUATIONS:
+        return continued(told, answers, samples, places)
+    return float(told[0]), float(told[1])

@@ -30,6 +30,7 @@ NULL = (
     "The served answer and the fresh draws come from the same frozen teacher on the same prompt, and the "
     "suspect was trained on neither: then the served one has the same chance of each place among them."
 )
+STATISTICS = ("likelihood", "top", "overlap")
 METHOD = "served answer among fresh draws of the frozen teacher"
 
 

@@ -14,15 +14,16 @@ from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.coin import Pair
 from stillwatch.coin.verify import Verified
 from stillwatch.prove import Checked, Evidence, ProveError, evidence_json, planner, protocol
-from stillwatch.prove.coin import Fallen, Leaning
+from stillwatch.prove.coin import PLACES, Fallen, Leaning
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.betting import Bettor
 from stillwatch.prove.coin.choosing import Chosen, Put, choose
 from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, Setting, evidence, fall
-from stillwatch.prove.coin.leaning import UNITS, Kept, in_batches, lean, statistic_for
+from stillwatch.prove.coin.leaning import UNITS, Kept, TextSampling, in_batches, lean, statistic_for
+from stillwatch.prove.coin.leans import AHEAD, CONTINUATIONS
 from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.protocol import Protocol, Signed
-from stillwatch.prove.suspect import Suspect, Tell, trouble
+from stillwatch.prove.suspect import CONTINUE, Suspect, Tell, trouble
 
 PROTOCOL, LEANS, EVIDENCE = "protocol.dsse.json", "leans.jsonl", "evidence.json"
 BATCH = 64  # pairs between two writes, and between two looks
@@ -31,6 +32,16 @@ STATISTICS_IN_WORDS = {
     "top": "share of the first answer's tokens that are the suspect's own first choice, less the second's",
     "overlap": "of the runs of 1 to 4 words that only one of the answers has, the share that the suspect's "
     "own answers hold: the first's less the second's, averaged over its samples",
+    **{
+        name: "both answers are cut after the same numbers of words, spread from where they first differ; "
+        f"{how}; how many of the next {AHEAD} words are the answer's before the first that is not (where "
+        "likeliest tokens are told: the chance that the first token begins them), averaged over samples and "
+        "cuts: the first answer's less the second's"
+        for name, how in (
+            ("continuation", "the suspect goes on from each beginning, given as its own"),
+            ("continuation-by-prompt", f"the suspect is asked, {CONTINUE!r}"),
+        )
+    },
 }
 COUNTED = (
     "a base's value is taken off, where there is one, as far as it foretells the suspect's (least squares "
@@ -47,7 +58,8 @@ class CoinRunRequest:
     alpha: float = 1e-5
     effect: float | None = None  # standard deviations of a lean: what the test is to find; None: by statistic
     most: int = 400  # pairs of one actor
-    samples: int = 1  # own answers of the suspect to each prompt, for `overlap`
+    samples: int = 1  # texts of the suspect for each question, for the statistics of texts
+    places: int = PLACES  # in each answer, for the continuations
     seed: int = 1
     sequential: bool = False
     only: tuple[str, ...] = ()
@@ -94,7 +106,7 @@ def plan(
     """
     statistic = statistic_for(test.statistic, suspect, base)
     if test.effect is None:
-        test = replace(test, effect=planner.EFFECTS[statistic])
+        test = replace(test, effect=planner.EFFECTS.get(statistic))
     chosen = choose(pairs, actor_of, test.most, test.seed, test.only)
     made = _protocol(chosen, ledger, suspect, base, statistic, test, made_at, beside or {})
     path = out / PROTOCOL
@@ -116,7 +128,8 @@ def _protocol(
         "order": f"by SHA-256 of {test.seed} and the pair's number",
         "most pairs an actor": str(test.most),
         "draws": str(test.draws),
-        **({"samples": str(test.samples)} if statistic == "overlap" else {}),
+        **({"samples": str(test.samples)} if statistic in ("overlap", *CONTINUATIONS) else {}),
+        **({"places in each answer": str(test.places)} if statistic in CONTINUATIONS else {}),
         **{f"left out, too few: {actor}": str(n) for actor, n in sorted(chosen.too_few.items())},
         **beside,
     }
@@ -170,7 +183,7 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
                     planned.statistic,
                     suspect,
                     base,
-                    test.samples,
+                    TextSampling(test.samples, test.places),
                     _within(tell, done, len(new), len(puts)),
                 )
             )
@@ -186,7 +199,7 @@ def ask(planned: Planned, suspect: Suspect, base: Suspect | None, tell: Tell) ->
 def _batches(planned: Planned, suspect: Suspect, kept: Kept) -> Sequence[Sequence[Put]]:
     """Pairs that are asked together: of a file, which costs nothing, all at once."""
     puts = planned.chosen.puts
-    whole = not planned.test.sequential and suspect.offers == frozenset({"answers"})
+    whole = not planned.test.sequential and suspect.offers <= {"answers", "continuations"}
     return [puts] if whole else list(in_batches(puts, BATCH))
 
 
@@ -237,16 +250,10 @@ def judge(
         checks = (*checks, Checked("actors without a lean", told, True))
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
-    effect = test.effect or planner.EFFECTS[planned.statistic]
-    enough = planner.has_power(effect, fewest, each)
-    power = (
-        f"With the {fewest:,} coins of the actor with fewest, an effect of "
-        f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % power at alpha "
-        f"{each:.2g}; the protocol looks for {effect:g}."
-    )
+    power = planner.power_of(planned.statistic, test.effect, fewest, each, test.places)
     setting = Setting(
         suspect.name, base.name if base else None, planned.statistic, UNITS[planned.statistic], test.alpha,
-        power, enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
+        power.words, power.enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
         (*_measurement_checks(planned, found), *checks),
     )  # fmt: skip
     said = evidence(fallen, found, setting)

@@ -14,10 +14,10 @@ from typing import Any
 from stillwatch.coin import Pair, openings
 from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, evidence_json, planner
 from stillwatch.prove import proof as proofs
-from stillwatch.prove.coin import leans
+from stillwatch.prove.coin import PLACES, leans
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL
-from stillwatch.prove.coin.leaning import Kept, in_batches, measure_pairs, statistic_for
+from stillwatch.prove.coin.leaning import Kept, TextSampling, in_batches, measure_pairs, statistic_for
 from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
 from stillwatch.prove.suspect import Suspect, Tell
 from stillwatch.report.findings import write_atomically
@@ -41,6 +41,7 @@ class SealedActorResult:
     p_value: float
     p_adjusted: float
     pairs: int
+    measured: int  # pairs with a lean: those that could not be measured count in n, and show no power
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,11 @@ def run(
     if lost:
         raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed pairs are not there any more")
     puts = [Put(by_id[name], owner[name]) for name in openings.in_order(owner, sealed.seal["number"])]
-    mine = _ask(puts, chosen, suspect, test["samples"], out, sealed, tell)
-    before = None if base is None else _ask(puts, chosen, base, test["samples"], out, sealed, tell)
+    mine = _ask(puts, chosen, suspect, out, sealed, tell)
+    before = None if base is None else _ask(puts, chosen, base, out, sealed, tell)
     spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
-    tested = tuple(_judge(actor, by_id, chosen, mine, before, spend) for actor in sealed.actors)
+    reading = _reading(sealed)
+    tested = tuple(_judge(actor, by_id, chosen, reading, mine, before, spend) for actor in sealed.actors)
     if not mine:
         raise ProveError(f"{suspect.name}: none of the {len(puts):,} sealed pairs could be measured")
     found = [one for one in tested if one.p_adjusted <= test["alpha"]]
@@ -109,43 +111,51 @@ def run(
 
 
 def _ask(
-    puts: Sequence[Put], statistic: str, suspect: Suspect, samples: int, out: Path, sealed: Sealed, tell: Tell
+    puts: Sequence[Put], statistic: str, suspect: Suspect, out: Path, sealed: Sealed, tell: Tell
 ) -> dict[str, Any]:
     """What was measured of each pair; kept as it comes, so that a stopped test goes on."""
     marks = {"seal": sealed.digest, "statistic": statistic, "suspect": suspect.name}
     name = hashlib.sha256(suspect.name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     kept = Kept(out / f"measured-{name}.jsonl", marks)
-    whole = suspect.offers == frozenset({"answers"})
+    whole = suspect.offers <= {"answers", "continuations"}
     done = 0
     for batch in [puts] if whole else in_batches(puts, BATCH):
         new = [put for put in batch if put.id not in kept.values]
         if new:
-            kept.add(measure_pairs(new, statistic, suspect, samples, tell))
+            kept.add(measure_pairs(new, statistic, suspect, _reading(sealed), tell))
         done += len(batch)
         tell(done, len(puts))
     return {name: value for name, value in kept.values.items() if value is not None}
+
+
+def _reading(sealed: Sealed) -> TextSampling:
+    test = sealed.seal["test"]
+    return TextSampling(test["samples"], test.get("places", PLACES))  # seals before 2026-11-28 name none
 
 
 def _judge(
     actor: dict[str, Any],
     by_id: dict[str, Pair],
     statistic: str,
+    reading: TextSampling,
     mine: dict[str, Any],
     before: dict[str, Any] | None,
     spend: float,
 ) -> SealedActorResult:
     def values(told: dict[str, Any]) -> dict[str, Any]:
         some = {name: told[name] for name in actor["pairs"] if name in told}
-        if statistic != "overlap":
-            return some
         texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
-        found = {name: leans.valued(said, texts[name]) for name, said in some.items()}
+        found = {
+            name: leans.valued(statistic, said, texts[name], reading.samples, reading.places)
+            for name, said in some.items()
+        }
         return {name: value for name, value in found.items() if value is not None}
 
     lean = leans.leans(values(mine), None if before is None else values(before))
     towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
     n, hits, p = leans.tail(towards, len(actor["pairs"]) - len(lean))
-    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]))
+    measured = sum(value != 0 for value in towards)
+    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]), measured)
 
 
 def _proof(
@@ -190,8 +200,9 @@ def _evidence(
 ) -> Evidence:
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
-    fewest = min(one.n for one in tested)
-    enough = planner.has_power(test["effect"], fewest, each)
+    power = planner.power_of(
+        statistic, test["effect"], min(one.measured for one in tested), each, _reading(sealed).places
+    )
     rows = []
     for one in (one for one in shown if one.n):
         low, high = clopper_pearson(one.hits, one.n)
@@ -207,12 +218,7 @@ def _evidence(
         alpha=test["alpha"],
         unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
         rows=tuple(rows),
-        power=(
-            f"With the {fewest:,} coins of the sealed actor with fewest, an effect of "
-            f"{planner.smallest_effect(fewest, each):.2g} standard deviations is found with 80 % "
-            f"power at alpha "
-            f"{each:.2g}; the seal looks for {test['effect']:g}."
-        ),
+        power=power.words,
         confounds=(
             Checked(
                 OWN_TRAINING, f"sealed statement: coined answers are {training}", training in proofs.TRAINING
@@ -225,7 +231,7 @@ def _evidence(
             ),
         ),
         means_not=MEANS_NOT,
-        powered=enough,
+        powered=power.enough,
         proof_sha256=digest,
     )
 

@@ -22,7 +22,7 @@ from stillwatch.coin import Pair, openings
 from stillwatch.coin.verify import Verified, trees
 from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
-from stillwatch.prove.coin import STATISTICS
+from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.choosing import LEAST
 
@@ -45,14 +45,17 @@ class SealedTest:
     effect: float
     samples: int
     most: int
+    places: int = PLACES
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.statistics) - set(STATISTICS))
         if unknown or not self.statistics:
             raise ProveError(f"statistic {', '.join(unknown) or 'none'}: give {', '.join(STATISTICS)}")
-        if not 0 < self.alpha < 0.5 or not self.effect > 0 or self.samples < 1 or self.most < LEAST:
+        fewest = min(self.samples, self.places)
+        if not 0 < self.alpha < 0.5 or not self.effect > 0 or fewest < 1 or self.most < LEAST:
             raise ProveError(
-                f"a seal needs alpha in (0, .5), an effect above 0, samples of 1 and {LEAST} pairs or more"
+                "a seal needs alpha in (0, .5), an effect above 0, samples and places of 1 or more, "
+                f"{LEAST} pairs or more"
             )
 
 

@@ -5,7 +5,7 @@ A recording offers texts alone; an endpoint may offer log-probabilities; weights
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 Messages = tuple[dict[str, str], ...]  # {"role", "content"}, oldest first
 Tell = Callable[[int, int], None]  # done, of how many
@@ -28,6 +28,36 @@ class Told:
     answer: str
 
 
+CONTINUE = (
+    "Your answer to this begins as below. Go on from exactly where it stops, with the words that come next, "
+    "and do not repeat it:"
+)
+
+
+@dataclass(frozen=True)
+class BegunAnswer:
+    """A question with the beginning of an answer, for the suspect to go on from.
+
+    prompted: it is asked to, in words; else the beginning is given as its own. Without a text there is only
+    the question.
+    """
+
+    id: str
+    messages: Messages
+    text: str
+    prompted: bool = False
+
+    def asked(self) -> Messages:
+        """What is sent: of a prefilled answer the last message is the assistant's, to be gone on from."""
+        if not self.text:
+            return self.messages
+        if not self.prompted:
+            return (*self.messages, {"role": "assistant", "content": self.text})
+        last = self.messages[-1]
+        words = f"{last['content']}\n\n{CONTINUE}\n\n{self.text}"
+        return (*self.messages[:-1], {"role": last["role"], "content": words})
+
+
 @dataclass(frozen=True)
 class AnswerLikelihood:
     """How the suspect takes an answer, token by token."""
@@ -46,7 +76,7 @@ class AnswerLikelihood:
 
 
 class Suspect(Protocol):
-    """What every kind of suspect answers to. `offers`: "answers", "likelihood", "top"."""
+    """What every kind of suspect answers to. `offers`: "answers", "continuations", "likelihood", "top"."""
 
     @property
     def name(self) -> str: ...
@@ -55,6 +85,13 @@ class Suspect(Protocol):
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
         """Up to n answers to each question, by its id; one that got none is missing. Raises: ProveError."""
+
+    def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
+        """What it says next, n texts each, by id: what is empty is there, what could not be had is missing.
+
+        An endpoint that tells the likeliest tokens gives them once instead: [token, log-probability] each.
+        Raises: ProveError.
+        """
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         """How likely each answer is to the suspect, by id; what cannot be weighed is missing.

@@ -23,12 +23,19 @@ from stillwatch.distill.collect.stored import samples
 from stillwatch.distill.ledger import RunLedger, read_only, reply
 from stillwatch.distill.plan import Asking, Budget, DistillPlan, Teacher, TeacherPrices
 from stillwatch.prove import Checked, ProveError
-from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told
+from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Question, Tell, Told
 
 CONSENT = (
     "asking another's endpoint needs the right to do so: its terms, a contract, a court's order. "
     "Give --consent 'what gives it', and it is written into the protocol"
 )
+
+
+PREFILLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # into the request, into its last message
+    "last": ({}, {}),
+    "vllm": ({"continue_final_message": True, "add_generation_prompt": False}, {}),
+    "prefix": ({}, {"prefix": True}),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,9 @@ class Manners:
     most_usd: float | None = None
     prices: TeacherPrices = field(default_factory=TeacherPrices)
     patience_s: float = 300.0
+    continuation_tokens: int = 16
+    prefill: str = ""  # how its API takes the beginning of an answer, of PREFILLS; empty: it does not
+    top_logprobs: int = 0  # likeliest tokens to ask for with a continuation
 
 
 class Endpoint:
@@ -63,7 +73,10 @@ class Endpoint:
         if not manners.model:
             raise ProveError(f"{base_url}: name the model that is to be asked, with --model")
         self.name = f"{manners.model} at {parts.hostname}"
-        self.offers = frozenset({"answers", "likelihood", "top"} if weighs else {"answers"})
+        if manners.prefill and manners.prefill not in PREFILLS:
+            raise ProveError(f"--prefill {manners.prefill}: give one of {', '.join(PREFILLS)}")
+        could = {"answers"} | ({"likelihood", "top"} if weighs else set())
+        self.offers = frozenset(could | ({"continuations"} if manners.prefill else set()))
         self.consent = consent or "loopback"
         self.called: dict[str, int] = {}  # what the answers that were read say of their model
         self._url, self._manners, self._store = base_url, manners, store
@@ -84,6 +97,36 @@ class Endpoint:
                 if text.strip():
                     found.setdefault(one.id, []).append(text)
         return found
+
+    def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
+        """Raises: ProveError with how far it got; what was answered is kept and never asked again."""
+        top = self._manners.top_logprobs
+        plan = self._plan(
+            samples=1 if top else n, max_tokens=self._manners.continuation_tokens, logprobs=top
+        )  # fmt: skip
+        body, last = PREFILLS.get(self._manners.prefill, ({}, {}))
+        prefilled = replace(plan, collect=replace(plan.collect, extra=body))
+        one_of = {json.dumps(one.asked()): one for one in begun}  # each question once
+        id_of = {one.id: one_of[json.dumps(one.asked())].id for one in begun}
+        whole = [one for one in one_of.values() if one.prompted or not one.text]
+        rest = [one for one in one_of.values() if one.text and not one.prompted]
+        heard: dict[str, list[Any]] = {}
+        done = 0
+        self.called = {}
+        for how, group in ((plan, whole), (prefilled, rest)):
+            prompts = [Prompt(one.id, self._begun(one, last), "free") for one in group]
+            self._collect(how, prompts, lambda now, of, before=done: tell(before + now, len(begun) * n))  # type: ignore[misc]
+            done += len(group) * how.collect.samples
+            with closing(read_only(self._store)) as db:
+                for one in samples(how, prompts, db):
+                    self.called[one.teacher] = self.called.get(one.teacher, 0) + 1
+                    heard.setdefault(one.id, []).append(_likeliest(one.logprobs) or one.answer)
+        return {name: heard[same] for name, same in id_of.items() if same in heard}
+
+    @staticmethod
+    def _begun(one: BegunAnswer, last: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        asked = one.asked()
+        return (*asked[:-1], asked[-1] | last) if one.text and not one.prompted else asked
 
     def checked(self) -> tuple[Checked, ...]:
         """What its answers call the model, where that is another name than was asked for."""
@@ -167,6 +210,11 @@ class Endpoint:
                 f"{self.name}: {got.answers:,} of {got.wanted:,} answers are there, then: {got.stopped}. "
                 "They are kept; the same command goes on from there"
             )
+
+
+def _likeliest(told: list[Any] | None) -> list[list[Any]]:
+    """The likeliest first tokens with their log-probabilities, where an answer has them."""
+    return [[token, nats] for token, nats in told[0][2] if token and nats is not None] if told else []
 
 
 def _silent(words: str) -> None:

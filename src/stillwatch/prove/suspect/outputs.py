@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.recording import Unread, read, usable
-from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told
+from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Question, Tell, Told
 
 
 class Outputs:
     """Answers in a file. Rows are found by a prompt's id or its text; several rows are several samples."""
-
-    offers = frozenset({"answers"})
 
     def __init__(self, path: Path, name: str = "") -> None:
         """Raises: ProveError with the place where the file cannot be used."""
@@ -19,6 +18,7 @@ class Outputs:
         self._path = path
         self._by_id: dict[str, list[str]] = {}
         self._by_text: dict[str, list[str]] = {}
+        self._said: dict[str, list[str]] = {}  # by id, the empty ones too
         self.rows = self.empty = 0
         unread: list[Unread] = []
         for row in read(path):
@@ -27,10 +27,15 @@ class Outputs:
                 unread.append(row)
                 continue
             self.empty += row.given - len(row.answers)
+            if row.id:
+                said = row.answers + ("",) * (row.given - len(row.answers))
+                self._said.setdefault(row.id, []).extend(said)
             if row.answers and row.id:
                 self._by_id.setdefault(row.id, []).extend(row.answers)
             if row.answers and row.asked:
                 self._by_text.setdefault(text_key(row.asked), []).extend(row.answers)
+        continued = any("@" in key.rpartition("/")[2] for key in self._by_id)
+        self.offers = frozenset({"answers", "continuations"} if continued else {"answers"})
         self.unread = tuple(map(str, unread))
         usable(path, unread, self.rows)
         if not self.rows:
@@ -52,6 +57,19 @@ class Outputs:
                 f"{some[:60]!r}); the suspect must be asked the same prompts, by id or word for word"
             )
         tell(len(found), len(questions))
+        return found
+
+    def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
+        """What the file has, by id. Raises: ProveError where it holds none of them."""
+        found: dict[str, list[Any]] = {
+            one.id: self._said[one.id][:n] for one in begun if one.id in self._said
+        }
+        if not found:
+            raise ProveError(
+                f"{self._path}: has no row for any of the {len(begun):,} questions under test ({begun[0].id} "
+                "first); ask the suspect what `stillwatch prove questions` writes, and keep each prompt_id"
+            )
+        tell(len(found), len(begun))
         return found
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:

@@ -9,21 +9,22 @@ from functools import partial
 from typing import Any
 
 from stillwatch.distill import DistillError
-from stillwatch.distill.evaluate.generate import apart, write
+from stillwatch.distill.evaluate.generate import apart, write, write_tokens
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
 from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
-from stillwatch.prove.suspect import AnswerLikelihood, Messages, Question, Tell, Told
+from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Messages, Question, Tell, Told
 
 BATCH = 16
+CONTINUATION_TOKENS = 16
 FLOATS_AT_ONCE = 1 << 26  # of a batch's logits: 256 MiB
 
 
 class Weights:
     """A model in this process."""
 
-    offers = frozenset({"answers", "likelihood", "top"})
+    offers = frozenset({"answers", "continuations", "likelihood", "top"})
 
     def __init__(
         self,
@@ -59,6 +60,30 @@ class Weights:
                 if text.strip():
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
+
+    def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
+        rows = [(one.id, tokens) for one in begun if (tokens := self._begun_tokens(one)) is not None]
+        found: dict[str, list[Any]] = {name: [] for name, _ in rows}
+        for sample in range(n):
+            written = write_tokens(
+                self.loaded, self._words, [tokens for _, tokens in rows], new_tokens=CONTINUATION_TOKENS,
+                batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
+                tell=partial(_report_progress, tell, sample * len(rows), n * len(rows)),
+            )  # fmt: skip
+            for (name, _), new in zip(rows, written, strict=True):
+                found[name].append(self.loaded.tokenizer.decode(new, skip_special_tokens=True))
+        return found
+
+    def _begun_tokens(self, one: BegunAnswer) -> list[int] | None:
+        """A prompt's tokens and those of the beginning that is given as the suspect's own."""
+        messages = self._fit_template(one.asked() if one.prompted else one.messages)
+        if messages is None:
+            return None
+        try:
+            return self._words.begun_tokens(messages, "" if one.prompted else one.text)
+        except (UnicodeError, TypeError):
+            self.trouble = "an answer is no Unicode"
+            return None
 
     def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         torch = need("torch")

@@ -26,7 +26,7 @@ class ServedModel:
             raise RequestRefused(f"more than {MOST_TEXTS} texts in one request", param="prompt")
         if chat:
             try:
-                prompts = [tuple(words.prompt_tokens(request.messages))]
+                prompts = [tuple(words.begun_tokens(request.messages, request.begun))]
             except Exception as why:  # a chat template is a program of the model's maker
                 raise RequestRefused(
                     f"the model's chat template refuses these messages: {why}", param="messages"

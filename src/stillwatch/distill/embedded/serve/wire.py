@@ -22,6 +22,7 @@ class CompletionRequest:
 
     model: str
     messages: tuple[dict[str, str], ...]
+    begun: str  # of the answer: the last message, by `continue_final_message`
     prompts: tuple[str | tuple[int, ...], ...]
     n: int
     most: int | None
@@ -43,9 +44,18 @@ def read(body: bytes, chat: bool) -> CompletionRequest:
     if not isinstance(told, dict):
         raise RequestRefused("the body is no JSON object")
     options = told.get("stream_options")
+    messages, begun = _messages(told) if chat else (), ""
+    if chat and _of(told, "continue_final_message", bool, False):
+        if messages[-1]["role"] != "assistant" or _of(told, "add_generation_prompt", bool, False):
+            raise RequestRefused(
+                "continue_final_message needs a last message of the assistant's and no new turn after it",
+                param="continue_final_message",
+            )
+        messages, begun = messages[:-1], messages[-1]["content"]
     return CompletionRequest(
         model=_of(told, "model", str, ""),
-        messages=_messages(told) if chat else (),
+        messages=messages,
+        begun=begun,
         prompts=() if chat else _prompts(told.get("prompt")),
         n=_whole(told, "n", 1, MOST_CHOICES) or 1,
         most=_whole(told, "max_completion_tokens", 1) or _whole(told, "max_tokens", 1),

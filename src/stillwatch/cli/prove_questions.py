@@ -1,0 +1,95 @@
+"""`stillwatch prove questions`: what a coin test asks by text, for another client to ask."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cli.coin import ledger_and_keys
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
+from stillwatch.cli.main import one_line
+from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.coin.keys import read_keys
+from stillwatch.coin.sealing import read_reading_key
+from stillwatch.coin.verify import pairs
+from stillwatch.errors import InputError
+from stillwatch.prove.coin import PLACES
+from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
+from stillwatch.prove.coin.choosing import Put, choose
+from stillwatch.prove.coin.leaning import begun_answers
+from stillwatch.prove.coin.leans import CONTINUATIONS
+from stillwatch.prove.coin.seals import read as read_sealed
+
+QUESTIONS_EXAMPLES = """
+Examples:
+
+  stillwatch prove questions --seal seals/0001.json --statistic continuation --out questions.jsonl
+
+  stillwatch prove questions --statistic continuation-by-prompt --actors findings.json --places 4 --samples 2
+
+Ask each line's messages `samples` times, at temperature 1, and write lines with prompt_id and outputs. Then:
+stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same options.
+"""
+
+
+@app.command("questions", epilog=QUESTIONS_EXAMPLES)
+def questions_command(
+    statistic: Annotated[str, typer.Option(help=", ".join((*CONTINUATIONS, "overlap")))] = "continuation",
+    ledger: Annotated[
+        Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The coin's keys: a folder or a file.")] = None,
+    reading_key: Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")] = None,
+    seal: Annotated[
+        Path | None, typer.Option(help="Ask as this seal fixed it; it names pairs, places and samples.")
+    ] = None,
+    actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
+    each_account: Annotated[bool, typer.Option(help="Every account is an actor of its own.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only these actors; may be given again.")] = None,
+    most: Annotated[int, typer.Option(min=8, help="Pairs of one actor.")] = 400,
+    places: Places = PLACES,
+    samples: Samples = 1,
+    seed: Annotated[int, typer.Option(help="Of the order of the pairs, as for `prove coin`.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the questions go.")] = Path("questions.jsonl"),
+    folder: AtFolder = FOLDER,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a test by text asks the suspect, line by line, for whoever asks it by another client.
+
+    It asks nobody and tells no coin. A continuation's last message is the assistant's, to be gone on from.
+    """
+    if statistic not in (*CONTINUATIONS, "overlap"):
+        raise InputError(f"--statistic {statistic}: give one of {', '.join((*CONTINUATIONS, 'overlap'))}")
+    place, keys_at = ledger_and_keys(ledger, key, folder)
+    found = pairs(place, read_keys(keys_at), read_reading_key(reading_key) if reading_key else None)
+    if seal is not None:
+        sealed = read_sealed(seal)
+        owner = {pair: actor["name"] for actor in sealed.actors for pair in actor["pairs"]}
+        puts = [Put(pair, owner[pair.id]) for pair in found if pair.id in owner]
+        test = sealed.seal["test"]
+        places, samples = test.get("places", PLACES), test["samples"]
+        if statistic not in test["statistics"]:
+            raise InputError(f"--statistic {statistic}: the seal has {', '.join(test['statistics'])}")
+    else:
+        actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
+        puts = list(choose(found, actor_of, most, seed, tuple(only or ())).puts)
+    rows = [(put.id, put.messages) for put in puts]
+    if statistic in CONTINUATIONS:
+        begun = begun_answers(puts, statistic, places)
+        rows = [(one.id, one.asked()) for of_pair in begun.values() for one in of_pair.values()]
+    try:
+        with out.open("w", encoding="ascii") as file:
+            for name, messages in rows:
+                line = {"prompt_id": name, "messages": list(messages), "samples": samples}
+                file.write(json.dumps(line) + "\n")
+    except OSError as why:
+        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    told = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    print(
+        f"{one_line(str(out))}: {len(rows):,} questions on {len(puts):,} pairs, {samples} times each: "
+        f"{len(rows) * samples:,} queries"
+    )
