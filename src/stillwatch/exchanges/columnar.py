@@ -166,7 +166,7 @@ def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
         if kind.tz is None and not clock.assume_utc:
             raise Refused(
                 "a time without a zone; right would be timestamp[us, tz=UTC] (or say that such times are "
-                "UTC: --assume-utc)"
+                "UTC: --assume-utc, in Python assume_utc=True)"
             )
         return column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(target)
     if pa.types.is_integer(kind):

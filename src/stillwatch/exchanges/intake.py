@@ -6,6 +6,7 @@ It does not know files or compression, nor what any one format looks like.
 from collections.abc import Iterable, Iterator
 
 from stillwatch.exchanges import NEEDED, envelopes
+from stillwatch.exchanges.column_names import ColumnNames
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Session, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.registry import recognise
@@ -18,8 +19,11 @@ MANY = 6  # keys shown of an object that nobody recognises
 class Intake:
     """One `read`'s formats in use, and what they remember across files."""
 
-    def __init__(self, rejects: Rejects, clock: Clock, needs_texts: bool = True) -> None:
+    def __init__(
+        self, rejects: Rejects, clock: Clock, needs_texts: bool = True, names: ColumnNames | None = None
+    ) -> None:
         self.rejects = rejects
+        self.names = names or ColumnNames()
         self.needs_texts = needs_texts  # else records without a prompt column are read, too
         self.clock = clock
         self.used = 0  # objects of the current file that were understood
@@ -53,7 +57,11 @@ class Intake:
         try:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
-            found = self._known_format(value)
+            found: Format | None
+            if self.names.are_in(value):
+                value, found = self.names.row(value), own.FORMAT
+            else:
+                found = None if self.names else self._known_format(value)
             if found is None:
                 opened = envelopes.inside(value)
                 if opened is not None:
@@ -73,6 +81,11 @@ class Intake:
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
+        if self.names:
+            wrong = self.wrong([name for name in self.names.renamed(names) if name is not None])
+            if wrong:
+                raise Refused(wrong)
+            return
         found = recognise(dict.fromkeys(names, "x"))
         if found is None or found.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
@@ -111,6 +124,8 @@ class Intake:
         return found
 
     def _guess_format(self, value: Json) -> Format:
+        if self.names:
+            self.names.renamed(list(value))  # says which column is missing
         if self.current is not None:
             return self.current  # let it say what is missing
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])

@@ -4,21 +4,33 @@ It does not know what the exchanges are for, and it makes no sketches.
 """
 
 import importlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import batches, content, csv_text, json_text, lines, parquet, sketched, sources
+from stillwatch.exchanges import (
+    batches,
+    content,
+    csv_text,
+    json_text,
+    lines,
+    parquet,
+    sketched,
+    sources,
+    tables,
+)
 from stillwatch.exchanges.accounts import read_accounts
+from stillwatch.exchanges.column_names import ColumnNames
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
+from stillwatch.exchanges.tables import Tables, TableSource
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock
 
@@ -32,7 +44,7 @@ BATCH_BYTES = (
 
 
 def read(
-    paths: Sequence[str | Path],
+    logs: Sequence[str | Path] | Tables,
     *,
     rejects: Rejects,
     keep_text: bool = True,
@@ -44,15 +56,20 @@ def read(
     limits: Limits | None = None,
     sketcher: Sketcher | None = None,
     needs_texts: bool = True,
+    names: ColumnNames | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
+
+    `logs`: paths of files, folders and patterns, or tables in memory, see `tables.Tables`. `names`: which
+    columns hold the record's, where they have names of their own.
 
     With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
     they are refused.
 
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
-    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
+    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all), of
+    tables with rows, and with 0 in all where nobody knows.
     Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
     `now` bounds how late a time may be; the current time by default.
 
@@ -60,12 +77,17 @@ def read(
     another key than `sketcher`'s.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
-    found = sources.find(paths)
-    total = sum(source.size for source in found)
-    intake = Intake(rejects, clock, needs_texts)
-    done = useful = 0
+    found: Iterable[Source | TableSource]
+    if isinstance(logs, Tables):
+        found, total = logs, logs.rows
+    else:
+        found = sources.find(logs)
+        total = sum(source.size for source in found)
+    intake = Intake(rejects, clock, needs_texts, names)
+    done = useful = seen = 0
     first_problem = ""
     for source in found:
+        seen += 1
         before = rejects.count
         intake.new_file()
 
@@ -97,12 +119,12 @@ def read(
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
     if not useful:
-        what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
-        raise InputError(f"{what}. {first_problem}")
+        what = "none of the files could be read" if seen > 1 else "the file could not be read"
+        raise InputError(first_problem if isinstance(logs, Tables) else f"{what}. {first_problem}")
 
 
 def _file(
-    source: Source,
+    source: Source | TableSource,
     intake: Intake,
     batch_rows: int,
     columns: Collection[str] | None,
@@ -110,6 +132,11 @@ def _file(
     tick: Callable[[int], None],
     sketcher: Sketcher | None,
 ) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, TableSource):
+        yield from tables.read(
+            source, intake, batch_rows=batch_rows, columns=columns, tick=tick, sketcher=sketcher
+        )
+        return
     try:
         with Unpacked(source.path, limits) as data:
             head = data.peek()

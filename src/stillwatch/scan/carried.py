@@ -158,8 +158,8 @@ class Names:
             return then.judgement
         return replace(then.judgement, part=frozenset(map(self.party, then.part)))
 
-    def alarms(self, alarms: Iterable[AlarmThen], owner: Mapping[str, int]) -> Alarms:
-        """Alarms by the codes of this log."""
+    def alarms(self, alarms: Iterable[AlarmThen], owner: Mapping[str, int], looks: tuple[int, int]) -> Alarms:
+        """Alarms by the codes of this log. looks: how many raise one, and how many name an account."""
         return Alarms(
             [
                 Alarm(
@@ -184,6 +184,8 @@ class Names:
                 for then in alarms
             ],
             {self.party(name): number for name, number in owner.items()},
+            looks_before_alarm=looks[0],
+            looks_before_naming=looks[1],
         )
 
     # --- the population's shares ------------------------------------------------------------------------
