@@ -146,12 +146,9 @@ class Settings:
         for one in fields(Settings):
             if one.name != "parts":
                 _check(one, getattr(self, one.name))
-        if any(
-            low > high for low, high in zip(self.correlation_floor, self.correlation_ceiling, strict=True)
-        ):
-            raise InputError(
-                f"correlation_floor {self.correlation_floor} is above correlation_ceiling {self.correlation_ceiling}"
-            )
+        floor, ceiling = self.correlation_floor, self.correlation_ceiling
+        if any(low > high for low, high in zip(floor, ceiling, strict=True)):
+            raise InputError(f"correlation_floor {floor} is above correlation_ceiling {ceiling}")
 
     @property
     def window_us(self) -> int:

@@ -82,7 +82,7 @@ class Watched:
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
     untested_settings: tuple[str, ...]
-    settings: Settings = Settings()
+    settings: Settings
     groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, parties
 
 
