@@ -66,7 +66,7 @@ class LiveScan:
         """
         options = options_of(settings, threads=threads, key=key_of([], key), assume_utc=assume_utc)
         self._begin(live.LiveScan(options, keep=keep), columns)
-        self.accounts(accounts)
+        self.set_accounts(accounts)
 
     def _begin(self, core: live.LiveScan, columns: Mapping[str, str] | None) -> None:
         self._core = core
@@ -87,7 +87,7 @@ class LiveScan:
         """How many exchanges are kept."""
         return self._core.exchanges
 
-    def accounts(self, accounts: Path | Table | None) -> None:
+    def set_accounts(self, accounts: Path | Table | None) -> None:
         """Take a new accounts table; it counts from the next look on.
 
         Raises: InputError where no account can be read.
@@ -227,7 +227,12 @@ class LiveScan:
         threads: int | None = None,
         keep: live.Keep | None = None,
     ) -> Self:
-        """Go on from a saved state, under the settings and the key that it was saved under.
+        """Go on from a saved state, under the settings that it was saved under.
+
+        Arguments:
+            path: What `save` wrote.
+            key: The key that it was saved under.
+            accounts, columns, assume_utc, threads, keep: As for a new live scan: they are not saved.
 
         Raises: InputError where there is none, it is damaged, or was written under another key.
         """
@@ -246,7 +251,7 @@ class LiveScan:
             scan._provisional = _sets(core.also["provisional"])
         except (KeyError, TypeError, ValueError, AttributeError) as why:
             raise InputError(f"{place}: was not saved by LiveScan.save ({why!r}); begin anew") from None
-        scan.accounts(accounts)
+        scan.set_accounts(accounts)
         return scan
 
 

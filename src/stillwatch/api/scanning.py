@@ -49,7 +49,8 @@ def scan(
         columns: Which column of the log holds which of the record's, where they have names of their own:
             {"account": "tenant_name"}.
         settings: The dial and the constants of detection.
-        key: Secret for the sketches of texts, at least 16 bytes. Findings do not depend on it.
+        key: Secret for the sketches of texts, at least 16 bytes. Counts of phrases in reasons can differ a
+            little between keys.
         assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
         threads: From 1 to 64; two by default, or the machine's one.
         now: Times more than five minutes past it are refused; the present by default.

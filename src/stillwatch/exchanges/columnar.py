@@ -56,7 +56,10 @@ def convert(
 
 
 def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
-    if pa.types.is_null(column.type):
+    if pa.types.is_null(column.type) or (
+        pa.types.is_floating(column.type)
+        and _no_nan(column).null_count == len(column)  # pandas' empty column
+    ):
         return pa.nulls(len(column), field.type)
     if field.name == "time":
         return _time(column, clock, bad)
