@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ KEY = b"a key for the tests of the api"
 HEAVY = ("numba", "duckdb", "pyarrow", "numpy", "pandas", "fastapi", "rich", "jinja2", "typer")
 
 
-def findings(result: sw.Result) -> dict[str, Any]:
+def findings(result: sw.ScanReport) -> dict[str, Any]:
     """What findings.json holds, without the time that the scan took."""
     document: dict[str, Any] = json.loads(result.to_json())
     document["scanned"]["seconds"] = 0
@@ -49,7 +49,7 @@ def world() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def known(world: Scene) -> sw.Result:
+def known(world: Scene) -> sw.ScanReport:
     result = sw.scan(world.table, world.accounts)
     assert result.campaigns, "nothing to compare"
     return result
@@ -83,6 +83,10 @@ def test_the_import_is_cheap() -> None:
 
 
 def test_every_public_name_is_there_and_documented() -> None:
+    stub = (ROOT / "src" / "stillwatch" / "__init__.pyi").read_text()
+    assert set(re.findall(r"^from \S+ import \w+ as (\w+)$", stub, re.MULTILINE)) == set(sw.__all__) - {
+        "__version__"
+    }
     for name in set(sw.__all__) - {"__version__"}:
         assert inspect.getdoc(getattr(sw, name)), name
         assert name in dir(sw)
@@ -122,7 +126,7 @@ def test_the_public_surface_is_typed(tmp_path: Path) -> None:
         capture_output=True, text=True, env={"MYPYPATH": str(ROOT / "src"), "PATH": ""}, cwd=tmp_path,
     )  # fmt: skip
     said = done.stdout
-    assert '"stillwatch.api.result.Result"' in said, said
+    assert '"stillwatch.api.result.ScanReport"' in said, said
     assert '"builtins.tuple[builtins.str, ...]"' in said or '"tuple[str, ...]"' in said, said
     assert "stillwatch.api.live.LiveAlarm" in said, said
     assert said.count(": error:") == 1, said
@@ -132,7 +136,9 @@ def test_the_public_surface_is_typed(tmp_path: Path) -> None:
 # --- one log in many shapes -------------------------------------------------------------------------------
 
 
-def test_a_table_gives_what_the_command_line_writes(tmp_path: Path, world: Scene, known: sw.Result) -> None:
+def test_a_table_gives_what_the_command_line_writes(
+    tmp_path: Path, world: Scene, known: sw.ScanReport
+) -> None:
     log, accounts = tmp_path / "a log.parquet", tmp_path / "accounts.parquet"
     pq.write_table(world.table, log)
     pq.write_table(world.accounts, accounts)
@@ -150,7 +156,7 @@ def test_a_table_gives_what_the_command_line_writes(tmp_path: Path, world: Scene
     assert known.to_json() == (tmp_path / "api" / "findings.json").read_text()
 
 
-def test_a_scan_twice_gives_the_same(world: Scene, known: sw.Result) -> None:
+def test_a_scan_twice_gives_the_same(world: Scene, known: sw.ScanReport) -> None:
     assert findings(sw.scan(world.table, world.accounts, threads=1)) == findings(known)
 
 
@@ -188,6 +194,16 @@ SHAPES: dict[str, Callable[[pa.Table], Any]] = {
     "dictionaries": lambda t: t.set_column(
         t.schema.get_field_index("account"), "account", t["account"].dictionary_encode()
     ).set_column(t.schema.get_field_index("model"), "model", t["model"].dictionary_encode()),
+    "dictionaries of views": lambda t: t.set_column(
+        t.schema.get_field_index("model"),
+        "model",
+        pa.chunked_array(
+            [
+                pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.string_view()))
+                for chunk in t["model"].dictionary_encode().chunks
+            ]
+        ),
+    ),
     "pandas": lambda t: t.to_pandas(),
     "pandas with an index": lambda t: t.to_pandas().set_index("time"),
     "pandas, shuffled index": lambda t: t.to_pandas().sample(frac=1.0, random_state=1),
@@ -212,15 +228,17 @@ def test_whatever_speaks_arrow_is_read_alike(shape: str, world: Scene) -> None:
     assert read.warnings == ()
 
 
-def test_polars_is_read_alike(world: Scene, known: sw.Result) -> None:
+def test_polars_is_read_alike(world: Scene, known: sw.ScanReport) -> None:
     polars = pytest.importorskip("polars")
     assert findings(sw.scan(polars.from_arrow(world.table), polars.from_arrow(world.accounts))) == findings(
         known
     )
-    assert polars.DataFrame(known.campaigns)["id"].to_list() == [one.id for one in known.campaigns]
+    assert polars.from_arrow(known.campaigns.to_arrow())["id"].to_list() == [
+        one.id for one in known.campaigns
+    ]
 
 
-def test_pandas_gives_the_same_findings(world: Scene, known: sw.Result) -> None:
+def test_pandas_gives_the_same_findings(world: Scene, known: sw.ScanReport) -> None:
     result = sw.scan(world.table.to_pandas(), world.accounts.to_pandas())
     assert findings(result) == findings(known)
     assert result.warnings == known.warnings
@@ -304,7 +322,7 @@ def test_columns_that_make_no_sense(few: pa.Table, tmp_path: Path, columns: Any,
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.drop_columns("account"), "has no column 'account'"),
+        (lambda t: t.drop_columns("account"), "or name yours: columns={'account': '...'}"),
         (lambda t: t.drop_columns("time"), "has no column 'time'"),
         (lambda t: t.slice(0, 0), "is empty: no row to read"),
         (lambda t: t.to_pandas().iloc[:0], "is empty: no row to read"),
@@ -343,7 +361,7 @@ def test_a_stream_that_breaks_off(few: pa.Table) -> None:
 
     reader = pa.RecordBatchReader.from_batches(few.schema, broken())
     result = sw.scan(reader)
-    assert result.scanned.exchanges == 6
+    assert result.totals.exchanges == 6
     assert any("broke off" in text for text in result.warnings)
 
 
@@ -365,8 +383,8 @@ def test_bad_rows_are_counted_and_the_rest_is_read(few: pa.Table, tmp_path: Path
         client_ip=np.nan,
     )
     result = sw.scan(bad, rejected=tmp_path / "rejected.jsonl")
-    assert result.scanned.exchanges == 3
-    assert result.scanned.rejected == 3
+    assert result.totals.exchanges == 3
+    assert result.totals.rejected == 3
     assert result.warnings[0] == "3 lines could not be read (a refused table counts as one)."
     assert any("table:row 2: column account is empty" in text for text in result.warnings)
     assert any("left empty" in text and "rejected.jsonl" not in text for text in result.warnings)
@@ -380,7 +398,7 @@ def test_duplicate_ids_count_once(few: pa.Table) -> None:
         "exchange_id", pa.array([f"x{k % 6}" for k in range(12)])
     )
     result = sw.scan(twice)
-    assert result.scanned.exchanges == 6
+    assert result.totals.exchanges == 6
     assert any("6 rows repeated an earlier one" in text for text in result.warnings)
 
 
@@ -388,7 +406,7 @@ def test_a_table_without_texts_is_judged_as_far_as_it_goes(few: pa.Table) -> Non
     for shape in (few.drop_columns("prompt"), few.drop_columns("prompt").to_reader()):
         result = sw.scan(shape)
         assert result.could_not_judge
-        assert "texts" in result.judged.lacks
+        assert "texts" in result.coverage.lacks
         assert any("without one" in text for text in result.warnings)
 
 
@@ -426,7 +444,7 @@ def test_arguments_that_make_no_sense(few: pa.Table, how: Any, words: str) -> No
         sw.scan(few, **how)
 
 
-def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.Result) -> None:
+def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.ScanReport) -> None:
     stages: list[str] = []
     sw.scan(world.table, world.accounts, progress=lambda stage, done, total: stages.append(stage))
     assert {"reading", "watching"} <= set(stages)
@@ -442,7 +460,7 @@ def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.Result) ->
     assert findings(sw.scan(world.table, world.accounts)) == findings(known)
 
 
-def test_scans_in_threads(world: Scene, known: sw.Result) -> None:
+def test_scans_in_threads(world: Scene, known: sw.ScanReport) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: findings(sw.scan(world.table, world.accounts)), range(2)))
     assert both == [findings(known)] * 2
@@ -453,7 +471,7 @@ def _in_child(table: pa.Table, accounts: pa.Table, out: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_scan_in_a_forked_process(world: Scene, known: sw.Result) -> None:
+def test_a_scan_in_a_forked_process(world: Scene, known: sw.ScanReport) -> None:
     context = multiprocessing.get_context("fork")
     out = context.Queue()
     child = context.Process(target=_in_child, args=(world.table, world.accounts, out))
@@ -469,27 +487,27 @@ def test_a_scan_in_a_forked_process(world: Scene, known: sw.Result) -> None:
 # --- the result -------------------------------------------------------------------------------------------
 
 
-def test_tables_of_a_result(known: sw.Result) -> None:
+def test_tables_of_a_result(known: sw.ScanReport) -> None:
     table = known.campaigns.to_arrow()
     document = findings(known)
     assert table["id"].to_pylist() == [one["id"] for one in document["campaigns"]]
     assert table["accounts"].to_pylist() == [one["accounts"] for one in document["campaigns"]]
     assert table["exchanges"].to_pylist() == [one["harvest"]["exchanges"] for one in document["campaigns"]]
-    assert len(known.accounts) == known.accounts.to_arrow().num_rows == known.scanned.accounts
+    assert len(known.accounts) == known.accounts.to_arrow().num_rows == known.totals.accounts
     assert list(known.accounts.to_pandas().columns)[:2] == ["account", "campaign"]
     assert pa.table(known.campaigns).equals(table)
     assert known.campaigns[0] in list(known.campaigns)
     assert len(known.campaigns[:1]) == 1
     assert known.leads.to_arrow().num_rows == len(known.leads)
     assert known.leads[:0].to_arrow().schema == known.leads.to_arrow().schema
-    assert repr(known).startswith("Result: 1 campaign over")
+    assert repr(known).startswith("ScanReport: 1 campaign over")
     assert isinstance(known.explain(known.campaigns[0].id), str)
     with pytest.raises(sw.InputError, match="no such account"):
         known.explain("nobody at all")
     assert findings(pickle.loads(pickle.dumps(known))) == findings(known)
 
 
-def test_to_pandas_without_pandas(known: sw.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_pandas_without_pandas(known: sw.ScanReport, monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor:
         def to_pandas(self) -> None:
             raise ModuleNotFoundError("No module named 'pandas'")
@@ -510,7 +528,7 @@ class _Tags(HTMLParser):
         self.attributes += attrs
 
 
-def test_notebook_views_are_small_and_defused(known: sw.Result) -> None:
+def test_notebook_views_are_small_and_defused(known: sw.ScanReport) -> None:
     table = pa.table({"<script>": ['<img src=x onerror=alert(1)>"', "\u202eevil\n"], "n": [[1, 2], None]})
     evil = sw.ResultTable([1, 2], lambda rows: table)
     for view in (known._repr_html_(), known.campaigns._repr_html_(), evil._repr_html_()):
@@ -524,7 +542,7 @@ def test_notebook_views_are_small_and_defused(known: sw.Result) -> None:
     assert known.campaigns[0].id in known._repr_html_()
 
 
-def test_a_report_alone_and_where_it_cannot_be(known: sw.Result, tmp_path: Path) -> None:
+def test_a_report_alone_and_where_it_cannot_be(known: sw.ScanReport, tmp_path: Path) -> None:
     page = known.report(tmp_path / "one page.html")
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [page]
@@ -542,7 +560,7 @@ def test_every_setting_has_a_unit_a_source_that_can_be_opened_and_bounds() -> No
         assert str(row["meaning"]).endswith("."), row
         source = str(row["source"])
         assert source.startswith("https://") or (ROOT / source.partition("#")[0]).is_file(), row
-    assert sw.Settings().changed() == {}
+    assert sw.Settings().changes() == {}
 
 
 @pytest.mark.parametrize(
@@ -578,13 +596,15 @@ def test_settings_out_of_bounds(wrong: Any) -> None:
         {"false_cases_per_10k_account_days": 0.001},
     ],
 )  # fmt: skip
-def test_each_setting_reaches_the_detection(world: Scene, known: sw.Result, strict: Any) -> None:
+def test_each_setting_reaches_the_detection(world: Scene, known: sw.ScanReport, strict: Any) -> None:
     result = sw.scan(world.table, world.accounts, settings=sw.Settings(**strict))
-    assert result.settings.changed() == strict
+    assert result.settings.changes() == strict
     assert findings(result)["campaigns"] != findings(known)["campaigns"]
 
 
-def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(world: Scene, known: sw.Result) -> None:
+def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
+    world: Scene, known: sw.ScanReport
+) -> None:
     unsure = {"alpha_ceiling": 1e-8}  # else this pool is so sure that one look is enough
     slow = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=24, **unsure))
     fast = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=1, **unsure))
@@ -604,7 +624,7 @@ def pieces(table: pa.Table, hours: int) -> Iterator[pa.Table]:
         yield table.slice(lo, hi - lo)
 
 
-def test_batches_in_alarms_out_through_restarts(world: Scene, known: sw.Result, tmp_path: Path) -> None:
+def test_batches_in_alarms_out_through_restarts(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
     live = sw.LiveScan(world.accounts, key=KEY)
     with pytest.raises(sw.InputError, match="nothing was looked at yet"):
         _ = live.result
@@ -638,7 +658,7 @@ def test_a_live_scan_bears_bad_batches(few: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(sw.InputError, match="no column 'who'"):
         live.add(few)
     live.look()
-    assert live.result.scanned.exchanges == 6
+    assert live.result.totals.exchanges == 6
     assert live.result.warnings[0].startswith("7 lines could not be read")
     with pytest.raises(sw.InputError, match="give a key of your own"):
         live.save(tmp_path / "state")
@@ -655,7 +675,7 @@ def test_a_saved_live_scan_keeps_its_settings(few: pa.Table, tmp_path: Path) -> 
     live.finish()
     live.save(tmp_path / "state")
     loaded = sw.LiveScan.load(tmp_path / "state", key=KEY)
-    assert loaded.settings.changed() == mine.changed()
+    assert loaded.settings.changes() == mine.changes()
     assert loaded.exchanges == 6
     with pytest.raises(sw.InputError, match="key"):
         sw.LiveScan.load(tmp_path / "state", key=b"quite another key than that")

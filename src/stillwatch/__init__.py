@@ -6,47 +6,26 @@
     result.campaigns.to_pandas()
 
 What `__all__` names is the public interface. It is loaded when it is first used: the import alone is cheap.
+`__init__.pyi` says the same to type checkers.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from stillwatch.api.exchanges import Exchanges, read
-    from stillwatch.api.live import LiveAlarm, LiveScan
-    from stillwatch.api.result import Result, ResultTable
-    from stillwatch.api.scanning import scan
-    from stillwatch.errors import InputError, StillwatchError
-    from stillwatch.scan.live import Keep
-    from stillwatch.scan.settings import Settings
+from typing import Any
 
 __version__ = "0.1.0"
-__all__ = [
-    "Exchanges",
-    "InputError",
-    "Keep",
-    "LiveAlarm",
-    "LiveScan",
-    "Result",
-    "ResultTable",
-    "Settings",
-    "StillwatchError",
-    "__version__",
-    "read",
-    "scan",
-]
-_PLACES = {
-    "Exchanges": "stillwatch.api.exchanges",
-    "InputError": "stillwatch.errors",
-    "Keep": "stillwatch.scan.live",
-    "LiveAlarm": "stillwatch.api.live",
-    "LiveScan": "stillwatch.api.live",
-    "Result": "stillwatch.api.result",
-    "ResultTable": "stillwatch.api.result",
-    "Settings": "stillwatch.scan.settings",
-    "StillwatchError": "stillwatch.errors",
-    "read": "stillwatch.api.exchanges",
+_PLACES = {  # public name -> its module, and its name there
+    "Exchanges": ("stillwatch.api.exchanges", "Exchanges"),
+    "InputError": ("stillwatch.errors", "InputError"),
+    "Keep": ("stillwatch.scan.live", "Keep"),
+    "LiveAlarm": ("stillwatch.api.live", "LiveAlarm"),
+    "LiveScan": ("stillwatch.api.live", "LiveScanner"),
+    "ResultTable": ("stillwatch.api.result", "ResultTable"),
+    "ScanReport": ("stillwatch.api.result", "ScanReport"),
+    "Settings": ("stillwatch.scan.settings", "DetectionSettings"),
+    "StillwatchError": ("stillwatch.errors", "StillwatchError"),
+    "read": ("stillwatch.api.exchanges", "read"),
 }
+__all__ = ["__version__", "scan", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:
@@ -55,7 +34,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("stillwatch.scan")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_PLACES[name]), name)
+    module, there = _PLACES[name]
+    value = globals()[name] = getattr(importlib.import_module(module), there)
     return value
 
 

@@ -18,7 +18,7 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.exchanges.sources import is_gateway
-from stillwatch.exchanges.tables import RIGHT, Tables, is_table
+from stillwatch.exchanges.tables import RIGHT, InMemoryLog, is_table
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.report.amounts import plural
 from stillwatch.report.losses import losses
@@ -27,7 +27,7 @@ KEY_BYTES = 16
 EXAMPLES = 5  # rows that could not be read, quoted in warnings
 
 
-def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | Tables:
+def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLog:
     """The paths that `data` names, or the tables that it is.
 
     Raises: InputError for anything else.
@@ -35,7 +35,7 @@ def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | Tables:
     if isinstance(data, str | os.PathLike):
         return [_path(data)]
     if is_table(data) or isinstance(data, bytes | dict) or not isinstance(data, Iterable):
-        return Tables(data, what)
+        return InMemoryLog(data, what)
     if isinstance(data, Sequence):
         paths: Iterable[Any] = data
     else:
@@ -43,10 +43,10 @@ def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | Tables:
         first = list(islice(rest, 1))
         paths = chain(first, rest)
         if not first or not isinstance(first[0], str | os.PathLike):
-            return Tables(paths, what)
+            return InMemoryLog(paths, what)
         paths = list(paths)
     if not any(isinstance(one, str | os.PathLike) for one in paths) and paths:
-        return Tables(paths, what)
+        return InMemoryLog(paths, what)
     for one in paths:
         if not isinstance(one, str | os.PathLike):
             raise InputError(f"a list of logs holds a path and a {type(one).__name__}; {RIGHT}")
@@ -57,19 +57,19 @@ def _path(one: Path) -> str | FilePath:
     return one if isinstance(one, str) else FilePath(os.fspath(one))
 
 
-def table_of(data: Path | Table, what: str) -> str | FilePath | Tables:
+def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
     """One path, or one table in memory."""
     logs = logs_of(data, what)
-    return logs if isinstance(logs, Tables) else logs[0]
+    return logs if isinstance(logs, InMemoryLog) else logs[0]
 
 
-def gateways(logs: Sequence[str | FilePath] | Tables) -> list[Folder]:
+def gateways(logs: Sequence[str | FilePath] | InMemoryLog) -> list[Folder]:
     """The folders of gateways among logs."""
-    paths = [] if isinstance(logs, Tables) else [FilePath(log) for log in logs]
+    paths = [] if isinstance(logs, InMemoryLog) else [FilePath(log) for log in logs]
     return [Folder(path) for path in paths if is_gateway(path)]
 
 
-def key_of(logs: Sequence[str | FilePath] | Tables, key: object = None) -> bytes:
+def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> bytes:
     """Give the key of a log's sketches: the one given, else that of the gateway's folder, else the default.
 
     Raises: InputError for a key that is too short, and for folders of two gateways.
@@ -107,7 +107,7 @@ class Exchanges:
     """
 
     def __init__(
-        self, logs: list[str | FilePath] | Tables, names: ColumnNames, options: Mapping[str, Any]
+        self, logs: list[str | FilePath] | InMemoryLog, names: ColumnNames, options: Mapping[str, Any]
     ) -> None:
         self._logs, self._names, self._options = logs, names, options
         self._rejects = Rejects()
@@ -122,7 +122,7 @@ class Exchanges:
             self._logs,
             rejects=self._rejects,
             names=self._names,
-            needs_texts=not isinstance(self._logs, Tables),
+            needs_texts=not isinstance(self._logs, InMemoryLog),
             **self._options,
         )
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Any, Self
@@ -12,18 +12,18 @@ import pyarrow.compute as pc
 
 from stillwatch.api import Log, Path, Table
 from stillwatch.api.exchanges import key_of, logs_of, table_of
-from stillwatch.api.result import Result
+from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import options_of
 from stillwatch.errors import InputError
 from stillwatch.exchanges.column_names import ColumnNames
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.exchanges.tables import Tables
+from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.scan import ScanResult, live
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.parts import PARTS
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.units import HOUR_US
 
 
@@ -38,7 +38,7 @@ class LiveAlarm:
     provisional: bool  # seen between two full hours; the next full evaluation confirms it or lets it go
 
 
-class LiveScan:
+class LiveScanner:
     """State of one live scan. Of the same batches and the same looks it gives the same alarms.
 
     A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches.
@@ -49,7 +49,7 @@ class LiveScan:
         accounts: Path | Table | None = None,
         *,
         columns: Mapping[str, str] | None = None,
-        settings: Settings | None = None,
+        settings: DetectionSettings | None = None,
         key: bytes | None = None,
         assume_utc: bool = False,
         threads: int | None = None,
@@ -78,9 +78,11 @@ class LiveScan:
         self._provisional: dict[str, set[str]] = {}
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> DetectionSettings:
         """The settings that it was begun with."""
-        return self._core.options
+        return DetectionSettings(
+            **{one.name: getattr(self._core.options, one.name) for one in fields(DetectionSettings)}
+        )
 
     @property
     def exchanges(self) -> int:
@@ -121,7 +123,7 @@ class LiveScan:
             names=self._names,
             assume_utc=self._core.options.assume_utc,
             sketcher=Sketcher(self._core.options.key),
-            needs_texts=not isinstance(logs, Tables),
+            needs_texts=not isinstance(logs, InMemoryLog),
         )
         try:
             for batch in batches:
@@ -159,14 +161,14 @@ class LiveScan:
         return self.look(complete_until=moment(self._newest_us + HOUR_US)) if self._newest_us else ()
 
     @property
-    def result(self) -> Result:
+    def result(self) -> ScanReport:
         """What is known as of the last look, as a scan of the same exchanges would say it.
 
         Raises: InputError before the first look.
         """
         if self._result is None:
             raise InputError("nothing was looked at yet; add exchanges and call look() first")
-        return Result(self._result, self.settings, self._rejects)
+        return ScanReport(self._result, self.settings, self._rejects)
 
     def _alarms(self, result: ScanResult) -> tuple[LiveAlarm, ...]:
         alarms = []
@@ -204,7 +206,7 @@ class LiveScan:
 
         Raises: InputError without a key of one's own, or where the file cannot be written.
         """
-        changed = self.settings.changed()
+        changed = self.settings.changes()
         if "parts" in changed:
             changed["parts"] = sorted(self.settings.parts)
         self._core.also = {
@@ -243,7 +245,7 @@ class LiveScan:
             told: Any = core.also["settings"]
             parts = frozenset(told.get("parts", PARTS))
             lists = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-            core.options = options_of(Settings(**(lists | {"parts": parts})), **how)
+            core.options = options_of(DetectionSettings(**(lists | {"parts": parts})), **how)
             scan = cls.__new__(cls)
             scan._begin(core, columns)
             scan._newest_us = int(str(core.also["newest_us"]))

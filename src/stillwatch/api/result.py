@@ -28,7 +28,7 @@ from stillwatch.report.losses import secrets
 from stillwatch.report.page import headline, render, write_page
 from stillwatch.scan import AccountVerdict, Campaign, Coverage, Lead, Scanned, ScanResult
 from stillwatch.scan.coverage import could_not_judge
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 
 WIDTH = 100  # letters a line of an explanation
 Row = TypeVar("Row")
@@ -74,7 +74,7 @@ class ResultTable(Sequence[Row], Generic[Row]):
             raise InputError("to_pandas needs pandas: pip install pandas; or take to_arrow()") from None
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Hand the rows over as an Arrow stream: polars.DataFrame(result.campaigns)."""
+        """Hand the rows over as an Arrow stream: pyarrow.table(result.campaigns)."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _repr_html_(self) -> str:
@@ -83,11 +83,11 @@ class ResultTable(Sequence[Row], Generic[Row]):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Result:
+class ScanReport:
     """What one scan found, and what it could not judge. See docs/report.md for what the words mean."""
 
     scan: ScanResult  # everything, as the report's writers take it
-    settings: Settings  # under which it was found
+    settings: DetectionSettings  # under which it was found
     rejects: Rejects = field(default_factory=Rejects)  # what could not be read, counted
 
     @property
@@ -118,12 +118,12 @@ class Result:
         return ResultTable(rows, arrow_tables.accounts)
 
     @property
-    def scanned(self) -> Scanned:
+    def totals(self) -> Scanned:
         """How much was read: exchanges, accounts, first and last (UTC), rejected, seconds."""
         return self.scan.scanned
 
     @property
-    def judged(self) -> Coverage:
+    def coverage(self) -> Coverage:
         """Which of the two rules, groups and lone payers, could judge this log, and what it lacks."""
         return self.scan.judged
 
@@ -190,7 +190,7 @@ class Result:
             raise InputError(f"{place}: the report could not be written: {why.strerror}") from why
 
     def __repr__(self) -> str:
-        return f"Result: {headline(self.scan)}".replace("\u00a0", " ")
+        return f"ScanReport: {headline(self.scan)}".replace("\u00a0", " ")
 
     def _repr_html_(self) -> str:
         """Give a summary for a notebook: no script, and every name from the log escaped."""

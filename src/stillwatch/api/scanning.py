@@ -9,14 +9,14 @@ from typing import Any
 
 from stillwatch.api import Log, Path, Table
 from stillwatch.api.exchanges import gateways, key_of, logs_of, table_of
-from stillwatch.api.result import Result
+from stillwatch.api.result import ScanReport
 from stillwatch.errors import InputError
 from stillwatch.exchanges.column_names import ColumnNames
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.report.losses import losses
 from stillwatch.scan.pipeline import Options, run, silent
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 
 MOST_THREADS = 64
 
@@ -26,7 +26,7 @@ def scan(
     accounts: Path | Table | None = None,
     *,
     columns: Mapping[str, str] | None = None,
-    settings: Settings | None = None,
+    settings: DetectionSettings | None = None,
     key: bytes | None = None,
     assume_utc: bool = False,
     threads: int | None = None,
@@ -34,7 +34,7 @@ def scan(
     progress: Callable[[str, int, int | None], None] | None = None,
     rejected: Path | None = None,
     keep_text: bool = False,
-) -> Result:
+) -> ScanReport:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
 
     The same log gives the same findings in any order, on any number of threads.
@@ -49,8 +49,8 @@ def scan(
         columns: Which column of the log holds which of the record's, where they have names of their own:
             {"account": "tenant_name"}.
         settings: The dial and the constants of detection.
-        key: Secret for the sketches of texts, at least 16 bytes. Counts of phrases in reasons can differ a
-            little between keys.
+        key: Secret for the sketches of texts, at least 16 bytes. Another key keeps other phrases of long
+            texts, so that findings can differ at their edges: on the sample in one account of 114.
         assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
         threads: From 1 to 64; two by default, or the machine's one.
         now: Times more than five minutes past it are refused; the present by default.
@@ -60,7 +60,7 @@ def scan(
         keep_text: Keep the bytes of such rows in that file.
 
     Raises: InputError where no line can be used, a setting makes no sense, or the input is no log. A row that
-        cannot be used is counted in `Result.warnings`.
+        cannot be used is counted in `ScanReport.warnings`.
     """
     found = logs_of(logs)
     names = ColumnNames(columns)
@@ -81,7 +81,7 @@ def scan(
         )
     lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
     result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
-    return Result(result, settings or Settings(), rejects)
+    return ScanReport(result, settings or DetectionSettings(), rejects)
 
 
 def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:
@@ -89,11 +89,11 @@ def options_of(settings: object, *, threads: object = None, **how: Any) -> Optio
 
     Raises: InputError for what are no settings, and for a number of threads that makes no sense.
     """
-    settings = Settings() if settings is None else settings
-    if not isinstance(settings, Settings):
+    settings = DetectionSettings() if settings is None else settings
+    if not isinstance(settings, DetectionSettings):
         raise InputError(f"settings: is a {type(settings).__name__}; right would be stillwatch.Settings(...)")
     threads = min(2, os.cpu_count() or 1) if threads is None else threads
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads: is {threads!r}; give a number from 1 to {MOST_THREADS}")
-    decides = {one.name: getattr(settings, one.name) for one in fields(Settings)}
+    decides = {one.name: getattr(settings, one.name) for one in fields(DetectionSettings)}
     return Options(**decides, threads=threads, **how)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.api.result import Result
+from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import scan
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
@@ -21,7 +21,7 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER
 from stillwatch.report.losses import secrets
 from stillwatch.report.terminal import print_result, progress
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count
@@ -78,7 +78,7 @@ def scan_command(
     errors = Console(stderr=True)
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
-    settings = Settings(false_cases_per_10k_account_days=false_cases)
+    settings = DetectionSettings(false_cases_per_10k_account_days=false_cases)
     key = None if key_file is None else key_in(key_file)
     dead_letters = out / "rejected.jsonl"
     _prepare(out, dead_letters)
@@ -120,8 +120,8 @@ def scan_command(
             markup=False,
             highlight=False,
         )
-    if result.scanned.rejected:
-        errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
+    if result.totals.rejected:
+        errors.print(f"{plural(result.totals.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:
         errors.print(f"{plural(rejects.mended, 'value')} left empty; see {dead_letters}", markup=False)
     if rejects.unwritten:
@@ -132,11 +132,11 @@ def scan_command(
         raise typer.Exit(FOUND)
     if result.could_not_judge:  # graver than lines that were rejected
         raise typer.Exit(NOT_JUDGED)
-    if result.scanned.rejected or rejects.mended:
+    if result.totals.rejected or rejects.mended:
         raise typer.Exit(REJECTED)
 
 
-def _write(result: Result, out: Path) -> tuple[Path | None, InputError | None]:
+def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | None]:
     """Write the report's files. A disk that is full by now costs the files, not what was found."""
     try:
         return result.report(out), None

@@ -15,7 +15,7 @@ from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
-from stillwatch.exchanges.tables import Tables, TableSource
+from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock, as_text, as_time
 
@@ -40,7 +40,11 @@ def column_of(written: str) -> str | None:
 
 
 def read_accounts(
-    given: str | Path | Tables, *, rejects: Rejects, assume_utc: bool = False, now: datetime | None = None
+    given: str | Path | InMemoryLog,
+    *,
+    rejects: Rejects,
+    assume_utc: bool = False,
+    now: datetime | None = None,
 ) -> pa.Table:
     """Read accounts from a file, a folder, a glob, or a table in memory.
 
@@ -51,8 +55,8 @@ def read_accounts(
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found: dict[str, Row] = {}
     before = rejects.count
-    shown = given.what if isinstance(given, Tables) else str(given)
-    for source in given if isinstance(given, Tables) else sources.find([given]):
+    shown = given.what if isinstance(given, InMemoryLog) else str(given)
+    for source in given if isinstance(given, InMemoryLog) else sources.find([given]):
         try:
             for item in _items(source):
                 place = f"{source.shown}:{item.number}"

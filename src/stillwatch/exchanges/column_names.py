@@ -49,7 +49,7 @@ class ColumnNames:
         """Whether a record with these names has any of the columns that are named."""
         return any(name in self._column_of for name in names)
 
-    def renamed(self, names: Sequence[str]) -> list[str | None]:
+    def rename(self, names: Sequence[str]) -> list[str | None]:
         """The name of each column of a table by the record; None for a column that must not count.
 
         Raises: Refused where the table lacks a column that is named.

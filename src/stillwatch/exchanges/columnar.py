@@ -36,7 +36,7 @@ def convert(
             continue
         column = batch.column(written)
         if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
+            column = _decode(column)
         try:
             wrong: Bad = {}
             arrays.append(_column(field, column, clock, wrong))
@@ -74,6 +74,14 @@ def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Arr
     return _texts(field, column, bad)
 
 
+def _decode(column: pa.DictionaryArray) -> pa.Array:
+    """Without its dictionary. Arrow cannot take views out of one (polars' categories)."""
+    values = column.dictionary
+    if pa.types.is_string_view(values.type):
+        column = pa.DictionaryArray.from_arrays(column.indices, values.cast(pa.large_string()))
+    return column.dictionary_decode()
+
+
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
@@ -90,7 +98,7 @@ def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:

@@ -82,7 +82,7 @@ class Intake:
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
         if self.names:
-            wrong = self.wrong([name for name in self.names.renamed(names) if name is not None])
+            wrong = self.wrong([name for name in self.names.rename(names) if name is not None])
             if wrong:
                 raise Refused(wrong)
             return
@@ -125,7 +125,7 @@ class Intake:
 
     def _guess_format(self, value: Json) -> Format:
         if self.names:
-            self.names.renamed(list(value))  # says which column is missing
+            self.names.rename(list(value))  # says which column is missing
         if self.current is not None:
             return self.current  # let it say what is missing
         keys = ", ".join(repr(key[:24]) for key in list(value)[:MANY])

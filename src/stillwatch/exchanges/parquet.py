@@ -88,7 +88,7 @@ def read_batches(
             done += batch.num_rows
             tick(done)
         return
-    said = intake.names.renamed(log.schema.names)
+    said = intake.names.rename(log.schema.names)
     written = {new: old for new, old in zip(said, log.schema.names, strict=True) if new is not None}
     names = list(written)
     wrong = intake.wrong(names)

@@ -30,7 +30,7 @@ from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
-from stillwatch.exchanges.tables import Tables, TableSource
+from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock
 
@@ -44,7 +44,7 @@ BATCH_BYTES = (
 
 
 def read(
-    logs: Sequence[str | Path] | Tables,
+    logs: Sequence[str | Path] | InMemoryLog,
     *,
     rejects: Rejects,
     keep_text: bool = True,
@@ -61,7 +61,7 @@ def read(
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
 
-    `logs`: paths of files, folders and patterns, or tables in memory, see `tables.Tables`. `names`: which
+    `logs`: paths of files, folders and patterns, or what is in memory (`tables.InMemoryLog`). `names`: which
     columns hold the record's, where they have names of their own.
 
     With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
@@ -78,7 +78,7 @@ def read(
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found: Iterable[Source | TableSource]
-    if isinstance(logs, Tables):
+    if isinstance(logs, InMemoryLog):
         found, total = logs, logs.rows
     else:
         found = sources.find(logs)
@@ -120,7 +120,7 @@ def read(
     rejects.flush()
     if not useful:
         what = "none of the files could be read" if seen > 1 else "the file could not be read"
-        raise InputError(first_problem if isinstance(logs, Tables) else f"{what}. {first_problem}")
+        raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{what}. {first_problem}")
 
 
 def _file(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.formats import Refused, own
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, read_batches
 from stillwatch.exchanges.sketch import Sketcher
@@ -38,7 +38,7 @@ def is_table(data: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Tables:
+class InMemoryLog:
     """A log in memory: a table or stream, or an iterable of them, each taken when it is reached."""
 
     data: object
@@ -127,6 +127,11 @@ def read(
     log = ColumnarLog(source.shown, source.batches.schema, parts)
     try:
         yield from read_batches(log, intake, columns=columns, tick=tick, sketcher=sketcher)
+    except Refused as why:
+        lacks = own.missing_column(source.batches.schema.names)
+        if lacks is None or intake.names:
+            raise
+        raise Refused(f"{why}; or name yours: columns={{'{lacks}': '...'}}") from None
     except pa.ArrowException as why:
         raise Refused(f"has values that its column types do not allow: {_first_line(why)}") from None
     if rows == 0:

@@ -48,7 +48,7 @@ def result_html(result: ScanResult, warnings: Sequence[str] = ()) -> str:
 
 def table_html(table: pa.Table) -> str:
     """The first rows of a table; long texts are cut, lists are counted."""
-    rows = [tuple(map(_shown, row.values())) for row in table.slice(0, ROWS).to_pylist()]
+    rows = [tuple(map(_cell, row.values())) for row in table.slice(0, ROWS).to_pylist()]
     return _table(table.column_names, rows, table.num_rows)
 
 
@@ -59,7 +59,7 @@ def _table(head: Iterable[str], rows: Sequence[tuple[str, ...]], of: int) -> str
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):

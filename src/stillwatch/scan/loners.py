@@ -20,7 +20,7 @@ from stillwatch.scan import Loner
 from stillwatch.scan.assemble import id_of
 from stillwatch.scan.harvest import harvest, moment
 from stillwatch.scan.pipeline import known_of, payers
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 
 LOUD = 100  # exchanges of an account since the last full look: a quieter one can wait for the next
 AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
@@ -57,12 +57,12 @@ class Loners:
         elsewhere: Collection[str],
         since_us: int,
         now_us: int,
-        settings: Settings | None = None,
+        settings: DetectionSettings | None = None,
     ) -> None:
         """Name who stands out by now. elsewhere: accounts of campaigns; since_us: of the last full look."""
         self._asked_us = now_us
         self._asked = {name: many for name, many in self.sent.items() if many >= LOUD}
-        settings = settings or Settings()
+        settings = settings or DetectionSettings()
         known = known_of(log, accounts)
         payer = payers(log, known)
         private = np.ones(len(log.accounts), bool)

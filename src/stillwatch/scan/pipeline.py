@@ -24,7 +24,7 @@ from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
-from stillwatch.exchanges.tables import Tables
+from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
@@ -36,7 +36,7 @@ from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -56,7 +56,7 @@ MANY_PERMITTED = 4  # loud holders of a permission past which asking of each cos
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Settings):
+class Options(DetectionSettings):
     """How a scan decides, and how it is run."""
 
     threads: int = 2
@@ -73,9 +73,9 @@ def silent(stage: str, done: int, total: int | None) -> None:
 
 
 def run(
-    logs: Sequence[str | Path] | Tables,
+    logs: Sequence[str | Path] | InMemoryLog,
     *,
-    accounts: str | Path | Tables | None = None,
+    accounts: str | Path | InMemoryLog | None = None,
     rejects: Rejects | None = None,
     options: Options | None = None,
     names: ColumnNames | None = None,
@@ -95,15 +95,15 @@ def run(
         table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
     try:
         # a stream cannot be read again: a table that lacks nothing but texts is taken as it is
-        log = _log(logs, rejects, options, names, tell, needs_texts=not isinstance(logs, Tables))
+        log = _log(logs, rejects, options, names, tell, needs_texts=not isinstance(logs, InMemoryLog))
     except InputError:
-        if not rejects.textless or isinstance(logs, Tables):
+        if not rejects.textless or isinstance(logs, InMemoryLog):
             raise
         rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
         log = _log(logs, rejects, options, names, tell, needs_texts=False)
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
-        what = logs.what if isinstance(logs, Tables) else ", ".join(map(str, logs))
+        what = logs.what if isinstance(logs, InMemoryLog) else ", ".join(map(str, logs))
         raise InputError(f"no exchange could be read from {what}. {examples}".strip())
     result = scan_log(log, table, options=options, tell=tell)
     seconds = round(time.perf_counter() - begun, 3)
@@ -119,7 +119,7 @@ def run(
 
 
 def _log(
-    logs: Sequence[str | Path] | Tables,
+    logs: Sequence[str | Path] | InMemoryLog,
     rejects: Rejects,
     options: Options,
     names: ColumnNames | None,

@@ -24,12 +24,12 @@ def _constant(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DetectionSettings:
     """How a scan decides: the dial, the parts of the detection, and the constants of its tests.
 
     Raises: InputError for a value that is out of its range.
 
-    >>> Settings(window_days=7.0).changed()
+    >>> DetectionSettings(window_days=7.0).changes()
     {'window_days': 7.0}
     """
 
@@ -143,7 +143,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_parts(self.parts)
-        for one in fields(Settings):
+        for one in fields(DetectionSettings):
             if one.name != "parts":
                 _check(one, getattr(self, one.name))
         floor, ceiling = self.correlation_floor, self.correlation_ceiling
@@ -160,18 +160,21 @@ class Settings:
         """The burn-in in microseconds."""
         return int(self.burn_in_days * spread.DAY_US)
 
-    def changed(self) -> dict[str, object]:
+    def changes(self) -> dict[str, object]:
         """Give what differs from the shipped settings."""
         return {
             one.name: getattr(self, one.name)
-            for one in fields(Settings)
+            for one in fields(DetectionSettings)
             if getattr(self, one.name) != one.default
         }
 
     @staticmethod
     def describe() -> list[dict[str, object]]:
         """Give each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
-        return [{"name": one.name, "default": one.default} | dict(one.metadata) for one in fields(Settings)]
+        return [
+            {"name": one.name, "default": one.default} | dict(one.metadata)
+            for one in fields(DetectionSettings)
+        ]
 
 
 def _check(one: "Field[Any]", value: object) -> None:

@@ -48,7 +48,7 @@ from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
-from stillwatch.scan.settings import Settings
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.stats.dealing import encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
@@ -82,7 +82,7 @@ class Watched:
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
     untested_settings: tuple[str, ...]
-    settings: Settings
+    settings: DetectionSettings
     groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, parties
 
 
@@ -100,7 +100,7 @@ def watch(
     log: ExchangeLog,
     party: np.ndarray,
     *,
-    settings: Settings | None = None,
+    settings: DetectionSettings | None = None,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
     carried: CarriedScan | None = None,
@@ -118,7 +118,7 @@ def watch(
     look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
     is carried on after each look; known: what the provider knows of the accounts.
     """
-    settings = settings or Settings()
+    settings = settings or DetectionSettings()
     watcher = _Watcher(log, party, settings, carried or CarriedScan(), forgotten_us, known)
     steps = watcher.steps(until_us)
     if progress:
@@ -154,7 +154,7 @@ class _Watcher:
         self,
         log: ExchangeLog,
         party: np.ndarray,
-        settings: Settings,
+        settings: DetectionSettings,
         carried: CarriedScan,
         forgotten_us: int,
         known: AccountFacts | None,
