@@ -56,12 +56,17 @@ def spread(
     threads: int = 2,
     kinds: Collection[str] = KINDS,
     forgotten_us: int = 0,
+    window_us: int = WINDOW_US,
+    burn_in_us: int = BURN_IN_US,
+    min_entrants: int = MIN_ENTRANTS,
+    novelty: float = NOVELTY,
+    neighbours: int = NEIGHBOURS,
 ) -> Spread:
     """Follow every marker of a log over its parties. The result does not depend on `threads`.
 
     party: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
     kinds: of KINDS, those that are followed; forgotten_us: what was before it is not in the log any more.
-    Where nothing was forgotten the log's first BURN_IN_DAYS are its burn-in: what is in use then is not new.
+    Where nothing was forgotten the log's first days are its burn-in: what is in use then is not new.
 
     Raises: InputError for a log of more rows than a marker's place can name.
     """
@@ -84,14 +89,14 @@ def spread(
     )
     columns = (*followed, log["words"])
     ts = log["ts_us"]
-    settled = 0 if forgotten_us else int(ts[0]) + BURN_IN_US
-    hot = hot_markers(columns, party, ts, WINDOW_US, settled, MIN_ENTRANTS, NOVELTY, threads)
+    settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
+    hot = hot_markers(columns, party, ts, window_us, settled, min_entrants, novelty, threads)
     known = np.sort(_first_times(party, ts))
     with ThreadPoolExecutor(threads) as pool:
         uses = _uses(columns, hot, hot.uses, pool, threads)
         entries = _uses(columns, hot, hot.entries, pool, threads)
     return Spread(
-        links(hot, party, ts, known, WINDOW_US, settled, MIN_ENTRANTS, NOVELTY, NEIGHBOURS),
+        links(hot, party, ts, known, window_us, settled, min_entrants, novelty, neighbours),
         party[entries[0]],
         entries[1],
         ts[entries[0]],

@@ -43,7 +43,12 @@ _TEST_DOC = {
     "Fooled by": "who copies a bystander's wording, model and limit from many accounts",
     "Source": "docs/evidence.md; Skellam 1948 (beta-binomial); Liu and Xie 2020 (Cauchy combination)",
 }
-_TEST_PARTS = ("stillwatch.scan.watch", "stillwatch.scan.alarms", "stillwatch.stats.groups")
+_TEST_PARTS = (
+    "stillwatch.scan.settings",
+    "stillwatch.scan.watch",
+    "stillwatch.scan.alarms",
+    "stillwatch.stats.groups",
+)
 
 # Clues of one class may have one cause; two classes are two witnesses: docs/actors.md.
 CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}

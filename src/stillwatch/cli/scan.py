@@ -2,33 +2,27 @@
 
 import math
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from stillwatch.api.result import ScanReport
+from stillwatch.api.scanning import scan
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.case.opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case.text import words_of
 from stillwatch.cli.columns import Map, MapFile, columns_of
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.sketchkey import key_in
 from stillwatch.errors import InputError
-from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sources import is_gateway, local_files
-from stillwatch.gateway.control.holds import schedules_in
-from stillwatch.gateway.folder import Folder
+from stillwatch.exchanges.sources import local_files
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
-from stillwatch.report.findings import FOLDER, findings_json, to_text, write
-from stillwatch.report.losses import losses
-from stillwatch.report.page import write_page
+from stillwatch.report.findings import FOLDER
 from stillwatch.report.terminal import print_result, progress
-from stillwatch.scan import ScanResult
-from stillwatch.scan.coverage import could_not_judge
-from stillwatch.scan.pipeline import Options, run
+from stillwatch.scan.settings import DetectionSettings
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count
@@ -95,44 +89,44 @@ def scan_command(
     shown, logs = logs[0], list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
-    options = Options(
-        false_cases_per_10k_account_days=false_cases,
-        threads=threads,
-        key=sketch_key([Path(log) for log in logs], key_file),
-        assume_utc=assume_utc,
-        keep_text=keep_text,
-        columns=columns_of(names, map_file),
-        held=tuple(
-            schedule
-            for folder in (Folder(Path(log)) for log in logs if is_gateway(Path(log)))
-            for schedule in schedules_in(folder.state)
-        ),
-    )
+    settings = DetectionSettings(false_cases_per_10k_account_days=false_cases)
+    key = None if key_file is None else key_in(key_file)
     dead_letters = out / "rejected.jsonl"
     _prepare(out, dead_letters)
     if cases is not None:
         with new_cases(cases, audit_key, audit_witness):
             pass  # a place that cannot be opened is said before hours of scanning, not after
     try:
-        with Rejects(dead_letters, keep_text=keep_text) as rejects, progress(errors, quiet=json) as tell:
-            result = run(logs, accounts=accounts, rejects=rejects, options=options, tell=tell)
+        with progress(errors, quiet=json) as tell:
+            result = scan(
+                logs,
+                accounts,
+                columns=columns_of(names, map_file),
+                settings=settings,
+                key=key,
+                assume_utc=assume_utc,
+                threads=threads,
+                progress=tell,
+                rejected=dead_letters,
+                keep_text=keep_text,
+            )
     except KeyboardInterrupt:
         errors.print(f"interrupted: {out} holds no report of this scan", markup=False, highlight=False)
         raise typer.Exit(INTERRUPTED) from None
-    result = replace(result, cannot_claim=(*losses(rejects, result.scanned.exchanges), *result.cannot_claim))
+    rejects = result.rejects
     page, unwritten = _write(result, out)
     if json:
-        print(to_text(findings_json(result)), end="")
+        print(result.to_json(), end="")
     else:
-        print_result(result, Console(), page)
+        print_result(result.scan, Console(), page)
     if cases is not None:
         read = inputs_of([*logs, *([] if accounts is None else [accounts])])
         told = {"false_cases_per_10k_account_days": false_cases}
         with new_cases(cases, audit_key, audit_witness) as store:
-            folded = fold(store, result, utc_us(), f"scan of {shown}", inputs=read, settings=told)
+            folded = fold(store, result.scan, utc_us(), f"scan of {shown}", inputs=read, settings=told)
         errors.print(words_of(folded), markup=False, highlight=False)
-    if result.scanned.rejected:
-        errors.print(f"{plural(result.scanned.rejected, 'line')} rejected; see {dead_letters}", markup=False)
+    if result.totals.rejected:
+        errors.print(f"{plural(result.totals.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:
         errors.print(f"{plural(rejects.mended, 'value')} left empty; see {dead_letters}", markup=False)
     if rejects.unwritten:
@@ -141,22 +135,18 @@ def scan_command(
         raise unwritten
     if fail_on_campaign and any(c.suppressed_by is None for c in result.campaigns):
         raise typer.Exit(FOUND)
-    if could_not_judge(result):  # graver than lines that were rejected
+    if result.could_not_judge:  # graver than lines that were rejected
         raise typer.Exit(NOT_JUDGED)
-    if result.scanned.rejected or rejects.mended:
+    if result.totals.rejected or rejects.mended:
         raise typer.Exit(REJECTED)
 
 
-def _write(result: ScanResult, out: Path) -> tuple[Path | None, InputError | None]:
+def _write(result: ScanReport, out: Path) -> tuple[Path | None, InputError | None]:
     """Write the report's files. A disk that is full by now costs the files, not what was found."""
     try:
-        write(result, out)
-        return write_page(result, out), None
-    except OSError as error:
-        return None, InputError(
-            f"{out}: the report could not be written: {error.strerror}; what was found stands above; give "
-            "another --out"
-        )
+        return result.report(out), None
+    except InputError as error:
+        return None, InputError(f"{error}; what was found stands above; give another --out")
 
 
 def _prepare(out: Path, dead_letters: Path) -> None:

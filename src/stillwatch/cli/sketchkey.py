@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from stillwatch.api.exchanges import key_of
 from stillwatch.errors import InputError
-from stillwatch.exchanges.sketch import DEFAULT_KEY
-from stillwatch.exchanges.sketched import PURPOSE
-from stillwatch.exchanges.sources import is_gateway
-from stillwatch.gateway.folder import Folder, derive
 
 
 def sketch_key(logs: Sequence[Path], key_file: Path | None) -> bytes:
@@ -15,18 +12,14 @@ def sketch_key(logs: Sequence[Path], key_file: Path | None) -> bytes:
 
     Raises: InputError for a file that holds none, and for folders of two gateways.
     """
-    if key_file is not None:
-        return _of_file(key_file)
-    folders = [Folder(log) for log in logs if is_gateway(log)]
-    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
-    if len(keys) > 1:
-        raise InputError(
-            f"{folders[0].path} and {folders[1].path} were sketched under two keys; take them one by one"
-        )
-    return keys.pop() if keys else DEFAULT_KEY
+    return key_of(list(logs), None if key_file is None else key_in(key_file))
 
 
-def _of_file(path: Path) -> bytes:
+def key_in(path: Path) -> bytes:
+    """Give the key that a file holds.
+
+    Raises: InputError where it cannot be read, or is too short.
+    """
     try:
         key = path.read_bytes().strip()
     except OSError as error:

@@ -77,10 +77,17 @@ class Sighting:
         )
 
 
-def sightings(log: ExchangeLog, payer: np.ndarray, private: np.ndarray) -> list[Sighting]:
+def sightings(
+    log: ExchangeLog,
+    payer: np.ndarray,
+    private: np.ndarray,
+    least_bits: float = LEAST_BITS,
+    least_peers: int = LEAST_PEERS,
+) -> list[Sighting]:
     """Every payer's first step at which it stands out, in time order; each judged by what came before it.
 
-    payer: (exchanges,) int32; private: (payers,) bool, no organisation and no permission for such use.
+    payer: (exchanges,) int32; private: (payers,) bool, no organisation and no permission for such use;
+    least_bits, least_peers: how rare its traits must be together, and among how many other heavy payers.
     """
     order = np.argsort(payer, kind="stable").astype(np.int64)
     begin = np.zeros(len(private) + 1, np.int64)
@@ -109,10 +116,17 @@ def sightings(log: ExchangeLog, payer: np.ndarray, private: np.ndarray) -> list[
         WINDOW_US,
     )
     traits = _traits(values, private[who], at - log["ts_us"][0] if len(at) else at)
-    return _standing_out(who, at, seen, traits)
+    return _standing_out(who, at, seen, traits, least_bits, least_peers)
 
 
-def _standing_out(who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray) -> list[Sighting]:
+def _standing_out(
+    who: np.ndarray,
+    at: np.ndarray,
+    seen: np.ndarray,
+    traits: np.ndarray,
+    least_bits: float,
+    least_peers: int,
+) -> list[Sighting]:
     """Walk the steps in time; weigh each against the latest step of every other payer so far."""
     found: list[Sighting] = []
     latest: dict[int, int] = {}
@@ -127,7 +141,7 @@ def _standing_out(who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.
         rarity = np.log2((peers + 2) / (count + 1))
         bits = np.where(traits[k], rarity, 0.0)
         needed = traits[k][[PRIVATE, NEVER_REPEATS, UNMARKED]].all()
-        if needed and p not in named and peers >= LEAST_PEERS and bits.sum() >= LEAST_BITS:
+        if needed and p not in named and peers >= least_peers and bits.sum() >= least_bits:
             above = sum(other != p and total >= bits.sum() for other, total in totals.items())
             value = float((1 + above) / (peers + 1))
             found.append(

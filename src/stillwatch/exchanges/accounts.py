@@ -1,7 +1,7 @@
 """The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It does not know the
 exchanges."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock, as_text, as_time, without_key
 
@@ -39,19 +40,25 @@ def column_of(written: str) -> str | None:
 
 
 def read_accounts(
-    path: str | Path, *, rejects: Rejects, assume_utc: bool = False, now: datetime | None = None
+    given: str | Path | InMemoryLog,
+    *,
+    rejects: Rejects,
+    assume_utc: bool = False,
+    now: datetime | None = None,
 ) -> pa.Table:
-    """Read one accounts file (or folder, or glob). A bad row is refused; of one account's rows the last
-    counts.
+    """Read accounts from a file, a folder, a glob, or a table in memory.
+
+    A bad row is refused; of one account's rows the last counts.
 
     Raises: InputError when nothing in it can be used.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
     found: dict[str, Row] = {}
     before = rejects.count
-    for source in sources.find([path]):
+    shown = given.what if isinstance(given, InMemoryLog) else str(given)
+    for source in given if isinstance(given, InMemoryLog) else sources.find([given]):
         try:
-            for item in _items(source.path):
+            for item in _items(source):
                 place = f"{source.shown}:{item.number}"
                 if isinstance(item, UndecodableValue):
                     rejects.add(place, item.reason, item.raw, offset=item.offset)
@@ -70,7 +77,7 @@ def read_accounts(
         except parquet.DAMAGED as why:
             rejects.add_file(source.shown, f"damaged: {str(why)[:200]}")
     if not found:
-        example = rejects.examples[-1] if rejects.count > before and rejects.examples else str(path)
+        example = rejects.examples[-1] if rejects.count > before and rejects.examples else shown
         raise InputError(f"no account could be read. {example}")
     rows = list(found.values())
     return pa.Table.from_arrays(
@@ -87,9 +94,13 @@ def _each(value: object) -> list[object]:
     return [value]
 
 
-def _items(path: Path) -> Iterator[Good | UndecodableValue]:
+def _items(source: sources.Source | TableSource) -> Iterator[Good | UndecodableValue]:
+    if isinstance(source, TableSource):
+        _check(source.batches.schema.names)
+        yield from _of_batches(source.batches)
+        return
     limits = Limits()
-    with Unpacked(path, limits) as data:
+    with Unpacked(source.path, limits) as data:
         head = data.peek()
         kind = content.kind_of(head)
         if kind in ("json", "csv"):
@@ -108,12 +119,16 @@ def _items(path: Path) -> Iterator[Good | UndecodableValue]:
             return
     if kind != "parquet":
         raise Refused("is protobuf; right would be Parquet, JSONL or CSV")
+    with pq.ParquetFile(source.path) as file:
+        yield from _of_batches(file.iter_batches())
+
+
+def _of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[Good]:
     number = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
-            for obj in parquet.plain(batch):
-                number += 1
-                yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
+    for batch in batches:
+        for obj in parquet.plain(batch):
+            number += 1
+            yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
 
 
 def _check(names: list[str]) -> None:
@@ -129,7 +144,7 @@ def _row(value: object, clock: Clock, notes: list[str]) -> Row:
     row: Row = {}
     for written, cell in value.items():
         name = column_of(str(written))
-        if name is None or cell is None or (name in row and written != name):
+        if name is None or cell is None or cell != cell or (name in row and written != name):
             continue
         try:
             row[name] = _cell(name, cell, clock)

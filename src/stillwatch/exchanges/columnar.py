@@ -48,7 +48,7 @@ def convert(
             continue
         column = batch.column(written)
         if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
+            column = _decode(column)
         try:
             wrong: Bad = {}
             arrays.append(_column(field, column, clock, wrong))
@@ -68,7 +68,10 @@ def convert(
 
 
 def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
-    if pa.types.is_null(column.type):
+    if pa.types.is_null(column.type) or (
+        pa.types.is_floating(column.type)
+        and _no_nan(column).null_count == len(column)  # pandas' empty column
+    ):
         return pa.nulls(len(column), field.type)
     if field.name == "time":
         return _time(column, clock, bad)
@@ -94,6 +97,14 @@ def without_keys(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, int]:
     return batch.set_column(ACCOUNT, RECORD.field(ACCOUNT), names.take(coded.indices)), changed
 
 
+def _decode(column: pa.DictionaryArray) -> pa.Array:
+    """Without its dictionary. Arrow cannot take views out of one (polars' categories)."""
+    values = column.dictionary
+    if pa.types.is_string_view(values.type):
+        column = pa.DictionaryArray.from_arrays(column.indices, values.cast(pa.large_string()))
+    return column.dictionary_decode()
+
+
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
@@ -110,7 +121,7 @@ def _texts(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
@@ -189,7 +200,7 @@ def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
         if kind.tz is None and not clock.assume_utc:
             raise Refused(
                 "a time without a zone; right would be timestamp[us, tz=UTC] (or say that such times are "
-                "UTC: --assume-utc)"
+                "UTC: --assume-utc, in Python assume_utc=True)"
             )
         return column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(target)
     if pa.types.is_integer(kind):

@@ -54,6 +54,20 @@ def from_pairs(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
+    """A mapping that was given as one. Raises: InputError for a field that there is none of, or no name."""
+    found: dict[str, str] = {}
+    for written, column in (columns or {}).items():
+        if not isinstance(column, str) or not column.strip():
+            raise InputError(f"columns: {written!r} is {column!r}; right would be a column's name in the log")
+        try:
+            field = field_of(str(written))
+        except InputError as why:
+            raise InputError(f"columns: {why}") from None
+        _add(found, field, column, "columns")
+    return found
+
+
 def from_file(path: Path) -> dict[str, str]:
     """A mapping from a TOML file with a table [columns]. Raises: InputError naming the file and what is
     wrong."""

@@ -1,7 +1,8 @@
-"""Parquet files, streamed by row group. Our own shapes, plain and sketched, go through whole columns at a
-time, others row by row."""
+"""Parquet files, streamed by row group, and whatever else comes in Arrow batches. Our own shapes, plain and
+sketched, go through whole columns at a time, others row by row."""
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -41,42 +42,18 @@ def read(
             rows = max(file.metadata.num_rows, 1)
             if file.metadata.num_rows == 0:
                 raise Refused("is empty: no row to read")
-            done = 0
-            names = list(file.schema_arrow.names)
-            twice = csv_text.first_twice(names)
-            if twice is not None:
-                raise Refused(f"column '{twice}' stands twice")
-            if sketched.is_sketched(file.schema_arrow):
-                schema = _sketched_schema(file, source, sketcher)
-                for batch in file.iter_batches(batch_rows):
-                    yield _sketch_batch(batch, schema, source, intake, done)
-                    done += batch.num_rows
-                    tick(source.size * done // rows)
-                return
-            renamed = intake.mapped(names)
-            wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
-            plan = own.columns_of(names)
-            deep = False  # whether a column must be looked up inside another
-            if renamed is not names:
-                plan = own.columns_of([name for name in renamed if name not in intake.columns])
-                plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
-                intake.found.update(intake.columns)
-                deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
-            talks = deep or any(_is_nested(file.schema_arrow, plan.get(name)) for name in TALK)
-            wanted = None if wrong or deep else _wanted_columns(plan, columns)
-            for batch in file.iter_batches(batch_rows, columns=wanted):
-                if wrong is None and not talks:
-                    yield _fast(
-                        batch,
-                        {k: v for k, v in plan.items() if v in batch.schema.names},
-                        source,
-                        intake,
-                        done,
-                    )
-                else:
-                    yield from _by_row(batch, wrong, source, intake, done)  # another format, or messages
-                done += batch.num_rows
-                tick(source.size * done // rows)
+            # the footer's own metadata: Arrow's schema has what Arrow wrote, another writer's marks not
+            schema = file.schema_arrow.with_metadata(file.metadata.metadata)
+            columnar_log = ColumnarLog(
+                source.shown, schema, lambda wanted: file.iter_batches(batch_rows, columns=wanted)
+            )
+            yield from read_batches(
+                columnar_log,
+                intake,
+                columns=columns,
+                tick=lambda done: tick(source.size * done // rows),
+                sketcher=sketcher,
+            )
     except DAMAGED as why:
         first = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
         raise Refused(f"damaged Parquet: {first}") from None
@@ -92,6 +69,60 @@ def first_row(path: Path) -> dict[str, object]:
         raise Refused(f"damaged Parquet: {str(why)[:200]}") from None
 
 
+@dataclass(frozen=True)
+class ColumnarLog:
+    """A log that comes in Arrow batches."""
+
+    shown: str  # as it stands in messages
+    schema: pa.Schema  # with the metadata that says under which key sketches were made
+    batches: Callable[[list[str] | None], Iterator[pa.RecordBatch]]  # with these columns, or all
+
+
+def read_batches(
+    log: ColumnarLog,
+    intake: Intake,
+    *,
+    columns: Collection[str] | None = None,
+    tick: Callable[[int], None],
+    sketcher: Sketcher | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the good rows as `read` does. `tick` is called with the rows done.
+
+    Raises: as `read`.
+    """
+    done = 0
+    twice = csv_text.first_twice(list(log.schema.names))
+    if twice is not None:
+        raise Refused(f"column '{twice}' stands twice")
+    if sketched.is_sketched(log.schema):
+        schema = _sketched_schema(log, sketcher)
+        for batch in log.batches(None):
+            yield _sketch_batch(batch, schema, log.shown, intake, done)
+            done += batch.num_rows
+            tick(done)
+        return
+    names = list(log.schema.names)
+    renamed = intake.mapped(names)
+    wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
+    plan = own.columns_of(names)
+    deep = False  # whether a column must be looked up inside another
+    if renamed is not names:
+        plan = own.columns_of([name for name in renamed if name not in intake.columns])
+        plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
+        intake.found.update(intake.columns)
+        deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+    talks = deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
+    wanted = None if wrong or deep else _wanted_columns(plan, columns)
+    for batch in log.batches(wanted):
+        if wrong is None and not talks:
+            at_hand = {k: v for k, v in plan.items() if v in batch.schema.names}
+            yield _fast(batch, at_hand, log.shown, intake, done)
+        else:
+            yield from _by_row(batch, wrong, log.shown, intake, done)  # another format, or messages
+        done += batch.num_rows
+        tick(done)
+
+
 def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> list[str]:
     """The file's columns to read: all that are known when ids must be made from content."""
     if columns is None or ("exchange_id" in columns and "exchange_id" not in plan):
@@ -99,15 +130,15 @@ def _wanted_columns(plan: dict[str, str], columns: Collection[str] | None) -> li
     return [written for name, written in plan.items() if name in columns or name in batches.ALWAYS]
 
 
-def _sketched_schema(file: pq.ParquetFile, source: Source, sketcher: Sketcher | None) -> pa.Schema:
+def _sketched_schema(log: ColumnarLog, sketcher: Sketcher | None) -> pa.Schema:
     if sketcher is None:
         raise Refused("holds sketches instead of texts; right would be a log with its prompts")
-    sketched.check_key(file.metadata.metadata, sketcher, source.shown)
+    sketched.check_key(log.schema.metadata, sketcher, log.shown)
     return sketched.schema_under(sketcher)
 
 
 def _sketch_batch(
-    batch: pa.RecordBatch, schema: pa.Schema, source: Source, intake: Intake, done: int
+    batch: pa.RecordBatch, schema: pa.Schema, shown: str, intake: Intake, done: int
 ) -> pa.RecordBatch:
     """The rows whose record is good, with the sketches that belong to them."""
     plan = {name: name for name in RECORD.names if name in batch.schema.names}
@@ -119,9 +150,9 @@ def _sketch_batch(
         first = int(np.argmax(batch.column("exchange_id").is_null().to_numpy(zero_copy_only=False)))
         raise Refused(f"has sketches and no exchange_id in row {done + first + 1}")
     for row in sorted(bad):
-        intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row])
+        intake.rejects.add(f"{shown}:row {done + row + 1}", bad[row])
     intake.used += good.num_rows
-    intake.formats[source.shown, SKETCHES] += good.num_rows
+    intake.formats[shown, SKETCHES] += good.num_rows
     if bad:
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[list(bad)] = False
@@ -141,18 +172,18 @@ def _sketch_batch(
 
 
 def _fast(
-    batch: pa.RecordBatch, plan: dict[str, str], source: Source, intake: Intake, done: int
+    batch: pa.RecordBatch, plan: dict[str, str], shown: str, intake: Intake, done: int
 ) -> pa.RecordBatch:
     notes: columnar.Notes = []
     good, bad = columnar.convert(batch, plan, intake.clock, notes)
     for row, why in sorted(notes):
         if row not in bad:
-            intake.rejects.note(f"{source.shown}:row {done + row + 1}", why)
+            intake.rejects.note(f"{shown}:row {done + row + 1}", why)
     for row in sorted(bad):
         raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
-        intake.rejects.add(f"{source.shown}:row {done + row + 1}", bad[row], raw)
+        intake.rejects.add(f"{shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
-    intake.formats[source.shown, own.FORMAT.name] += good.num_rows
+    intake.formats[shown, own.FORMAT.name] += good.num_rows
     good, keys = columnar.without_keys(good)
     intake.rejects.named_by_key += keys
     if "prompt" in plan or not intake.needs_texts:
@@ -165,14 +196,15 @@ def _is_nested(schema: pa.Schema, written: str | None) -> bool:
 
 
 def _by_row(
-    batch: pa.RecordBatch, wrong: str | None, source: Source, intake: Intake, done: int
+    batch: pa.RecordBatch, wrong: str | None, shown: str, intake: Intake, done: int
 ) -> Iterator[pa.RecordBatch]:
     objects = plain(batch)
-    if wrong is not None and done == 0 and (not objects or recognise(objects[0]) in (None, own.FORMAT)):
+    known = not intake.names and objects and recognise(objects[0]) not in (None, own.FORMAT)
+    if wrong is not None and done == 0 and not known:
         raise Refused(wrong)
     rows: list[Row] = []
     for index, obj in enumerate(objects):
-        rows.extend(intake.take(obj, f"{source.shown}:row {done + index + 1}", _raw(obj), None))
+        rows.extend(intake.take(obj, f"{shown}:row {done + index + 1}", _raw(obj), None))
     if rows:
         yield batches.from_rows(rows)
 

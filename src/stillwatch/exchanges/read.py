@@ -4,14 +4,24 @@ It does not know what the exchanges are for, and it makes no sketches.
 """
 
 import importlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import batches, content, csv_text, json_text, lines, parquet, sketched, sources
+from stillwatch.exchanges import (
+    batches,
+    content,
+    csv_text,
+    json_text,
+    lines,
+    parquet,
+    sketched,
+    sources,
+    tables,
+)
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
@@ -20,6 +30,7 @@ from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
+from stillwatch.exchanges.tables import InMemoryLog, TableSource
 from stillwatch.exchanges.unpack import Limits, Unpacked
 from stillwatch.exchanges.values import Clock
 
@@ -33,7 +44,7 @@ BATCH_BYTES = (
 
 
 def read(
-    paths: Sequence[str | Path],
+    logs: Sequence[str | Path] | InMemoryLog,
     *,
     rejects: Rejects,
     keep_text: bool = True,
@@ -51,11 +62,15 @@ def read(
     """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
     end.
 
+    `logs`: paths of files, folders and patterns, or what is in memory (`tables.InMemoryLog`). `mapping`:
+    the owner's names for the record's fields.
+
     With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
     they are refused.
 
     `columns`: what is wanted; the rest is null (time and account always come). Without `keep_text` the
-    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all).
+    columns system, prompt and completion are null. `progress` is called with (bytes done, bytes in all), of
+    tables with rows, and with 0 in all where nobody knows.
     Without `needs_texts` records that lack nothing but a column for the prompt are read, their prompt null.
     `now` bounds how late a time may be; the current time by default. `mapping`: the owner's names, field of
     the record -> the log's column or a dotted path (`mapping.py`). `intake`: one of your own, to be
@@ -65,12 +80,17 @@ def read(
     another key than `sketcher`'s, or no record has a column that `mapping` names.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
-    found = sources.find(paths)
-    total = sum(source.size for source in found)
+    found: Iterable[Source | TableSource]
+    if isinstance(logs, InMemoryLog):
+        found, total = logs, logs.rows
+    else:
+        found = sources.find(logs)
+        total = sum(source.size for source in found)
     intake = intake or Intake(rejects, clock, needs_texts, mapping)
-    done = useful = 0
+    done = useful = seen = 0
     first_problem = ""
     for source in found:
+        seen += 1
         before = rejects.count
         intake.new_file(source.shown)
 
@@ -104,8 +124,8 @@ def read(
     if unfound := intake.unfound():
         raise InputError(unfound)
     if not useful:
-        what = "none of the files could be read" if len(found) > 1 else "the file could not be read"
-        raise InputError(f"{what}. {first_problem}")
+        what = "none of the files could be read" if seen > 1 else "the file could not be read"
+        raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{what}. {first_problem}")
 
 
 def first_record(path: str | Path) -> dict[str, object]:
@@ -129,7 +149,7 @@ def first_record(path: str | Path) -> dict[str, object]:
 
 
 def _file(
-    source: Source,
+    source: Source | TableSource,
     intake: Intake,
     batch_rows: int,
     columns: Collection[str] | None,
@@ -137,6 +157,11 @@ def _file(
     tick: Callable[[int], None],
     sketcher: Sketcher | None,
 ) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, TableSource):
+        yield from tables.read(
+            source, intake, batch_rows=batch_rows, columns=columns, tick=tick, sketcher=sketcher
+        )
+        return
     try:
         with Unpacked(source.path, limits) as data:
             head = data.peek()

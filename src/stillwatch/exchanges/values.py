@@ -80,7 +80,8 @@ def as_time(value: object, clock: Clock) -> int:
             if not clock.assume_utc:
                 raise Refused(
                     f"time {show(value.isoformat())} has no zone; right would be {value.isoformat()}Z or "
-                    f"{value.isoformat()}+02:00 (or say that such times are UTC: --assume-utc)"
+                    f"{value.isoformat()}+02:00 (or say that such times are UTC: --assume-utc, "
+                    "in Python assume_utc=True)"
                 )
             value = value.replace(tzinfo=UTC)
         us = micros(value)

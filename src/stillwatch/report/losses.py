@@ -4,10 +4,11 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import plural
 
 
-def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
+def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[str, ...]:
     """Sentences on texts that were not there, rows that were one, and values that were none.
 
-    `exchanges` is how many the scan counted of the rows that `rejects` saw being read.
+    `exchanges` is how many the scan counted of the rows that `rejects` saw being read; `dead_letters` the
+    file that says where each was.
     """
     said = []
     if rejects.without_prompt:
@@ -46,6 +47,7 @@ def losses(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
     if rejects.mended:
         said.append(
             f"{plural(rejects.mended, 'value')} could not be read and were left empty (half a character: "
-            "replaced). The exchanges and accounts that they belong to count; rejected.jsonl says where."
+            "replaced). The exchanges and accounts that they belong to count"
+            + (f"; {dead_letters} says where." if dead_letters else ".")
         )
     return tuple(said)

@@ -4,8 +4,14 @@
 (links, timelines, when each account was named), for the page and for `stillwatch explain`.
 """
 
+import inspect
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from stillwatch.terms.holds import HoldCandidate
 
@@ -239,3 +245,22 @@ class ScanResult:
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
     weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     judged: Coverage = Coverage()
+
+
+class _CallablePackage(ModuleType):
+    """`stillwatch.scan` is this package, and the public function of `stillwatch.api.scanning`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Scan logs: see `stillwatch.api.scanning.scan`."""
+        return self._function()(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._function())
+
+    def _function(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = import_module("stillwatch.api.scanning").scan
+        return function
+
+
+sys.modules[__name__].__class__ = _CallablePackage

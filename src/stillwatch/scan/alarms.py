@@ -138,21 +138,29 @@ def choose_alarms(
     return list(kept.values())
 
 
-def looks_needed(p_value: float, alpha: float) -> int:
+def looks_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
     """How many looks must agree: the fewer, the further p lies below what one test may spend.
 
     >>> [looks_needed(p, 1e-3) for p in (1e-3, 1e-5, 1e-6, 1e-7)]
     [4, 3, 2, 1]
     """
     below = sum(p_value * times > alpha * (1 + 1e-9) for times in SURE)
-    return min(1 + below, PERSISTENT)
+    return min(1 + below, most)
 
 
 class Alarms:
     """The alarms so far, raised or still waiting for more looks, and which of them each party belongs to."""
 
-    def __init__(self, every: list[Alarm] | None = None, owner: dict[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        every: list[Alarm] | None = None,
+        owner: dict[int, int] | None = None,
+        *,
+        looks_before_alarm: int = PERSISTENT,
+        looks_before_naming: int = NAMED_AFTER,
+    ) -> None:
         """every, owner: the alarms so far, and the number of each party's own, to go on from."""
+        self.looks_before_alarm, self.looks_before_naming = looks_before_alarm, looks_before_naming
         self._all: list[Alarm] = every or []
         self._owner: dict[int, int] = owner or {}
 
@@ -201,7 +209,7 @@ class Alarms:
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.markers.update(candidate.own.tolist())
         alarm.looked_at_us.append(until_us)
-        needed = looks_needed(candidate.p_value, alpha)
+        needed = looks_needed(candidate.p_value, alpha, self.looks_before_alarm)
         recent = alarm.looked_at_us[-needed:]
         agreed = len(recent) == needed and recent[0] > until_us - DAY_US
         partly = alarm.judgement is not None and alarm.judgement.part is not None
@@ -222,7 +230,7 @@ class Alarms:
         if alarm.judgement is not None and alarm.judgement.part is not None:
             named &= alarm.judgement.part
         for p in sorted(named):
-            self._count(p, number, until_us, min(needed, NAMED_AFTER))
+            self._count(p, number, until_us, min(needed, self.looks_before_naming))
 
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
         """Write down one account of each new alarm, which no other alarm of the same first look has.

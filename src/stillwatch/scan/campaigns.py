@@ -21,7 +21,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, new_settings
-from stillwatch.scan.alarms import NAMED_AFTER, NEVER, Alarm, Judgement
+from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
@@ -36,7 +36,7 @@ from stillwatch.scan.failover import failover_evidence, failover_least_p_value
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
-from stillwatch.scan.watch import WINDOW_US, Watched
+from stillwatch.scan.watch import Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
@@ -90,7 +90,9 @@ def campaigns(
     found: list[_Found] = []
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     private = _private(log, world.known, kinds)
-    sightings = lone_harvest.sightings(log, payer[log["account"]], private) if alone else []
+    settings = watched.settings
+    rarity = settings.lone_least_bits, settings.lone_least_peers
+    sightings = lone_harvest.sightings(log, payer[log["account"]], private, *rarity) if alone else []
     alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
@@ -98,7 +100,7 @@ def campaigns(
     leads: list[Lead] = []
     for alarm in (*watched.alarms, *watched.alike):
         group = _group_of(alarm, watched, world, party, excused, alone_us)
-        rows = _rows_since(world, group.accounts, group.marked, alarm.at_us)
+        rows = _rows_since(world, group.accounts, group.marked, alarm.at_us - watched.settings.window_us)
         if len(group.accounts) < LEAST_PARTIES or not len(rows):
             continue
         others, doubt = _without_honest(world, group, rows)
@@ -157,10 +159,11 @@ def campaigns(
             )
         )
     for alarm in watched.leads:
-        often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= NAMED_AFTER}
+        least = watched.settings.looks_before_naming
+        often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= least}
         accounts, _ = _accounts_of(often, party, excused)
         marked = _marked(world, alarm)
-        rows = _rows_since(world, accounts, marked, alarm.lead_us)
+        rows = _rows_since(world, accounts, marked, alarm.lead_us - watched.settings.window_us)
         if len(accounts) >= LEAST_PARTIES and len(rows):
             leads.append(_lead(alarm, world, accounts, rows, marked, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
@@ -519,14 +522,14 @@ def least_carried(own: int, usual: float) -> float:
     return max(3.0, 0.1 * usual) if own >= FEW_MARKERS and usual >= FEW_CARRIED else 0.0
 
 
-def _rows_since(world: ActorContext, accounts: np.ndarray, marked: np.ndarray, at_us: int) -> np.ndarray:
+def _rows_since(world: ActorContext, accounts: np.ndarray, marked: np.ndarray, since_us: int) -> np.ndarray:
     """Every exchange of the accounts since each first showed what they share (`marked`).
 
-    What lies further back from the alarm than the window that raised it is left out.
+    since_us: the beginning of the window that raised the alarm; what lies further back is left out.
     """
     log = world.log
     theirs = world.rows_of(accounts)
-    rows = theirs[marked[theirs] & (log["ts_us"][theirs] >= at_us - WINDOW_US)]
+    rows = theirs[marked[theirs] & (log["ts_us"][theirs] >= since_us)]
     first = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
     return theirs[theirs >= first[log["account"][theirs]]]

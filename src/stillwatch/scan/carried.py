@@ -12,7 +12,7 @@ import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
-from stillwatch.scan.alarms import NEVER, Alarm, Alarms, Judgement
+from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarm, Alarms, Judgement
 
 Value = str | int  # of a setting: a model's name, or a number
 Choice = tuple[int, int, float]  # how many of how many members had a value, and its share of the population
@@ -60,6 +60,9 @@ class CarriedScan:
     tied_owner: dict[str, int] = field(default_factory=dict)
     alike: tuple[AlarmThen, ...] = ()  # groups by new settings; states before have none
     alike_owner: dict[str, int] = field(default_factory=dict)
+
+
+LOOKS = (PERSISTENT, NAMED_AFTER)
 
 
 class Names:
@@ -158,8 +161,10 @@ class Names:
             return then.judgement
         return replace(then.judgement, part=frozenset(map(self.party, then.part)))
 
-    def alarms(self, alarms: Iterable[AlarmThen], owner: Mapping[str, int]) -> Alarms:
-        """Alarms by the codes of this log."""
+    def alarms(
+        self, alarms: Iterable[AlarmThen], owner: Mapping[str, int], looks: tuple[int, int] = LOOKS
+    ) -> Alarms:
+        """Alarms by the codes of this log. looks: how many raise one, and how many name an account."""
         return Alarms(
             [
                 Alarm(
@@ -184,6 +189,8 @@ class Names:
                 for then in alarms
             ],
             {self.party(name): number for name, number in owner.items()},
+            looks_before_alarm=looks[0],
+            looks_before_naming=looks[1],
         )
 
     # --- the population's shares ------------------------------------------------------------------------

@@ -24,11 +24,13 @@ def coverage(
     payer: np.ndarray,
     untested: Collection[str],
     leads: Collection[Lead] = (),
+    least_peers: int = LEAST_PEERS,
 ) -> Coverage:
     """Say which rules could run.
 
     party, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
-    one value in the whole log; leads: the groups that are no finding.
+    one value in the whole log; leads: the groups that are no finding; least_peers: how many a
+    lone payer is ranked among.
     """
     prompts = any(column.any() for column in (log.phrases, log["head"], log["tail"]))
     system = bool(log.system_phrases.any() or log["system"].any())
@@ -66,13 +68,13 @@ def coverage(
     span_h = (int(log["ts_us"][-1]) - int(log["ts_us"][0])) / HOUR_US
     if span_h < LEAST_SPAN_H:
         lone.append(f"a pace takes {LEAST_SPAN_H} hours to see and the log spans {span_h:.1f}")
-    if (payers := len(np.unique(payer))) <= LEAST_PEERS:
+    if (payers := len(np.unique(payer))) <= least_peers:
         lone.append(
-            f"a payer is ranked among at least {LEAST_PEERS} others and the log has {payers:,} in all"
+            f"a payer is ranked among at least {least_peers} others and the log has {payers:,} in all"
         )
-    elif 0 < (heavy := _heavy(log, payer)) <= LEAST_PEERS:
+    elif 0 < (heavy := _heavy(log, payer)) <= least_peers:
         lone.append(
-            f"a heavy payer is ranked among at least {LEAST_PEERS} other heavy ones and the log has "
+            f"a heavy payer is ranked among at least {least_peers} other heavy ones and the log has "
             f"{heavy:,} in all"
         )
     return Coverage(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))

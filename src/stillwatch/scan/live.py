@@ -144,7 +144,7 @@ class LiveScan:
         assert self._result is not None
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
-        followers = self._newcomers.named(self._kept, self._known[1], now_us)
+        followers = self._newcomers.named(self._kept, self._known[1], now_us, self.options.window_us)
         return replace(self._result, followers=followers, alone=self._lone_harvesters(now_us))
 
     def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:
@@ -154,7 +154,7 @@ class LiveScan:
             log = self._kept.merged()
             self._recode(names)
             elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
-            self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us)
+            self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
         return tuple(self._loners.named[name] for name in sorted(self._loners.named))
 
     def _look(self, hour: int) -> None:
@@ -187,7 +187,7 @@ class LiveScan:
         self._result = result
         self._follow_ids(result)
         follows = FOLLOW in self.options.parts
-        stocks = known_stocks(self._states[-1], result, self._kept) if follows else ()
+        stocks = known_stocks(self._states[-1], result, self._kept, self.options.window_us) if follows else ()
         lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
         self._newcomers = Newcomers(stocks, lately)
         self._loners = Loners()
@@ -224,7 +224,7 @@ class LiveScan:
         Raises: InputError for the key that is public, or where the file cannot be written.
         """
         if self._kept.sketcher.public:
-            raise InputError(f"{path}: sketches under the public key are not stored; set Options.key")
+            raise InputError(f"{path}: sketches under the public key are not stored; give a key of your own")
         late = self._late_us
         told = _Saved(
             FORM,

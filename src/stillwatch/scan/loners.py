@@ -20,6 +20,7 @@ from stillwatch.scan import Loner
 from stillwatch.scan.assemble import id_of
 from stillwatch.scan.harvest import harvest, moment
 from stillwatch.scan.pipeline import known_of, payers
+from stillwatch.scan.settings import DetectionSettings
 
 LOUD = 100  # exchanges of an account since the last full look: a quieter one can wait for the next
 AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
@@ -56,17 +57,21 @@ class Loners:
         elsewhere: Collection[str],
         since_us: int,
         now_us: int,
+        settings: DetectionSettings | None = None,
     ) -> None:
         """Name who stands out by now. elsewhere: accounts of campaigns; since_us: of the last full look."""
         self._asked_us = now_us
         self._asked = {name: many for name, many in self.sent.items() if many >= LOUD}
+        settings = settings or DetectionSettings()
         known = known_of(log, accounts)
         payer = payers(log, known)
         private = np.ones(len(log.accounts), bool)
         if known is not None:
             held = zip(known.org, known.permissions, strict=True)
             private = np.array([not org and not permissions for org, permissions in held], bool)
-        for sighting in lone_harvest.sightings(log, payer[log["account"]], private):
+        for sighting in lone_harvest.sightings(
+            log, payer[log["account"]], private, settings.lone_least_bits, settings.lone_least_peers
+        ):
             theirs = [log.accounts[code] for code in np.flatnonzero(payer == sighting.payer).tolist()]
             if not since_us <= sighting.at_us < now_us or set(theirs) & set(elsewhere):
                 continue

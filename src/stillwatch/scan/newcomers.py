@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from stillwatch.actors.spread import WINDOW_US
 from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.exchanges.kept import KeptLog
 from stillwatch.exchanges.log import Columns, ExchangeLog
@@ -21,7 +22,7 @@ from stillwatch.scan.campaigns import least_carried
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers, stock_of, uses
 from stillwatch.scan.harvest import moment
-from stillwatch.scan.watch import WINDOW_US, entered_since
+from stillwatch.scan.watch import entered_since
 
 PHRASES = ("phrases", "system_phrases")
 LOOKED_AT = ("ts_us", "id", "account", *MARKED, *PHRASES)
@@ -56,7 +57,9 @@ def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
     )
 
 
-def known_stocks(carried: CarriedScan, result: ScanResult, kept: KeptLog) -> tuple[KnownStock, ...]:
+def known_stocks(
+    carried: CarriedScan, result: ScanResult, kept: KeptLog, window_us: int = WINDOW_US
+) -> tuple[KnownStock, ...]:
     """The stocks of the alarms that became campaigns, in the order of the alarms."""
     out = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}
@@ -69,7 +72,7 @@ def known_stocks(carried: CarriedScan, result: ScanResult, kept: KeptLog) -> tup
         most, campaign = max(shared, default=(0, ""))
         if most:
             elsewhere = {name for name, owner in carried.owner.items() if owner != number}
-            since = entered_since(alarm.looked_at_us[0], kept.forgotten_us)
+            since = entered_since(alarm.looked_at_us[0], kept.forgotten_us, window_us)
             values = np.array(sorted(markers), np.uint32)
             log, who, parties = _their_log(kept, members[campaign], {}, NEVER)
             index, _ = stock_of(log, who, len(parties), values)
@@ -117,7 +120,9 @@ class Newcomers:
             {codes[names[code]] for code in users if names[code] in codes} for users in self._users
         ]
 
-    def named(self, kept: KeptLog, known: KnownAccounts, now_us: int) -> tuple[Follower, ...]:
+    def named(
+        self, kept: KeptLog, known: KnownAccounts, now_us: int, window_us: int = WINDOW_US
+    ) -> tuple[Follower, ...]:
         """Who follows by now, in order of account."""
         found: dict[str, Follower] = {}
         names = list(kept.codes["account"].index) if any(self._users) else []
@@ -127,7 +132,7 @@ class Newcomers:
                 continue
             log, who, parties = _their_log(kept, asked, known.org, now_us)
             index, every = stock_of(log, who, len(parties), self._values)
-            rows = (int(np.searchsorted(log["ts_us"], now_us - WINDOW_US)), len(log))
+            rows = (int(np.searchsorted(log["ts_us"], now_us - window_us)), len(log))
             devoted = followers(own, index, every, who, rows, stock.since_us, now_us + 1)
             day = int(np.searchsorted(log["ts_us"], now_us - DAY_US))
             lately = np.bincount(who[day:], minlength=len(parties))[devoted.party]

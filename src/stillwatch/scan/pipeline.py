@@ -23,6 +23,7 @@ from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
+from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
@@ -33,7 +34,8 @@ from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.limits import cannot_claim, gaps
-from stillwatch.scan.parts import LONE_HARVEST, PARTS, check_parts
+from stillwatch.scan.parts import LONE_HARVEST
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import Watched, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -52,17 +54,15 @@ HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single pa
 MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a scan may be told."""
+@dataclass(frozen=True, kw_only=True)
+class Options(DetectionSettings):
+    """How a scan decides, and how it is run."""
 
-    false_cases_per_10k_account_days: float = 1.0
     threads: int = 2
     key: bytes = DEFAULT_KEY
     assume_utc: bool = False
     now: datetime | None = None
     keep_text: bool = False
-    parts: frozenset[str] = PARTS  # of the detection; fewer to see what one is worth
     held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
@@ -73,9 +73,9 @@ def silent(stage: str, done: int, total: int | None) -> None:
 
 
 def run(
-    paths: Sequence[str | Path],
+    logs: Sequence[str | Path] | InMemoryLog,
     *,
-    accounts: str | Path | None = None,
+    accounts: str | Path | InMemoryLog | None = None,
     rejects: Rejects | None = None,
     options: Options | None = None,
     tell: Tell = silent,
@@ -91,16 +91,18 @@ def run(
     if accounts is not None:
         table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
     try:
-        log = _log(paths, rejects, options, tell)
+        # a stream cannot be read again: a table that lacks nothing but texts is taken as it is
+        log = _log(logs, rejects, options, tell, needs_texts=not isinstance(logs, InMemoryLog))
     except InputError:
-        if not rejects.textless:
+        if not rejects.textless or isinstance(logs, InMemoryLog):
             raise
         rejects.restart()  # a log without any text: what is left of it is counted, and the result says so
-        log = _log(paths, rejects, options, tell, needs_texts=False)
+        log = _log(logs, rejects, options, tell, needs_texts=False)
     rejects.conflicts = log.conflicts
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
-        raise InputError(f"no exchange could be read from {', '.join(map(str, paths))}. {examples}".strip())
+        what = logs.what if isinstance(logs, InMemoryLog) else ", ".join(map(str, logs))
+        raise InputError(f"no exchange could be read from {what}. {examples}".strip())
     result = scan_log(log, table, options=options, tell=tell)
     seconds = round(time.perf_counter() - begun, 3)
     scanned = Scanned(
@@ -115,14 +117,19 @@ def run(
 
 
 def _log(
-    paths: Sequence[str | Path], rejects: Rejects, options: Options, tell: Tell, *, needs_texts: bool = True
+    logs: Sequence[str | Path] | InMemoryLog,
+    rejects: Rejects,
+    options: Options,
+    tell: Tell,
+    *,
+    needs_texts: bool,
 ) -> ExchangeLog:
     sketcher = Sketcher(options.key)
     batches = read(
-        paths,
+        logs,
         sketcher=sketcher,
         rejects=rejects,
-        progress=lambda done, total: tell("reading", done, total),
+        progress=lambda done, total: tell("reading", done, total or None),
         assume_utc=options.assume_utc,
         now=options.now,
         needs_texts=needs_texts,
@@ -144,7 +151,6 @@ def scan_log(
 ) -> ScanResult:
     """Scan a log that is in memory already; the last four arguments are those of `watch`."""
     options = options or Options()
-    parts = check_parts(options.parts)
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
 
@@ -153,19 +159,18 @@ def scan_log(
         return watch(
             log,
             party,
-            false_cases_per_10k_account_days=options.false_cases_per_10k_account_days,
+            settings=options,
             threads=options.threads,
             progress=lambda done, total: tell("watching", done, total),
             carried=carried,
             until_us=until_us,
             forgotten_us=forgotten_us,
             keep=keep,
-            parts=parts,
             known=known,
         )
 
     watched = None if options.every_account else watching()
-    if watched is not None and not options.held and _nothing_found(log, known, payer, watched, parts):
+    if watched is not None and not options.held and _nothing_found(log, known, payer, watched):
         return _result(log, known, (party, payer), watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
@@ -192,7 +197,7 @@ def scan_log(
             features,
             kinds,
             tell,
-            alone=LONE_HARVEST in parts,
+            alone=LONE_HARVEST in options.parts,
             held=options.held,
             until_us=until_us,
         )
@@ -223,7 +228,13 @@ def _result(
         cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
         leads=leads,
         weak=weak,
-        judged=coverage(log, *party_payer, watched.untested_settings, leads),
+        judged=coverage(
+            log,
+            *party_payer,
+            watched.untested_settings,
+            leads,
+            least_peers=watched.settings.lone_least_peers,
+        ),
     )
 
 
@@ -237,19 +248,20 @@ def _told_of(known: AccountFacts | None) -> int | None:
     return sum(any(of) for of in told)
 
 
-def _nothing_found(
-    log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: Watched, parts: frozenset[str]
-) -> bool:
+def _nothing_found(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: Watched) -> bool:
     """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
 
     Skip the full evaluation only if no account would alarm under any treatment of permissions.
     """
     if watched.alarms or watched.alike or watched.leads:
         return False
-    if LONE_HARVEST not in parts:
+    settings = watched.settings
+    if LONE_HARVEST not in settings.parts:
         return True
+    rarity = settings.lone_least_bits, settings.lone_least_peers
     if known is None:
-        return not lone_harvest.sightings(log, payer[log["account"]], np.ones(len(log.accounts), bool))
+        everyone = np.ones(len(log.accounts), bool)
+        return not lone_harvest.sightings(log, payer[log["account"]], everyone, *rarity)
     held = zip(known.org, known.permissions, strict=True)
     private = np.array([not org and not given for org, given in held], bool)
     sent = np.bincount(payer[log["account"]], minlength=len(private))
@@ -261,7 +273,7 @@ def _nothing_found(
         counted = private.copy()
         if also is not None:
             counted[also] = True
-        if lone_harvest.sightings(log, payer[log["account"]], counted):
+        if lone_harvest.sightings(log, payer[log["account"]], counted, *rarity):
             return False
     return True
 

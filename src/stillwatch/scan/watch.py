@@ -21,7 +21,7 @@ from stillwatch.actors import AccountFacts
 from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.sessions import content_of, one_source_parts
-from stillwatch.actors.spread import DAY_US, WINDOW_DAYS, Spread, spread
+from stillwatch.actors.spread import DAY_US, WINDOW_US, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
@@ -46,14 +46,14 @@ from stillwatch.scan.follow import (
 )
 from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
-from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, PARTS, columns_of, kinds_of
+from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.stats.dealing import encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 
 HOUR_US = 3_600_000_000
-WINDOW_US = int(WINDOW_DAYS * DAY_US)
 RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
 # A pool that has most of a small log's links is one community below a resolution of one only: at 1, the two
 # halves of a graph that has no parts are as good as the whole (Reichardt and Bornholdt 2006).
@@ -61,12 +61,7 @@ LOOSEST = 0.5
 MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
-# Within-group correlation that honest groups are granted at least: a framework may set a default.
-CORRELATION_FLOOR = (0.03, 0.08, 0.08)
-# And at most: past it, groups staged to look of one mind would hide a campaign among them.
-CORRELATION_CEILING = (0.08, 0.15, 0.15)
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
-ALPHA_CEILING = 2e-3  # of a test of settings; content must speak for one source besides
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
@@ -87,6 +82,7 @@ class Watched:
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
     untested_settings: tuple[str, ...]
+    settings: DetectionSettings
     groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, parties
 
 
@@ -104,14 +100,13 @@ def watch(
     log: ExchangeLog,
     party: np.ndarray,
     *,
-    false_cases_per_10k_account_days: float = 1.0,
+    settings: DetectionSettings | None = None,
     threads: int = 2,
     progress: Callable[[int, int], None] | None = None,
     carried: CarriedScan | None = None,
     until_us: int = NEVER,
     forgotten_us: int = 0,
     keep: Callable[[CarriedScan], None] | None = None,
-    parts: frozenset[str] = PARTS,
     known: AccountFacts | None = None,
 ) -> Watched:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
@@ -121,12 +116,10 @@ def watch(
 
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
     look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
-    is carried on after each look; parts: those of the detection that are at work; known: what the provider
-    knows of the accounts.
+    is carried on after each look; known: what the provider knows of the accounts.
     """
-    watcher = _Watcher(
-        log, party, false_cases_per_10k_account_days, carried or CarriedScan(), forgotten_us, parts, known
-    )
+    settings = settings or DetectionSettings()
+    watcher = _Watcher(log, party, settings, carried or CarriedScan(), forgotten_us, known)
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
@@ -151,6 +144,7 @@ def watch(
         tuple(watcher.base),
         watcher.tests,
         watcher.untested,
+        settings,
         tuple(watcher.groups),
     )
 
@@ -160,13 +154,13 @@ class _Watcher:
         self,
         log: ExchangeLog,
         party: np.ndarray,
-        dial: float,
+        settings: DetectionSettings,
         carried: CarriedScan,
         forgotten_us: int,
-        parts: frozenset[str],
         known: AccountFacts | None,
     ) -> None:
-        self.log, self.dial, self.forgotten_us, self.known = log, dial, forgotten_us, known
+        self.log, self.settings, self.forgotten_us, self.known = log, settings, forgotten_us, known
+        parts = settings.parts
         self.party_of_account = party
         self.groups: list[tuple[float, np.ndarray]] = []
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
@@ -174,7 +168,17 @@ class _Watcher:
         self.by_settings = NEW_SETTINGS in parts
         self.party = party[log["account"]]
         self.parties = len(log.accounts)
-        self.spread = spread(log, self.party, kinds=kinds_of(parts), forgotten_us=forgotten_us)
+        self.spread = spread(
+            log,
+            self.party,
+            kinds=kinds_of(parts),
+            forgotten_us=forgotten_us,
+            window_us=settings.window_us,
+            burn_in_us=settings.burn_in_us,
+            min_entrants=settings.min_entrants,
+            novelty=settings.novelty,
+            neighbours=settings.neighbours,
+        )
         self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
         self.all: HotRows = all_rows(log, self.party, self.parties)
         self.stock = Stock(self.spread, self.parties)
@@ -198,15 +202,16 @@ class _Watcher:
         self.rounded: list[list[float]] = []  # of base, to share the tails of near values
         self.tries: list[int] = []
         self._round()
-        self.correlation = list(carried.correlation or CORRELATION_FLOOR)
+        self.correlation = list(carried.correlation or settings.correlation_floor)
         self.base_due = carried.base_due_us
         self.active_per_day = carried.active_per_day
-        self.alarms = self.names.alarms(carried.alarms, carried.owner)
+        looks = settings.looks_before_alarm, settings.looks_before_naming
+        self.alarms = self.names.alarms(carried.alarms, carried.owner, looks)
         # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
-        self.tied = self.names.alarms(carried.tied, carried.tied_owner)
+        self.tied = self.names.alarms(carried.tied, carried.tied_owner, looks)
         self.ties = None if known is None else ProviderTies(known, party)
         # groups by settings, which count for themselves: no wording's alarm is changed by them
-        self.alike = self.names.alarms(carried.alike, carried.alike_owner)
+        self.alike = self.names.alarms(carried.alike, carried.alike_owner, looks)
         self.tests = carried.tests
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
@@ -262,7 +267,7 @@ class _Watcher:
         linked = np.isin(steps, self.linked_hours)
         for step, has_links in zip(steps, linked.tolist(), strict=True):
             until = int(step)
-            from_us = until - WINDOW_US
+            from_us = until - self.settings.window_us
             if not has_links:
                 waiting.append(_WatchedHour(from_us, until, np.zeros((0, 0), np.int32), ()))
                 continue
@@ -293,7 +298,7 @@ class _Watcher:
             test = group.test(len(newcomers))
             p = p_value(test)
             self.tests += 1
-            if len(newcomers) < LEAST_PARTIES or p >= ALPHA_CEILING:
+            if len(newcomers) < LEAST_PARTIES or p >= self.settings.alpha_ceiling:
                 continue
             rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
             rows = rows[np.isin(self.party[rows], list(newcomers))]
@@ -404,7 +409,7 @@ class _Watcher:
         if len(own) < LEAST_STOCK or partly:  # a stock that others share is not theirs to be followed by
             return
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        lately = entered_since(alarm.looked_at_us[0], self.forgotten_us)
+        lately = entered_since(alarm.looked_at_us[0], self.forgotten_us, self.settings.window_us)
         found = followers(own, self.stock, self.all, self.party, (row_lo, row_hi), lately, hour.until_us)
         self.alarms.follow(alarm, found.party.tolist(), hour.until_us)
 
@@ -432,7 +437,7 @@ class _Watcher:
             self.base.append(weight / weight.sum())
             self.tested[s] = self.heeded[s] and bool(seen.sum() >= 2)
             remembered = [choice for look in self.quiet for choice in look[s]]
-            least, most = CORRELATION_FLOOR[s], CORRELATION_CEILING[s]
+            least, most = self.settings.correlation_floor[s], self.settings.correlation_ceiling[s]
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
         self._round()
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
@@ -448,8 +453,8 @@ class _Watcher:
 
         Hourly looks at a group repeat each other; two independent looks a day are counted.
         """
-        allowed = self.dial * self.active_per_day / 10_000
-        return min(ALPHA_CEILING, allowed / (2 * max(groups, 1)))
+        allowed = self.settings.false_cases_per_10k_account_days * self.active_per_day / 10_000
+        return min(self.settings.alpha_ceiling, allowed / (2 * max(groups, 1)))
 
     def _tails(self, values: list[int], having: list[int], n: int) -> list[float]:
         """The p-value of each setting's commonest value among n parties; untested settings left out."""
@@ -480,7 +485,7 @@ class _Watcher:
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
         for s, (value, count) in enumerate(zip(values, having, strict=True)):
             share = self.rounded[s][value]
-            if concentration_tail(count, n, share, CORRELATION_FLOOR[s]) > 1e-3:
+            if concentration_tail(count, n, share, self.settings.correlation_floor[s]) > 1e-3:
                 quiet[s].append((count, n, share))
 
     def _test(
@@ -613,13 +618,13 @@ class _Watcher:
         return True
 
 
-def entered_since(first_look_us: int, forgotten_us: int) -> int:
+def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW_US) -> int:
     """From when on a follower must have taken a stock up.
 
     Of what is forgotten nobody's first use is known: who used the stock early in what is left, and may have
     used it always, does not count as a newcomer.
     """
-    return max(first_look_us - WINDOW_US, forgotten_us + WINDOW_US if forgotten_us else 0)
+    return max(first_look_us - window_us, forgotten_us + window_us if forgotten_us else 0)
 
 
 def _next_hours(times_us: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from stillwatch.scan.measured import MEASURED
 CHECKER = ("verify.py", "recompute.py", "contradictions.py", "timestamp.py", "answers.py")
 PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "numba", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
+    "stillwatch.scan.settings",
     "stillwatch.scan.watch",
     "stillwatch.scan.alarms",
     "stillwatch.scan.campaigns",

@@ -89,15 +89,18 @@ def _rank(written: str) -> tuple[int, str]:
 
 def missing(names: list[str]) -> str | None:
     """What is wrong with these column names, as a sentence, or None."""
+    name = missing_column(names)
+    if name is None:
+        return None
+    also = ", ".join(ALIASES[name])
+    hint = "; end users are not who pays" if name == "account" and "end_user" in columns_of(names) else ""
+    return f"has no column '{name}', without which nothing can be scanned (accepted too: {also}{hint})"
+
+
+def missing_column(names: list[str]) -> str | None:
+    """The first needed column that none of these names means, or None."""
     found = columns_of(names)
-    for name in NEEDED:
-        if name not in found:
-            also = ", ".join(ALIASES[name])
-            hint = "; end users are not who pays" if name == "account" and "end_user" in found else ""
-            return (
-                f"has no column '{name}', without which nothing can be scanned (accepted too: {also}{hint})"
-            )
-    return None
+    return next((name for name in NEEDED if name not in found), None)
 
 
 def textless(names: list[str]) -> bool:

@@ -1,0 +1,174 @@
+"""Logs in whatever shape a caller has them, as exchanges. It does not know what they are scanned for."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, islice
+from pathlib import Path as FilePath
+from typing import Any
+
+import pyarrow as pa
+
+from stillwatch.api import Log, Path, Table
+from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD, mapping
+from stillwatch.exchanges import read as reading
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import DEFAULT_KEY
+from stillwatch.exchanges.sketched import PURPOSE
+from stillwatch.exchanges.sources import is_gateway
+from stillwatch.exchanges.tables import RIGHT, InMemoryLog, is_table
+from stillwatch.gateway.folder import Folder, derive
+from stillwatch.report.amounts import plural
+from stillwatch.report.losses import losses
+
+KEY_BYTES = 16
+EXAMPLES = 5  # rows that could not be read, quoted in warnings
+
+
+def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLog:
+    """The paths that `data` names, or the tables that it is.
+
+    Raises: InputError for anything else.
+    """
+    if isinstance(data, str | os.PathLike):
+        return [_path(data)]
+    if is_table(data) or isinstance(data, bytes | dict) or not isinstance(data, Iterable):
+        return InMemoryLog(data, what)
+    if isinstance(data, Sequence):
+        paths: Iterable[Any] = data
+    else:
+        rest = iter(data)
+        first = list(islice(rest, 1))
+        paths = chain(first, rest)
+        if not first or not isinstance(first[0], str | os.PathLike):
+            return InMemoryLog(paths, what)
+        paths = list(paths)
+    if not any(isinstance(one, str | os.PathLike) for one in paths) and paths:
+        return InMemoryLog(paths, what)
+    for one in paths:
+        if not isinstance(one, str | os.PathLike):
+            raise InputError(f"a list of logs holds a path and a {type(one).__name__}; {RIGHT}")
+    return [_path(one) for one in paths]
+
+
+def _path(one: Path) -> str | FilePath:
+    return one if isinstance(one, str) else FilePath(os.fspath(one))
+
+
+def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
+    """One path, or one table in memory."""
+    logs = logs_of(data, what)
+    return logs if isinstance(logs, InMemoryLog) else logs[0]
+
+
+def gateways(logs: Sequence[str | FilePath] | InMemoryLog) -> list[Folder]:
+    """The folders of gateways among logs."""
+    paths = [] if isinstance(logs, InMemoryLog) else [FilePath(log) for log in logs]
+    return [Folder(path) for path in paths if is_gateway(path)]
+
+
+def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> bytes:
+    """Give the key of a log's sketches: the one given, else that of the gateway's folder, else the default.
+
+    Raises: InputError for a key that is too short, and for folders of two gateways.
+    """
+    if key is not None:
+        if not isinstance(key, bytes) or len(key) < KEY_BYTES:
+            given = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
+            raise InputError(f"key: is of {given}; give at least {KEY_BYTES} bytes")
+        return key
+    folders = gateways(logs)
+    keys = {derive(folder.secret(), PURPOSE) for folder in folders}
+    if len(keys) > 1:
+        raise InputError(
+            f"{folders[0].path} and {folders[1].path} were sketched under two keys; take them one by one"
+        )
+    return keys.pop() if keys else DEFAULT_KEY
+
+
+def warnings_of(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
+    """What a read lost, as sentences, with the first rows that could not be read."""
+    said = []
+    if rejects.count:
+        said.append(f"{plural(rejects.count, 'line')} could not be read (a refused table counts as one).")
+        said += rejects.examples[:EXAMPLES]
+    if rejects.unwritten:
+        said.append(f"The file of rejected lines is not whole: {rejects.unwritten}.")
+    return (*said, *losses(rejects, exchanges))
+
+
+class Exchanges:
+    """The exchanges of a log, read when they are asked for: iterate, or hand it to whatever takes Arrow.
+
+    An iterator or a stream can be read once; paths and tables again and again. `warnings` tells of the last
+    read.
+    """
+
+    def __init__(
+        self, logs: list[str | FilePath] | InMemoryLog, columns: mapping.Columns, options: Mapping[str, Any]
+    ) -> None:
+        self._logs, self._columns, self._options = logs, columns, options
+        self._rejects = Rejects()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Give batches in the record's schema.
+
+        Raises: InputError where no line of any file can be used.
+        """
+        self._rejects = Rejects()
+        yield from reading.read(
+            self._logs,
+            rejects=self._rejects,
+            mapping=self._columns,
+            needs_texts=not isinstance(self._logs, InMemoryLog),
+            **self._options,
+        )
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Hand the batches over as an Arrow stream."""
+        return self.to_reader().__arrow_c_stream__(requested_schema)
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        """Give a stream of batches, in constant memory."""
+        return pa.RecordBatchReader.from_batches(RECORD, iter(self))
+
+    def to_arrow(self) -> pa.Table:
+        """Give all exchanges as one table.
+
+        Raises: InputError where no line of any file can be used.
+        """
+        return pa.Table.from_batches(list(self), RECORD)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the last read could not use, as sentences; known when it has come to its end."""
+        return warnings_of(self._rejects, self._rejects.rows)
+
+
+def read(
+    logs: Log,
+    *,
+    columns: Mapping[str, str] | None = None,
+    assume_utc: bool = False,
+    keep_text: bool = True,
+    now: datetime | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exchanges:
+    """Read logs into the exchange record, without scanning them.
+
+    Arguments:
+        logs: As for `scan`, but for a gateway's folder: its segments hold sketches, no texts.
+        columns: Which column holds which of the record's: {"account": "tenant_name"}.
+        assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
+        keep_text: Without it the columns system, prompt, completion and earlier are null.
+        now: Times more than five minutes past it are refused; the present by default.
+        progress: Called with what is done and what there is in all: bytes of files, rows of tables.
+
+    Returns: batches with the columns of docs/exchanges.md: times in microseconds UTC, counts as integers,
+    null for what the log does not say.
+
+    Raises: InputError for what is no log; when it is read, where no line of it can be used.
+    """
+    options = {"assume_utc": assume_utc, "keep_text": keep_text, "now": now, "progress": progress}
+    return Exchanges(logs_of(logs), mapping.from_names(columns), options)

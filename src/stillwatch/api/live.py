@@ -1,0 +1,271 @@
+"""A scan that goes on: batches in, alarms out, as the gateway's detector does it. State can be saved."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path as FilePath
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.api import Log, Path, Table
+from stillwatch.api.exchanges import key_of, logs_of, table_of
+from stillwatch.api.result import ScanReport
+from stillwatch.api.scanning import options_of
+from stillwatch.errors import InputError
+from stillwatch.exchanges import mapping
+from stillwatch.exchanges.read import read, read_accounts
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.tables import InMemoryLog
+from stillwatch.scan import ScanResult, live
+from stillwatch.scan.harvest import moment
+from stillwatch.scan.parts import PARTS
+from stillwatch.scan.settings import DetectionSettings
+from stillwatch.units import HOUR_US
+
+
+@dataclass(frozen=True)
+class LiveAlarm:
+    """Accounts that are named for the first time."""
+
+    campaign: str  # the finding's first id: it stays when the finding grows
+    accounts: tuple[str, ...]  # those that no earlier alarm of it named
+    at: datetime  # event time, UTC
+    text: str
+    provisional: bool  # seen between two full hours; the next full evaluation confirms it or lets it go
+
+
+class LiveScanner:
+    """State of one live scan. Of the same batches and the same looks it gives the same alarms.
+
+    A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches.
+    """
+
+    def __init__(
+        self,
+        accounts: Path | Table | None = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        settings: DetectionSettings | None = None,
+        key: bytes | None = None,
+        assume_utc: bool = False,
+        threads: int | None = None,
+        keep: live.Keep | None = None,
+    ) -> None:
+        """Begin with nothing known.
+
+        Arguments:
+            accounts, columns, settings, assume_utc, threads: As for `scan`.
+            key: Secret for the sketches, at least 16 bytes. Without one the state cannot be saved.
+            keep: How many days and exchanges are remembered: 28 days and 4 million by default.
+
+        Raises: InputError for what makes no sense.
+        """
+        options = options_of(settings, threads=threads, key=key_of([], key), assume_utc=assume_utc)
+        self._begin(live.LiveScan(options, keep=keep), columns)
+        self.set_accounts(accounts)
+
+    def _begin(self, core: live.LiveScan, columns: Mapping[str, str] | None) -> None:
+        self._core = core
+        self._columns = mapping.from_names(columns)
+        self._rejects = Rejects()
+        self._newest_us = 0
+        self._result: ScanResult | None = None
+        self._named: dict[str, set[str]] = {}  # campaign -> accounts that an alarm named
+        self._provisional: dict[str, set[str]] = {}
+
+    @property
+    def settings(self) -> DetectionSettings:
+        """The settings that it was begun with."""
+        return DetectionSettings(
+            **{one.name: getattr(self._core.options, one.name) for one in fields(DetectionSettings)}
+        )
+
+    @property
+    def exchanges(self) -> int:
+        """How many exchanges are kept."""
+        return self._core.exchanges
+
+    def set_accounts(self, accounts: Path | Table | None) -> None:
+        """Take a new accounts table; it counts from the next look on.
+
+        Raises: InputError where no account can be read.
+        """
+        self._core.accounts = (
+            None
+            if accounts is None
+            else read_accounts(
+                table_of(accounts, "accounts table"),
+                rejects=self._rejects,
+                assume_utc=self._core.options.assume_utc,
+            )
+        )
+
+    def add(self, exchanges: Log) -> int:
+        """Take exchanges in, in any order; what is held already is dropped. Gives how many are new.
+
+        Arguments:
+            exchanges: As for `scan`. A table of no rows is no error; nor are rows that cannot be used: they
+                are counted in the result's `warnings`.
+
+        Raises: InputError for what is no log, such as a table without accounts.
+        """
+        if getattr(exchanges, "num_rows", None) == 0:
+            return 0
+        logs = logs_of(exchanges, "batch")
+        before, refused = self._core.exchanges, self._rejects.files
+        batches = read(
+            logs,
+            rejects=self._rejects,
+            mapping=self._columns,
+            assume_utc=self._core.options.assume_utc,
+            sketcher=Sketcher(self._core.options.key),
+            needs_texts=not isinstance(logs, InMemoryLog),
+        )
+        try:
+            for batch in batches:
+                self._core.add(batch)
+                self._newest_us = max(self._newest_us, _newest_us(batch))
+        except InputError:
+            if self._rejects.files > refused or not self._rejects.count:
+                raise
+        return self._core.exchanges - before
+
+    def look(
+        self, *, now: datetime | None = None, complete_until: datetime | None = None
+    ) -> tuple[LiveAlarm, ...]:
+        """Look at what has come, and give what is named for the first time.
+
+        Each full hour is evaluated once. Between full hours accounts that take up a known campaign's wording,
+        or harvest alone and loudly, are named provisionally.
+
+        Arguments:
+            now: The caller's clock; the newest exchange's time by default.
+            complete_until: All exchanges before it have been added; the newest exchange's time by default. An
+                hour is full when this has passed it.
+
+        Raises: InputError for a time without a zone.
+        """
+        complete_us = self._newest_us if complete_until is None else _us(complete_until, "complete_until")
+        now_us = max(complete_us, self._newest_us) if now is None else _us(now, "now")
+        if self._core.exchanges == 0:
+            return ()
+        self._result = self._core.tick(now_us, complete_us)
+        return self._alarms(self._result)
+
+    def finish(self) -> tuple[LiveAlarm, ...]:
+        """Look at everything, the last and unfinished hour too: nothing more will come."""
+        return self.look(complete_until=moment(self._newest_us + HOUR_US)) if self._newest_us else ()
+
+    @property
+    def result(self) -> ScanReport:
+        """What is known as of the last look, as a scan of the same exchanges would say it.
+
+        Raises: InputError before the first look.
+        """
+        if self._result is None:
+            raise InputError("nothing was looked at yet; add exchanges and call look() first")
+        return ScanReport(self._result, self.settings, self._rejects)
+
+    def _alarms(self, result: ScanResult) -> tuple[LiveAlarm, ...]:
+        alarms = []
+        first_id = self._core.stable_id
+        for one in result.campaigns:
+            if one.suppressed_by is None:
+                named = self._named.setdefault(first_id(one.id), set())
+                fresh = tuple(sorted(set(one.accounts) - named))
+                named.update(fresh)
+                if fresh:
+                    at = max((one.named_at[a] for a in fresh if a in one.named_at), default=one.alarm_at)
+                    alarms.append(LiveAlarm(first_id(one.id), fresh, at, one.title, False))
+        for follower in result.followers:
+            text = f"{follower.exchanges} exchanges with the campaign's wording since {follower.first:%H:%M}"
+            alarms += self._provisional_alarm(
+                first_id(follower.campaign), follower.account, follower.named_at, text
+            )
+        for loner in result.alone:
+            alarms += self._provisional_alarm(loner.campaign, loner.account, loner.named_at, loner.text)
+        return tuple(alarms)
+
+    def _provisional_alarm(
+        self, campaign: str, account: str, at: datetime, text: str
+    ) -> tuple[LiveAlarm, ...]:
+        known = self._provisional.setdefault(campaign, set())
+        if account in known or account in self._named.get(campaign, ()):
+            return ()
+        known.add(account)
+        return (LiveAlarm(campaign, (account,), at, text, True),)
+
+    # --- stored -----------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Write the whole state into one file, or leave the file as it was. It holds sketches, no texts.
+
+        Raises: InputError without a key of one's own, or where the file cannot be written.
+        """
+        changed = self.settings.changes()
+        if "parts" in changed:
+            changed["parts"] = sorted(self.settings.parts)
+        self._core.also = {
+            "newest_us": self._newest_us,
+            "named": {name: sorted(accounts) for name, accounts in self._named.items()},
+            "provisional": {name: sorted(accounts) for name, accounts in self._provisional.items()},
+            "settings": changed,
+        }
+        self._core.save(FilePath(os.fspath(path)))
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        accounts: Path | Table | None = None,
+        *,
+        key: bytes,
+        columns: Mapping[str, str] | None = None,
+        assume_utc: bool = False,
+        threads: int | None = None,
+        keep: live.Keep | None = None,
+    ) -> Self:
+        """Go on from a saved state, under the settings that it was saved under.
+
+        Arguments:
+            path: What `save` wrote.
+            key: The key that it was saved under.
+            accounts, columns, assume_utc, threads, keep: As for a new live scan: they are not saved.
+
+        Raises: InputError where there is none, it is damaged, or was written under another key.
+        """
+        place = FilePath(os.fspath(path))
+        how: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
+        core = live.LiveScan.load(place, options_of(None, **how), keep=keep)
+        try:
+            told: Any = core.also["settings"]
+            parts = frozenset(told.get("parts", PARTS))
+            lists = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+            core.options = options_of(DetectionSettings(**(lists | {"parts": parts})), **how)
+            scan = cls.__new__(cls)
+            scan._begin(core, columns)
+            scan._newest_us = int(str(core.also["newest_us"]))
+            scan._named = _sets(core.also["named"])
+            scan._provisional = _sets(core.also["provisional"])
+        except (KeyError, TypeError, ValueError, AttributeError) as why:
+            raise InputError(f"{place}: was not saved by LiveScan.save ({why!r}); begin anew") from None
+        scan.set_accounts(accounts)
+        return scan
+
+
+def _sets(told: Any) -> dict[str, set[str]]:
+    return {name: set(accounts) for name, accounts in told.items()}
+
+
+def _newest_us(batch: pa.RecordBatch) -> int:
+    return int(pc.max(batch.column("time").cast(pa.int64())).as_py() or 0)
+
+
+def _us(at: datetime, what: str) -> int:
+    if at.tzinfo is None:
+        raise InputError(f"{what}: {at.isoformat()} has no zone; right would be {at.isoformat()}+00:00")
+    return round((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -1,0 +1,189 @@
+"""What a scan gives back: findings, leads and accounts as tables, what was not judged, a page."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+import pyarrow as pa
+from rich.console import Console
+
+from stillwatch.api import Path as PathLike
+from stillwatch.api.exchanges import warnings_of
+from stillwatch.errors import InputError
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.report import arrow_tables, notebook
+from stillwatch.report.amounts import plural
+from stillwatch.report.explain import explain, print_explanation
+from stillwatch.report.findings import (
+    campaigns_by_harvest,
+    findings_json,
+    leads_by_exchanges,
+    to_text,
+    write,
+    write_atomically,
+)
+from stillwatch.report.page import headline, render, write_page
+from stillwatch.scan import AccountVerdict, Campaign, Coverage, Lead, Scanned, ScanResult
+from stillwatch.scan.coverage import could_not_judge
+from stillwatch.scan.settings import DetectionSettings
+
+WIDTH = 100  # letters a line of an explanation
+Row = TypeVar("Row")
+
+
+class ResultTable(Sequence[Row], Generic[Row]):
+    """Some of a result's rows: a sequence of objects, and a table for whatever takes Arrow."""
+
+    def __init__(self, rows: Sequence[Row], to_table: Callable[[Sequence[Any]], pa.Table]) -> None:
+        self._rows, self._to_table = tuple(rows), to_table
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> "ResultTable[Row]": ...
+    def __getitem__(self, at: int | slice) -> "Row | ResultTable[Row]":
+        """Give one row, or some."""
+        return ResultTable(self._rows[at], self._to_table) if isinstance(at, slice) else self._rows[at]
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Give the rows in their order."""
+        return iter(self._rows)
+
+    def __repr__(self) -> str:
+        return f"ResultTable of {plural(len(self._rows), 'row')}: {', '.join(self.to_arrow().column_names)}"
+
+    def to_arrow(self) -> pa.Table:
+        """Give a pyarrow Table: times in microseconds UTC, lists and structs where there are several."""
+        return self._to_table(self._rows)
+
+    def to_pandas(self) -> Any:
+        """Give a pandas DataFrame.
+
+        Raises: InputError where pandas is not installed.
+        """
+        try:
+            return self.to_arrow().to_pandas()
+        except ImportError:
+            raise InputError("to_pandas needs pandas: pip install pandas; or take to_arrow()") from None
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Hand the rows over as an Arrow stream: pyarrow.table(result.campaigns)."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def _repr_html_(self) -> str:
+        """Give a small table for a notebook."""
+        return notebook.table_html(self.to_arrow())
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class ScanReport:
+    """What one scan found, and what it could not judge. See docs/report.md for what the words mean."""
+
+    scan: ScanResult  # everything, as the report's writers take it
+    settings: DetectionSettings  # under which it was found
+    rejects: Rejects = field(default_factory=Rejects)  # what could not be read, counted
+
+    @property
+    def campaigns(self) -> ResultTable[Campaign]:
+        """The findings, the largest harvest first. A person decides on each: some accounts may be honest.
+
+        Columns: id, accounts (list of names), since and alarm_at, p_value, score_bits, exchanges and
+        output_tokens (in all, and at_alarm), title, suppressed_by, reasons and benign_alternatives (lists).
+        """
+        return ResultTable(campaigns_by_harvest(self.scan), arrow_tables.campaigns)
+
+    @property
+    def leads(self) -> ResultTable[Lead]:
+        """Groups of which the log does not tell whether they are one operator. They accuse nobody.
+
+        Columns: id, accounts (list of names), since, p_value, exchanges, hands, text (why it is no finding).
+        """
+        return ResultTable(leads_by_exchanges(self.scan), arrow_tables.leads)
+
+    @property
+    def accounts(self) -> ResultTable[AccountVerdict]:
+        """Every account of the log, in order of name.
+
+        Columns: account, campaign (an id, or null), p_value (its own: in a campaign of its tie, else of its
+        busiest day), kind_of_use, exchanges, kind_evidence.
+        """
+        rows = sorted(self.scan.accounts, key=lambda one: one.account)
+        return ResultTable(rows, arrow_tables.accounts)
+
+    @property
+    def totals(self) -> Scanned:
+        """How much was read: exchanges, accounts, first and last (UTC), rejected, seconds."""
+        return self.scan.scanned
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which of the two rules, groups and lone payers, could judge this log, and what it lacks."""
+        return self.scan.judged
+
+    @property
+    def could_not_judge(self) -> bool:
+        """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
+        return could_not_judge(self.scan)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be judged, or only in part, what this scan cannot claim, and gaps in the log."""
+        gaps = tuple(
+            f"{one.start:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}: {one.text}" for one in self.scan.gaps
+        )
+        return (*self.scan.judged.why, *self.scan.cannot_claim, *gaps)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was wrong with the input: rows that could not be read, values left empty, keys as names."""
+        return warnings_of(self.rejects, self.scan.scanned.exchanges)
+
+    def explain(self, subject: str) -> str:
+        """Tell how a finding came about, or what is known of an account or lead, as text.
+
+        Arguments:
+            subject: The id of a campaign or lead, or an account, in full or by a prefix that only one has.
+
+        Raises: InputError where none, or more than one, has that name.
+        """
+        console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False)
+        print_explanation(explain(self.scan, subject), console)
+        text = console.file
+        assert isinstance(text, io.StringIO)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Give exactly what `stillwatch scan` writes as findings.json, the contract for other tools."""
+        return to_text(findings_json(self.scan))
+
+    def report(self, path: PathLike) -> Path:
+        """Write the report as a page, and give its path.
+
+        Arguments:
+            path: A folder, which then holds index.html, findings.json and evidence.json, as
+                `stillwatch explain --report` reads them; or a name ending in .html, for the page alone.
+
+        Raises: InputError where it cannot be written.
+        """
+        place = Path(path)
+        try:
+            if place.suffix.lower() in (".html", ".htm"):
+                write_atomically(place, render(self.scan))
+                return place
+            write(self.scan, place)
+            return write_page(self.scan, place)
+        except OSError as why:
+            raise InputError(f"{place}: the report could not be written: {why.strerror}") from why
+
+    def __repr__(self) -> str:
+        return f"ScanReport: {headline(self.scan)}".replace("\u00a0", " ")
+
+    def _repr_html_(self) -> str:
+        """Give a summary for a notebook: no script, and every name from the log escaped."""
+        return notebook.result_html(self.scan, self.warnings)

@@ -1,0 +1,97 @@
+"""`stillwatch.scan(...)`: one call from logs to a result. The command line goes through it as well."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from datetime import datetime
+from pathlib import Path as FilePath
+from typing import Any
+
+from stillwatch.api import Log, Path, Table
+from stillwatch.api.exchanges import gateways, key_of, logs_of, table_of
+from stillwatch.api.result import ScanReport
+from stillwatch.errors import InputError
+from stillwatch.exchanges import mapping
+from stillwatch.exchanges.rejects import Rejects
+from stillwatch.gateway.control.holds import schedules_in
+from stillwatch.report.losses import losses
+from stillwatch.scan.pipeline import Options, run, silent
+from stillwatch.scan.settings import DetectionSettings
+
+MOST_THREADS = 64
+
+
+def scan(
+    logs: Log,
+    accounts: Path | Table | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    settings: DetectionSettings | None = None,
+    key: bytes | None = None,
+    assume_utc: bool = False,
+    threads: int | None = None,
+    now: datetime | None = None,
+    progress: Callable[[str, int, int | None], None] | None = None,
+    rejected: Path | None = None,
+    keep_text: bool = False,
+) -> ScanReport:
+    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
+
+    The same log gives the same findings in any order, on any number of threads.
+
+    Arguments:
+        logs: A path, folder or pattern; several of them; or a table that speaks Arrow (pyarrow, pandas 2.2,
+            polars, DuckDB), or an iterable of tables. Its columns are those of the exchange record or their
+            aliases (docs/exchanges.md): time, account and prompt are needed, model, max_tokens and
+            temperature make groups visible. A gateway's folder is read under its own key, with its holds.
+        accounts: The accounts table as a path or a table: account, org, created, tier, country, email_domain,
+            payment, declared_use, permissions. Without it many groups stay leads.
+        columns: Which column of the log holds which of the record's, where they have names of their own:
+            {"account": "tenant_name"}.
+        settings: The dial and the constants of detection.
+        key: Secret for the sketches of texts, at least 16 bytes. Another key keeps other phrases of long
+            texts, so that findings can differ at their edges: on the sample in one account of 114.
+        assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
+        threads: From 1 to 64; two by default, or the machine's one.
+        now: Times more than five minutes past it are refused; the present by default.
+        progress: Called as progress(stage, done, total), total None where nobody knows. What it raises ends
+            the scan.
+        rejected: Where rows that cannot be used are written, one JSON object a line; else only counted.
+        keep_text: Keep the bytes of such rows in that file.
+
+    Raises: InputError where no line can be used, a setting makes no sense, or the input is no log. A row that
+        cannot be used is counted in `ScanReport.warnings`.
+    """
+    found = logs_of(logs)
+    options = options_of(
+        settings,
+        threads=threads,
+        key=key_of(found, key),
+        assume_utc=assume_utc,
+        now=now,
+        keep_text=keep_text,
+        columns=mapping.from_names(columns),
+        held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
+    )
+    table = None if accounts is None else table_of(accounts, "accounts table")
+    place = None if rejected is None else FilePath(os.fspath(rejected))
+    with Rejects(place, keep_text=keep_text) as rejects:
+        result = run(found, accounts=table, rejects=rejects, options=options, tell=progress or silent)
+    lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
+    result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
+    return ScanReport(result, settings or DetectionSettings(), rejects)
+
+
+def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:
+    """A scan's settings, and how it is run.
+
+    Raises: InputError for what are no settings, and for a number of threads that makes no sense.
+    """
+    settings = DetectionSettings() if settings is None else settings
+    if not isinstance(settings, DetectionSettings):
+        raise InputError(f"settings: is a {type(settings).__name__}; right would be stillwatch.Settings(...)")
+    threads = min(2, os.cpu_count() or 1) if threads is None else threads
+    if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"threads: is {threads!r}; give a number from 1 to {MOST_THREADS}")
+    decides = {one.name: getattr(settings, one.name) for one in fields(DetectionSettings)}
+    return Options(**decides, threads=threads, **how)

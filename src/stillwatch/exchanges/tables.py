@@ -1,0 +1,146 @@
+"""Logs that are in memory: whatever hands itself over as Arrow (pyarrow, pandas, polars, DuckDB).
+
+By the Arrow PyCapsule interface, so that none of them is needed here. It knows no columns.
+
+Source: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges.formats import Refused, own
+from stillwatch.exchanges.intake import Intake
+from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, read_batches
+from stillwatch.exchanges.sketch import Sketcher
+
+STREAM, ARRAY = "__arrow_c_stream__", "__arrow_c_array__"
+RIGHT = (
+    "right would be a path, a list of paths, or a table that speaks Arrow: a pyarrow Table, RecordBatch or "
+    "RecordBatchReader, a pandas (2.2 or later) or polars DataFrame, or an iterable of these"
+)
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """One table or stream of batches, to be read once."""
+
+    shown: str
+    size: int  # rows, where they are known; else 0
+    batches: pa.RecordBatchReader
+
+
+def is_table(data: object) -> bool:
+    """Whether this hands itself over as Arrow."""
+    return hasattr(data, STREAM) or hasattr(data, ARRAY)
+
+
+@dataclass(frozen=True)
+class InMemoryLog:
+    """A log in memory: a table or stream, or an iterable of them, each taken when it is reached."""
+
+    data: object
+    what: str = "table"  # how it is called in messages
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, where that is known; else 0."""
+        return _rows(self.data) if is_table(self.data) else 0
+
+    def __iter__(self) -> Iterator[TableSource]:
+        """Give the tables.
+
+        Raises: InputError for what is no table, or cannot become one.
+        """
+        if is_table(self.data):
+            yield _source(self.data, self.what)
+            return
+        if isinstance(self.data, str | bytes | dict) or not isinstance(self.data, Iterable):
+            raise InputError(f"{self.what}: is a {_kind(self.data)}; {RIGHT}")
+        number = 0
+        for number, one in enumerate(self.data, start=1):
+            if not is_table(one):
+                raise InputError(f"{self.what} {number}: is a {_kind(one)}; {RIGHT}{_rows_hint(one)}")
+            yield _source(one, f"{self.what} {number}")
+        if number == 0:
+            raise InputError(f"{self.what}: holds nothing; {RIGHT}")
+
+
+def _rows_hint(one: object) -> str:
+    return "; of rows pyarrow.Table.from_pylist(rows) makes a table" if isinstance(one, dict) else ""
+
+
+def _kind(data: object) -> str:
+    return f"{type(data).__module__}.{type(data).__qualname__}".removeprefix("builtins.")
+
+
+def _source(data: object, shown: str) -> TableSource:
+    try:
+        if hasattr(data, STREAM):
+            reader = pa.RecordBatchReader.from_stream(data)
+        else:
+            batch = pa.record_batch(data)
+            reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    except (pa.ArrowException, TypeError, ValueError, OverflowError, NotImplementedError) as why:
+        raise InputError(
+            f"{shown}: cannot be handed over as Arrow ({_first_line(why)}); give every column one type"
+        ) from None
+    return TableSource(shown, _rows(data), reader)
+
+
+def _rows(data: object) -> int:
+    size = getattr(data, "num_rows", None)
+    if size is None and isinstance(data, Sized):
+        size = len(data)
+    return size if isinstance(size, int) else 0
+
+
+def _first_line(why: BaseException) -> str:
+    return str(why).splitlines()[0][:200] if str(why) else type(why).__name__
+
+
+def read(
+    source: TableSource,
+    intake: Intake,
+    *,
+    batch_rows: int,
+    columns: Collection[str] | None,
+    tick: Callable[[int], None],
+    sketcher: Sketcher | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the good rows in the RECORD schema, ids not yet given; those of a sketched table as SKETCHED.
+
+    Raises: Refused for the table as a whole; InputError for sketches under another key than `sketcher`'s.
+    """
+    rows = 0
+
+    def parts(wanted: list[str] | None) -> Iterator[pa.RecordBatch]:
+        nonlocal rows
+        for batch in _whole(source):
+            rows += batch.num_rows
+            batch = batch if wanted is None else batch.select(wanted)
+            for at in range(0, batch.num_rows, batch_rows):
+                yield batch.slice(at, batch_rows)
+
+    log = ColumnarLog(source.shown, source.batches.schema, parts)
+    try:
+        yield from read_batches(log, intake, columns=columns, tick=tick, sketcher=sketcher)
+    except Refused as why:
+        lacks = own.missing_column(source.batches.schema.names)
+        if lacks is None or intake.columns:
+            raise
+        raise Refused(f"{why}; or name yours: columns={{'{lacks}': '...'}}") from None
+    except pa.ArrowException as why:
+        raise Refused(f"has values that its column types do not allow: {_first_line(why)}") from None
+    if rows == 0:
+        raise Refused("is empty: no row to read")
+
+
+def _whole(source: TableSource) -> Iterator[pa.RecordBatch]:
+    """The batches, until there is no more or the stream breaks off."""
+    try:
+        yield from source.batches
+    except DAMAGED as why:
+        raise Refused(f"broke off: {_first_line(why)}") from None
