@@ -99,7 +99,7 @@ class Intake:
                 self.found.update(given)
                 if not self.names and len(given) < len(self.columns):
                     self.names = tuple(value)
-                if given and (found.name if found else None) in PLAIN:
+                if (given or found) and (found.name if found else None) in PLAIN:
                     renamed = mapping.rename(value, self.columns, given)
                     again = self._known_format(renamed)
                     value, found, around = (renamed, again, given) if again else (value, found, given)
@@ -155,11 +155,9 @@ class Intake:
         wrong = mapping.absent(self.columns, names)
         if (found.name if found else None) not in PLAIN:
             return names  # another format, whose own names hold; the rest is looked up row by row
-        if wrong is None:
-            return list(mapping.rename(dict.fromkeys(names, "x"), self.columns))
-        if own.missing(names):
+        if wrong is not None:  # what is usually called so may be somebody else's
             raise Refused(wrong)
-        return names
+        return list(mapping.rename(dict.fromkeys(names, "x"), self.columns))
 
     def wrong(self, names: list[str]) -> str | None:
         """What is wrong with these columns of our own record, as a sentence, or None."""

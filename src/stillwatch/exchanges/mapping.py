@@ -99,6 +99,9 @@ def from_file(path: Path) -> dict[str, str]:
 def _add(found: dict[str, str], field: str, column: str, place: str) -> None:
     if field in found:
         raise InputError(f"{place}: {field} is mapped twice, to {found[field]!r} and {column!r}; name one")
+    for other, taken in found.items():
+        if taken == column:
+            raise InputError(f"{place}: {column!r} is named for '{other}' and for '{field}'; leave one out")
     found[field] = column
 
 
@@ -185,14 +188,14 @@ def absent(columns: Columns, names: Collection[str]) -> str | None:
     for field, path in columns.items():
         if path not in names and path.split(".", 1)[0] not in names:
             meant = _meant(path, names)
-            return f"has no column {path!r} for {field} (--map){meant}; its columns: {shown(names)}"
+            return f"has no column {path!r}, which is named for '{field}'{meant}; its columns: {shown(names)}"
     return None
 
 
 def unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
     """What to say where no record had the column of these fields; `names`: those of one record."""
     named = ", ".join(f"{field}={columns[field]}{_meant(columns[field], names)}" for field in fields)
-    return f"no record of the log has what --map names: {named}; columns of one record: {shown(names)}"
+    return f"no record of the log has what is named: {named}; columns of one record: {shown(names)}"
 
 
 def _meant(path: str, names: Collection[str]) -> str:
