@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stillwatch.errors import InputError
+from stillwatch.exchanges.database import export_table, is_database
 
 STDIN = "-"
 REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
@@ -45,15 +46,20 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
 
 @contextmanager
 def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> Iterator[list[str | Path]]:
-    """The same paths, where `-` (standard input) and pipes are copies in a folder of ours until the end.
+    """The same paths, where standard input (`-`), pipes and tables of a database (`postgresql://`) are copies
+    in a folder of ours until the end.
 
     A log is read more than once (once without texts, once to be hashed), and a pipe gives itself only once.
 
-    Raises: InputError when a pipe is empty or there is no room for it.
+    Raises: InputError when one cannot be read or there is no room for it.
     """
     with tempfile.TemporaryDirectory(prefix="stillwatch-") as folder:  # only this user may look into it
         local: list[str | Path] = []
         for number, path in enumerate(paths):
+            if is_database(path):
+                (inside := Path(folder) / str(number)).mkdir()
+                local.append(export_table(str(path), inside))
+                continue
             if str(path) == STDIN:
                 name, stream = "stdin", stdin or sys.stdin.buffer
             elif Path(path).is_fifo():
