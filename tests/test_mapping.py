@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
@@ -333,3 +335,14 @@ def test_parts_pictures_and_tool_calls_under_names_of_ones_own(tmp_path, field, 
     [row] = rows(tmp_path / "log", {"time": "w", "account": "t", field: "x"})
     assert said in row["prompt"]
     assert "base64" not in row["prompt"]
+
+
+def test_the_other_verbs_that_read_a_log_take_the_same_names(tmp_path):
+    lines = [line | {"spent": 1000 + k} for k, line in enumerate(LINES)]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "map.toml").write_text(mapping.to_toml(NAMES))
+    words = ["terms", "allowance", str(tmp_path / "log"), "--map-file", str(tmp_path / "map.toml"), "--json"]
+    told = CliRunner().invoke(app, [*words, "--map", "output_tokens=spent"])
+    assert (told.exit_code, json.loads(told.stdout)["answer_tokens"] >= 1002) == (0, True)
+    for verb in (["case", "export"], ["indicators", "search"], ["indicators", "export"]):
+        assert "--map" in CliRunner().invoke(app, [*verb, "--help"]).output

@@ -29,6 +29,7 @@ from stillwatch.cli.casebundle import bundle
 from stillwatch.cli.casestamp import StampCa, StampUrl, named_authority
 from stillwatch.cli.casewords import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.casework import CaseId, Why, add_verbs, plain
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.errors import InputError
@@ -364,6 +365,8 @@ def export_command(
         Path | None, typer.Option(help="For a bundle: the key of the log's sketches, as in scan.")
     ] = None,
     assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
+    names: Map = None,
+    map_file: MapFile = None,
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
     yes: Yes = False,
@@ -381,7 +384,8 @@ def export_command(
         if form is CaseExportShape.bundle:
             bundle(
                 store, case, out, log or [], accounts, key_file,
-                assume_utc=assume_utc, yes=yes, now_us=now_us, stamped_by=stamped_by,
+                assume_utc=assume_utc, columns=columns_of(names, map_file), yes=yes, now_us=now_us,
+                stamped_by=stamped_by,
             )  # fmt: skip
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)

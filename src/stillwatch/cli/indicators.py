@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
 from stillwatch.cases.work import note
 from stillwatch.cli.casebook import AuditKey, CasesUrl, WitnessFile, opened_cases, seen_cases
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
@@ -187,6 +188,8 @@ def export_command(
     accounts: AccountsFile = None,
     key_file: KeyFile = None,
     assume_utc: AssumeUtc = False,
+    names: Map = None,
+    map_file: MapFile = None,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
@@ -198,7 +201,10 @@ def export_command(
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    history, rejects = (
+        _history(logs, key, accounts, key_file, assume_utc, columns_of(names, map_file)),
+        Rejects(),
+    )
     now_us = _now_us()
     with opened_cases(folder, cases, audit_key, audit_witness) as store:
         found = store.case(find(store, case))
@@ -228,6 +234,8 @@ def import_command(
     accounts: AccountsFile = None,
     key_file: KeyFile = None,
     assume_utc: AssumeUtc = False,
+    names: Map = None,
+    map_file: MapFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
@@ -238,7 +246,10 @@ def import_command(
     if not logs:
         show_partners(told.partners, told.sealed, as_json)
         return
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    history, rejects = (
+        _history(logs, key, accounts, key_file, assume_utc, columns_of(names, map_file)),
+        Rejects(),
+    )
     hits = [_search(history, partner, since, until, rejects) for partner in told.partners]
     show_hits(hits, (), as_json)
     if answer is not None:
@@ -256,13 +267,18 @@ def search_command(
     accounts: AccountsFile = None,
     key_file: KeyFile = None,
     assume_utc: AssumeUtc = False,
+    names: Map = None,
+    map_file: MapFile = None,
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
     key = _own_key(logs, key_file)
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    history, rejects = (
+        _history(logs, key, accounts, key_file, assume_utc, columns_of(names, map_file)),
+        Rejects(),
+    )
     with seen_cases(folder, cases) as store:
         found = store.case(find(store, case))
     told = _gather(history, found.accounts, kind, rejects)
@@ -308,7 +324,12 @@ def sightings_command(
 
 
 def _history(
-    logs: Sequence[str], key: IndicatorKey, accounts: Path | None, key_file: Path | None, assume_utc: bool
+    logs: Sequence[str],
+    key: IndicatorKey,
+    accounts: Path | None,
+    key_file: Path | None,
+    assume_utc: bool,
+    columns: Mapping[str, str],
 ) -> LogHistory:
     known = None if accounts is None else read_accounts(accounts, rejects=Rejects(), assume_utc=assume_utc)
     raw = _stored_key(logs, key_file)
@@ -320,7 +341,7 @@ def _history(
             f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
         )
     logs = [str(shelves.get(log) or log) for log in logs]
-    return LogHistory(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
+    return LogHistory(logs, key, None if raw is None else Sketcher(raw), known, assume_utc, columns)
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:

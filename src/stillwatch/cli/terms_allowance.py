@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.cli.terms import app
 from stillwatch.errors import InputError
@@ -58,6 +59,8 @@ def allowance_command(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
     ] = None,
+    columns: Map = None,
+    map_file: MapFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
     """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
@@ -73,6 +76,7 @@ def allowance_command(
             keep_text=False,
             sketcher=sketcher,
             progress=lambda done, total: tell("reading", done, total),
+            mapping=columns_of(columns, map_file),
         ):
             _add(spent, batch)
             longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)
