@@ -41,7 +41,7 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
         for file in _expand(path):
             whole = file.resolve()
             if whole not in found:
-                found[whole] = Source(file, _shown(file), file.stat().st_size)
+                found[whole] = Source(file, _display_name(file), file.stat().st_size)
     if not found:
         raise InputError("no log given; right would be a file, a folder or a pattern such as logs/*.parquet")
     return _without_copies(list(found.values()))
@@ -97,7 +97,7 @@ def _removed_when_ended() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _shown(file: Path) -> str:
+def _display_name(file: Path) -> str:
     """A file's name in messages: of a copy only its own, as the folder has another one each time."""
     return file.name if any(folder.name.startswith(COPIES) for folder in file.parents) else str(file)
 
