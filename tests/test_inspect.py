@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,6 +157,25 @@ def test_standard_input_and_pipes_are_read_like_files(tmp_path):
         copy = Path(local[0])
         assert copy.parent.stat().st_mode & 0o077 == 0, "nobody else may look into it"
     assert not copy.exists()
+
+
+def test_a_copy_is_called_by_its_own_name_and_goes_when_the_process_is_ended(tmp_path):
+    text = json.dumps(ROWS[0]) + "\nnonsense\n"
+    code = (
+        "import io, os, sys, time\n"
+        "from stillwatch.exchanges.sources import local_files\n"
+        "with local_files(['-'], io.BytesIO(b'{}')) as local:\n"
+        "    print(local[0], flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    copy = Path(process.stdout.readline().strip())
+    assert copy.exists()
+    process.terminate()
+    assert process.wait(20) == 143
+    process.stdout.close()
+    assert not copy.parent.exists()
+    assert json.loads(run("-", "--json", stdin=text).stdout)["refused_examples"][0].startswith("stdin:2: ")
 
 
 def test_standard_input_twice_or_without_room_is_refused(tmp_path):

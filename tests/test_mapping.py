@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
-from stillwatch.exchanges.read import Rejects, read, read_accounts
+from stillwatch.exchanges.read import Limits, Rejects, read, read_accounts
 
 DATA = Path(__file__).parent / "data" / "formats"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -148,7 +150,9 @@ def test_a_name_outside_an_envelope_counts_for_the_record_inside(tmp_path):
     assert [row["account"] for row in rows(tmp_path / "log", {"account": "pod.labels.team"})] == ["blue"]
 
 
-def test_logs_of_another_format_in_the_folder_are_read_as_ever_and_plain_ones_need_the_named_columns(tmp_path):
+def test_logs_of_another_format_are_read_as_ever_and_plain_ones_need_the_named_columns(
+    tmp_path,
+):
     """What a plain record happens to call `account` may be somebody else's: the named column counts alone."""
     as_csv(tmp_path / "ours.csv")
     (tmp_path / "plain.jsonl").write_text('{"time":"2026-03-02T09:00:00Z","account":"x","prompt":"Hello"}')
@@ -238,3 +242,112 @@ def test_an_account_that_is_an_api_key_is_kept_nowhere(tmp_path, key):
     assert [row["account"] for row in table] == [plain["account"], "acct-1"]
     assert owners == [plain["account"]], "the accounts table names the same one"
     assert rejects.named_by_key == 2
+
+
+def test_two_formats_by_turns_in_one_file_are_both_read(tmp_path):
+    lite = [line for line in (DATA / "litellm_payload.ndjson").read_text().splitlines() if line]
+    ours = [json.dumps(line) for line in LINES]
+    plain = ['{"time":"2026-03-02T09:00:00Z","account":"x","prompt":"Hello"}']
+    mixed = [line for pair in zip(lite, ours, strict=False) for line in pair] + plain
+    (tmp_path / "log").write_text("\n".join(mixed))
+    rejects = Rejects()
+    assert len(rows(tmp_path / "log", NAMES, rejects)) == 5
+    assert rejects.count == 0
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_marks_and_line_ends_of_windows_are_no_part_of_a_name(tmp_path, ends, bom):
+    text = "when_utc,tenant_name,user_message_text\n2026-03-02T09:00:00Z,t-1,Hello there\n"
+    (tmp_path / "log").write_bytes((bom + text.replace("\n", ends)).encode())
+    assert [row["prompt"] for row in rows(tmp_path / "log", NAMES)] == ["Hello there"]
+    lines = ends.join(map(json.dumps, LINES))
+    (tmp_path / "log").write_bytes((bom + lines).encode())
+    assert len(rows(tmp_path / "log", NAMES)) == 3
+
+
+DEEP = '{"a":' * 10_000 + "1" + "}" * 10_000
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "\x00" * 50,
+        json.dumps(LINES[0])[:-3],
+        DEEP,
+        json.dumps(LINES[1] | {"tenant_name": {"a": [1]}}),
+        json.dumps(LINES[1] | {"tenant_name": None}),
+        json.dumps(LINES[1] | {"tenant_name": ""}),
+        json.dumps(LINES[1] | {"when_utc": "noon"}),
+        json.dumps(LINES[1] | {"user_message_text": 3.5}),
+    ],
+)
+def test_one_bad_line_costs_one_line(tmp_path, bad):
+    (tmp_path / "log").write_text("\n".join([json.dumps(LINES[0]), bad, json.dumps(LINES[2])]))
+    rejects = Rejects()
+    found = rows(tmp_path / "log", NAMES, rejects)
+    assert (len(found), rejects.count) == (2, 1)
+
+
+def test_a_line_beyond_the_limit_is_not_held_for_a_mapping(tmp_path):
+    long = json.dumps(LINES[1] | {"user_message_text": "x" * 300_000})
+    (tmp_path / "log").write_text("\n".join([json.dumps(LINES[0]), long, json.dumps(LINES[2])]))
+    rejects = Rejects()
+    batches = read(
+        [tmp_path / "log"], rejects=rejects, now=NOW, mapping=NAMES, limits=Limits(record_bytes=100_000)
+    )
+    assert sum(batch.num_rows for batch in batches) == 2
+    assert "bytes long" in rejects.examples[0]
+
+
+def test_a_path_through_what_a_client_wrote_stays_cheap():
+    """Sixteen steps over keys that all exist, and JSON in texts that lead nowhere."""
+    value: object = 1
+    for _ in range(40):
+        value = {"a": value, "a.a": json.dumps({"a": {}})}
+    assert mapping.lookup(value, ".".join("a" * 16)) is not None
+    assert mapping.lookup(json.loads('{"a":' * 300 + "1" + "}" * 300), ".".join("a" * 300)) is None
+    assert mapping.lookup({"a": DEEP}, "a.a.a") is None
+
+
+PARTS = [
+    {"type": "text", "text": "What is in this picture?"},
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+]
+CALLS = [
+    {"role": "user", "content": "What is the weather?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "1", "content": "Rain in Ghent"},
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("prompt", PARTS, "What is in this picture?"),
+        ("messages", [{"role": "user", "content": PARTS}], "What is in this picture?"),
+        ("messages", CALLS, "Rain in Ghent"),
+        ("messages", "no JSON at all", "no JSON at all"),
+    ],
+)
+def test_parts_pictures_and_tool_calls_under_names_of_ones_own(tmp_path, field, value, said):
+    line = {"w": "2026-03-02T09:00:00Z", "t": "a", "x": value}
+    (tmp_path / "log").write_text(json.dumps(line))
+    [row] = rows(tmp_path / "log", {"time": "w", "account": "t", field: "x"})
+    assert said in row["prompt"]
+    assert "base64" not in row["prompt"]
+
+
+def test_the_other_verbs_that_read_a_log_take_the_same_names(tmp_path):
+    lines = [line | {"spent": 1000 + k} for k, line in enumerate(LINES)]
+    (tmp_path / "log").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "map.toml").write_text(mapping.to_toml(NAMES))
+    words = ["terms", "allowance", str(tmp_path / "log"), "--map-file", str(tmp_path / "map.toml"), "--json"]
+    told = CliRunner().invoke(app, [*words, "--map", "output_tokens=spent"])
+    assert (told.exit_code, json.loads(told.stdout)["answer_tokens"] >= 1002) == (0, True)
+    for verb in (["case", "export"], ["indicators", "search"], ["indicators", "export"]):
+        assert "--map" in CliRunner().invoke(app, [*verb, "--help"]).output

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,7 @@ from stillwatch.cases.indicators.sighting import read_sightings, sentence, sight
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
 from stillwatch.cli.case.opening import CASES_HERE, HERE, CasePlace, CasesAt
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
@@ -139,6 +140,25 @@ KeyFile = Annotated[
 Since = Annotated[str | None, typer.Option(help="Only exchanges from this day or time (UTC) on.")]
 Until = Annotated[str | None, typer.Option(help="Only exchanges before this day or time (UTC).")]
 AssumeUtc = Annotated[bool, typer.Option(help="Take times without a zone for UTC.")]
+
+
+@dataclass(frozen=True)
+class HistoryOptions:
+    """The options by which a log is read here, as in scan."""
+
+    accounts: AccountsFile = None
+    key_file: KeyFile = None
+    assume_utc: AssumeUtc = False
+    names: Map = None
+    map_file: MapFile = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The owner's names for the record's fields. Raises: InputError."""
+        return columns_of(self.names, self.map_file)
+
+
+AS_IN_SCAN = HistoryOptions()
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
 ]
@@ -186,9 +206,7 @@ def export_command(
         bool, typer.Option(help="Also keyed hashes of account names: a partner can test guesses.")
     ] = False,
     yes: Yes = False,
-    accounts: AccountsFile = None,
-    key_file: KeyFile = None,
-    assume_utc: AssumeUtc = False,
+    options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
 ) -> None:
     """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
@@ -197,7 +215,7 @@ def export_command(
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    history, rejects = _history(logs, key, options), Rejects()
     now_us = _now_us()
     with place.open() as store:
         found = store.case(find(store, case))
@@ -212,6 +230,7 @@ def export_command(
 
 
 @app.command("import", epilog=IMPORT_EXAMPLES)
+@expand_groups
 def import_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -224,9 +243,7 @@ def import_command(
     ] = "",
     yes: Yes = False,
     unsealed: Unsealed = False,
-    accounts: AccountsFile = None,
-    key_file: KeyFile = None,
-    assume_utc: AssumeUtc = False,
+    options: HistoryOptions = AS_IN_SCAN,
     as_json: AsJson = False,
 ) -> None:
     """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
@@ -237,7 +254,7 @@ def import_command(
     if not logs:
         show_partners(told.partners, told.sealed, as_json)
         return
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    history, rejects = _history(logs, key, options), Rejects()
     hits = [_search(history, partner, since, until, rejects) for partner in told.partners]
     show_hits(hits, (), as_json)
     if answer is not None:
@@ -253,15 +270,13 @@ def search_command(
     since: Since = None,
     until: Until = None,
     kind: Kinds = None,
-    accounts: AccountsFile = None,
-    key_file: KeyFile = None,
-    assume_utc: AssumeUtc = False,
+    options: HistoryOptions = AS_IN_SCAN,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
-    key = _own_key(logs, key_file)
-    history, rejects = _history(logs, key, accounts, key_file, assume_utc), Rejects()
+    key = _own_key(logs, options.key_file)
+    history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
         found = store.case(find(store, case))
     told = _gather(history, found.accounts, kind, rejects)
@@ -304,11 +319,11 @@ def sightings_command(
 # --- parts ---
 
 
-def _history(
-    logs: Sequence[str], key: IndicatorKey, accounts: Path | None, key_file: Path | None, assume_utc: bool
-) -> LogHistory:
-    known = None if accounts is None else read_accounts(accounts, rejects=Rejects(), assume_utc=assume_utc)
-    raw = _stored_key(logs, key_file)
+def _history(logs: Sequence[str], key: IndicatorKey, options: HistoryOptions) -> LogHistory:
+    known = None
+    if options.accounts is not None:
+        known = read_accounts(options.accounts, rejects=Rejects(), assume_utc=options.assume_utc)
+    raw = _stored_key(logs, options.key_file)
     shelves = {log: shelf_of(Path(log), key) for log in logs if is_gateway(Path(log))}
     if all(shelves.get(log) for log in logs):
         raw = None  # what is on a shelf is under this key
@@ -317,7 +332,9 @@ def _history(
             f"{', '.join(logs)}: give a gateway's folder alone: what it shares is under another key"
         )
     logs = [str(shelves.get(log) or log) for log in logs]
-    return LogHistory(logs, key, None if raw is None else Sketcher(raw), known, assume_utc)
+    return LogHistory(
+        logs, key, None if raw is None else Sketcher(raw), known, options.assume_utc, options.columns
+    )
 
 
 def _stored_key(logs: Sequence[str], key_file: Path | None) -> bytes | None:

@@ -36,7 +36,10 @@ judge groups; 2 nothing could be read (the columns and what to try are shown whe
 
 def inspect_command(
     logs: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, or - for standard input.", show_default=False)
+        list[str],
+        typer.Argument(
+            help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False
+        ),
     ],
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that the scan will get.")] = None,
     names: Map = None,

@@ -17,6 +17,7 @@ from stillwatch.cli.case.text import words_of
 from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import key_in
 from stillwatch.errors import InputError
+from stillwatch.exchanges.database import is_database, public_url
 from stillwatch.exchanges.sources import local_files
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -42,8 +43,7 @@ Examples:
 
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
-  psql "$DATABASE_URL" -At -v FETCH_COUNT=10000 -c 'SELECT row_to_json(s) FROM "LiteLLM_SpendLogs" s' |
-  stillwatch scan -
+  stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
 
 Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
 lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2 could not
@@ -55,7 +55,9 @@ def scan_command(
     ctx: typer.Context,
     logs: Annotated[
         list[str],
-        typer.Argument(help="Files, folders, globs, or - for standard input.", show_default=False),
+        typer.Argument(
+            help="Files, folders, globs, - for standard input, or postgresql://…", show_default=False
+        ),
     ],
     accounts: Annotated[
         Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): sharpens the result.")
@@ -86,7 +88,8 @@ def scan_command(
 ) -> None:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
     errors = Console(stderr=True)
-    shown, logs = logs[0], list(map(str, ctx.with_resource(local_files(logs))))
+    shown = public_url(logs[0]) if is_database(logs[0]) else logs[0]
+    logs = list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
     settings = DetectionSettings(false_cases_per_10k_account_days=false_cases)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.cli.terms import app
 from stillwatch.errors import InputError
@@ -59,13 +60,15 @@ def allowance_command(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
     ] = None,
+    columns: Map = None,
+    map_file: MapFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
     """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
-        spent, longest = _add_up(logs, key_file, rejects, tell)
+        spent, longest = _add_up(logs, key_file, columns_of(columns, map_file), rejects, tell)
     busiest: dict[str, int] = {}
     for (account, _), tokens in spent.items():
         if account not in named:
@@ -102,7 +105,11 @@ def allowance_command(
 
 
 def _add_up(
-    logs: list[Path], key_file: Path | None, rejects: Rejects, tell: Callable[[str, int, int], None]
+    logs: list[Path],
+    key_file: Path | None,
+    mapping: dict[str, str],
+    rejects: Rejects,
+    tell: Callable[[str, int, int], None],
 ) -> tuple[dict[tuple[str, int], int], int]:
     """Give the output tokens of each account and day, and those of the longest answer."""
     spent: dict[tuple[str, int], int] = {}
@@ -113,6 +120,7 @@ def _add_up(
         keep_text=False,
         sketcher=Sketcher(sketch_key(logs, key_file)),
         progress=lambda done, total: tell("reading", done, total),
+        mapping=mapping,
     ):
         _add(spent, batch)
         longest = max(longest, pc.max(batch["output_tokens"]).as_py() or 0)

@@ -95,7 +95,7 @@ class Intake:
             given: dict[str, object] = {}
             found = self._known_format(value)
             if self.columns:
-                given = (around or {}) | mapping.given(value, self.columns)
+                given = (around or {}) | mapping.find_fields(value, self.columns)
                 self.found.update(given)
                 if not self.names and len(given) < len(self.columns):
                     self.names = tuple(value)
@@ -115,7 +115,7 @@ class Intake:
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
             if found.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
-                raise Refused(self.hinted(tuple(value)))
+                raise Refused(self.explain_names(tuple(value)))
             if found.version is not None and (self.file, found.name) not in self.versions:
                 written_by = found.version(value)
                 if written_by is not None:
@@ -133,7 +133,7 @@ class Intake:
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
-        names = self.mapped(names)
+        names = self.map_names(names)
         found = recognise(dict.fromkeys(names, "x"))
         if found is None or found.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
@@ -146,7 +146,7 @@ class Intake:
             if wrong:
                 raise Refused(wrong)
 
-    def mapped(self, names: list[str]) -> list[str]:
+    def map_names(self, names: list[str]) -> list[str]:
         """A table's columns under the record's names. Raises: Refused where the owner names one that is not
         there, and the table cannot be read without."""
         if not self.columns:
@@ -165,20 +165,20 @@ class Intake:
             self.rejects.textless += 1
             if not self.needs_texts:
                 return None
-        return self.hinted(tuple(names)) if own.missing(names) else None
+        return self.explain_names(tuple(names)) if own.missing(names) else None
 
-    def hinted(self, names: tuple[str, ...]) -> str:
+    def explain_names(self, names: tuple[str, ...]) -> str:
         """What is wrong with these names, and what to try where some of them are known to nobody."""
         wrong = str(own.plan_of(names)[1])
         unknown = any(own.column_of(name) is None for name in names)
         return f"{wrong}; {mapping.hint(names)}" if unknown else wrong
 
-    def unfound(self) -> str | None:
+    def explain_unfound(self) -> str | None:
         """What is wrong with the owner's names: fields whose column was in no record that was read."""
         for session in self._sessions.values():
             self.found.update(getattr(session, "seen", ()))
         fields = [field for field in self.columns if field not in self.found]
-        return mapping.unfound(fields, self.columns, self.names) if fields and self.names else None
+        return mapping.explain_unfound(fields, self.columns, self.names) if fields and self.names else None
 
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""
@@ -245,11 +245,22 @@ def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Ite
     named = own.plain({name: value for name, value in given.items() if name not in mapping.BODIES})
     try:
         for item in items:
-            yield item | named if isinstance(item, dict) else item
+            yield _complete(item, named)
     except Refused as why:
-        if why.row is None or any((why.row | named).get(name) is None for name in ALWAYS):
+        whole = _complete(why, named)
+        if whole is why:
             raise
-        yield why.row | named
+        yield whole
+
+
+def _complete(item: Item, named: Row) -> Item:
+    """A row with the owner's fields, also one that was refused for lack of one of them; else the item."""
+    if isinstance(item, dict):
+        return item | named
+    if isinstance(item, Refused) and item.row is not None:
+        row = item.row | named
+        return row if all(row.get(name) is not None for name in ALWAYS) else item
+    return item
 
 
 def _kind(value: object) -> str:

@@ -107,13 +107,13 @@ def _add(found: dict[str, str], field: str, column: str, place: str) -> None:
 
 def to_toml(columns: Columns) -> str:
     """The mapping as a file that `from_file` reads."""
-    lines = (f"{field} = {_quoted(column)}" for field, column in columns.items())
+    lines = (f"{field} = {_quote(column)}" for field, column in columns.items())
     return "\n".join(
         ("# field of the record = column of the log (or a dotted path)", "[columns]", *lines, "")
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     plain = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in plain) + '"'
 
@@ -157,7 +157,7 @@ def _at(value: object, steps: list[str], at: int) -> object:
     return None
 
 
-def given(value: object, columns: Columns) -> dict[str, object]:
+def find_fields(value: object, columns: Columns) -> dict[str, object]:
     """The fields that the mapping finds in an object."""
     found = ((field, lookup(value, path)) for field, path in columns.items())
     return {
@@ -168,8 +168,8 @@ def given(value: object, columns: Columns) -> dict[str, object]:
 def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str, object]:
     """The object under the record's names: mapped fields first, and beside them what no mapping touches.
 
-    A mapped field counts alone: another column that is usually called so is left out. `found`: what `given`
-    finds, where that is known already.
+    A mapped field counts alone: another column that is usually called so is left out. `found`: what
+    `find_fields` finds, where that is known already.
 
     >>> rename({"who": "a-1", "customer": "c-9", "model": "m"}, {"account": "who"})
     {'account': 'a-1', 'model': 'm'}
@@ -180,7 +180,7 @@ def rename(value: Json, columns: Columns, found: Json | None = None) -> dict[str
         for name, inner in value.items()
         if name not in taken and name not in columns and own.column_of(name) not in columns
     }
-    return {**dict.fromkeys(columns), **(given(value, columns) if found is None else found), **rest}
+    return {**dict.fromkeys(columns), **(find_fields(value, columns) if found is None else found), **rest}
 
 
 def absent(columns: Columns, names: Collection[str]) -> str | None:
@@ -188,14 +188,15 @@ def absent(columns: Columns, names: Collection[str]) -> str | None:
     for field, path in columns.items():
         if path not in names and path.split(".", 1)[0] not in names:
             meant = _meant(path, names)
-            return f"has no column {path!r}, which is named for '{field}'{meant}; its columns: {shown(names)}"
+            has = list_columns(names)
+            return f"has no column {path!r}, which is named for '{field}'{meant}; its columns: {has}"
     return None
 
 
-def unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
+def explain_unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
     """What to say where no record had the column of these fields; `names`: those of one record."""
     named = ", ".join(f"{field}={columns[field]}{_meant(columns[field], names)}" for field in fields)
-    return f"no record of the log has what is named: {named}; columns of one record: {shown(names)}"
+    return f"no record of the log has what is named: {named}; columns of one record: {list_columns(names)}"
 
 
 def _meant(path: str, names: Collection[str]) -> str:
@@ -204,7 +205,7 @@ def _meant(path: str, names: Collection[str]) -> str:
     return f" (did you mean {(folded or near)[0]!r}?)" if folded or near else ""
 
 
-def shown(names: Collection[str]) -> str:
+def list_columns(names: Collection[str]) -> str:
     """Columns for a message."""
     listed = ", ".join(repr(name[:40]) for name in list(names)[:SHOWN])
     return f"{listed}, and {len(names) - SHOWN:,} more" if len(names) > SHOWN else listed or "none"
@@ -282,4 +283,4 @@ def _hint(names: tuple[str, ...]) -> str:
     tried = {
         field: guess.get(field, "COLUMN") for field in NEEDED if field not in own.columns_of(list(names))
     }
-    return f"its columns: {shown(names)}. Name them, as in: {to_options(tried)}"
+    return f"its columns: {list_columns(names)}. Name them, as in: {to_options(tried)}"

@@ -37,7 +37,7 @@ def request_of(found: Attributes, events: Events) -> tuple[RequestText, int | No
         if not is_conversation(messages):  # a prompt that is JSON itself, not messages in JSON
             messages = raw
     tools = from_text(first(*(everything.get(name) for name in TOOLS)))
-    offered = len(tools) if isinstance(tools, list) else _offered(everything)
+    offered = len(tools) if isinstance(tools, list) else _count_offered(everything)
     return messages_text(messages, system, tools), offered
 
 
@@ -128,7 +128,7 @@ def _parts(value: object) -> object:
         return value
 
 
-def _offered(found: Attributes) -> int | None:
+def _count_offered(found: Attributes) -> int | None:
     """How many tools stand one attribute each, with a number in the name."""
     for prefix in NUMBERED_TOOLS:
         numbers = {key[len(prefix) :].partition(".")[0] for key in found if key.startswith(prefix)}

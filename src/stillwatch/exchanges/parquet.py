@@ -102,7 +102,7 @@ def read_batches(
             tick(done)
         return
     names = list(log.schema.names)
-    renamed = intake.mapped(names)
+    renamed = intake.map_names(names)
     wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
     plan = own.columns_of(names)
     deep = False  # whether a column must be looked up inside another

@@ -121,7 +121,7 @@ def read(
         rejects.rows += batch.num_rows
         yield batches.finish(batch, columns=columns, keep_text=keep_text)
     rejects.flush()
-    if unfound := intake.unfound():
+    if unfound := intake.explain_unfound():
         raise InputError(unfound)
     if not useful:
         what = "none of the files could be read" if seen > 1 else "the file could not be read"

@@ -3,8 +3,10 @@
 import glob
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from stillwatch.errors import InputError
+from stillwatch.exchanges.database import export_table, is_database
 
 STDIN = "-"
+COPIES = "stillwatch-copy-"  # how the folder of copies begins
 REPORT = ("findings.json", "evidence.json", "index.html", "rejected.jsonl")  # what a scan writes
 
 
@@ -37,7 +41,7 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
         for file in _expand(path):
             whole = file.resolve()
             if whole not in found:
-                found[whole] = Source(file, str(file), file.stat().st_size)
+                found[whole] = Source(file, _display_name(file), file.stat().st_size)
     if not found:
         raise InputError("no log given; right would be a file, a folder or a pattern such as logs/*.parquet")
     return _without_copies(list(found.values()))
@@ -45,15 +49,21 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
 
 @contextmanager
 def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> Iterator[list[str | Path]]:
-    """The same paths, where `-` (standard input) and pipes are copies in a folder of ours until the end.
+    """The same paths, where standard input (`-`), pipes and tables of a database (`postgresql://`) are copies
+    in a folder of ours until the end.
 
     A log is read more than once (once without texts, once to be hashed), and a pipe gives itself only once.
 
-    Raises: InputError when a pipe is empty or there is no room for it.
+    Raises: InputError when one cannot be read or there is no room for it.
     """
-    with tempfile.TemporaryDirectory(prefix="stillwatch-") as folder:  # only this user may look into it
+    with tempfile.TemporaryDirectory(prefix=COPIES) as folder, _removed_when_ended():
+        # only this user may look into the folder
         local: list[str | Path] = []
         for number, path in enumerate(paths):
+            if is_database(path):
+                (inside := Path(folder) / str(number)).mkdir()
+                local.append(export_table(str(path), inside))
+                continue
             if str(path) == STDIN:
                 name, stream = "stdin", stdin or sys.stdin.buffer
             elif Path(path).is_fifo():
@@ -72,6 +82,24 @@ def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> I
                 raise InputError(f"{path}: cannot be stored in {folder}: {why.strerror or why}") from None
             local.append(copy)
         yield local
+
+
+@contextmanager
+def _removed_when_ended() -> Iterator[None]:
+    """Let SIGTERM end the process as an exception does, so that no copy of a log is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _display_name(file: Path) -> str:
+    """A file's name in messages: of a copy only its own, as the folder has another one each time."""
+    return file.name if any(folder.name.startswith(COPIES) for folder in file.parents) else str(file)
 
 
 def is_gateway(path: Path) -> bool:

@@ -72,7 +72,7 @@ class FileFormat:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingColumn:
     column: str
     filled: float  # share of the rows that have it
     costs: str
@@ -87,7 +87,7 @@ class Inspection:
     examples: tuple[str, ...]  # of what was refused
     whole: bool  # whether all of the log was read
     filled: Mapping[str, float]  # column -> share of the rows
-    missing: tuple[Missing, ...]
+    missing: tuple[MissingColumn, ...]
     judged: Coverage | None  # None where nothing could be read
     notes: tuple[str, ...] = ()
     taken: Mapping[str, str] = field(
@@ -117,13 +117,13 @@ class _Tap:
                 self.cut = True
             self.rows += batch.num_rows
             for name in self.filled:
-                self.filled[name] += _filled(batch, name)
+                self.filled[name] += _count_filled(batch, name)
             yield batch
             if self.cut:
                 return
 
 
-def _filled(batch: pa.RecordBatch, name: str) -> int:
+def _count_filled(batch: pa.RecordBatch, name: str) -> int:
     if name in ("prompt", "system") and sketched.is_sketched(batch.schema):
         exact = batch.column(f"{name}_exact")
         return pc.sum(pc.not_equal(exact, 0)).as_py() or 0
@@ -160,11 +160,11 @@ def inspect(
     if not len(log):
         return _unread(paths, rejects, InputError("no record could be read"), clock)
     plain = {name for _, name in intake.formats} == {own.FORMAT.name}
-    taken = _taken(first_record(paths[0]), options.columns) if plain else {}
+    taken = _columns_taken(first_record(paths[0]), options.columns) if plain else {}
     return _read(log, intake, tap, rejects, table, taken)
 
 
-def _taken(record: Mapping[str, object], columns: mapping.Columns) -> dict[str, str]:
+def _columns_taken(record: Mapping[str, object], columns: mapping.Columns) -> dict[str, str]:
     """Field -> the column that it is read from, in a record under names of its own."""
     usual = {field: name for field, name in own.columns_of(list(record)).items() if field not in columns}
     return usual | dict(columns)
@@ -189,7 +189,7 @@ def _read(
     )
     formats = {one.format for one in files}
     missing = tuple(
-        Missing(name, filled[name], costs, _remedy(name, formats))
+        MissingColumn(name, filled[name], costs, _remedy(name, formats))
         for name, costs in COSTS.items()
         if (not filled[name] if name in CHOSEN else filled[name] < 1)
         and not (name == "prompt" and filled["system"] == 1)
@@ -254,7 +254,7 @@ def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, cloc
         examples=tuple(rejects.examples) or (str(why),),
         whole=True,
         filled={},
-        missing=tuple(Missing(name, 0.0, "without it nothing can be scanned", "") for name in needed),
+        missing=tuple(MissingColumn(name, 0.0, "without it nothing can be scanned", "") for name in needed),
         judged=None,
         taken=known,
         columns=tuple(islice(values, GUESS_LIMIT)),

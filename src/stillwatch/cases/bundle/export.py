@@ -77,6 +77,7 @@ def prepare(
     accounts: Path | None = None,
     sketch_key: bytes = DEFAULT_KEY,
     assume_utc: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Put a bundle together in memory; nothing leaves.
 
@@ -90,7 +91,7 @@ def prepare(
     token_key = os.urandom(32)
     gathered = None
     if logs:
-        log, known = read_log(logs, accounts, sketch_key, assume_utc)
+        log, known = read_log(logs, accounts, sketch_key, assume_utc, columns)
         verdicts = _verdicts(store, case_id)
         gathered = gather(log, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key)
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")

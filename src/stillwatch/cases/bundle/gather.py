@@ -43,16 +43,21 @@ class Gathered:
 
 
 def read_log(
-    paths: Sequence[Path], accounts: Path | None, key: bytes, assume_utc: bool
+    paths: Sequence[Path],
+    accounts: Path | None,
+    key: bytes,
+    assume_utc: bool,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[ExchangeLog, dict[str, dict[str, Any]]]:
-    """Read the logs that a finding was made of; texts are sketched and let go.
+    """Read the logs that a finding was made of; texts are sketched and let go. columns: the log's own names.
 
     Raises: InputError, BundleError where nothing could be read.
     """
     rejects = Rejects()
     table = None if accounts is None else read_accounts(accounts, rejects=rejects, assume_utc=assume_utc)
     sketcher = Sketcher(key)
-    log = build(read(paths, sketcher=sketcher, rejects=rejects, assume_utc=assume_utc), sketcher)
+    batches = read(paths, sketcher=sketcher, rejects=rejects, assume_utc=assume_utc, mapping=columns)
+    log = build(batches, sketcher)
     if len(log) == 0:
         raise BundleError(f"no exchange could be read from {', '.join(map(str, paths))}")
     rows = [] if table is None else table.to_pylist()

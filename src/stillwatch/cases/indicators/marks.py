@@ -3,8 +3,8 @@
 It compares nothing itself.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class LogHistory:
     stored: Sketcher | None = None  # of sketched files; None where `key` made them, or there are none
     accounts: pa.Table | None = None  # in the ACCOUNTS shape: for payment and email-domain
     assume_utc: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
 
     def batches(self, rejects: Rejects, progress: Progress | None = None) -> Iterator[pa.RecordBatch]:
         """Read the log once."""
@@ -47,6 +48,7 @@ class LogHistory:
             columns=COLUMNS,
             progress=progress,
             assume_utc=self.assume_utc,
+            mapping=self.columns,
         )
 
 

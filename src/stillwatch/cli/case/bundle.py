@@ -1,5 +1,6 @@
 """Makes a case's evidence bundle: says what leaves, asks, writes, says how to check it. It is no verb."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from stillwatch.cases.bundle.export import prepare, release
@@ -22,6 +23,7 @@ def bundle(
     key_file: Path | None,
     *,
     assume_utc: bool,
+    columns: Mapping[str, str],
     yes: bool,
     now_us: int,
     stamped_by: Authority | None = None,
@@ -40,6 +42,7 @@ def bundle(
         accounts=accounts,
         sketch_key=sketch_key(logs, key_file),
         assume_utc=assume_utc,
+        columns=columns,
     )
     asked = (
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)

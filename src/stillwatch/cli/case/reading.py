@@ -28,6 +28,7 @@ from stillwatch.cli.case.opening import (
 )
 from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.case.text import alert_lines, event_row, print_targets, words_of
+from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.option_group import expand_groups
@@ -365,6 +366,8 @@ def export_command(
         Path | None, typer.Option(help="For a bundle: the key of the log's sketches, as in scan.")
     ] = None,
     assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
+    names: Map = None,
+    map_file: MapFile = None,
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
     yes: Yes = False,
@@ -379,7 +382,8 @@ def export_command(
         if form is CaseExportShape.bundle:
             bundle(
                 store, case, out, log or [], accounts, key_file,
-                assume_utc=assume_utc, yes=yes, now_us=now_us, stamped_by=stamped_by,
+                assume_utc=assume_utc, columns=columns_of(names, map_file), yes=yes, now_us=now_us,
+                stamped_by=stamped_by,
             )  # fmt: skip
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)

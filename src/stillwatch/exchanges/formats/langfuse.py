@@ -1,14 +1,16 @@
 """Langfuse observations: UI and API exports (camelCase), blob storage exports (snake_case, times in UTC).
 
 An observation that is no generation (a span, an event, an agent) is set aside. Langfuse names no billing
-account: the key that LiteLLM wrote into the metadata counts, else the user.
+account: the key that LiteLLM wrote into the metadata counts, else the user. A trace counts as one exchange
+only if none of its generations is in the log: exports of traces hold the first question and the last answer.
 
 Source: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields (read 2026-11).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import completion
 from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, message_text
@@ -18,8 +20,62 @@ ACCOUNT = ("account", "user_api_key_hash", "user_api_key_alias", "user_api_key_t
 
 
 def sniff(obj: Json) -> bool:
+    if is_trace(obj):
+        return True
     trace = "traceId" in obj or "trace_id" in obj
     return trace and ("startTime" in obj or "start_time" in obj) and "type" in obj and "input" in obj
+
+
+def is_trace(obj: Json) -> bool:
+    """Whether this is a row of the traces' table: its own id, a timestamp, no observation's times."""
+    names = {"id", "timestamp", "input", "output"} <= obj.keys() and not obj.keys() & {
+        "start_time",
+        "startTime",
+    }
+    return names and ("userId" in obj or "user_id" in obj) and ("sessionId" in obj or "session_id" in obj)
+
+
+@dataclass
+class Langfuse:
+    """Observations as they come, and traces at the end."""
+
+    generated: set[str] = field(default_factory=set)  # traces of which a generation was read
+    traces: dict[str, tuple[Json, str]] = field(default_factory=dict)
+
+    def take(self, obj: Json, place: str) -> Iterator[Item]:
+        if is_trace(obj):
+            self.traces[str(obj.get("id"))] = obj, place
+            yield ASIDE
+            return
+        for item in rows(obj):
+            if isinstance(item, dict):
+                self.generated.add(str(_get(obj, "traceId", "trace_id")))
+            yield item
+
+    def finish(self) -> Iterator[Item]:
+        for trace, (obj, place) in sorted(self.traces.items()):
+            if trace not in self.generated:
+                yield trace_row(obj, place)
+
+
+def trace_row(obj: Json, place: str) -> Item:
+    """A trace without generations as one exchange."""
+    request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
+    metadata, user = from_text(obj.get("metadata")), _get(obj, "userId", "user_id")
+    account = first(*(dig(metadata, key) for key in ACCOUNT), user)
+    if account is None:
+        return Refused(
+            f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}", place
+        )
+    return {
+        "exchange_id": obj.get("id"),
+        "time": utc(obj.get("timestamp")),
+        "account": account,
+        "end_user": user if user != account else None,
+        "conversation": _get(obj, "sessionId", "session_id"),
+        **messages_text(request, dig(request, "system"), dig(request, "tools")).row(),
+        "completion": first(completion(answer) if isinstance(answer, dict) else None, message_text(answer)),
+    }
 
 
 def rows(obj: Json) -> Iterator[Item]:
@@ -63,4 +119,4 @@ def _get(obj: Json, camel: str, snake: str) -> object:
     return first(obj.get(camel), obj.get(snake))
 
 
-FORMAT = Format(name="Langfuse", order=45, sniff=sniff, open=lambda: Stateless(rows))
+FORMAT = Format(name="Langfuse", order=45, sniff=sniff, open=Langfuse)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row, own
 from stillwatch.exchanges.formats.litellm import operation_name
-from stillwatch.exchanges.mapping import BODIES, given
+from stillwatch.exchanges.mapping import BODIES, find_fields
 from stillwatch.exchanges.messages import dig, first, from_text, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
@@ -49,6 +49,17 @@ NAMES: dict[str, tuple[str, ...]] = {
     "response_format": ("gen_ai.output.type", "gen_ai.openai.request.response_format"),
     "status": ("http.response.status_code", "http.status_code"),
 }  # fmt: skip
+PARAMETERS = "llm.invocation_parameters"  # OpenInference: the request but for its messages, as JSON
+ASKED = {
+    "model": ("model",),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "max_tokens": ("max_completion_tokens", "max_output_tokens", "max_tokens"),
+    "n": ("n",),
+    "seed": ("seed",),
+    "stream": ("stream",),
+    "end_user": ("user",),
+}
 ABOVE = (
     "invoke_agent",
     "create_agent",
@@ -158,7 +169,11 @@ class Otlp:
         """A span's row; what the owner's names find in the span, else in its resource, counts."""
         if not self.columns:
             return to_row(span, found, resource, events, self.services)
-        named = given(resource, self.columns) | given(span, self.columns) | given(found, self.columns)
+        named = (
+            find_fields(resource, self.columns)
+            | find_fields(span, self.columns)
+            | find_fields(found, self.columns)
+        )
         named = own.plain({name: value for name, value in named.items() if name not in BODIES})
         self.seen.update(named)
         account = {"account.id": named["account"]} if "account" in named else {}
@@ -237,14 +252,11 @@ def to_row(
     """Raises: Refused when nothing names an account."""
     named = first(*(found.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
     account = first(named, _service(resource) if services else None)
-    if account is None:
-        raise Refused(
-            f"span has no account; accepted as span or resource attribute: {', '.join(ACCOUNT)} "
-            "(another name: --map account=ATTRIBUTE)"
-        )
     start = _nanos(first(_get(span, "startTimeUnixNano", "start_time_unix_nano")))
     end = _nanos(first(_get(span, "endTimeUnixNano", "end_time_unix_nano")))
     row: Row = {name: first(*(found.get(key) for key in keys)) for name, keys in NAMES.items()}
+    if (asked := from_text(found.get(PARAMETERS))) is not None:
+        row |= {name: first(row[name], *(dig(asked, key) for key in keys)) for name, keys in ASKED.items()}
     said, tools = request_of(found, events)
     answer, ended = completion_of(found, events)
     failed = dig(span, "status", "code") in (2, "STATUS_CODE_ERROR") or "error.type" in found
@@ -260,10 +272,20 @@ def to_row(
         **said.row(),
         "tools": tools,
         "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
-        "finish_reason": first(dig(from_text(found.get("gen_ai.response.finish_reasons")), 0), ended),
+        "finish_reason": first(
+            found.get("llm.finish_reason"),
+            dig(from_text(found.get("gen_ai.response.finish_reasons")), 0),
+            ended,
+        ),
         "latency_ms": (end - start) // 1_000_000 if end >= start > 0 else None,
         "completion": answer,
     }
+    if account is None:
+        raise Refused(
+            f"span has no account; accepted as span or resource attribute: {', '.join(ACCOUNT)} "
+            "(another name: --map account=ATTRIBUTE)",
+            row=row,
+        )
     if named is None:
         row[NO_ACCOUNT] = True
     return row

@@ -1,0 +1,53 @@
+"""Cloudflare's AI Gateway: Logpush (`ai_gateway_events`) and the logs of its API.
+
+Neither names the account: what tells customers apart is metadata that your own service sends with each
+request, and you name it (`--map account=Metadata.customer`). Logpush encrypts bodies, and the API lists logs
+without them: such rows count for volume and timing. It does not decrypt.
+
+Source: developers.cloudflare.com/logs/logpush/logpush-job/datasets/account/ai_gateway_events and
+developers.cloudflare.com/api/resources/ai_gateway/subresources/logs (read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
+from stillwatch.exchanges.formats.openai import exchange, operation_of
+from stillwatch.exchanges.messages import dig, first, from_text
+
+NAMES = {  # field of the record -> in Logpush, in the API
+    "exchange_id": ("id",),
+    "time": ("Timestamp", "created_at"),
+    "model": ("RequestedModel", "model", "Model"),
+    "status": ("StatusCode", "status_code"),
+    "input_tokens": ("tokens_in",),
+    "output_tokens": ("tokens_out",),
+    "latency_ms": ("duration",),
+}
+
+
+def sniff(obj: Json) -> bool:
+    logpush = "Gateway" in obj and "Provider" in obj and "Timestamp" in obj
+    return logpush or {"provider", "tokens_in", "tokens_out", "created_at"} <= obj.keys()
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    request = from_text(first(obj.get("RequestBody"), obj.get("request"), obj.get("request_head")))
+    answer = from_text(first(obj.get("ResponseBody"), obj.get("response"), obj.get("response_head")))
+    row: Row = exchange(_body(request), _body(answer))
+    row |= {name: first(*(obj.get(key) for key in keys), row.get(name)) for name, keys in NAMES.items()}
+    row["latency_ms"] = first(row["latency_ms"], dig(obj, "Metrics", "durationMs"))
+    row["operation"] = operation_of(first(obj.get("Endpoint"), obj.get("path")), _body(request))
+    row["account"] = None
+    yield Refused(
+        "has no account: the gateway names none. Say which metadata of yours does: --map "
+        f"account={'Metadata' if 'Metadata' in obj else 'metadata'}.NAME",
+        row=row,
+    )
+
+
+def _body(value: object) -> dict[str, object]:
+    """A body that can be read: not one that is encrypted."""
+    return value if isinstance(value, dict) and value.get("type") != "encrypted" else {}
+
+
+FORMAT = Format(name="Cloudflare AI Gateway", order=49, sniff=sniff, open=lambda: Stateless(rows))

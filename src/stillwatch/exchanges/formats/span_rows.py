@@ -1,0 +1,73 @@
+"""Spans one by one, as OpenTelemetry's SDK prints them and Phoenix exports them: no OTLP, same attributes.
+
+What counts as a model call, and whose it is, `otlp.py` says. Attributes may be flat, or nested as in the
+tables of Phoenix. It does not join log events.
+
+Source: ReadableSpan.to_json (opentelemetry-sdk 1.45.2); Phoenix's span schema, as its REST API and
+get_spans_dataframe give it (arize.com/docs/phoenix, read 2026-11).
+"""
+
+from collections.abc import Iterator
+
+from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Stateless
+from stillwatch.exchanges.formats.otlp import Attributes, is_model_call, to_row
+from stillwatch.exchanges.messages import dig, first, from_text
+
+PREFIX = "attributes."  # before each of them, where spans are rows of a table
+LISTS = ("llm.input_messages", "llm.output_messages", "llm.tools")
+DEEP = 8
+
+
+def sniff(obj: Json) -> bool:
+    if "start_time" not in obj:
+        return False
+    if "context.span_id" in obj:
+        return any(name.startswith(PREFIX) for name in obj)
+    return "attributes" in obj and "context" in obj
+
+
+def rows(obj: Json) -> Iterator[Item]:
+    found = span_attributes(obj)
+    if not is_model_call(found):
+        yield ASIDE
+        return
+    resource = dig(obj, "resource", "attributes")
+    code = first(obj.get("status_code"), dig(obj, "status", "status_code"))
+    span = {
+        "traceId": _identity(obj, "trace_id"),
+        "spanId": _identity(obj, "span_id"),
+        "status": {"code": "STATUS_CODE_ERROR" if str(code).upper().endswith("ERROR") else code},
+    }
+    row = to_row(span, found, resource if isinstance(resource, dict) else {}, [])
+    yield row | {"time": obj.get("start_time")}
+
+
+def _identity(obj: Json, name: str) -> str:
+    return str(first(dig(obj, "context", name), obj.get(f"context.{name}"))).removeprefix("0x")
+
+
+def span_attributes(obj: Json) -> Attributes:
+    """A span's attributes under their dotted names, messages numbered."""
+    found: Attributes = {}
+    nested = from_text(obj.get("attributes"))
+    if isinstance(nested, dict):
+        _flatten(found, "", nested, 0)
+    for name, value in obj.items():
+        if name.startswith(PREFIX) and value is not None:
+            _flatten(found, name.removeprefix(PREFIX), value, 0)
+    return found
+
+
+def _flatten(found: Attributes, name: str, value: object, depth: int) -> None:
+    inside = name.startswith(LISTS)
+    if isinstance(value, dict) and depth < DEEP:
+        for key, inner in value.items():
+            _flatten(found, f"{name}.{key}" if name else str(key), inner, depth + 1)
+    elif isinstance(value, list) and inside and depth < DEEP:
+        for number, inner in enumerate(value):
+            _flatten(found, f"{name}.{number}", inner, depth + 1)
+    elif value is not None:
+        found[name] = value
+
+
+FORMAT = Format(name="OpenTelemetry span", order=42, sniff=sniff, open=lambda: Stateless(rows))
