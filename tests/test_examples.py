@@ -48,7 +48,7 @@ def python_blocks(page: Path) -> list[tuple[str, str | None]]:
     """The blocks that use the public API, and those after them; each with the output shown below it."""
     found = [(m[2], m[4]) for m in BLOCKS.finditer(page.read_text()) if m[1] == "python"]
     first = next(k for k, (code, _) in enumerate(found) if "import stillwatch as sw" in code)
-    mine = re.compile(r"\b(sw|result|live|exchanges|campaign)\b")
+    mine = re.compile(r"\b(sw|result|campaign)\.")
     return [(code, output) for code, output in found[first:] if mine.search(code)]
 
 
