@@ -54,6 +54,8 @@ def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLo
 
 
 def _path(one: Path) -> str | FilePath:
+    if one == "":
+        raise InputError(f"an empty text is no path; {RIGHT}")
     return one if isinstance(one, str) else FilePath(os.fspath(one))
 
 

@@ -74,7 +74,7 @@ def scan(
         held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
     )
     table = None if accounts is None else table_of(accounts, "accounts table")
-    place = None if rejected is None else FilePath(os.fspath(rejected))
+    place = None if rejected is None else _without_earlier_rows(FilePath(os.fspath(rejected)))
     with Rejects(place, keep_text=keep_text) as rejects:
         result = run(
             found, accounts=table, rejects=rejects, options=options, names=names, tell=progress or silent
@@ -82,6 +82,15 @@ def scan(
     lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
     result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
     return ScanReport(result, settings or DetectionSettings(), rejects)
+
+
+def _without_earlier_rows(place: FilePath) -> FilePath:
+    """Let no earlier scan's rows lie in the file of rejected ones."""
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as why:
+        raise InputError(f"rejected: {place} cannot be written: {why.strerror}") from None
+    return place
 
 
 def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:
