@@ -86,5 +86,7 @@ def test_the_reference_has_every_public_name_and_argument() -> None:
     reference = runpy.run_path(str(ROOT / "mkdocs_hooks.py"))["reference"]()
     for name in set(sw.__all__) - {"__version__"}:
         assert f"\n## {name}\n" in reference, name
+    assert "DetectionSettings" not in reference
+    assert re.findall(r"^ {4,}`|^- `[^`]* [a-z]+ [^`]*`", reference, re.MULTILINE) == []
     for word in ("columns", "settings", "rejected", "keep_text", "complete_until", "to_pandas", "**Raises**"):
         assert word in reference
