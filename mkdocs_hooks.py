@@ -79,7 +79,7 @@ REFERENCE_HEAD = """# Python reference
 What `import stillwatch` gives, from its docstrings. [How to use it](python.md), with examples.
 Every error that these raise is a `StillwatchError`; `InputError` is the one for input that cannot be used.
 
-`Path` is a text or an `os.PathLike`. `Table` is what hands itself over as Arrow. `Log` is either, or several of them.
+`Path` is a text or an `os.PathLike`. `Table` is what hands itself over as Arrow. `Log` is either, or several.
 """
 
 

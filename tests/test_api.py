@@ -634,6 +634,7 @@ def test_settings_out_of_bounds(wrong: Any) -> None:
 def test_each_setting_reaches_the_detection(world: Scene, known: sw.ScanReport, strict: Any) -> None:
     result = sw.scan(world.table, world.accounts, settings=sw.Settings(**strict))
     assert result.settings.changes() == strict
+    assert any("not the shipped settings" in text for text in result.notes)
     assert findings(result)["campaigns"] != findings(known)["campaigns"]
 
 
@@ -646,6 +647,24 @@ def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     assert [one.named_at for one in slow.campaigns] != [one.named_at for one in fast.campaigns]
     short = sw.scan(world.table, world.accounts, settings=sw.Settings(window_days=1.0))
     assert findings(short)["campaigns"] != findings(known)["campaigns"]
+
+
+def test_a_report_under_other_settings_says_so(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
+    """Its error rates were measured under the shipped ones: who loosens the tests cannot borrow them."""
+    loose = sw.Settings(alpha_ceiling=0.05, parts=sw.Settings().parts - {"follow"})
+    said = "These are not the shipped settings (parts without follow, alpha_ceiling 0.05)."
+    result = sw.scan(world.table, world.accounts, settings=loose)
+    assert result.notes[0].startswith(said)
+    assert said in result.report(tmp_path / "page.html").read_text()
+    assert not any("shipped settings" in text for text in known.notes)
+    live = sw.LiveScan(world.accounts, settings=loose)
+    live.add(world.table)
+    live.finish()
+    assert live.result.notes[0].startswith(said)
+    log = tmp_path / "log.parquet"
+    pq.write_table(world.table.slice(0, 300), log)
+    done = stillwatch("scan", log, "--false-cases", "7", "--out", tmp_path / "cli")
+    assert "false_cases_per_10k_account_days 7.0" in " ".join(done.stdout.split())
 
 
 def test_the_dial(world: Scene) -> None:
