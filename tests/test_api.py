@@ -472,6 +472,10 @@ def test_accounts_of_every_shape(world: Scene, tmp_path: Path) -> None:
         ({"key": "text of enough letters"}, "key: is of str"),
         ({"threads": 0}, "threads: is 0"),
         ({"threads": 1.5}, "threads: is 1.5"),
+        ({"now": datetime(2026, 3, 1)}, "now: 2026-03-01T00:00:00 has no zone"),  # noqa: DTZ001
+        ({"now": "2026-03-01"}, "now: is a str"),
+        ({"accounts": ["a.csv", "b.csv"]}, "accounts table: is 2 paths"),
+        ({"accounts": []}, "accounts table: is 0 paths"),
         ({"settings": {"window_days": 3}}, "right would be stillwatch.Settings"),
     ],
 )

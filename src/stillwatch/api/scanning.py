@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from stillwatch.api import Log, Path, Table
-from stillwatch.api.exchanges import gateways, key_of, logs_of, table_of
+from stillwatch.api.exchanges import aware, gateways, key_of, logs_of, table_of
 from stillwatch.api.result import ScanReport
 from stillwatch.errors import InputError
 from stillwatch.exchanges.column_names import ColumnNames
@@ -69,7 +69,7 @@ def scan(
         threads=threads,
         key=key_of(found, key),
         assume_utc=assume_utc,
-        now=now,
+        now=None if now is None else aware(now, "now"),
         keep_text=keep_text,
         held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
     )
