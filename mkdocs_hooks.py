@@ -78,13 +78,15 @@ REFERENCE_HEAD = """# Python reference
 
 What `import stillwatch` gives, from its docstrings. [How to use it](python.md), with examples.
 Every error that these raise is a `StillwatchError`; `InputError` is the one for input that cannot be used.
+
+`Path` is a text or an `os.PathLike`. `Table` is what hands itself over as Arrow. `Log` is either, or several.
 """
 
 
 def reference() -> str:
     """Give the reference as a page."""
     init = ast.parse((ROOT / "src/stillwatch/__init__.pyi").read_text("utf-8"))
-    parts = [REFERENCE_HEAD]
+    parts, public = [REFERENCE_HEAD], {}
     for node in ast.walk(init):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("stillwatch."):
             module = ROOT / "src" / Path(*node.module.split("."))
@@ -93,9 +95,13 @@ def reference() -> str:
             )
             tree = ast.parse(source.read_text("utf-8"))
             for alias in node.names:
+                public[alias.name] = alias.asname or alias.name
                 found = next(one for one in tree.body if getattr(one, "name", None) == alias.name)
                 parts += _described(found, alias.asname or alias.name, source.relative_to(ROOT).as_posix())
-    return "\n".join(parts)
+    page = "\n".join(parts)
+    for name, shown in public.items():
+        page = re.sub(rf"\b{name}\b", shown, page)
+    return page
 
 
 def _described(node: Any, name: str, source: str) -> Iterator[str]:
@@ -156,7 +162,7 @@ def _argument(one: ast.arg, default: Any) -> str:
 def _markdown(docstring: str) -> str:
     """A docstring with its arguments as a list and its doctests as code."""
     text = docstring.replace("\n\nArguments:\n", "\n\n**Arguments**\n\n")
-    text = re.sub(r"^    ([a-z_, ]+): ", r"- `\1`: ", text, flags=re.M)
+    text = re.sub(r"^    ([a-z_]+(?:, [a-z_]+)*): ", r"- `\1`: ", text, flags=re.M)
     text = re.sub(r"\n {8}(?=\S)", "\n  ", text)
     text = re.sub(r"((?:^>>> .*\n?)(?:^(?!\n).*\n?)*)", r"```python\n\1\n```\n", text, flags=re.M)
     return re.sub(r"^(Raises|Returns|Columns): ", r"**\1**: ", text, flags=re.M) + "\n"

@@ -27,6 +27,8 @@ import pytest
 import stillwatch as sw
 from scan_world import Scene, scene
 from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.scan.live import HOUR_US
 from test_cli_scan import stillwatch
 
@@ -279,7 +281,7 @@ def test_columns_of_a_table_and_of_files(tmp_path: Path, few: pa.Table) -> None:
     (tmp_path / "docker.jsonl").write_text("\n".join(json.dumps({"log": line}) for line in lines))
     for data in (decoy, decoy.to_pandas(), *tmp_path.iterdir()):
         assert records(data, columns=NAMES) == expected, data
-    assert sw.scan(decoy, columns=NAMES).scanned.accounts == 3
+    assert sw.scan(decoy, columns=NAMES).totals.accounts == 3
 
 
 def test_a_line_without_its_named_column_is_no_other_payers(tmp_path: Path) -> None:
@@ -338,6 +340,8 @@ def test_columns_that_make_no_sense(few: pa.Table, tmp_path: Path, columns: Any,
         (lambda t: None, "is a NoneType; right would be a path"),
         (lambda t: b"log.parquet", "is a bytes; right would be a path"),
         (lambda t: [], "no log given"),
+        (lambda t: "", "an empty text is no path"),
+        (lambda t: ["", "log.parquet"], "an empty text is no path"),
         (lambda t: iter(()), "holds nothing"),
         (lambda t: ["log.parquet", t], "a list of logs holds a path and a Table"),
         (lambda t: [t, "log.parquet"], "a list of logs holds a path and a Table"),
@@ -393,6 +397,38 @@ def test_bad_rows_are_counted_and_the_rest_is_read(few: pa.Table, tmp_path: Path
     assert sw.scan(bad).to_json().count('"rejected": 3') == 1
 
 
+def test_an_earlier_scans_rejected_rows_do_not_stay(few: pa.Table, tmp_path: Path) -> None:
+    place = tmp_path / "rejected.jsonl"
+    place.write_text("of an earlier scan")
+    sw.scan(few, rejected=place)
+    assert not place.exists()
+    with pytest.raises(sw.InputError, match=r"rejected: .* cannot be written"):
+        sw.scan(few, rejected=tmp_path)
+
+
+def test_sketched_tables_need_their_key(world: Scene) -> None:
+    sketcher = Sketcher(KEY)
+    table = pa.Table.from_batches([sketch_batch(batch, sketcher) for batch in world.table.to_batches()])
+    plain = sw.scan(world.table, world.accounts, key=KEY)
+    assert findings(sw.scan(table, world.accounts, key=KEY)) == findings(plain)
+    with pytest.raises(sw.InputError, match="was sketched under key"):
+        sw.scan(table, world.accounts)
+    with pytest.raises(sw.InputError, match="does not say under which key"):
+        sw.scan(table.replace_schema_metadata(None), key=KEY)
+    with pytest.raises(sw.InputError, match="holds sketches instead of texts"):
+        sw.read(table).to_arrow()
+
+
+def test_exchanges_go_wherever_arrow_goes(few: pa.Table) -> None:
+    read = sw.read(few)
+    assert (
+        pa.table(read).equals(read.to_arrow()) is read.to_reader().read_all().equals(read.to_arrow()) is True
+    )
+    assert sw.scan(read).totals.exchanges == 6
+    with pytest.raises(sw.InputError, match="no column 'account'"):
+        sw.read(few.drop_columns("account")).to_reader().read_all()
+
+
 def test_duplicate_ids_count_once(few: pa.Table) -> None:
     twice = pa.concat_tables([few, few]).append_column(
         "exchange_id", pa.array([f"x{k % 6}" for k in range(12)])
@@ -436,6 +472,10 @@ def test_accounts_of_every_shape(world: Scene, tmp_path: Path) -> None:
         ({"key": "text of enough letters"}, "key: is of str"),
         ({"threads": 0}, "threads: is 0"),
         ({"threads": 1.5}, "threads: is 1.5"),
+        ({"now": datetime(2026, 3, 1)}, "now: 2026-03-01T00:00:00 has no zone"),  # noqa: DTZ001
+        ({"now": "2026-03-01"}, "now: is a str"),
+        ({"accounts": ["a.csv", "b.csv"]}, "accounts table: is 2 paths"),
+        ({"accounts": []}, "accounts table: is 0 paths"),
         ({"settings": {"window_days": 3}}, "right would be stillwatch.Settings"),
     ],
 )
@@ -593,12 +633,12 @@ def test_settings_out_of_bounds(wrong: Any) -> None:
         {"burn_in_days": 28.0, "parts": frozenset({"wording", "openings", "model"})},
         {"alpha_ceiling": 1e-9, "looks_before_alarm": 24},
         {"correlation_floor": (0.5, 0.5, 0.5), "correlation_ceiling": (0.5, 0.5, 0.5)},
-        {"false_cases_per_10k_account_days": 0.001},
     ],
 )  # fmt: skip
 def test_each_setting_reaches_the_detection(world: Scene, known: sw.ScanReport, strict: Any) -> None:
     result = sw.scan(world.table, world.accounts, settings=sw.Settings(**strict))
     assert result.settings.changes() == strict
+    assert any("not the shipped settings" in text for text in result.notes)
     assert findings(result)["campaigns"] != findings(known)["campaigns"]
 
 
@@ -609,8 +649,38 @@ def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     slow = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=24, **unsure))
     fast = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=1, **unsure))
     assert [one.named_at for one in slow.campaigns] != [one.named_at for one in fast.campaigns]
-    wide = sw.scan(world.table, world.accounts, settings=sw.Settings(window_days=1.0))
-    assert findings(wide)["campaigns"] != findings(known)["campaigns"]
+    short = sw.scan(world.table, world.accounts, settings=sw.Settings(window_days=1.0))
+    assert findings(short)["campaigns"] != findings(known)["campaigns"]
+
+
+def test_a_report_under_other_settings_says_so(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
+    """Its error rates were measured under the shipped ones: who loosens the tests cannot borrow them."""
+    loose = sw.Settings(alpha_ceiling=0.05, parts=sw.Settings().parts - {"follow"})
+    said = "These are not the shipped settings (parts without follow, alpha_ceiling 0.05)."
+    result = sw.scan(world.table, world.accounts, settings=loose)
+    assert result.notes[0].startswith(said)
+    assert said in result.report(tmp_path / "page.html").read_text()
+    assert not any("shipped settings" in text for text in known.notes)
+    live = sw.LiveScan(world.accounts, settings=loose)
+    live.add(world.table)
+    live.finish()
+    assert live.result.notes[0].startswith(said)
+    log = tmp_path / "log.parquet"
+    pq.write_table(world.table.slice(0, 300), log)
+    done = stillwatch("scan", log, "--false-cases", "7", "--out", tmp_path / "cli")
+    assert "false_cases_per_10k_account_days 7.0" in " ".join(done.stdout.split())
+
+
+def test_the_dial(world: Scene) -> None:
+    """Where honest groups are granted much likeness, the pool is only found by who accepts false cases."""
+    granted = {"correlation_floor": (0.1, 0.1, 0.1), "correlation_ceiling": (0.1, 0.1, 0.1)}
+    few, many = (
+        sw.scan(
+            world.table, world.accounts, settings=sw.Settings(false_cases_per_10k_account_days=d, **granted)
+        )
+        for d in (0.001, 100.0)
+    )
+    assert len(few.campaigns) < len(many.campaigns)
 
 
 # --- live -------------------------------------------------------------------------------------------------

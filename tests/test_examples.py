@@ -48,7 +48,7 @@ def python_blocks(page: Path) -> list[tuple[str, str | None]]:
     """The blocks that use the public API, and those after them; each with the output shown below it."""
     found = [(m[2], m[4]) for m in BLOCKS.finditer(page.read_text()) if m[1] == "python"]
     first = next(k for k, (code, _) in enumerate(found) if "import stillwatch as sw" in code)
-    mine = re.compile(r"\b(sw|result|live|exchanges|campaign)\b")
+    mine = re.compile(r"\b(sw|result|campaign)\.")
     return [(code, output) for code, output in found[first:] if mine.search(code)]
 
 
@@ -86,5 +86,7 @@ def test_the_reference_has_every_public_name_and_argument() -> None:
     reference = runpy.run_path(str(ROOT / "mkdocs_hooks.py"))["reference"]()
     for name in set(sw.__all__) - {"__version__"}:
         assert f"\n## {name}\n" in reference, name
+    assert "DetectionSettings" not in reference
+    assert re.findall(r"^ {4,}`|^- `[^`]* [a-z]+ [^`]*`", reference, re.MULTILINE) == []
     for word in ("columns", "settings", "rejected", "keep_text", "complete_until", "to_pandas", "**Raises**"):
         assert word in reference

@@ -53,13 +53,31 @@ def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLo
 
 
 def _path(one: Path) -> str | FilePath:
+    if one == "":
+        raise InputError(f"an empty text is no path; {RIGHT}")
     return one if isinstance(one, str) else FilePath(os.fspath(one))
 
 
 def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
     """One path, or one table in memory."""
     logs = logs_of(data, what)
-    return logs if isinstance(logs, InMemoryLog) else logs[0]
+    if isinstance(logs, InMemoryLog):
+        return logs
+    if len(logs) != 1:
+        raise InputError(f"{what}: is {len(logs)} paths; give one file, folder or pattern")
+    return logs[0]
+
+
+def aware(at: object, what: str) -> datetime:
+    """The moment, where it has a zone.
+
+    Raises: InputError for one without, or for no datetime.
+    """
+    if not isinstance(at, datetime):
+        raise InputError(f"{what}: is a {type(at).__name__}; right would be a datetime with its zone")
+    if at.tzinfo is None:
+        raise InputError(f"{what}: {at.isoformat()} has no zone; right would be {at.isoformat()}+00:00")
+    return at
 
 
 def gateways(logs: Sequence[str | FilePath] | InMemoryLog) -> list[Folder]:
@@ -170,5 +188,10 @@ def read(
 
     Raises: InputError for what is no log; when it is read, where no line of it can be used.
     """
-    options = {"assume_utc": assume_utc, "keep_text": keep_text, "now": now, "progress": progress}
+    options = {
+        "assume_utc": assume_utc,
+        "keep_text": keep_text,
+        "now": None if now is None else aware(now, "now"),
+        "progress": progress,
+    }
     return Exchanges(logs_of(logs), mapping.from_names(columns), options)

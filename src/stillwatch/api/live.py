@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.api import Log, Path, Table
-from stillwatch.api.exchanges import key_of, logs_of, table_of
+from stillwatch.api.exchanges import aware, key_of, logs_of, table_of
 from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import options_of
 from stillwatch.errors import InputError
@@ -266,6 +266,4 @@ def _newest_us(batch: pa.RecordBatch) -> int:
 
 
 def _us(at: datetime, what: str) -> int:
-    if at.tzinfo is None:
-        raise InputError(f"{what}: {at.isoformat()} has no zone; right would be {at.isoformat()}+00:00")
-    return round((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
+    return round((aware(at, what) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from stillwatch.api import Log, Path, Table
-from stillwatch.api.exchanges import gateways, key_of, logs_of, table_of
+from stillwatch.api.exchanges import aware, gateways, key_of, logs_of, table_of
 from stillwatch.api.result import ScanReport
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
@@ -68,18 +68,27 @@ def scan(
         threads=threads,
         key=key_of(found, key),
         assume_utc=assume_utc,
-        now=now,
+        now=None if now is None else aware(now, "now"),
         keep_text=keep_text,
         columns=mapping.from_names(columns),
         held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
     )
     table = None if accounts is None else table_of(accounts, "accounts table")
-    place = None if rejected is None else FilePath(os.fspath(rejected))
+    place = None if rejected is None else _without_earlier_rows(FilePath(os.fspath(rejected)))
     with Rejects(place, keep_text=keep_text) as rejects:
         result = run(found, accounts=table, rejects=rejects, options=options, tell=progress or silent)
     lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
     result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
     return ScanReport(result, settings or DetectionSettings(), rejects)
+
+
+def _without_earlier_rows(place: FilePath) -> FilePath:
+    """Let no earlier scan's rows lie in the file of rejected ones."""
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as why:
+        raise InputError(f"rejected: {place} cannot be written: {why.strerror}") from None
+    return place
 
 
 def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:

@@ -225,7 +225,10 @@ def _result(
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
-        cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
+        (
+            *watched.settings.caveat(),
+            *cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
+        ),
         leads=leads,
         weak=weak,
         judged=coverage(

@@ -168,6 +168,16 @@ class DetectionSettings:
             if getattr(self, one.name) != one.default
         }
 
+    def caveat(self) -> tuple[str, ...]:
+        """What a report must say where these are not the shipped settings."""
+        changes = [f"{name} {_written(getattr(self, name))}" for name in self.changes()]
+        if not changes:
+            return ()
+        return (
+            f"These are not the shipped settings ({', '.join(changes)}). The error rates that this report "
+            "names were measured under the shipped ones.",
+        )
+
     @staticmethod
     def describe() -> list[dict[str, object]]:
         """Give each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
@@ -175,6 +185,10 @@ class DetectionSettings:
             {"name": one.name, "default": one.default} | dict(one.metadata)
             for one in fields(DetectionSettings)
         ]
+
+
+def _written(value: object) -> str:
+    return f"without {', '.join(sorted(PARTS - value))}" if isinstance(value, frozenset) else str(value)
 
 
 def _check(one: "Field[Any]", value: object) -> None:
