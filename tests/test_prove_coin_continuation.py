@@ -281,6 +281,7 @@ def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path
         assert enough.enough, enough
         assert not few.enough
         assert "coins" in few.words
+    assert power_of("continuation", None, 10**6, 1e-5).enough
     assert not power_of("continuation", None, 10**6, 1e-5, places=7).enough  # weaker than what was measured
     assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured: clears nobody
 
