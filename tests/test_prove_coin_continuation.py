@@ -281,6 +281,7 @@ def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path
         assert enough.enough, enough
         assert not few.enough
         assert "coins" in few.words
+    assert power_of("continuation", None, 10**6, 1e-5).enough
     assert not power_of("continuation", None, 10**6, 1e-5, places=7).enough  # weaker than what was measured
     assert not power_of("continuation-by-prompt", 0.5, 10**6, 1e-5).enough  # never measured: clears nobody
 
@@ -389,6 +390,23 @@ def test_questions_left_out_of_a_proof_count_against(world: SealedWorld, edit: C
     edit(told["measured"])
     found = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts)
     assert found.actors["rogue"]["p"] > 0.999
+
+
+@pytest.mark.parametrize("said", [3, "text", [1, 2], {"0": 5}, {"0": [3]}, {"0": [[1]]}, {"0": [["a", "b"]]}])
+def test_a_proof_with_something_else_measured_is_no_proof(world: SealedWorld, said: Any) -> None:
+    sealed = world.seal()
+    asked = world.questions("--seal", str(sealed.path))
+    came = world.test(sealed, world.outputs(asked, Speaker(served(world.pairs, "rogue"))))
+    told = json.loads(came.proof.read_text())
+    pair = next(name for name, one in told["measured"].items() if "0" in one)
+    told["measured"][pair] = said
+    came.proof.write_text(json.dumps(told))
+    try:
+        found = read(came.proof, world.owner.key, world.trust()).examined
+    except ProveError as why:
+        assert "is no proof" in str(why)  # noqa: PT017
+    else:
+        assert found.actors["rogue"]["p"] > came.evidence.rows[0].p_value  # a pair that is not measured
 
 
 def test_a_suspect_that_refuses_a_sealed_test_is_not_cleared(world: SealedWorld) -> None:
@@ -520,6 +538,46 @@ def test_an_endpoint_that_takes_no_beginning_is_asked_in_words(tmp_path: Path, a
         put_to(tmp_path, bare, found)
     with pytest.raises(ProveError, match="give one of last, vllm, prefix"):
         Endpoint(api, Manners("m", prefill="x"), tmp_path / "a.db")
+
+
+def test_the_verb_asks_an_endpoint_and_says_how_many_more_are_needed(world: SealedWorld, api: str) -> None:
+    where = ["--ledger", str(world.ledger), "--key", str(world.folder / "keys"), "--each-account"]
+    folder = ["--out", str(world.folder / "out"), "--signing-key", str(world.folder / "prove.key")]
+    words = [
+        "prove",
+        "coin",
+        "--suspect",
+        api,
+        "--model",
+        "m",
+        "--statistic",
+        "continuation",
+        "--prefill",
+        "last",
+    ]
+    asked = [*words, *where, *folder, "--places", "2", "--most", "8", "--samples", "2", "--draws", "999"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2, done.output  # it says nothing that either answer says
+    assert "leans to neither answer" in done.output
+    assert {sent["max_tokens"] for sent in Api.seen} == {16}
+    assert len(Api.seen) <= 16 * queries("continuation", 2, 2)
+    outputs = world.outputs(
+        world.questions("--each-account"), Speaker(served(world.pairs, "rogue"), true=0.2)
+    )
+    words = [
+        "prove",
+        "coin",
+        "--suspect",
+        str(outputs._path),
+        "--statistic",
+        "continuation",
+        "--draws",
+        "9999",
+    ]
+    done = CliRunner().invoke(app, [*words, *where, "--out", str(world.folder / "file"), *folder[2:]])
+    assert done.exit_code == 0, done.output
+    assert "indeterminate" in done.output
+    assert "not enough to tell" in done.output
 
 
 def test_questions_say_what_is_asked(world: SealedWorld) -> None:

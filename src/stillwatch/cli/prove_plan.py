@@ -9,7 +9,7 @@ from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import PLACES, STATISTICS
-from stillwatch.prove.planner import EFFECTS, floor, needed_coins, queries, smallest_effect
+from stillwatch.prove.planner import EFFECTS, LANGUAGE_MODEL, floor, needed_coins, queries, smallest_effect
 
 PLAN_EXAMPLES = """
 Examples:
@@ -76,20 +76,19 @@ def plan_command(
                 f"{coins:,} coins find an effect of {told['effect']:.2g} with {power:.0%} power at {each:.2g}"
             )
         return
-    sought = (
-        [(statistic, one) for one in effect]
-        if effect
-        else [(statistic, EFFECTS[statistic])]
-        if statistic
-        else list(EFFECTS.items())
-    )
+    measured = [
+        (student, name, size)
+        for student, sizes in (("language model", LANGUAGE_MODEL), ("weak student", EFFECTS))
+        for name, size in sizes.items()
+        if statistic in (None, name)
+    ]
     rows = []
-    for name, size in sought:
+    for student, name, size in [("-", statistic, one) for one in effect] if effect else measured:
         one = needed_coins(size, alpha, power, actors)
         asked = None if name is None else one.coins * actors * queries(name, samples, places)
         rows.append(
             {
-                "statistic": name, "effect": one.effect, "coins": one.coins,
+                "student": student, "statistic": name, "effect": one.effect, "coins": one.coins,
                 "exchanges": round(one.coins / share / (1 - ties)), "queries": asked,
                 "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
                 "power_simulated": one.simulated, "runs": one.runs,
@@ -101,12 +100,13 @@ def plan_command(
         )
         return
     heads = (
-        "statistic", "effect", "coins of an actor", "exchanges of the actor", "queries of the suspect",
-        "power, simulated", *(("extra tokens",) if tokens else ()),
+        "student", "statistic", "effect", "coins of an actor", "exchanges of the actor",
+        "queries of the suspect", "power, simulated", *(("extra tokens",) if tokens else ()),
     )  # fmt: skip
     lines = [
         (
-            row["statistic"] or "-", f"{row['effect']:g}", f"{row['coins']:,}", f"{row['exchanges']:,}",
+            row["student"], row["statistic"] or "-", f"{row['effect']:g}", f"{row['coins']:,}",
+            f"{row['exchanges']:,}",
             "by statistic" if row["queries"] is None else f"{row['queries']:,}",
             f"{row['power_simulated']:.2f} of {row['runs']}" if row["runs"] else "by the formula",
             *((f"{row['extra_tokens']:,}",) if tokens else ()),
@@ -116,4 +116,6 @@ def plan_command(
     table(heads, lines, "")
     print(f"alpha {each:.2g} for each of {actors}; fewer than {floor(each)} coins can never reach it")
     if not effect:
-        print("effects: of a student taught on nothing but served answers; less of them is a smaller effect")
+        print(
+            "students were taught on nothing but served answers; a smaller part of them is a smaller effect"
+        )
