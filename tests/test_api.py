@@ -301,8 +301,8 @@ def test_a_line_without_its_named_column_is_no_other_payers(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"acount": "x"}, "there is no column 'acount'"),
-        ({"account": "nowhere"}, "no column 'nowhere', which is named for 'account'"),
+        ({"acount": "x"}, "'acount' is no field of the record; near: account"),
+        ({"account": "nowhere"}, "nowhere"),
         ({"account": 7}, "right would be a column's name"),
         (
             {"account": "account", "end_user": "account"},

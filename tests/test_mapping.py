@@ -244,15 +244,15 @@ def test_an_account_that_is_an_api_key_is_kept_nowhere(tmp_path, key):
     assert rejects.named_by_key == 2
 
 
-def test_two_formats_by_turns_in_one_file_are_both_read(tmp_path):
+def test_two_formats_by_turns_are_both_read_and_a_line_without_the_named_column_is_not(tmp_path):
     lite = [line for line in (DATA / "litellm_payload.ndjson").read_text().splitlines() if line]
     ours = [json.dumps(line) for line in LINES]
     plain = ['{"time":"2026-03-02T09:00:00Z","account":"x","prompt":"Hello"}']
     mixed = [line for pair in zip(lite, ours, strict=False) for line in pair] + plain
     (tmp_path / "log").write_text("\n".join(mixed))
     rejects = Rejects()
-    assert len(rows(tmp_path / "log", NAMES, rejects)) == 5
-    assert rejects.count == 0
+    assert len(rows(tmp_path / "log", NAMES, rejects)) == 4
+    assert rejects.count == 1
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
