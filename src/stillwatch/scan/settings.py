@@ -170,7 +170,7 @@ class DetectionSettings:
 
     def caveat(self) -> tuple[str, ...]:
         """What a report must say where these are not the shipped settings."""
-        changes = [f"{name} {_written(getattr(self, name))}" for name in self.changes()]
+        changes = [f"{name} {_describe_value(getattr(self, name))}" for name in self.changes()]
         if not changes:
             return ()
         return (
@@ -187,7 +187,7 @@ class DetectionSettings:
         ]
 
 
-def _written(value: object) -> str:
+def _describe_value(value: object) -> str:
     return f"without {', '.join(sorted(PARTS - value))}" if isinstance(value, frozenset) else str(value)
 
 
