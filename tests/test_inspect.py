@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
+from stillwatch.exchanges.read import Rejects, read
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.exchanges.sources import local_files
 from stillwatch.scan.inspect import inspect
 from stillwatch.scan.pipeline import Options
@@ -134,6 +137,29 @@ def test_nested_columns_are_proposed_by_path_and_a_time_only_if_it_is_one(tmp_pa
     assert found.proposal["account"] == "org.name"
     assert found.proposal["prompt"] == "body.question"
     assert found.proposal.get("time") in (None, "ev.at")
+
+
+def test_a_log_that_is_sketched_already_has_its_texts_as_sketches(tmp_path):
+    log, key = write(tmp_path / "log", ROWS[:-1] + without("prompt")[-1:]), b"sixteen bytes of secret"
+    (tmp_path / "key").write_bytes(key)
+    sketcher = Sketcher(key)
+    batches = [
+        sketch_batch(batch, sketcher, keep_text=False)
+        for batch in read([log], rejects=Rejects(), now=OPTIONS.now, needs_texts=False)
+    ]
+    pq.write_table(pa.Table.from_batches(batches), tmp_path / "sketched")
+    found = json.loads(run(tmp_path / "sketched", "--key-file", tmp_path / "key", "--json").stdout)
+    assert [one["format"] for one in found["files"]] == ["sketched exchanges"]
+    assert found["filled"]["prompt"] == pytest.approx(95 / 96, abs=1e-4)
+    told = run(tmp_path / "sketched")
+    assert (told.exit_code, told.stdout) == (2, ""), "another key is no question of columns"
+    assert "--key-file" in told.stderr
+
+
+def test_known_columns_with_bad_values_are_a_refusal_and_no_riddle(tmp_path):
+    told = run(write(tmp_path / "log", [{"time": "noon", "account": "a", "prompt": "Hello"}]))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "is no time" in told.stderr
 
 
 def test_what_is_no_log_at_all_is_refused_in_a_line(tmp_path):

@@ -125,8 +125,8 @@ class _Tap:
 
 def _count_filled(batch: pa.RecordBatch, name: str) -> int:
     if name in ("prompt", "system") and sketched.is_sketched(batch.schema):
-        exact = batch.column(f"{name}_exact")
-        return pc.sum(pc.not_equal(exact, 0)).as_py() or 0
+        exact = batch.column(f"{name}_exact").fill_null(0).to_numpy(zero_copy_only=False)
+        return int(np.count_nonzero(exact))
     column = batch.column(name)
     empty = pc.sum(pc.equal(column, "")).as_py() or 0 if pa.types.is_string(column.type) else 0
     return int(batch.num_rows - column.null_count - empty)
@@ -235,18 +235,18 @@ def _remedy(column: str, formats: set[str]) -> str:
 def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, clock: Clock) -> Inspection:
     """What can be said of a log of which no record could be read: its columns, and names to try.
 
-    Raises: `why` where not even a column can be seen.
+    Raises: `why` where no column can be seen, or the columns are known and something else is wrong.
     """
     values = mapping.paths_of(first_record(paths[0]))
-    if not values:
+    known = own.columns_of(list(values))
+    needed = [field for field in NEEDED if field not in known]
+    if not values or not needed:
         raise why
     proposal = {
         field: path
         for field, path in mapping.suggest(tuple(values)).items()
         if field != "time" or _is_time(values[path], clock)
     }
-    known = own.columns_of(list(values))
-    needed = [field for field in NEEDED if field not in known]
     return Inspection(
         files=(),
         rows=0,
