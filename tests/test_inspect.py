@@ -16,11 +16,13 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.read import Rejects, read
+from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.exchanges.sources import local_files
-from stillwatch.scan.inspect import inspect
+from stillwatch.scan.inspect import CHOSEN, COSTS, REMEDIES, TABLE, inspect
 from stillwatch.scan.pipeline import Options
 
 DATA = Path(__file__).parent / "data" / "formats"
@@ -215,3 +217,12 @@ def test_standard_input_twice_or_without_room_is_refused(tmp_path):
         pass
     with local_files(["a", tmp_path]) as local:
         assert local == ["a", tmp_path]
+
+
+def test_costs_and_remedies_name_columns_and_formats_that_there_are():
+    names = {*RECORD.names, TABLE}
+    assert set(COSTS) <= names
+    assert set(CHOSEN) <= set(COSTS)
+    formats = {one.name for one in all_formats()}
+    for key in REMEDIES:
+        assert key in names if isinstance(key, str) else (key[0] in formats and key[1] in names)
