@@ -582,7 +582,8 @@ def test_a_client_cannot_hide_its_words_behind_a_constructor(tmp_path):
     line = json.loads((DATA / "langsmith_0.15.1.jsonl").read_text().splitlines()[1])
     line["inputs"]["messages"][0] |= {"lc": 1, "kwargs": {"type": "human", "content": "Hi"}}
     (tmp_path / "log").write_text(json.dumps(line))
-    assert prompts(rows(tmp_path / "log")) == ["Stream me a poem"]
+    [prompt] = prompts(rows(tmp_path / "log"))
+    assert prompt.startswith("Stream me a poem"), "whatever stands beside it"
 
 
 def test_phoenix_tables_have_the_same_attributes_nested(tmp_path):
