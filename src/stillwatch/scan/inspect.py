@@ -61,6 +61,7 @@ REMEDIES = {  # what to set in the software that writes the log: by format and c
     TABLE: "--accounts FILE",
 }  # fmt: skip
 GUESS_LIMIT = 60
+BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def inspect(
     if accounts is not None:
         table = read_accounts(accounts, rejects=Rejects(), assume_utc=options.assume_utc, now=options.now)
     sketcher = Sketcher(options.key)
-    batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake)
+    size = min(limit or BATCH_ROWS, BATCH_ROWS)
+    batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake, batch_rows=size)
     try:
         log = build(tap.through(batches), sketcher, threads=options.threads)
     except InputError as why:
