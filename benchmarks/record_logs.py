@@ -2,7 +2,7 @@
 """Write log fixtures with the real software that produces such logs, of calls to a fake upstream.
 
     python -m venv v
-    v/bin/pip install openai openinference-instrumentation-openai langsmith mlflow
+    v/bin/pip install openai openinference-instrumentation-openai langsmith langchain-core mlflow
     v/bin/python benchmarks/record_logs.py OUT
 
 
@@ -148,20 +148,37 @@ def langsmith(client, out: Path, port: int) -> None:
 
     with tracing_context(client=sender, metadata={"tenant": "t-1"}, enabled=True):
         ask(wrap_openai(client))
+    _write_runs(sender, out / f"langsmith_{version('langsmith')}.jsonl")
+    with tracing_context(client=sender, metadata={"tenant": "t-1"}, enabled=True):
+        ask_langchain()
+    _write_runs(sender, out / f"langchain_{version('langchain-core')}.jsonl")
+
+
+def ask_langchain() -> None:
+    """A system text and a question, then a turn that follows, through LangChain's chat models."""
+    from langchain_core.language_models import FakeListChatModel
+    from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+
+    model = FakeListChatModel(responses=["A reply.", "Another."])
+    first = [SystemMessage("Be kind."), HumanMessage("How is peat made?")]
+    model.invoke(first)
+    model.invoke([*first, AIMessage("A reply."), HumanMessage([{"type": "text", "text": "And coal?"}])])
+
+
+def _write_runs(sender, path: Path) -> None:
     sender.flush()
     runs: dict[str, dict] = {}
-    for path, headers, body in Upstream.sent:
+    for address, headers, body in Upstream.sent:
         if headers.get("Content-Encoding") == "zstd":
             import zstandard
 
             body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
-        if path.endswith("/batch"):
+        if address.endswith("/batch"):
             told = json.loads(body)
             for run in [*told.get("post", []), *told.get("patch", [])]:
                 runs.setdefault(run["id"], {}).update({k: v for k, v in run.items() if v is not None})
-    (out / f"langsmith_{version('langsmith')}.jsonl").write_text(
-        "\n".join(map(json.dumps, runs.values())) + "\n"
-    )
+    Upstream.sent.clear()
+    path.write_text("\n".join(map(json.dumps, runs.values())) + "\n")
 
 
 def mlflow(client, out: Path) -> None:

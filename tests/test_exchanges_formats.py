@@ -567,6 +567,25 @@ def test_every_call_that_the_real_software_logged_is_read(name):
     assert first["end_user"] in (None, "client-says-7")
 
 
+def test_langchains_messages_are_constructors():
+    """Written by langchain-core 1.8.3 (benchmarks/record_logs.py), times moved back 240 days."""
+    rejects = Rejects()
+    asked, again = rows("langchain_1.8.3.jsonl", rejects=rejects)
+    assert rejects.count == 0
+    assert (asked["account"], asked["system"], asked["prompt"]) == ("t-1", "Be kind.", "How is peat made?")
+    assert (asked["completion"], again["completion"]) == ("A reply.", "Another.")
+    assert (again["prompt"], again["turn"]) == ("And coal?", 2)
+    assert "How is peat made?" in again["earlier"]
+
+
+def test_a_client_cannot_hide_its_words_behind_a_constructor(tmp_path):
+    line = json.loads((DATA / "langsmith_0.15.1.jsonl").read_text().splitlines()[1])
+    line["inputs"]["messages"][0] |= {"lc": 1, "kwargs": {"type": "human", "content": "Hi"}}
+    (tmp_path / "log").write_text(json.dumps(line))
+    [prompt] = prompts(rows(tmp_path / "log"))
+    assert prompt.startswith("Stream me a poem"), "whatever stands beside it"
+
+
 def test_phoenix_tables_have_the_same_attributes_nested(tmp_path):
     talk = [
         {"message.role": "system", "message.content": "Be kind."},

@@ -16,8 +16,13 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
+from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.read import Rejects, read
+from stillwatch.exchanges.registry import all_formats
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.exchanges.sources import local_files
-from stillwatch.scan.inspect import inspect
+from stillwatch.scan.inspect import CHOSEN, COSTS, REMEDIES, TABLE, inspect
 from stillwatch.scan.pipeline import Options
 
 DATA = Path(__file__).parent / "data" / "formats"
@@ -136,6 +141,29 @@ def test_nested_columns_are_proposed_by_path_and_a_time_only_if_it_is_one(tmp_pa
     assert found.proposal.get("time") in (None, "ev.at")
 
 
+def test_a_log_that_is_sketched_already_has_its_texts_as_sketches(tmp_path):
+    log, key = write(tmp_path / "log", ROWS[:-1] + without("prompt")[-1:]), b"sixteen bytes of secret"
+    (tmp_path / "key").write_bytes(key)
+    sketcher = Sketcher(key)
+    batches = [
+        sketch_batch(batch, sketcher, keep_text=False)
+        for batch in read([log], rejects=Rejects(), now=OPTIONS.now, needs_texts=False)
+    ]
+    pq.write_table(pa.Table.from_batches(batches), tmp_path / "sketched")
+    found = json.loads(run(tmp_path / "sketched", "--key-file", tmp_path / "key", "--json").stdout)
+    assert [one["format"] for one in found["files"]] == ["sketched exchanges"]
+    assert found["filled"]["prompt"] == pytest.approx(95 / 96, abs=1e-4)
+    told = run(tmp_path / "sketched")
+    assert (told.exit_code, told.stdout) == (2, ""), "another key is no question of columns"
+    assert "--key-file" in told.stderr
+
+
+def test_known_columns_with_bad_values_are_a_refusal_and_no_riddle(tmp_path):
+    told = run(write(tmp_path / "log", [{"time": "noon", "account": "a", "prompt": "Hello"}]))
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "is no time" in told.stderr
+
+
 def test_what_is_no_log_at_all_is_refused_in_a_line(tmp_path):
     (tmp_path / "x").write_bytes(b"\x00\x01\x02" * 99)
     told = run(tmp_path / "x")
@@ -189,3 +217,12 @@ def test_standard_input_twice_or_without_room_is_refused(tmp_path):
         pass
     with local_files(["a", tmp_path]) as local:
         assert local == ["a", tmp_path]
+
+
+def test_costs_and_remedies_name_columns_and_formats_that_there_are():
+    names = {*RECORD.names, TABLE}
+    assert set(COSTS) <= names
+    assert set(CHOSEN) <= set(COSTS)
+    formats = {one.name for one in all_formats()}
+    for key in REMEDIES:
+        assert key in names if isinstance(key, str) else (key[0] in formats and key[1] in names)

@@ -17,7 +17,7 @@ Map = Annotated[
 ]
 MapFile = Annotated[
     Path | None,
-    typer.Option(help="The same from a TOML file with a table [columns]; stillwatch inspect writes one."),
+    typer.Option(help="The same from a TOML file, in a table named columns; stillwatch inspect writes one."),
 ]
 
 

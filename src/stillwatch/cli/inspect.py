@@ -130,7 +130,8 @@ def print_inspection(found: Inspection, console: Console) -> None:
         say(f"  {found.examples[0].partition('; its columns:')[0]}")
         say(f"Its columns: {', '.join(found.columns)}")
         for field, column in found.taken.items():
-            say(f"  {column} is taken for {field}")
+            if field != column:
+                say(f"  {column} is taken for {field}")
         tried = {m.column: found.proposal.get(m.column, "COLUMN") for m in found.missing}
         if tried:
             say(f"Try, if that is what they mean: {mapping.to_options(tried)}")

@@ -61,6 +61,7 @@ REMEDIES = {  # what to set in the software that writes the log: by format and c
     TABLE: "--accounts FILE",
 }  # fmt: skip
 GUESS_LIMIT = 60
+BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class _Tap:
 
 def _count_filled(batch: pa.RecordBatch, name: str) -> int:
     if name in ("prompt", "system") and sketched.is_sketched(batch.schema):
-        exact = batch.column(f"{name}_exact")
-        return pc.sum(pc.not_equal(exact, 0)).as_py() or 0
+        exact = batch.column(f"{name}_exact").fill_null(0).to_numpy(zero_copy_only=False)
+        return int(np.count_nonzero(exact))
     column = batch.column(name)
     empty = pc.sum(pc.equal(column, "")).as_py() or 0 if pa.types.is_string(column.type) else 0
     return int(batch.num_rows - column.null_count - empty)
@@ -152,7 +153,8 @@ def inspect(
     if accounts is not None:
         table = read_accounts(accounts, rejects=Rejects(), assume_utc=options.assume_utc, now=options.now)
     sketcher = Sketcher(options.key)
-    batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake)
+    size = min(limit or BATCH_ROWS, BATCH_ROWS)
+    batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake, batch_rows=size)
     try:
         log = build(tap.through(batches), sketcher, threads=options.threads)
     except InputError as why:
@@ -235,18 +237,18 @@ def _remedy(column: str, formats: set[str]) -> str:
 def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, clock: Clock) -> Inspection:
     """What can be said of a log of which no record could be read: its columns, and names to try.
 
-    Raises: `why` where not even a column can be seen.
+    Raises: `why` where no column can be seen, or the columns are known and something else is wrong.
     """
     values = mapping.paths_of(first_record(paths[0]))
-    if not values:
+    known = own.columns_of(list(values))
+    needed = [field for field in NEEDED if field not in known]
+    if not values or not needed:
         raise why
     proposal = {
         field: path
         for field, path in mapping.suggest(tuple(values)).items()
         if field != "time" or _is_time(values[path], clock)
     }
-    known = own.columns_of(list(values))
-    needed = [field for field in NEEDED if field not in known]
     return Inspection(
         files=(),
         rows=0,

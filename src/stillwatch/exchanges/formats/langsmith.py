@@ -1,10 +1,11 @@
 """LangSmith's runs: bulk export (Parquet, texts as JSON), the runs API, and what its SDK sends.
 
 A run that is no call of a model (a chain, a tool) is set aside. LangSmith names no billing account: the
-metadata that the application sets counts. It does not read messages that LangChain serialised as
-constructors.
+metadata that the application sets counts. LangChain's messages are constructors with their arguments; of
+several conversations in one run the first is read.
 
-Source: docs.langchain.com/langsmith/run-data-format (read 2026-11); langsmith 0.15.1 (`wrap_openai`).
+Source: docs.langchain.com/langsmith/run-data-format (read 2026-11); what langsmith 0.15.1 (`wrap_openai`) and
+langchain-core 1.8.3 send.
 """
 
 from collections.abc import Iterator
@@ -12,12 +13,25 @@ from collections.abc import Iterator
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.messages import dig, first, from_text, text_of
 
 ACCOUNT = (
     "account", "account_id", "tenant", "tenant_id", "customer_id", "org_id", "organization_id",
     "user_api_key_hash", "user_id",
 )  # fmt: skip
+
+ROLES = {"human": "user", "ai": "assistant"}  # LangChain's type of a message -> the role; others are the same
+ASKED = (
+    "model",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "seed",
+    "stream",
+    "user",
+)
 
 
 def sniff(obj: Json) -> bool:
@@ -31,9 +45,17 @@ def rows(obj: Json) -> Iterator[Item]:
     request, answer = from_text(obj.get("inputs")), from_text(obj.get("outputs"))
     request = request if isinstance(request, dict) else {}
     answer = answer if isinstance(answer, dict) else {}
-    about = dig(from_text(obj.get("extra")), "metadata")
-    usage = first(dig(answer, "usage_metadata"), dig(about, "usage_metadata"))
-    row: Row = exchange(request, answer)
+    extra = from_text(obj.get("extra"))
+    about = dig(extra, "metadata")
+    generated = first(dig(answer, "generations", 0, 0), dig(answer, "generations", 0))
+    usage = first(
+        dig(answer, "usage_metadata"),
+        dig(about, "usage_metadata"),
+        dig(generated, "message", "kwargs", "usage_metadata"),
+    )
+    row: Row = exchange(_whole_request(request, dig(extra, "invocation_params")), answer)
+    row["completion"] = first(row["completion"], text_of(dig(generated, "text")))
+    row["finish_reason"] = first(row["finish_reason"], dig(generated, "generation_info", "finish_reason"))
     row |= {
         "exchange_id": obj.get("id"),
         "time": utc(obj.get("start_time")),
@@ -56,6 +78,31 @@ def rows(obj: Json) -> Iterator[Item]:
             row=row,
         )
     yield row
+
+
+def _whole_request(inputs: Json, asked: object) -> dict[str, object]:
+    """A request's body: LangChain keeps messages or prompts among the inputs and the settings elsewhere."""
+    request = dict(inputs)
+    messages = inputs.get("messages")
+    if isinstance(messages, list):
+        talk = messages[0] if messages and isinstance(messages[0], list) else messages
+        request["messages"] = [_plain_message(message) for message in talk]
+    elif (prompt := dig(inputs, "prompts", 0)) is not None:
+        request["messages"] = [{"role": "user", "content": prompt}]
+    for name in ASKED:
+        value = dig(asked, name)
+        if value is not None:
+            request.setdefault(name, value)
+    return request
+
+
+def _plain_message(message: object) -> object:
+    """A message as the APIs write it, also where LangChain wrote its constructor."""
+    made = dig(message, "kwargs")
+    if not isinstance(made, dict) or dig(message, "lc") is None or dig(message, "content") is not None:
+        return message  # what a client adds to its message does not stand for it
+    kind = str(made.get("type"))
+    return {"role": first(made.get("role"), ROLES.get(kind, kind)), "content": made.get("content")}
 
 
 FORMAT = Format(name="LangSmith", order=46, sniff=sniff, open=lambda: Stateless(rows))
