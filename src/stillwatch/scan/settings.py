@@ -38,8 +38,8 @@ class DetectionSettings:
         "cases per 10,000 account-days",
         "The dial: false cases that the tests of settings may spend.",
         "docs/scan.md",
-        0.001,
-        100,
+        1e-6,
+        10_000,
     )
     parts: frozenset[str] = _constant(
         PARTS, "names", "The parts of the detection that are at work.", "docs/range-defences.md"
