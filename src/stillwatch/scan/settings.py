@@ -170,7 +170,7 @@ class DetectionSettings:
 
     def caveat(self) -> tuple[str, ...]:
         """What a report must say where these are not the shipped settings."""
-        changes = [f"{name} {_written(getattr(self, name))}" for name in self.changes()]
+        changes = [f"{name} {_value_text(getattr(self, name))}" for name in self.changes()]
         if not changes:
             return ()
         return (
@@ -187,7 +187,7 @@ class DetectionSettings:
         ]
 
 
-def _written(value: object) -> str:
+def _value_text(value: object) -> str:
     return f"without {', '.join(sorted(PARTS - value))}" if isinstance(value, frozenset) else str(value)
 
 
