@@ -411,7 +411,7 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     log = tmp_path / "log.jsonl"
     log.write_text('{"time": "2026-03-01T00:00:00Z", "account": "a", "prompt": "hello there"}\n')
     found = result(campaign("sw-1", names(0, 40)))
-    monkeypatch.setattr("stillwatch.cli.scan.run", lambda *_, **__: found)
+    monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: found)
     url = f"sqlite:///{tmp_path}/cases.db"
     done = RUN.invoke(app, ["scan", str(log), "--out", str(tmp_path / "report"), "--cases", url, "--json"])
     assert "1 opened" in done.stderr
@@ -424,7 +424,7 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_cases_that_cannot_be_opened_are_said_before_the_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stillwatch.cli.scan.run", lambda *_, **__: pytest.fail("it scanned"))
+    monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: pytest.fail("it scanned"))
     for url in ("sqlite:////no/such/folder/cases.db", "postgresql://nobody@/none?host=/nowhere"):
         done = RUN.invoke(app, ["scan", "log.jsonl", "--out", str(tmp_path / "report"), "--cases", url])
         assert done.exit_code == 2

@@ -38,8 +38,8 @@ class DetectionSettings:
         "cases per 10,000 account-days",
         "The dial: false cases that the tests of settings may spend.",
         "docs/scan.md",
-        0.001,
-        100,
+        1e-6,
+        10_000,
     )
     parts: frozenset[str] = _constant(
         PARTS, "names", "The parts of the detection that are at work.", "docs/range-defences.md"
@@ -170,7 +170,7 @@ class DetectionSettings:
 
     def caveat(self) -> tuple[str, ...]:
         """What a report must say where these are not the shipped settings."""
-        changes = [f"{name} {_describe_value(getattr(self, name))}" for name in self.changes()]
+        changes = [f"{name} {_value_text(getattr(self, name))}" for name in self.changes()]
         if not changes:
             return ()
         return (
@@ -187,7 +187,7 @@ class DetectionSettings:
         ]
 
 
-def _describe_value(value: object) -> str:
+def _value_text(value: object) -> str:
     return f"without {', '.join(sorted(PARTS - value))}" if isinstance(value, frozenset) else str(value)
 
 
