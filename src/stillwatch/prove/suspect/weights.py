@@ -77,7 +77,7 @@ class Weights:
 
     def _begun_tokens(self, one: BegunAnswer) -> list[int] | None:
         """A prompt's tokens and those of the beginning that is given as the suspect's own."""
-        messages = self._fit_template(one.asked() if one.prompted else one.messages)
+        messages = self._fit_template(one.request_messages() if one.prompted else one.messages)
         if messages is None:
             return None
         try:
