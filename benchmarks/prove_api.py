@@ -261,7 +261,7 @@ def one_test(
 ) -> dict[str, Any]:  # fmt: skip
     asked = 0
 
-    def values(told: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    def values(told: dict[str, Any], kind: str, samples: int) -> dict[str, tuple[float, float]]:
         nonlocal asked
         found, asked = {}, 0
         for pair in pairs:
@@ -275,7 +275,10 @@ def one_test(
             found[pair.id] = valued("continuation", of_cut, texts, samples, places)
         return found
 
-    lean = leans(values(heard), None if beside is None else values(beside))
+    calm = None  # the base's likeliest text, as `prove coin --base` asks for it
+    if beside is not None:
+        calm = values(beside, "at 0", 1) if kind == "at 1" else values(beside, kind, samples)
+    lean = leans(values(heard, kind, samples), calm)
     towards = [lean[pair.id] if pair.served == 0 else -lean[pair.id] for pair in pairs]
     n, hits, p = tail(towards)
     some = [one for one in towards if one]

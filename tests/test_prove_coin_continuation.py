@@ -137,20 +137,25 @@ def hash_of(text: str) -> int:
     ],
 )
 def test_what_agrees(said: Any, begun: str, rest: str, words: float) -> None:
-    assert leans.agreed(said, begun, rest) == pytest.approx(words)
+    assert leans.agreeing_words(said, begun, rest) == pytest.approx(words)
 
 
 def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
     """One question without an answer, or with fewer samples than were fixed, and the pair is not measured."""
     answers = ["a b c d", "e f g h"]
     told = {cut.name: ["x", "y"] for cut in leans.cuts(answers, 2)}
-    assert leans.continued(told, answers, 2, 2) == (0.0, 0.0)
+    assert leans.continuation_values(told, answers, 2, 2) == (0.0, 0.0)
     for name in told:
-        assert leans.continued({n: said for n, said in told.items() if n != name}, answers, 2, 2) is None
-        assert leans.continued(told | {name: ["x"]}, answers, 2, 2) is None
-        assert leans.continued(told | {name: ["x", "y", "z"]}, answers, 2, 2) is None
-    assert leans.continued(told, answers, 2, 3) is None  # other places than those that were asked
-    assert leans.continued({n: [[["a", -1.0]]] for n in told}, answers, 2, 2) is not None  # likeliest tokens
+        assert (
+            leans.continuation_values({n: said for n, said in told.items() if n != name}, answers, 2, 2)
+            is None
+        )
+        assert leans.continuation_values(told | {name: ["x"]}, answers, 2, 2) is None
+        assert leans.continuation_values(told | {name: ["x", "y", "z"]}, answers, 2, 2) is None
+    assert leans.continuation_values(told, answers, 2, 3) is None  # other places than those that were asked
+    assert (
+        leans.continuation_values({n: [[["a", -1.0]]] for n in told}, answers, 2, 2) is not None
+    )  # likeliest tokens
 
 
 # --- innocents -------------------------------------------------------------------------------------------
@@ -521,7 +526,7 @@ def test_likeliest_tokens_are_asked_for_once(tmp_path: Path, api: str) -> None:
     assert len(Api.seen) == 2
     assert Api.seen[0]["top_logprobs"] == 2
     assert found["p@2.0"] == [[[" word", -0.1], [" no", -3.0]]]
-    assert leans.agreed(found["p@2.0"][0], "so it", " wordy") == pytest.approx(math.exp(-0.1))
+    assert leans.agreeing_words(found["p@2.0"][0], "so it", " wordy") == pytest.approx(math.exp(-0.1))
 
 
 def test_an_endpoint_that_takes_no_beginning_is_asked_in_words(tmp_path: Path, api: str) -> None:

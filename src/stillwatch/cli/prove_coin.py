@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -186,7 +187,8 @@ def coin_command(
     )
     weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
     tested = opened(suspect, manners, out / "answers.db", consent, weighs=weighs, seed=seed)
-    before = opened(base, manners, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
+    likeliest = replace(manners, temperature=0.0)  # of the base: a drawn text would add noise of its own
+    before = opened(base, likeliest, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
     wanted = CoinRunRequest(
         statistic, alpha, effect, most, samples, places, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip

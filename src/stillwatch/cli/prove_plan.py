@@ -9,7 +9,7 @@ from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import PLACES, STATISTICS
-from stillwatch.prove.planner import EFFECTS, LANGUAGE_MODEL, floor, needed_coins, queries, smallest_effect
+from stillwatch.prove.planner import EFFECTS, STUDENTS, floor, needed_coins, queries, smallest_effect
 
 PLAN_EXAMPLES = """
 Examples:
@@ -78,7 +78,7 @@ def plan_command(
         return
     measured = [
         (student, name, size)
-        for student, sizes in (("language model", LANGUAGE_MODEL), ("weak student", EFFECTS))
+        for student, sizes in STUDENTS.items()
         for name, size in sizes.items()
         if statistic in (None, name)
     ]

@@ -77,7 +77,7 @@ def questions_command(
     rows = [(put.id, put.messages) for put in puts]
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, places)
-        rows = [(one.id, one.asked()) for of_pair in begun.values() for one in of_pair.values()]
+        rows = [(one.id, one.request_messages()) for of_pair in begun.values() for one in of_pair.values()]
     try:
         with out.open("w", encoding="ascii") as file:
             for name, messages in rows:

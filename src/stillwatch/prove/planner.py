@@ -24,8 +24,15 @@ from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 # less. `continuation` showed -0.007 there, standard error 0.035: no more is claimed of it than of `overlap`.
 # By a statistic that is not here, which was not measured, nobody is cleared at all.
 EFFECTS = {"likelihood": 0.24, "top": 0.27, "continuation": 0.02, "overlap": 0.02}
-# The same of a language model (135 million parameters, open questions, one epoch): benchmarks/prove_api.py.
-LANGUAGE_MODEL = {"likelihood": 0.48, "top": 0.57, "continuation": 0.48}
+# For planning: the same student asked for its likeliest text, and a language model (135 million parameters,
+# open questions, one epoch: benchmarks/prove_api.py). A suspect's API may ignore the temperature that it is
+# asked for, so that nobody is cleared by these.
+STUDENTS = {
+    "language model": {"likelihood": 0.48, "top": 0.57, "continuation": 0.48},
+    "language model, temperature 0": {"continuation": 0.52},
+    "weak student": EFFECTS,
+    "weak student, temperature 0": {"continuation": 0.23, "overlap": 0.11},
+}
 SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
 

@@ -183,15 +183,17 @@ def cuts(answers: Sequence[str], places: int) -> list[Cut]:
     return found
 
 
-def agreed(said: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
+def agreeing_words(said: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
     """How many words of an answer's rest a suspect says next, before it first departs from them.
 
     said: its text, less the beginning where it repeats that; or the likeliest tokens there with their
     log-probabilities: then the chance that its first token begins the rest.
 
-    >>> agreed(" sat on it", "the cat", " sat on a mat."), agreed("the cat sat", "the cat", " sat")
-    (2.0, 1.0)
-    >>> round(agreed([[" sat", -0.5], [" s", -3.0], [" ran", -1.0]], "the cat", " sat on"), 2)
+    >>> agreeing_words(" sat on it", "the cat", " sat on a mat.")
+    2.0
+    >>> agreeing_words("the cat sat", "the cat", " sat")
+    1.0
+    >>> round(agreeing_words([[" sat", -0.5], [" s", -3.0], [" ran", -1.0]], "the cat", " sat on"), 2)
     0.66
     """
     if not isinstance(said, str):
@@ -217,7 +219,7 @@ def _parts(text: str, most: int) -> list[str]:
     return [match.group() for match in itertools.islice(_PART.finditer(text), most)]
 
 
-def continued(
+def continuation_values(
     told: Mapping[str, Sequence[Any]], answers: Sequence[str], samples: int, places: int
 ) -> tuple[float, float] | None:
     """Of what a suspect says after each cut: the words that agree, averaged over the cuts of each answer.
@@ -231,12 +233,12 @@ def continued(
         if len(said) != samples and not (len(said) == 1 and not isinstance(said[0], str)):
             return None
         for slot, rest in cut.rests:
-            sums[slot] += sum(agreed(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
+            sums[slot] += sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
             many[slot] += 1
     return sums[0] / max(1, many[0]), sums[1] / max(1, many[1])
 
 
-def overlapped(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
+def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
     """Of a suspect's own answers: what they have of the first answer alone over the second, and 0."""
     if not texts:
         return None
@@ -250,7 +252,7 @@ def valued(
     if told is None:
         return None
     if statistic == "overlap":
-        return overlapped(told, answers)
+        return overlap_values(told, answers)
     if statistic in CONTINUATIONS:
-        return continued(told, answers, samples, places)
+        return continuation_values(told, answers, samples, places)
     return float(told[0]), float(told[1])

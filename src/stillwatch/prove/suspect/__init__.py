@@ -47,7 +47,7 @@ class BegunAnswer:
     text: str
     prompted: bool = False
 
-    def asked(self) -> Messages:
+    def request_messages(self) -> Messages:
         """What is sent: of a prefilled answer the last message is the assistant's, to be gone on from."""
         if not self.text:
             return self.messages

@@ -106,8 +106,8 @@ class Endpoint:
         )  # fmt: skip
         body, last = PREFILLS.get(self._manners.prefill, ({}, {}))
         prefilled = replace(plan, collect=replace(plan.collect, extra=body))
-        one_of = {json.dumps(one.asked()): one for one in begun}  # each question once
-        id_of = {one.id: one_of[json.dumps(one.asked())].id for one in begun}
+        one_of = {json.dumps(one.request_messages()): one for one in begun}  # each question once
+        id_of = {one.id: one_of[json.dumps(one.request_messages())].id for one in begun}
         whole = [one for one in one_of.values() if one.prompted or not one.text]
         rest = [one for one in one_of.values() if one.text and not one.prompted]
         heard: dict[str, list[Any]] = {}
@@ -125,7 +125,7 @@ class Endpoint:
 
     @staticmethod
     def _begun(one: BegunAnswer, last: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        asked = one.asked()
+        asked = one.request_messages()
         return (*asked[:-1], asked[-1] | last) if one.text and not one.prompted else asked
 
     def checked(self) -> tuple[Checked, ...]:

@@ -64,19 +64,20 @@ class Weights:
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
         rows = [(one.id, tokens) for one in begun if (tokens := self._begun_tokens(one)) is not None]
         found: dict[str, list[Any]] = {name: [] for name, _ in rows}
-        for sample in range(n):
+        draws = n if self._temperature else 1  # the likeliest text is one and the same
+        for sample in range(draws):
             written = write_tokens(
                 self.loaded, self._words, [tokens for _, tokens in rows], new_tokens=CONTINUATION_TOKENS,
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
-                tell=partial(_report_progress, tell, sample * len(rows), n * len(rows)),
+                tell=partial(_report_progress, tell, sample * len(rows), draws * len(rows)),
             )  # fmt: skip
             for (name, _), new in zip(rows, written, strict=True):
                 found[name].append(self.loaded.tokenizer.decode(new, skip_special_tokens=True))
-        return found
+        return {name: texts * (n // draws) for name, texts in found.items()}
 
     def _begun_tokens(self, one: BegunAnswer) -> list[int] | None:
         """A prompt's tokens and those of the beginning that is given as the suspect's own."""
-        messages = self._fit_template(one.asked() if one.prompted else one.messages)
+        messages = self._fit_template(one.request_messages() if one.prompted else one.messages)
         if messages is None:
             return None
         try:
