@@ -19,12 +19,12 @@ from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
-from stillwatch.stats.intervals import wilson
 from stillwatch.distill.rows import read_json, replace_file, write_json, write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.models import load
 from stillwatch.distill.train.run import train
 from stillwatch.distill.train.wording import wording
+from stillwatch.stats.intervals import wilson
 
 SAMPLES = (125, 250, 500, 1000, 2000)
 STEEP = (250, 500, 1000)  # where the curve rises

@@ -20,12 +20,12 @@ from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import ClockProblem, problems
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
-from stillwatch.stats.intervals import wilson
 from stillwatch.distill.rows import read_json, write_json, write_rows
 from stillwatch.distill.train import Training
 from stillwatch.distill.train.models import load
 from stillwatch.distill.train.run import train
 from stillwatch.distill.train.wording import wording
+from stillwatch.stats.intervals import wilson
 
 SEEDS = (1, 2)
 SAMPLES, STEPS, MORE, BATCH = 500, 800, 150, 48

@@ -22,7 +22,6 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 import prove_peers as peers
-from stillwatch.stats.intervals import wilson
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
@@ -34,6 +33,7 @@ from stillwatch.prove.lineage.reading import read_lineage
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.likeness import Likeness, likeness
 from stillwatch.prove.pool.reading import read_pool
+from stillwatch.stats.intervals import wilson
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "provenance"
 ALPHA, BAN_ALPHA = 0.05, 0.01
