@@ -21,6 +21,7 @@ from typing import Any
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle import verify
 from stillwatch.cases.bundle.export import prepare, release
+from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
@@ -65,7 +66,7 @@ def scene(folder: Path, many: int, work: Path) -> list[dict[str, Any]]:
         found = queue(store, Filter(), NOW_US).cases
         for case in found:
             begun = time.perf_counter()
-            ready = prepare(store, case.id, who="bench", now_us=NOW_US, logs=[log], accounts=accounts)
+            ready = prepare(store, case.id, who="bench", now_us=NOW_US, log=ScannedLog([log], accounts))
             made = release(store, ready, work / case.id, who="bench", now_us=NOW_US)
             export_s = time.perf_counter() - begun
             told, verify_s = alone(made.path, made.key)

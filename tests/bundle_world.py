@@ -11,6 +11,7 @@ from scan_world import Scene, scene
 from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.export import export
+from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.fold import fold
 from stillwatch.cases.handling import judge_accounts
 from stillwatch.cases.inputs import inputs_of
@@ -69,7 +70,7 @@ def make(folder: Path) -> Told:
         )
         out = folder / "evidence"
         export(
-            store, case, out, who="ann", now_us=NOW_US + 1, logs=[log], accounts=accounts, tell=said.append
+            store, case, out, who="ann", now_us=NOW_US + 1, log=ScannedLog([log], accounts), tell=said.append
         )
     names = tuple(renamed.get(name, name) for name in pool)
     return Told(folder, log, accounts, url, case, names, out, tuple(said), planted)

@@ -28,7 +28,7 @@ from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, answers, documents, recompute, verify
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
-from stillwatch.cases.bundle.gather import ndjson
+from stillwatch.cases.bundle.gather import ScannedLog, ndjson
 from stillwatch.cases.stamping import Authority, read_roots
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
@@ -365,8 +365,8 @@ def test_a_time_stamp_beside_the_manifest_is_read_and_checked(told: Told, tmp_pa
     pytest.importorskip("rfc3161_client")
     with stamp_authority.answering(tmp_path / "authority") as clock, told.store() as store:
         by = Authority(clock.url, read_roots(clock.root))
-        log = {"logs": [told.log], "accounts": told.accounts}
-        ready = prepare(store, told.case, who="ann", now_us=NOW_US, **log)
+        log = ScannedLog([told.log], told.accounts)
+        ready = prepare(store, told.case, who="ann", now_us=NOW_US, log=log)
         made = release(store, ready, tmp_path / "out", who="ann", now_us=NOW_US, stamped_by=by)
         assert made.stamped_by == "CN=Clock of the tests"
         elsewhere = clock.stamp(clock.asked[0])  # of the same manifest, later
@@ -428,7 +428,7 @@ def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
             tmp_path / "evidence.zip",
             who="ann",
             now_us=NOW_US + 2,
-            logs=[told.log],
+            log=ScannedLog([told.log]),
             accounts=told.accounts,
             tell=lambda _: None,
         )
@@ -473,7 +473,7 @@ def test_no_text_and_no_address_leaves(told: Told) -> None:
 
 def test_tokens_differ_from_bundle_to_bundle(told: Told) -> None:
     with told.store() as store:
-        ready = prepare(store, told.case, who="ann", now_us=NOW_US, logs=[told.log], accounts=told.accounts)
+        ready = prepare(store, told.case, who="ann", now_us=NOW_US, log=ScannedLog([told.log], told.accounts))
     mine = {json.loads(line)["q"] for line in ready.files["events.ndjson"].splitlines()}
     theirs = {one["q"] for one in lines(told.bundle, "events.ndjson")}
     assert not mine & theirs
@@ -536,13 +536,13 @@ def test_another_log_is_noticed(told: Told, tmp_path: Path) -> None:
     thinner = table.take([k for k in range(len(table)) if k % 9])
     pq.write_table(thinner, tmp_path / "cut.parquet")
     with told.store() as store:
-        ready = prepare(store, told.case, who="a", now_us=NOW_US, logs=[tmp_path / "cut.parquet"])
+        ready = prepare(store, told.case, who="a", now_us=NOW_US, log=ScannedLog([tmp_path / "cut.parquet"]))
         joined = " ".join(ready.leaving)
         assert "NOT the one that was scanned" in joined
         assert "does not bear out" in joined
         pq.write_table(table.slice(0, 50), tmp_path / "other.parquet")
         with pytest.raises(BundleError, match="give the log that was scanned"):
-            prepare(store, told.case, who="a", now_us=NOW_US, logs=[tmp_path / "other.parquet"])
+            prepare(store, told.case, who="a", now_us=NOW_US, log=ScannedLog([tmp_path / "other.parquet"]))
 
 
 def test_it_is_written_whole_or_not_at_all(

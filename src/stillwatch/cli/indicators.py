@@ -40,7 +40,7 @@ from stillwatch.cases.indicators.sighting import read_sightings, sentence, sight
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
 from stillwatch.cli.case.opening import CASES_HERE, HERE, CasePlace, CasesAt
-from stillwatch.cli.columns import Map, MapFile, columns_of
+from stillwatch.cli.columns import NameOptions
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
@@ -143,19 +143,12 @@ AssumeUtc = Annotated[bool, typer.Option(help="Take times without a zone for UTC
 
 
 @dataclass(frozen=True)
-class HistoryOptions:
+class HistoryOptions(NameOptions):
     """The options by which a log is read here, as in scan."""
 
     accounts: AccountsFile = None
     key_file: KeyFile = None
     assume_utc: AssumeUtc = False
-    names: Map = None
-    map_file: MapFile = None
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The owner's names for the record's fields. Raises: InputError."""
-        return columns_of(self.names, self.map_file)
 
 
 AS_IN_SCAN = HistoryOptions()

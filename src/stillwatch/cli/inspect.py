@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import Map, MapFile, columns_of
+from stillwatch.cli.columns import AS_CALLED, NameOptions
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.scan import KEY_VARIABLE
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
@@ -42,8 +43,7 @@ def inspect_command(
         ),
     ],
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that the scan will get.")] = None,
-    names: Map = None,
-    map_file: MapFile = None,
+    names: NameOptions = AS_CALLED,
     write_map: Annotated[
         Path | None,
         typer.Option(help="Write the names (proposed, or given by --map) to this file, to be looked at."),
@@ -56,7 +56,7 @@ def inspect_command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
     """Say what a log has: format, columns filled, what is missing, what that costs and what to set."""
-    columns = columns_of(names, map_file)
+    columns = names.columns
     with local_files(logs) as local:
         options = Options(
             assume_utc=assume_utc, columns=columns, key=sketch_key([Path(log) for log in local], key_file)
@@ -180,4 +180,4 @@ def _percent(share: float) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("inspect", epilog=EXAMPLES)(inspect_command)
+    app.command("inspect", epilog=EXAMPLES)(expand_groups(inspect_command))

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import Map, MapFile, columns_of
+from stillwatch.cli.columns import AS_CALLED, NameOptions
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.cli.terms import app
 from stillwatch.errors import InputError
@@ -40,6 +41,7 @@ Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were reject
 
 
 @app.command("allowance", epilog=EXAMPLES)
+@expand_groups
 def allowance_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
     share: Annotated[
@@ -60,22 +62,22 @@ def allowance_command(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
     ] = None,
-    columns: Map = None,
-    map_file: MapFile = None,
+    names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
     """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
-        spent, longest = _add_up(logs, key_file, columns_of(columns, map_file), rejects, tell)
+        spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
     busiest: dict[str, int] = {}
     for (account, _), tokens in spent.items():
         if account not in named:
             busiest[account] = max(busiest.get(account, 0), tokens)
     if not any(busiest.values()):
-        names = ", ".join(map(str, logs))
-        raise InputError(f"{names}: no answer with output tokens, which an allowance is read off")
+        raise InputError(
+            f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
+        )
     if flat:
         found = Allowances.flat(busiest, answer=longest)
         look = "The busiest has set the limit: look at it."

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Exported, Prepared, documents, verify
 from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.contradictions import clock_words
-from stillwatch.cases.bundle.gather import Gathered, gather, ndjson, read_log
+from stillwatch.cases.bundle.gather import Gathered, ScannedLog, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.handling import record_export
@@ -38,7 +38,6 @@ from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
-from stillwatch.exchanges.sketch import DEFAULT_KEY
 from stillwatch.report.findings import campaign_json
 
 KEPT = "token key of a bundle kept"
@@ -53,15 +52,11 @@ def export(
     *,
     who: str,
     now_us: int,
-    logs: Sequence[Path] = (),
-    accounts: Path | None = None,
-    sketch_key: bytes = DEFAULT_KEY,
+    log: ScannedLog | None = None,
     tell: Any = print,
 ) -> Exported:
     """Make a bundle, telling what leaves before it does. See `prepare` and `release`."""
-    ready = prepare(
-        store, case_id, who=who, now_us=now_us, logs=logs, accounts=accounts, sketch_key=sketch_key
-    )
+    ready = prepare(store, case_id, who=who, now_us=now_us, log=log)
     for sentence in ready.leaving:
         tell(sentence)
     return release(store, ready, out, who=who, now_us=now_us)
@@ -73,16 +68,11 @@ def prepare(
     *,
     who: str,
     now_us: int,
-    logs: Sequence[Path] = (),
-    accounts: Path | None = None,
-    sketch_key: bytes = DEFAULT_KEY,
-    assume_utc: bool = False,
-    columns: Mapping[str, str] | None = None,
+    log: ScannedLog | None = None,
 ) -> Prepared:
     """Put a bundle together in memory; nothing leaves.
 
-    logs, accounts: what the finding was made of. Without them there are no events, and nothing to compute
-    claims from.
+    log: what the finding was made of. Without it there are no events, and nothing to compute claims from.
 
     Raises: Missing, BundleError, InputError.
     """
@@ -90,10 +80,12 @@ def prepare(
     found = latest(store, case_id)
     token_key = os.urandom(32)
     gathered = None
-    if logs:
-        log, known = read_log(logs, accounts, sketch_key, assume_utc, columns)
+    if log is not None:
+        exchanges, known = read_log(log)
         verdicts = _verdicts(store, case_id)
-        gathered = gather(log, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key)
+        gathered = gather(
+            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key
+        )
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
     files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
     files["claims.ndjson"] = ndjson(claims(files))
@@ -107,7 +99,7 @@ def prepare(
         "texts": "none",
     }
     said = leaving(told, files, gathered, who) + whether_scanned(
-        found.context["inputs"], [*logs, *([] if accounts is None else [accounts])]
+        found.context["inputs"], [] if log is None else log.files
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
 

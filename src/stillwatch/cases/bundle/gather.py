@@ -21,7 +21,7 @@ from stillwatch.cases.claims import us
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
 
 TOKEN_BYTES = (
@@ -42,24 +42,35 @@ class Gathered:
     population: dict[str, Any]
 
 
-def read_log(
-    paths: Sequence[Path],
-    accounts: Path | None,
-    key: bytes,
-    assume_utc: bool,
-    columns: Mapping[str, str] | None = None,
-) -> tuple[ExchangeLog, dict[str, dict[str, Any]]]:
-    """Read the logs that a finding was made of; texts are sketched and let go. columns: the log's own names.
+@dataclass(frozen=True)
+class ScannedLog:
+    """What a finding was made of, and how it was read."""
+
+    paths: Sequence[Path]
+    accounts: Path | None = None
+    key: bytes = DEFAULT_KEY  # of the sketches
+    assume_utc: bool = False
+    columns: Mapping[str, str] | None = None  # the log's own names
+
+    @property
+    def files(self) -> list[Path]:
+        """All that was read."""
+        return [*self.paths, *([] if self.accounts is None else [self.accounts])]
+
+
+def read_log(scanned: ScannedLog) -> tuple[ExchangeLog, dict[str, dict[str, Any]]]:
+    """Read the logs that a finding was made of; texts are sketched and let go.
 
     Raises: InputError, BundleError where nothing could be read.
     """
-    rejects = Rejects()
-    table = None if accounts is None else read_accounts(accounts, rejects=rejects, assume_utc=assume_utc)
-    sketcher = Sketcher(key)
-    batches = read(paths, sketcher=sketcher, rejects=rejects, assume_utc=assume_utc, mapping=columns)
+    rejects, utc, table = Rejects(), scanned.assume_utc, None
+    if scanned.accounts is not None:
+        table = read_accounts(scanned.accounts, rejects=rejects, assume_utc=utc)
+    sketcher = Sketcher(scanned.key)
+    batches = read(scanned.paths, sketcher=sketcher, rejects=rejects, assume_utc=utc, mapping=scanned.columns)
     log = build(batches, sketcher)
     if len(log) == 0:
-        raise BundleError(f"no exchange could be read from {', '.join(map(str, paths))}")
+        raise BundleError(f"no exchange could be read from {', '.join(map(str, scanned.paths))}")
     rows = [] if table is None else table.to_pylist()
     return log, {row["account"]: row for row in rows}
 

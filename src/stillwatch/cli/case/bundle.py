@@ -1,16 +1,15 @@
 """Makes a case's evidence bundle: says what leaves, asks, writes, says how to check it. It is no verb."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from stillwatch.cases.bundle.export import prepare, release
+from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.reading import find
 from stillwatch.cases.stamping import Authority
 from stillwatch.cases.store import Store
 from stillwatch.cli.folder import whoami
 from stillwatch.cli.leave import may_leave
 from stillwatch.cli.main import one_line
-from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 
 
@@ -18,12 +17,8 @@ def bundle(
     store: Store,
     case: str,
     out: Path | None,
-    logs: list[Path],
-    accounts: Path | None,
-    key_file: Path | None,
+    log: ScannedLog | None,
     *,
-    assume_utc: bool,
-    columns: Mapping[str, str],
     yes: bool,
     now_us: int,
     stamped_by: Authority | None = None,
@@ -38,11 +33,7 @@ def bundle(
         find(store, case),
         who=whoami(),
         now_us=now_us,
-        logs=logs,
-        accounts=accounts,
-        sketch_key=sketch_key(logs, key_file),
-        assume_utc=assume_utc,
-        columns=columns,
+        log=log,
     )
     asked = (
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)

@@ -10,6 +10,7 @@ import typer
 
 from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, reading
 from stillwatch.cases.alert import TokenPrices, alert
+from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
@@ -28,10 +29,11 @@ from stillwatch.cli.case.opening import (
 )
 from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.case.text import alert_lines, event_row, print_targets, words_of
-from stillwatch.cli.columns import Map, MapFile, columns_of
+from stillwatch.cli.columns import AS_CALLED, NameOptions
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
@@ -366,8 +368,7 @@ def export_command(
         Path | None, typer.Option(help="For a bundle: the key of the log's sketches, as in scan.")
     ] = None,
     assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
-    names: Map = None,
-    map_file: MapFile = None,
+    names: NameOptions = AS_CALLED,
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
     yes: Yes = False,
@@ -380,11 +381,10 @@ def export_command(
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")
     with place.open() as store:
         if form is CaseExportShape.bundle:
-            bundle(
-                store, case, out, log or [], accounts, key_file,
-                assume_utc=assume_utc, columns=columns_of(names, map_file), yes=yes, now_us=now_us,
-                stamped_by=stamped_by,
-            )  # fmt: skip
+            key, paths = sketch_key(log or [], key_file), log or []
+            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns)
+            given = scanned if paths else None
+            bundle(store, case, out, given, yes=yes, now_us=now_us, stamped_by=stamped_by)
             return
         ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
