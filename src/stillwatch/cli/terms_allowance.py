@@ -88,13 +88,7 @@ def allowance_command(
             f"{len(found.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
         )
     if as_json:
-        printed = {
-            "output_tokens_per_day": found.usual,
-            "answer_tokens": found.answer,
-            "accounts": found.more,
-            "vouch": found.vouch,
-        }
-        print(json.dumps(printed, indent=1))
+        print(json.dumps(_plain(found), indent=1))
     else:
         print(found.terms(), end="")
         errors.print(
@@ -104,6 +98,15 @@ def allowance_command(
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
         raise typer.Exit(REJECTED)
+
+
+def _plain(found: Allowances) -> dict[str, object]:
+    return {
+        "output_tokens_per_day": found.usual,
+        "answer_tokens": found.answer,
+        "accounts": found.more,
+        "vouch": found.vouch,
+    }
 
 
 def _add_up(
