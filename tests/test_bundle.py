@@ -428,8 +428,7 @@ def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
             tmp_path / "evidence.zip",
             who="ann",
             now_us=NOW_US + 2,
-            log=ScannedLog([told.log]),
-            accounts=told.accounts,
+            log=ScannedLog([told.log], told.accounts),
             tell=lambda _: None,
         )
         assert store.case(told.case).id == told.case

@@ -175,7 +175,8 @@ def test_sketched_and_growing_logs_hold_the_same_passages() -> None:
     for batch in batches:
         kept.add(batch)
         kept.merged()
-    again = KeptLog.from_arrays(kept.arrays(), key, "here")
+    again = KeptLog(key)
+    again.restore(kept.arrays(), "here")
     for log in (build(stored, key, threads=1), build(mixed, key, threads=1), kept.log, again.log):
         assert np.array_equal(log.answered, plain.answered)
         assert np.array_equal(log.brought, plain.brought)

@@ -18,7 +18,7 @@ from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.signing import new_key, read_key
 from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
-from stillwatch.cli.case.opening import CasesUrl, seen_cases
+from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, StillwatchError

@@ -19,7 +19,7 @@ from stillwatch.cases.audit.witness import Witness, WitnessedHead, line_of, read
 from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import (
+from stillwatch.cli.case_opening import (
     KEY,
     AuditKey,
     CasesUrl,
@@ -28,7 +28,7 @@ from stillwatch.cli.case.opening import (
     opened_cases,
     seen_cases,
 )
-from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
+from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError

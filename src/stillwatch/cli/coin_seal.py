@@ -10,7 +10,7 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
-from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
+from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line

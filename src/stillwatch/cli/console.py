@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import CASES, KEY, AuditKey, CasesUrl
+from stillwatch.cli.case_opening import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError

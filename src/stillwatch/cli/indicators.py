@@ -39,7 +39,7 @@ from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import CASES_HERE, HERE, CasePlace, CasesAt
+from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
 from stillwatch.cli.columns import NameOptions
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.cli.case.stamping import StampCa
+from stillwatch.cli.case_stamping import StampCa
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line

@@ -12,8 +12,8 @@ from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import scan
 from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
-from stillwatch.cli.case.opening import AuditKey, WitnessFile, new_cases
-from stillwatch.cli.case.text import words_of
+from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
+from stillwatch.cli.case_text import words_of
 from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import key_in
 from stillwatch.errors import InputError

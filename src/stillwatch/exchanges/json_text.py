@@ -216,8 +216,8 @@ class _Scan:
         self.stray_line = self.number
         reason = "not JSON: text between values"
         if self.outer_seen:
-            what = "a value between the others that is" if self.taken else "an array of values that are"
-            reason = f"{what} no object; right would be one object for each exchange"
+            what = "a value between them is" if self.taken else "the values of an array are"
+            reason = f"not JSON objects: {what} no object; right would be one object a line"
         yield UndecodableValue(self.number, self.offset + at, reason, text[:RAW_LIMIT], len(text))
 
     def _hold(self, piece: bytes) -> None:

@@ -16,9 +16,9 @@ from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, find
-from stillwatch.cli.case.bundle import bundle
-from stillwatch.cli.case.changing import CaseId, Why, add_verbs, plain
-from stillwatch.cli.case.opening import (
+from stillwatch.cli.case_bundle import bundle
+from stillwatch.cli.case_changing import CaseId, Why, add_verbs, plain
+from stillwatch.cli.case_opening import (
     CASES,
     CASES_HERE,
     HERE,
@@ -27,8 +27,8 @@ from stillwatch.cli.case.opening import (
     CasesAt,
     new_cases,
 )
-from stillwatch.cli.case.stamping import StampCa, StampUrl, named_authority
-from stillwatch.cli.case.text import alert_lines, event_row, print_targets, words_of
+from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
+from stillwatch.cli.case_text import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.columns import AS_CALLED, NameOptions
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.leave import Yes, may_leave

@@ -11,7 +11,7 @@ import typer
 from stillwatch.cases import Case, Verdict, handling
 from stillwatch.cases.reading import find
 from stillwatch.cases.store import Store
-from stillwatch.cli.case.opening import HERE, CasePlace
+from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, iso_time, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.option_group import expand_groups
