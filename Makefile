@@ -65,7 +65,7 @@ demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT)
 	echo "Open $(abspath $(OUT))/index.html in a browser."
 
-test: $(VENV)/.dev ## Run the fast tests (some four minutes on two cores)
+test: $(VENV)/.dev ## Run the fast tests (some ten minutes on two cores)
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train"
 
 # --- for those who change it -----------------------------------------------------------------------------
