@@ -96,6 +96,7 @@ def test_every_public_name_is_there_and_documented() -> None:
         _ = sw.nonsense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "import stillwatch.scan.pipeline; sw.LiveScan; "])
 def test_scan_is_the_function_and_the_package_in_any_order(before: str) -> None:
     code = (
@@ -138,6 +139,7 @@ def test_the_public_surface_is_typed(tmp_path: Path) -> None:
 # --- one log in many shapes -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_table_gives_what_the_command_line_writes(
     tmp_path: Path, world: Scene, known: sw.ScanReport
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_table_gives_what_the_command_line_writes(
     assert known.to_json() == (tmp_path / "api" / "findings.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_scan_twice_gives_the_same(world: Scene, known: sw.ScanReport) -> None:
     assert findings(sw.scan(world.table, world.accounts, threads=1)) == findings(known)
 
@@ -240,6 +243,7 @@ def test_polars_is_read_alike(world: Scene, known: sw.ScanReport) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_pandas_gives_the_same_findings(world: Scene, known: sw.ScanReport) -> None:
     result = sw.scan(world.table.to_pandas(), world.accounts.to_pandas())
     assert findings(result) == findings(known)
@@ -406,6 +410,7 @@ def test_an_earlier_scans_rejected_rows_do_not_stay(few: pa.Table, tmp_path: Pat
         sw.scan(few, rejected=tmp_path)
 
 
+@pytest.mark.slow
 def test_sketched_tables_need_their_key(world: Scene) -> None:
     sketcher = Sketcher(KEY)
     table = pa.Table.from_batches([sketch_batch(batch, sketcher) for batch in world.table.to_batches()])
@@ -446,6 +451,7 @@ def test_a_table_without_texts_is_judged_as_far_as_it_goes(few: pa.Table) -> Non
         assert any("without one" in text for text in result.warnings)
 
 
+@pytest.mark.slow
 def test_accounts_of_every_shape(world: Scene, tmp_path: Path) -> None:
     frame = world.accounts.to_pandas()
     frame["country"] = np.nan
@@ -484,6 +490,7 @@ def test_arguments_that_make_no_sense(few: pa.Table, how: Any, words: str) -> No
         sw.scan(few, **how)
 
 
+@pytest.mark.slow
 def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.ScanReport) -> None:
     stages: list[str] = []
     sw.scan(world.table, world.accounts, progress=lambda stage, done, total: stages.append(stage))
@@ -500,6 +507,7 @@ def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.ScanReport
     assert findings(sw.scan(world.table, world.accounts)) == findings(known)
 
 
+@pytest.mark.slow
 def test_scans_in_threads(world: Scene, known: sw.ScanReport) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: findings(sw.scan(world.table, world.accounts)), range(2)))
@@ -510,6 +518,7 @@ def _in_child(table: pa.Table, accounts: pa.Table, out: Any) -> None:
     out.put(findings(sw.scan(table, accounts)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_scan_in_a_forked_process(world: Scene, known: sw.ScanReport) -> None:
     context = multiprocessing.get_context("fork")
@@ -623,6 +632,7 @@ def test_settings_out_of_bounds(wrong: Any) -> None:
         sw.Settings(**wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strict",
     [
@@ -642,6 +652,7 @@ def test_each_setting_reaches_the_detection(world: Scene, known: sw.ScanReport, 
     assert findings(result)["campaigns"] != findings(known)["campaigns"]
 
 
+@pytest.mark.slow
 def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     world: Scene, known: sw.ScanReport
 ) -> None:
@@ -653,6 +664,7 @@ def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
     assert findings(short)["campaigns"] != findings(known)["campaigns"]
 
 
+@pytest.mark.slow
 def test_a_report_under_other_settings_says_so(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
     """Its error rates were measured under the shipped ones: who loosens the tests cannot borrow them."""
     loose = sw.Settings(alpha_ceiling=0.05, parts=sw.Settings().parts - {"follow"})
@@ -671,6 +683,7 @@ def test_a_report_under_other_settings_says_so(world: Scene, known: sw.ScanRepor
     assert "false_cases_per_10k_account_days 7.0" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_the_dial(world: Scene) -> None:
     """Where honest groups are granted much likeness, the pool is only found by who accepts false cases."""
     granted = {"correlation_floor": (0.1, 0.1, 0.1), "correlation_ceiling": (0.1, 0.1, 0.1)}
@@ -694,6 +707,7 @@ def pieces(table: pa.Table, hours: int) -> Iterator[pa.Table]:
         yield table.slice(lo, hi - lo)
 
 
+@pytest.mark.slow
 def test_batches_in_alarms_out_through_restarts(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
     live = sw.LiveScan(world.accounts, key=KEY)
     with pytest.raises(sw.InputError, match="nothing was looked at yet"):

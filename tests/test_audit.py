@@ -66,6 +66,7 @@ def sound(store: Store, **more: object) -> VerifiedTrail:
     return found
 
 
+@pytest.mark.slow
 def test_every_tamper_is_named(store: Store) -> None:
     rng = random.Random(7)
     scene = write_trail(store, store.trail, 60, rng)  # type: ignore[arg-type]
@@ -347,6 +348,7 @@ def test_a_forged_head_is_not_vouched_for(store: Store, tmp_path: Path) -> None:
 # --- a crash at any moment ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["append", "commit"])
 def test_a_crash_leaves_a_sound_trail(tmp_path: Path, step: str) -> None:
     url = f"sqlite:///{tmp_path}/cases.db"

@@ -85,6 +85,7 @@ def lines(bundle: Path, name: str) -> list[dict[str, Any]]:
 # --- sound ---
 
 
+@pytest.mark.slow
 def test_a_copy_is_sound_with_nothing_but_python_and_the_senders_key(told: Told, copy: Path) -> None:
     done = alone(copy, "--key", key_of(told))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -146,6 +147,7 @@ def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> 
     assert not [row for row in found["claims"] if "the log given" in (row["why_not"] or "")]
 
 
+@pytest.mark.slow
 def test_the_key_is_checked_where_it_is_named(told: Told, copy: Path) -> None:
     with told.store() as store:
         key = store.trail.signer.key  # type: ignore[union-attr]
@@ -183,6 +185,7 @@ def test_a_second_analyst_counts_the_same_from_the_file_alone(copy: Path, told: 
 # --- not sound ---
 
 
+@pytest.mark.slow
 def test_every_file_that_is_flipped_is_named(copy: Path) -> None:
     rng = random.Random(5)
     names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
@@ -390,6 +393,7 @@ def test_a_time_stamp_beside_the_manifest_is_read_and_checked(told: Told, tmp_pa
     assert f"{verify.STAMP}: is no time stamp" in "\n".join(wrong(made.path))
 
 
+@pytest.mark.slow
 def test_a_manifest_of_other_words_and_a_zip_that_swells_are_refused(copy: Path, tmp_path: Path) -> None:
     envelope = json.loads((copy / verify.MANIFEST).read_text())
     statement = json.loads(base64.b64decode(envelope["payload"]))
@@ -456,6 +460,7 @@ def test_a_zip_says_the_same(told: Told, tmp_path: Path) -> None:
 # --- what leaves ---
 
 
+@pytest.mark.slow
 def test_no_text_and_no_address_leaves(told: Told) -> None:
     prompts = [str(row["prompt"]) for row in told.planted.crowd.rows]
     pieces = {" ".join(text.split()[k : k + 3]).encode() for text in prompts for k in (0, 4)} - {b""}
@@ -581,6 +586,7 @@ def test_a_broken_trail_signs_nothing(told: Told, tmp_path: Path) -> None:
             prepare(store, told.case, who="a", now_us=NOW_US)
 
 
+@pytest.mark.slow
 def test_the_command_says_asks_and_tells_how_to_check(told: Told, tmp_path: Path) -> None:
     words = ["case", "export", told.case, "--form", "bundle", "--cases", told.url]
     words += ["--folder", str(told.folder), "--log", str(told.log), "--accounts", str(told.accounts)]
@@ -682,6 +688,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, bytes]], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_what_contradicts_the_rest_is_named_though_the_sender_signed_it(
     told: Told, copy: Path, name: str

@@ -140,6 +140,7 @@ def test_victims_are_counted_apart_and_left_alone(store: Store) -> None:
     assert "2 victims" in a.title
 
 
+@pytest.mark.slow
 def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
     def step(*found: object, verdict: Verdict | None = None) -> str:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -159,6 +160,7 @@ def test_what_to_do_follows_what_is_known(tmp_path: Path) -> None:
     assert step(campaign("sw-1", names(0, 9), suppressed_by="permission: red team")) == "none"
 
 
+@pytest.mark.slow
 def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him(tmp_path: Path) -> None:
     found = replace(campaign("sw-1", names(0, 9)), firm=names(0, 4))
     with Store(world.url_of("sqlite", tmp_path)) as store:
@@ -221,6 +223,7 @@ def lone(store: Store) -> feedback.Measured:
     return feedback.measure(store, "lone_harvest", NOW_US)
 
 
+@pytest.mark.slow
 def test_precision_is_what_people_found_with_an_exact_interval(store: Store) -> None:
     judged(store, [(Verdict.TRUE, "ann")] * 8 + [(Verdict.FALSE, "bo")] * 2)
     judged(store, [(Verdict.PERMITTED, "cy"), (Verdict.SUSPICIOUS, "cy")])
@@ -245,6 +248,7 @@ def test_a_verdict_that_is_undone_does_not_count(store: Store) -> None:
     assert lone(store).judged == 0
 
 
+@pytest.mark.slow
 def test_detectors_are_promoted_by_evidence_only(store: Store) -> None:
     def promote(state: DetectorState) -> feedback.DetectorStanding:
         return feedback.set_state(store, "lone_harvest", state, who="ann", why="x", now_us=NOW_US)
@@ -266,6 +270,7 @@ def test_detectors_are_promoted_by_evidence_only(store: Store) -> None:
     assert promote(DetectorState.ALERT).who == "ann"
 
 
+@pytest.mark.slow
 def test_wrong_alarms_keep_a_detector_from_acting(store: Store) -> None:
     judged(store, [(Verdict.TRUE, "ann")] * 20 + [(Verdict.FALSE, "bo")] * 5)
     with pytest.raises(CaseError, match="20 of 25 were right"):
@@ -288,6 +293,7 @@ def test_an_alarm_in_shadow_asks_for_a_look_and_no_more(store: Store) -> None:
         assert feedback.shadows(db) == ["coordinated_harvest"]
 
 
+@pytest.mark.slow
 def test_an_own_record_is_quoted_once_there_is_enough_of_it(store: Store) -> None:
     judged(store, [(Verdict.TRUE, "ann")] * 18 + [(Verdict.FALSE, "bo")] * 2)
     case = reading.queue(store, reading.Filter(account="solo-ann-0"), NOW_US).cases[0]
@@ -324,6 +330,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_case_from_the_command_line(folder: Path) -> None:
     assert "nothing new" in run(folder, "fold", str(folder / "report"))
     listed = json.loads(run(folder, "list", "--json"))

@@ -42,6 +42,7 @@ def close(store: Store, case_id: str, verdict: Verdict, now_us: int = NOW_US) ->
 # --- one actor, one case ---
 
 
+@pytest.mark.slow
 def test_a_finding_opens_a_case_with_what_the_finding_says(store: Store) -> None:
     folded = fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march")
     case = store.case(only(store))
@@ -73,6 +74,7 @@ def test_findings_of_a_report_folder_are_those_of_the_scan(lite: Store, tmp_path
     assert everything(lite) == before
 
 
+@pytest.mark.slow
 def test_an_actor_keeps_its_case_while_ids_and_accounts_change(store: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
@@ -108,6 +110,7 @@ def test_accounts_that_the_latest_finding_does_not_name_are_not_acted_on(lite: S
     assert hit.left_out == {"not named by the latest finding": 20}
 
 
+@pytest.mark.slow
 def test_two_actors_who_share_a_bystander_are_two_cases(store: Store) -> None:
     fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "serve")
     fold(store, result(campaign("sw-2", (*names(100, 140), "acct_00003"))), NOW_US + 1, "serve")
@@ -180,6 +183,7 @@ def test_one_actor_who_turns_out_to_be_two_has_two_cases_and_the_larger_keeps_th
     assert everything(store) == before
 
 
+@pytest.mark.slow
 def test_what_findings_merge_and_split_again_and_again_does_not_make_new_cases(lite: Store) -> None:
     a, b = campaign("sw-a", names(0, 70)), campaign("sw-b", names(100, 140))
     fold(lite, result(a, b), NOW_US, "serve")
@@ -289,6 +293,7 @@ def test_something_else_than_accounts_can_tie_a_campaign_to_a_closed_case(lite: 
         fold(lite, result(campaign("sw-8", names(900, 910))), NOW_US, "x", returning={"sw-8": "case-nowhere"})
 
 
+@pytest.mark.slow
 def test_a_suppressed_case_is_measured_and_nobody_is_told_until_it_expires(store: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
@@ -327,6 +332,7 @@ def test_a_permission_suppresses_while_the_finding_names_it(lite: Store) -> None
 # --- victims and who was cleared ---
 
 
+@pytest.mark.slow
 def test_a_victim_is_never_the_actor_again_by_what_findings_say(store: Store) -> None:
     first = campaign("sw-1", names(0, 40))
     fold(store, result(first), NOW_US, "serve")
@@ -411,6 +417,7 @@ ODD = (
 )
 
 
+@pytest.mark.slow
 def test_odd_names_come_back_as_they_were_and_never_become_one(store: Store) -> None:
     odd = campaign("sw-\ud800", sorted(ODD))
     fold(store, result(odd), NOW_US, "serve \x00")
@@ -501,6 +508,7 @@ def scans_in_any_order(path: Path, seed: int) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_every_account_is_the_actors_in_one_case_at_most(tmp_path: Path, seed: int) -> None:
     scans_in_any_order(tmp_path / "cases.db", seed)

@@ -52,6 +52,7 @@ def lite(tmp_path: Path) -> Iterator[Store]:
 # --- verbs ---
 
 
+@pytest.mark.slow
 def test_a_case_goes_from_new_to_open_to_closed(store: Store) -> None:
     case_id = only(store)
     case = handling.assign(store, case_id, "bo", who="ann", due_us=NOW_US + HOUR, now_us=NOW_US)
@@ -126,6 +127,7 @@ def test_a_suppression_has_an_owner_a_reason_and_an_end(lite: Store) -> None:
     assert reading.queue(lite, hidden, NOW_US).total == 1
 
 
+@pytest.mark.slow
 def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) -> None:
     case_id = only(store)
     handling.close(store, case_id, Verdict.TRUE, **BY)
@@ -343,6 +345,7 @@ def acts_taken_back(steps: list[tuple[int, int, int]]) -> None:
             assert standing(store) == after
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(steps=STEPS)
 def test_an_act_taken_back_leaves_what_was_before(steps: list[tuple[int, int, int]]) -> None:
@@ -410,6 +413,7 @@ with Store(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(store: Store) -> None:
     case_id, url = only(store), store.url.render_as_string(hide_password=False)
     writers = [
@@ -476,6 +480,7 @@ def test_what_cannot_be_put_on_the_trail_does_not_happen(lite: Store) -> None:
     assert everything(lite) == before
 
 
+@pytest.mark.slow
 def test_a_look_is_on_the_trail(lite: Store) -> None:
     trail = Recorder()
     lite.trail = trail

@@ -115,6 +115,7 @@ def scanned(folder: Folder, out: Path) -> ScanResult:
     return load(out)
 
 
+@pytest.mark.slow
 def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_path: Path) -> None:
     """The texts have no wording in common and there are no settings: only the holds tell."""
     result = scanned(folder, tmp_path / "report")
@@ -132,6 +133,7 @@ def test_a_scan_of_the_folder_takes_its_holds_for_evidence(folder: Folder, tmp_p
     assert not any("lone payer" in line for line in told.compared_with)
 
 
+@pytest.mark.slow
 def test_a_scan_does_not_accuse_people_who_were_held(folder: Folder, tmp_path: Path) -> None:
     with ControlState(folder.state, folder.secret()) as state:
         drawn = all_held(state)[0].schedule

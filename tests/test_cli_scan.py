@@ -92,6 +92,7 @@ def without_seconds(text: str) -> dict[str, Any]:
 # --- exit codes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_scan_writes_its_report_and_says_where(files: Files, tmp_path: Path) -> None:
     done = stillwatch("scan", files.log, "--accounts", files.accounts, "--out", tmp_path / "deep" / "report")
     check_polite(done, 0)
@@ -100,6 +101,7 @@ def test_a_scan_writes_its_report_and_says_where(files: Files, tmp_path: Path) -
     assert written == {"findings.json", "evidence.json", "index.html"}
 
 
+@pytest.mark.slow
 def test_a_campaign_is_exit_code_1_only_when_asked(files: Files, report: Path, tmp_path: Path) -> None:
     done = stillwatch(
         "scan", files.log, "--accounts", files.accounts, "--out", tmp_path, "--fail-on-campaign"
@@ -113,6 +115,7 @@ def test_a_campaign_is_exit_code_1_only_when_asked(files: Files, report: Path, t
     check_polite(stillwatch("scan", calm, "--out", tmp_path, "--fail-on-campaign"), 0)
 
 
+@pytest.mark.slow
 def test_a_refused_line_is_exit_code_3_and_a_dead_letter(tmp_path: Path) -> None:
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
     log.write_text(lines(bad=("{broken", '{"time": "2026-03-02T00:00:00Z"}')))
@@ -127,6 +130,7 @@ def test_a_refused_line_is_exit_code_3_and_a_dead_letter(tmp_path: Path) -> None
     assert not (out / "rejected.jsonl").exists(), "an earlier scan's dead letters were left"
 
 
+@pytest.mark.slow
 def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rejects, "DEAD_LETTERS", 10)
     log, out = tmp_path / "log.jsonl", tmp_path / "out"
@@ -228,6 +232,7 @@ def test_a_time_without_a_zone_is_taken_for_utc_only_when_told(tmp_path: Path) -
 # --- --json -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_json_prints_the_findings_and_nothing_else(
     files: Files, findings: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -383,6 +388,7 @@ def test_explain_without_a_report_says_what_to_run(tmp_path: Path) -> None:
     check_polite(stillwatch("explain", "anyone", "--report", tmp_path), 2)
 
 
+@pytest.mark.slow
 def test_the_installed_command_does_the_same(tmp_path: Path) -> None:
     """Once through a process of its own: entry point, streams and exit code."""
     log = tmp_path / "log.jsonl"

@@ -76,6 +76,7 @@ def test_an_upstreams_key_from_the_environment_is_looked_at_too(monkeypatch: pyt
     assert upstream_key(None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["worker-0", "recorder", "hooks"])
 def test_a_process_that_cannot_begin_says_so_in_one_line(folder: Folder, name: str) -> None:
     GatewaySettings("http://127.0.0.1:9", hooks_port=9).save(folder.settings)

@@ -418,6 +418,7 @@ def test_every_clue_has_both_kinds_of_case() -> None:
     assert {name for name, cases in ALIKE.items() if cases} == set(CLUES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clue", CLUES.values(), ids=list(CLUES))
 def test_a_clue_sees_what_it_is_for(clue: Clue) -> None:
     weighed = clue.weigh(*staged(SEEN[clue.NAME]))

@@ -74,6 +74,7 @@ def test_a_ledger_is_verified_shown_and_held_against_what_was_published(tmp_path
     assert ":41: does not follow the record before it" in run("coin", "verify", *at, code=2)
 
 
+@pytest.mark.slow
 def test_a_file_of_outputs_is_tested(tmp_path: Path, folder: Path) -> None:
     from stillwatch.coin.sealing import read_reading_key
     from stillwatch.coin.verify import pairs

@@ -102,6 +102,7 @@ def text_of(reply: httpx.Response) -> str:
     return said(reply.content)
 
 
+@pytest.mark.slow
 def test_off_unless_the_terms_say_so(up: Varied) -> None:
     with gateway(up.url) as g:
         with_key(g.folder)
@@ -112,6 +113,7 @@ def test_off_unless_the_terms_say_so(up: Varied) -> None:
         assert g.counters()["coins"] == 0
 
 
+@pytest.mark.slow
 def test_the_coin_picks_the_answer_and_the_ledger_keeps_both(up: Varied) -> None:
     with coined(up.url) as g:
         replies = [ask(g) for _ in range(12)]
@@ -236,6 +238,7 @@ def test_the_same_answer_twice_is_a_tie(up: Varied) -> None:
         assert one.tie
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_does_not_choose_its_answer(up: Varied) -> None:
     with coined(up.url) as g:
         with httpx.stream(
@@ -313,6 +316,7 @@ def test_what_may_be_asked_twice() -> None:
     assert not twice("chat", b"[")
 
 
+@pytest.mark.slow
 def test_an_idempotency_key_is_another_one_for_the_second_asking(up: Varied) -> None:
     with coined(up.url) as g:
         for n in range(4):

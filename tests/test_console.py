@@ -91,6 +91,7 @@ def test_examples_hold(module: ModuleType) -> None:
 # --- who may do what ---
 
 
+@pytest.mark.slow
 def test_nobody_sees_anything_without_logging_in(still: World) -> None:
     nobody = still.client()
     for address in addresses(still).values():
@@ -111,6 +112,7 @@ def test_nobody_sees_anything_without_logging_in(still: World) -> None:
         assert nobody.get(path).status_code in (303, 404, 405)  # 303: a page of that name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rita", "anna", "paul"])
 def test_each_role_opens_its_pages_and_no_others(still: World, name: str) -> None:
     visitor = still.client(name)
@@ -122,6 +124,7 @@ def test_each_role_opens_its_pages_and_no_others(still: World, name: str) -> Non
             assert got.status_code == (404 if page.path.startswith("/ask/") else 200), (page.path, got.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rita", "anna", "paul"])
 def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
     visitor = mine.client(name)
@@ -179,6 +182,7 @@ def test_requests_that_no_browser_sends_are_turned_away(still: World) -> None:
 # --- what every answer carries ---
 
 
+@pytest.mark.slow
 def test_every_answer_forbids_what_a_page_does_not_need(still: World) -> None:
     paul = still.client("paul")
     for address in [*addresses(still).values(), "/login", "/nowhere", "/static/console.css", "/queue.json"]:
@@ -206,6 +210,7 @@ class Tags(HTMLParser):
         self.found.append((tag, {name: value or "" for name, value in attrs}))
 
 
+@pytest.mark.slow
 def test_no_page_holds_a_script_a_style_or_an_address_of_its_own(still: World) -> None:
     paul = still.client("paul")
     for address in addresses(still).values():
@@ -277,6 +282,7 @@ def test_odd_addresses_are_sentences_and_never_tracebacks(still: World) -> None:
         assert "<script>" not in got.text
 
 
+@pytest.mark.slow
 def test_every_account_can_be_opened_whatever_its_name(still: World) -> None:
     anna = still.client("anna")
     page = anna.get(f"/case/{hostile(still)}/accounts").text
@@ -290,6 +296,7 @@ def test_every_account_can_be_opened_whatever_its_name(still: World) -> None:
     assert shown == set(named)
 
 
+@pytest.mark.slow
 def test_accounts_of_any_name_can_be_picked_and_judged(mine: World) -> None:
     anna, case = mine.client("anna"), hostile(mine)
     found = Tags(anna.get(f"/case/{case}").text).found
@@ -339,6 +346,7 @@ def test_a_session_begins_with_a_cookie_nobody_has_seen(mine: World) -> None:
     assert first not in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
@@ -375,6 +383,7 @@ def test_cookies_are_for_tls_alone_where_there_is_tls(tmp_path: Path) -> None:
     made.store.close()
 
 
+@pytest.mark.slow
 def test_a_wrong_password_and_an_unknown_name_look_alike_and_wait_in_the_end(mine: World) -> None:
     visitor = mine.client()
     answers = []
@@ -409,6 +418,7 @@ def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
     assert throttle.wait_s("paul", "z", 8_000.0) == 0
 
 
+@pytest.mark.slow
 def test_a_session_ends_by_itself_by_logging_out_and_with_its_user(mine: World) -> None:
     anna = mine.client("anna")
     assert anna.get("/queue").status_code == 200
@@ -463,6 +473,7 @@ def store_refuses(store: Store, gone: Callable[..., object]) -> object:
         return gone()
 
 
+@pytest.mark.slow
 def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> None:
     anna = mine.client("anna")
     with mine.store.writing(NOW) as tx:
@@ -619,6 +630,7 @@ def test_a_big_step_waits_for_another_person(mine: World) -> None:
     assert isinstance(verify(mine.store), VerifiedTrail)
 
 
+@pytest.mark.slow
 def test_small_helpings_and_hidden_refusals_are_big_steps(mine: World) -> None:
     anna, case = mine.client("anna"), mine.cases[BIG]
     accounts = may(mine, case)
@@ -743,6 +755,7 @@ def test_where_no_gateway_is_the_page_says_so(mine: World) -> None:
 # --- working on a case ---
 
 
+@pytest.mark.slow
 def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
     anna, paul, case = mine.client("anna"), mine.client("paul"), hostile(mine)
     here = f"/case/{case}"

@@ -34,6 +34,7 @@ def asked(still: World) -> Iterator[Snapshots]:
     made.close()
 
 
+@pytest.mark.slow
 def test_it_answers(asked: Snapshots, still: World) -> None:
     said = asked.ask("SELECT id, members FROM cases WHERE members = 300")
     assert (said.error, said.cut) == (None, False)
@@ -58,6 +59,7 @@ def log(path: Path, n: int, more: dict[str, list[object]] | None = None) -> Path
     return path
 
 
+@pytest.mark.slow
 def test_exchanges_can_be_asked_about_and_hold_no_text(still: World, tmp_path: Path) -> None:
     files = [log(tmp_path / "a.parquet", 3), tmp_path / "gone.parquet", log(tmp_path / "b.parquet", 2)]
     asked = Snapshots(still.store, lambda: files)
@@ -168,6 +170,7 @@ def copied(asked: Snapshots) -> str:
     return str(asked.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ESCAPES)
 def test_there_is_no_way_out(copied: str, still: World, query: str) -> None:
     """Asked within this process: the walls of the other one come on top."""
@@ -220,6 +223,7 @@ def test_a_long_query_is_refused_and_a_changed_case_is_seen(asked: Snapshots, st
     assert LIMIT_MS == 1_000
 
 
+@pytest.mark.slow
 def test_a_question_is_on_record_and_its_answer_has_its_forms(still: World) -> None:
     anna = still.client("anna")
     token = csrf_in(anna.get("/sql").text)

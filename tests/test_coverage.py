@@ -90,6 +90,7 @@ def test_a_lone_payer_may_be_judged_where_groups_are_not(tmp_path: Path) -> None
     assert "No lone payer found in 40 exchanges of 12 accounts." in shown
 
 
+@pytest.mark.slow
 def test_could_not_judge_is_graver_than_rejected_lines(tmp_path: Path) -> None:
     code, _, result = scan(log(tmp_path / "log.jsonl", without("model", "prompt"), more="{broken\n"))
     assert (code, result.scanned.rejected) == (4, 1)
@@ -106,6 +107,7 @@ def test_without_a_model_column_other_settings_are_tested_in_part(tmp_path: Path
     assert "output limit and temperature alone show few groups" in shown
 
 
+@pytest.mark.slow
 def test_prompts_of_a_word_or_two_are_said_to_share_no_wording(tmp_path: Path) -> None:
     def short(one: Row) -> Row:
         return one | {"prompt": one["prompt"].split()[4]}
@@ -118,6 +120,7 @@ def test_prompts_of_a_word_or_two_are_said_to_share_no_wording(tmp_path: Path) -
     assert shown.startswith("Could not judge groups: the prompts are too short to share wording.")
 
 
+@pytest.mark.slow
 def test_one_model_for_everybody_tells_as_little_as_none(tmp_path: Path) -> None:
     code, shown, result = scan(log(tmp_path / "log.jsonl", lambda one: one | {"model": "m"}))
     assert (code, result.judged.groups, result.judged.lacks) == (4, False, ("model",))
@@ -128,6 +131,7 @@ def test_one_model_for_everybody_tells_as_little_as_none(tmp_path: Path) -> None
     assert "the log names one model, and output limit and temperature alone show few groups" in shown
 
 
+@pytest.mark.slow
 def test_without_an_accounts_table_a_group_is_a_lead_and_the_scan_could_not_judge(tmp_path: Path) -> None:
     """A class looks like a pool, and only the accounts table tells them apart."""
     planted = scene(1, people=300)
@@ -146,6 +150,7 @@ def test_without_an_accounts_table_a_group_is_a_lead_and_the_scan_could_not_judg
     assert (code, len(result.campaigns)) == (0, 1)
 
 
+@pytest.mark.slow
 def test_what_is_found_is_found_whatever_is_lacking() -> None:
     planted = scene(1, people=300)
     whole = scan_log(log_of(planted.table), planted.accounts)
@@ -181,6 +186,7 @@ def test_a_line_without_a_prompt_among_others_is_still_refused(tmp_path: Path) -
     assert (code, result.scanned.exchanges, result.scanned.rejected) == (3, 40, 1)
 
 
+@pytest.mark.slow
 def test_texts_of_a_few_are_no_texts(tmp_path: Path) -> None:
     """Three prompts among forty rows: else a log could call itself judged by adding one."""
     few = log(
@@ -202,6 +208,7 @@ def test_texts_of_a_few_are_no_texts(tmp_path: Path) -> None:
     assert "4 of 40 exchanges have no text" in shown
 
 
+@pytest.mark.slow
 def test_one_id_with_two_prompts_is_said_and_the_whole_prompt_is_judged(tmp_path: Path) -> None:
     lines = [row(k) | {"exchange_id": f"e{k}"} for k in range(40)]
     cut = [one | {"prompt": one["prompt"][:12]} for one in lines[:5]]

@@ -56,6 +56,7 @@ def run(*words: str):
     return CliRunner().invoke(app, list(words))
 
 
+@pytest.mark.slow
 def test_litellms_database_is_read_whole_and_never_written(litellm):
     told = run("inspect", litellm, "--json")
     found = json.loads(told.stdout)

@@ -117,6 +117,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_nobody_there_is_exit_2_and_says_what_stays(prompts: Path) -> None:
     done = run("collect", *asked("http://127.0.0.1:9/v1", prompts, "--requests", "50"))
     assert done.exit_code == 2

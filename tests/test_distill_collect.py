@@ -77,6 +77,7 @@ def test_every_sample_is_asked_once_and_stored(tmp_path: Path) -> None:
     assert spent["usd"] is None
 
 
+@pytest.mark.slow
 def test_another_address_or_name_of_the_limit_asks_nothing_anew(tmp_path: Path) -> None:
     with teaching() as (url, _):
         run, plan = run_of(tmp_path, url)
@@ -181,6 +182,7 @@ def kill_again_and_again(tmp_path: Path, kills: int, prompts: int, seed: int) ->
     )
 
 
+@pytest.mark.slow
 def test_a_killed_collector_pays_for_nothing_twice(tmp_path: Path) -> None:
     kill_again_and_again(tmp_path, 1, 150, 1)
 
@@ -222,6 +224,7 @@ def test_two_collectors_of_one_run_are_one_too_many(tmp_path: Path) -> None:
 # --- budget ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "budget", [{"requests": 7}, {"tokens": 900}, {"usd": 0.0009}], ids=lambda b: next(iter(b))
 )
@@ -291,6 +294,7 @@ def test_doubt_counts_as_spent() -> None:
 # --- a teacher in trouble --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_429_storm_is_waited_out(tmp_path: Path) -> None:
     began = time.monotonic()
 
@@ -308,6 +312,7 @@ def test_a_429_storm_is_waited_out(tmp_path: Path) -> None:
     assert len(seen.bodies) - 30 <= 8, "it asked again and again during the storm"
 
 
+@pytest.mark.slow
 def test_a_storm_without_end_stops_with_what_was_said(tmp_path: Path) -> None:
     with teaching(lambda n, body: Reply(status=429, body=b'{"error": {"message": "too many"}}')) as (
         url,
@@ -320,6 +325,7 @@ def test_a_storm_without_end_stops_with_what_was_said(tmp_path: Path) -> None:
     assert got.failed == 0, "a storm is no sample's fault"
 
 
+@pytest.mark.slow
 def test_a_teacher_that_says_at_once_is_not_asked_at_once(tmp_path: Path) -> None:
     storm = Reply(status=429, headers={"retry-after": "0"}, body=b"{}")
     with teaching(lambda n, body: storm) as (url, seen):
@@ -357,6 +363,7 @@ def test_a_teacher_that_will_never_answer_stops_it_at_once(tmp_path: Path, reply
     assert len(seen.bodies) <= 3
 
 
+@pytest.mark.slow
 def test_nobody_there(tmp_path: Path) -> None:
     run, plan = run_of(tmp_path, "http://127.0.0.1:9/v1")
     got = collected(run, plan)
@@ -366,6 +373,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert "nonsense" in collected(run, plan).stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bad",
     [
@@ -390,6 +398,7 @@ def test_what_cannot_be_read_is_asked_again_and_counts_as_spent(tmp_path: Path, 
     assert spent["in_doubt"]["tokens"] > 50
 
 
+@pytest.mark.slow
 def test_a_sample_that_never_comes_is_given_up_and_the_rest_is_kept(tmp_path: Path) -> None:
     def behave(number: int, body: dict[str, Any]) -> Reply:
         asked = body["messages"][0]["content"]
@@ -409,6 +418,7 @@ def test_a_sample_that_never_comes_is_given_up_and_the_rest_is_kept(tmp_path: Pa
     assert len(seen.bodies) - before == 2, "what was refused for good is not asked again, what failed is"
 
 
+@pytest.mark.slow
 def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
     with teaching(lambda n, body: Reply(delay_s=1.0 if n == 2 else 0)) as (url, _):
         run, plan = run_of(tmp_path, url, 6, collect=FAST | {"timeout_s": 0.5})
@@ -417,6 +427,7 @@ def test_a_slow_answer_is_given_up_and_asked_again(tmp_path: Path) -> None:
     assert read_json(run.spent)["in_doubt"]["requests"] == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_it_and_what_came_stays(tmp_path: Path) -> None:
     """SQLite meets its own limit of pages, which it reports as a full disk."""
     with teaching(lambda n, body: Reply(content=os.urandom(4000).hex())) as (url, seen):
@@ -452,6 +463,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_while_answers_come(small_disk: Path) -> None:
     """The ballast makes room for what is under way: not one answer is lost."""
     with teaching(lambda n, body: Reply(content=os.urandom(40_000).hex())) as (url, seen):
@@ -582,6 +594,7 @@ def test_reasoning_and_answer_come_apart(message: dict[str, Any], reasoning: str
     assert (one.reasoning, one.answer) == (reasoning, answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["<think>", "<think></think>", "<think> "])
 def test_marks_without_end_are_split_in_time_like_their_length(unit: str) -> None:
     assert grows_with_the_text(split_marked, unit, 20_000)
@@ -601,6 +614,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(keys, json_values), json_values, json_values, json_values, json_values)
 def test_any_reply_is_read_or_refused(
     message: Any, finish: Any, used: Any, model: Any, logprobs: Any

@@ -96,6 +96,7 @@ def test_limits_of_length_and_reasoning() -> None:
     assert reason(sample("a", "Sorry, I cannot do that."), CurationRules(refusals=False)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "work",
     [
@@ -268,6 +269,7 @@ def test_programs_reach_nothing(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_program_without_end_is_ended_with_all_that_it_started(confined: dict[str, Any]) -> None:
     import subprocess
 
@@ -281,6 +283,7 @@ def test_a_program_without_end_is_ended_with_all_that_it_started(confined: dict[
     assert f"sleep 30{mark}" not in listed
 
 
+@pytest.mark.slow
 def test_a_program_that_takes_too_long_is_wrong() -> None:
     began = time.monotonic()
     assert code.judge_within(TESTS, "while True: pass", SHORT).right is False

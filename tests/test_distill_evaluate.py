@@ -24,6 +24,7 @@ QUIET = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_bounds_are_those_of_scipy(one: int, other: int) -> None:
     right, n = min(one, other), max(one, other)

@@ -25,6 +25,7 @@ from test_distill_collect import collected, run_of, stored
 BOMB = gzip.compress(bytes(4 << 20), mtime=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bad",
     [

@@ -56,6 +56,7 @@ def test_every_key_of_a_plan_is_in_its_page() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
+@pytest.mark.slow
 @given(texts, texts, st.floats(0, 1e6), st.integers(1, 10**6), st.lists(texts, max_size=3), texts)
 def test_a_plan_written_is_the_plan_read(
     model: str, why: str, usd: float, tokens: int, stop: list[str], key: str

@@ -38,6 +38,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(NAMES), JSON), st.booleans())
 def test_any_request_is_read_or_refused(told: dict[str, Any], chat: bool) -> None:

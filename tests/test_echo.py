@@ -189,6 +189,7 @@ def test_sketched_and_growing_logs_hold_the_same_passages() -> None:
 # --- echoes
 
 
+@pytest.mark.slow
 def test_honest_crowds_are_not_tied_by_chance() -> None:
     """Strangers, two keys of one company, a vendor that judges, readers of what is published."""
     for seed in range(6):
@@ -204,6 +205,7 @@ def test_honest_crowds_are_not_tied_by_chance() -> None:
         assert len(echoes(log, np.zeros(len(log.accounts), np.int32))) == 0  # one party
 
 
+@pytest.mark.slow
 def test_a_pool_is_tied_whole_truncated_and_beside_honest_crowds() -> None:
     for how in ("whole", "truncated"):
         world, _ = honest(21)
@@ -260,6 +262,7 @@ def test_texts_that_both_know_give_no_small_p_value(late: bool) -> None:
         assert np.sum(np.array(found) <= level) <= binom.ppf(0.9995, runs, level), (level, sorted(found)[:5])
 
 
+@pytest.mark.slow
 def test_a_class_that_passes_answers_on_is_no_chance() -> None:
     """Why echoes turn no lead into a finding: here answers did pass between honest people."""
     world, groups = honest(3)
@@ -312,6 +315,7 @@ def test_in_any_part_of_a_request() -> None:
         assert found.passages[0] >= LEAST_PASSAGES
 
 
+@pytest.mark.slow
 def test_a_rival_cannot_frame_who_was_not_answered_and_hardly_who_was() -> None:
     """A pool quotes all that a bystander published: he gives and takes nothing, and is not tied."""
     world, _ = honest(30)
@@ -341,6 +345,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 # --- where it is told
 
 
+@pytest.mark.slow
 def test_the_clue_ties_and_makes_nobody_firm() -> None:
     world, groups = honest(31, people=60)
     names = pool(world)

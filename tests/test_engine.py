@@ -22,12 +22,14 @@ def engine(request):
     opened.close()
 
 
+@pytest.mark.slow
 def test_query_reads_what_was_registered(engine):
     engine.register("t", pa.table({"x": pa.array([3, 1, 2], pa.int32())}))
     got = engine.query("SELECT x, CAST(x AS DOUBLE) / 2 AS half FROM t ORDER BY x")
     assert got.to_pydict() == {"x": [1, 2, 3], "half": [0.5, 1.0, 1.5]}
 
 
+@pytest.mark.slow
 def test_register_replaces_and_forget_lets_go(engine):
     engine.register("t", pa.table({"x": [1]}))
     engine.register("t", pa.table({"x": [2, 2]}))

@@ -52,6 +52,7 @@ def python_blocks(page: Path) -> list[tuple[str, str | None]]:
     return [(code, output) for code, output in found[first:] if mine.search(code)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_in_documents_runs_and_prints_what_is_shown(page: Path) -> None:
     names: dict[str, Any] = {}
@@ -63,6 +64,7 @@ def test_python_in_documents_runs_and_prints_what_is_shown(page: Path) -> None:
             assert printed.getvalue().rstrip() == output.rstrip(), code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,7 @@ def test_texts_without_content_words_say_nothing():
     assert account_content(content * 0, account, at, BITS).hands is Hands.OPEN
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_one_queue_is_dealt():
     """400 queues: as many small p-values as uniform ones, within three standard deviations."""
     rng = np.random.default_rng(4)

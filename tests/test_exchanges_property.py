@@ -82,6 +82,7 @@ foreign = (
 names = st.sampled_from([*RECORD.names, *foreign.split()])
 
 
+@pytest.mark.slow
 @LIGHT
 @given(st.lists(st.dictionaries(names, values, max_size=8), min_size=1, max_size=4))
 def test_objects_of_known_keys_and_wild_values_never_break_a_reader(objects):
@@ -163,6 +164,7 @@ record_rows = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @LIGHT
 @given(st.lists(record_rows, min_size=1, max_size=6))
 def test_ids_and_rows_are_the_same_from_parquet_and_jsonl(rows):
@@ -198,6 +200,7 @@ def _parts(text: str) -> object:
     return outcome(f"{line}\n{keys}\n".encode())
 
 
+@pytest.mark.slow
 def test_many_parts_and_a_key_twice_among_many_cost_like_their_number():
     rows, rejects = _parts("xx")
     assert (rows, rejects.count) == (1, 1)

@@ -217,6 +217,7 @@ def test_no_such_path(tmp_path):
         take()
 
 
+@pytest.mark.slow
 def test_truncated_gzip_and_zstd_give_what_they_hold(tmp_path):
     noise = np.random.default_rng(1)
     many = "".join(line(conversation=str(noise.random())) + "\n" for _ in range(20_000)).encode()

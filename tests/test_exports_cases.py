@@ -264,6 +264,7 @@ def beta(tmp_path_factory: pytest.TempPathFactory) -> Provider:
     return provider(tmp_path_factory.mktemp("beta"), "beta", 2, begin_day=7.0)
 
 
+@pytest.mark.slow
 def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
     alpha: Provider, beta: Provider, store: Store, folder: Path, tmp_path: Path
 ) -> None:

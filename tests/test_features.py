@@ -128,12 +128,14 @@ def features(log):
     return features_of(log)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(INSTALLED) < 2, reason="needs a second engine: pip install 'stillwatch[clickhouse]'")
 def test_engines_agree(log, features):
     for name in sorted(set(INSTALLED) - {"duckdb"}):
         assert_close(features_of(log, name), features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine_name", INSTALLED)
 def test_micro_batches_merge_to_one_batch(log, features, engine_name):
     in_time = np.argsort(log["ts_us"].to_numpy(), kind="stable")
@@ -154,6 +156,7 @@ def test_permuted_input_gives_identical_bytes(log, features):
         assert ipc_bytes(features_of(log.take(order), threads=threads)) == ipc_bytes(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine_name", INSTALLED)
 def test_empty_log(log, engine_name):
     empty = features_of(log.slice(0, 0), engine_name)
@@ -161,6 +164,7 @@ def test_empty_log(log, engine_name):
     assert split_features(log, [np.array([], int)], engine_name).equals(empty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine_name", INSTALLED)
 def test_one_bare_row(engine_name):
     table = features_of(l0([{"ts_us": 5 * HOUR + 7, "account": 3}]), engine_name)
@@ -226,6 +230,7 @@ def test_a_clock_has_no_variation_and_bursts_have_much():
     assert bursty > 5
 
 
+@pytest.mark.slow
 def test_long_silence_does_not_overflow():
     years = [{"ts_us": k * 365 * 24 * HOUR, "account": 0} for k in range(11)]
     for name in INSTALLED:

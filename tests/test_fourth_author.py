@@ -80,6 +80,7 @@ def test_a_sticky_campaign_deals_topics_to_homes() -> None:
     assert clinging(plan) > clinging(free) + 0.05
 
 
+@pytest.mark.slow
 def test_what_fails_comes_back_where_the_rules_say() -> None:
     rng = np.random.default_rng(5)
     people = [account(f"p{at}") for at in range(20)]

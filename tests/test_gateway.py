@@ -33,6 +33,7 @@ def ask(g: Running, path: str = "/v1/chat/completions", headers=None, **body):
     return httpx.post(g.url + path, json={**ASK, **body}, headers={**g.auth, **(headers or {})})
 
 
+@pytest.mark.slow
 def test_bodies_pass_byte_for_byte_and_the_row_says_what_took_place(up: Upstream) -> None:
     with gateway(up.url) as g:
         sent = b'{"model" : "mira","messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}],  "x":{"a":1}}'
@@ -58,6 +59,7 @@ def test_bodies_pass_byte_for_byte_and_the_row_says_what_took_place(up: Upstream
         assert 0 < counted["commit_us"] < 20_000_000  # what /metrics says of a slow disk
 
 
+@pytest.mark.slow
 def test_a_ban_holds_at_the_door_at_every_hop_and_at_the_reply(up: Upstream) -> None:
     with gateway(up.url, BAN) as g:
         before = len(up.seen)
@@ -83,6 +85,7 @@ def test_a_ban_holds_at_the_door_at_every_hop_and_at_the_reply(up: Upstream) -> 
         assert rows[-1]["served_model"] == "deepseek-v3"
 
 
+@pytest.mark.slow
 def test_a_banned_upstream_gets_nothing_but_what_is_excepted(up: Upstream) -> None:
     host = urlsplit(up.url).hostname
     banned = f'[[ban]]\nfamily = "deepseek"\nhosts = ["{host}"]\n'
@@ -100,6 +103,7 @@ def test_a_banned_upstream_gets_nothing_but_what_is_excepted(up: Upstream) -> No
         assert ask(g).status_code == 403  # not what is excepted
 
 
+@pytest.mark.slow
 def test_a_hidden_model_is_not_listed(up: Upstream) -> None:
     with gateway(up.url, '[[ban]]\nfamily = "deepseek"\nmodels = ["mira-mini"]\n') as g:
         listed = httpx.get(g.url + "/v1/models", headers=g.auth).json()["data"]
@@ -107,6 +111,7 @@ def test_a_hidden_model_is_not_listed(up: Upstream) -> None:
         assert "mira-mini" not in {item["id"] for item in listed}
 
 
+@pytest.mark.slow
 def test_standings_count_within_a_second(up: Upstream) -> None:
     with gateway(up.url) as g, ControlState(g.folder.state, g.folder.secret()) as state:
         assert ask(g).status_code == 200
@@ -122,6 +127,7 @@ def test_standings_count_within_a_second(up: Upstream) -> None:
         assert reply.json()["error"]["code"] == "account_blocked"
 
 
+@pytest.mark.slow
 def test_a_stream_is_cut_when_the_budget_is_used_up(up: Upstream) -> None:
     terms = default_text().replace("[limits] ", "[limits]\noutput_tokens_per_hour = 20\n#")
     with gateway(up.url, terms) as g:
@@ -141,6 +147,7 @@ def test_a_stream_is_cut_when_the_budget_is_used_up(up: Upstream) -> None:
         assert int(refused.headers["retry-after"]) >= 1
 
 
+@pytest.mark.slow
 def test_terms_are_reloaded_and_a_bad_file_changes_nothing(up: Upstream) -> None:
     with gateway(up.url) as g:
         assert ask(g, model="deepseek-r1").status_code == 200
@@ -151,6 +158,7 @@ def test_terms_are_reloaded_and_a_bad_file_changes_nothing(up: Upstream) -> None
         assert ask(g, model="deepseek-r1").status_code == 403
 
 
+@pytest.mark.slow
 def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
     terms = default_text().replace("text_days = 0", "text_days = 1")
     with gateway(up.url, terms) as g:
@@ -161,6 +169,7 @@ def test_texts_are_kept_only_where_the_terms_say_so(up: Upstream) -> None:
         assert rows[0]["completion"] == rows[1]["completion"] == whole
 
 
+@pytest.mark.slow
 def test_answers_are_sketched_without_their_texts_where_the_terms_say_so(up: Upstream) -> None:
     for more, kept in (("", False), ("sketch_answers = true\n", True)):
         with gateway(up.url, f"version = 1\n[retention]\ntext_days = 0\n{more}") as g:
@@ -171,6 +180,7 @@ def test_answers_are_sketched_without_their_texts_where_the_terms_say_so(up: Ups
                 assert (row["answered_passages"] is not None) == kept
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
     with gateway(up.url) as g:
         assert ask(g, model="m" * 100_000).status_code == 403
@@ -178,6 +188,7 @@ def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
         assert (row["outcome"], len(row["model"])) == ("refused", 512)
 
 
+@pytest.mark.slow
 def test_many_at_once_do_not_each_find_the_budget_unspent(up: Upstream) -> None:
     terms = "version = 1\n[limits]\noutput_tokens_per_day = 3000\n"
     with gateway(up.url, terms) as g, ThreadPoolExecutor(20) as pool:

@@ -100,6 +100,7 @@ def _filled(desk: Desk) -> None:
 # --- who gets in ---
 
 
+@pytest.mark.slow
 def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token: str) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")
     without_token = ("/health", "/livez", "/readyz")
@@ -139,6 +140,7 @@ def test_a_body_too_large_is_refused_with_and_without_a_length(admin: TestClient
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "content", "status", "code"),
     [
@@ -182,6 +184,7 @@ def test_nothing_is_cached_or_framed(admin: TestClient) -> None:
 # --- keys and standings ---
 
 
+@pytest.mark.slow
 def test_a_key_over_the_port_and_pages_of_them(admin: TestClient, desk: Desk) -> None:
     issued = [admin.post("/v1/keys", json={"account": f"a{k}"}).json() for k in range(5)]
     assert all(one["key"].startswith(f"sk-sw-{one['key_id']}-") for one in issued)
@@ -274,6 +277,7 @@ def test_campaigns_findings_and_gaps(admin: TestClient, desk: Desk) -> None:
     assert [g["reason"] for g in admin.get("/v1/gaps").json()["items"]] == ["full"]
 
 
+@pytest.mark.slow
 def test_findings_that_cannot_be_read_are_said_and_not_a_500(admin: TestClient, desk: Desk) -> None:
     _findings(desk)
     (desk.folder.detector / "findings.json").write_text("{", encoding="utf-8")

@@ -278,6 +278,7 @@ def try_everything(world: World, a: dict[str, str]) -> int:
     return tries
 
 
+@pytest.mark.slow
 def test_nobody_reaches_what_another_made_and_everybody_his_own_through_restarts(world: World) -> None:
     a_client, b_client = world.client("a"), world.client("b")
     a = made_by(a_client)
@@ -307,6 +308,7 @@ def test_nobody_reaches_what_another_made_and_everybody_his_own_through_restarts
     assert world.store.crossings == []
 
 
+@pytest.mark.slow
 def test_a_list_goes_on_over_the_pages_of_others(world: World) -> None:
     a, b = world.client("a"), world.client("b")
     first = b.vector_stores.create(name="1").id
@@ -490,6 +492,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_any_body_is_read(value: object) -> None:
     in_value(value)

@@ -94,6 +94,7 @@ def answered(*bodies: dict[str, Any]) -> str:
     return "".join(json.dumps({"custom_id": "q", "response": {"body": body}}) + "\n" for body in bodies)
 
 
+@pytest.mark.slow
 def test_a_batch_is_as_many_questions() -> None:
     terms = BAN + "[retention]\ntext_days = 1\n"
     with files_api() as up, gateway(up, "version = 1\n" + terms) as g:
@@ -114,6 +115,7 @@ def test_a_batch_is_as_many_questions() -> None:
         assert len({row["exchange_id"] for row in rows}) == 9
 
 
+@pytest.mark.slow
 def test_a_batch_that_names_a_banned_model_is_refused() -> None:
     bad = {**ASK, "model": "deepseek-r1"}
     with files_api() as up, gateway(up, BAN, recorder=False) as g:
@@ -124,6 +126,7 @@ def test_a_batch_that_names_a_banned_model_is_refused() -> None:
         assert (reply.status_code, reply.json()["error"]["code"]) == (403, "model_banned")
 
 
+@pytest.mark.slow
 def test_answers_of_a_banned_model_are_not_handed_out() -> None:
     lines = answered(ANSWER, {**ANSWER, "model": "deepseek-r1"})
     kinds = ["application/octet-stream", "application/x-jsonl", "application/binary", ""]
@@ -137,6 +140,7 @@ def test_answers_of_a_banned_model_are_not_handed_out() -> None:
             assert httpx.get(g.url + "/v1/files/f/content", headers=g.auth).text == answered(ANSWER)
 
 
+@pytest.mark.slow
 def test_a_file_that_merely_speaks_of_a_banned_model_passes() -> None:
     texts = ['{"model": "deepseek-r1", "score": 3}\n', "{" + "x" * (9 << 20), "PK\x03", "{", "", "\n"]
     with files_api(texts) as up, gateway(up, BAN, recorder=False) as g:
@@ -144,6 +148,7 @@ def test_a_file_that_merely_speaks_of_a_banned_model_passes() -> None:
             assert httpx.get(g.url + "/v1/files/f/content", headers=g.auth).text == text
 
 
+@pytest.mark.slow
 def test_a_list_of_models_does_not_hold_back_what_is_fetched_later() -> None:
     """Upstreams answer with longer names, and the request that fetches names none."""
     terms = 'version = 1\n[models]\nallow = ["gpt-4o"]\n'
@@ -152,6 +157,7 @@ def test_a_list_of_models_does_not_hold_back_what_is_fetched_later() -> None:
         assert httpx.get(g.url + "/v1/responses/resp_1", headers=g.auth).text == answer
 
 
+@pytest.mark.slow
 def test_answers_are_stripped_line_by_line() -> None:
     with files_api(answered(ANSWER, ANSWER)) as up, gateway(up, recorder=False, account="acct_1") as g:
         with ControlState(g.folder.state) as state:
@@ -181,6 +187,7 @@ def begin(g: Running, **more: Any) -> tuple[int, str]:
     return reply.status_code, "" if reply.status_code == 200 else reply.json()["error"]["code"]
 
 
+@pytest.mark.slow
 def test_a_batch_is_held_to_what_its_questions_allow_themselves_each_time_it_is_begun() -> None:
     with files_api() as up, gateway(up, HOURLY, recorder=False) as g:
         assert begin(g) == (403, "batch_unknown")

@@ -263,6 +263,7 @@ def test_who_is_on_the_list_is_told_of_new_cases(casework: Casework) -> None:
         assert "503" in (alerts.error or "")
 
 
+@pytest.mark.slow
 def test_a_step_is_asked_for_approved_and_taken_back_through_the_console(
     desk: Desk, casework: Casework
 ) -> None:

@@ -95,6 +95,7 @@ def expect(seen: Seen, **fields: Any) -> None:
 # --- OpenAI ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_chat(client: openai.OpenAI, up: Upstream) -> None:
     raw = client.chat.completions.with_raw_response.create(
         model="mira",
@@ -159,6 +160,7 @@ def test_reasoning_and_log_probabilities_pass_where_nobody_strips_them(client: o
     assert whole.message.model_extra["reasoning_content"]
 
 
+@pytest.mark.slow
 def test_responses(client: openai.OpenAI, up: Upstream) -> None:
     whole = client.responses.create(
         model="mira", input="hello", instructions="be brief", extra_headers=tagged()
@@ -415,6 +417,7 @@ def test_a_stream_that_breaks_off(client: openai.OpenAI, up: Upstream, fault: st
     expect(seen, outcome=outcome, output_tokens=pytest.approx(delivered, abs=3))
 
 
+@pytest.mark.slow
 def test_a_client_that_retries_gets_its_answer(gate: Running, up: Upstream) -> None:
     up.faults.extend(["503=0", "close-before-head", "429=0"])
     with openai.OpenAI(base_url=f"{gate.url}/v1", api_key=gate.key, max_retries=5) as client:
@@ -456,6 +459,7 @@ FAULTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS.split())
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
 @pytest.mark.parametrize("stream", [False, True])
@@ -483,6 +487,7 @@ def test_odd_spellings_and_large_bodies_arrive_as_they_were_written(gate: Runnin
     assert got == bytes(seen.sent)
 
 
+@pytest.mark.slow
 def test_every_row_says_what_happened_and_none_is_missing_or_there_twice(gate: Running, up: Upstream) -> None:
     """The last of this file: it stops the gateway."""
     rows = gate.settle()

@@ -111,6 +111,7 @@ def watched(world: Scene, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fol
 # --- segments in, findings out ---
 
 
+@pytest.mark.slow
 def test_the_campaigns_are_those_of_one_scan_of_the_folder(
     watched: tuple[Folder, FolderScan], tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_requests_that_ask_nothing_do_not_crowd_the_rest_out() -> None:
     assert len(thinning._had) == 1
 
 
+@pytest.mark.slow
 def test_what_was_read_is_not_read_again(watched: tuple[Folder, FolderScan], world: Scene) -> None:
     folder, before = watched
     before.save()
@@ -156,6 +158,7 @@ def test_what_was_read_is_not_read_again(watched: tuple[Folder, FolderScan], wor
     assert (again.read, again._live.exchanges) == (0, len(world.table))
 
 
+@pytest.mark.slow
 def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
     watched: tuple[Folder, FolderScan], tmp_path: Path
 ) -> None:

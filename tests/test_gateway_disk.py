@@ -33,6 +33,7 @@ def full(times: int, mode: str) -> None:
         assert found.unrecorded == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["serve", "refuse"])
 def test_a_full_disk(mode: str) -> None:
     full(1, mode)

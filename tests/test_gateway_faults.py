@@ -170,6 +170,7 @@ def test_that_the_upstream_refuses_our_key_is_not_the_clients_fault(gate: Runnin
     assert (got.status, got.body) == (403, last(up).sent)  # of what was asked: a policy, a region
 
 
+@pytest.mark.slow
 def test_a_refusal_of_the_upstream_cannot_tell_its_key() -> None:
     told = f"your key {UPSTREAM_KEY} may not do this".encode()
     refusal = b"HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n"
@@ -403,6 +404,7 @@ LIES: dict[str, list[bytes | float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_reply_that_names_a_banned_model_ends_there() -> None:
     """Row 14. Of the banned model's text at most what came before its name can have passed."""
     with scripted(*LIES.values()) as url, gateway(url, BAN, recorder=False) as running:
@@ -415,6 +417,7 @@ def test_a_reply_that_names_a_banned_model_ends_there() -> None:
         assert running.counters()["cut_model"] == len(LIES) - 1  # the long one is not looked into: refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", range(-4, 36, 4))
 def test_a_long_first_event_hides_no_model_at_its_seams(cut: int) -> None:
     """The Responses API repeats the client's instructions before it names the model."""
@@ -627,6 +630,7 @@ def test_a_ban_that_comes_while_a_stream_runs_ends_it(up: Upstream) -> None:
         assert (row["outcome"], row["rule"]) == ("cut", "ban:deepseek")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["block", "verify", "revoke", "watch"])
 def test_who_is_shut_out_in_mid_stream_gets_no_more(up: Upstream, what: str) -> None:
     asked = {"model": "mira", "stream": True, "user": "late", "messages": []}
@@ -672,6 +676,7 @@ def test_a_warning_cannot_write_a_header(up: Upstream) -> None:
 # --- who records and who looks on (4) --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_serving_goes_on_while_nobody_records(up: Upstream) -> None:
     """The recorder stands still, is killed, comes back: no answer waits for it, and no row is missing."""
     with gateway(up.url) as running:
@@ -730,6 +735,7 @@ def test_no_text_and_no_key_is_found_anywhere(gate: Running, up: Upstream) -> No
     assert not any(UPSTREAM_KEY.encode() in one.body for one in up.seen)
 
 
+@pytest.mark.slow
 def test_no_text_lies_open_in_the_log_either(up: Upstream) -> None:
     """While exchanges wait for the recorder, and where the terms keep texts for a while."""
     terms = default_text().replace("text_days = 0", "text_days = 7")

@@ -51,6 +51,7 @@ def make_way(s: Served) -> set[int]:
     return s.pids()
 
 
+@pytest.mark.slow
 def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> None:
     with served(up.url, workers=2) as s:
         stream = Stream(s, 8)
@@ -72,6 +73,7 @@ def test_a_gateway_makes_way_for_the_next_and_refuses_nobody(up: Upstream) -> No
         assert not re.search(r"worker-\d+: did not end", s.log())
 
 
+@pytest.mark.slow
 def test_a_folder_is_held_all_the_while_one_gateway_follows_another(up: Upstream) -> None:
     """Else another takes it, and a change is called in force that the workers have not read."""
     with served(up.url) as s:
@@ -95,6 +97,7 @@ def test_a_folder_is_held_all_the_while_one_gateway_follows_another(up: Upstream
         assert running_pid(s.folder) is None
 
 
+@pytest.mark.slow
 def test_what_cannot_start_is_not_made_way_for(up: Upstream) -> None:
     with served(up.url) as s:
         kept, before = s.folder.settings.read_text(), s.pids()
@@ -109,6 +112,7 @@ def test_what_cannot_start_is_not_made_way_for(up: Upstream) -> None:
         assert s.stop() == 0
 
 
+@pytest.mark.slow
 def test_told_to_stop_while_it_makes_way_it_stops(up: Upstream) -> None:
     with served(up.url) as s:
         assert s.process is not None
@@ -138,6 +142,7 @@ def listening(port: int) -> socket.socket:
     return found
 
 
+@pytest.mark.slow
 def test_where_systemd_has_the_socket_a_restart_refuses_nobody(up: Upstream) -> None:
     with served(up.url, workers=2, start=False) as s, listening(s.port) as door:
         more = {"preexec_fn": as_systemd([door]), "env": None, "close_fds": False}
@@ -160,6 +165,7 @@ def test_where_systemd_has_the_socket_a_restart_refuses_nobody(up: Upstream) -> 
         assert "Traceback" not in s.log()
 
 
+@pytest.mark.slow
 def test_a_socket_that_nobody_would_serve_is_told(up: Upstream) -> None:
     with served(up.url, start=False) as s, listening(0) as door:
         done = subprocess.run(

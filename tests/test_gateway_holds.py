@@ -100,6 +100,7 @@ def up():
         yield found
 
 
+@pytest.mark.slow
 def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> None:
     """A week in accelerated time. Both groups are held at once, by the same gateway."""
     queue, people = names("queue"), names("people")
@@ -158,6 +159,7 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
         assert failover_evidence(log, people).p_value == 1.0
 
 
+@pytest.mark.slow
 def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Upstream) -> None:
     accounts = names("a", 8)
     with world(up, accounts) as found:
@@ -196,6 +198,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
             assert {"holds begun", "holds ended"} <= set(told)
 
 
+@pytest.mark.slow
 def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
     accounts = names("a", 8)
     with world(up, accounts) as found:

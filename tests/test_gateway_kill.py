@@ -256,6 +256,7 @@ def batch_of(numbers: list[int]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(numbers), texts, texts, texts], names=list(names))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(steps)
 def test_rows_are_there_once_and_each_reader_sees_each_once(plan: list[str]) -> None:
@@ -340,6 +341,7 @@ def killed(n: int, seed: int) -> None:
     assert found.good, found
 
 
+@pytest.mark.slow
 def test_a_few_kills_at_random() -> None:
     killed(2, 1)
 

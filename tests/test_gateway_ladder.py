@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,6 +218,7 @@ rungs = st.builds(
 names = st.sampled_from("abcdefgh")
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(st.frozensets(names, min_size=1), max_size=4),

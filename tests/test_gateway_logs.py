@@ -28,6 +28,7 @@ SECRET = "nobody may read this"
 ASK: dict[str, Any] = {"model": "mira", "messages": [{"role": "user", "content": SECRET}]}
 
 
+@pytest.mark.slow
 def test_each_request_is_a_line_that_its_reply_names_and_no_line_has_a_text_or_a_key() -> None:
     terms = '[[ban]]\nfamily = "deepseek"\n'
     with Upstream() as up, gateway(up.url, terms, log_format="json", log_level="info") as g:
@@ -64,6 +65,7 @@ def test_each_request_is_a_line_that_its_reply_names_and_no_line_has_a_text_or_a
     assert lines[0]["output_tokens"] == rows[lines[0]["exchange"]]["output_tokens"]
 
 
+@pytest.mark.slow
 def test_requests_make_no_lines_as_shipped() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g:
         assert httpx.post(f"{g.url}/v1/chat/completions", json=ASK, headers=g.auth).status_code == 200
@@ -84,6 +86,7 @@ def test_a_trace_that_is_none_is_not_taken_up() -> None:
     assert logs.traceparent(PARENT.encode()).startswith(f"00-{TRACE}-")
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_nothing_holds_up_nobody() -> None:
     with Upstream() as up, gateway(up.url, start=False, log_format="json", log_level="info") as g:
         import os
@@ -126,6 +129,7 @@ def test_times_are_told_in_a_bounded_number_of_series(tmp_path: Path) -> None:
     assert f"{DURATION}_count{{{labels}}} 3" in text_of_all(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_token_for_metrics_reads_them_and_nothing_else() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g:
         ask = ASK | {"stream": True}

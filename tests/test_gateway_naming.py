@@ -188,6 +188,7 @@ def test_no_request_keeps_the_others_waiting_with_names(body: dict[str, Any], co
     assert refused(raw, "application/json", "/v1/chat/completions").code == code
 
 
+@pytest.mark.slow
 def test_long_targets_are_not_remembered() -> None:
     """A thousand of 60 kB each would be 60 MB of a worker, from whoever reaches the port."""
     for k in range(5):

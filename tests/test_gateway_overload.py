@@ -55,6 +55,7 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
 KEYED = HEAD + b"authorization: Bearer KEY\r\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
     [
@@ -82,6 +83,7 @@ def test_connections_that_wait_for_nothing_shut_nobody_out(said: bytes) -> None:
     assert "Traceback" not in str(got)
 
 
+@pytest.mark.slow
 def test_who_is_served_is_not_closed_for_others() -> None:
     with narrow() as g, ExitStack() as kept:
         connection = http.client.HTTPConnection("127.0.0.1", g.port, timeout=60)
@@ -97,6 +99,7 @@ def test_who_is_served_is_not_closed_for_others() -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_a_connection_that_says_nothing_is_closed() -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g, socket.socket() as one:
         one.connect(("127.0.0.1", g.port))
@@ -106,6 +109,7 @@ def test_a_connection_that_says_nothing_is_closed() -> None:
         assert 9 < time.monotonic() - began < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["length", "chunks", "expect"])
 def test_a_body_without_a_key_is_not_held(form: str) -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g, ExitStack() as kept:
@@ -132,6 +136,7 @@ def test_a_body_without_a_key_is_not_held(form: str) -> None:
         assert rss_bytes(g.processes["worker-0"].pid) - before < 80 << 20
 
 
+@pytest.mark.slow
 def test_bodies_of_those_with_a_key_are_bounded_in_all_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     with Upstream() as up, gateway(up.url, recorder=False) as g, ExitStack() as kept:
         head = KEYED.replace(b"KEY", g.key.encode()) + b"content-length: 33000000\r\n\r\n"
@@ -154,6 +159,7 @@ def test_bodies_of_those_with_a_key_are_bounded_in_all_and_let_go(monkeypatch: p
         until(lambda: ask(g) == 200, 10, "an answer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"a":1}', b"[[],[]]", b"1", b'"a"'])
 def test_a_body_of_nothing_but_values_costs_little(body: bytes) -> None:
     made = b'{"model":"m","messages":[' + b",".join([body] * (31_000_000 // (len(body) + 1))) + b"]}"
@@ -163,12 +169,14 @@ def test_a_body_of_nothing_but_values_costs_little(body: bytes) -> None:
     assert time.process_time() - began < 1.0
 
 
+@pytest.mark.slow
 def test_a_long_text_is_no_heap_of_values() -> None:
     for text in ("word, and more; " * 1_900_000, "def f(x): return [x, {1: 2}]  # why\n" * 600_000):
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
         assert read("POST", "/v1/chat/completions", "application/json", "", body, 1 << 26).models == ("m",)
 
 
+@pytest.mark.slow
 def test_keys_and_state_stay_usable_under_the_flood() -> None:
     with narrow() as g, ExitStack() as kept:
         for _ in range(3 * FILES):
@@ -204,6 +212,7 @@ def slow_stream() -> bytes:
     return SLOW_STREAM % (len(body), body)
 
 
+@pytest.mark.slow
 def test_an_address_that_is_answered_everywhere_leaves_half_to_others() -> None:
     with narrow() as g, ExitStack() as kept:
         streams = [connect(g, kept, ATTACKER, slow_stream()) for _ in range(2 * PLACES)]
@@ -218,6 +227,7 @@ def test_an_address_that_is_answered_everywhere_leaves_half_to_others() -> None:
         assert g.stderr("worker-0").count(told) == 1  # once a minute
 
 
+@pytest.mark.slow
 def test_who_is_turned_away_reads_why_and_when_to_come_again() -> None:
     with narrow() as g, ExitStack() as kept:
         for _ in range(PLACES // 2):
@@ -230,6 +240,7 @@ def test_who_is_turned_away_reads_why_and_when_to_come_again() -> None:
         connection.close()
 
 
+@pytest.mark.slow
 def test_an_office_of_many_users_behind_one_address_is_served() -> None:
     """Its own idle connections make room, nobody's who is answered."""
     with narrow() as g, ExitStack() as kept:
@@ -243,6 +254,7 @@ def test_an_office_of_many_users_behind_one_address_is_served() -> None:
         assert g.counters()["open_clients"] <= PLACES
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_brings_any_number() -> None:
     trusted = default_text().replace(
         '# trusted_proxies = ["10.0.0.0/8"]', f'trusted_proxies = ["{ATTACKER}/32"]'
@@ -252,6 +264,7 @@ def test_a_trusted_proxy_brings_any_number() -> None:
         assert {one.recv(12) for one in streams} == {b"HTTP/1.1 200"}
 
 
+@pytest.mark.slow
 def test_a_request_waits_for_others_of_its_address_and_is_answered() -> None:
     with (
         Upstream() as up,
@@ -261,6 +274,7 @@ def test_a_request_waits_for_others_of_its_address_and_is_answered() -> None:
         assert list(pool.map(lambda _: ask(g, 30, HONEST), range(60))) == [200] * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("proxied", [False, True])
 def test_bodies_of_one_address_leave_room_for_others(proxied: bool) -> None:
     terms = default_text()

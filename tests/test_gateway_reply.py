@@ -213,6 +213,7 @@ def test_a_usage_that_the_client_sent_itself_is_not_the_stream_s() -> None:
     assert (whole.input_tokens, whole.output_tokens, whole.estimated) == (3, 7, False)
 
 
+@pytest.mark.slow
 def test_events_full_of_usages_take_time_like_their_length() -> None:
     def count(text: str) -> None:
         facts("responses", [b"data: ", text.encode(), b"\n\n"])

@@ -133,6 +133,7 @@ def test_any_target_is_read_or_refused(target: str) -> None:
 # --- what json.loads says --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @LIGHT
 @given(asked, st.booleans(), st.sampled_from([None, 1, "\t"]))
 def test_well_formed_bodies_are_read_as_json_reads_them(
@@ -250,6 +251,7 @@ def test_a_type_that_is_no_text_names_nothing(key: str, kind: Any) -> None:
     assert found.models == ("m",)
 
 
+@pytest.mark.slow
 def test_a_large_prompt_is_read() -> None:
     told = {"model": "mira", "messages": [{"role": "user", "content": "still " * 1_700_000}]}
     assert read(json.dumps(told).encode()).models == ("mira",)
@@ -283,6 +285,7 @@ def test_what_was_compressed_is_opened_as_far_as_the_limit(plain: bytes, coding:
         assert inflate(body, coding, limit) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd"])
 def test_a_bomb_is_refused_and_costs_little_memory(coding: str) -> None:
     bomb = zipped(coding, b'{"model":"mira","messages":"' + bytes(80 << 20) + b'"}')

@@ -39,6 +39,7 @@ def busy(processes: int) -> Iterator[None]:
             one.wait()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) -> None:
     with served(up.url) as s:
         took = []
@@ -58,6 +59,7 @@ def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) 
         assert "Traceback" not in s.log()
 
 
+@pytest.mark.slow
 def test_nobody_who_comes_after_a_worker_died_is_refused_under_load(up: Upstream) -> None:
     with served(up.url, workers=2) as s, busy(2), clients(s, 8) as got:
         for _ in range(5):
@@ -73,6 +75,7 @@ def test_nobody_who_comes_after_a_worker_died_is_refused_under_load(up: Upstream
     assert sum(got.values()) - got["200"] <= 5 * 8
 
 
+@pytest.mark.slow
 def test_all_may_die_at_once_and_the_template_too(up: Upstream) -> None:
     with served(up.url, workers=2) as s:
         for names in (["template"], ["worker-", "template"], ["worker-"]):
@@ -86,6 +89,7 @@ def test_all_may_die_at_once_and_the_template_too(up: Upstream) -> None:
         assert s.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_template_that_hangs_is_gone_without(up: Upstream) -> None:
     with served(up.url) as s:
         (hanging,) = s.pids("template")
@@ -98,6 +102,7 @@ def test_a_template_that_hangs_is_gone_without(up: Upstream) -> None:
         assert len(s.pids()) == 1
 
 
+@pytest.mark.slow
 def test_what_is_forked_shares_nothing_but_code(up: Upstream) -> None:
     with served(up.url, workers=2) as s:
         (template,) = s.pids("template")

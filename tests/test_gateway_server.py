@@ -196,6 +196,7 @@ def compare(talk: Talk, data: bytes) -> None:
         assert said == sorted((n.lower(), v) for n, v in other[2] if n.lower() not in left_out)
 
 
+@pytest.mark.slow
 @LIGHT
 @given(st.lists(plain_requests(), min_size=1, max_size=4), st.lists(st.integers(0, 1 << 16), max_size=8))
 def test_plain_requests_in_any_cut_are_read_as_h11_reads_them(
@@ -224,6 +225,7 @@ def test_a_changed_request_is_refused_or_read_as_h11_reads_it(request: bytes, da
         compare(talk, changed)
 
 
+@pytest.mark.slow
 @LIGHT
 @given(st.lists(st.binary(max_size=60), max_size=5))
 @example([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
@@ -510,6 +512,7 @@ def test_who_is_refused_can_read_why_though_he_has_not_finished(gate: Running) -
     assert said(gate, head + bytes(8 << 20)).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.slow
 def test_pipelines_without_reading_do_not_grow_the_gateway(gate: Running) -> None:
     """A client that asks and asks and reads nothing: at most what it is sent at once piles up."""
     process = gate.processes["worker-0"]

@@ -273,6 +273,7 @@ standing_of = st.builds(
 one_act = st.dictionaries(st.sampled_from("abcd"), standing_of, min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(one_act, st.integers(0, 30), st.just("time")), max_size=14))
 def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(

@@ -366,6 +366,7 @@ def worker(folder: Folder, version: Version, **more: object) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("says", "why"),
     [
@@ -395,6 +396,7 @@ def test_a_worker_that_does_not_go_by_it_is_named(
         assert standings.status == "degraded"
 
 
+@pytest.mark.slow
 def test_the_command_line_and_the_admin_port_say_so(folder: Folder, state: ControlState) -> None:
     folder.terms.write_text(default_text())
     token = state.admin_token(now_us=NOW)
@@ -457,6 +459,7 @@ def test_what_changes_while_a_process_begins_to_serve_waits_for_it(
 # --- all of it at once ---
 
 
+@pytest.mark.slow
 def test_random_interleavings_of_writers_lose_no_record_of_the_cases() -> None:
     from state_interleavings import interleave_cases
 

@@ -461,6 +461,7 @@ def test_openai_chat_parses(openai_client: openai.OpenAI) -> None:
     assert not hasattr(final.choices[0].message, "reasoning_content")
 
 
+@pytest.mark.slow
 def test_openai_responses_parse(openai_client: openai.OpenAI) -> None:
     include: list[Any] = ["message.output_text.logprobs"]
     whole = openai_client.responses.create(model="mira-think", input="hello", include=include)

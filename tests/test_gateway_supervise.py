@@ -146,6 +146,7 @@ def test_what_dies_is_started_again_and_the_others_stay(folder: Folder) -> None:
         assert {name: watch.pid(name) for name in others} == others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "waits"),
     [
@@ -197,6 +198,7 @@ def test_a_heartbeat_counts_by_moving_whatever_its_clock_says(folder: Folder) ->
         assert watch.said == []
 
 
+@pytest.mark.slow
 def test_a_silent_worker_lives_while_the_port_answers_and_dies_when_not(folder: Folder) -> None:
     with watching(folder, workers=1) as watch:
         watch.beating()
@@ -253,6 +255,7 @@ def test_only_workers_know_the_upstream_s_key(folder: Folder) -> None:
         assert ran == {"worker-0": "key", "recorder": "bare", "detector": "bare"}
 
 
+@pytest.mark.slow
 def test_they_end_in_order_and_who_does_not_is_killed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +272,7 @@ def test_they_end_in_order_and_who_does_not_is_killed(
         assert codes == {"worker-0": 0, "worker-1": -signal.SIGKILL, "recorder": 0, "detector": 0}
 
 
+@pytest.mark.slow
 def test_a_second_word_to_stop_hurries(folder: Folder) -> None:
     (folder.path / "deaf-worker-0").touch()
     with watching(folder, workers=1) as watch:

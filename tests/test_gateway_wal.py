@@ -75,6 +75,7 @@ def read(path: Path) -> list[list[Said]]:
         reader.close()
 
 
+@pytest.mark.slow
 @LIGHT
 @given(groups)
 def test_what_is_written_is_read(said: list[list[Said]]) -> None:
@@ -90,6 +91,7 @@ def test_any_bytes_are_no_frames(raw: bytes, with_magic: bool) -> None:
         assert read(path / "w0-00000001.log") == []
 
 
+@pytest.mark.slow
 @LIGHT
 @given(groups, st.data())
 def test_a_file_cut_anywhere_is_its_whole_groups(said: list[list[Said]], data: st.DataObject) -> None:
@@ -100,6 +102,7 @@ def test_a_file_cut_anywhere_is_its_whole_groups(said: list[list[Said]], data: s
         assert found == said[: len(found)]
 
 
+@pytest.mark.slow
 @LIGHT
 @given(groups, st.data())
 def test_a_changed_bit_ends_the_file_and_invents_nothing(said: list[list[Said]], data: st.DataObject) -> None:
@@ -118,6 +121,7 @@ def test_a_changed_bit_ends_the_file_and_invents_nothing(said: list[list[Said]],
         reader.close()
 
 
+@pytest.mark.slow
 @LIGHT
 @given(groups, st.data())
 def test_groups_in_another_order_are_not_taken(said: list[list[Said]], data: st.DataObject) -> None:
@@ -198,6 +202,7 @@ class Disk:
         return call
 
 
+@pytest.mark.slow
 @LIGHT
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 12))
 def test_a_disk_that_refuses_now_and_then_loses_no_promise(plan: list[bool], exchanges: int) -> None:

@@ -63,6 +63,7 @@ def draws(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, BLOCKS, WINDOWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traffic", [flat, bursty, diurnal, heavy_tailed, self_exciting])
 def test_whoever_looks_after_every_window_is_hardly_ever_misled(traffic) -> None:
     """Ville: the most that the wealth ever was exceeds 1 / level in at most that share of honest runs."""
@@ -119,6 +120,7 @@ def evidence(door: Door, days: float = 7.5, **party_of: str):
     return holds_evidence(log_of(door.rows), drawn, drawn.start_us + int(days * DAY_US), party_of)
 
 
+@pytest.mark.slow
 def test_a_queue_is_found_within_days_even_where_it_works_in_bursts() -> None:
     for shape in ({}, {"night": 0.8, "bursts": 1.0}, {"delay_s": 1200}):
         runs = 12
@@ -130,6 +132,7 @@ def test_a_queue_is_found_within_days_even_where_it_works_in_bursts() -> None:
         assert np.mean([len(one.named_us) for one in found]) >= 8, shape
 
 
+@pytest.mark.slow
 def test_who_does_not_shift_is_not_found() -> None:
     """People, and an attacker with a queue for each account: the same at half and at full patience."""
     for patience in (0.5, 1.0):
@@ -174,6 +177,7 @@ def test_several_persons_with_two_accounts_each_are_no_group() -> None:
         assert found.found_us is None
 
 
+@pytest.mark.slow
 def test_customers_beside_a_queue_in_one_candidate_are_not_named() -> None:
     """A plug-in's users and the pool that copies the plug-in are one candidate: each by its own part."""
     named: list[str] = []
@@ -195,6 +199,7 @@ def test_customers_beside_a_queue_in_one_candidate_are_not_named() -> None:
     assert honest <= 0.1 * len(named)
 
 
+@pytest.mark.slow
 def test_an_account_is_told_its_own_part_alone() -> None:
     drawn = schedule(3, 16)
     found = evidence(queue(drawn, np.random.default_rng(3), 100))
@@ -384,6 +389,7 @@ def test_a_repeat_by_the_same_account_a_late_one_and_one_before_are_none() -> No
     assert found.repeats == (Repeat("acct-00", at, "acct-01", at + minute),)
 
 
+@pytest.mark.slow
 def test_a_class_that_shares_its_questions_is_not_accused_for_refusals() -> None:
     """All ask the same texts within minutes, refused or not: the second null knows it."""
     low = 0
@@ -412,6 +418,7 @@ def test_the_rate_outside_the_group_counts() -> None:
     assert among.p_value > alone.p_value
 
 
+@pytest.mark.slow
 def test_strata_are_summed_exactly() -> None:
     """Against marks dealt out one by one."""
     strata = [Stratum(6, 2, 3, 2), Stratum(5, 2, 1, 1), Stratum(4, 0, 2, 0)]

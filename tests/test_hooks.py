@@ -63,6 +63,7 @@ def rows_of(h: Hooked, seed: int, least: int = 1) -> list[Row]:
 # --- the door ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/decide", "/bans", "/litellm/logs", "/gaps", "/v1/traces", "/nothing"])
 def test_nobody_comes_in_without_a_key_of_a_hook(h: Hooked, path: str) -> None:
     for headers in (
@@ -245,6 +246,7 @@ def test_what_is_shown_can_be_captured(h: Hooked, client: httpx.Client) -> None:
 # --- what is told ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["array", "lines", "single", "pretty", "gzip"])
 def test_litellm_logs_in_every_form(h: Hooked, client: httpx.Client, form: str) -> None:
     seed = 100 + len(form)
@@ -274,6 +276,7 @@ def test_told_twice_is_kept_once(h: Hooked, client: httpx.Client) -> None:
     assert len({r["exchange_id"] for r in rows_of(h, 401, 2)}) == len(rows_of(h, 401, 2))
 
 
+@pytest.mark.slow
 def test_what_is_no_record_goes_to_the_dead_letters(h: Hooked, client: httpx.Client) -> None:
     before = h.beat().get("dead", 0)
     soon = time.time() + 86_400
@@ -326,6 +329,7 @@ def test_a_gap_that_a_sender_knows_of_is_on_record(h: Hooked, client: httpx.Clie
         assert client.post("/gaps", json=bad).status_code == 400
 
 
+@pytest.mark.slow
 def test_tokens_that_are_told_count_against_limits() -> None:
     terms = "version = 1\n[limits]\noutput_tokens_per_hour = 100\n"
     with hooks(terms, recorder=False) as h, httpx.Client(base_url=h.url, headers=h.token) as client:
@@ -454,6 +458,7 @@ def test_another_type_of_content_is_named(client: httpx.Client) -> None:
 # --- crashes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
     """Rows, and spans that still wait for their words: kill -9 right after the answer."""
     with hooks(BAN, path=tmp_path / "f", recorder=False) as h:
@@ -475,6 +480,7 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
     assert CANARY.encode() not in b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_failure", ["serve", "refuse"])
 def test_a_full_disk_is_told_to_the_sender_and_is_a_gap(tmp_path: Path, on_failure: str) -> None:
     """Nothing is answered for that is not on the disk; decisions go on; it mends itself."""

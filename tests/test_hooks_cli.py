@@ -104,6 +104,7 @@ def test_an_older_copy_of_the_callback_is_noticed(folder: Path, tmp_path: Path) 
     assert run("doctor", "--folder", str(folder), "--litellm", str(tmp_path / "none.yaml"))[0] == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_runs_is_in_order() -> None:
     with hooks(BAN, recorder=False) as h:
         code, found = doctor(h.folder.path)

@@ -39,6 +39,7 @@ def known() -> dict[str, Reference]:
     return {m.name: Reference(m.name, m.line, "", 60, "") for m in REFERENCES}
 
 
+@pytest.mark.slow
 def test_a_copy_is_named_and_a_stranger_is_unknown(pool: Pool, known: dict[str, Reference]) -> None:
     found, _ = identify(pool.of([m for m in pool.models if m != "stranger"]), known, "copy")
     assert (found.answer, found.kin) == (IdentificationResult.NAMED, "kin03k")
@@ -114,6 +115,7 @@ def versions_pool(pairs: list[tuple[str, str]]) -> Pool:
     return Pool(tuple(ids), dict(zip("ab", sides, strict=True)), {}, {})
 
 
+@pytest.mark.slow
 def test_one_model_is_rejected_as_often_as_alpha_says() -> None:
     hits = 0
     for trial in range(120):
@@ -213,6 +215,7 @@ def library(tmp_path_factory: pytest.TempPathFactory, pool: Pool) -> Path:
     return folder / "known"
 
 
+@pytest.mark.slow
 def test_the_verbs_on_a_file(tmp_path: Path, pool: Pool, library: Path) -> None:
     file = str(write_pool(pool.of(["copy"]), tmp_path / "copy.jsonl"))
     run = RUN.invoke(app, ["identify", file, "--library", str(library)])
@@ -240,6 +243,7 @@ def copying(text_of: dict[str, str]) -> Any:
     return behave
 
 
+@pytest.mark.slow
 def test_an_endpoint_is_asked_the_librarys_prompts(tmp_path: Path, library: Path) -> None:
     text_of = {f"Question {p}?": text for p, text in answers(COPY).items()}
     common = ["--library", str(library), "--model", "fast-1", "--store", str(tmp_path / "s.sqlite")]
@@ -262,6 +266,7 @@ def test_anothers_endpoint_needs_consent(tmp_path: Path, library: Path) -> None:
     assert "--consent" in run.output
 
 
+@pytest.mark.slow
 def test_a_ban_is_judged_by_who_answers(tmp_path: Path) -> None:
     """References under names that the lineage table knows: the copy of one is denied by its family."""
     names = [

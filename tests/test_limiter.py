@@ -55,6 +55,7 @@ def admitted(budgets: list[Budgets], asks: list[tuple[int, int, int, int]]) -> d
     return came
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 400), st.sampled_from([1, 1_000_000, DAY_US]))
 def test_no_salvo_passes_an_allowance_by_more_than_one_answer(
@@ -212,6 +213,7 @@ def test_a_model_counts_with_its_set_and_a_new_one_with_the_last() -> None:
     assert len(wrong) == 2
 
 
+@pytest.mark.slow
 def test_a_set_is_used_up_alone() -> None:
     usage = b'{"model": "mira-think", "usage": {"completion_tokens": 1200}}'
     with watched(SETS.partition("\n")[2]) as (up, g):
@@ -252,6 +254,7 @@ def test_the_range_meters_as_the_gateway_does() -> None:
     assert not watch.refuses("a", DAY_US + 1)
 
 
+@pytest.mark.slow
 def test_answers_at_once_hold_and_then_settle() -> None:
     body: dict[str, Any] = {"model": "gpt-4o", "messages": [], "max_tokens": 400}
     with watched("[limits]\noutput_tokens_per_day = 1_000\n") as (up, g):
@@ -262,6 +265,7 @@ def test_answers_at_once_hold_and_then_settle() -> None:
         assert int(reply.headers["retry-after"]) > 60 or "used up" in reply.text
 
 
+@pytest.mark.slow
 def test_a_stream_in_one_piece_holds_too() -> None:
     """An upstream may send thousands of tokens in one event: they are known when it has ended."""
     chunk = b'data: {"model":"m","choices":[{"delta":{"content":"x"}}]}\n\n'

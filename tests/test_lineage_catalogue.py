@@ -43,6 +43,7 @@ def test_each_exception_is_a_name_of_the_catalogue_with_a_reason(bans: ModuleTyp
         assert row["reason"]
 
 
+@pytest.mark.slow
 def test_disguises_are_seen_through_and_near_misses_left_alone(bans: ModuleType) -> None:
     result = bans.on_disguises()
     assert set(result["  missed, by way"]) == {

@@ -124,6 +124,7 @@ def some_hours(table: pa.Table, many: int, seed: int) -> list[int]:
 # --- the same as one scan ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_pieces_of_any_size_through_restarts_give_one_scans_findings(
     log: pa.Table, world: Scene, whole: ScanResult, seed: int, tmp_path: Path
@@ -136,6 +137,7 @@ def test_pieces_of_any_size_through_restarts_give_one_scans_findings(
     assert live.too_late == 0
 
 
+@pytest.mark.slow
 def test_at_every_full_hour_it_knows_what_a_scan_would_know_then(log: pa.Table, world: Scene) -> None:
     hours = [START_US + h * HOUR_US for h in (100, 165)]
     live = LiveScan(OPTIONS, accounts=world.accounts)
@@ -170,6 +172,7 @@ def test_a_development_scene_in_pieces_is_the_scene(name: str, tmp_path: Path) -
     assert texts(result) == texts(once(table, accounts))
 
 
+@pytest.mark.slow
 def test_what_comes_late_is_looked_at_as_if_it_had_come_in_time(
     log: pa.Table, world: Scene, whole: ScanResult
 ) -> None:
@@ -192,6 +195,7 @@ def test_what_comes_late_is_looked_at_as_if_it_had_come_in_time(
     assert texts(known) == texts(whole)
 
 
+@pytest.mark.slow
 def test_what_comes_later_than_looks_are_kept_for_is_kept_and_counted(log: pa.Table, world: Scene) -> None:
     table = between(log, 0, START_US + 100 * HOUR_US)
     early = np.arange(len(table)) % 500 == 7
@@ -248,6 +252,7 @@ def followed() -> tuple[Scene, pa.Table, LiveScan]:
     return planted, table, live
 
 
+@pytest.mark.slow
 def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
     followed: tuple[Scene, pa.Table, LiveScan], tmp_path: Path
 ) -> None:
@@ -276,6 +281,7 @@ def test_a_follower_is_named_with_its_third_exchange_and_nobody_else_is(
     assert known.followers == ()
 
 
+@pytest.mark.slow
 def test_the_id_of_a_campaign_outlives_its_growth(log: pa.Table, world: Scene) -> None:
     live = LiveScan(OPTIONS, accounts=world.accounts)
     live.add(between(log, 0, START_US + 154 * HOUR_US))
@@ -297,6 +303,7 @@ def customers() -> tuple[set[str], pa.Table, pa.Table]:
     return theirs, sketched(crowd.table()), crowd.accounts()
 
 
+@pytest.mark.slow
 def test_leads_of_pieces_through_restarts_are_those_of_one_scan(
     customers: tuple[set[str], pa.Table, pa.Table], tmp_path: Path
 ) -> None:
@@ -306,6 +313,7 @@ def test_leads_of_pieces_through_restarts_are_those_of_one_scan(
     assert result.leads == once(table, accounts).leads
 
 
+@pytest.mark.slow
 def test_leads_by_what_the_provider_knows_are_those_of_one_scan(tmp_path: Path) -> None:
     crowd = Crowd(21)
     honest(crowd, 200, 10.0)
@@ -321,6 +329,7 @@ def test_leads_by_what_the_provider_knows_are_those_of_one_scan(tmp_path: Path) 
     assert result.leads == once(table, accounts).leads
 
 
+@pytest.mark.slow
 def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotten(
     customers: tuple[set[str], pa.Table, pa.Table],
 ) -> None:
@@ -358,6 +367,7 @@ def test_a_follower_is_followed_when_the_oldest_have_to_go(
 # --- what is kept, and let go -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_old_is_forgotten_and_an_alarm_stands(world: Scene, log: pa.Table) -> None:
     accounts = world.accounts
     live = LiveScan(OPTIONS, accounts=accounts, keep=Keep(days=6))
@@ -375,6 +385,7 @@ def test_what_is_old_is_forgotten_and_an_alarm_stands(world: Scene, log: pa.Tabl
     assert known.scanned.first >= START + timedelta(days=3)
 
 
+@pytest.mark.slow
 def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> None:
     live = LiveScan(OPTIONS, accounts=world.accounts, keep=Keep(exchanges=2000))
     for until in range(START_US + DAY_US, hour_after(log) + DAY_US, 2 * DAY_US):
@@ -383,6 +394,7 @@ def test_no_more_exchanges_are_kept_than_told(log: pa.Table, world: Scene) -> No
         assert live.exchanges < 2500
 
 
+@pytest.mark.slow
 def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
     log: pa.Table, world: Scene
 ) -> None:
@@ -403,6 +415,7 @@ ROW = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=8), st.integers(0, 60), st.data())
 def test_a_kept_log_is_the_log_of_what_it_keeps(

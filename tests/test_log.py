@@ -73,6 +73,7 @@ def assert_same(a, b, *, duplicates=True):
             assert x == y, f.name
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 250), st.integers(1, 3))
 def test_order_batches_threads_and_repetitions_do_not_matter(rng, size, threads):

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "src" / "stillwatch"
 
 # What stood in the package when a figure was last lowered. Lower it with every rename; never raise it.
@@ -42,11 +44,13 @@ def _names(*kinds: type[ast.AST]) -> Counter[str]:
     )
 
 
+@pytest.mark.slow
 def test_no_more_classes_share_a_name() -> None:
     shared = {name: n for name, n in _names(ast.ClassDef).items() if n > 1}
     assert sum(shared.values()) <= MOST_SHARED_CLASSES, shared
 
 
+@pytest.mark.slow
 def test_no_more_functions_are_named_by_a_lone_participle() -> None:
     bare = {
         name: n
@@ -56,6 +60,7 @@ def test_no_more_functions_are_named_by_a_lone_participle() -> None:
     assert sum(bare.values()) <= MOST_PARTICIPLES, bare
 
 
+@pytest.mark.slow
 def test_no_more_modules_define_a_unit_of_time() -> None:
     units = Counter(
         target.id

@@ -54,6 +54,7 @@ def named_accounts(result: ScanResult) -> set[str]:
     return {account for campaign in result.campaigns for account in campaign.accounts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [5, 8, 20])
 def test_a_pool_without_shared_wording_is_found_by_its_settings(many: int) -> None:
     crowd = crowd_of(many)
@@ -68,6 +69,7 @@ def test_a_pool_without_shared_wording_is_found_by_its_settings(many: int) -> No
     assert found.alarm_at < START + timedelta(days=9)
 
 
+@pytest.mark.slow
 def test_a_scan_of_the_log_so_far_says_the_same() -> None:
     crowd = crowd_of(3)
     newcomers(crowd, 8, own_subjects=False)
@@ -76,6 +78,7 @@ def test_a_scan_of_the_log_so_far_says_the_same() -> None:
     assert scanned(crowd).campaigns[0].alarm_at == whole.alarm_at
 
 
+@pytest.mark.slow
 def test_who_had_the_settings_before_is_not_named_beside_a_pool_that_copies_them() -> None:
     crowd = crowd_of(9)
     bystander = crowd.rows[0]["account"]
@@ -88,6 +91,7 @@ def test_who_had_the_settings_before_is_not_named_beside_a_pool_that_copies_them
     assert named_accounts(scanned(crowd)) == pool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [5, 8, 40])
 def test_strangers_with_subjects_of_their_own_are_not_named(many: int) -> None:
     crowd = crowd_of(many)
@@ -95,6 +99,7 @@ def test_strangers_with_subjects_of_their_own_are_not_named(many: int) -> None:
     assert not named_accounts(scanned(crowd))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "record", "lead"),
     [
@@ -114,6 +119,7 @@ def test_one_source_with_an_honest_explanation_is_not_named(
     assert any(lead in one.text for one in result.leads) == bool(lead)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns",
     [{"max_tokens": 1024, "temperature": 0.7}, {"max_tokens": None, "temperature": None}],
@@ -125,6 +131,7 @@ def test_settings_that_are_not_new_make_no_group(columns: dict[str, Any]) -> Non
     assert not named_accounts(scanned(crowd))
 
 
+@pytest.mark.slow
 def test_a_log_without_user_agents_cannot_tell_software_and_makes_no_group() -> None:
     crowd = crowd_of(7)
     newcomers(crowd, 10, own_subjects=False)

@@ -204,6 +204,7 @@ def ask(g: Running, method: str, path: str, body: Any = None, **headers: str) ->
     return reply.status_code, reply.json()
 
 
+@pytest.mark.slow
 def test_what_is_in_no_line_is_refused_and_the_owner_can_allow_it() -> None:
     own = '[[operation]]\nmethod = "POST"\npath = "/v1/own/{thing}"\ndoes = "generates"\n'
     own += '[[operation]]\nmethod = "GET"\npath = "/v1/realtime"\ndoes = "opens"\n'
@@ -224,6 +225,7 @@ def test_what_is_in_no_line_is_refused_and_the_owner_can_allow_it() -> None:
         assert len(up.seen) == 2
 
 
+@pytest.mark.slow
 def test_a_spent_budget_and_a_ban_hold_up_no_listing() -> None:
     terms = '[limits]\noutput_tokens_per_hour = 100\n[[ban]]\nfamily = "deepseek"\n'
     with watched(terms) as (up, g):
@@ -267,6 +269,7 @@ ANSWERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", ANSWERS)
 def test_every_api_is_counted_and_its_reply_looked_into(api: str) -> None:
     path, usage, banned = ANSWERS[api]
@@ -280,6 +283,7 @@ def test_every_api_is_counted_and_its_reply_looked_into(api: str) -> None:
         assert codes == [200, 429, 429]
 
 
+@pytest.mark.slow
 def test_lines_of_json_are_counted_cut_and_looked_into() -> None:
     lines = [{"model": "llama3", "response": "word "}] * 40
     last = {"model": "llama3", "done": True, "prompt_eval_count": 3, "eval_count": 90}

@@ -78,6 +78,7 @@ def scanned() -> ScanResult:
     return scan_log(log_of(planted.table), planted.accounts)
 
 
+@pytest.mark.slow
 def test_an_account_in_a_finding_carries_its_own_p_value(scanned: ScanResult, tmp_path: Path) -> None:
     (found,) = scanned.campaigns
     mine = {v.account: v.p_value for v in scanned.accounts if v.campaign == found.id}

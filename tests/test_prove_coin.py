@@ -82,6 +82,7 @@ def put_to(tmp_path: Path, accounts: dict[str, int], learnt: tuple[str, ...], ef
 # --- the arithmetic, against every coin ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @example([1.0, 2.2e-313, 2.2e-313])  # sizes of which one is past all numbers beside the median
 @given(st.lists(st.floats(-5, 5, allow_nan=False), min_size=1, max_size=11))
 @settings(max_examples=60, deadline=None)
@@ -110,6 +111,7 @@ def test_levels_hang_on_sizes_alone() -> None:
     assert levels(np.zeros(3)).tolist() == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_small_tails_are_exact() -> None:
     for n in (50, 300, 3_000):
         counts = np.zeros(LEVELS, dtype=np.int64)
@@ -166,6 +168,7 @@ def test_overlap_changes_its_sign_with_the_answers() -> None:
 # --- the whole way ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_actor_whose_answers_were_learnt_is_found_and_no_other(tmp_path: Path) -> None:
     done, _, planned = put_to(tmp_path, {"rogue": 60, "other": 60, "honest": 60}, ("rogue",), 1.0)
     rows = {row.name: row for row in done.evidence.rows}
@@ -181,12 +184,14 @@ def test_the_actor_whose_answers_were_learnt_is_found_and_no_other(tmp_path: Pat
     assert evidence_json.read(tmp_path / "out" / EVIDENCE) == done.evidence
 
 
+@pytest.mark.slow
 def test_enough_draws_give_a_verdict(tmp_path: Path) -> None:
     done, _, _ = put_to(tmp_path, {"rogue": 80, "other": 80}, ("rogue",), 1.0, draws=2_000_000)
     assert outcome((done.evidence,)) is Outcome.OWNER_WORD  # nothing was sealed
     assert [row.name for row in done.evidence.found()] == ["rogue"]
 
 
+@pytest.mark.slow
 def test_a_suspect_that_learnt_nothing_is_not_shown_where_the_test_had_the_power(tmp_path: Path) -> None:
     done, _, _ = put_to(tmp_path, {"a": 400, "b": 400}, (), 0.0, alpha=1e-3)
     assert outcome((done.evidence,)) is Outcome.NOT_SHOWN
@@ -220,6 +225,7 @@ def test_the_protocol_is_there_before_anything_is_asked_and_is_not_changed(tmp_p
     assert told.prompts == 20
 
 
+@pytest.mark.slow
 def test_a_test_that_was_stopped_goes_on(tmp_path: Path) -> None:
     done, suspect, planned = put_to(tmp_path, {"a": 150}, ("a",), 0.5)
     path = tmp_path / "out" / LEANS
@@ -235,6 +241,7 @@ def test_a_test_that_was_stopped_goes_on(tmp_path: Path) -> None:
         ask(planned, again, None, silent)
 
 
+@pytest.mark.slow
 def test_sequential_looks_stop_when_the_fortune_is_made(tmp_path: Path) -> None:
     done, suspect, _ = put_to(tmp_path, {"a": 400, "b": 400}, ("a",), 1.5, sequential=True, alpha=1e-4)
     assert done.stopped_early

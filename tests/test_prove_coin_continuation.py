@@ -201,6 +201,7 @@ INNOCENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", INNOCENTS)
 def test_innocents_are_found_as_often_as_alpha_says(kind: str) -> None:
     """Null: the coin is apart from the suspect, whatever the suspect knows and whichever length it likes."""
@@ -272,6 +273,7 @@ def test_a_suspect_that_does_not_go_on_is_not_cleared(tmp_path: Path, way: str) 
         put_to(tmp_path, Silent(served(found, "a"), way), found, alpha=1e-3)
 
 
+@pytest.mark.slow
 def test_not_shown_needs_the_power_of_the_statistic_that_was_used(tmp_path: Path) -> None:
     found = write(tmp_path / "ledger", {"a": 60})
     loud = put_to(
@@ -345,6 +347,7 @@ def world(tmp_path: Path) -> SealedWorld:
     return SealedWorld(tmp_path)
 
 
+@pytest.mark.slow
 def test_from_sealed_places_by_text_alone_to_trained(world: SealedWorld) -> None:
     sealed = world.seal()
     asked = world.questions("--seal", str(sealed.path))
@@ -491,6 +494,7 @@ BEGUN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "body", "last"),
     [
@@ -520,6 +524,7 @@ def test_an_endpoint_is_asked_in_its_own_way_and_once(
     assert len(Api.seen) == 4
 
 
+@pytest.mark.slow
 def test_likeliest_tokens_are_asked_for_once(tmp_path: Path, api: str) -> None:
     manners = Manners("m", prefill="last", top_logprobs=2, concurrency=1)
     found = Endpoint(api, manners, tmp_path / "a.db", weighs=False).continuations(BEGUN, 5, silent)
@@ -529,6 +534,7 @@ def test_likeliest_tokens_are_asked_for_once(tmp_path: Path, api: str) -> None:
     assert leans.agreeing_words(found["p@2.0"][0], "so it", " wordy") == pytest.approx(math.exp(-0.1))
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_takes_no_beginning_is_asked_in_words(tmp_path: Path, api: str) -> None:
     bare = Endpoint(api, Manners("m", concurrency=1), tmp_path / "a.db", weighs=False)
     assert bare.offers == {"answers"}
@@ -545,6 +551,7 @@ def test_an_endpoint_that_takes_no_beginning_is_asked_in_words(tmp_path: Path, a
         Endpoint(api, Manners("m", prefill="x"), tmp_path / "a.db")
 
 
+@pytest.mark.slow
 def test_the_verb_asks_an_endpoint_and_says_how_many_more_are_needed(world: SealedWorld, api: str) -> None:
     where = ["--ledger", str(world.ledger), "--key", str(world.folder / "keys"), "--each-account"]
     folder = ["--out", str(world.folder / "out"), "--signing-key", str(world.folder / "prove.key")]

@@ -196,6 +196,7 @@ def weighing() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_an_endpoint_weighs_answers_where_it_tells_log_probabilities(tmp_path: Path, weighing: str) -> None:
     endpoint = Endpoint(weighing, Manners("m"), tmp_path / "a.db")
     found = endpoint.weigh(

@@ -129,6 +129,7 @@ def test_area_is_the_chance_of_the_right_order() -> None:
     assert math.isnan(area([], wrong))
 
 
+@pytest.mark.slow
 def test_answers_without_a_word_in_common_are_refused(world: Pool, lineage: Lineage) -> None:
     mine = {p: (f"совсем другой ответ номер{p}",) for p in world.prompts}
     with pytest.raises(LineageError, match="shares no words"):
@@ -214,6 +215,7 @@ def test_what_came_later_and_the_own_base_are_no_candidates(world: Pool, lineage
         )
 
 
+@pytest.mark.slow
 def test_an_innocent_that_was_taught_is_doubted(lineage: Lineage) -> None:
     fallen = Made("s00x", "line0x", own=0.2, teacher="birch", learned=0.6)  # called innocent
     pool = pool_of([fallen if m.name == "s00x" else m for m in WORLD])
@@ -224,6 +226,7 @@ def test_an_innocent_that_was_taught_is_doubted(lineage: Lineage) -> None:
     ] == [("s00x", "birch")]
 
 
+@pytest.mark.slow
 def test_a_pupil_between_them_is_seen(lineage: Lineage) -> None:
     grand = Made("ada-8b", "adaown", own=0.75)  # it says what ada-7b says on its own
     pool = pool_of(
@@ -435,6 +438,7 @@ def test_a_month_that_is_none_is_refused(value: object) -> None:
         month(value, "here")
 
 
+@pytest.mark.slow
 def test_the_verbs_run_and_their_evidence_makes_a_verdict(tmp_path: Path, world: Pool) -> None:
     pool_file = write_pool(world.of([m for m in world.models if m != "ada-7b"]), tmp_path / "pool.jsonl")
     suspect = write_pool(world.of(["ada-7b"]), tmp_path / "suspect.jsonl")

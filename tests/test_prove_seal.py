@@ -228,6 +228,7 @@ def crew_of(account: str) -> str:
     return f"crew-{int(account.rsplit('-', 1)[1]) // 3}"
 
 
+@pytest.mark.slow
 def test_an_outsider_checks_400_pairs_with_a_bare_python(tmp_path: Path) -> None:
     world = World(tmp_path, {f"acct-{k}": 150 for k in range(6)})
     sealed = world.seal()
@@ -264,6 +265,7 @@ def test_an_outsider_checks_400_pairs_with_a_bare_python(tmp_path: Path) -> None
     assert "the verdict is: OWNER WORD" in alone(words).stdout
 
 
+@pytest.mark.slow
 def test_a_time_stamp_serves_as_well(world: World) -> None:
     pytest.importorskip("rfc3161_client")
     sealed = world.seal()
@@ -416,6 +418,7 @@ def luckiest(world: World, suspect: Outputs, size: int) -> Callable[[Pair], str]
     return lambda pair: "crew-7" if pair.account in best else f"rest-{pair.account}"
 
 
+@pytest.mark.slow
 def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)})
     suspect = world.suspect()
@@ -430,6 +433,7 @@ def test_an_actor_picked_after_looking_is_never_trained(tmp_path: Path) -> None:
         world.test(before, suspect, (), ("crew-7",))
 
 
+@pytest.mark.slow
 def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None:
     """Ten thousand groupings sealed beforehand, for one of them to be lucky: each of them counts."""
     world = World(tmp_path, {f"acct-{k}": 10 for k in range(150)})
@@ -442,6 +446,7 @@ def test_one_of_many_sealed_actors_counts_as_one_of_many(tmp_path: Path) -> None
     assert got["adjusted"] == min(1.0, got["p"] * 150 * 2)
 
 
+@pytest.mark.slow
 def test_two_statistics_and_later_seals_cost_what_they_allow(world: World) -> None:
     first = world.seal()
     second = world.seal(test=seals.SealedTest(("overlap", "top"), "none", 1e-5, 0.3, 1, 400))
@@ -574,6 +579,7 @@ def test_a_ledger_of_the_older_format_is_read_and_not_sealed(tmp_path: Path) -> 
         list(pairs(tmp_path / "ledger", KEYS))
 
 
+@pytest.mark.slow
 def test_innocents_are_not_found(tmp_path: Path) -> None:
     world = World(tmp_path)
     sealed = world.seal()
@@ -590,6 +596,7 @@ def called(*words: object) -> Any:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+@pytest.mark.slow
 def test_the_verbs_from_a_ledger_to_a_bundle(world: World, tmp_path: Path) -> None:
     at = ("--ledger", world.ledger, "--key", tmp_path / "keys")
     places = (world.ledger, "--key", tmp_path / "keys")

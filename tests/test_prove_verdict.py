@@ -383,6 +383,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_bundle_checks_itself_with_the_standard_library(made: tuple[Path, TrailSigner]) -> None:
     place, signer = made
     told = run(place / "b", "--key", signer.key)

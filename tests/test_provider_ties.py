@@ -40,6 +40,7 @@ def leads_on(result: ScanResult, accounts: set[str]) -> list[set[str]]:
     return [set(lead.accounts) for lead in result.leads if set(lead.accounts) & accounts]
 
 
+@pytest.mark.slow
 def test_two_cards_behind_57_accounts_are_a_lead_where_no_model_is_named() -> None:
     crowd, members = world()
     result = scan_log(log_of(without(crowd.table(), *BARE)), crowd.accounts())
@@ -52,6 +53,7 @@ def test_two_cards_behind_57_accounts_are_a_lead_where_no_model_is_named() -> No
     assert "2 payment instruments pay for" in lead.text
 
 
+@pytest.mark.slow
 def test_accounts_that_pay_and_sign_up_apart_are_no_such_lead() -> None:
     crowd, members = world(cards=57)
     result = scan_log(log_of(without(crowd.table(), *BARE)), crowd.accounts())
@@ -59,6 +61,7 @@ def test_accounts_that_pay_and_sign_up_apart_are_no_such_lead() -> None:
     assert not result.campaigns
 
 
+@pytest.mark.slow
 def test_accounts_that_sign_up_together_are_a_lead() -> None:
     crowd, members = world(cards=57)
     rng = random.Random(3)
@@ -70,6 +73,7 @@ def test_accounts_that_sign_up_together_are_a_lead() -> None:
     assert len(found & members) >= 50
 
 
+@pytest.mark.slow
 def test_a_log_that_names_models_has_no_leads_of_this_kind() -> None:
     crowd, _ = world()
     for table in (crowd.table(), without(crowd.table(), "max_tokens", "temperature")):
@@ -78,6 +82,7 @@ def test_a_log_that_names_models_has_no_leads_of_this_kind() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["payment", "created"])
 def test_the_p_value_of_random_groups_is_no_smaller_than_it_says(kind: str) -> None:
     """Groups drawn at random from people of whom many share cards, and many signed up in one week."""

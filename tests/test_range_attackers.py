@@ -78,6 +78,7 @@ def test_bad_prices_are_refused(told: dict, says: str) -> None:
         AttackPrices.of(told)
 
 
+@pytest.mark.slow
 def test_a_purse_runs_dry(field: HonestBackground) -> None:
     market = market_of(field, AttackPrices(usd=23))
     assert len(market.buy("fresh", 10, field.clean_until_us)) == 4

@@ -50,6 +50,7 @@ def test_every_baseline_has_a_threshold_and_stillwatch_has_none() -> None:
     assert has_threshold("stillwatch+volume")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["calm", "pool-of-60", "live-clock", "scratch"])
 def test_nobody_who_is_scored_is_calibrated_on(name: str) -> None:
     scene = parse_scene(SCRATCH) if name == "scratch" else read_scene(shipped_scenes()[name])
@@ -76,6 +77,7 @@ def test_parts_lie_beside_each_other(share: float | None) -> None:
         assert beside.low >= mine.high or beside.high <= mine.low + 1e-9
 
 
+@pytest.mark.slow
 def test_a_defence_that_cannot_fire_is_said_to_be_so_everywhere_and_counts_for_nothing(
     tmp_path: Path,
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_defence_that_cannot_fire_is_said_to_be_so_everywhere_and_counts_for_n
     assert len(list((out / CELLS).iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_a_contest_with_a_defence_that_cannot_fire_counts_for_nothing() -> None:
     field = field_of(read_scene(shipped_scenes()["calm"]), 1)
     fight = contest(field, defence("mmd_window"), attacker("loud"), 1, Rules(goal=20))
@@ -116,6 +119,7 @@ def test_the_composed_log_holds_the_seeds_people_alone(tmp_path: Path) -> None:
     assert not honest[0] & honest[1]
 
 
+@pytest.mark.slow
 def test_contests_on_the_same_people_are_one_population() -> None:
     scene = read_scene(shipped_scenes()["calm"])
     fights = [

@@ -129,6 +129,7 @@ def scene_of_all(exchanges: int = 40) -> Scene:
     return parse_scene(text)
 
 
+@pytest.mark.slow
 def test_all_shapes_together_share_no_item_and_are_the_same_again(tmp_path: Path) -> None:
     scene = scene_of_all()
     folder = compose_scene(scene, 7, tmp_path / "one")
@@ -269,6 +270,7 @@ def test_people_from_scratch_have_every_kind_and_the_shipped_layout(tmp_path: Pa
     assert min(row["time"] for row in new) > begin + timedelta(days=7)
 
 
+@pytest.mark.slow
 def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stillwatch.range.people.population_tables.PART", 100)
     shares = "chat = 0.97, longform = 0.02, drift_monitor = 0.01"
@@ -281,6 +283,7 @@ def test_rare_kinds_come_in_populations_of_many_parts(monkeypatch: pytest.Monkey
     assert {k["values"]: k["counts"] for k in kinds} == {"chat": 485, "longform": 10, "drift_monitor": 5}
 
 
+@pytest.mark.slow
 def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Path) -> None:
     """Two people who chat never have the same conversation, in one part or in two."""
     scene = parse_scene(
@@ -294,6 +297,7 @@ def test_strangers_from_scratch_share_no_wording_but_what_is_public(tmp_path: Pa
     assert max(map(len, askers.values())) == 1
 
 
+@pytest.mark.slow
 def test_a_large_scene_is_the_same_scene_in_order_of_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

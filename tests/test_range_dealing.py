@@ -145,6 +145,7 @@ def test_published_questions_have_topics() -> None:
     assert len(topics) > 30
 
 
+@pytest.mark.slow
 def test_a_scene_says_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dealing, "FAILS", 0.05)
     scene = parse_scene(SCENE + "sticky = 0.7\nretries = 0.9\n")
@@ -168,6 +169,7 @@ def test_a_scene_says_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "sticky" not in (compose_scene(parse_scene(SCENE), 1, tmp_path / "b") / "scene.toml").read_text()
 
 
+@pytest.mark.slow
 def test_answers_come_back_from_another_account(tmp_path: Path) -> None:
     folder = compose_scene(parse_scene(SCENE + "cleaned = 0.3\n"), 1, tmp_path)
     table = pq.read_table(folder / "exchanges.parquet")

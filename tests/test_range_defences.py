@@ -83,6 +83,7 @@ def bare(table: pa.Table) -> pa.Table:
     return table.select(["time", "account", "prompt"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_the_same_log_gives_the_same_cases_in_any_order(name: str) -> None:
     table = world().table
@@ -101,6 +102,7 @@ def test_equal_times_have_no_order(name: str) -> None:
     assert judge(table, None, CLEAN_US, 5) == judge(back, None, CLEAN_US, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_is_said_does_not_depend_on_what_comes_after_nor_on_the_pieces(name: str) -> None:
     table, accounts = world().table.sort_by("time"), world().accounts
@@ -170,6 +172,7 @@ def test_odd_logs_are_survived(name: str, odd: str) -> None:
     assert watch.refuses("nobody", CLEAN_US + HOUR_US) is False
 
 
+@pytest.mark.slow
 def test_no_clean_days_at_all_and_nobody_is_accused_by_what_needs_them() -> None:
     for name in BASELINES:
         judged = defence(name, LOOSE).judge(world().table, world().accounts, 0, 1)
@@ -291,6 +294,7 @@ def test_an_unknown_part_is_refused() -> None:
         scan_log(log, options=Options(parts=frozenset({"ears"})))
 
 
+@pytest.mark.slow
 def test_the_dial_moves_the_level() -> None:
     for name in ("volume", "prefix", "isolation_forest"):
         many = [
@@ -325,6 +329,7 @@ def test_a_look_without_verdicts_finds_what_one_with_them_does() -> None:
         assert said[0] == 0 < said[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SET_ON_CLEAN_DAYS)
 def test_the_logs_own_clean_days_as_calibration_change_nothing(name: str) -> None:
     table, accounts = world().table, world().accounts

@@ -116,6 +116,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prada, "LEAST", 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CATCHES)
 def test_it_catches_what_it_is_for(name: str) -> None:
     add, who, beside = CATCHES[name]
@@ -133,6 +134,7 @@ def test_it_is_silent_on_calm_days(name: str) -> None:
 # --- limits -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_limits_refuse_what_is_above_them_and_no_more() -> None:
     table = with_more(burst)
     watch = limits.open_watch(None, CLEAN_US, 1, DIAL)
@@ -154,6 +156,7 @@ def test_limits_refuse_what_is_above_them_and_no_more() -> None:
     assert who["user-07"] > 800
 
 
+@pytest.mark.slow
 def test_a_tier_has_limits_of_its_own_and_new_accounts_are_enrolled() -> None:
     crowd = people(1)
     for k in range(20):
@@ -367,6 +370,7 @@ FOUND = ("stillwatch", "stillwatch/only:wording", "stillwatch/only:model", "stil
 MISSED = ("stillwatch/only:questions", "stillwatch/only:system", "stillwatch/only:lone_harvest")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FOUND, *MISSED])
 def test_a_part_finds_what_it_is_for(name: str) -> None:
     table, accounts, planted = pooled()
@@ -375,6 +379,7 @@ def test_a_part_finds_what_it_is_for(name: str) -> None:
     assert len(found - planted) <= 1
 
 
+@pytest.mark.slow
 def test_without_a_setting_or_any_kind_of_wording_there_is_no_group() -> None:
     from stillwatch.range.defences.stillwatch import ScanDefence
     from stillwatch.scan.parts import SHARED, TESTED

@@ -51,6 +51,7 @@ def test_a_clock_that_is_none_says_so(tmp_path: Path) -> None:
         assert "ClockError" in ended.stderr
 
 
+@pytest.mark.slow
 def test_serve_warns_that_it_is_driven(tmp_path: Path) -> None:
     clock.write(tmp_path / "clock", 1_772_409_600_000_000)
     words = [sys.executable, "-c", RUN, "serve", "--upstream", "http://127.0.0.1:9"]

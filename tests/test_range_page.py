@@ -90,6 +90,7 @@ def page_of(run: RangeRun) -> str:
     return render(run, lines(run.outcomes), fights, False)
 
 
+@pytest.mark.slow
 def test_the_page_has_everything_and_runs_nothing(full: RangeRun) -> None:
     page = page_of(full)
     assert "<script" not in page

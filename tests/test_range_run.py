@@ -70,6 +70,7 @@ def content(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / "range.json").read_text()))
 
 
+@pytest.mark.slow
 def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, Result]) -> None:
     out, said = done
     assert said.exit_code == 0, said.output
@@ -93,6 +94,7 @@ def test_a_run_gives_a_table_a_page_a_document_and_a_manifest(done: tuple[Path, 
     assert not (out / "logs").exists()  # the composed logs went
 
 
+@pytest.mark.slow
 def test_seeds_are_a_number_or_a_list(scene: Path, tmp_path: Path) -> None:
     result = call("run", scene, "--seeds", "2,7", "--defences", "none", "--out", tmp_path / "a", "--json")
     assert {o["seed"] for o in json.loads(result.stdout)["outcomes"]} == {2, 7}
@@ -135,6 +137,7 @@ def test_called_again_a_run_makes_nothing_anew(done: tuple[Path, Result], scene:
     assert json.loads(said.stdout) == content(out)
 
 
+@pytest.mark.slow
 def test_a_missing_cell_alone_is_made_again_and_comes_out_the_same(
     done: tuple[Path, Result], scene: Path
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_missing_cell_alone_is_made_again_and_comes_out_the_same(
     assert (out / "range.json").read_bytes() == document
 
 
+@pytest.mark.slow
 def test_repro_gives_the_same_numbers_and_names_the_first_that_is_not(
     done: tuple[Path, Result], tmp_path: Path
 ) -> None:
@@ -224,6 +228,7 @@ def test_two_runs_do_not_share_a_folder(scene: Path, tmp_path: Path) -> None:
     assert "another run is at work" in said.stderr
 
 
+@pytest.mark.slow
 def test_what_cannot_be_played_is_told_and_the_rest_is_played(tmp_path: Path, scene: Path) -> None:
     greedy = tmp_path / "greedy.toml"
     greedy.write_text(TOO_MUCH)
@@ -277,6 +282,7 @@ def test_list_names_everything() -> None:
     assert all(name in said for some in told.values() for name in some)
 
 
+@pytest.mark.slow
 def test_an_id_is_found_by_its_beginning(
     tmp_path: Path, done: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +325,7 @@ def test_killed_in_the_middle_a_run_goes_on_with_what_it_has(
     assert {k: v for k, v in told.items() if k != "id"} == {k: v for k, v in whole.items() if k != "id"}
 
 
+@pytest.mark.slow
 def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
     tmp_path: Path, scene: Path
 ) -> None:
@@ -337,6 +344,7 @@ def test_attackers_that_react_are_measured_against_what_they_pay_undefended(
     assert "Attackers that react" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_defence_of_ones_own_that_breaks_is_told_and_one_that_works_stands_beside(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         SCENE.replace('["none", "volume"]', '["none", "./mine.py", "./broken.py", "./seconds.py"]')

@@ -56,6 +56,7 @@ def test_the_sentence_is_one_and_says_what_it_is_not(exchanges: int) -> None:
     assert "a toy's" in said
 
 
+@pytest.mark.slow
 def test_page_terminal_explanation_and_evidence_cite_it_and_the_contract_does_not() -> None:
     told = result()
     evidence, findings = evidence_json(told), findings_json(told)

@@ -64,6 +64,7 @@ def by_account(people: HonestPopulation) -> dict[str, list[dict]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CROWD_KINDS)
 def test_so_many_customers_keep_each_default(kind: str) -> None:
     software = program(kind, accounts=400, exchanges=4.0, new_model=0.0)
@@ -88,6 +89,7 @@ def test_the_defaults_are_those_of_public_clients() -> None:
             assert 0.6 <= software.keep_model <= 0.98
 
 
+@pytest.mark.slow
 def test_a_release_spreads_over_its_customers_within_days() -> None:
     software = program("plugin", released=6.0, adoption_days=2.0, exchanges=30.0)
     first = sorted(min(map(day_of, some)) for some in by_account(made(software)).values())
@@ -96,6 +98,7 @@ def test_a_release_spreads_over_its_customers_within_days() -> None:
     assert len(first) > 65
 
 
+@pytest.mark.slow
 def test_a_long_installed_base_is_there_from_the_first_day_with_accounts_from_before() -> None:
     software = program("coding_agent", growth=0.0)
     people = made(software)
@@ -107,6 +110,7 @@ def test_a_long_installed_base_is_there_from_the_first_day_with_accounts_from_be
     assert np.median(late) > 5
 
 
+@pytest.mark.slow
 def test_an_update_reaches_most_within_days_and_changes_the_text() -> None:
     software = program("coding_agent", updates=(5.0,), update_days=1.0)
     old, new = (release.system for release in releases(software))
@@ -118,6 +122,7 @@ def test_an_update_reaches_most_within_days_and_changes_the_text() -> None:
     assert late[new] > 5 * late[old]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plugin", "coding_agent", "class", "evaluation"])
 def test_customers_have_nothing_else_in_common(kind: str) -> None:
     people = made(program(kind))
@@ -153,6 +158,7 @@ def test_what_customers_share_is_the_programs_wording_alone() -> None:
     assert all(row["prompt"].startswith(wording) for row in rows(made(software)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["plugin", "coding_agent"])
 def test_people_have_a_self(kind: str) -> None:
     """Requests of one account have more words in common than those of two."""
@@ -185,6 +191,7 @@ def test_a_class_has_one_assignment_at_a_time() -> None:
     assert not set(shared) & later
 
 
+@pytest.mark.slow
 def test_most_harnesses_try_the_new_model_when_it_comes_out() -> None:
     people = by_account(made(program("evaluation", accounts=120, growth=0.0)))
     tried = [some for some in people.values() if any(row["model"] == NEW_MODEL for row in some)]
@@ -194,6 +201,7 @@ def test_most_harnesses_try_the_new_model_when_it_comes_out() -> None:
     assert np.median(first) < 10.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["agency", "annotation", "saas"])
 def test_teams_are_one_organisation_on_one_card(kind: str) -> None:
     people = made(program(kind, accounts=20))
@@ -204,6 +212,7 @@ def test_teams_are_one_organisation_on_one_card(kind: str) -> None:
     assert (len(addresses) <= 2) == (kind != "annotation")
 
 
+@pytest.mark.slow
 def test_a_resellers_customers_are_dealt_over_accounts_on_one_card() -> None:
     people = made(program("reseller", accounts=20))
     about = people.accounts.to_pylist()
@@ -246,6 +255,7 @@ def test_a_coding_agents_sessions_are_conversations_with_tools() -> None:
     assert {row["tools"] for row in rows(people)} == {8}
 
 
+@pytest.mark.slow
 def test_crowds_are_the_same_again_and_strangers_with_another_seed() -> None:
     scene = parse_scene(SCENE)
     one, again = (honest_side(scene, 1).people for _ in range(2))
@@ -259,6 +269,7 @@ def test_crowds_are_the_same_again_and_strangers_with_another_seed() -> None:
     assert 10 <= kinds["plugin"] <= 15
 
 
+@pytest.mark.slow
 def test_thresholds_are_set_on_other_customers_of_the_same_programs() -> None:
     scene = parse_scene(SCENE)
     scored = honest_side(scene, 1).people
@@ -269,6 +280,7 @@ def test_thresholds_are_set_on_other_customers_of_the_same_programs() -> None:
     assert all({release.system for release in releases(treadle)} & some for some in systems)
 
 
+@pytest.mark.slow
 def test_crowds_stand_beside_redrawn_people_on_their_calendar(tmp_path: Path) -> None:
     text = SCENE.replace("accounts = 40\nexchanges = 400", 'base = "sample"')
     folder = compose_scene(parse_scene(text), 1, tmp_path)
@@ -292,6 +304,7 @@ AUTHORS = pa.table(
 )
 
 
+@pytest.mark.slow
 def test_real_peoples_texts_are_for_local_use_and_disjoint_over_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +384,7 @@ def test_software_pool_is_software_quiet_with_a_pool() -> None:
     assert [plan.accounts for plan in pool.plans] == [60]
 
 
+@pytest.mark.slow
 def test_a_streamed_scene_has_the_same_crowds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = parse_scene(SCENE)
     whole = compose_scene(scene, 1, tmp_path / "whole")

@@ -107,6 +107,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert sorted(p.name for p in paths.findings.parent.iterdir()) == ["evidence.json", "findings.json"]
 
 
+@pytest.mark.slow
 def test_leads_are_read_back(tmp_path: Path) -> None:
     made = dataclasses.replace(result(300), leads=leads(4))
     Draft202012Validator(schema()).validate(findings_json(made))

@@ -49,6 +49,7 @@ def page() -> str:
     return render(result())
 
 
+@pytest.mark.slow
 def test_nothing_an_attacker_wrote_becomes_markup(page: str) -> None:
     tags = read(page).tags
     names = {tag for tag, _ in tags}
@@ -187,6 +188,7 @@ def test_the_meter_keeps_order_and_bounds(size: int) -> None:
     assert all((t.x <= m.total_x) == t.passed for t in m.ticks)
 
 
+@pytest.mark.slow
 def test_the_folded_picture_is_small_whatever_the_campaign() -> None:
     big = max(result().campaigns, key=lambda c: len(c.accounts))
     wild = dataclasses.replace(

@@ -96,10 +96,12 @@ def check_found(planted: Scene, result: ScanResult, least: int = 36) -> None:
     assert len(named(result) - members(planted)) <= 1
 
 
+@pytest.mark.slow
 def test_planted_pools_are_found_and_nobody_else(world: Scene, found: ScanResult) -> None:
     check_found(world, found)
 
 
+@pytest.mark.slow
 def test_a_planted_pool_is_found_in_another_world() -> None:
     planted = scene(3)
     check_found(planted, scan(planted.table, planted.accounts))
@@ -112,6 +114,7 @@ def test_a_planted_pool_is_found_in_many_worlds(seed: int) -> None:
     check_found(planted, scan(planted.table, planted.accounts), least=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_without_a_campaign_there_is_none(seed: int) -> None:
     calm = scene(seed, pools=0)
@@ -125,6 +128,7 @@ def test_without_a_campaign_there_is_none_in_many_worlds(seed: int) -> None:
     assert scan(calm.table, calm.accounts).campaigns == ()
 
 
+@pytest.mark.slow
 def test_a_pool_is_found_where_little_else_is_new() -> None:
     planted = scene(2, novelties=0)
     check_found(planted, scan(planted.table, planted.accounts))
@@ -203,6 +207,7 @@ def check_prefixes(
         assert alarms(part.campaigns, until) == alarms(whole.campaigns, until), f"after {hour} hours"
 
 
+@pytest.mark.slow
 def test_an_alarm_depends_on_what_came_before_alone(world: Scene, found: ScanResult) -> None:
     check_prefixes(world.table, world.accounts, [151, 156, 167.5], found)
 
@@ -214,6 +219,7 @@ def test_an_alarm_depends_on_what_came_before_alone_in_many_worlds(seed: int) ->
     check_prefixes(planted.table, planted.accounts, [100, 148, 152, 156, 160, 168, 192, 216])
 
 
+@pytest.mark.slow
 def test_settings_that_come_later_change_no_earlier_alarm(world: Scene) -> None:
     rng = random.Random(9)
     late = [
@@ -256,6 +262,7 @@ def lone_then_pooled() -> Scene:
     return Scene(crowd.table(), crowd.accounts(), {"p": (*names, "lone")}, crowd)
 
 
+@pytest.mark.slow
 def test_a_lone_alarm_stands_whatever_the_account_does_later() -> None:
     planted = lone_then_pooled()
     before = START + timedelta(hours=160)
@@ -299,11 +306,13 @@ def framed(
     return named(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mira-small", "mira-think"])
 def test_who_had_the_template_first_is_not_named(model: str) -> None:
     assert "bystander" not in framed(model)
 
 
+@pytest.mark.slow
 def test_who_shares_a_user_agent_and_an_end_user_is_not_named() -> None:
     assert "bystander" not in framed("mira-think", "okhttp/4.2", "boss", template=False)
 
@@ -323,6 +332,7 @@ def small() -> Scene:
     return scene(1, people=200)
 
 
+@pytest.mark.slow
 def test_order_row_groups_and_threads_change_nothing(tmp_path: Path, small: Scene) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -336,6 +346,7 @@ def test_order_row_groups_and_threads_change_nothing(tmp_path: Path, small: Scen
     assert texts(run([log_b], accounts=known_b, options=Options(threads=2))) == texts(first)
 
 
+@pytest.mark.slow
 def test_a_log_in_pieces_and_twice_is_the_same_log(tmp_path: Path, small: Scene) -> None:
     log, known = files(tmp_path, small.table, small.accounts, 3000)
     half = len(small.table) // 2
@@ -358,6 +369,7 @@ def test_another_key_finds_the_same_pool(small: Scene, tmp_path: Path) -> None:
 # --- short, bare and strange logs -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_time_account_and_prompt_suffice(world: Scene, tmp_path: Path) -> None:
     bare = world.table.select(["time", "account", "prompt"])
     pq.write_table(bare, tmp_path / "bare.parquet")
@@ -441,6 +453,7 @@ def test_a_refused_line_is_counted_and_the_rest_is_scanned(tmp_path: Path) -> No
 # --- permission, alternatives, harvest, limits, volume ----------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_permission_takes_the_case_away() -> None:
     allowed = scene(0, permissions=["synthetic_data"])
     result = scan(allowed.table, allowed.accounts)
@@ -449,6 +462,7 @@ def test_a_permission_takes_the_case_away() -> None:
     assert kinds == {"permitted_synthetic"}
 
 
+@pytest.mark.slow
 def test_a_permission_for_something_else_takes_nothing_away(world: Scene) -> None:
     held = scene(0, permissions=["zero_retention"])
     result = scan(held.table, held.accounts)
@@ -545,6 +559,7 @@ def sample() -> ScanResult:
     return run([SAMPLE / "exchanges.parquet"], accounts=SAMPLE / "accounts.parquet")
 
 
+@pytest.mark.slow
 def test_the_sample_is_solved(sample: ScanResult) -> None:
     result = score(findings_json(sample), SAMPLE, evidence=evidence_json(sample))
     assert (result.campaigns, result.half_named) == (4, 4)
@@ -589,6 +604,7 @@ def release(crowd: Crowd, many: int, stick: float, agent: str, own: bool = True,
     return names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["notequiz/1.0", "openai-node/6.2.0", None])
 @pytest.mark.parametrize("stick", [0.6, 1.0])
 def test_customers_of_one_program_are_not_named(stick: float, agent: str | None) -> None:
@@ -601,6 +617,7 @@ def test_customers_of_one_program_are_not_named(stick: float, agent: str | None)
     assert len(named(result) & members) >= 36
 
 
+@pytest.mark.slow
 def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> None:
     """Customers whose texts come from one pool: only what the provider sees can speak for them."""
     for agent, record, why in (
@@ -619,6 +636,7 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
         assert len(lead.accounts) >= 30
 
 
+@pytest.mark.slow
 def test_a_lead_keeps_its_id_while_it_grows() -> None:
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
@@ -636,6 +654,7 @@ def test_a_lead_keeps_its_id_while_it_grows() -> None:
     assert len(early.accounts) < len(late.accounts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [True, False])
 def test_a_lead_says_whether_its_refused_texts_are_asked_again_elsewhere(moves: bool) -> None:
     """A pool that runs one program: what one account is refused, another asks two minutes later."""
@@ -656,6 +675,7 @@ def test_a_lead_says_whether_its_refused_texts_are_asked_again_elsewhere(moves: 
     assert ("refused texts were asked word for word by another account" in lead.text) == moves
 
 
+@pytest.mark.slow
 def test_cheap_requests_to_other_models_hide_no_pool() -> None:
     """The commonest model by tokens: 1.3 short requests to others beside each wanted one change nothing."""
     crowd = Crowd(14)

@@ -39,6 +39,7 @@ def test_without_what_a_test_may_spend_every_look_waits() -> None:
     assert looks_needed(1e-300, 0.0) == PERSISTENT
 
 
+@pytest.mark.slow
 def test_a_burst_is_named_in_the_hour_in_which_it_begins() -> None:
     crowd = Crowd(3)
     honest(crowd, 400, 10.0, 8)

@@ -50,6 +50,7 @@ def replayed(crowd: Crowd, parts: frozenset[str] = PARTS) -> list[ScanResult]:
     return results
 
 
+@pytest.mark.slow
 def test_a_loud_account_is_named_within_the_hour_and_the_full_hour_agrees() -> None:
     crowd = loud()
     results = replayed(crowd)
@@ -67,11 +68,13 @@ def test_a_loud_account_is_named_within_the_hour_and_the_full_hour_agrees() -> N
     assert once.alone == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("honest", [{"tools": 3}, {"end_user": "u"}, {"temperature": 0.0}])
 def test_a_loud_honest_account_is_not_named(honest: dict[str, Any]) -> None:
     assert not any(result.alone or result.campaigns for result in replayed(loud(**honest)))
 
 
+@pytest.mark.slow
 def test_an_account_with_a_permission_or_an_organisation_waits_for_the_full_hour() -> None:
     for record in ({"permissions": ["evaluation"]}, {"org": "o"}):
         crowd = loud()
@@ -79,10 +82,12 @@ def test_an_account_with_a_permission_or_an_organisation_waits_for_the_full_hour
         assert not any(result.alone for result in replayed(crowd))
 
 
+@pytest.mark.slow
 def test_without_the_part_nobody_is_named_alone() -> None:
     assert not any(r.alone or r.campaigns for r in replayed(loud(), PARTS - {LONE_HARVEST}))
 
 
+@pytest.mark.slow
 def test_as_a_defence_it_is_one_case_before_and_after_the_full_hour() -> None:
     crowd = loud()
     table = crowd.table().sort_by("time")

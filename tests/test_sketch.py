@@ -88,6 +88,7 @@ def test_repeated_texts_are_sketched_once_with_the_same_result(distinct):
     assert same(sketcher(texts, 4), sketcher.repeated(texts, 4))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(WORDS, WORDS, st.integers(1, 12))
 def test_phrases_kept_are_coordinated(shared, more, keep):

@@ -88,6 +88,7 @@ def check_same_findings(scene_folder: Path, tmp_path: Path) -> None:
     assert texts(run([tmp_path], accounts=accounts, options=OPTIONS)) == texts(plain)
 
 
+@pytest.mark.slow
 def test_the_samples_sketches_give_the_samples_findings(tmp_path: Path) -> None:
     check_same_findings(SAMPLE, tmp_path)
 
@@ -114,6 +115,7 @@ def test_a_log_half_sketched_and_half_plain_is_one_log(tmp_path: Path) -> None:
 ODD = st.one_of(st.none(), st.text(max_size=40), st.sampled_from(["", " ", "ok", "\u202e" * 9, "漢字" * 30]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(ODD, ODD, ODD, st.booleans()), min_size=1, max_size=12))
 def test_any_texts_sketch_alike_at_the_door_and_at_the_scan(rows: list[tuple]) -> None:

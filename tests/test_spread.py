@@ -135,6 +135,7 @@ def random_log(rng, rows, parties, values, days, grain_us):
     return log_of(ts, held, rng.integers(3, 12, rows)), party
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(0, 2**32),

@@ -64,6 +64,7 @@ def test_a_tail_too_small_for_a_sum_is_not_nothing():
     assert 0 < concentration_tail(500, 500, 0.01, 0.001) < 1e-250
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tests", [1, 2, 3, 6])
 def test_combined_p_values_are_uniform_under_the_null(tests):
     rng = np.random.default_rng(5)

@@ -494,6 +494,7 @@ def tokens(decision: Decision) -> float:
     return float("inf") if decision.output_tokens_left is None else decision.output_tokens_left
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(TERMS, ASKS, SPENT, BUDGET, st.none() | st.text(max_size=3))
 def test_decide_is_total_and_a_stricter_standing_never_allows_more(
@@ -522,6 +523,7 @@ def test_decide_is_total_and_a_stricter_standing_never_allows_more(
             assert meets(outcome(decision), "deny")
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None)
 @given(TERMS, NAMES | st.text(max_size=12), BANS, LIMITS, st.integers(0, 2))
 def test_a_refusal_is_lifted_by_nothing_but_an_exception(
@@ -581,6 +583,7 @@ def test_aliases_end_or_are_refused(aliases: dict[str, str]) -> None:
         assert verdict.allow is (verdict.target != "deepseek-chat")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(TERMS, NAMES, NAMES | st.text(max_size=12))
 def test_a_banned_model_is_banned_in_replies_too(terms: Terms, asked: str, served: str) -> None:

@@ -340,6 +340,7 @@ def toml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=6))
 def test_any_shape_loads_or_says_why_not(content: dict[str, object]) -> None:

@@ -316,6 +316,7 @@ def test_a_damaged_record_loses_only_what_is_damaged(file: Path) -> None:
     assert [entry.version for entry in TermsHistory(record).entries] == [3, 4]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

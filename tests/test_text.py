@@ -205,6 +205,7 @@ TEXTS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(TEXTS)
 def test_kernel_is_its_definition(text):
@@ -235,6 +236,7 @@ def test_exact_sees_the_middle_of_a_long_text():
     assert one["phrases"] == other["phrases"]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=6), st.data())
 def test_any_bytes_are_sketched_and_neighbours_do_not_matter(texts, data):
@@ -313,6 +315,7 @@ def test_phrase_table_holds_every_phrase_once():
     assert all(len(c.phrases) <= 62 for c in CLASSES)  # a slot numbers that many
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["chain of chain of the ", "a ", "日本", "https://a/b ", "9 ", "x"])
 def test_time_grows_with_the_text_and_no_faster(unit):
     """Up to 10 MB and two million tokens."""

@@ -49,6 +49,7 @@ def test_one_formula_for_generator_and_detector() -> None:
     assert u[256] == int.from_bytes(by_hand, "little") / 2**32
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 60_000), min_size=1, unique=True), st.integers(0, 5))
 def test_some_tokens_numbers_are_those_of_all(tokens: list[int], actor: int) -> None:
     mark, some = mark_of(OWNER, str(actor)), np.array(sorted(tokens))
@@ -90,6 +91,7 @@ def test_marked_text_is_found_under_its_key_alone() -> None:
     assert min(other) > 1e-3
 
 
+@pytest.mark.slow
 def test_p_is_uniform_over_keys_on_real_text_with_repeats() -> None:
     """200 keys here; a thousand in the slow test. Counting each pair as often as it comes would fail this."""
     _uniform(200, 2000)
@@ -108,6 +110,7 @@ def _uniform(keys: int, most: int) -> None:
     assert np.mean(np.array(p) < 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / keys)
 
 
+@pytest.mark.slow
 def test_counting_repeats_is_what_breaks() -> None:
     """The naive test on the same text: each occurrence scored. It accuses far too often; ours is why not."""
     counted = Counter(dict(pairs_in(real_tokens(), 1).most_common(400)))

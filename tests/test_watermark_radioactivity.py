@@ -76,6 +76,7 @@ def test_two_actors_in_one_student_are_both_named() -> None:
     assert {row.name for row in judged(mixed).evidence.found()} == {"actor-0", "actor-5"}
 
 
+@pytest.mark.slow
 def test_innocents_have_uniform_p() -> None:
     p = [
         row.p_value
@@ -109,6 +110,7 @@ def test_prompts_that_carry_marked_text_do_not_count() -> None:
     assert row(honest, "actor-1").p_value > 1e-4  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_relay_is_told_from_a_student() -> None:
     served = answers(MARKS[0], 1.0, 1, texts=20)
 
@@ -136,6 +138,7 @@ def few_ways(mark: Mark | None, share: float, seed: int, texts: int = 150) -> li
     return found
 
 
+@pytest.mark.slow
 def test_where_all_pairs_turn_up_a_reference_shows_the_mark() -> None:
     marks = [Owner(OWNER.key, 2).mark(f"actor-{k}") for k in range(6)]
     texts, reference, teacher = few_ways(marks[3], 0.1, 1), few_ways(None, 0, 2), few_ways(None, 0, 3)
@@ -273,6 +276,7 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
             bundle.write(bundle.make((one.evidence,), signer, signed, {"s.json": wrong}), tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_revealed_key_with_weights_is_checked_too(tmp_path: Path) -> None:
     signer, settings = new_signer(), RadioactivitySettings(2, TokenSelection.MATCHED)
     marks = MARKS[:2]
@@ -297,6 +301,7 @@ def run(*words: object) -> Any:
     return CliRunner().invoke(app, ["prove", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_from_key_to_verdict(tmp_path: Path) -> None:
     key, names = tmp_path / "mark.key", tmp_path / "actors.txt"
     names.write_text("actor-0\nactor-1\n\nactor-2\n")
