@@ -65,12 +65,12 @@ demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT)
 	echo "Open $(abspath $(OUT))/index.html in a browser."
 
-test: $(VENV)/.dev ## Run the fast tests (some two minutes on two cores)
+test: $(VENV)/.dev ## Run the fast tests (two to four minutes on two cores)
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train"
 
 # --- for those who change it -----------------------------------------------------------------------------
 
-test-slow: $(VENV)/.dev ## Run the tests of half a second and more (some 25 minutes)
+test-slow: $(VENV)/.dev ## Run the tests of half a second and more (half an hour)
 	$(PYTEST) -n 2 --dist loadfile -m "slow and not browser and not train"
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
