@@ -1,7 +1,10 @@
 """The console's SQL: it answers, and there is no way out of it, into it, or past its second."""
 
+import os
+import resource
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -190,6 +193,21 @@ def test_there_is_no_way_out(copied: str, still: World, query: str) -> None:
 def test_the_other_process_says_the_same(asked: Snapshots, query: str) -> None:
     said = asked.ask(query)
     assert said.error
+
+
+@pytest.mark.slow
+def test_it_answers_where_a_thousand_descriptors_are_open(asked: Snapshots) -> None:
+    """select() takes none above 1,023, and a gateway with many clients has them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    try:
+        with open(os.devnull, "rb") as one, ExitStack() as held:
+            while (more := os.dup(one.fileno())) < 1_100:
+                held.callback(os.close, more)
+            held.callback(os.close, more)
+            assert asked.ask("SELECT 1").rows == ((1,),)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.slow

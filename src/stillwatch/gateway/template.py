@@ -83,7 +83,7 @@ class Calls:
         with suppress(OSError, ValueError):
             doors = [] if door is None else [door.fileno()]
             socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
-            if not select.select([self._ours], [], [], PATIENCE_S)[0]:
+            if not _comes(self._ours, PATIENCE_S):
                 self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot say so, and ends
             return Forked(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
         return None
@@ -100,7 +100,7 @@ def main(folder: str) -> None:
     while True:
         with suppress(OSError):  # a full disk
             heartbeat.beat(beat, heartbeat.utc_us(), rss=heartbeat.rss_bytes())
-        if not select.select([calls], [], [], BEAT_S)[0]:
+        if not _comes(calls, BEAT_S):
             continue
         said, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)
         if not said:  # nobody will ask any more
@@ -114,6 +114,13 @@ def main(folder: str) -> None:
         os.waitpid(between, 0)
         for door in doors:
             os.close(door)
+
+
+def _comes(calls: socket.socket, within_s: float) -> bool:
+    """Whether something comes, or the other end goes; select() takes no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(calls, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 def _begin(name: str, folder: str, supervisor: int, doors: list[int], calls: socket.socket) -> None:
