@@ -38,6 +38,7 @@ from fourth_author import (
     moment,
     new_account,
     people_of,
+    print_facts,
     schedule,
     write_world,
 )
@@ -760,16 +761,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         campaign_rows(rng, plan, accounts, units, sessions, world.log)
         campaigns += accounts
     finish(options.out / "fifth", world, campaigns, world.log, seed)
-    for name in ("fifth-quiet", "fifth"):
-        facts = json.loads((options.out / name / "world.json").read_text())
-        print(
-            json.dumps(
-                {
-                    key: facts[key]
-                    for key in ("world", "exchanges", "accounts", "campaigns", "people", "retries")
-                }
-            )
-        )
+    print_facts(options.out / "fifth-quiet", options.out / "fifth")
 
 
 if __name__ == "__main__":

@@ -1266,6 +1266,14 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Log, 
     write_world(folder, log, accounts, world.people, facts)
 
 
+def print_facts(*worlds: Path) -> None:
+    """Print what is in each world, a line of JSON each."""
+    names = ("world", "exchanges", "accounts", "campaigns", "people", "retries")
+    for world in worlds:
+        facts = json.loads((world / "world.json").read_text())
+        print(json.dumps({name: facts[name] for name in names}))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Compose the fourth author's world, with and without campaigns.",
@@ -1301,16 +1309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             world.log.add(rng, one, begin, unit, plan.campaign)
         campaigns += accounts
     finish(options.out / "fourth", world, campaigns, world.log, options.seed)
-    for name in ("fourth-quiet", "fourth"):
-        facts = json.loads((options.out / name / "world.json").read_text())
-        print(
-            json.dumps(
-                {
-                    key: facts[key]
-                    for key in ("world", "exchanges", "accounts", "campaigns", "people", "retries")
-                }
-            )
-        )
+    print_facts(options.out / "fourth-quiet", options.out / "fourth")
 
 
 if __name__ == "__main__":

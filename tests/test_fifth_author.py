@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -73,3 +74,22 @@ def test_no_two_orders_for_kernels_are_alike() -> None:
     assert fifth.bare_trace(
         "Imagine it.\n\n[Task]\nWhy?\n\n[Completed response]\nSo.\n\n[Internal reasoning]"
     ).startswith("Why?")
+
+
+def test_same_settings_change_nothing_but_the_settings_of_the_named_campaigns() -> None:
+    from same_settings import SETTINGS, with_same_settings
+
+    table = pa.table(
+        {
+            "exchange_id": ["a", "b", "c", "d"],
+            "model": ["m", "n", "m", "n"],
+            "max_tokens": pa.array([1, None, 1, 9], pa.int32()),
+            "temperature": [0.5, None, 0.5, 1.0],
+            "prompt": ["w", "x", "y", "z"],
+        }
+    )
+    found = with_same_settings(table, {"a": "g1", "b": "g1", "c": "g1"})
+    assert found.schema == table.schema
+    assert found.drop_columns(list(SETTINGS)) == table.drop_columns(list(SETTINGS))
+    assert found.to_pylist()[1] == table.to_pylist()[1] | {"model": "m", "max_tokens": 1, "temperature": 0.5}
+    assert found.to_pylist()[3] == table.to_pylist()[3]
