@@ -51,7 +51,7 @@ def world() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def known(world: Scene) -> sw.ScanReport:
+def scan_report(world: Scene) -> sw.ScanReport:
     result = sw.scan(world.table, world.accounts)
     assert result.campaigns, "nothing to compare"
     return result
@@ -141,7 +141,7 @@ def test_the_public_surface_is_typed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_table_gives_what_the_command_line_writes(
-    tmp_path: Path, world: Scene, known: sw.ScanReport
+    tmp_path: Path, world: Scene, scan_report: sw.ScanReport
 ) -> None:
     log, accounts = tmp_path / "a log.parquet", tmp_path / "accounts.parquet"
     pq.write_table(world.table, log)
@@ -150,19 +150,19 @@ def test_a_table_gives_what_the_command_line_writes(
     assert done.exit_code == 0, done.output
     written = json.loads((tmp_path / "cli" / "findings.json").read_text())
     written["scanned"]["seconds"] = 0
-    assert findings(known) == written
-    page = known.report(tmp_path / "api")
+    assert findings(scan_report) == written
+    page = scan_report.report(tmp_path / "api")
     assert page == tmp_path / "api" / "index.html"
     seconds = re.compile(r'"seconds": [0-9.]+')
     for name in ("findings.json", "evidence.json"):
         ours, theirs = ((tmp_path / by / name).read_text() for by in ("api", "cli"))
         assert seconds.sub("", ours) == seconds.sub("", theirs), name
-    assert known.to_json() == (tmp_path / "api" / "findings.json").read_text()
+    assert scan_report.to_json() == (tmp_path / "api" / "findings.json").read_text()
 
 
 @pytest.mark.slow
-def test_a_scan_twice_gives_the_same(world: Scene, known: sw.ScanReport) -> None:
-    assert findings(sw.scan(world.table, world.accounts, threads=1)) == findings(known)
+def test_a_scan_twice_gives_the_same(world: Scene, scan_report: sw.ScanReport) -> None:
+    assert findings(sw.scan(world.table, world.accounts, threads=1)) == findings(scan_report)
 
 
 class OnlyCapsule:
@@ -233,21 +233,21 @@ def test_whatever_speaks_arrow_is_read_alike(shape: str, world: Scene) -> None:
     assert read.warnings == ()
 
 
-def test_polars_is_read_alike(world: Scene, known: sw.ScanReport) -> None:
+def test_polars_is_read_alike(world: Scene, scan_report: sw.ScanReport) -> None:
     polars = pytest.importorskip("polars")
     assert findings(sw.scan(polars.from_arrow(world.table), polars.from_arrow(world.accounts))) == findings(
-        known
+        scan_report
     )
-    assert polars.from_arrow(known.campaigns.to_arrow())["id"].to_list() == [
-        one.id for one in known.campaigns
+    assert polars.from_arrow(scan_report.campaigns.to_arrow())["id"].to_list() == [
+        one.id for one in scan_report.campaigns
     ]
 
 
 @pytest.mark.slow
-def test_pandas_gives_the_same_findings(world: Scene, known: sw.ScanReport) -> None:
+def test_pandas_gives_the_same_findings(world: Scene, scan_report: sw.ScanReport) -> None:
     result = sw.scan(world.table.to_pandas(), world.accounts.to_pandas())
-    assert findings(result) == findings(known)
-    assert result.warnings == known.warnings
+    assert findings(result) == findings(scan_report)
+    assert result.warnings == scan_report.warnings
 
 
 def test_paths_of_every_kind(tmp_path: Path, few: pa.Table) -> None:
@@ -491,7 +491,7 @@ def test_arguments_that_make_no_sense(few: pa.Table, how: Any, words: str) -> No
 
 
 @pytest.mark.slow
-def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.ScanReport) -> None:
+def test_progress_is_told_and_may_stop_a_scan(world: Scene, scan_report: sw.ScanReport) -> None:
     stages: list[str] = []
     sw.scan(world.table, world.accounts, progress=lambda stage, done, total: stages.append(stage))
     assert {"reading", "watching"} <= set(stages)
@@ -504,14 +504,14 @@ def test_progress_is_told_and_may_stop_a_scan(world: Scene, known: sw.ScanReport
     with pytest.raises(KeyboardInterrupt):
         sw.scan(world.table, world.accounts, progress=stop)
     assert threading.active_count() == before
-    assert findings(sw.scan(world.table, world.accounts)) == findings(known)
+    assert findings(sw.scan(world.table, world.accounts)) == findings(scan_report)
 
 
 @pytest.mark.slow
-def test_scans_in_threads(world: Scene, known: sw.ScanReport) -> None:
+def test_scans_in_threads(world: Scene, scan_report: sw.ScanReport) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(lambda _: findings(sw.scan(world.table, world.accounts)), range(2)))
-    assert both == [findings(known)] * 2
+    assert both == [findings(scan_report)] * 2
 
 
 def _in_child(table: pa.Table, accounts: pa.Table, out: Any) -> None:
@@ -520,13 +520,13 @@ def _in_child(table: pa.Table, accounts: pa.Table, out: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_scan_in_a_forked_process(world: Scene, known: sw.ScanReport) -> None:
+def test_a_scan_in_a_forked_process(world: Scene, scan_report: sw.ScanReport) -> None:
     context = multiprocessing.get_context("fork")
     out = context.Queue()
     child = context.Process(target=_in_child, args=(world.table, world.accounts, out))
     child.start()
     try:
-        assert out.get(timeout=120) == findings(known)
+        assert out.get(timeout=120) == findings(scan_report)
     finally:
         child.join(10)
         child.kill()
@@ -536,34 +536,36 @@ def test_a_scan_in_a_forked_process(world: Scene, known: sw.ScanReport) -> None:
 # --- the result -------------------------------------------------------------------------------------------
 
 
-def test_tables_of_a_result(known: sw.ScanReport) -> None:
-    table = known.campaigns.to_arrow()
-    document = findings(known)
+def test_tables_of_a_result(scan_report: sw.ScanReport) -> None:
+    table = scan_report.campaigns.to_arrow()
+    document = findings(scan_report)
     assert table["id"].to_pylist() == [one["id"] for one in document["campaigns"]]
     assert table["accounts"].to_pylist() == [one["accounts"] for one in document["campaigns"]]
     assert table["exchanges"].to_pylist() == [one["harvest"]["exchanges"] for one in document["campaigns"]]
-    assert len(known.accounts) == known.accounts.to_arrow().num_rows == known.totals.accounts
-    assert list(known.accounts.to_pandas().columns)[:2] == ["account", "campaign"]
-    assert pa.table(known.campaigns).equals(table)
-    assert known.campaigns[0] in list(known.campaigns)
-    assert len(known.campaigns[:1]) == 1
-    assert known.leads.to_arrow().num_rows == len(known.leads)
-    assert known.leads[:0].to_arrow().schema == known.leads.to_arrow().schema
-    assert repr(known).startswith("ScanReport: 1 campaign over")
-    assert isinstance(known.explain(known.campaigns[0].id), str)
+    assert (
+        len(scan_report.accounts) == scan_report.accounts.to_arrow().num_rows == scan_report.totals.accounts
+    )
+    assert list(scan_report.accounts.to_pandas().columns)[:2] == ["account", "campaign"]
+    assert pa.table(scan_report.campaigns).equals(table)
+    assert scan_report.campaigns[0] in list(scan_report.campaigns)
+    assert len(scan_report.campaigns[:1]) == 1
+    assert scan_report.leads.to_arrow().num_rows == len(scan_report.leads)
+    assert scan_report.leads[:0].to_arrow().schema == scan_report.leads.to_arrow().schema
+    assert repr(scan_report).startswith("ScanReport: 1 campaign over")
+    assert isinstance(scan_report.explain(scan_report.campaigns[0].id), str)
     with pytest.raises(sw.InputError, match="no such account"):
-        known.explain("nobody at all")
-    assert findings(pickle.loads(pickle.dumps(known))) == findings(known)
+        scan_report.explain("nobody at all")
+    assert findings(pickle.loads(pickle.dumps(scan_report))) == findings(scan_report)
 
 
-def test_to_pandas_without_pandas(known: sw.ScanReport, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_pandas_without_pandas(scan_report: sw.ScanReport, monkeypatch: pytest.MonkeyPatch) -> None:
     class Poor:
         def to_pandas(self) -> None:
             raise ModuleNotFoundError("No module named 'pandas'")
 
     monkeypatch.setattr(sw.ResultTable, "to_arrow", lambda self: Poor())
     with pytest.raises(sw.InputError, match="pip install pandas"):
-        known.campaigns.to_pandas()
+        scan_report.campaigns.to_pandas()
 
 
 class _Tags(HTMLParser):
@@ -577,10 +579,10 @@ class _Tags(HTMLParser):
         self.attributes += attrs
 
 
-def test_notebook_views_are_small_and_defused(known: sw.ScanReport) -> None:
+def test_notebook_views_are_small_and_defused(scan_report: sw.ScanReport) -> None:
     table = pa.table({"<script>": ['<img src=x onerror=alert(1)>"', "\u202eevil\n"], "n": [[1, 2], None]})
     evil = sw.ResultTable([1, 2], lambda rows: table)
-    for view in (known._repr_html_(), known.campaigns._repr_html_(), evil._repr_html_()):
+    for view in (scan_report._repr_html_(), scan_report.campaigns._repr_html_(), evil._repr_html_()):
         tags = _Tags()
         tags.feed(view)
         allowed = {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "ul", "li"}
@@ -588,16 +590,16 @@ def test_notebook_views_are_small_and_defused(known: sw.ScanReport) -> None:
         assert tags.attributes == []
         assert len(view) < 20_000
     assert "\u202e" not in evil._repr_html_()
-    assert known.campaigns[0].id in known._repr_html_()
+    assert scan_report.campaigns[0].id in scan_report._repr_html_()
 
 
-def test_a_report_alone_and_where_it_cannot_be(known: sw.ScanReport, tmp_path: Path) -> None:
-    page = known.report(tmp_path / "one page.html")
+def test_a_report_alone_and_where_it_cannot_be(scan_report: sw.ScanReport, tmp_path: Path) -> None:
+    page = scan_report.report(tmp_path / "one page.html")
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [page]
     (tmp_path / "file").write_text("")
     with pytest.raises(sw.InputError, match="could not be written"):
-        known.report(tmp_path / "file" / "below")
+        scan_report.report(tmp_path / "file" / "below")
 
 
 # --- settings ---------------------------------------------------------------------------------------------
@@ -645,34 +647,36 @@ def test_settings_out_of_bounds(wrong: Any) -> None:
         {"correlation_floor": (0.5, 0.5, 0.5), "correlation_ceiling": (0.5, 0.5, 0.5)},
     ],
 )  # fmt: skip
-def test_each_setting_reaches_the_detection(world: Scene, known: sw.ScanReport, strict: Any) -> None:
+def test_each_setting_reaches_the_detection(world: Scene, scan_report: sw.ScanReport, strict: Any) -> None:
     result = sw.scan(world.table, world.accounts, settings=sw.Settings(**strict))
     assert result.settings.changes() == strict
     assert any("not the shipped settings" in text for text in result.notes)
-    assert findings(result)["campaigns"] != findings(known)["campaigns"]
+    assert findings(result)["campaigns"] != findings(scan_report)["campaigns"]
 
 
 @pytest.mark.slow
 def test_a_longer_window_and_other_looks_change_when_an_alarm_comes(
-    world: Scene, known: sw.ScanReport
+    world: Scene, scan_report: sw.ScanReport
 ) -> None:
     unsure = {"alpha_ceiling": 1e-8}  # else this pool is so sure that one look is enough
     slow = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=24, **unsure))
     fast = sw.scan(world.table, world.accounts, settings=sw.Settings(looks_before_naming=1, **unsure))
     assert [one.named_at for one in slow.campaigns] != [one.named_at for one in fast.campaigns]
     short = sw.scan(world.table, world.accounts, settings=sw.Settings(window_days=1.0))
-    assert findings(short)["campaigns"] != findings(known)["campaigns"]
+    assert findings(short)["campaigns"] != findings(scan_report)["campaigns"]
 
 
 @pytest.mark.slow
-def test_a_report_under_other_settings_says_so(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
+def test_a_report_under_other_settings_says_so(
+    world: Scene, scan_report: sw.ScanReport, tmp_path: Path
+) -> None:
     """Its error rates were measured under the shipped ones: who loosens the tests cannot borrow them."""
     loose = sw.Settings(alpha_ceiling=0.05, parts=sw.Settings().parts - {"follow"})
     said = "These are not the shipped settings (parts without follow, alpha_ceiling 0.05)."
     result = sw.scan(world.table, world.accounts, settings=loose)
     assert result.notes[0].startswith(said)
     assert said in result.report(tmp_path / "page.html").read_text()
-    assert not any("shipped settings" in text for text in known.notes)
+    assert not any("shipped settings" in text for text in scan_report.notes)
     live = sw.LiveScan(world.accounts, settings=loose)
     live.add(world.table)
     live.finish()
@@ -708,7 +712,9 @@ def pieces(table: pa.Table, hours: int) -> Iterator[pa.Table]:
 
 
 @pytest.mark.slow
-def test_batches_in_alarms_out_through_restarts(world: Scene, known: sw.ScanReport, tmp_path: Path) -> None:
+def test_batches_in_alarms_out_through_restarts(
+    world: Scene, scan_report: sw.ScanReport, tmp_path: Path
+) -> None:
     live = sw.LiveScan(world.accounts, key=KEY)
     with pytest.raises(sw.InputError, match="nothing was looked at yet"):
         _ = live.result
@@ -729,7 +735,7 @@ def test_batches_in_alarms_out_through_restarts(world: Scene, known: sw.ScanRepo
     firm = [alarm for alarm in alarms if not alarm.provisional]
     named = [account for alarm in firm for account in alarm.accounts]
     assert len(named) == len(set(named))
-    assert set(named) >= {account for one in known.campaigns for account in one.accounts}
+    assert set(named) >= {account for one in scan_report.campaigns for account in one.accounts}
     assert all(alarm.at.tzinfo is not None and alarm.text for alarm in alarms)
 
 

@@ -44,11 +44,7 @@ def sole_instance(folder: Folder, inherited: int | None = None) -> Iterator[Fold
 
     Raises: FolderError naming the process that has it.
     """
-    handle = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    if inherited is not None and os.path.sameopenfile(handle, inherited):
-        handle, inherited = inherited, handle
-    if inherited is not None:
-        os.close(inherited)
+    handle = _open_lock(folder, inherited)
     try:
         _lock(folder, handle)
         os.ftruncate(handle, os.pwrite(handle, f"{os.getpid()}\n".encode(), 0))
@@ -58,6 +54,16 @@ def sole_instance(folder: Folder, inherited: int | None = None) -> Iterator[Fold
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)  # and with it the lock goes, however this ended
+
+
+def _open_lock(folder: Folder, inherited: int | None) -> int:
+    """Give a descriptor of the lock's file: the inherited one, unless it is another folder's by now."""
+    opened = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if inherited is None:
+        return opened
+    same = os.path.sameopenfile(opened, inherited)
+    os.close(opened if same else inherited)
+    return inherited if same else opened
 
 
 def _lock(folder: Folder, handle: int) -> None:

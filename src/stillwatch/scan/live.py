@@ -144,7 +144,7 @@ class LiveScan:
         assert self._result is not None
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
-        followers = self._newcomers.named(self._kept, self._known[1], now_us, self.options.window_us)
+        followers = self._newcomers.find_followers(self._kept, self._known[1], now_us, self.options.window_us)
         return replace(self._result, followers=followers, alone=self._lone_harvesters(now_us))
 
     def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:

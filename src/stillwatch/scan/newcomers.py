@@ -120,7 +120,7 @@ class Newcomers:
             {codes[names[code]] for code in users if names[code] in codes} for users in self._users
         ]
 
-    def named(
+    def find_followers(
         self, kept: KeptLog, known: KnownAccounts, now_us: int, window_us: int = WINDOW_US
     ) -> tuple[Follower, ...]:
         """Who follows by now, in order of account."""
