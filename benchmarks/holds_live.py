@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.gateway.control.holds import follow, schedules_in
 from stillwatch.gateway.control.state import ControlState
@@ -81,7 +82,7 @@ class Play:
         self.name, self.terms, self.step_us = folder.name, terms, int(step_h * HOUR_US)
         self.rng = np.random.default_rng(seed)
         self.rules = Rules()
-        self.table = pq.read_table(folder / "exchanges.parquet").combine_chunks()
+        self.table = _record(pq.read_table(folder / "exchanges.parquet"))
         self.known = pq.read_table(folder / "accounts.parquet")
         truth = pq.read_table(folder / "truth.parquet").to_pylist()
         self.campaign = {row["account"]: row["campaign"] for row in truth if row["campaign"]}
@@ -368,6 +369,14 @@ class Play:
             f"{sort}, from day {begun:.1f}, {shown.windows} windows, "
             f"p {shown.p_value:.1g}, {len(shown.named_us)} named"
         )
+
+
+def _record(table: pa.Table) -> pa.Table:
+    """Give a world's exchanges all columns of the record: worlds lack answers."""
+    for one in RECORD:
+        if one.name not in table.column_names:
+            table = table.append_column(one, pa.nulls(len(table), one.type))
+    return table.combine_chunks()
 
 
 def line(row: dict) -> str:

@@ -113,10 +113,11 @@ def test_one_source_with_an_honest_explanation_is_not_named(
     columns: dict[str, Any], record: dict[str, Any], lead: str
 ) -> None:
     crowd = crowd_of(5)
-    newcomers(crowd, 12, own_subjects=False, record=record, **columns)
+    users = set(newcomers(crowd, 12, own_subjects=False, record=record, **columns))
     result = scanned(crowd)
     assert not named_accounts(result)
-    assert any(lead in one.text for one in result.leads) == bool(lead)
+    # users of templates among the people are leads by content: texts of invented words cling to nobody
+    assert any(lead in one.text for one in result.leads if users.intersection(one.accounts)) == bool(lead)
 
 
 @pytest.mark.slow

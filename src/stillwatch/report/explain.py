@@ -316,6 +316,8 @@ def _print_lead(lead: Lead, console: Console) -> None:
             f"  p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
             "that choose independently would act so alike. Users of one program's defaults do not choose "
             "independently."
+            if lead.p_value < 1
+            else "  Its settings say nothing. Its wording and content alone made it a lead."
         )
     )
     console.print(Text(f"  Content: {HANDS.get(lead.hands, 'unknown')}"))

@@ -152,14 +152,14 @@ class Campaign:
 
 @dataclass(frozen=True)
 class Lead:
-    """A group whose settings are too alike, and of which this log does not tell whether it is one hand.
+    """A group whose settings or content are too alike, and that may still be many unrelated people.
 
     It accuses nobody. It is where to look further: by a person, or by the gateway's holds.
     """
 
     id: str  # stays when the group grows
     since: datetime  # when enough evaluations agreed
-    p_value: float  # of its settings, or of what payment and sign-up tie
+    p_value: float  # of its settings, or of what payment and sign-up tie; 1 where content alone ties it
     accounts: tuple[str, ...]
     exchanges: int  # of them, with the group's wording
     hands: str  # what its content says: "many", "one" or "open"

@@ -60,6 +60,8 @@ class CarriedScan:
     tied_owner: dict[str, int] = field(default_factory=dict)
     alike: tuple[AlarmThen, ...] = ()  # groups by new settings; states before have none
     alike_owner: dict[str, int] = field(default_factory=dict)
+    sourced: tuple[AlarmThen, ...] = ()  # groups whose content is of one source; states before have none
+    sourced_owner: dict[str, int] = field(default_factory=dict)
 
 
 LOOKS = (PERSISTENT, NAMED_AFTER)

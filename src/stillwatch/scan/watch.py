@@ -49,6 +49,15 @@ from stillwatch.scan.new_settings import NewSettings, p_value
 from stillwatch.scan.parts import FOLLOW, NEW_SETTINGS, columns_of, kinds_of
 from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.scan.source_leads import (
+    DEVOTED,
+    LOOKS,
+    devotion,
+    mostly_in,
+    mostly_one_of,
+    overlaps,
+    source_text,
+)
 from stillwatch.stats.dealing import encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
@@ -212,6 +221,8 @@ class _Watcher:
         self.ties = None if known is None else ProviderTies(known, party)
         # groups by settings, which count for themselves: no wording's alarm is changed by them
         self.alike = self.names.alarms(carried.alike, carried.alike_owner, looks)
+        # groups by wording and content whose settings say nothing: leads at most
+        self.sourced = self.names.alarms(carried.sourced, carried.sourced_owner, LOOKS)
         self.tests = carried.tests
         # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
         self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
@@ -221,6 +232,7 @@ class _Watcher:
         alarms, owner = self.names.told(self.alarms)
         tied, tied_owner = self.names.told(self.tied)
         alike, alike_owner = self.names.told(self.alike)
+        sourced, sourced_owner = self.names.told(self.sourced)
         return CarriedScan(
             until_us,
             self.names.shares(self.base),
@@ -236,21 +248,26 @@ class _Watcher:
             tied_owner,
             alike,
             alike_owner,
+            sourced,
+            sourced_owner,
         )
 
     def leads(self) -> tuple[Alarm, ...]:
-        """Groups by wording whose settings are too alike, groups by settings, those that the provider ties.
+        """Groups by wording whose settings are too alike, by settings, by the provider's ties, by content.
 
         Groups by settings of many hands are no leads: equal settings alone are what honest programs have. Of
-        the latter two those whose parties belong mostly to an alarm before are left out.
+        all but the first those whose parties belong mostly to an alarm before are left out.
         """
         leads = list(self.alarms.leads)
-        known = frozenset().union(*(a.looks for a in (*self.alarms.raised, *leads, *self.alike.raised)))
+        raised = frozenset().union(*(a.looks for a in (*self.alarms.raised, *self.alike.raised)))
+        known = raised.union(*(a.looks for a in leads))
         alike = [a for a in self.alike.leads if a.judgement and a.judgement.content.hands is not Hands.MANY]
         for alarm in (*alike, *self.tied.leads):
             if len(known.intersection(alarm.looks)) < 0.5 * len(alarm.looks):
                 leads.append(alarm)
                 known |= alarm.looks.keys()
+        # a group of one source may be the part of a lead that mixes it with others: then it is a lead as well
+        leads += [a for a in self.sourced.leads if not mostly_in(a, raised) and not mostly_one_of(a, leads)]
         return tuple(leads)
 
     def steps(self, until_us: int) -> np.ndarray:
@@ -327,7 +344,8 @@ class _Watcher:
 
     def _look_at_wording(self, hour: _WatchedHour) -> None:
         until = hour.until_us
-        if until >= self.base_due:
+        due = until >= self.base_due
+        if due:
             self._population(until, hour.since_us)
             self.base_due = until + BASE_EVERY_US
         found = [f.result() for f in hour.found]
@@ -367,6 +385,8 @@ class _Watcher:
                 self.alarms.split(part)
         if self.ties is not None and not self.tested[0]:
             self._look_at_ties(self.ties, hour, found, alpha)
+        if due:
+            self._look_at_source(hour, found)
         self.alarms.mark_first_accounts(self.names.party_name)
         self.tied.mark_first_accounts(self.names.party_name)
         for alarm in self.alarms.raised if self.follows else ():
@@ -401,6 +421,55 @@ class _Watcher:
 
         for candidate, _ in choose_alarms(candidates, alpha, lambda parts: False):
             self.tied.look(candidate, hour.until_us, alpha, judge)
+
+    def _look_at_source(self, hour: _WatchedHour, found: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Make leads of the hour's groups whose content is of one source, whatever their settings."""
+        begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
+        named = {p for alarm in self.alarms.raised for p in alarm.looks}
+        seen: set[frozenset[int]] = set()
+        kept: list[Candidate] = []
+        for starts, member in reversed(found):  # the tightest first: a loose group mixes a pool with others
+            value, having = (a.T.tolist() for a in commonest(hour.dominant, starts, member))
+            for g in range(len(starts) - 1):
+                members = member[starts[g] : starts[g + 1]]
+                who = frozenset(members.tolist())
+                if who in seen or len(named & who) >= 0.5 * len(who):
+                    continue
+                seen.add(who)
+                tails = self._tails(value[g], having[g], len(members))
+                p_value = combine(tails) if tails else 1.0
+                one = self._test(members, hour, p_value, value[g], having[g], tails)
+                if one is None or one.matching in seen or overlaps(one.matching, kept):
+                    continue
+                seen.add(one.matching)
+                kept += self._of_one_source(one, begin, end)
+        for candidate in kept:
+            self.sourced.look(
+                candidate, hour.until_us, 0.0, partial(self._judge_source, begin=begin, end=end)
+            )
+        self.sourced.mark_first_accounts(self.names.party_name)
+
+    def _of_one_source(self, group: Candidate, begin: int, end: int) -> list[Candidate]:
+        """A group whose content is of one source and unexplained; or none.
+
+        Users of one program are left out where enough others remain that are of one source.
+        """
+        users = self.products.users(self.party, group.matching, begin, end)
+        for members in (group.matching - users.keys(), group.matching) if users else (group.matching,):
+            if len(members) < LEAST_PARTIES:
+                continue
+            rows = group.rows[np.isin(self.party[group.rows], list(members))]
+            if devotion(rows, self.party, members, begin, end) < DEVOTED:
+                continue
+            content = content_of(self.log, rows, self.party, members, self.names.party_name)
+            if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
+                return [Candidate(1.0, members, members, members, (), (), (), group.own, (), rows)]
+        return []
+
+    def _judge_source(self, candidate: Candidate, begin: int, end: int) -> Judgement:
+        content = content_of(self.log, candidate.rows, self.party, candidate.matching, self.names.party_name)
+        users = self.products.users(self.party, candidate.matching, begin, end)
+        return Judgement(content, source_text(users, len(candidate.matching)))
 
     def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
         """Name whoever takes up a raised alarm's stock and does little else."""

@@ -1,0 +1,69 @@
+"""Groups that share new wording and ask what is of one source, though each account has settings of its own.
+
+A pool that draws a model and limits for each account passes the test of settings. What it asks is of one
+source all the same. So is what a course, a hackathon or a benchmark asks, and nothing that a log holds tells
+these apart (docs/lab.md): such a group is a lead, and the gateway's holds may tell.
+
+Blind to: a pool that deals whole subjects to its accounts; a group without shared wording; accounts for which
+    the wording is a small part of what they do.
+Fooled by: people with one task.
+Source: docs/evidence.md.
+"""
+
+# mypy: allow-untyped-defs
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+
+from stillwatch.scan.alarms import Alarm, Candidate
+from stillwatch.scan.explanations import software_text
+
+LOOKS = (3, 2)  # evaluations within a day that must agree, six hours apart; and that must have an account
+DEVOTED = 0.25  # of what the median account sent since it took the wording up, that carries it
+OVERLAP = 0.3  # of the smaller of two groups, from which they are one
+
+
+def source_text(users: dict[int, str], members: int) -> str:
+    """Why a group of one source stays a lead. users: those who run one program, and which."""
+    text = (
+        "its accounts share new wording and what they ask is of one source, but their settings say nothing: "
+        "one operator that draws settings for each account, or people with one task, as in a course, a "
+        "hackathon or a benchmark"
+    )
+    return f"{text}; {software_text(users, members)}" if users else text
+
+
+def devotion(rows: np.ndarray, label: np.ndarray, members: Collection[int], begin: int, end: int) -> float:
+    """How much of what the median member sends carries the group's wording, since its first such exchange.
+
+    rows: (m,) a window's exchanges that carry it, in time order; label: (exchanges,) who sent each; begin,
+    end: the rows of the window. Members without any are left out; 0 where there are none.
+    """
+    if len(rows) == 0:
+        return 0.0
+    who, first, count = np.unique(label[rows], return_index=True, return_counts=True)
+    first = rows[first]
+    place = np.full(int(label[begin:end].max()) + 1, -1, np.int64)
+    place[who] = np.arange(len(who))
+    window = np.arange(begin, end)
+    at = place[label[begin:end]]
+    after = (at >= 0) & (window >= first[at])
+    sent = np.bincount(at[after], minlength=len(who))
+    mine = np.isin(who, list(members))
+    return float(np.median(count[mine] / np.maximum(sent[mine], 1))) if mine.any() else 0.0
+
+
+def overlaps(members: frozenset[int], groups: Iterable[Candidate]) -> bool:
+    """Whether some members are those of a group already."""
+    return any(len(members & one.matching) > OVERLAP * min(len(members), len(one.matching)) for one in groups)
+
+
+def mostly_in(alarm: Alarm, parties: Collection[int]) -> bool:
+    """Whether half of an alarm's parties are among some."""
+    return sum(p in parties for p in alarm.looks) >= 0.5 * len(alarm.looks)
+
+
+def mostly_one_of(alarm: Alarm, others: Iterable[Alarm]) -> bool:
+    """Whether an alarm has half of its parties in common with one of others, and half of that one's."""
+    return any(mostly_in(alarm, one.looks) and mostly_in(one, alarm.looks) for one in others)

@@ -1,0 +1,122 @@
+"""Leads from content alone: a pool whose accounts each draw settings of their own, and honest users."""
+
+import random
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from scan_world import START, Crowd, habits, honest, log_of, sentence, words
+from stillwatch.scan import Lead
+from stillwatch.scan.candidates import candidates
+from stillwatch.scan.live import Keep, LiveScan
+from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.scan.source_leads import devotion
+from stillwatch.units import DAY_US
+
+DAYS = 10.0
+MANY = 24
+
+
+def users_of_new_wording(
+    crowd: Crowd, *, own_subjects: bool, own_work: int = 0, user_agent: str = "", each: int = 24
+) -> set[str]:
+    """Accounts with habits of their own that all use new wording from day 5 on.
+
+    own_work: how many other requests come for each with that wording; user_agent: in place of each one's own.
+    """
+    rng = random.Random(crowd.seed + 1)
+    stock = [sentence(rng, 9), sentence(rng, 9)]
+    names = [f"user-{rng.getrandbits(40):010x}" for _ in range(MANY)]
+    for k, name in enumerate(names):
+        mine = habits(rng) | ({"user_agent": user_agent} if user_agent else {})
+        subject = words(1000 + k, 40)
+        for n in range(each):
+            text = " ".join(rng.choices(subject, k=14)) if own_subjects else sentence(rng, 14)
+            hour = 24 * (5.0 + 4.5 * (n + rng.random()) / each)
+            crowd.says(
+                name, hour, f"{stock[0]} {text} {stock[1]}", status=200, output_tokens=900, turn=1, **mine
+            )
+            for _ in range(own_work):
+                crowd.says(
+                    name, hour + rng.random(), sentence(rng, 14), status=200, output_tokens=200, **mine
+                )
+        made = START + timedelta(days=rng.uniform(-200, 4))
+        crowd.known.append({"account": name, "payment": f"card-{name}", "created": made})
+    return set(names)
+
+
+def crowd_of(seed: int) -> Crowd:
+    crowd = Crowd(seed)
+    honest(crowd, 300, DAYS)
+    return crowd
+
+
+def leads_on(crowd: Crowd, accounts: set[str]) -> list[Lead]:
+    result = scan_log(log_of(crowd.table()), crowd.accounts(), options=Options(threads=1))
+    named = {account for campaign in result.campaigns for account in campaign.accounts}
+    assert not accounts & named, "content alone accuses nobody"
+    return [lead for lead in result.leads if len(accounts.intersection(lead.accounts)) > 0.2 * len(accounts)]
+
+
+@pytest.mark.slow
+def test_a_pool_whose_accounts_draw_their_settings_is_a_lead_and_held_first() -> None:
+    crowd = crowd_of(41)
+    pool = users_of_new_wording(crowd, own_subjects=False)
+    (lead,) = leads_on(crowd, pool)
+    assert len(pool.intersection(lead.accounts)) >= 0.8 * len(pool)
+    assert len(pool.intersection(lead.accounts)) >= 0.9 * len(lead.accounts)
+    assert lead.hands == "one"
+    assert lead.p_value == 1.0
+    assert "people with one task" in lead.text
+    result = scan_log(log_of(crowd.table()), crowd.accounts(), options=Options(threads=1))
+    assert lead.id in [one.candidate for one in candidates(result)]
+
+
+@pytest.mark.slow
+def test_people_who_use_one_template_for_subjects_of_their_own_are_none() -> None:
+    crowd = crowd_of(42)
+    people = users_of_new_wording(crowd, own_subjects=True)
+    assert not leads_on(crowd, people)
+
+
+@pytest.mark.slow
+def test_accounts_for_which_the_wording_is_a_small_part_are_none() -> None:
+    crowd = crowd_of(43)
+    people = users_of_new_wording(crowd, own_subjects=False, own_work=8, each=16)
+    assert not leads_on(crowd, people)
+
+
+@pytest.mark.slow
+def test_a_pool_that_copies_a_program_is_a_lead_that_says_so() -> None:
+    crowd = crowd_of(44)
+    pool = users_of_new_wording(crowd, own_subjects=False, user_agent="Cline/3.1", each=40)
+    (lead,) = leads_on(crowd, pool)
+    assert "run cline" in lead.text.lower()
+
+
+@pytest.mark.slow
+def test_a_live_scan_that_goes_on_gives_the_same_lead() -> None:
+    crowd = crowd_of(41)
+    pool = users_of_new_wording(crowd, own_subjects=False)
+    (whole,) = leads_on(crowd, pool)
+    table, live = crowd.table(), LiveScan(Options(threads=1), accounts=crowd.accounts(), keep=Keep(days=30))
+    at_us = pc.cast(pc.cast(table["time"], pa.timestamp("us", "UTC")), pa.int64()).to_numpy()
+    since_us = 0
+    for until_us in (int(START.timestamp() * 1e6) + day * DAY_US for day in range(2, int(DAYS) + 2, 2)):
+        live.add(table.filter(pa.array((at_us >= since_us) & (at_us < until_us))))
+        result = live.tick(until_us, until_us)
+        since_us = until_us
+    (lead,) = [one for one in result.leads if len(pool.intersection(one.accounts)) > 0.2 * len(pool)]
+    assert (lead.id, lead.since, lead.accounts) == (whole.id, whole.since, whole.accounts)
+
+
+def test_devotion_counts_from_a_members_first_use_on() -> None:
+    label = np.array([0, 1, 0, 1, 0, 1, 2, 0, 1, 0])
+    carrying = np.array([2, 3, 5, 7])  # account 0: 2 of 4 since its first; account 1: 2 of 3
+    assert devotion(carrying, label, {0}, 0, 10) == pytest.approx(2 / 4)
+    assert devotion(carrying, label, {1}, 0, 10) == pytest.approx(2 / 3)
+    assert devotion(carrying, label, {2}, 0, 10) == 0.0
+    assert devotion(carrying[:0], label, {0}, 0, 10) == 0.0
