@@ -37,7 +37,7 @@ from stillwatch.console import (
     sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
-from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
+from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 
 MINUTE_US = 60_000_000
 BIG = "c-7f3a19"
@@ -402,20 +402,66 @@ def test_a_wrong_password_and_an_unknown_name_look_alike_and_wait_in_the_end(min
 def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
     throttle = Throttle()
     for k in range(OF_PAIR):
-        assert throttle.wait_s("anna", "a", 0.0) == 0, k
-        throttle.begun("anna", "a", 0.0)
-    assert throttle.wait_s("anna", "a", 1.0) == int(WINDOW_S)
-    assert throttle.wait_s("anna", "b", 1.0) == 0  # nobody is locked out from elsewhere
-    assert throttle.wait_s("anna", "a", WINDOW_S + 1) == 0
-    for k in range(OF_ADDRESS):
-        throttle.begun(f"name-{k}", "c", 2_000.0)
-    assert throttle.wait_s("new", "c", 2_000.0) > 0
+        assert throttle.wait_s("anna", "a", now_s=0.0) == 0, k
+        throttle.begun("anna", "a", now_s=0.0)
+    assert throttle.wait_s("anna", "a", now_s=1.0) == int(WINDOW_S)
+    assert throttle.wait_s("anna", "b", now_s=1.0) == 0  # nobody is locked out from elsewhere
+    assert throttle.wait_s("anna", "a", now_s=WINDOW_S + 1) == 0
     for k in range(OF_NAME):
-        throttle.begun("ben", f"address-{k}", 4_000.0)
-    assert throttle.wait_s("ben", "new", 4_000.0) > 0
-    throttle.begun("paul", "z", 8_000.0)
+        throttle.begun("ben", f"address-{k}", now_s=4_000.0)
+    assert throttle.wait_s("ben", "new", now_s=4_000.0) > 0
+    throttle.begun("paul", "z", now_s=8_000.0)
     throttle.record_success("paul", "z")
-    assert throttle.wait_s("paul", "z", 8_000.0) == 0
+    assert throttle.wait_s("paul", "z", now_s=8_000.0) == 0
+
+
+def test_strangers_that_fail_at_one_address_leave_each_name_a_few_tries_from_there() -> None:
+    throttle = Throttle()
+    for k in range(3 * OF_ADDRESS):
+        throttle.begun(f"name-{k}", "proxy", now_s=0.0)
+    for k in range(LEFT["address"]):  # guessing goes on more slowly than with nobody else there
+        assert throttle.wait_s("anna", "proxy", now_s=1.0) == 0, k
+        throttle.begun("anna", "proxy", now_s=1.0)
+    assert throttle.wait_s("anna", "proxy", now_s=2.0) > 0
+    for k in range(OF_ALL):
+        throttle.begun(f"other-{k}", f"address-{k}", now_s=3.0)
+    assert throttle.wait_s("ben", "elsewhere", now_s=4.0) == 0
+    throttle.begun("ben", "elsewhere", now_s=4.0)
+    assert throttle.wait_s("ben", "elsewhere", now_s=5.0) > 0
+
+
+def test_many_addresses_that_guess_at_one_name_keep_out_neither_its_browser_nor_its_own_address() -> None:
+    throttle = Throttle()
+    throttle.begun("anna", "office", now_s=0.0)
+    throttle.record_success("anna", "office")
+    for k in range(2 * OF_NAME):
+        throttle.begun("anna", f"bot-{k}", now_s=1.0)
+    assert throttle.wait_s("anna", "bot-new", now_s=2.0) > 0
+    assert throttle.wait_s("anna", "office", now_s=2.0) == 0
+    for _ in range(OF_PAIR):
+        throttle.begun("anna", "office", now_s=2.0)
+    assert throttle.wait_s("anna", "office", now_s=3.0) > 0  # a stranger at her own address, too
+    assert throttle.wait_s("anna", "office", "browser-1", now_s=3.0) == 0
+    for _ in range(OF_PAIR):
+        throttle.begun("anna", "office", "browser-1", now_s=3.0)
+    assert throttle.wait_s("anna", "office", "browser-1", now_s=4.0) > 0  # a stolen cookie guesses no faster
+
+
+def test_a_known_browser_enters_while_strangers_guess_at_its_owner_from_the_same_address(mine: World) -> None:
+    known, stranger = mine.client(), mine.client()
+    assert known.log_in("anna") == 303
+    assert known.submit("/logout")[0] == 303
+    for _ in range(OF_PAIR):
+        assert stranger.log_in("anna", "wrong") == 401
+    assert stranger.log_in("anna") == 429
+    name, cookie = next((n, c) for n, c in known.cookies.items() if "browser" in n)
+    for forged in (cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), "x" * len(cookie), ""):
+        stranger.cookies.set(name, forged, domain="127.0.0.1")
+        assert stranger.log_in("anna") == 429
+    assert people.known_browser(mine.store, "ben", cookie) == ""  # of anna alone
+    assert known.log_in("anna") == 303
+    people.add(mine.store, "anna", UserRole.ANALYST, "another password", who="tests", now_us=NOW)
+    assert people.known_browser(mine.store, "anna", cookie) == ""
 
 
 @pytest.mark.slow
