@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
 from stillwatch.cases import CaseError, Verdict, handling, reading
-from stillwatch.cases.audit import VerifiedTrail
+from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
@@ -38,6 +39,7 @@ from stillwatch.console import (
 )
 from stillwatch.console.app import DEEDS, PAGES
 from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
+from stillwatch.console.trail_checks import TrailChecks
 
 MINUTE_US = 60_000_000
 BIG = "c-7f3a19"
@@ -871,9 +873,18 @@ def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:
     assert mine.store.case(case).owner == "anna"
 
 
+def verified(visitor: Visitor, **form: object) -> str:
+    """Have the trail verified, and give the page that says what came of it."""
+    page = visitor.submit("/audit/verify", **form)[1]
+    while "being verified" in page:
+        time.sleep(0.05)
+        page = visitor.get("/audit").text
+    return page
+
+
 def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_path: Path) -> None:
     rita = mine.client("rita")
-    assert "Sound: " in rita.submit("/audit/verify")[1]
+    assert "Sound: " in verified(rita)
     with Store(mine.store.url.render_as_string(hide_password=False)) as other:
         with other.engine.begin() as db:
             for table in ("audit_records", "audit_checkpoints", "audit_person_keys"):
@@ -883,16 +894,57 @@ def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_p
         attach(other, tmp_path / "another.key")
         other.look("mallory", "nothing happened", "case-1", {}, NOW)
         assert isinstance(verify(other), VerifiedTrail)  # sound in itself
-    said = rita.submit("/audit/verify")[1]
+    said = verified(rita)
     assert "Not sound: other key" in re.sub("<[^>]*>", "", said)
+
+
+def test_a_check_of_what_came_since_walks_only_that_and_sees_a_trail_that_was_replaced(mine: World) -> None:
+    checks = TrailChecks(mine.store, lambda: NOW)
+    checks.start(whole=False, wait_s=60)
+    first = checks.state()
+    assert first.whole  # nothing was checked before
+    assert isinstance(first.outcome, VerifiedTrail)
+    with mine.store.writing(NOW) as tx:
+        for number in range(5):
+            tx.audit("tests", "more", str(number), {})
+    checks.start(whole=False, wait_s=60)
+    second = checks.state()
+    assert not second.whole
+    assert isinstance(second.outcome, VerifiedTrail)
+    assert second.outcome == verify(mine.store, trusted=(second.outcome.keys[0].key,))
+    assert second.outcome.records == first.outcome.records + 5
+    last = second.outcome.records
+
+    def set_hash(to: str) -> str:
+        with mine.store.writing(NOW) as tx:
+            old = tx.db.execute(text(f"SELECT hash FROM audit_records WHERE seq = {last}")).scalar_one()
+            tx.db.execute(text(f"UPDATE audit_records SET hash = '{to}' WHERE seq = {last}"))
+            tx.changed = True
+        return str(old)
+
+    old = set_hash("0" * 64)  # of the record that the last check ended at
+    checks.start(whole=False, wait_s=60)
+    found = checks.state().outcome
+    assert isinstance(found, Broken)
+    assert found.seq == last
+    set_hash(old)
+    checks.start(whole=False, wait_s=60)
+    assert isinstance(checks.state().outcome, VerifiedTrail)
+    with mine.store.writing(NOW) as tx:
+        tx.audit("tests", "more", "x", {})
+        tx.db.execute(text(f"UPDATE audit_records SET what = 'less' WHERE seq = {last + 1}"))
+    checks.start(whole=False, wait_s=60)
+    found = checks.state().outcome
+    assert isinstance(found, Broken)
+    assert found.seq == last + 1
 
 
 def test_the_record_is_shown_verified_and_found_broken(mine: World) -> None:
     rita = mine.client("rita")
-    assert "Sound: " in rita.submit("/audit/verify")[1]
+    assert "Sound: " in verified(rita)
     with mine.store.writing(NOW) as tx:
         tx.db.execute(text("UPDATE audit_records SET who = 'somebody' WHERE seq = 3"))
         tx.audit("tests", "tampered", "x", {})
-    said = rita.submit("/audit/verify")[1]
+    said = verified(rita)
     assert "Not sound" in said
     assert "record 3" in said

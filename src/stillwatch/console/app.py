@@ -38,6 +38,7 @@ from stillwatch.console.pages import (
 )
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import Throttle
+from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
 
 
@@ -119,7 +120,8 @@ def make(
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
-    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, Looks(store), clock)
+    looks, checks = Looks(store), TrailChecks(store, clock)
+    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
     door = entry.LoginPages(desk, Throttle())
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),

@@ -14,6 +14,7 @@ from stillwatch.console import ConsoleError, Deployment, User, UserRole
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.sql import Snapshots
+from stillwatch.console.trail_checks import TrailChecks
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
 LONGEST_NAME = 100_000
@@ -36,6 +37,7 @@ class ConsoleContext:
     settings: ConsoleSettings
     snapshots: Snapshots
     looks: Looks
+    checks: TrailChecks
     now_us: Callable[[], int]
 
 

@@ -5,7 +5,7 @@ import secrets
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import people, render, sessions
+from stillwatch.console import UserRole, people, render, sessions
 from stillwatch.console.page_context import ConsoleContext, address
 from stillwatch.console.throttle import Throttle
 from stillwatch.errors import StillwatchError
@@ -31,9 +31,7 @@ def _browser_name(request: Request) -> str:
     return f"{_prefix(request)}stillwatch-browser-{request.url.port or 0}"
 
 
-def _place(
-    answer: Response, request: Request, name: str, value: str, longest_s: int | None = None
-) -> None:
+def _place(answer: Response, request: Request, name: str, value: str, longest_s: int | None = None) -> None:
     secure = request.scope["state"]["secure"]
     answer.set_cookie(
         name, value, max_age=longest_s, path="/", httponly=True, samesite="strict", secure=secure
@@ -118,6 +116,8 @@ class LoginPages:
         except StillwatchError as why:
             return self._login_page(request, target, str(why), 503)
         self._throttle.record_success(name, peer, browser)
+        if user.role >= UserRole.ANALYST:
+            self._desk.snapshots.prepare()
         answer = RedirectResponse(_inside(request, target), 303)
         _place(answer, request, cookie_name(request), cookie)
         _place(answer, request, _browser_name(request), kept, BROWSER_S)
