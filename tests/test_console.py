@@ -72,10 +72,8 @@ def addresses(of: World) -> dict[str, str]:
     """Every page by its route, with parameters filled in."""
     case = hostile(of)
     account = next(a for a in of.store.case(case).accounts if "onerror" in a)
-    known = {
-        "/account": "/account?"
-        + Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
-    }
+    words = Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
+    known = {path: f"{path}?{words}" for path in ("/account", "/account/days")}
     return {
         p.path: known.get(p.path, p.path.replace("{case}", case).replace("{ask:int}", "1")) for p in PAGES
     }

@@ -143,8 +143,8 @@ def m002_tied(db: Connection) -> None:
 
 def m003_indexes(db: Connection) -> None:
     """Keep the queue and detectors' records quick with 100,000 cases."""
-    # 1 << 62 is reading.NEVER. What the queue filters by follows the order, so that the last page is found in the index alone. An entry
-    # of PostgreSQL's may not be long, and `permission` is a text.
+    # 1 << 62 is reading.NEVER. What the queue filters by follows the order: the last page is found in the
+    # index alone. An entry of PostgreSQL's may not be long, and `permission` is a text.
     filters = ", merged_into, state, suppressed_until_us, permission" if db.dialect.name == "sqlite" else ""
     for statement in (
         f"""CREATE INDEX cases_in_queue ON cases

@@ -1,4 +1,4 @@
-"""Verifies the audit trail behind the pages, one check at a time: its progress, its outcome. It draws nothing.
+"""Verifies the audit trail behind the pages, one at a time: progress and outcome. It draws nothing.
 
 A check walks the whole trail, or what came since the record that the last one ended at.
 """
