@@ -17,7 +17,7 @@ from stillwatch.console import ConsoleError, User, sessions
 from stillwatch.console.app import make
 from stillwatch.console.folder import LoggedFolder
 from stillwatch.console.recorded import Recorded
-from stillwatch.console.wording import masked, templates
+from stillwatch.console.wording import mask, templates
 from stillwatch.exchanges import ACCOUNTS, RECORD
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -166,7 +166,7 @@ def test_files_that_lack_columns_are_read_and_damaged_ones_are_named(tmp_path: P
 
 
 def test_templates_mask_what_changes_and_leave_out_what_others_write_too() -> None:
-    assert masked("task 17: see https://a.example/x") == ["task", "<number>", ":", "see", "<link>"]
+    assert mask("task 17: see https://a.example/x") == ["task", "<number>", ":", "see", "<link>"]
     common = "Please answer the following question as well as you can thank you"
     ours = [
         (f"a{i}", f"{common}. Rate item {k} of list {i} by rule seven only")

@@ -85,7 +85,7 @@ def by_month(store: Store) -> list[Measured]:
             found.setdefault((one.detector, _month(one.first_us)), []).append(one)
         day = spoken.c.first_us // DAY_US  # whole numbers: months of days are few, hours are many
         open_: dict[tuple[str, str], int] = {}
-        for detector, first_day, n in _unjudged(db, 0, day):
+        for detector, first_day, n in _count_unjudged(db, 0, day):
             month = (detector, _month(first_day * DAY_US))
             open_[month] = open_.get(month, 0) + n
     keys = sorted(k for k in {*found, *open_} if found.get(k) or open_.get(k))
@@ -105,7 +105,7 @@ def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
         found: dict[str, list[_JudgedCase]] = {}
         for one in _judged_cases(db, since):
             found.setdefault(one.detector, []).append(one)
-        open_ = dict(_unjudged(db, since))
+        open_ = dict(_count_unjudged(db, since))
     names = {*found, *open_}
     return {name: _measure(name, None, found.get(name, []), open_.get(name, 0)) for name in names}
 
@@ -118,7 +118,7 @@ def nothing_said(detector: str) -> Measured:
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
     """Give `measured` as a transaction sees it."""
     since = now_us - EVIDENCE_US
-    open_ = sum(n for _, n in _unjudged(db, since, detector=detector))
+    open_ = sum(n for _, n in _count_unjudged(db, since, detector=detector))
     return _measure(detector, None, _judged_cases(db, since, detector), open_)
 
 
@@ -141,7 +141,7 @@ def _judged_cases(db: Connection, since_us: int, detector: str | None = None) ->
     ]
 
 
-def _unjudged(
+def _count_unjudged(
     db: Connection, since_us: int, *by: ColumnElement[int], detector: str | None = None
 ) -> list[Any]:
     """Count the cases without a verdict that each detector spoke of: rows of detector, `by`, number.

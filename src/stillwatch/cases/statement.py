@@ -79,13 +79,13 @@ def state_reasons(
     Raises: Missing where the case does not name the account; CaseError for one that is not accused.
     """
     case = store.case(case_id, accounts=False)
-    member = _accused(store, case, account)
+    member = _accused_member(store, case, account)
     campaign = evidence.latest(store, case_id).campaign
     told = alert(store, case_id, now_us)
     judgement = _judgement(reading.acts(store, case_id), key_of(account))
     blanks = {"measure": given.measure, "ground": given.ground, "contact": given.contact}
     contact = given.contact or _blank("contact")
-    own, rates = _own(case, campaign, account)
+    own, rates = _evidence_of(case, campaign, account)
     if told.confidence.judged is not None:  # this deployment's own record
         rates = (*rates, told.confidence.sentence)
     statement = StatementOfReasons(
@@ -125,7 +125,7 @@ def _blank(name: str) -> str:
     return f"[TO FILL IN: {what[name]}]"
 
 
-def _accused(store: Store, case: Case, account: str) -> Member:
+def _accused_member(store: Store, case: Case, account: str) -> Member:
     found = [one.member for one in reading.account(store, account) if one.case.id == case.id]
     if not found or found[0].moved_to is not None:
         raise CaseError(
@@ -172,7 +172,7 @@ def _facts(case: Case, member: Member, campaign: Campaign, scanned: dict[str, An
     )
 
 
-def _own(case: Case, campaign: Campaign, account: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give what is shown of the account itself, and how often such evidence is wrong."""
     if is_lone(campaign):
         rank = (

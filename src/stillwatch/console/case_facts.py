@@ -22,12 +22,11 @@ from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, Shared
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, Scanned
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, MINUTE_US
 
 KEPT = 64  # alerts and pictures
 KEPT_LINKS = 8  # cases; a large one's links are some 30 MB
 US = 1_000_000
-MINUTE_US = 60 * US
 QUICK_S = 0.1  # what takes longer is counted behind the page
 T = TypeVar("T")
 

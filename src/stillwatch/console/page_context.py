@@ -60,7 +60,7 @@ class PageRequest:
     def deployment(self) -> Deployment:
         return self.desk.deployment
 
-    def recorded(self) -> Recorded:
+    def recorded_exchanges(self) -> Recorded:
         """Give the exchanges and the accounts table that are on record here; empty where none are."""
         there = self.deployment
         if not isinstance(there, Recording):

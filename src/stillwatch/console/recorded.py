@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.console import CapturedExchange, ConsoleError
-from stillwatch.console.wording import Template, templates
+from stillwatch.console.wording import WordingTemplate, templates
 from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.log import network
 from stillwatch.exchanges.parquet import DAMAGED
@@ -52,7 +52,7 @@ class Observables:
     seen: int  # how many of them are in the files at all
     values: tuple[SharedValue, ...] = ()  # by kind, those that most share first
     unshared: tuple[str, ...] = ()  # kinds of which each value is one account's alone
-    templates: tuple[Template, ...] = ()
+    templates: tuple[WordingTemplate, ...] = ()
     samples: tuple[tuple[str, CapturedExchange], ...] = ()  # (account, exchange), the newest of some
     missing: tuple[str, ...] = ()
 
@@ -70,7 +70,7 @@ class ActivityDay:
 
 
 @dataclass(frozen=True)
-class AccountFacts:
+class SignUpFacts:
     """What the accounts table says of an account; None: it says nothing."""
 
     created_us: int | None = None
@@ -118,7 +118,9 @@ class Recorded:
     def observables(self, accounts: Collection[str]) -> Observables:
         """Give what these accounts share with each other and with whom else."""
         with self._open(accounts) as db:
-            seen = _one(db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)")
+            seen = _first_number(
+                db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)"
+            )
             db.execute(
                 "CREATE TEMP TABLE used AS SELECT account, client_ip, CAST(asn AS VARCHAR) AS asn, "
                 "user_agent AS client, count(*) AS n FROM exchanges GROUP BY ALL"
@@ -162,7 +164,7 @@ class Recorded:
             if n or group
         ]
 
-    def facts(self, account: str) -> AccountFacts | None:
+    def facts(self, account: str) -> SignUpFacts | None:
         """Give what the accounts table says of an account."""
         if self.accounts is None:
             return None
@@ -170,7 +172,7 @@ class Recorded:
             row = db.execute(
                 "SELECT epoch_us(created), org, tier, country FROM known SEMI JOIN mine USING (account)"
             ).fetchone()
-        return None if row is None else AccountFacts(*row)
+        return None if row is None else SignUpFacts(*row)
 
 
 _MISSING = {
@@ -201,7 +203,7 @@ def _kind(name: str) -> str:
     return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR" if kind == pa.string() else "BIGINT"
 
 
-def _one(db: duckdb.DuckDBPyConnection, query: str) -> int:
+def _first_number(db: duckdb.DuckDBPyConnection, query: str) -> int:
     row = db.execute(query).fetchone()
     return int(row[0]) if row else 0
 

@@ -19,7 +19,7 @@ _GOES_ON = 0.8  # share of its prompts that a template's next word must be in
 
 
 @dataclass(frozen=True)
-class Template:
+class WordingTemplate:
     """Words that several accounts send; numbers, links and long ids are masked."""
 
     text: str
@@ -29,10 +29,10 @@ class Template:
     elsewhere: int  # accounts of others in whose sample it is
 
 
-def masked(prompt: str) -> list[str]:
+def mask(prompt: str) -> list[str]:
     """Give a prompt's words with what changes masked.
 
-    >>> masked("Solve task 17 at https://a.example/x: go")
+    >>> mask("Solve task 17 at https://a.example/x: go")
     ['Solve', 'task', '<number>', 'at', '<link>', 'go']
     """
     return [
@@ -44,10 +44,12 @@ def masked(prompt: str) -> list[str]:
     ]  # fmt: skip
 
 
-def templates(ours: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]) -> tuple[Template, ...]:
+def templates(
+    ours: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]
+) -> tuple[WordingTemplate, ...]:
     """Give the templates of (account, prompt) pairs, those of most accounts first."""
-    texts = [(account, masked(prompt)) for account, prompt in ours]
-    beside = _carriers([(account, masked(prompt)) for account, prompt in others])
+    texts = [(account, mask(prompt)) for account, prompt in ours]
+    beside = _carriers([(account, mask(prompt)) for account, prompt in others])
     carriers = _carriers(texts)
     least = min(2, len({account for account, _ in texts}))
     usable = {
@@ -57,7 +59,7 @@ def templates(ours: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]
         and len(who) > 2 * len(beside.get(run, ()))
         and sum(word.isalpha() for word in run) >= LEAST_WORDS
     }
-    found: list[Template] = []
+    found: list[WordingTemplate] = []
     covered: set[tuple[str, ...]] = set()
     for run in sorted(usable, key=lambda run: (-len(usable[run]), run)):
         if run in covered:
@@ -67,7 +69,7 @@ def templates(ours: Sequence[tuple[str, str]], others: Sequence[tuple[str, str]]
         runs = {whole[k : k + RUN] for k in range(len(whole) - RUN + 1)}
         if not runs & covered:
             elsewhere = len(beside.get(run, ()))
-            found.append(Template(_written(whole), len(usable[run]), len(mine), len(texts), elsewhere))
+            found.append(WordingTemplate(_written(whole), len(usable[run]), len(mine), len(texts), elsewhere))
         covered |= runs
         if len(found) == MOST:
             break

@@ -32,7 +32,7 @@ def read(
     for column, given in ((c.subject, subject), (c.who, who)):
         if given is not None:
             text = to_stored(given)
-            wanted = wanted.where(_indexed(column) == text[:SUBJECT_INDEXED], column == text)
+            wanted = wanted.where(_index_prefix(column) == text[:SUBJECT_INDEXED], column == text)
     if before is not None:
         wanted = wanted.where(c.seq < before)
     if person is not None:
@@ -47,7 +47,7 @@ def read(
     return [_record(row, keys) for row in rows]
 
 
-def _indexed(column: ColumnElement[str]) -> ColumnElement[str]:
+def _index_prefix(column: ColumnElement[str]) -> ColumnElement[str]:
     """The beginning of a text as the indexes have it: numbers in it may be no parameters."""
     return func.substr(column, literal_column("1"), literal_column(str(SUBJECT_INDEXED)))
 

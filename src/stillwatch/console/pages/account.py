@@ -11,7 +11,7 @@ from stillwatch.console import Unavailable
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
-from stillwatch.console.recorded import AccountFacts
+from stillwatch.console.recorded import SignUpFacts
 
 LINKS = 100
 
@@ -84,7 +84,7 @@ def days(asked: PageRequest) -> Shown:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     case = inside[-1].case.id
     group = [one for one in asked.store.case(case).accounts if one != name]
-    recorded = asked.recorded()
+    recorded = asked.recorded_exchanges()
     found = recorded.activity(name, group)
     events = _events(asked, name, case, inside[-1].member, recorded.facts(name))
     rows = [asdict(day) for day in found]
@@ -96,7 +96,7 @@ def days(asked: PageRequest) -> Shown:
 
 
 def _events(
-    asked: PageRequest, name: str, case: str, member: Member, facts: AccountFacts | None
+    asked: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
 ) -> list[tuple[int, str]]:
     """Give what happened to an account, newest first."""
     found = [(member.since_us, f"named in {case}")]

@@ -52,7 +52,7 @@ def _reason(asked: PageRequest) -> str:
 def _observables_page(
     asked: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
 ) -> Shown:
-    found = asked.recorded().observables(accounts)
+    found = asked.recorded_exchanges().observables(accounts)
     groups = [(kind, them) for kind in KINDS if (them := [v for v in found.values if v.kind == kind])]
     view = {
         "case": case, "account": account, "found": found, "groups": groups, "why": why,
