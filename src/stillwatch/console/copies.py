@@ -6,7 +6,6 @@ Nothing that was said in an exchange is copied, nor an address; of a store no pe
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -197,7 +196,6 @@ def _storable(value: Any) -> Any:
 
 def main() -> None:
     """Copy the cases of a store, whose URL is on standard input, into a file; print the copy's revision."""
-    os.nice(5)
     with Store(sys.stdin.read()) as store:
         print(copy(store, Path(sys.argv[1])))
 
