@@ -91,7 +91,9 @@ class Snapshots:
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
         if not self._lock.acquire(timeout=FIRST_COPY_S if self._revision is None else WAIT_S):
-            raise ConsoleError("another query is running; try again in a moment")
+            making = self._revision is None
+            told = "the first copy of the cases is being made" if making else "another query is running"
+            raise ConsoleError(f"{told}; try again in a moment")
         try:
             cases = self._cases()
             exchanges = self._exchanges() if self._recorded is not None else None
