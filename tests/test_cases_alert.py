@@ -241,6 +241,28 @@ def test_precision_is_what_people_found_with_an_exact_interval(store: Store) -> 
     assert lone(store).judged == 10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_all_records_at_once_are_those_of_each_and_of_the_months(kind: str, tmp_path: Path) -> None:
+    with Store(world.url_of(kind, tmp_path)) as store:
+        fold(store, result(campaign("sw-1", names(0, 40))), NOW_US, "march", inputs=FILES)
+        judged(store, [(Verdict.TRUE, "ann"), (Verdict.FALSE, "bo"), (Verdict.SUSPICIOUS, "bo")])
+        every = feedback.measure_all(store, NOW_US)
+        assert every["lone_harvest"] == lone(store)
+        assert (every["lone_harvest"].judged, every["lone_harvest"].undecided) == (2, 1)
+        months = feedback.by_month(store)
+        for name, one in every.items():
+            assert one == feedback.measure(store, name, NOW_US)
+            mine = [m for m in months if m.detector == name]
+            assert sum(m.undecided for m in mine) == one.undecided, name
+        ids = [c.id for c in reading.queue(store, reading.Filter(), NOW_US).cases]
+        handling.merge(store, ids[0], ids[1], who="ann", why="x", now_us=NOW_US)
+        merged = feedback.measure_all(store, NOW_US)
+        assert sum(m.judged + m.undecided for m in merged.values()) < sum(
+            m.judged + m.undecided for m in every.values()
+        )
+
+
 def test_a_verdict_that_is_undone_does_not_count(store: Store) -> None:
     judged(store, [(Verdict.TRUE, "ann")])
     case = reading.queue(store, reading.Filter(account="solo-ann-0"), NOW_US).cases[0]

@@ -496,13 +496,20 @@ def test_a_look_is_on_the_trail(lite: Store) -> None:
         "sqlite:///:memory:",
         "mysql://x/y",
         "no url at all",
-        "sqlite:////no/such/folder/cases.db",
+        "sqlite:////dev/null/no/such/folder/cases.db",
         "postgresql://nobody@/none?host=/nowhere",
     ],
 )
 def test_a_store_that_cannot_be_opened_says_why(url: str) -> None:
     with pytest.raises(CaseError):
         Store(url)
+
+
+def test_the_folder_of_the_first_cases_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "stillwatch-serve" / "cases.db"
+    with Store(f"sqlite:///{path}"):
+        assert path.exists()
+        assert path.parent.stat().st_mode & 0o077 == 0
 
 
 def test_what_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None:

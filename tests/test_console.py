@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from console_world import BANG, COOKIE, HERE, HOSTILE, NOW, PASSWORD, USERS, Visitor, World, csrf_in, world
 from stillwatch.cases import CaseError, Verdict, handling, reading
-from stillwatch.cases.audit import VerifiedTrail
+from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
@@ -37,7 +38,8 @@ from stillwatch.console import (
     sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
-from stillwatch.console.throttle import OF_ADDRESS, OF_NAME, OF_PAIR, WINDOW_S, Throttle
+from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
+from stillwatch.console.trail_checks import TrailChecks
 
 MINUTE_US = 60_000_000
 BIG = "c-7f3a19"
@@ -70,10 +72,8 @@ def addresses(of: World) -> dict[str, str]:
     """Every page by its route, with parameters filled in."""
     case = hostile(of)
     account = next(a for a in of.store.case(case).accounts if "onerror" in a)
-    known = {
-        "/account": "/account?"
-        + Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
-    }
+    words = Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
+    known = {path: f"{path}?{words}" for path in ("/account", "/account/days")}
     return {
         p.path: known.get(p.path, p.path.replace("{case}", case).replace("{ask:int}", "1")) for p in PAGES
     }
@@ -402,20 +402,66 @@ def test_a_wrong_password_and_an_unknown_name_look_alike_and_wait_in_the_end(min
 def test_the_throttle_counts_tries_by_name_by_address_and_for_a_while() -> None:
     throttle = Throttle()
     for k in range(OF_PAIR):
-        assert throttle.wait_s("anna", "a", 0.0) == 0, k
-        throttle.begun("anna", "a", 0.0)
-    assert throttle.wait_s("anna", "a", 1.0) == int(WINDOW_S)
-    assert throttle.wait_s("anna", "b", 1.0) == 0  # nobody is locked out from elsewhere
-    assert throttle.wait_s("anna", "a", WINDOW_S + 1) == 0
-    for k in range(OF_ADDRESS):
-        throttle.begun(f"name-{k}", "c", 2_000.0)
-    assert throttle.wait_s("new", "c", 2_000.0) > 0
+        assert throttle.wait_s("anna", "a", now_s=0.0) == 0, k
+        throttle.begun("anna", "a", now_s=0.0)
+    assert throttle.wait_s("anna", "a", now_s=1.0) == int(WINDOW_S)
+    assert throttle.wait_s("anna", "b", now_s=1.0) == 0  # nobody is locked out from elsewhere
+    assert throttle.wait_s("anna", "a", now_s=WINDOW_S + 1) == 0
     for k in range(OF_NAME):
-        throttle.begun("ben", f"address-{k}", 4_000.0)
-    assert throttle.wait_s("ben", "new", 4_000.0) > 0
-    throttle.begun("paul", "z", 8_000.0)
+        throttle.begun("ben", f"address-{k}", now_s=4_000.0)
+    assert throttle.wait_s("ben", "new", now_s=4_000.0) > 0
+    throttle.begun("paul", "z", now_s=8_000.0)
     throttle.record_success("paul", "z")
-    assert throttle.wait_s("paul", "z", 8_000.0) == 0
+    assert throttle.wait_s("paul", "z", now_s=8_000.0) == 0
+
+
+def test_strangers_that_fail_at_one_address_leave_each_name_a_few_tries_from_there() -> None:
+    throttle = Throttle()
+    for k in range(3 * OF_ADDRESS):
+        throttle.begun(f"name-{k}", "proxy", now_s=0.0)
+    for k in range(LEFT["address"]):  # guessing goes on more slowly than with nobody else there
+        assert throttle.wait_s("anna", "proxy", now_s=1.0) == 0, k
+        throttle.begun("anna", "proxy", now_s=1.0)
+    assert throttle.wait_s("anna", "proxy", now_s=2.0) > 0
+    for k in range(OF_ALL):
+        throttle.begun(f"other-{k}", f"address-{k}", now_s=3.0)
+    assert throttle.wait_s("ben", "elsewhere", now_s=4.0) == 0
+    throttle.begun("ben", "elsewhere", now_s=4.0)
+    assert throttle.wait_s("ben", "elsewhere", now_s=5.0) > 0
+
+
+def test_many_addresses_that_guess_at_one_name_keep_out_neither_its_browser_nor_its_own_address() -> None:
+    throttle = Throttle()
+    throttle.begun("anna", "office", now_s=0.0)
+    throttle.record_success("anna", "office")
+    for k in range(2 * OF_NAME):
+        throttle.begun("anna", f"bot-{k}", now_s=1.0)
+    assert throttle.wait_s("anna", "bot-new", now_s=2.0) > 0
+    assert throttle.wait_s("anna", "office", now_s=2.0) == 0
+    for _ in range(OF_PAIR):
+        throttle.begun("anna", "office", now_s=2.0)
+    assert throttle.wait_s("anna", "office", now_s=3.0) > 0  # a stranger at her own address, too
+    assert throttle.wait_s("anna", "office", "browser-1", now_s=3.0) == 0
+    for _ in range(OF_PAIR):
+        throttle.begun("anna", "office", "browser-1", now_s=3.0)
+    assert throttle.wait_s("anna", "office", "browser-1", now_s=4.0) > 0  # a stolen cookie guesses no faster
+
+
+def test_a_known_browser_enters_while_strangers_guess_at_its_owner_from_the_same_address(mine: World) -> None:
+    known, stranger = mine.client(), mine.client()
+    assert known.log_in("anna") == 303
+    assert known.submit("/logout")[0] == 303
+    for _ in range(OF_PAIR):
+        assert stranger.log_in("anna", "wrong") == 401
+    assert stranger.log_in("anna") == 429
+    name, cookie = next((n, c) for n, c in known.cookies.items() if "browser" in n)
+    for forged in (cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), "x" * len(cookie), ""):
+        stranger.cookies.set(name, forged, domain="127.0.0.1")
+        assert stranger.log_in("anna") == 429
+    assert people.known_browser(mine.store, "ben", cookie) == ""  # of anna alone
+    assert known.log_in("anna") == 303
+    people.add(mine.store, "anna", UserRole.ANALYST, "another password", who="tests", now_us=NOW)
+    assert people.known_browser(mine.store, "anna", cookie) == ""
 
 
 @pytest.mark.slow
@@ -825,9 +871,18 @@ def test_two_people_at_once_do_not_undo_each_other(mine: World) -> None:
     assert mine.store.case(case).owner == "anna"
 
 
+def verified(visitor: Visitor, **form: object) -> str:
+    """Have the trail verified, and give the page that says what came of it."""
+    page = visitor.submit("/audit/verify", **form)[1]
+    while "being verified" in page:
+        time.sleep(0.05)
+        page = visitor.get("/audit").text
+    return page
+
+
 def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_path: Path) -> None:
     rita = mine.client("rita")
-    assert "Sound: " in rita.submit("/audit/verify")[1]
+    assert "Sound: " in verified(rita)
     with Store(mine.store.url.render_as_string(hide_password=False)) as other:
         with other.engine.begin() as db:
             for table in ("audit_records", "audit_checkpoints", "audit_person_keys"):
@@ -837,16 +892,57 @@ def test_a_record_written_anew_with_another_key_does_not_pass(mine: World, tmp_p
         attach(other, tmp_path / "another.key")
         other.look("mallory", "nothing happened", "case-1", {}, NOW)
         assert isinstance(verify(other), VerifiedTrail)  # sound in itself
-    said = rita.submit("/audit/verify")[1]
+    said = verified(rita)
     assert "Not sound: other key" in re.sub("<[^>]*>", "", said)
+
+
+def test_a_check_of_what_came_since_walks_only_that_and_sees_a_trail_that_was_replaced(mine: World) -> None:
+    checks = TrailChecks(mine.store, lambda: NOW)
+    checks.start(whole=False, wait_s=60)
+    first = checks.state()
+    assert first.whole  # nothing was checked before
+    assert isinstance(first.outcome, VerifiedTrail)
+    with mine.store.writing(NOW) as tx:
+        for number in range(5):
+            tx.audit("tests", "more", str(number), {})
+    checks.start(whole=False, wait_s=60)
+    second = checks.state()
+    assert not second.whole
+    assert isinstance(second.outcome, VerifiedTrail)
+    assert second.outcome == verify(mine.store, trusted=(second.outcome.keys[0].key,))
+    assert second.outcome.records == first.outcome.records + 5
+    last = second.outcome.records
+
+    def set_hash(to: str) -> str:
+        with mine.store.writing(NOW) as tx:
+            old = tx.db.execute(text(f"SELECT hash FROM audit_records WHERE seq = {last}")).scalar_one()
+            tx.db.execute(text(f"UPDATE audit_records SET hash = '{to}' WHERE seq = {last}"))
+            tx.changed = True
+        return str(old)
+
+    old = set_hash("0" * 64)  # of the record that the last check ended at
+    checks.start(whole=False, wait_s=60)
+    found = checks.state().outcome
+    assert isinstance(found, Broken)
+    assert found.seq == last
+    set_hash(old)
+    checks.start(whole=False, wait_s=60)
+    assert isinstance(checks.state().outcome, VerifiedTrail)
+    with mine.store.writing(NOW) as tx:
+        tx.audit("tests", "more", "x", {})
+        tx.db.execute(text(f"UPDATE audit_records SET what = 'less' WHERE seq = {last + 1}"))
+    checks.start(whole=False, wait_s=60)
+    found = checks.state().outcome
+    assert isinstance(found, Broken)
+    assert found.seq == last + 1
 
 
 def test_the_record_is_shown_verified_and_found_broken(mine: World) -> None:
     rita = mine.client("rita")
-    assert "Sound: " in rita.submit("/audit/verify")[1]
+    assert "Sound: " in verified(rita)
     with mine.store.writing(NOW) as tx:
         tx.db.execute(text("UPDATE audit_records SET who = 'somebody' WHERE seq = 3"))
         tx.audit("tests", "tampered", "x", {})
-    said = rita.submit("/audit/verify")[1]
+    said = verified(rita)
     assert "Not sound" in said
     assert "record 3" in said

@@ -3,10 +3,12 @@
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -14,13 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from console_world import NOW, World, csrf_in, world
-from stillwatch.cases import handling
+from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.reading import read
-from stillwatch.console import ConsoleError
-from stillwatch.console.copies import copy_exchanges
+from stillwatch.cases.fold import fold
+from stillwatch.console import ConsoleError, sql
+from stillwatch.console.copies import COPIED, copy, copy_exchanges
 from stillwatch.console.query import MOST_ROWS, answer
 from stillwatch.console.sql import LIMIT_MS, Snapshots
 from stillwatch.exchanges import RECORD
+from test_report_world import result
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,57 @@ def test_nothing_takes_longer_or_more_than_it_may(asked: Snapshots, query: str) 
     assert took_s < 20.0, took_s
     if said.error is None:
         assert all(len(str(cell)) < 3_000 for row in said.rows for cell in row)
+
+
+def tables_of(file: Path) -> dict[str, list[Any]]:
+    with duckdb.connect(str(file), read_only=True) as db:
+        names = (*COPIED, "claims")
+        return {name: sorted(db.execute(f"FROM {name}").fetchall(), key=repr) for name in names}
+
+
+def test_a_copy_that_is_brought_up_to_date_equals_one_that_is_made_anew(tmp_path: Path) -> None:
+    """After each kind of change: what people do, merges, splits, undoing, a scan with other accounts."""
+    made = world(tmp_path)
+    store, (one, other) = made.store, sorted(made.cases.values())[:2]
+    said = {"who": "anna", "why": "w", "now_us": NOW}
+    accounts = store.case(one).accounts
+
+    def another_scan() -> None:
+        found = result(300)
+        grown = tuple(
+            replace(c, accounts=(*c.accounts, "\x1anew \ud800")) if len(c.accounts) > 3 else c
+            for c in found.campaigns
+        )
+        fold(store, replace(found, campaigns=grown), NOW + 1, "later")
+
+    changes: list[Callable[[], object]] = [
+        lambda: handling.note(store, one, "a note", who="anna", now_us=NOW),
+        lambda: handling.judge_accounts(store, one, accounts[:1], Verdict.VICTIM, **said),
+        lambda: handling.merge(store, one, other, **said),
+        lambda: handling.undo(store, other, reading.acts(store, other)[-1].id, **said),
+        lambda: handling.split(store, one, accounts[1:3], **said),
+        another_scan,
+        lambda: None,
+    ]
+    kept, revision = tmp_path / "kept.duckdb", copy(store, tmp_path / "kept.duckdb")
+    for number, change in enumerate(changes):
+        change()
+        fresh = tmp_path / f"fresh-{number}.duckdb"
+        assert copy(store, fresh) == (revision := copy(store, kept, revision))
+        assert tables_of(kept) == tables_of(fresh), number
+    store.close()
+
+
+def test_a_large_store_is_copied_by_a_process_of_its_own(tmp_path: Path, monkeypatch: Any) -> None:
+    made = world(tmp_path)
+    monkeypatch.setattr(sql, "LARGE", 1)
+    asked = Snapshots(made.store)
+    asked.prepare()
+    assert asked.ask("SELECT count(*) FROM cases").rows == ((len(made.cases),),)
+    handling.note(made.store, next(iter(made.cases.values())), "a note", who="anna", now_us=NOW)
+    assert asked.ask("SELECT count(*) FROM acts WHERE verb = 'note'").rows == ((1,),)
+    asked.close()
+    made.store.close()
 
 
 def test_a_long_query_is_refused_and_a_changed_case_is_seen(asked: Snapshots, still: World) -> None:

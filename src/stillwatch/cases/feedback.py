@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
 from stillwatch.cases.claims import CLASSES, RAISING
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import acts, cases, detector_states, spoken
+from stillwatch.cases.tables import acts, among, cases, detector_states, spoken
 from stillwatch.scan.assemble import clues, detectors
 from stillwatch.stats.intervals import clopper_pearson
 from stillwatch.units import DAY_US
@@ -72,19 +72,24 @@ class DetectorStanding:
 @dataclass(frozen=True)
 class _JudgedCase:
     detector: str
-    month: str
-    verdict: str | None
+    first_us: int  # when the detector spoke of it first
+    verdict: str
     judge: str | None
 
 
 def by_month(store: Store) -> list[Measured]:
     """Give each detector's record month by month, in order of detector and month."""
     with store.reading() as db:
-        found = _judged_cases(db, 0)
-    by: dict[tuple[str, str], list[_JudgedCase]] = {}
-    for one in found:
-        by.setdefault((one.detector, one.month), []).append(one)
-    return [_measure(detector, month, them) for (detector, month), them in sorted(by.items())]
+        found: dict[tuple[str, str], list[_JudgedCase]] = {}
+        for one in _judged_cases(db, 0):
+            found.setdefault((one.detector, _month(one.first_us)), []).append(one)
+        day = spoken.c.first_us // DAY_US  # whole numbers: months of days are few, hours are many
+        open_: dict[tuple[str, str], int] = {}
+        for detector, first_day, n in _count_unjudged(db, 0, day):
+            month = (detector, _month(first_day * DAY_US))
+            open_[month] = open_.get(month, 0) + n
+    keys = sorted(k for k in {*found, *open_} if found.get(k) or open_.get(k))
+    return [_measure(*key, found.get(key, []), open_.get(key, 0)) for key in keys]
 
 
 def measure(store: Store, detector: str, now_us: int) -> Measured:
@@ -93,19 +98,66 @@ def measure(store: Store, detector: str, now_us: int) -> Measured:
         return measured_in(db, detector, now_us)
 
 
+def measure_all(store: Store, now_us: int) -> dict[str, Measured]:
+    """Give `measure` of every detector that spoke of a case within the last half year."""
+    since = now_us - EVIDENCE_US
+    with store.reading() as db:
+        found: dict[str, list[_JudgedCase]] = {}
+        for one in _judged_cases(db, since):
+            found.setdefault(one.detector, []).append(one)
+        open_ = dict(_count_unjudged(db, since))
+    names = {*found, *open_}
+    return {name: _measure(name, None, found.get(name, []), open_.get(name, 0)) for name in names}
+
+
+def nothing_said(detector: str) -> Measured:
+    """Give the record of a detector that spoke of no case."""
+    return _measure(detector, None, (), 0)
+
+
 def measured_in(db: Connection, detector: str, now_us: int) -> Measured:
     """Give `measured` as a transaction sees it."""
     since = now_us - EVIDENCE_US
-    return _measure(detector, None, [one for one in _judged_cases(db, since) if one.detector == detector])
+    open_ = sum(n for _, n in _count_unjudged(db, since, detector=detector))
+    return _measure(detector, None, _judged_cases(db, since, detector), open_)
 
 
-def _judged_cases(db: Connection, since_us: int) -> list[_JudgedCase]:
-    """Every case that a detector spoke of, with what was found and who found it."""
+def _judged_cases(db: Connection, since_us: int, detector: str | None = None) -> list[_JudgedCase]:
+    """Every case with a verdict that a detector spoke of, with what was found and who found it."""
     s, c = spoken.c, cases.c
-    query = select(s.detector, s.first_us, c.id, c.verdict).join(cases, c.id == s.case_id)
-    rows = db.execute(query.where(c.merged_into.is_(None), s.last_us >= since_us)).all()
+    judged = {row.id: row.verdict for row in db.execute(
+        select(c.id, c.verdict).where(c.verdict.is_not(None), c.merged_into.is_(None))
+    )}  # fmt: skip
+    if not judged:
+        return []
+    query = select(s.detector, s.first_us, s.case_id).where(s.last_us >= since_us)
+    query = query.where(among(db, s.case_id, judged))
+    if detector is not None:
+        query = query.where(s.detector == detector)
     judges = _judges(db)
-    return [_JudgedCase(row.detector, _month(row.first_us), row.verdict, judges.get(row.id)) for row in rows]
+    return [
+        _JudgedCase(row.detector, row.first_us, judged[row.case_id], judges.get(row.case_id))
+        for row in db.execute(query)
+    ]
+
+
+def _count_unjudged(
+    db: Connection, since_us: int, *by: ColumnElement[int], detector: str | None = None
+) -> list[Any]:
+    """Count the cases without a verdict that each detector spoke of: rows of detector, `by`, number.
+
+    All that it spoke of less those that are judged or went into another: an index alone counts the former.
+    """
+    s, c = spoken.c, cases.c
+    gone = select(c.id).where(or_(c.verdict.is_not(None), c.merged_into.is_not(None)))
+    counted: dict[Any, int] = {}
+    for sign, more in ((1, ()), (-1, (s.case_id.in_(gone),))):
+        query = select(s.detector, *by, func.count()).where(s.last_us >= since_us, *more)
+        if detector is not None:
+            query = query.where(s.detector == detector)
+        for *key, n in db.execute(query.group_by(s.detector, *by)):
+            counted[tuple(key)] = counted.get(tuple(key), 0) + sign * n
+    return [(*key, n) for key, n in counted.items() if n]
 
 
 def _judges(db: Connection) -> dict[str, str]:
@@ -121,7 +173,7 @@ def _month(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m")
 
 
-def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase]) -> Measured:
+def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase], open_cases: int) -> Measured:
     right = sum(one.verdict == Verdict.TRUE for one in found)
     wrong = sum(one.verdict == Verdict.FALSE for one in found)
     permitted = sum(one.verdict == Verdict.PERMITTED for one in found)
@@ -135,7 +187,7 @@ def _measure(detector: str, month: str | None, found: Sequence[_JudgedCase]) -> 
         low,
         high,
         permitted,
-        len(found) - right - wrong - permitted,
+        len(found) - right - wrong - permitted + open_cases,
         len(set(counted)),
         max((counted.count(judge) for judge in set(counted)), default=0) / len(counted) if counted else None,
     )
@@ -155,16 +207,21 @@ def interval(right: int, judged: int) -> tuple[float | None, float | None]:
 # --- what a detector may do ---
 
 
-def states(store: Store) -> dict[str, DetectorStanding]:
-    """Give what every detector and clue may do: those shipped, and those that spoke of a case."""
+def states(store: Store, spoke: Collection[str] | None = None) -> dict[str, DetectorStanding]:
+    """Give what every detector and clue may do: those shipped, and those that spoke of a case.
+
+    spoke: the latter, from whoever has counted them.
+    """
     with store.reading() as db:
-        return standings_of(db, _names(db))
+        return standings_of(db, _names(db, spoke))
 
 
-def _names(db: Connection) -> set[str]:
+def _names(db: Connection, spoke: Collection[str] | None = None) -> set[str]:
     shipped = {module.NAME for module in detectors()} | {clue.NAME for clue in clues()}
-    told = {*db.execute(select(spoken.c.detector)).scalars()}
-    return {*RAISING, *CLASSES, *shipped, *told}
+    if spoke is None:
+        spoke = db.execute(select(spoken.c.detector).distinct()).scalars().all()
+    changed = db.execute(select(detector_states.c.detector).distinct()).scalars()
+    return {*RAISING, *CLASSES, *shipped, *spoke, *changed}
 
 
 def standings_of(db: Connection, names: Collection[str]) -> dict[str, DetectorStanding]:

@@ -10,10 +10,11 @@ from stillwatch.cases import Act, Case, CaseError, CaseState, Finding, Member, R
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
-from stillwatch.cases.tables import cases, evidence, findings, hours, key_of, members
+from stillwatch.cases.tables import among, cases, evidence, findings, hours, key_of, members
 
 NOBODY = "none"
 NEVER = 1 << 62
+FEW = 5_000  # cases: sorting them is quicker than going through all in their order
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,43 @@ class Targets:
     left_out: dict[str, int] = field(default_factory=dict)  # why -> how many accounts, the weak ones too
 
 
-def queue(store: Store, wanted: Filter, now_us: int) -> Queue:
-    """Give one page of the cases that are wanted, those due first, then the largest harvest."""
+def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] | None = None) -> Queue:
+    """Give one page of the cases that are wanted, those due first, then the largest harvest.
+
+    counts: what `counts` gave for this state, from whoever has it already.
+    """
     c = cases.c
     conditions = _conditions(wanted, now_us)
-    query = select(*(c[name] for name in CASE_FIELDS)).where(*conditions)
-    query = query.order_by(func.coalesce(c.due_us, NEVER), c.exchanges.desc(), c.opened_us, c.id)
+    due: ColumnElement[int] = func.coalesce(c.due_us, literal_column(str(NEVER)))
+    if wanted.owner:  # few fit: going through all in their order is slower than sorting those
+        due = due + literal_column("0")
+    order = (due, c.exchanges.desc(), c.opened_us, c.id)
     with store.reading() as db:
-        total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
-        page = db.execute(query.offset(wanted.offset).limit(wanted.limit)).mappings()
-        return Queue(tuple(case_of_row(row, ()) for row in page), int(total), _counts(db, now_us))
+        if wanted.text:  # no index serves it: all cases are read once, not twice
+            fitting = db.execute(select(c.id).where(*conditions)).scalars().all()
+            total, conditions = len(fitting), [among(db, c.id, fitting)]
+            order = order if total > FEW else (due + literal_column("0"), *order[1:])
+        else:
+            total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
+        ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit)
+        page = among(db, c.id, db.execute(ids).scalars().all())
+        found = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(page).order_by(*order)).mappings()
+        shown = tuple(case_of_row(row, ()) for row in found)
+        return Queue(shown, int(total), dict(counts) if counts is not None else _counts(db, now_us))
+
+
+def counts(store: Store, now_us: int) -> dict[str, int]:
+    """Give how many cases there are by state, and how many wait, are overdue, suppressed or appealed."""
+    with store.reading() as db:
+        return _counts(db, now_us)
 
 
 def _conditions(wanted: Filter, now_us: int) -> list[ColumnElement[bool]]:
     c, m = cases.c, members.c
     found: list[ColumnElement[bool]] = [c.merged_into.is_(None)]
     if wanted.states:
-        found.append(c.state.in_([str(state) for state in wanted.states]))
+        # not by the index of states: most cases have one of few, and the order has an index of its own
+        found.append(func.coalesce(c.state, "").in_([str(state) for state in wanted.states]))
     if wanted.verdict is not None:
         found.append(c.verdict == str(wanted.verdict))
     if wanted.owner:

@@ -240,6 +240,7 @@ def _engine(url: URL) -> Engine:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
     path = Path(str(url.database))
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create(path)
     except OSError as why:
         raise CaseError(f"{path}: cannot be opened: {why.strerror}") from why

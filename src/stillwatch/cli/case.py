@@ -297,10 +297,11 @@ def detectors_command(
     """Show what each detector's word was worth, by what people found, and what its alarms may do."""
     with place.reading() as store:
         standing = feedback.states(store)
+        record = {} if months else feedback.measure_all(store, utc_us())
         found = (
             feedback.by_month(store)
             if months
-            else [feedback.measure(store, name, utc_us()) for name in standing]
+            else [record.get(name) or feedback.nothing_said(name) for name in standing]
         )
     if as_json:
         rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]

@@ -10,6 +10,7 @@ import typer
 
 from stillwatch.cases import Case, Verdict, handling
 from stillwatch.cases.reading import find
+from stillwatch.cases.statement import APPEAL_DAYS, StatementTerms, state_reasons, write_statement
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, iso_time, span_s, whoami
@@ -74,6 +75,15 @@ Examples:
   stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
 
   stillwatch case decide case-7f3a --refuse --why "no such school"
+"""
+STATEMENT_EXAMPLES = """
+Examples:
+
+  stillwatch case statement case-7f3a acct_12
+
+  stillwatch case statement case-7f3a acct_12 --measure "20,000 tokens an hour until 1 May" \\
+      --ground "section 4 of our terms: no training of other models on answers" \\
+      --contact appeals@example.com --out statement.md
 """
 MERGE_EXAMPLES = """
 Examples:
@@ -277,6 +287,36 @@ def decide_command(
     _do(place, case, change, as_json)
 
 
+def statement_command(
+    case: CaseId,
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account that it goes to.")],
+    measure: Annotated[str, typer.Option(help="What is done to the account, from when, until when.")] = "",
+    ground: Annotated[str, typer.Option(help="The clause of your terms that it rests on, and why.")] = "",
+    contact: Annotated[str, typer.Option(help="Where an appeal goes.")] = "",
+    appeal_days: Annotated[int, typer.Option(help="How long an appeal can be sent.", min=1)] = APPEAL_DAYS,
+    out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
+    place: CasePlace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a statement of reasons to a customer: its own evidence, error rate, and how to appeal."""
+    given = StatementTerms(measure.strip(), ground.strip(), contact.strip(), appeal_days)
+    with place.open() as store:
+        made = state_reasons(store, find(store, case), account, given, who=whoami(), now_us=utc_us())
+    text = json.dumps(made.as_json(), indent=1) + "\n" if as_json else write_statement(made)
+    if out is None:
+        print(text, end="")
+    else:
+        try:
+            out.write_text(text, "utf-8")
+        except OSError as error:
+            raise InputError(f"{out}: cannot be written: {error.strerror}; give another --out") from error
+    if made.blanks:
+        missing = " ".join(f"--{name}" for name in made.blanks)
+        print(f"not ready to send: fill in the blanks, or give {missing}", file=sys.stderr)
+    if not made.judged:
+        print("nobody has judged this account or its case true: say that it is provisional", file=sys.stderr)
+
+
 def merge_command(
     case: CaseId,
     into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
@@ -347,6 +387,7 @@ def add_verbs(app: typer.Typer) -> None:
         ("suppress", SUPPRESS_EXAMPLES, suppress_command),
         ("appeal", APPEAL_EXAMPLES, appeal_command),
         ("decide", DECIDE_EXAMPLES, decide_command),
+        ("statement", STATEMENT_EXAMPLES, statement_command),
         ("merge", MERGE_EXAMPLES, merge_command),
         ("split", SPLIT_EXAMPLES, split_command),
         ("undo", UNDO_EXAMPLES, undo_command),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from stillwatch.cases.audit.trail import attach
-from stillwatch.cases.store import Store
+from stillwatch.cases.store import Store, check_url
 from stillwatch.cli.folder import FOLDER, AtFolder
 from stillwatch.errors import InputError
 
@@ -71,13 +71,14 @@ CASES_HERE, HERE = CasesAt(), CasePlace()
 @contextmanager
 def seen_cases(folder: Path, url: str | None) -> Iterator[Store]:
     """Lend the cases to who only reads. Raises: InputError where there are none; CaseError."""
-    path = folder / CASES
-    if url is None and not path.exists():
+    place = check_url(url or f"sqlite:///{folder / CASES}")
+    if place.get_backend_name() == "sqlite" and not Path(str(place.database)).exists():
+        path = place.database
         raise InputError(
             f"{path}: there are no cases here; `stillwatch scan LOG... --cases sqlite:///{path}` makes some, "
             "--folder and --cases name another place"
         )
-    with Store(url or f"sqlite:///{path}") as store:
+    with Store(url or f"sqlite:///{folder / CASES}") as store:
         yield store
 
 

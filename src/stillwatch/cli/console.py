@@ -48,7 +48,7 @@ Examples:
 
   stillwatch console stillwatch-report --cases postgresql://host/cases --port 9000
 
-  stillwatch console stillwatch-report --log logs/may.parquet
+  stillwatch console stillwatch-report --log logs/may.parquet --accounts accounts.csv
 
   stillwatch console user add anna --role analyst
 """
@@ -107,7 +107,13 @@ def console_command(
     ] = False,
     log: Annotated[
         list[Path] | None,
-        typer.Option(help="Parquet file of exchanges that SQL may ask about, without texts. Repeatable."),
+        typer.Option(
+            help="Parquet file of exchanges: SQL asks about it without texts, pages show days, networks and "
+            "texts to analysts who give a reason. Repeatable."
+        ),
+    ] = None,
+    accounts: Annotated[
+        Path | None, typer.Option(help="Accounts table (Parquet, JSONL or CSV): payment, sign-up.")
     ] = None,
 ) -> None:
     """Show the console of a folder: its report's findings become cases, which people judge.
@@ -117,7 +123,17 @@ def console_command(
     if ctx.invoked_subcommand is not None:
         return
     _serve(
-        folder, cases, audit_key, host, port, list(name or []), cert, cert_key, behind_tls, tuple(log or ())
+        folder,
+        cases,
+        audit_key,
+        host,
+        port,
+        list(name or []),
+        cert,
+        cert_key,
+        behind_tls,
+        tuple(log or ()),
+        accounts,
     )
 
 
@@ -132,6 +148,7 @@ def _serve(
     cert_key: Path | None,
     behind_tls: bool,
     logs: tuple[Path, ...],
+    accounts: Path | None,
 ) -> None:
     # Here and not above: what serves pages would slow down every other verb by a third of a second.
     import uvicorn
@@ -139,6 +156,8 @@ def _serve(
     from stillwatch.console import people
     from stillwatch.console.app import make
     from stillwatch.console.folder import LoggedFolder, ReportFolder
+    from stillwatch.exchanges.accounts import read_accounts
+    from stillwatch.exchanges.rejects import Rejects
     from stillwatch.gateway.probe import bind
 
     if (cert is None) != (cert_key is None):
@@ -148,7 +167,7 @@ def _serve(
             f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
             "or --behind-tls"
         )
-    for file in (cert, cert_key, *logs):
+    for file in (cert, cert_key, accounts, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
     with open_cases(folder, cases, audit_key, make=True) as store:
@@ -165,7 +184,8 @@ def _serve(
         lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
-        behind = LoggedFolder(folder, store, logs) if logs else ReportFolder(folder, store)
+        known = None if accounts is None else read_accounts(accounts, rejects=Rejects())
+        behind = LoggedFolder(folder, store, logs, known) if logs or accounts else ReportFolder(folder, store)
         config = uvicorn.Config(
             make(store, behind, hosts=hosts, secure=secure),
             log_config=None,

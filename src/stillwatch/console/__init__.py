@@ -8,11 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from stillwatch.errors import StillwatchError
 from stillwatch.scan import AccountVerdict
 from stillwatch.terms import EnforcementStatus, Step, Terms
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ConsoleError(StillwatchError):
@@ -156,6 +159,10 @@ class Recording(Protocol):
 
     def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
+        ...
+
+    def accounts_table(self) -> "pa.Table | None":
+        """Give what is known of accounts in the ACCOUNTS schema; None where nothing is."""
         ...
 
 

@@ -30,6 +30,7 @@ from stillwatch.console.pages import (
     detectors,
     entry,
     health,
+    observables,
     prompts,
     queue,
     sql,
@@ -38,6 +39,7 @@ from stillwatch.console.pages import (
 )
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import Throttle
+from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
 
 
@@ -67,6 +69,7 @@ PAGES = (
     PageRoute("/case/{case}/alert", UserRole.READER, case.alert_page),
     PageRoute("/actor/{case}", UserRole.READER, case.actor),
     PageRoute("/account", UserRole.READER, account.show),
+    PageRoute("/account/days", UserRole.READER, account.days),
     PageRoute("/approvals", UserRole.READER, acting.approvals),
     PageRoute("/ask/{ask:int}", UserRole.READER, acting.ask_page),
     PageRoute("/detectors", UserRole.READER, detectors.show),
@@ -96,6 +99,8 @@ DEEDS = (
     Deed("/proposal/{proposal:int}/approve", UserRole.APPROVER, acting.approve_proposal),
     Deed("/proposal/{proposal:int}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
     Deed("/prompts", UserRole.ANALYST, prompts.show),
+    Deed("/case/{case}/observables", UserRole.ANALYST, observables.of_case),
+    Deed("/account/observables", UserRole.ANALYST, observables.of_account),
     Deed("/detectors/state", UserRole.APPROVER, detectors.set_state),
     Deed("/audit/verify", UserRole.READER, audit.verify),
     Deed("/sql", UserRole.ANALYST, sql.ask),
@@ -119,7 +124,8 @@ def make(
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
-    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, Looks(store), clock)
+    looks, checks = Looks(store), TrailChecks(store, clock)
+    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
     door = entry.LoginPages(desk, Throttle())
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),

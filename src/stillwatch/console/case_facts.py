@@ -4,27 +4,30 @@ It draws nothing. A case of 25,000 accounts has 10 MB of links: only who asks fo
 """
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import Case, Finding, RecordNotFound, evidence, reading, tables
+from stillwatch.cases import Case, Finding, RecordNotFound, evidence, feedback, reading, tables
 from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.feedback import Measured
 from stillwatch.cases.reading import Targets
 from stillwatch.cases.store import Store
 from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, SharedTrait, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, Scanned
-from stillwatch.units import HOUR_US
+from stillwatch.units import HOUR_US, MINUTE_US
 
 KEPT = 64  # alerts and pictures
 KEPT_LINKS = 8  # cases; a large one's links are some 30 MB
 US = 1_000_000
+QUICK_S = 0.1  # what takes longer is counted behind the page
 T = TypeVar("T")
 
 
@@ -68,11 +71,57 @@ class LatestCache(Generic[T]):
         return made
 
 
+@dataclass(frozen=True)
+class DetectorRecords:
+    """What people's verdicts say of every detector, and when that was counted."""
+
+    months: Sequence[Measured]
+    now: Mapping[str, Measured]
+    at_us: int
+    current: bool = True  # nothing has changed since
+
+
+class DetectorCounts:
+    """Counts what detectors were worth, in the background where that takes long. Threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._key: Hashable = None
+        self._kept: DetectorRecords | None = None
+        self._took_s = 0.0
+        self._counting: threading.Thread | None = None
+
+    def get(self, now_us: int) -> DetectorRecords:
+        """Give the newest counts, and whether they are of this moment."""
+        key = (now_us // HOUR_US, state_of(self._store))
+        with self._lock:
+            kept = self._kept
+            if kept is not None and key == self._key:
+                return kept
+            if kept is not None and self._took_s > QUICK_S:
+                if self._counting is None or not self._counting.is_alive():
+                    self._counting = threading.Thread(target=self._count, args=(key, now_us), daemon=True)
+                    self._counting.start()
+                return replace(kept, current=False)
+        return self._count(key, now_us)
+
+    def _count(self, key: Hashable, now_us: int) -> DetectorRecords:
+        begun = time.perf_counter()
+        months, now = feedback.by_month(self._store), feedback.measure_all(self._store, now_us)
+        made = DetectorRecords(months, now, now_us)
+        with self._lock:
+            self._kept, self._key, self._took_s = made, key, time.perf_counter() - begun
+        return made
+
+
 class Looks:
     """What was worked out of one store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.detectors = DetectorCounts(store)
+        self._counts: LatestCache[dict[str, int]] = LatestCache(KEPT)
         self._told: LatestCache[CaseAlert] = LatestCache(KEPT)
         self._drawn: LatestCache[CasePictures] = LatestCache(KEPT)
         self._links: LatestCache[tuple[Link, ...]] = LatestCache(KEPT_LINKS)
@@ -85,6 +134,11 @@ class Looks:
             return CaseAlert(said, reading.targets(self._store, case))
 
         return self._told.get((case, base_url, now_us // HOUR_US, state_of(self._store)), make)
+
+    def counts(self, now_us: int) -> dict[str, int]:
+        """Give how many cases there are of each kind, at most a minute late for what falls due."""
+        key = (now_us // MINUTE_US, state_of(self._store))
+        return self._counts.get(key, lambda: reading.counts(self._store, now_us))
 
     def drawn(self, case: Case) -> CasePictures:
         """Give the pictures of a case's latest finding. Raises: Missing where there is no evidence."""

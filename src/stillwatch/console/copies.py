@@ -1,9 +1,12 @@
 """Copies what SQL may ask about into DuckDB files: tables of cases, claims, exchanges. It answers nothing.
 
+`python -m stillwatch.console.copies FILE` makes the copy of a large store in a process of its own.
+
 Nothing that was said in an exchange is copied, nor an address; of a store no people, sessions or trail.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, Text, func, select, type_coerce
 
 from stillwatch.cases import tables
 from stillwatch.cases.store import Store
@@ -45,36 +48,69 @@ def columns(name: str) -> list[Any]:
     return [c for c in getattr(tables, name).c if (name, c.name) not in LEFT_OUT]
 
 
-def copy(store: Store, path: Path) -> None:
-    """Copy the tables of a store into a DuckDB file."""
-    with (
-        duckdb.connect(str(path), config={"threads": 1, "memory_limit": MEMORY}) as target,
-        store.reading() as db,
-    ):
-        for name in COPIED:
-            wanted = columns(name)
-            schema = pa.schema([(c.name, _kind(c.type)) for c in wanted])
-            result = db.execute(select(*wanted).execution_options(yield_per=BLOCK))
-            put = _Filling(target, name, schema)
-            for block in result.partitions(BLOCK):
-                arrays = [
-                    pa.array(map(_storable, values), f.type)
-                    for values, f in zip(zip(*block, strict=True), schema, strict=True)
-                ]
-                put.add(pa.Table.from_arrays(arrays, schema=schema))
+def copy(store: Store, path: Path, since: int | None = None) -> int:
+    """Copy the tables of a store into a DuckDB file; give the revision that the copy has.
+
+    since: the revision that the file has already; only cases that changed after it are then copied anew.
+    """
+    options: dict[str, Any] = {"threads": 1, "memory_limit": MEMORY}
+    with duckdb.connect(str(path), config=options) as target, store.reading() as db:
+        revision = int(db.execute(select(func.max(tables.cases.c.revision))).scalar() or 0)
+        changed: Select[Any] | None = None
+        if since is not None:
+            if since == revision:
+                return revision
+            changed = select(tables.cases.c.id).where(tables.cases.c.revision > since)
+            names = {"ids": pa.array(list(db.execute(changed).scalars()), pa.string())}
+            target.register("changed", pa.table(names))
+            target.execute("BEGIN")
+        for name in (*COPIED, "claims"):
+            if changed is not None:
+                key = "id" if name == "cases" else "case_id"
+                target.execute(f"DELETE FROM {name} WHERE {key} IN (SELECT ids FROM changed)")
+            schema, blocks = _claims(db, changed) if name == "claims" else _rows_of(db, name, changed)
+            put = _Filling(target, name, schema, made=changed is not None)
+            for rows in blocks:
+                put.add(rows)
             put.end()
-        put = _Filling(target, "claims", pa.schema(CLAIMS))
-        for rows in _claims(db):
-            put.add(rows)
-        put.end()
+        if changed is not None:
+            target.execute("COMMIT")
+        return revision
+
+
+def _rows_of(db: Connection, name: str, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """Give a table of cases, of some or of all."""
+    wanted = columns(name)
+    schema = pa.schema([(c.name, _kind(c.type)) for c in wanted])
+    # texts as they are stored: a million of them are read back at once, below
+    query = select(*(type_coerce(c, Text) if _kind(c.type) == pa.string() else c for c in wanted))
+    if changed is not None:
+        table = getattr(tables, name).c
+        query = query.where((table.id if name == "cases" else table.case_id).in_(changed))
+
+    def blocks() -> Iterator[pa.Table]:
+        for block in db.execute(query.execution_options(yield_per=BLOCK)).partitions(BLOCK):
+            columns_of_block = zip(zip(*block, strict=True), schema, strict=True)
+            arrays = [_array(values, f.type) for values, f in columns_of_block]
+            yield pa.Table.from_arrays(arrays, schema=schema)
+
+    return schema, blocks()
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if kind != pa.string():
+        return pa.array(values, kind)
+    return pa.array([_storable(tables.read_back(v)) if v and v[0] == "\x1a" else v for v in values], kind)
 
 
 class _Filling:
     """One table of a copy, filled piece by piece."""
 
-    def __init__(self, target: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
+    def __init__(
+        self, target: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, made: bool = False
+    ) -> None:
         self._target, self._name, self._schema = target, name, schema
-        self._made = False
+        self._made = made
 
     def add(self, rows: pa.Table) -> None:
         self._target.register("rows", rows)
@@ -89,19 +125,25 @@ class _Filling:
             self.add(self._schema.empty_table())
 
 
-def _claims(db: Connection) -> Iterator[pa.Table]:
+def _claims(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """Give the claims of each case's latest finding."""
     e = tables.evidence.c
     newest = select(func.max(e.finding)).group_by(e.case_id)
+    if changed is not None:
+        newest = newest.where(e.case_id.in_(changed))
     query = select(e.case_id, e.finding, e.context).where(e.finding.in_(newest))
     names = [name for name, _ in CLAIMS[2:]]
-    for block in db.execute(query.execution_options(yield_per=500)).partitions(500):
-        rows: list[dict[str, Any]] = []
-        for case_id, finding, context in block:
-            for one in json.loads(context)["why"]:
-                told = {name: _storable(one[name]) for name in names}
-                rows.append({"case_id": case_id, "finding": finding, **told})
-        yield pa.Table.from_pylist(rows, schema=pa.schema(CLAIMS))
+
+    def blocks() -> Iterator[pa.Table]:
+        for block in db.execute(query.execution_options(yield_per=500)).partitions(500):
+            rows: list[dict[str, Any]] = []
+            for case_id, finding, context in block:
+                for one in json.loads(context)["why"]:
+                    told = {name: _storable(one[name]) for name in names}
+                    rows.append({"case_id": case_id, "finding": finding, **told})
+            yield pa.Table.from_pylist(rows, schema=pa.schema(CLAIMS))
+
+    return pa.schema(CLAIMS), blocks()
 
 
 def copy_exchanges(files: Sequence[str], path: Path, most: int = MOST_EXCHANGES) -> str | None:
@@ -150,3 +192,13 @@ def _kind(kind: Any) -> pa.DataType:
 
 def _storable(value: Any) -> Any:
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def main() -> None:
+    """Copy the cases of a store, whose URL is on standard input, into a file; print the copy's revision."""
+    with Store(sys.stdin.read()) as store:
+        print(copy(store, Path(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+import pyarrow as pa
+
 from stillwatch.cases.store import Store
 from stillwatch.console import (
     CapturedExchange,
@@ -15,6 +17,7 @@ from stillwatch.console import (
     StepImpact,
     Unavailable,
 )
+from stillwatch.console.recorded import Recorded
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
@@ -70,7 +73,8 @@ class ReportFolder:
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         raise Unavailable(
-            "a report holds sketches and no texts; a gateway keeps texts only where its terms say so"
+            "a report holds sketches and no texts; name the log that was scanned with --log, or ask "
+            "a gateway whose terms keep texts"
         )
 
     def _report(self) -> ScanResult | None:
@@ -131,14 +135,22 @@ class ReportFolder:
 
 
 class LoggedFolder(ReportFolder):
-    """The same with Parquet files of exchanges beside it, which SQL may ask about."""
+    """The same with Parquet files of exchanges beside it, and perhaps the accounts table."""
 
-    def __init__(self, path: Path, store: Store, logs: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, store: Store, logs: Sequence[Path], accounts: pa.Table | None = None
+    ) -> None:
         super().__init__(path, store)
-        self._logs = tuple(logs)
+        self._logs, self._accounts = tuple(logs), accounts
 
     def captured_files(self) -> Sequence[Path]:
         return self._logs
+
+    def accounts_table(self) -> pa.Table | None:
+        return self._accounts
+
+    def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
+        return Recorded(self._logs).texts(account, limit)
 
 
 def _us(time: datetime) -> int:

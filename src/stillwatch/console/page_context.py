@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stillwatch.cases.store import Store
-from stillwatch.console import ConsoleError, Deployment, User, UserRole
+from stillwatch.console import ConsoleError, Deployment, Recording, User, UserRole
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.page_forms import Shown
+from stillwatch.console.recorded import Recorded
 from stillwatch.console.sql import Snapshots
+from stillwatch.console.trail_checks import TrailChecks
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
 LONGEST_NAME = 100_000
@@ -36,6 +38,7 @@ class ConsoleContext:
     settings: ConsoleSettings
     snapshots: Snapshots
     looks: Looks
+    checks: TrailChecks
     now_us: Callable[[], int]
 
 
@@ -56,6 +59,13 @@ class PageRequest:
     @property
     def deployment(self) -> Deployment:
         return self.desk.deployment
+
+    def recorded_exchanges(self) -> Recorded:
+        """Give the exchanges and the accounts table that are on record here; empty where none are."""
+        there = self.deployment
+        if not isinstance(there, Recording):
+            return Recorded()
+        return Recorded(there.captured_files(), there.accounts_table())
 
     def may(self, role: UserRole) -> bool:
         return self.user.role >= role

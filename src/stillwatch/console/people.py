@@ -22,6 +22,7 @@ from stillwatch.console.migrations import MIGRATIONS, PART, sessions, users
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
 SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
@@ -77,6 +78,26 @@ def check(store: Store, name: str, password: str) -> User | None:
     if row is None or not fits or row.disabled_us is not None:
         return None
     return user_of(row)
+
+
+def browser_cookie(store: Store, name: str, number: str = "") -> str:
+    """Give what a browser keeps to show that this user has logged in with it: it opens nothing.
+
+    It ends with the password. Empty where there is no such user.
+    """
+    with store.reading() as db:
+        kept = db.execute(select(users.c.password).where(users.c.name == name)).scalar()
+    if kept is None:
+        return ""
+    number = number or secrets.token_hex(16)
+    return f"{number}.{hmac.digest(kept.encode(), f'browser {number} {name}'.encode(), 'sha256').hex()}"
+
+
+def known_browser(store: Store, name: str, cookie: str) -> str:
+    """Give the number of a browser that this user has logged in with; empty for one that is not known."""
+    number = cookie.partition(".")[0]
+    wanted = browser_cookie(store, name, number) if len(cookie) == BROWSER_CHARACTERS else ""
+    return number if wanted and hmac.compare_digest(wanted.encode(), cookie.encode()) else ""
 
 
 def user(db: Connection, name: str) -> User | None:

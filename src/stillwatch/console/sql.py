@@ -16,19 +16,26 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func
+from sqlalchemy import select as select_rows
+
+from stillwatch.cases import tables
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
-from stillwatch.console.case_facts import state_of
 from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges
+from stillwatch.errors import StillwatchError
 
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000
 GRACE_S = 0.5  # past the limit, to say that it was interrupted
 STARTED_S = 20.0
+WAIT_S, FIRST_COPY_S = 5.0, 120.0  # for another query; for the first copy
+LARGE = 2_000  # cases
 FRESH_S = 300.0  # how long the copy of the exchanges is good
 
 
@@ -55,7 +62,7 @@ class Snapshots:
         self._lock = threading.Lock()
         self._folder: Path | None = None
         self._remove: Callable[[], object] | None = None  # done at the process's end, too
-        self._revision: tuple[int, ...] = ()
+        self._revision: int | None = None  # of the copy of the cases
         self._files: tuple[str, ...] | None = None
         self._copied_s = 0.0
         self._note: str | None = None
@@ -83,8 +90,10 @@ class Snapshots:
         """Run one query on what stands now. Raises: ConsoleError where it is too long; StillwatchError."""
         if len(query) > LONGEST_QUERY:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
-        if not self._lock.acquire(timeout=5.0):
-            raise ConsoleError("another query is running; try again in a moment")
+        if not self._lock.acquire(timeout=FIRST_COPY_S if self._revision is None else WAIT_S):
+            making = self._revision is None
+            told = "the first copy of the cases is being made" if making else "another query is running"
+            raise ConsoleError(f"{told}; try again in a moment")
         try:
             cases = self._cases()
             exchanges = self._exchanges() if self._recorded is not None else None
@@ -92,20 +101,31 @@ class Snapshots:
         finally:
             self._lock.release()
 
+    def prepare(self) -> None:
+        """Make the copies in the background, so that the first query need not wait for them."""
+        if self._revision is None:
+            threading.Thread(target=self._prepare, daemon=True).start()
+
+    def _prepare(self) -> None:
+        with self._lock, suppress(StillwatchError):  # whoever asks gets the same error, and sees it
+            self._cases()
+            if self._recorded is not None:
+                self._exchanges()
+
     def _place(self) -> Path:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
             self._remove = weakref.finalize(self, shutil.rmtree, self._folder, True)
-            self._revision, self._files = (), None
+            self._revision, self._files = None, None
         return self._folder
 
     def _cases(self) -> Path:
         path = self._place() / "cases.duckdb"
-        revision = state_of(self._store)  # not the store's revision: looking at something raises that
-        if revision != self._revision:
+        if self._revision is None:
             path.unlink(missing_ok=True)
-            copy(self._store, path)
-            self._revision = revision
+            self._revision = copy_whole(self._store, path)
+        else:
+            self._revision = copy(self._store, path, self._revision)
         return path
 
     def _exchanges(self) -> Path:
@@ -119,6 +139,32 @@ class Snapshots:
                 self._files = tuple(files)
             self._copied_s = now_s
         return path
+
+
+def copy_whole(store: Store, path: Path) -> int:
+    """Copy all tables of a store; a large one in a process of its own, so that pages stay quick meanwhile."""
+    with store.reading() as db:
+        many = db.execute(select_rows(func.count()).select_from(tables.cases)).scalar_one() > LARGE
+    if not many:
+        return copy(store, path)
+    child = subprocess.run(
+        [sys.executable, "-m", "stillwatch.console.copies", str(path)],
+        input=store.url.render_as_string(hide_password=False).encode(),  # its password is no argument
+        capture_output=True,
+        env=_environment(),
+        start_new_session=True,
+        check=False,
+    )
+    if child.returncode or not child.stdout.strip().isdigit():
+        path.unlink(missing_ok=True)
+        raise ConsoleError(
+            f"the copy of the cases could not be made: {child.stderr.decode(errors='replace')[-200:]}"
+        )
+    return int(child.stdout)
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
 
 
 def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) -> QueryResult:
@@ -136,7 +182,7 @@ def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) ->
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ},
+        env=_environment(),
         start_new_session=True,
     )
     try:

@@ -1,6 +1,9 @@
 """Slows down guessing: how often a log-in may fail, by name, by address and in all.
 
-It is in memory, of one process: a restart forgets, and `scrypt` still costs a guess its time.
+What strangers fail at never keeps out a browser that its owner has logged in with before: such a browser is
+counted alone (OWASP, "Slow Down Online Guessing Attacks with Device Cookies"). A browser that is new keeps a
+few tries, however many others fail from its address. It is in memory, of one process: a restart forgets,
+and `scrypt` still costs a guess its time.
 """
 
 import threading
@@ -9,27 +12,37 @@ from collections import OrderedDict, deque
 
 WINDOW_S = 900.0
 OF_PAIR, OF_ADDRESS, OF_NAME, OF_ALL = 5, 20, 50, 500  # failures within the window
+LEFT = {"address": 2, "name": 0, "all": 1}  # tries that a name keeps from an address when that limit is met
 MOST_KEYS = 10_000
+Key = tuple[str, ...]
 
 
 class Throttle:
     """Failures in a sliding window. Safe to share between threads.
 
-    A name alone is locked late, so that nobody can lock a colleague out from one address.
+    browser: names a browser that has logged in under that name before; empty: one that is not known.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failed: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()
+        self._failed: OrderedDict[Key, deque[float]] = OrderedDict()
+        self._entered: OrderedDict[Key, None] = OrderedDict()  # names and from where they logged in
 
-    def wait_s(self, name: str, address: str, now_s: float | None = None) -> int:
+    def wait_s(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> int:
         """Seconds to wait before the next try; 0: now."""
         now = time.monotonic() if now_s is None else now_s
+        own, shared = _keys(name, address, browser)
         with self._lock:
-            waits = [self._wait(key, most, now) for key, most in _keys(name, address)]
+            waits = [self._wait(own, OF_PAIR, now)]
+            for key, most in shared:
+                if key[0] == "name" and own in self._entered:
+                    continue  # the name's owner logs in from here: who guesses elsewhere does not matter
+                wait = self._wait(key, most, now)
+                left = LEFT[key[0]]
+                waits.append(min(wait, self._wait(own, left, now)) if left else wait)
         return max(waits)
 
-    def _wait(self, key: tuple[str, ...], most: int, now: float) -> int:
+    def _wait(self, key: Key, most: int, now: float) -> int:
         times = self._failed.get(key)
         while times and times[0] <= now - WINDOW_S:
             times.popleft()
@@ -37,29 +50,35 @@ class Throttle:
             return 0
         return int(times[-most] + WINDOW_S - now) + 1
 
-    def begun(self, name: str, address: str, now_s: float | None = None) -> None:
+    def begun(self, name: str, address: str, browser: str = "", now_s: float | None = None) -> None:
         """Count a try before it is judged: many at once are counted too."""
         now = time.monotonic() if now_s is None else now_s
+        own, shared = _keys(name, address, browser)
         with self._lock:
-            for key, most in _keys(name, address):
+            for key, most in ((own, OF_PAIR), *shared):
                 self._failed.setdefault(key, deque(maxlen=most)).append(now)
                 self._failed.move_to_end(key)
             while len(self._failed) > MOST_KEYS:
                 self._failed.popitem(last=False)
 
-    def record_success(self, name: str, address: str) -> None:
+    def record_success(self, name: str, address: str, browser: str = "") -> None:
         """Take back the last try, which was no guess, and what failed from there under that name."""
+        own, shared = _keys(name, address, browser)
         with self._lock:
-            self._failed.pop(("pair", name, address), None)
-            for key, _ in _keys(name, address)[1:]:
+            self._failed.pop(own, None)
+            for key, _ in shared:
                 if self._failed.get(key):
                     self._failed[key].pop()
+            if not browser:
+                self._entered[own] = None
+                self._entered.move_to_end(own)
+                while len(self._entered) > MOST_KEYS:
+                    self._entered.popitem(last=False)
 
 
-def _keys(name: str, address: str) -> tuple[tuple[tuple[str, ...], int], ...]:
-    return (
-        (("pair", name, address), OF_PAIR),
-        (("address", address), OF_ADDRESS),
-        (("name", name), OF_NAME),
-        (("all",), OF_ALL),
-    )
+def _keys(name: str, address: str, browser: str) -> tuple[Key, tuple[tuple[Key, int], ...]]:
+    """What counts this try alone, and what it shares with others, each with its limit."""
+    if browser:
+        return ("browser", name, browser), ()
+    shared = ((("address", address), OF_ADDRESS), (("name", name), OF_NAME), (("all",), OF_ALL))
+    return ("pair", name, address), shared

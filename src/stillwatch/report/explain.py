@@ -139,9 +139,14 @@ def _compare(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _own_tie(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
+def is_lone(campaign: Campaign) -> bool:
+    """Say whether a finding is about one payer, and no group."""
+    return not {r.detector for r in campaign.reasons} & {*GROUP_TESTS, holds.NAME}
+
+
+def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:
     """What ties this very account, in sentences: its own p-value's meaning, its evidence, who controls it."""
-    if not {r.detector for r in campaign.reasons} & {*GROUP_TESTS, holds.NAME}:
+    if is_lone(campaign):
         return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
     tie, reaction = campaign.own_ties.get(account), campaign.own_reactions.get(account)
     if reaction is not None:
@@ -189,7 +194,7 @@ def explain(result: ScanResult, subject: str) -> Explanation:
         compared_with=(
             ()
             if verdict is None
-            else _own_tie(name, campaign, links)
+            else own_evidence(name, campaign, links)
             if campaign is not None
             else _compare(result, verdict)
         ),
@@ -281,8 +286,7 @@ def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
 
 
 def _whose(c: Campaign) -> str:
-    alone = not {r.detector for r in c.reasons} & {*GROUP_TESTS, holds.NAME}
-    return "the payer's" if alone else "the group's, not any account's"
+    return "the payer's" if is_lone(c) else "the group's, not any account's"
 
 
 def _print_campaign(c: Campaign, console: Console) -> None:

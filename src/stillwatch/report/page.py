@@ -16,6 +16,7 @@ from stillwatch.report import amounts, sheet
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges, write_atomically
 from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter, split_milestone
+from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
@@ -218,7 +219,9 @@ def _environment() -> Environment:
         label=_label,
         outlook=split_milestone,
     )
-    environment.globals.update(share=amounts.share, counted=amounts.plural, findings_file=FINDINGS)
+    environment.globals.update(
+        share=amounts.share, counted=amounts.plural, findings_file=FINDINGS, rivals=rivals
+    )
     return environment
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select
 
 from stillwatch.cases.audit import AuditError, AuditRecord
 from stillwatch.cases.audit.erasing import sealed_about
@@ -29,12 +29,10 @@ def read(
     """
     c = records.c
     wanted = select(records)
-    if subject is not None:
-        text = to_stored(subject)
-        wanted = wanted.where(func.substr(c.subject, 1, SUBJECT_INDEXED) == text[:SUBJECT_INDEXED])
-        wanted = wanted.where(c.subject == text)
-    if who is not None:
-        wanted = wanted.where(c.who == to_stored(who))
+    for column, given in ((c.subject, subject), (c.who, who)):
+        if given is not None:
+            text = to_stored(given)
+            wanted = wanted.where(_index_prefix(column) == text[:SUBJECT_INDEXED], column == text)
     if before is not None:
         wanted = wanted.where(c.seq < before)
     if person is not None:
@@ -47,6 +45,11 @@ def read(
     if opened:
         keys = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
     return [_record(row, keys) for row in rows]
+
+
+def _index_prefix(column: ColumnElement[str]) -> ColumnElement[str]:
+    """The beginning of a text as the indexes have it: numbers in it may be no parameters."""
+    return func.substr(column, literal_column("1"), literal_column(str(SUBJECT_INDEXED)))
 
 
 def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> AuditRecord:

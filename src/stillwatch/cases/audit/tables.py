@@ -54,7 +54,14 @@ def m001_trail(db: Connection) -> None:
     db.execute(begin, {"chain": secrets.token_hex(16), "seal": "0" * 64})
 
 
-MIGRATIONS: list[Step] = [m001_trail]
+def m002_who(db: Connection) -> None:
+    """Find quickly what one person did, or that somebody did nothing."""
+    db.execute(
+        text(f"CREATE INDEX audit_records_by_who ON audit_records (substr(who, 1, {SUBJECT_INDEXED}), seq)")
+    )
+
+
+MIGRATIONS: list[Step] = [m001_trail, m002_who]
 
 
 def _table(name: str, **columns: type[BigInteger] | type[Text]) -> Table:

@@ -101,6 +101,36 @@ def snapshot(store: Store) -> Iterator[Connection]:
                 driver.text_factory = str
 
 
+class TrailCheck:
+    """Verifies a trail again and again: what it found sound it need not walk another time.
+
+    Blind to: a record that is changed after it was found sound, until `verify` walks the whole trail. One
+    thread at a time.
+    """
+
+    def __init__(self, store: Store, trusted: Sequence[str] = ()) -> None:
+        self._store, self._trusted = store, tuple(trusted)
+        self._walk: _TrailWalk | None = None
+
+    @property
+    def seen(self) -> int:
+        """How many records it has walked, also while it does."""
+        return self._walk.seq if self._walk is not None else 0
+
+    def verify(self, whole: bool = False) -> VerifiedTrail | Broken:
+        """Verify what came since the last time; all of it at first, and where asked."""
+        with snapshot(self._store) as db:
+            walk = None if whole else self._walk
+            try:
+                if walk is not None and not walk.goes_on(db):
+                    walk = None  # what was found sound is not there any more: find out why
+                walk = self._walk = walk or _TrailWalk(db, ())
+                return walk.to_the_end(self._trusted)
+            except BadRecordFound as found:
+                self._walk = None
+                return found.broken
+
+
 class _TrailWalk:
     """The way along the records: what was seen so far, and what must come next."""
 
@@ -123,6 +153,23 @@ class _TrailWalk:
         self.opened: dict[str, int] = {}  # key_id -> the first record sealed under it, by whether it opens
         self.unopened: dict[str, int] = {}
         self.erased: dict[str, tuple[int, int, int]] = {}  # key_id -> (record, when, how many records)
+
+    def goes_on(self, db: Connection) -> bool:
+        """Go on in a later state of the trail; False where the last record seen is not in it as it was."""
+        c = records.c
+        last = db.execute(select(c.hash, c.signature).where(c.seq == self.seq)).first()
+        if last is None or seal(last.hash, last.signature) != self.prev:
+            return False
+        self.db = db
+        self.heads = list(db.execute(select(head)))
+        self.people = {row.key_id: (row.person, row.key) for row in db.execute(select(person_keys))}
+        points = db.execute(select(checkpoints).order_by(checkpoints.c.seq))
+        now = {row.seq: row for row in points}
+        if any(now.get(seq) != row for seq, row in self.points.items()):
+            return False
+        self.open_points = {seq: row for seq, row in now.items() if seq not in self.points}
+        self.points = now
+        return True
 
     def to_the_end(self, trusted: tuple[str, ...]) -> VerifiedTrail:
         """Raises: Found at the first bad record."""

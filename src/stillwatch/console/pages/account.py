@@ -1,15 +1,17 @@
-"""An account: its cases, what ties it, what stands for it. Its texts stay hidden here: see `prompts`."""
+"""An account: its cases, what ties it, what stands for it, its days. Its texts stay hidden: see `prompts`."""
 
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import select
 
-from stillwatch.cases import RecordNotFound, reading, tables
+from stillwatch.cases import Member, RecordNotFound, reading, tables
 from stillwatch.console import Unavailable
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
+from stillwatch.console.recorded import SignUpFacts
 
 LINKS = 100
 
@@ -72,3 +74,43 @@ def show(asked: PageRequest) -> Shown:
         "verdict": verdict, "why_not": why_not,
     }  # fmt: skip
     return Shown("account.html.j2", f"Account {name[:60]}", data, rows, view)
+
+
+def days(asked: PageRequest) -> Shown:
+    """Show an account's days beside its group's, and what happened to it. Nothing that was said in them."""
+    name = named_account(asked)
+    inside = [one for one in reading.account(asked.store, name) if one.member.moved_to is None]
+    if not inside:
+        raise RecordNotFound(f"no case names the account {name[:100]!a}")
+    case = inside[-1].case.id
+    group = [one for one in asked.store.case(case).accounts if one != name]
+    recorded = asked.recorded_exchanges()
+    found = recorded.activity(name, group)
+    events = _events(asked, name, case, inside[-1].member, recorded.facts(name))
+    rows = [asdict(day) for day in found]
+    data = {"account": name, "case": case, "group": len(group), "days": rows, "events": [
+        {"at": iso_us(at), "what": what} for at, what in events
+    ]}  # fmt: skip
+    view = {"account": name, "case": case, "group": len(group), "days": found, "events": events}
+    return Shown("days.html.j2", f"Days of {name[:60]}", data, rows, view)
+
+
+def _events(
+    asked: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
+) -> list[tuple[int, str]]:
+    """Give what happened to an account, newest first."""
+    found = [(member.since_us, f"named in {case}")]
+    if facts is not None and facts.created_us is not None:
+        told = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)
+        found.append((facts.created_us, "signed up" + (f" ({told})" if told else "")))
+    key = tables.key_of(name)
+    for act in reading.acts(asked.store, case):
+        if not act.in_force:
+            continue
+        for group in act.sets.get("accounts") or ():
+            if key in group["keys"]:
+                found.append((act.at_us, f"judged {group['verdict'] or 'nothing any more'} by {act.who}"))
+    standing = (standings(asked, [name]) or {}).get(name)
+    if standing is not None:
+        found.append((standing.since_us, f"{standing.step.name.lower()}: {standing.reason}"))
+    return sorted(found, reverse=True)

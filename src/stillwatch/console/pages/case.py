@@ -11,6 +11,7 @@ from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.queue import row
 from stillwatch.errors import StillwatchError
 from stillwatch.report import amounts
+from stillwatch.report.rivals import rival
 from stillwatch.terms import EnforcementStatus, Step
 
 ACCOUNTS, LINKS, TOP_LINKS, STORY = 25, 100, 12, 60
@@ -29,6 +30,7 @@ def show(asked: PageRequest) -> Shown:
     said = told.alert
     view = _beside(asked, case, told.targets) | {
         "alert": said, "drawn": asked.desk.looks.drawn(case), "links": said.links[:TOP_LINKS],
+        "rivals": [rival(one.kind, one.check) for one in said.benign],
         "advised": said.action.text, "step": said.action.step,
     }  # fmt: skip
     data = {**said.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from stillwatch.cases import DetectorState, claims, feedback
 from stillwatch.console import ConsoleError
 from stillwatch.console.page_context import PageRequest
-from stillwatch.console.page_forms import Shown
+from stillwatch.console.page_forms import Shown, iso_us
 
 ROOMS = ("stillwatch.detectors", "stillwatch.actors.clues")
 
@@ -30,16 +30,16 @@ def whats() -> dict[str, str]:
 
 def show(asked: PageRequest) -> Shown:
     """Show them, those that raise alarms first."""
-    states = feedback.states(asked.store)
+    record = asked.desk.looks.detectors.get(asked.now_us)
+    states = feedback.states(asked.store, record.now)
     said = {
         name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
     }
     months: dict[str, list[Any]] = {}
-    for one in feedback.by_month(asked.store):
+    for one in record.months:
         months.setdefault(one.detector, []).append(one)
     names = sorted(said, key=lambda name: (name not in months, name))
-    with asked.store.reading() as db:
-        now = {name: feedback.measured_in(db, name, asked.now_us) for name in names}
+    now = {name: record.now.get(name) or feedback.nothing_said(name) for name in names}
     rows = [
         {
             "detector": name,
@@ -53,13 +53,17 @@ def show(asked: PageRequest) -> Shown:
         }
         for name in names
     ]
-    data = {"detectors": rows, "months": {name: [asdict(m) for m in them] for name, them in months.items()}}
+    data = {
+        "detectors": rows, "months": {name: [asdict(m) for m in them] for name, them in months.items()},
+        "counted": iso_us(record.at_us), "current": record.current,
+    }  # fmt: skip
     view = {
         "names": names,
         "said_of": said,
         "states": states,
         "months": months,
         "now": now,
+        "record": record,
         "choices": list(DetectorState),
     }
     return Shown("detectors.html.j2", "Detectors", data, rows, view)

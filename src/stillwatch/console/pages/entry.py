@@ -5,12 +5,13 @@ import secrets
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import people, render, sessions
+from stillwatch.console import UserRole, people, render, sessions
 from stillwatch.console.page_context import ConsoleContext, address
 from stillwatch.console.throttle import Throttle
 from stillwatch.errors import StillwatchError
 
 LONGEST_NAME = 200
+BROWSER_S = 90 * 86_400  # how long a browser is known after its last log-in
 
 
 def _prefix(request: Request) -> str:
@@ -26,9 +27,15 @@ def _door_name(request: Request) -> str:
     return f"{_prefix(request)}stillwatch-door-{request.url.port or 0}"
 
 
-def _place(answer: Response, request: Request, name: str, value: str) -> None:
+def _browser_name(request: Request) -> str:
+    return f"{_prefix(request)}stillwatch-browser-{request.url.port or 0}"
+
+
+def _place(answer: Response, request: Request, name: str, value: str, longest_s: int | None = None) -> None:
     secure = request.scope["state"]["secure"]
-    answer.set_cookie(name, value, path="/", httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(
+        name, value, max_age=longest_s, path="/", httponly=True, samesite="strict", secure=secure
+    )
 
 
 def _remove(answer: Response, request: Request, name: str) -> None:
@@ -83,14 +90,20 @@ class LoginPages:
             return self._login_page(request, target, "This form was too old. Try again.", 403)
         name = given["name"].strip().lower()[:LONGEST_NAME]
         peer = request.client.host if request.client else ""
-        wait_s = self._throttle.wait_s(name, peer)
+        try:
+            browser = people.known_browser(
+                self._desk.store, name, request.cookies.get(_browser_name(request), "")
+            )
+        except StillwatchError as why:
+            return self._login_page(request, target, str(why), 503)
+        wait_s = self._throttle.wait_s(name, peer, browser)
         if wait_s:
             minutes = -(-wait_s // 60)
             said = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
             answer = self._login_page(request, target, said, 429)
             answer.headers["retry-after"] = str(wait_s)
             return answer
-        self._throttle.begun(name, peer)
+        self._throttle.begun(name, peer, browser)
         now_us = self._desk.now_us()
         try:
             user = people.check(self._desk.store, name, given["password"])
@@ -99,11 +112,15 @@ class LoginPages:
                 return self._login_page(request, target, "That name and password do not go together.", 401)
             old = request.cookies.get(cookie_name(request))
             cookie = sessions.begin(self._desk.store, user, now_us, instead_of=old)
+            kept = people.browser_cookie(self._desk.store, name, browser)
         except StillwatchError as why:
             return self._login_page(request, target, str(why), 503)
-        self._throttle.record_success(name, peer)
+        self._throttle.record_success(name, peer, browser)
+        if user.role >= UserRole.ANALYST:
+            self._desk.snapshots.prepare()
         answer = RedirectResponse(_inside(request, target), 303)
         _place(answer, request, cookie_name(request), cookie)
+        _place(answer, request, _browser_name(request), kept, BROWSER_S)
         _remove(answer, request, _door_name(request))
         return answer
 

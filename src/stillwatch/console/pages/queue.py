@@ -22,7 +22,8 @@ def show(asked: PageRequest) -> Shown:
     """Show one page of it."""
     given = {word: asked.query(word) for word in WORDS}
     offset = asked.query_number("offset", 0, 10_000_000)
-    found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us)
+    counts = asked.desk.looks.counts(asked.now_us)
+    found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us, counts)
     rows = [row(case, asked) for case in found.cases]
     data = {"filter": given, "offset": offset, "total": found.total, "counts": found.counts, "cases": rows}
     view = {

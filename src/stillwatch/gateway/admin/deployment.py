@@ -27,6 +27,7 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.people import ACCOUNTS_FILE
 from stillwatch.gateway.health import health
 from stillwatch.gateway.instance import terms_history
 from stillwatch.gateway.latest import gaps
@@ -129,6 +130,15 @@ class Gateway:
     def captured_files(self) -> Sequence[Path]:
         """Give the Parquet files of what was captured, oldest first."""
         return [one.path for one in all_segments(self._desk.folder)]
+
+    def accounts_table(self) -> pa.Table | None:
+        """Give what the owner's keys and permissions say of accounts, as the detector has it."""
+        try:
+            return pq.read_table(self._desk.folder.detector / ACCOUNTS_FILE)
+        except FileNotFoundError:
+            return None
+        except (OSError, *DAMAGED) as why:
+            raise InputError(f"{ACCOUNTS_FILE}: cannot be read: {why}") from why
 
     def captured_texts(self, account: str, limit: int) -> Sequence[CapturedExchange]:
         """Give the newest texts of an account, where `retention.text_days` keeps any."""

@@ -1,0 +1,260 @@
+"""A statement of reasons to one customer: what was decided on the account, upon which facts of its own, and
+how to appeal. After Article 17(3) of the Digital Services Act; it gives no legal advice.
+
+It holds the account's own evidence and error rates, never the group's p-value, and names no other account.
+What only the owner knows (the measure, the ground in its terms, where to write) is given, or left as a blank.
+
+Blind to: what the account did outside the scanned log, and what a person knows and did not put on record.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stillwatch.cases import Act, Case, CaseError, Member, Verdict, evidence, reading
+from stillwatch.cases.alert import alert
+from stillwatch.cases.claims import NEVER_CLAIMED
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import key_of
+from stillwatch.report.amounts import iso, moment, plural
+from stillwatch.report.amounts import p_value as shown_p
+from stillwatch.report.explain import is_lone, own_evidence
+from stillwatch.report.rivals import Rival, rival
+from stillwatch.report.visible import visible
+from stillwatch.scan import Campaign
+
+FORMAT = "stillwatch.statement/1"
+APPEAL_DAYS = 183  # six months at least: Digital Services Act, Article 20(1)
+REDRESS = (
+    "The courts stay open to you, and so does a certified body for out-of-court settlement where the Digital "
+    "Services Act applies to us (Article 21)."
+)
+LINKS = 20
+MEASURED_ON = (
+    "These worlds and scenes are simulated logs: on real ones such evidence may be wrong more often."
+)
+NOT_OF_ACCOUNT = "That this account takes part is shown by no more than its own evidence above."
+
+
+@dataclass(frozen=True)
+class StatementTerms:
+    """What only the owner knows. Empty: a blank to fill in."""
+
+    measure: str = ""  # what is done to the account, where, and until when
+    ground: str = ""  # the clause of the terms, or the law
+    contact: str = ""  # where an appeal goes
+    appeal_days: int = APPEAL_DAYS
+
+
+@dataclass(frozen=True)
+class StatementOfReasons:
+    """What the customer gets. Sentences are for people."""
+
+    case: str
+    account: str
+    made_us: int
+    measure: str
+    ground: str
+    facts: tuple[str, ...]
+    own_evidence: tuple[str, ...]
+    error_rates: tuple[str, ...]
+    rivals: tuple[Rival, ...]
+    attribution: tuple[tuple[str, str], ...]  # (level, claimed or not)
+    automated: tuple[str, ...]
+    not_claimed: tuple[str, ...]
+    appeal: tuple[str, ...]
+    blanks: tuple[str, ...]  # what is to be filled in before it is sent
+    judged: bool  # whether a person has judged the account or its case
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON can hold it."""
+        return {"format": FORMAT} | asdict(self)
+
+
+def state_reasons(
+    store: Store, case_id: str, account: str, given: StatementTerms, *, who: str, now_us: int
+) -> StatementOfReasons:
+    """Put the statement to an account of a case together, and on record that it was made.
+
+    Raises: Missing where the case does not name the account; CaseError for one that is not accused.
+    """
+    case = store.case(case_id, accounts=False)
+    member = _accused_member(store, case, account)
+    campaign = evidence.latest(store, case_id).campaign
+    told = alert(store, case_id, now_us)
+    judgement = _judgement(reading.acts(store, case_id), key_of(account))
+    blanks = {"measure": given.measure, "ground": given.ground, "contact": given.contact}
+    contact = given.contact or _blank("contact")
+    own, rates = _evidence_of(case, campaign, account)
+    if told.confidence.judged is not None:  # this deployment's own record
+        rates = (*rates, told.confidence.sentence)
+    statement = StatementOfReasons(
+        case=case.id,
+        account=account,
+        made_us=now_us,
+        measure=given.measure or _blank("measure"),
+        ground=given.ground or _blank("ground"),
+        facts=_facts(case, member, campaign, told.scanned),
+        own_evidence=(*own, *_ties(campaign, account)),
+        error_rates=(*rates, MEASURED_ON),
+        rivals=tuple(rival(one.kind, one.check) for one in told.benign),
+        attribution=_attribution(campaign, judgement),
+        automated=_automated(judgement),
+        not_claimed=tuple(NOT_OF_ACCOUNT if one == NEVER_CLAIMED[1] else one for one in told.cannot_claim),
+        appeal=(
+            f"Write to {contact} within {given.appeal_days} days, free of charge. Say what the account "
+            "is used for, and show what applies of the table's last column.",
+            "A person who has not judged this case decides on it; a program does not. Until then the case "
+            "stays open.",
+            REDRESS,
+        ),
+        blanks=tuple(name for name, text in blanks.items() if not text),
+        judged=judgement is not None,
+    )
+    detail = {"blanks": list(statement.blanks), "judged": statement.judged}
+    store.look(who, "statement of reasons made", case.id, detail, now_us, {account: {"account": account}})
+    return statement
+
+
+def _blank(name: str) -> str:
+    what = {
+        "measure": "what is done to the account, in which services, from when and until when",
+        "ground": "the clause of the terms or the law that it rests on, and why it applies",
+        "contact": "where an appeal goes",
+    }
+    return f"[TO FILL IN: {what[name]}]"
+
+
+def _accused_member(store: Store, case: Case, account: str) -> Member:
+    found = [one.member for one in reading.account(store, account) if one.case.id == case.id]
+    if not found or found[0].moved_to is not None:
+        raise CaseError(
+            f"case {case.id} does not name {account!a}; "
+            f"`stillwatch case accounts {case.id}` lists its accounts"
+        )
+    member = found[0]
+    if member.verdict is Verdict.VICTIM:
+        raise CaseError(
+            f"{account!a} is a victim: replace its key and tell the customer; it is accused of nothing"
+        )
+    if member.verdict in (Verdict.FALSE, Verdict.PERMITTED):
+        raise CaseError(f"{account!a} was cleared ({member.verdict}): no measure on it has a reason")
+    return member
+
+
+def _judgement(acts: list[Act], key: str) -> Act | None:
+    """Give the last act in force by which a person judged the account true, else the case."""
+    of_case = None
+    for act in reversed(acts):
+        if not act.in_force:
+            continue
+        for group in act.sets.get("accounts") or ():
+            if key in group["keys"] and group["verdict"] == Verdict.TRUE:
+                return act
+        if of_case is None and act.sets.get("verdict") == Verdict.TRUE:
+            of_case = act
+    return of_case
+
+
+def _facts(case: Case, member: Member, campaign: Campaign, scanned: dict[str, Any]) -> tuple[str, ...]:
+    first = campaign.since.get(member.account)
+    of_group = (
+        "The finding is about the payer of this account."
+        if is_lone(campaign)
+        else f"The finding is about a group of {plural(case.members, 'account')}, not about this one alone."
+    )
+    return (
+        f"The log examined covers {scanned['first'] or 'unknown'} to {scanned['last'] or 'unknown'}. "
+        f"In it the account sent {plural(member.exchanges, 'request')}.",
+        f"We suspect that answers are collected to train another model. {of_group}",
+        (f"Its first request that is counted was at {iso(first)}. " if first else "")
+        + f"It was named at {_when(member.since_us)}.",
+    )
+
+
+def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give what is shown of the account itself, and how often such evidence is wrong."""
+    if is_lone(campaign):
+        rank = (
+            f"The payer's own p-value is {shown_p(case.p_value, plain=True)}: how often a payer's use "
+            "ranks as high among all payers of the log by chance."
+        )
+        return tuple(reason.text for reason in campaign.reasons), (rank,)
+    mine = [link for link in campaign.links if account in (link.a, link.b)]
+    *shown, level = own_evidence(account, campaign, mine)
+    return tuple(shown), (level,)
+
+
+def _ties(campaign: Campaign, account: str) -> tuple[str, ...]:
+    """Say what ties the account, without a word that names another account."""
+    others = set(campaign.accounts) - {account}
+    found: dict[str, None] = {}
+    for link in sorted(campaign.links, key=lambda link: -link.bits):
+        if account not in (link.a, link.b) or any(name in link.text for name in others):
+            continue
+        control = "observed by us" if link.control == "provider" else "chosen by the client"
+        found.setdefault(f"{link.clue.replace('_', ' ')} ({control}): {link.text}")
+    return tuple(found)[:LINKS]
+
+
+def _attribution(campaign: Campaign, judgement: Act | None) -> tuple[tuple[str, str], ...]:
+    alike = "claimed" if is_lone(campaign) else "claimed of the group; this account's own part is above"
+    operator = "claimed: a person judged so" if judgement is not None else "not claimed: nobody has judged it"
+    return (
+        ("the requests are alike, as one source of work makes them", alike),
+        ("one operator is behind them", operator),
+        ("a named person or organisation is behind them", "not claimed: a log does not say it"),
+    )
+
+
+def _automated(judgement: Act | None) -> tuple[str, ...]:
+    found = "A program found this in records of requests, on our own initiative and not after a notice."
+    if judgement is None:
+        return (found, "No person has judged it yet. Whatever is done until then can be taken back.")
+    text = f"A person judged it on {_when(judgement.at_us)} and gave a reason, which is on record."
+    return (found, text)
+
+
+def _when(at_us: int) -> str:
+    return moment(datetime.fromtimestamp(at_us // 1_000_000, UTC))
+
+
+def write_statement(s: StatementOfReasons) -> str:
+    """Write the statement as Markdown, with nothing in it that acts in a terminal."""
+    lines = [
+        f"# Statement of reasons: account {visible(s.account, 200)}",
+        f"Reference {s.case}, {_when(s.made_us)}.",
+        "## What was decided",
+        s.measure,
+        "## What it rests on",
+        s.ground,
+        "## Facts",
+        *_list(s.facts),
+        "## What is shown of this account itself",
+        *_list(s.own_evidence),
+        "## How often this is wrong",
+        *_list(s.error_rates),
+        "## Honest explanations",
+        "| explanation | checked? | result | what would change our mind |\n|---|---|---|---|\n"
+        + "\n".join(
+            "| "
+            + " | ".join(
+                visible(x, 400).replace("|", "\\|") for x in (r.kind, r.state, r.result, r.would_change)
+            )
+            + " |"
+            for r in s.rivals
+        ),
+        "## How far it is attributed",
+        *_list(tuple(f"{level}: {claimed}" for level, claimed in s.attribution)),
+        "## What is not claimed",
+        *_list(s.not_claimed),
+        "## Automated means",
+        *_list(s.automated),
+        "## How to appeal",
+        *_list(s.appeal),
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _list(sentences: tuple[str, ...]) -> list[str]:
+    return ["\n".join(f"- {visible(one, 1_000)}" for one in sentences)]

@@ -1,0 +1,72 @@
+"""What accounts share and with whom else: values, templates, texts. Hidden until a reason is on record.
+
+The record comes first. Where it cannot be written, nothing is shown.
+"""
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import select
+
+from stillwatch.cases import RecordNotFound, reading
+from stillwatch.cases.tables import among, key_of, members
+from stillwatch.console import ConsoleError
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown
+from stillwatch.console.pages.prompts import SHORTEST_WHY
+from stillwatch.console.recorded import KINDS, Observables
+
+
+def of_case(asked: PageRequest) -> Shown:
+    """Put on record who asks and why, then show what a case's accounts share."""
+    case = asked.store.case(asked.part("case"))
+    why = _reason(asked)
+    asked.store.look(
+        asked.user.name, "observables looked at", case.id, {"accounts": len(case.accounts)}, asked.now_us,
+        personal={case.id: {"why": why}},
+    )  # fmt: skip
+    return _observables_page(asked, case.accounts, case.id, None, why)
+
+
+def of_account(asked: PageRequest) -> Shown:
+    """Put on record who asks and why, then show what an account has in common with others."""
+    account = (asked.accounts() or [""])[-1]
+    why = _reason(asked)
+    inside = reading.account(asked.store, account)
+    if not inside:
+        raise RecordNotFound("no case names this account: what it shares is nobody's to see")
+    case = inside[0].case.id
+    asked.store.look(
+        asked.user.name, "observables looked at", case, {"accounts": 1}, asked.now_us,
+        personal={account: {"account": account, "why": why}},
+    )  # fmt: skip
+    return _observables_page(asked, [account], case, account, why)
+
+
+def _reason(asked: PageRequest) -> str:
+    why = asked.why()
+    if len(why) < SHORTEST_WHY:
+        raise ConsoleError("say in a few words why you need to see them")
+    return why
+
+
+def _observables_page(
+    asked: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
+) -> Shown:
+    found = asked.recorded_exchanges().observables(accounts)
+    groups = [(kind, them) for kind in KINDS if (them := [v for v in found.values if v.kind == kind])]
+    view = {
+        "case": case, "account": account, "found": found, "groups": groups, "why": why,
+        "cases_of": _cases_of(asked, found),
+    }  # fmt: skip
+    return Shown("observables.html.j2", "What they share", {}, (), view)
+
+
+def _cases_of(asked: PageRequest, found: Observables) -> Mapping[str, str]:
+    """Give the case that each of the others is in, for those that are in one."""
+    names = {key_of(name): name for value in found.values for name in value.others}
+    if not names:
+        return {}
+    m = members.c
+    with asked.store.reading() as db:
+        there = select(m.key, m.case_id).where(among(db, m.key, names), m.moved_to.is_(None))
+        return {names[row.key]: row.case_id for row in db.execute(there)}

@@ -1,0 +1,259 @@
+"""What recorded exchanges and the accounts table show of some accounts: what they share, when they did what.
+
+It reads Parquet files of the exchange record and answers. Who may ask, and that asking is on record, is the
+pages' matter. Texts are there only where the files hold them.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stillwatch.console import CapturedExchange, ConsoleError
+from stillwatch.console.wording import WordingTemplate, templates
+from stillwatch.exchanges import ACCOUNTS, RECORD
+from stillwatch.exchanges.log import network
+from stillwatch.exchanges.parquet import DAMAGED
+
+MEMORY = "1GB"
+MOST_VALUES = 12  # of each kind
+MOST_OTHERS = 20  # accounts outside that are named with a value
+SAMPLE = 2_000  # prompts that templates are looked for in, and as many of others beside them
+OF_ONE = 40  # of these at most from one account
+KINDS = ("network", "asn", "payment", "client", "sign-up day")
+_COLUMNS = (
+    "exchange_id", "time", "account", "client_ip", "asn", "user_agent", "model", "prompt", "completion",
+    "output_tokens", "status",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SharedValue:
+    """A value that accounts have in common, and who else has it."""
+
+    kind: str  # one of KINDS
+    value: str
+    inside: int  # how many of the accounts asked about
+    exchanges: int | None  # of these with it; None where the accounts table says it
+    outside: int  # how many other accounts
+    others: tuple[str, ...]  # the first of them
+
+
+@dataclass(frozen=True)
+class Observables:
+    """What some accounts show. A kind that the files do not hold is in `missing`, with what to add."""
+
+    accounts: int
+    seen: int  # how many of them are in the files at all
+    values: tuple[SharedValue, ...] = ()  # by kind, those that most share first
+    unshared: tuple[str, ...] = ()  # kinds of which each value is one account's alone
+    templates: tuple[WordingTemplate, ...] = ()
+    samples: tuple[tuple[str, CapturedExchange], ...] = ()  # (account, exchange), the newest of some
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ActivityDay:
+    """One day of an account, and what the others did on it."""
+
+    day: str
+    exchanges: int
+    output_tokens: int
+    refused: int  # answered with an error status
+    models: tuple[str, ...]
+    group: int | None = None  # exchanges of the others; None where nobody asked
+
+
+@dataclass(frozen=True)
+class SignUpFacts:
+    """What the accounts table says of an account; None: it says nothing."""
+
+    created_us: int | None = None
+    org: str | None = None
+    tier: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Files of exchanges and, where there is one, the accounts table."""
+
+    files: Sequence[Path] = ()
+    accounts: pa.Table | None = None
+
+    @contextmanager
+    def _open(self, accounts: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a database of `exchanges`, `known` (the accounts table) and `mine` (those asked about)."""
+        with duckdb.connect(config={"threads": 2, "memory_limit": MEMORY}) as db:
+            try:
+                schemas = {str(file): pq.read_schema(file).names for file in self.files if file.exists()}
+                there, held = list(schemas), {name for names in schemas.values() for name in names}
+                wanted = ", ".join(
+                    name if name in held else f"CAST(NULL AS {_kind(name)}) AS {name}" for name in _COLUMNS
+                )
+                empty = pa.schema([RECORD.field(name) for name in _COLUMNS]).empty_table()
+                db.register("nothing", empty)
+                source = "nothing"
+                db.register("mine", pa.table({"account": pa.array(map(_storable, accounts), pa.string())}))
+                db.register("known", ACCOUNTS.empty_table() if self.accounts is None else self.accounts)
+                if there:
+                    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in there)
+                    source = f"read_parquet([{listed}], union_by_name = true)"
+                db.execute(f"CREATE VIEW exchanges AS SELECT {wanted} FROM {source}")
+                yield db
+            except (duckdb.Error, OSError, *DAMAGED) as why:
+                told = str(why).split("\n")[0][:200]
+                raise ConsoleError(f"the recorded exchanges cannot be read: {told}") from None
+
+    def texts(self, account: str, limit: int) -> list[CapturedExchange]:
+        """Give the newest exchanges of an account whose text is held."""
+        with self._open([account]) as db:
+            return [one for _, one in _texts(db, limit, limit)]
+
+    def observables(self, accounts: Collection[str]) -> Observables:
+        """Give what these accounts share with each other and with whom else."""
+        with self._open(accounts) as db:
+            seen = _first_number(
+                db, "SELECT count(DISTINCT account) FROM exchanges SEMI JOIN mine USING (account)"
+            )
+            db.execute(
+                "CREATE TEMP TABLE used AS SELECT account, client_ip, CAST(asn AS VARCHAR) AS asn, "
+                "user_agent AS client, count(*) AS n FROM exchanges GROUP BY ALL"
+            )
+            _add_networks(db)
+            found: list[SharedValue] = []
+            unshared, missing = [], []
+            for kind in KINDS:
+                values = _values(db, kind)
+                shared = [v for v in values if v.inside > 1 or v.outside or len(accounts) == 1]
+                found += shared
+                if not values:
+                    missing.append(_MISSING[kind])
+                elif not shared:
+                    unshared.append(kind)
+            prompts = _prompts(db, "SEMI")
+            found_templates = templates(prompts, _prompts(db, "ANTI")) if prompts else ()
+            if not prompts:
+                missing.append(_MISSING["prompt"])
+            samples = tuple(_texts(db, 6, 1))
+            return Observables(
+                len(accounts), seen, tuple(found), tuple(unshared), found_templates, samples, tuple(missing)
+            )
+
+    def activity(self, account: str, group: Collection[str] = ()) -> list[ActivityDay]:
+        """Give an account's days, newest first, and what the others of its group did on each."""
+        with self._open([account, *group]) as db:
+            rows = db.execute(
+                "SELECT strftime(time AT TIME ZONE 'UTC', '%Y-%m-%d') AS day, "
+                "count(*) FILTER (account = $a), "
+                "coalesce(sum(output_tokens) FILTER (account = $a), 0), "
+                "count(*) FILTER (account = $a AND status >= 400), "
+                "list_sort(list_distinct(list(model) FILTER (account = $a AND model IS NOT NULL))), "
+                "count(*) FILTER (account <> $a) "
+                "FROM exchanges SEMI JOIN mine USING (account) GROUP BY day ORDER BY day DESC",
+                {"a": _storable(account)},
+            ).fetchall()
+        return [
+            ActivityDay(day, n, int(tokens), refused, tuple(models or ()), others if group else None)
+            for day, n, tokens, refused, models, others in rows
+            if n or group
+        ]
+
+    def facts(self, account: str) -> SignUpFacts | None:
+        """Give what the accounts table says of an account."""
+        if self.accounts is None:
+            return None
+        with self._open([account]) as db:
+            row = db.execute(
+                "SELECT epoch_us(created), org, tier, country FROM known SEMI JOIN mine USING (account)"
+            ).fetchone()
+        return None if row is None else SignUpFacts(*row)
+
+
+_MISSING = {
+    "network": "networks: the recorded exchanges hold no client_ip",
+    "asn": "autonomous systems: the recorded exchanges hold no asn",
+    "client": "clients: the recorded exchanges hold no user_agent",
+    "payment": "payment: no accounts table with a payment token (--accounts)",
+    "sign-up day": "sign-up: no accounts table with the time of creation (--accounts)",
+    "prompt": "templates and sample prompts: no text is kept, or no --log holds it",
+}
+_SOURCES = {  # (account, value, exchanges) of everybody
+    "network": "SELECT account, net AS value, n FROM used JOIN nets USING (client_ip)",
+    "asn": "SELECT account, asn AS value, n FROM used",
+    "client": "SELECT account, client AS value, n FROM used",
+    "payment": "SELECT account, payment AS value, NULL AS n FROM known",
+    "sign-up day": "SELECT account, strftime(created AT TIME ZONE 'UTC', '%Y-%m-%d') AS value, NULL AS n "
+    "FROM known",
+}
+
+
+def _storable(name: str) -> str:
+    """Give a name as no file holds it where it has halves of characters: nothing is found of such a one."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _kind(name: str) -> str:
+    kind = RECORD.field(name).type
+    return "TIMESTAMPTZ" if pa.types.is_timestamp(kind) else "VARCHAR" if kind == pa.string() else "BIGINT"
+
+
+def _first_number(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = db.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _add_networks(db: duckdb.DuckDBPyConnection) -> None:
+    """Make the table of networks: of addresses that the accounts asked about share a beginning with."""
+    ips = [ip for (ip,) in db.execute("SELECT DISTINCT client_ip FROM used").fetchall() if ip]
+    nets = [(ip, net) for ip in ips if (net := network(ip)) is not None]
+    shown = [f"{net}::/48" if ":" in net else f"{net}.0/24" for _, net in nets]
+    columns = {
+        "client_ip": pa.array([ip for ip, _ in nets], pa.string()),
+        "net": pa.array(shown, pa.string()),
+    }
+    db.register("nets", pa.table(columns))
+
+
+def _values(db: duckdb.DuckDBPyConnection, kind: str) -> list[SharedValue]:
+    rows = db.execute(
+        f"WITH everybody AS ({_SOURCES[kind]}), ours AS (SELECT value, count(DISTINCT account) AS inside, "
+        "sum(n) AS n FROM everybody SEMI JOIN mine USING (account) WHERE value IS NOT NULL GROUP BY value "
+        "ORDER BY inside DESC, n DESC, value LIMIT $most), "
+        "theirs AS (SELECT value, list_sort(list(DISTINCT account)) AS names FROM everybody "
+        "SEMI JOIN ours USING (value) ANTI JOIN mine USING (account) GROUP BY value) "
+        "SELECT value, inside, n, coalesce(len(names), 0), names[:$others] FROM ours "
+        "LEFT JOIN theirs USING (value) ORDER BY inside DESC, n DESC, value",
+        {"most": MOST_VALUES, "others": MOST_OTHERS},
+    ).fetchall()
+    return [
+        SharedValue(kind, value, inside, None if n is None else int(n), outside, tuple(names or ()))
+        for value, inside, n, outside, names in rows
+    ]
+
+
+def _prompts(db: duckdb.DuckDBPyConnection, join: str) -> list[tuple[str, str]]:
+    """Give (account, prompt), spread over accounts: of those asked about, or of others."""
+    rows: list[tuple[str, str]] = db.execute(
+        f"SELECT account, left(prompt, 4000) FROM exchanges {join} JOIN mine USING (account) "
+        "WHERE prompt IS NOT NULL AND prompt <> '' QUALIFY row_number() OVER (PARTITION BY account ORDER BY "
+        "hash(exchange_id), time) <= $one ORDER BY hash(exchange_id), time LIMIT $most",
+        {"one": OF_ONE, "most": SAMPLE},
+    ).fetchall()
+    return rows
+
+
+def _texts(db: duckdb.DuckDBPyConnection, most: int, of_one: int) -> Iterator[tuple[str, CapturedExchange]]:
+    rows: list[tuple[Any, ...]] = db.execute(
+        "SELECT account, epoch_us(time), exchange_id, model, user_agent, prompt, completion FROM exchanges "
+        "SEMI JOIN mine USING (account) WHERE prompt IS NOT NULL QUALIFY row_number() OVER (PARTITION BY "
+        "account ORDER BY time DESC) <= $one ORDER BY time DESC LIMIT $most",
+        {"one": of_one, "most": most},
+    ).fetchall()
+    for account, at_us, *words in rows:
+        yield account, CapturedExchange(int(at_us), *(word or "" for word in words))

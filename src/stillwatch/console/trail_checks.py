@@ -1,0 +1,70 @@
+"""Verifies the audit trail behind the pages, one at a time: progress and outcome. It draws nothing.
+
+A check walks the whole trail, or what came since the record that the last one ended at.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stillwatch.cases.audit import Broken, VerifiedTrail
+from stillwatch.cases.audit.trail import Audit
+from stillwatch.cases.audit.verify import TrailCheck
+from stillwatch.cases.store import Store
+from stillwatch.errors import StillwatchError
+
+AT_ONCE_S = 0.15  # what is done by then is shown at once
+
+
+@dataclass(frozen=True)
+class TrailCheckState:
+    """How far a check is, or what the last one found."""
+
+    running: bool = False
+    whole: bool = True  # from the first record on
+    seen: int = 0  # records walked
+    outcome: VerifiedTrail | Broken | None = None
+    at_us: int | None = None  # when it was found
+    trouble: str | None = None  # why it could not be finished
+
+
+class TrailChecks:
+    """The checks of one store's trail. Safe to share between threads."""
+
+    def __init__(self, store: Store, now_us: Callable[[], int]) -> None:
+        self._store, self._now_us = store, now_us
+        self._lock = threading.Lock()
+        self._check: TrailCheck | None = None
+        self._thread: threading.Thread | None = None
+        self._state = TrailCheckState()
+
+    def start(self, whole: bool, wait_s: float = AT_ONCE_S) -> None:
+        """Begin a check where none is under way; wait a moment for its end."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                if self._check is None:
+                    trail = self._store.trail  # its key was here before: one written anew with another fails
+                    self._check = TrailCheck(
+                        self._store, (trail.signer.key,) if isinstance(trail, Audit) else ()
+                    )
+                self._state = TrailCheckState(True, whole or not self._check.seen)
+                self._thread = threading.Thread(target=self._run, args=(self._check, whole), daemon=True)
+                self._thread.start()
+            thread = self._thread
+        thread.join(wait_s)
+
+    def _run(self, check: TrailCheck, whole: bool) -> None:
+        outcome, trouble = None, None
+        try:
+            outcome = check.verify(whole)
+        except StillwatchError as why:
+            trouble = str(why)
+        walked = self._state.whole
+        self._state = TrailCheckState(False, walked, check.seen, outcome, self._now_us(), trouble)
+
+    def state(self) -> TrailCheckState:
+        """Give how it stands now."""
+        state, check = self._state, self._check
+        if not state.running or check is None:
+            return state
+        return TrailCheckState(True, state.whole, check.seen)

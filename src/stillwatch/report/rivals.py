@@ -1,0 +1,53 @@
+"""Honest explanations of a finding as a matrix: how far each was checked, the result, what would change it.
+
+It checks nothing: `scan.alternatives` did, and said what came of it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from stillwatch.scan import BenignAlternative
+
+CHECKED, OPEN, NOT_CHECKABLE, NO_MATTER = "checked", "open", "not checkable", "does not apply"
+_WOULD_CHANGE = {  # by what the kind begins with
+    "one organisation": "a contract or a register that shows that the accounts are one organisation's, and "
+    "terms that allow its work",
+    "permitted": "a permission for synthetic data that was in force at the time",
+    "a class": "a school or a course that confirms its students, and its exercise",
+    "a new public template": "the publication that the wording is from, and its date",
+    "one program": "the program's name and version, and that others who use it send the same wording and "
+    "settings",
+    "an evaluation": "the name of the test set, and results that were published or can be shown",
+    "an application": "the application, its users, and requests that follow from what its users did",
+}
+_ELSE = "facts about the accounts' use that the log does not hold"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One honest explanation."""
+
+    kind: str
+    state: str  # CHECKED, OPEN (what it takes was not given), NOT_CHECKABLE from a log, NO_MATTER
+    result: str
+    would_change: str  # what, if shown, would change our mind
+
+
+def rival(kind: str, text: str) -> Rival:
+    """Say how far an explanation was checked.
+
+    >>> rival("one organisation", "not checked: no accounts table was given (--accounts)").state
+    'open'
+    """
+    state = CHECKED
+    if text.endswith("does not apply"):
+        state = NO_MATTER
+    elif text.startswith("not checked"):
+        state = OPEN if "was given" in text else NOT_CHECKABLE
+    would = next((what for begins, what in _WOULD_CHANGE.items() if kind.startswith(begins)), _ELSE)
+    return Rival(kind, state, text.removeprefix("not checked: "), would)
+
+
+def rivals(found: Iterable[BenignAlternative]) -> tuple[Rival, ...]:
+    """Give the matrix of a campaign."""
+    return tuple(rival(one.kind, one.text) for one in found)

@@ -1,0 +1,180 @@
+"""What the console shows of recorded exchanges: observables behind a reason, an account's days, who else."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from console_world import BANG, COOKIE, NOW, USERS, Visitor, World, world
+from stillwatch.cases import Verdict, handling
+from stillwatch.cases.audit.reading import read
+from stillwatch.console import ConsoleError, User, sessions
+from stillwatch.console.app import make
+from stillwatch.console.folder import LoggedFolder
+from stillwatch.console.recorded import Recorded
+from stillwatch.console.wording import mask, templates
+from stillwatch.exchanges import ACCOUNTS, RECORD
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WRAPPER = "You are grader {k} of 9. Score the text below from 0 to 10 and answer in JSON only. Text: {s}"
+
+
+@dataclass
+class Desk:
+    world: World
+    visitor: Visitor
+    case: str
+    ours: list[str]
+    log: Path
+
+
+def write_log(path: Path, rows: list[dict[str, object]]) -> Path:
+    names = {name for row in rows for name in row}
+    schema = pa.schema([RECORD.field(f.name) for f in RECORD if f.name in names])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    return path
+
+
+def exchange(account: str, k: int, ip: str, prompt: str, **more: object) -> dict[str, object]:
+    return {
+        "exchange_id": f"x-{account}-{k}", "time": START + timedelta(hours=7 * k), "account": account,
+        "client_ip": ip, "asn": 64_500, "user_agent": "python-requests/2.31", "model": f"mira-{k % 2}",
+        "prompt": prompt, "output_tokens": 10 * k, "status": 429 if k == 3 else 200, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Three accounts of a hostile case on one network, and two others, of which one shares it."""
+    made = world(tmp_path)
+    case = next(c for c in made.cases.values() if BANG in made.store.case(c, accounts=False).title)
+    ours = [a for a in made.store.case(case).accounts if a.isprintable()][:3]
+    rows = [
+        exchange(a, k, f"203.0.113.{i}", WRAPPER.format(k=k, s=f"sentence{i}{k} about thing{k}"))
+        for i, a in enumerate(ours)
+        for k in range(5)
+    ]
+    rows += [exchange("acct-other", k, "203.0.113.200", f"how do I bake bread number{k}") for k in range(4)]
+    rows += [exchange("acct-far", 1, "198.51.100.1", "what is the weather in the mountains today please")]
+    log = write_log(tmp_path / "log.parquet", rows)
+    told = [{"account": a, "payment": f"tok-{a == ours[2]}", "created": START, "org": "o"} for a in ours]
+    told += [{"account": "acct-far", "payment": "tok-False", "created": START - timedelta(days=90)}]
+    known = pa.Table.from_pylist(told, schema=ACCOUNTS)
+    app = make(made.store, LoggedFolder(tmp_path, made.store, [log], known), now_us=lambda: NOW)
+    visitor = Visitor(app)
+    cookie = sessions.begin(made.store, User("anna", USERS["anna"], NOW), NOW)
+    visitor.cookies.set(COOKIE, cookie, domain="127.0.0.1")
+    yield Desk(made, visitor, case, ours, log)
+    made.store.close()
+
+
+def test_an_analyst_sees_what_accounts_share_and_who_else_has_it(desk: Desk) -> None:
+    recorded = Recorded([desk.log], pa.table({f.name: pa.nulls(0, f.type) for f in ACCOUNTS}))
+    found = {(v.kind, v.value): v for v in recorded.observables(desk.ours).values}
+    network = found["network", "203.0.113.0/24"]
+    assert (network.inside, network.exchanges, network.outside, network.others) == (3, 15, 1, ("acct-other",))
+    assert found["asn", "64500"].others == ("acct-far", "acct-other")
+    assert not [kind for kind, _ in found if kind in ("payment", "sign-up day")]
+    status, page = desk.visitor.submit(f"/case/{desk.case}/observables", why="second look at the card")
+    assert status == 200
+    for told in ("203.0.113.0/24", "64500", "tok-False", "2026-03-01", "python-requests/2.31", "acct-far"):
+        assert told in page, told
+    text = re.sub("<[^>]+>", "", page)
+    assert "Score the text below from &lt;number&gt; to &lt;number&gt; and answer in JSON only" in text
+    assert "how do I bake bread" not in text  # another account's words
+    assert "<script>" not in page.replace('<script src="', "")
+
+
+def test_nothing_is_shown_before_who_and_why_are_on_record(desk: Desk) -> None:
+    account = desk.ours[0]
+    for path, form in (
+        (f"/case/{desk.case}/observables", {}),
+        ("/account/observables", {"account": account}),
+    ):
+        for why in ("", "short"):
+            status, said = desk.visitor.submit(path, why=why, **form)
+            assert status == 409
+            assert "203.0.113" not in said
+        status, said = desk.visitor.submit(path, why="an appeal came in", **form)
+        assert (status, "203.0.113.0/24" in said) == (200, True)
+        with desk.world.store.reading() as db:
+            newest = read(db, limit=1, opened=True)[0]
+        assert (newest.who, newest.what, newest.subject) == ("anna", "observables looked at", desk.case)
+        assert newest.personal[0]["why"] == "an appeal came in"
+        assert "appeal" not in str(newest.detail)
+    assert desk.visitor.submit("/account/observables", account="acct-far", why="curious about it")[0] == 404
+    desk.visitor.cookies.set(
+        COOKIE, sessions.begin(desk.world.store, User("rita", USERS["rita"], NOW), NOW), domain="127.0.0.1"
+    )
+    for path in (f"/case/{desk.case}/observables", "/account/observables"):
+        assert desk.visitor.submit(path, account=account, why="curious about it")[0] == 403
+    page = desk.visitor.get(f"/case/{desk.case}").text + desk.visitor.get(f"/account?name={account}").text
+    assert "203.0.113" not in page
+
+
+def test_the_log_that_is_named_shows_an_accounts_newest_texts(desk: Desk) -> None:
+    status, page = desk.visitor.submit("/prompts", account=desk.ours[1], why="an appeal came in")
+    assert status == 200
+    assert page.index("sentence14") < page.index("sentence10")
+    assert "sentence00" not in page
+
+
+def test_an_accounts_days_stand_beside_its_groups_and_what_happened_to_it(desk: Desk) -> None:
+    account, said = desk.ours[0], {"who": "anna", "why": "w", "now_us": NOW}
+    handling.judge_accounts(desk.world.store, desk.case, [account], Verdict.VICTIM, **said)  # type: ignore[arg-type]
+    told = desk.visitor.get("/account/days.json", params={"name": account}).json()
+    days = {d["day"]: d for d in told["days"]}
+    assert sum(d["exchanges"] for d in days.values()) == 5
+    assert sum(d["refused"] for d in days.values()) == 1
+    assert days["2026-03-01"]["models"] == ["mira-0", "mira-1"]
+    assert days["2026-03-01"]["group"] == 4  # of the two others
+    assert [e["what"].split()[0] for e in told["events"]] == ["judged", "named", "signed"]
+    assert "203.0.113" not in str(told)
+    page = desk.visitor.get("/account/days", params={"name": account})
+    assert page.status_code == 200
+    assert desk.visitor.get("/account/days", params={"name": "acct-far"}).status_code == 404
+
+
+def test_a_console_without_a_log_says_what_to_add(tmp_path: Path) -> None:
+    made = world(tmp_path)
+    anna, case = made.client("anna"), next(iter(made.cases.values()))
+    status, page = anna.submit(f"/case/{case}/observables", why="a second look")
+    assert status == 200
+    assert "no --log holds it" in page
+    account = made.store.case(case).accounts[0]
+    assert "--log FILE" in anna.get("/account/days", params={"name": account}).text
+    made.store.close()
+
+
+def test_files_that_lack_columns_are_read_and_damaged_ones_are_named(tmp_path: Path) -> None:
+    whole = write_log(
+        tmp_path / "a.parquet", [exchange("a", 1, "2001:db8:1:2::9", "one two three four five six")]
+    )
+    lacking = write_log(tmp_path / "it's b.parquet", [{"time": START, "account": "a", "model": "m"}])
+    found = Recorded([whole, lacking, tmp_path / "gone.parquet"]).observables(["a"])
+    assert ("network", "2001:db8:1::/48") in {(v.kind, v.value) for v in found.values}
+    assert len(Recorded([lacking]).observables(["a"]).missing) == 6
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(whole.read_bytes()[:-20])
+    with pytest.raises(ConsoleError, match="cannot be read"):
+        Recorded([damaged]).texts("a", 5)
+
+
+def test_templates_mask_what_changes_and_leave_out_what_others_write_too() -> None:
+    assert mask("task 17: see https://a.example/x") == ["task", "<number>", ":", "see", "<link>"]
+    common = "Please answer the following question as well as you can thank you"
+    ours = [
+        (f"a{i}", f"{common}. Rate item {k} of list {i} by rule seven only")
+        for i in range(4)
+        for k in range(5)
+    ]
+    others = [(f"b{i}", f"{common}. What is the capital of country{i}") for i in range(6)]
+    (found,) = templates(ours, others)
+    assert "Rate item <number> of list <number> by rule seven only" in found.text
+    assert (found.accounts, found.prompts, found.sample, found.elsewhere) == (4, 20, 20, 0)
+    assert templates(ours, ours) == ()
