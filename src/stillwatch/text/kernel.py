@@ -34,6 +34,7 @@ KIND[65:91] = KIND[97:123] = LETTER
 KIND[128:] = WIDE  # a byte of a character beyond ASCII, or no UTF-8 at all
 LOWER = np.arange(256, dtype=np.uint64)
 LOWER[65:91] += np.uint64(32)
+LETTERS = np.where(KIND == LETTER, LOWER, np.uint64(0))  # byte -> the letter, lowered; 0 for what is none
 # byte -> its eight bits, each in a byte lane of its own
 LANES = np.array([sum((b >> k & 1) << 8 * k for k in range(8)) for b in range(256)], np.uint64)
 
@@ -83,60 +84,64 @@ def tokens(data, begin, end, key, masked, plain, content):
     half = room // 2
     whole = key
     n = 0
-    i = begin
+    i = np.uint64(begin)  # unsigned: an index that may be negative is checked for it, at every byte
+    last = np.uint64(end)
+    one = np.uint64(1)
     at = 0
     glyph = np.uint64(0)  # the token before this one, where it was a single character of such a script
-    while i < end:
+    while i < last:
         kind = KIND[data[i]]
         if kind == SPACE:
-            i += 1
+            i += one
             continue
         h = BASIS
         start = i
         before = glyph
         glyph = np.uint64(0)
-        content[at] = 0
-        if kind == WIDE and not is_own_token(codepoint_at(data, i, end)):
+        word = content_word = np.uint64(0)
+        if kind == WIDE and not is_own_token(codepoint_at(data, np.int64(i), end)):
             kind = LETTER
         if kind == LETTER:
-            while i < end:
-                c = data[i]
-                inside = KIND[c]
-                if inside == LETTER:
-                    h = (h ^ LOWER[c]) * FNV
-                    i += 1
-                elif inside == WIDE and not is_own_token(codepoint_at(data, i, end)):
-                    h, i = take_character(data, i, end, h)
+            while i < last:
+                letter = LETTERS[data[i]]
+                if letter:
+                    h = (h ^ letter) * FNV
+                    i += one
+                elif KIND[data[i]] == WIDE and not is_own_token(codepoint_at(data, np.int64(i), end)):
+                    h, after = take_character(data, np.int64(i), end, h)
+                    i = np.uint64(after)
                 else:
                     break
             m = h
-            plain[at] = h
-            if i - start >= SHORT:
-                content[at] = h
-            if i - start > LONG:
+            word = h
+            length = np.int64(i - start)
+            if length >= SHORT:
+                content_word = h
+            if length > LONG:
                 m = BLOB
-                content[at] = 0
-            elif 2 <= i - start <= 6 and i + 2 < end and _colon_slashes(data, i):
-                while i < end and data[i] > 32:
+                content_word = np.uint64(0)
+            elif 2 <= length <= 6 and i + np.uint64(2) < last and _colon_slashes(data, np.int64(i)):
+                while i < last and data[i] > 32:
                     h = (h ^ np.uint64(data[i])) * FNV
-                    i += 1
+                    i += one
                 m = LINK
-                plain[at] = content[at] = 0  # a link is no word
+                word = content_word = np.uint64(0)  # a link is no word
         elif kind == DIGIT:
-            while i < end and KIND[data[i]] == DIGIT:
+            while i < last and KIND[data[i]] == DIGIT:
                 h = (h ^ np.uint64(data[i])) * FNV
-                i += 1
+                i += one
             m = NUMBER
-            plain[at] = 0
         else:
-            h, i = take_character(data, i, end, h)
+            h, after = take_character(data, np.int64(i), end, h)
+            i = np.uint64(after)
             m = h
-            plain[at] = 0
             if kind == WIDE:
                 glyph = h
                 if before:
-                    content[at] = mix(before) ^ h
+                    content_word = mix(before) ^ h
         masked[at] = m
+        plain[at] = word
+        content[at] = content_word
         whole = (whole ^ h) * M1
         whole ^= whole >> np.uint64(29)
         n += 1
@@ -170,8 +175,8 @@ def _unroll(n, values, spare):
     length = len(values) - half
     spare[:length] = values[half:]
     shift = (n - half) % length
-    for k in range(length):
-        values[half + k] = spare[(k + shift) % length]
+    values[half : half + length - shift] = spare[shift:length]
+    values[half + length - shift :] = spare[:shift]
 
 
 @njit(cache=True, nogil=True)
