@@ -25,7 +25,7 @@ import prove_peers as peers
 from stillwatch.prove.identify import Reference
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
-from stillwatch.prove.identify.who import _compare_references, comparison_threshold, decide, strangers
+from stillwatch.prove.identify.who import comparison_threshold, decide, strangers
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, area, checkup
 from stillwatch.prove.lineage.margins import choose_field
@@ -192,7 +192,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
                 continue
             row, own = alike.at(copy), kins[original]
             others = np.array([r for r in refs if kin[r] != own])
-            threshold = comparison_threshold(strangers(alike.mean, others, kin)[0], BAN_ALPHA)
+            threshold = comparison_threshold(strangers(alike.mean, others, kin).pairs, BAN_ALPHA)
             score = scores(alike.mean, row, refs, [*kin[:row], f"\0{copy}", *kin[row + 1 :]])
             hit.setdefault(kind, []).append(bool(score[list(refs).index(alike.at(original))] > threshold))
             found = decide(replace(alike, focus=copy), known, BAN_ALPHA, count=False)
@@ -230,7 +230,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
     """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
     kins = np.array(kin)[refs]
-    table = _compare_references(alike.mean, refs, kin)
+    table = strangers(alike.mean, refs, kin).table
     false = of = 0
     for own in sorted(set(kins)):
         rest = table[np.ix_(kins != own, kins != own)]
