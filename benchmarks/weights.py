@@ -8,7 +8,6 @@ not made again. docs/lineage.md has the figures.
 
 import argparse
 import itertools
-import json
 import shutil
 import time
 from collections import Counter
@@ -90,11 +89,9 @@ def teach(model: Any, ids: torch.Tensor, steps: int, rate: float, seed: int, tea
 
 
 def matrices(model: Any) -> list[torch.Tensor]:
-    return [
-        p.data
-        for name, p in model.named_parameters()
-        if (p.dim() == 2 and ".mlp." in name) or ("attn" in name and p.dim() == 2)
-    ]
+    """All weights but embeddings, norms and biases."""
+    named = model.named_parameters()
+    return [p.data for name, p in named if p.dim() == 2 and (".mlp." in name or "attn" in name)]
 
 
 def copied(model: Any) -> Any:
@@ -307,7 +304,7 @@ def real(gguf: Path, out: Path) -> list[tuple[str, WeightsComparison]]:
     kept, BATCH = BATCH, 4
     tuned = out / "smol-tuned"
     if not tuned.exists():
-        model = teach(copied(base), ids, 16, 2e-5, 1)
+        model = teach(copied(base), ids, 8, 1e-4, 1)
         model.save_pretrained(tuned)
         words.save_pretrained(tuned)
     BATCH = kept
@@ -327,21 +324,14 @@ def real(gguf: Path, out: Path) -> list[tuple[str, WeightsComparison]]:
         shutil.copy(tuned / "tokenizer.json", place)
         began = time.process_time()
         found.append((name, compare_weights(original, read_checkpoint(place, name))))
-        print(f"{name}: {time.process_time() - began:.0f} CPU-s, {found[-1][1]}", flush=True)
+        print(f"{name}: compared in {time.process_time() - began:.0f} CPU-s", flush=True)
     shutil.rmtree(place)
     return found
 
 
-def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--out", type=Path, required=True)
-    asked.add_argument("--seeds", type=int, default=10)
-    asked.add_argument("--gguf", type=Path)
-    told = asked.parse_args()
-    torch.set_num_threads(1)
-    told.out.mkdir(parents=True, exist_ok=True)
-    make(told.out, told.seeds)
-    models = {p.name: read_checkpoint(p) for p in sorted(told.out.glob("*-[0-9]*")) if p.is_dir()}
+def judge_made(out: Path) -> None:
+    """Compare the bases with each other, and what was changed with its base and with a stranger."""
+    models = {p.name: read_checkpoint(p) for p in sorted(out.glob("*-[0-9]*")) if p.is_dir()}
     rows: dict[str, list[WeightsComparison]] = {}
     bases = [name for name in models if " " not in name]
     for a, b in itertools.combinations(bases, 2):
@@ -359,20 +349,37 @@ def main() -> None:
                 compare_weights(models[stranger], models[name])
             )
     for title, found in rows.items():
-        same = sum(one.verdict is WeightsVerdict.SAME for one in found)
-        low, high = wilson(same, len(found))
-        how = ", ".join(f"{n} {h}" for h, n in Counter(one.how for one in found).items() if h)
-        z = [one.z for one in found]
-        print(
-            f"{title}: same {same} of {len(found)} ({low:.3f} to {high:.3f}); "
-            f"z {min(z):.1f} to {max(z):.1f}; effect {min(o.effect for o in found):.3f} to "
-            f"{max(o.effect for o in found):.3f}; layers {np.mean([o.layers for o in found]):.1f} of "
-            f"{found[0].of_layers}; {how}"
-        )
+        report(title, found)
+
+
+def report(title: str, found: list[WeightsComparison]) -> None:
+    same = sum(one.verdict is WeightsVerdict.SAME for one in found)
+    low, high = wilson(same, len(found))
+    how = ", ".join(f"{n} {h}" for h, n in Counter(one.how for one in found).items() if h)
+    z = [one.z for one in found]
+    print(
+        f"{title}: same {same} of {len(found)} ({low:.3f} to {high:.3f}); "
+        f"z {min(z):.1f} to {max(z):.1f}; effect {min(o.effect for o in found):.3f} to "
+        f"{max(o.effect for o in found):.3f}; layers {np.mean([o.layers for o in found]):.1f} of "
+        f"{found[0].of_layers}; {how}"
+    )
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--out", type=Path, required=True)
+    asked.add_argument("--seeds", type=int, default=10)
+    asked.add_argument("--gguf", type=Path)
+    asked.add_argument("--real", action="store_true", help="only the real model")
+    told = asked.parse_args()
+    torch.set_num_threads(1)
+    told.out.mkdir(parents=True, exist_ok=True)
+    if not told.real:
+        make(told.out, told.seeds)
+        judge_made(told.out)
     if told.gguf:
         for name, one in real(told.gguf, told.out):
-            print(json.dumps({"SmolLM2": name, "verdict": one.verdict, "how": one.how, "layers": one.layers,
-                              "effect": round(one.effect, 3), "z": round(one.z, 1)}))  # fmt: skip
+            report(f"SmolLM2-135M: {name}", [one])
 
 
 if __name__ == "__main__":
