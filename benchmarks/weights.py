@@ -28,7 +28,6 @@ ROOT = Path(__file__).parents[1]
 WIDTH, UNITS, LAYERS, TOKENS, WORDS = 64, 192, 4, 64, 512
 STEPS, BATCH, RATE = 200, 8, 2e-3
 Ways = dict[str, Callable[[], Any]]
-CHANGED = 3  # models of each shape that are changed
 
 
 def corpus(kind: str) -> str:
@@ -267,24 +266,22 @@ def changes(shape: str, seed: int, base: Any, other: Any, ids: dict[str, torch.T
     }
 
 
-def make(out: Path, seeds: int) -> None:
-    """Train and change, where it was not done before."""
+def make(out: Path, shape: str, seeds: int, changed: int) -> None:
+    """Train models of one shape and change the first of them, where it was not done before."""
     words = tokenizer(out)
     ids = {kind: torch.tensor(words.encode(corpus(kind)).ids) for kind in ("docs", "source")}
-    for shape in ("llama", "gpt2"):
-        bases = {}
-        for seed in range(seeds):
-            place = out / f"{shape}-{seed}"
+    bases = {}
+    for seed in range(seeds):
+        place = out / f"{shape}-{seed}"
+        if not place.exists():
+            save(teach(blank(shape, seed), ids["docs"], STEPS, RATE, seed), place, out)
+            print(f"{place.name}: made", flush=True)
+        bases[seed] = (LlamaForCausalLM if shape == "llama" else GPT2LMHeadModel).from_pretrained(place)
+    for seed in range(changed):
+        for name, way in changes(shape, seed, bases[seed], bases[seed + changed], ids).items():
+            place = out / f"{shape}-{seed} {name}"
             if not place.exists():
-                began = time.process_time()
-                save(teach(blank(shape, seed), ids["docs"], STEPS, RATE, seed), place, out)
-                print(f"{place.name}: {time.process_time() - began:.0f} CPU-s", flush=True)
-            bases[seed] = (LlamaForCausalLM if shape == "llama" else GPT2LMHeadModel).from_pretrained(place)
-        for seed in range(CHANGED):
-            for name, way in changes(shape, seed, bases[seed], bases[seed + CHANGED], ids).items():
-                place = out / f"{shape}-{seed} {name}"
-                if not place.exists():
-                    save(way(), place, out)
+                save(way(), place, out)
 
 
 def _enlarged(model: Any) -> Any:
@@ -344,7 +341,7 @@ def judge_made(out: Path) -> None:
         if way:
             shape, seed = base.split("-")
             rows.setdefault(f"{shape}: {way}", []).append(compare_weights(models[base], models[name]))
-            stranger = f"{shape}-{int(seed) + 2 * CHANGED}"
+            stranger = f"{shape}-{sum(one.startswith(shape) for one in bases) - 1 - int(seed)}"
             rows.setdefault(f"CHANGED beside a stranger, {shape}", []).append(
                 compare_weights(models[stranger], models[name])
             )
@@ -368,14 +365,17 @@ def report(title: str, found: list[WeightsComparison]) -> None:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--out", type=Path, required=True)
-    asked.add_argument("--seeds", type=int, default=10)
+    asked.add_argument("--shapes", default="llama,gpt2")
+    asked.add_argument("--seeds", type=int, default=10, help="models of each shape, trained apart")
+    asked.add_argument("--changed", type=int, default=3, help="of them, that are changed")
     asked.add_argument("--gguf", type=Path)
     asked.add_argument("--real", action="store_true", help="only the real model")
     told = asked.parse_args()
     torch.set_num_threads(1)
     told.out.mkdir(parents=True, exist_ok=True)
     if not told.real:
-        make(told.out, told.seeds)
+        for shape in told.shapes.split(","):
+            make(told.out, shape, told.seeds, told.changed)
         judge_made(told.out)
     if told.gguf:
         for name, one in real(told.gguf, told.out):

@@ -95,6 +95,25 @@ def test_layers_dropped_and_units_cut_out(tmp_path: Path) -> None:
     assert compare(tmp_path / "b", llama(1), narrow).how == "units reordered"
 
 
+def test_fused_and_expert_layers_are_read(tmp_path: Path) -> None:
+    base, fused, experts = llama(1), {}, {}
+    for name, value in noisy(base, 0.2).items():
+        if "gate_proj" in name:
+            both = [value, noisy(base, 0.2)[name.replace("gate", "up")]]
+            fused[name.replace("gate", "gate_up")] = np.concatenate(both)
+        elif "up_proj" not in name:
+            fused[name] = value
+        expert = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+        short = next((s for s in expert if s in name), "")
+        moved = name.replace(f"mlp.{short}", f"block_sparse_moe.experts.0.{expert.get(short, '')}")
+        experts[moved if short else name] = value
+        if short:
+            experts[name.replace(f"mlp.{short}", f"mlp.shared_expert.{short}")] = value[::-1]
+    for k, changed in enumerate((fused, experts)):
+        found = compare(tmp_path / str(k), base, changed)
+        assert (found.how, found.layers) == ("units in place", LAYERS)
+
+
 def test_one_layer_taken_over_is_a_share_and_no_more(tmp_path: Path) -> None:
     mixed = llama(2) | {n: t for n, t in llama(1).items() if "layers.3." in n}
     found = compare(tmp_path, llama(1), mixed)
@@ -126,6 +145,12 @@ def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
         file.write_bytes(garbage)
         with pytest.raises(CheckpointError, match="no safetensors file"):
             read_checkpoint(folder)
+    head = b'{"a": {"dtype": "F32", "shape": ["x"], "data_offsets": [0, 4]}}'
+    file.write_bytes(len(head).to_bytes(8, "little") + head)
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        read_checkpoint(folder)
+    empty = {name: value * np.nan for name, value in llama(1).items()}
+    assert "no numbers" in compare(tmp_path / "nan", llama(1), empty).how
     write(tmp_path / "lora", llama(1))
     (tmp_path / "lora" / "adapter_config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="merge it"):

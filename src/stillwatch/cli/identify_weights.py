@@ -71,7 +71,7 @@ def weights_command(
     else:
         _print(found, Console())
         if kin_out is not None:
-            print(f"{len(kins)} kins of weights' lineage written to {kin_out}")
+            print(f"lineages of more than one model: {len(kins)}, written to {kin_out}")
     if any(one.verdict is WeightsVerdict.NO_JUDGEMENT for one in found):
         raise typer.Exit(NOT_JUDGED)
 

@@ -24,6 +24,7 @@ DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 EXPERTS = 2  # of a layer with many: they are alike in what is compared, and a model has thousands
 HEADER_BYTES = 1 << 27
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blk|blocks)\.(\d+)\.(.+)\.weight$")
+_BESIDE = re.compile(r"shared_expert|vision|visual|audio|encoder\.|mtp")  # not the text model's plain layers
 _EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
 _ROLES = {
     "gate": r"gate_proj|w1|ffn_gate",
@@ -155,7 +156,7 @@ def _checkpoint(
     norms: dict[int, str] = {}
     for one, size in sizes.items():
         layer = _LAYER.search(one)
-        if layer is None:
+        if layer is None or _BESIDE.search(one):
             continue
         expert = _EXPERT.search(one)
         role = next((role for role, known in _ROLE.items() if known.search(layer[2])), "")
@@ -187,6 +188,8 @@ def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
             if size > HEADER_BYTES:
                 raise ValueError(f"its header is said to be {size:,} bytes long")
             told = json.loads(opened.read(size))
+        if any(not isinstance(n, int) for one in told.values() for n in one.get("shape", ())):
+            raise ValueError("a shape is no list of numbers")
         return {
             name: (file, one["dtype"], one["shape"], 8 + size + one["data_offsets"][0],
                    one["data_offsets"][1] - one["data_offsets"][0])
@@ -207,9 +210,10 @@ def _load(name: str, file: Path, dtype: str, shape: list[int], at: int, size: in
         ).reshape(shape)
     except (OSError, ValueError) as why:
         raise CheckpointError(f"{file}: {name} cannot be read: {why}. Is the download whole?") from None
-    if dtype == "BF16":
-        return (raw.astype(np.uint32) << 16).view(np.float32)
-    return raw.astype(np.float32)
+    found = (raw.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else raw.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise CheckpointError(f"{file}: {name} holds values that are no numbers; the model cannot have run")
+    return found
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -227,11 +231,12 @@ def _tokenizer(told: dict[str, Any], folder: Path) -> tuple[dict[str, int], tupl
     model = told.get("model") or {"vocab": _json(folder / "vocab.json")}
     words, merges = model.get("vocab") or {}, model.get("merges") or []
     if isinstance(words, list):  # a unigram model: pairs of a token and its score
-        words = {str(one[0]): i for i, one in enumerate(words)}
+        words = {str(one[0]): i for i, one in enumerate(words) if isinstance(one, list) and one}
+    words = {word: i for word, i in words.items() if isinstance(i, int)}
     if not merges and (folder / "merges.txt").exists():
         lines = (folder / "merges.txt").read_text("utf-8", errors="replace").splitlines()
         merges = [line for line in lines if not line.startswith("#")]
-    return words, tuple(one if isinstance(one, str) else " ".join(one) for one in merges)
+    return words, tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in merges)
 
 
 def _read_gguf(place: Path, name: str) -> Checkpoint:

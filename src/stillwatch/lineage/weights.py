@@ -22,12 +22,13 @@ from enum import StrEnum
 
 import numpy as np
 
-from stillwatch.lineage.checkpoint import Checkpoint, CheckpointError, Floats, Key, Units
+from stillwatch.lineage.checkpoint import Checkpoint, CheckpointError, Floats, Units
 
 SAMPLE = 256  # units of a layer that are looked at
 IN_PLACE_Z = 8.0  # standard deviations of the null; made models trained apart: at most 4.0 of 10,912 pairs
 REORDERED = 0.25  # see docs/lineage.md, "Measured"
-LAYERS_SHARE = 1 / 8  # of the smaller model's layers that have to show it
+LAYERS_SHARE = 1 / 8  # of the layers that have to show it
+LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
 SEED = 7  # which units are looked at
 
@@ -49,7 +50,7 @@ class WeightsComparison:
     verdict: WeightsVerdict
     how: str  # the look that decided, or why nothing could be judged
     layers: int  # that show it
-    of_layers: int  # of the smaller model
+    of_layers: int  # that were looked at
     effect: float  # mean correlation of the units in the layers that show it; the highest where none does
     z: float  # of the look in place: the highest of all layers
     vocabulary_shared: float | None  # tokens in both, of tokens in either
@@ -59,13 +60,12 @@ class WeightsComparison:
 
 def compare_weights(one: Checkpoint, other: Checkpoint) -> WeightsComparison:
     """Say whether two models are of one weights lineage."""
-    verdict, how, layers, effect, z = WeightsVerdict.NO_JUDGEMENT, "", 0, 0.0, 0.0
-    of_layers = min(len(one.names), len(other.names))
+    verdict, how, layers, of_layers, effect, z = WeightsVerdict.NO_JUDGEMENT, "", 0, 0, 0.0, 0.0
     try:
         if one.hidden != other.hidden:
             how = f"hidden sizes differ ({one.hidden:,} and {other.hidden:,}): their units cannot be compared"
         else:
-            verdict, how, layers, effect, z = _judge(one, other, max(1, round(of_layers * LAYERS_SHARE)))
+            verdict, how, layers, of_layers, effect, z = _judge(one, other)
     except CheckpointError as why:
         how = str(why)
     differs = tuple(
@@ -85,23 +85,23 @@ def _overlap(one: set[str], other: set[str]) -> float | None:
     return len(one & other) / len(one | other) if one and other else None
 
 
-def _judge(one: Checkpoint, other: Checkpoint, least: int) -> tuple[WeightsVerdict, str, int, float, float]:
+def _judge(one: Checkpoint, other: Checkpoint) -> tuple[WeightsVerdict, str, int, int, float, float]:
+    if len(one.names) > len(other.names):
+        one, other = other, one
     effects, zs = _in_place(one, other)
-    shown = zs.max(axis=1, initial=0.0) >= IN_PLACE_Z
-    z = float(zs.max(initial=0.0))
-    if shown.sum() >= least:
-        best = np.take_along_axis(effects, zs.argmax(axis=1)[:, None], axis=1)[:, 0]
-        return WeightsVerdict.SAME, "units in place", int(shown.sum()), float(best[shown].mean()), z
-    highest = float(effects.max(initial=0.0))
-    for how, turn in (("units reordered", None), ("axes turned", _turn(one, other))):
-        if how == "axes turned" and turn is None:
-            continue
-        found = _reordered(one, other, turn)
-        shown = found >= REORDERED
-        highest = max(highest, float(found.max()))
-        if shown.sum() >= least:
-            return WeightsVerdict.SAME, how, int(shown.sum()), float(found[shown].mean()), z
-    return WeightsVerdict.NOT_SHOWN, "", 0, highest, z
+    z, highest = float(zs.max()), float(effects.max())
+    found, shown = effects[np.arange(len(zs)), zs.argmax(axis=1)], zs.max(axis=1) >= IN_PLACE_Z
+    how = "units in place"
+    for look in ("units reordered", "axes turned"):
+        if shown.mean() >= LAYERS_SHARE:
+            break
+        turn = None if look == "units reordered" else _turn(one, other)
+        if look == "units reordered" or turn is not None:
+            how, found = look, _reordered(one, other, turn)
+            highest, shown = max(highest, float(found.max())), found >= REORDERED
+    if shown.mean() < LAYERS_SHARE:
+        return WeightsVerdict.NOT_SHOWN, "", 0, len(shown), highest, z
+    return WeightsVerdict.SAME, how, int(shown.sum()), len(shown), float(found[shown].mean()), z
 
 
 def _in_place(one: Checkpoint, other: Checkpoint) -> tuple[Floats, Floats]:
@@ -140,14 +140,22 @@ def _unit(rows: Floats) -> Floats:
 
 
 def _reordered(one: Checkpoint, other: Checkpoint, turn: Floats | None) -> Floats:
-    """(layers,): how alike units are in what they write, when they were matched by what they read."""
-    twins = len(one.names) == len(other.names)
-    found = []
-    for place, key in enumerate(one.layers):
-        mine = one.units(key)
-        rest: list[Key] = [other.layers[place]] if twins else other.layers
-        found.append(max(_match(mine, other.units(yours), turn) for yours in rest))
-    return np.array(found, np.float32)
+    """How alike units are in what they write, when they were matched by what they read; a number a layer.
+
+    Of models with as many layers, each layer beside its twin. Else some layers of `one`, the shorter, each
+    beside the likest of all layers of the other.
+    """
+    if len(one.names) == len(other.names):
+        pairs = zip(one.layers, other.layers, strict=True)
+        found = [_match(one.units(mine), other.units(yours), turn) for mine, yours in pairs]
+        return np.array(found, np.float32)
+    places = np.linspace(0, len(one.layers) - 1, min(LAYERS_LOOKED_AT, len(one.layers))).round().astype(int)
+    some = [one.units(one.layers[place]) for place in places]
+    likest = np.full(len(some), -1.0, np.float32)
+    for key in other.layers:
+        yours = other.units(key)
+        likest = np.maximum(likest, [_match(mine, yours, turn) for mine in some]).astype(np.float32)
+    return likest
 
 
 def _match(mine: Units, yours: Units, turn: Floats | None) -> float:
