@@ -135,5 +135,6 @@ def _print(found: Sequence[WeightsComparison], console: Console) -> None:
         console.print(safe(". ".join(said), console, 400), soft_wrap=True)
     print(
         "Tokenizer and shape only say what is plausible. The same lineage can also be the same untrained "
-        "start, or a third model that both come from. A model taught on the other's answers is not shown."
+        "start, or a third model that both come from. A model taught on the other's answers is not shown. "
+        "Of the three looks only 'units in place' has an exact null; take 'axes turned' as a lead."
     )

@@ -10,7 +10,7 @@ Null (in place): the two were trained apart from different starting points. Trai
 any order of one model's units is as likely as another (Zhu et al. 2025, arXiv 2502.12292): the statistic has
 a known mean and variance over all orders (Hoeffding 1951, Ann. Math. Stat. 22), whatever the data, the
 tokenizer or the architecture that both share. The other two looks have no exact null: their thresholds lie
-between what made models showed (docs/lineage.md).
+between what made models showed (docs/lineage.md); shared data alone makes first layers alike once turned.
 
 Blind to: another hidden size; feed-forward layers made anew; a model taught on the other's answers (that is
 no lineage of weights). Fooled by: one starting point for two trainings, the same seed in one program: it is
@@ -28,8 +28,10 @@ SAMPLE = 256  # units of a layer that are looked at
 IN_PLACE_Z = (
     8.0  # standard deviations of the null; made models trained apart: 3.4 at most in 720 pairs of layers
 )
-REORDERED = 0.25  # see docs/lineage.md, "Measured"
 LAYERS_SHARE = 1 / 8  # of the layers that have to show it
+REORDERED = 0.25  # correlation of matched units; made models trained apart: 0.02 at most (docs/lineage.md)
+TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in a first layer
+TURNED_SHARE = 1 / 2  # and to 0.14 in the others
 LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
 SEED = 7  # which units are looked at
@@ -93,17 +95,23 @@ def _judge(one: Checkpoint, other: Checkpoint) -> tuple[WeightsVerdict, str, int
     effects, zs = _in_place(one, other)
     z, highest = float(zs.max()), float(effects.max())
     found, shown = effects[np.arange(len(zs)), zs.argmax(axis=1)], zs.max(axis=1) >= IN_PLACE_Z
-    how = "units in place"
-    for look in ("units reordered", "axes turned"):
-        if shown.mean() >= LAYERS_SHARE:
-            break
-        turn = None if look == "units reordered" else _turn(one, other)
-        if look == "units reordered" or turn is not None:
-            how, found = look, _reordered(one, other, turn)
-            highest, shown = max(highest, float(found.max())), found >= REORDERED
-    if shown.mean() < LAYERS_SHARE:
-        return WeightsVerdict.NOT_SHOWN, "", 0, len(shown), highest, z
-    return WeightsVerdict.SAME, how, int(shown.sum()), len(shown), float(found[shown].mean()), z
+    if shown.mean() >= LAYERS_SHARE:
+        return (
+            WeightsVerdict.SAME,
+            "units in place",
+            int(shown.sum()),
+            len(shown),
+            float(found[shown].mean()),
+            z,
+        )
+    turn = _turn(one, other)
+    looks = [("units reordered", None, REORDERED, LAYERS_SHARE), ("axes turned", turn, TURNED, TURNED_SHARE)]
+    for how, axes, least, share in looks if turn is not None else looks[:1]:
+        found = _reordered(one, other, axes)
+        highest, shown = max(highest, float(found.max())), found >= least
+        if shown.mean() >= share:
+            return WeightsVerdict.SAME, how, int(shown.sum()), len(shown), float(found[shown].mean()), z
+    return WeightsVerdict.NOT_SHOWN, "", 0, len(shown), highest, z
 
 
 def _in_place(one: Checkpoint, other: Checkpoint) -> tuple[Floats, Floats]:
@@ -162,15 +170,20 @@ def _reordered(one: Checkpoint, other: Checkpoint, turn: Floats | None) -> Float
 
 def _match(mine: Units, yours: Units, turn: Floats | None) -> float:
     def laid(rows: Floats) -> Floats:
-        return _unit(rows if turn is None else rows @ turn)
+        return _centred(rows if turn is None else rows @ turn)
 
     rows = np.random.default_rng(SEED).permutation(len(mine.read))[:SAMPLE]
     opens = (mine.read, yours.read) if mine.gate is None or yours.gate is None else (mine.gate, yours.gate)
-    nearest = (_unit(opens[0][rows]) @ laid(opens[1]).T).argmax(axis=1)
-    alike = (_unit(mine.write[rows]) * laid(yours.write[nearest])).sum(axis=1)
+    nearest = (_centred(opens[0])[rows] @ laid(opens[1]).T).argmax(axis=1)
+    alike = (_centred(mine.write)[rows] * laid(yours.write)[nearest]).sum(axis=1)
     if mine.gate is not None and yours.gate is not None:  # a unit may change its sign in both
-        alike = alike * (_unit(mine.read[rows]) * laid(yours.read[nearest])).sum(axis=1)
+        alike = alike * (_centred(mine.read)[rows] * laid(yours.read)[nearest]).sum(axis=1)
     return float(alike.mean())
+
+
+def _centred(rows: Floats) -> Floats:
+    """Rows of length 1, less what all units have in common: models trained apart share that once turned."""
+    return _unit(rows - rows.mean(axis=0))
 
 
 def _turn(one: Checkpoint, other: Checkpoint) -> Floats | None:
