@@ -22,10 +22,10 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 import prove_peers as peers
-from stillwatch.prove.identify import Reference
+from stillwatch.prove.identify import Reference, who
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.identify.version import same_version
-from stillwatch.prove.identify.who import _compare_references, comparison_threshold, decide, strangers
+from stillwatch.prove.identify.who import comparison_threshold, decide, strangers
 from stillwatch.prove.lineage import Lineage, LineageError, Role
 from stillwatch.prove.lineage.checkup import Checkup, area, checkup
 from stillwatch.prove.lineage.margins import choose_field
@@ -169,13 +169,22 @@ def _closest(by_family: dict[str, Any]) -> str | None:
     return best if worst < ALPHA else None
 
 
-def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
-    """Identification: copies of known models, and models whose kin is not in the library."""
+def mislabelled(kins: dict[str, str], models: Sequence[str], share: float, rng: Any) -> dict[str, str]:
+    """Wrong kins for a share of the models that have kin: a kin of their own, or somebody else's."""
+    alike = [m for m in models if sum(kins[m] == kins[other] for other in models) > 1]
+    wrong = rng.choice(alike, int(share * len(models)), replace=False).tolist()
+    others = sorted({kins[m] for m in models})
+    return kins | {m: f"wrong {m}" if rng.random() < 0.5 else str(rng.choice(others)) for m in wrong}
+
+
+def disguises(data: Data, draws: int, seed: int, prompts: int, wrong: float = 0.0) -> Row:
+    """Identification: copies of known models, and models whose kin is not in the library.
+
+    `wrong`: a share of the references whose kin is labelled wrongly, others in each draw.
+    """
     rng = np.random.default_rng(seed)
-    kins = {m: data.lineage.models[m].kin if m in data.lineage.models else m for m in data.pool.models}
-    known = {
-        m: Reference(m, kins[m], "", 0, "") for m in data.pool.models if m not in data.copies
-    }  # fmt: skip
+    true = {m: data.lineage.models[m].kin if m in data.lineage.models else m for m in data.pool.models}
+    library = [m for m in data.pool.models if m not in data.copies]
     hit: dict[str, list[bool]] = {}
     tally = dict.fromkeys(("named", "named right", "resembles", "right kin", "n", "false pair", "pairs"), 0)
     strange = {"named": 0, "resembles": 0, "n": 0}
@@ -183,6 +192,8 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
         drawn = sorted(
             rng.choice(len(data.pool.prompts), min(prompts, len(data.pool.prompts)), replace=False)
         )
+        kins = mislabelled(true, library, wrong, rng) if wrong else true
+        known = {m: Reference(m, kins[m], "", 0, "") for m in library}
         part = data.pool.of(data.pool.models, [data.pool.prompts[i] for i in drawn])
         alike = likeness(part, part.models[0])
         kin = [kins[m] for m in alike.models]
@@ -192,20 +203,21 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
                 continue
             row, own = alike.at(copy), kins[original]
             others = np.array([r for r in refs if kin[r] != own])
-            threshold = comparison_threshold(strangers(alike.mean, others, kin)[0], BAN_ALPHA)
+            threshold = comparison_threshold(strangers(alike.mean, others, kin).pairs, BAN_ALPHA)
             score = scores(alike.mean, row, refs, [*kin[:row], f"\0{copy}", *kin[row + 1 :]])
             hit.setdefault(kind, []).append(bool(score[list(refs).index(alike.at(original))] > threshold))
             found = decide(replace(alike, focus=copy), known, BAN_ALPHA, count=False)
             tally["n"] += 1
-            tally["right kin"] += found.nearest[0].kin == own
+            right = true[found.nearest[0].reference] == true[original]
+            tally["right kin"] += right
             tally["named"] += found.answer == "named"
-            tally["named right"] += found.answer == "named" and found.kin == own
+            tally["named right"] += found.answer == "named" and right
             tally["resembles"] += found.answer == "resembles"
         false, of = _false_pairs(alike, refs, kin)
         tally["false pair"] += false
         tally["pairs"] += of
         for model in known:
-            alone = {m: r for m, r in known.items() if r.kin != kins[model]}
+            alone = {m: r for m, r in known.items() if true[m] != true[model]}
             answer = decide(replace(alike, focus=model), alone, BAN_ALPHA, count=False).answer
             strange["n"] += 1
             strange["named"] += answer == "named"
@@ -230,7 +242,7 @@ def disguises(data: Data, draws: int, seed: int, prompts: int) -> Row:
 def _false_pairs(alike: Likeness, refs: Any, kin: list[str]) -> tuple[int, int]:
     """Each kin in turn as strangers: a threshold from the others, applied to the pairs of this one."""
     kins = np.array(kin)[refs]
-    table = _compare_references(alike.mean, refs, kin)
+    table = strangers(alike.mean, refs, kin).table
     false = of = 0
     for own in sorted(set(kins)):
         rest = table[np.ix_(kins != own, kins != own)]
@@ -332,6 +344,10 @@ def main() -> int:
     show("closer than every control (re-implemented)", intersection_union(data, peers.focused(data.pool)))
     for n in (25, PROMPTS, 100):
         show(f"identify, {n} prompts, {asked.draws} draws", disguises(data, asked.draws, asked.seed, n))
+    wrong = asked.draws, asked.seed, PROMPTS, who.DOUBTED_SHARE
+    show("identify, 5 % of the kins are wrong", disguises(data, *wrong))
+    who.DOUBTED_SHARE = 0.0
+    show("the same, no reference is set aside", disguises(data, *wrong))
     show("same version", list(versions(data, asked.draws, asked.seed)))
     for title, found in peers.run(data, asked.peers, asked.seed, PAIRS):
         show(title, found)

@@ -20,7 +20,7 @@ from stillwatch.prove.identify.library import MANIFEST, add, read_library, refer
 from stillwatch.prove.identify.normal import COHORT, scores
 from stillwatch.prove.identify.tokens import shapes
 from stillwatch.prove.identify.version import kernel_of, same_version
-from stillwatch.prove.identify.who import _threshold, identify
+from stillwatch.prove.identify.who import _threshold, doubted_kins, identify
 from stillwatch.prove.pool import Pool, PoolError, prompt_id
 
 REFERENCES = [Made(f"m{i:02d}", f"kin{i % 15:02d}k", own=0.6) for i in range(30)]
@@ -309,3 +309,60 @@ def test_outputs_of_several_models_want_a_name(tmp_path: Path, pool: Pool, libra
     assert prompt_id("a b") == prompt_id(" a  b ")
     with pytest.raises(ProveError):
         raise IdentifyError("its errors are of the tree")
+
+
+def mislabelled(known: dict[str, Reference]) -> dict[str, Reference]:
+    """One of two copies called a kin of its own: a wrong label among thirty."""
+    return known | {"m05": Reference("m05", "wrong", "", 60, "")}
+
+
+@pytest.mark.slow
+def test_a_wrong_kin_in_a_library_is_named_and_does_not_set_the_threshold(
+    pool: Pool, known: dict[str, Reference]
+) -> None:
+    seen = pool.of([m for m in pool.models if m != "stranger"])
+    clean, _ = identify(seen, known, "copy")
+    assert clean.doubted == ()
+    found, _ = identify(seen, mislabelled(known), "copy")
+    assert (found.answer, found.kin) == (IdentificationResult.NAMED, "kin03k")
+    (doubt,) = found.doubted
+    assert {doubt.reference, doubt.other} == {"m05", "m20"}
+    assert found.named_at == pytest.approx(clean.named_at, abs=0.1)
+    assert found.named_at == found.set_by.score
+    other, _ = identify(pool.of([m for m in pool.models if m != "copy"]), mislabelled(known), "stranger")
+    assert other.answer is not IdentificationResult.NAMED
+
+
+def test_no_more_than_a_share_is_set_aside() -> None:
+    draw = np.random.default_rng(1)
+    table = draw.normal(0, 0.1, (60, 60))
+    np.fill_diagonal(table, np.nan)
+    kindred = draw.normal(1, 0.2, 60)
+    assert doubted_kins(table, kindred) == ()
+    for one in range(0, 12, 2):  # six wrong pairs of thirty
+        table[one, one + 1] = table[one + 1, one] = 2.0
+    assert len(doubted_kins(table, kindred)) == 3
+    assert len(doubted_kins(table, np.full(60, np.nan))) == 3  # nobody shows what kin look like: the fence
+
+
+@pytest.mark.slow
+def test_kin_by_weights_goes_before_names_and_a_ban_follows_it(tmp_path: Path, pool: Pool) -> None:
+    """`mystery` has DeepSeek's weights, which its name does not say."""
+    names = [m.name for m in REFERENCES]
+    add(tmp_path / "known", pool.of(names), {m.name: m.line for m in REFERENCES})
+    kin = tmp_path / "kin.toml"
+    kin.write_text(
+        '[[model]]\nname = "m03"\nkin = "deepseek"\nbase = "deepseek-v3"\n'
+        '[[model]]\nname = "m18"\nkin = "deepseek"\nbase = "deepseek-v3"\n'
+    )
+    file = str(write_pool(pool.of(["copy"]), tmp_path / "copy.jsonl"))
+    said = [file, "--library", str(tmp_path / "known"), "--kin-file", str(kin)]
+    told = json.loads(RUN.invoke(app, ["identify", *said, "--json"]).output)
+    assert (told["answer"], told["kin"]) == ("named", "deepseek")
+    assert told["kins_by"] == {"file": 2, "given": 28, "name": 0}
+    run = RUN.invoke(app, ["ban", "probe", *said, "--family", "deepseek", "--fail-on-banned"])
+    assert run.exit_code == 1, run.output
+    assert "2 from --kin-file" in run.output
+    assert "A name needs more than" in run.output
+    kin.write_text('[[model]]\nname = "m03"\n')
+    assert "says no model's kin" in RUN.invoke(app, ["identify", *said]).output

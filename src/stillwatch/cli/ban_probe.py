@@ -5,6 +5,7 @@ It parses words and prints. Who answers is `prove.identify`, what to do about it
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from stillwatch.cli.identify import (
     AtLibrary,
     Consent,
     KeyVariable,
+    KinFiles,
     ModelName,
     MostRequests,
     PerMinute,
@@ -30,6 +32,7 @@ from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.asking import AskingOptions
 from stillwatch.prove.identify.who import ALPHA
+from stillwatch.prove.lineage.reading import KinClaim, read_kins
 from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import safe
 from stillwatch.terms import Terms
@@ -52,6 +55,7 @@ were left out.
 def probe_command(
     suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
     library: AtLibrary = LIBRARY,
+    kin_file: KinFiles = None,
     terms_file: TermsFile = None,
     family: Families = None,
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
@@ -75,15 +79,15 @@ def probe_command(
         store,
         consent,
     )
-    document, found, fitted, versions, tokenizers = identify_suspect(
-        suspect, name, library, prompts, alpha, way, as_json
-    )
-    judged = _judge_nearest(found, terms, account)
+    kins = read_kins(kin_file or [])
+    done = identify_suspect(suspect, name, library, kins, prompts, alpha, way, as_json)
+    found = done.found
+    judged = _judge_nearest(found, kins, terms, account)
     if as_json:
-        print(json.dumps(document | {"terms": judged}, indent=1))
+        print(json.dumps(done.document() | {"terms": judged}, indent=1))
     else:
         console = Console()
-        print_identified(found, fitted, versions, tokenizers, console)
+        print_identified(done, console)
         console.print(safe(_sentence(found, judged), console, 400), soft_wrap=True)
     if (
         fail_on_banned
@@ -92,15 +96,20 @@ def probe_command(
         and not judged["allow"]
     ):
         raise typer.Exit(BANNED)
-    say_left_out(fitted.pool.unread)
+    say_left_out(done.fitted.pool.unread)
 
 
-def _judge_nearest(found: Identified, terms: Terms | None, account: str) -> dict[str, Any] | None:
-    """What the terms say of the nearest reference of the kin, by its name."""
+def _judge_nearest(
+    found: Identified, kins: Mapping[str, KinClaim], terms: Terms | None, account: str
+) -> dict[str, Any] | None:
+    """What the terms say of the nearest reference, by its name and by whose weights a file says it has."""
     if terms is None or found.answer is IdentificationResult.UNKNOWN:
         return None
     nearest = found.nearest[0].reference
     verdict = model_verdict(terms, nearest, account, time.time_ns() // 1000)
+    if verdict.allow and nearest in kins and kins[nearest].base:
+        by_weights = model_verdict(terms, kins[nearest].base, account, time.time_ns() // 1000)
+        verdict = by_weights if not by_weights.allow else verdict
     return {"reference": nearest, "allow": verdict.allow, "family": verdict.family, "reason": verdict.reason}
 
 

@@ -4,7 +4,8 @@ It parses words and prints. Likeness and thresholds are `prove.identify`.
 """
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from stillwatch.prove.identify.version import SameVersion, same_version
 from stillwatch.prove.identify.who import ALPHA, identify
 from stillwatch.prove.lineage import Role
 from stillwatch.prove.lineage.lines import family_of
-from stillwatch.prove.lineage.reading import read_lineage
+from stillwatch.prove.lineage.reading import KinClaim, read_kins, read_lineage
 from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.checks import Fit
 from stillwatch.prove.pool.reading import read_pool
@@ -91,12 +92,17 @@ PerMinute = Annotated[int, typer.Option("--requests-per-minute", min=0, help="0:
 MostRequests = Annotated[int | None, typer.Option("--max-requests", min=1, help="Ask no more than that.")]
 Store = Annotated[Path, typer.Option(help="Where an endpoint's answers are kept; a stopped run goes on.")]
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Rate of false alarms.")]
+KinFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--kin-file", metavar="FILE", help="Whose kin references are, as `identify weights` found."),
+]
 
 
 @app.command("who", epilog=WHO_EXAMPLES, hidden=True)
 def who_command(
     suspect: Annotated[str, typer.Argument(help="A file of outputs, an address, or weights.")],
     library: AtLibrary = LIBRARY,
+    kin_file: KinFiles = None,
     name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
     model: ModelName = "",
     prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
@@ -116,21 +122,47 @@ def who_command(
         store,
         consent,
     )  # fmt: skip
-    document, found, fitted, versions, tokenizers = identify_suspect(
-        suspect, name, library, prompts, alpha, way, as_json
-    )
+    done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
     if as_json:
-        print(json.dumps(document, indent=1))
+        print(json.dumps(done.document(), indent=1))
     else:
-        print_identified(found, fitted, versions, tokenizers, Console())
-    say_left_out(fitted.pool.unread)
+        print_identified(done, Console())
+    say_left_out(done.fitted.pool.unread)
+
+
+@dataclass(frozen=True)
+class Identification:
+    """What identification found, and what it stands on."""
+
+    found: Identified
+    fitted: Fit
+    versions: tuple[SameVersion, ...]
+    tokenizers: tuple[Shape, ...]
+    kins_by: dict[str, int]  # references whose kin is from a file, given at `add`, or what their name says
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "kind": "stillwatch identification 1",
+            **asdict(self.found),
+            "versions": [asdict(one) for one in self.versions],
+            "tokenizers": [asdict(one) | {"same": one.same} for one in self.tokenizers],
+            "checked": [asdict(one) for one in self.fitted.notes],
+            "left_out": list(self.fitted.left_out),
+            "kins_by": self.kins_by,
+        }
 
 
 def identify_suspect(
-    suspect: str, name: str, library: Path, prompts: int, alpha: float, way: AskingOptions, quiet: bool
-) -> tuple[dict[str, Any], Identified, Fit, tuple[SameVersion, ...], tuple[Shape, ...]]:
-    """Have a suspect's answers and identify it: the document, and what it was made of."""
+    suspect: str, name: str, library: Path, kins: Mapping[str, KinClaim], prompts: int, alpha: float,
+    way: AskingOptions, quiet: bool,
+) -> Identification:  # fmt: skip
+    """Have a suspect's answers and identify it. `kins`: of references, in place of what the library says."""
     known, pool = read_library(library)
+    named = sum(one.kin == family_of(ref)[1] for ref, one in known.items() if ref not in kins)
+    by_file = sum(ref in kins for ref in known)
+    kins_by = {"file": by_file, "given": len(known) - by_file - named, "name": named}
+    known = {ref: replace(one, kin=kins[ref].kin if ref in kins else one.kin) for ref, one in known.items()}
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
         asked = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
@@ -144,7 +176,7 @@ def identify_suspect(
         )
         versions = _versions(fitted.pool, found)
     tokenizers = shapes(own.prompt_tokens.get(called, {}), pool.prompt_tokens)
-    return _document(found, fitted, versions, tokenizers), found, fitted, versions, tokenizers
+    return Identification(found, fitted, versions, tokenizers, kins_by)
 
 
 @app.command("add", epilog=ADD_EXAMPLES)
@@ -184,6 +216,7 @@ def add_all_command(
     lineage: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Whose kin each is; else by name.")
     ] = None,
+    kin_file: KinFiles = None,
     note: Annotated[str, typer.Option(help="Where the answers are from, and their licence.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -193,7 +226,9 @@ def add_all_command(
     kept = [m for m in pool.models if m not in told or told[m].role is not Role.COPY]
     if not kept:
         raise PoolError(f"{source}: the lineage calls every model in it a copy")
+    by_weights = read_kins(kin_file or [])
     kins = {m: told[m].kin if m in told else family_of(m)[1] for m in kept}
+    kins |= {m: by_weights[m].kin for m in kept if m in by_weights}
     _say_added(add(library, pool.of(kept), kins, note), library, as_json)
     say_left_out(pool.unread)
 
@@ -250,24 +285,9 @@ def _say_added(added: tuple[Any, ...], library: Path, as_json: bool) -> None:
     print(f"{len(added)} added to {library}; it holds {len(references(library))}")
 
 
-def _document(
-    found: Identified, fitted: Fit, versions: tuple[SameVersion, ...], tokenizers: tuple[Shape, ...]
-) -> dict[str, Any]:
-    return {
-        "kind": "stillwatch identification 1",
-        **asdict(found),
-        "versions": [asdict(one) for one in versions],
-        "tokenizers": [asdict(one) | {"same": one.same} for one in tokenizers],
-        "checked": [asdict(one) for one in fitted.notes],
-        "left_out": list(fitted.left_out),
-    }
-
-
-def print_identified(
-    found: Identified, fitted: Fit, versions: tuple[SameVersion, ...], tokenizers: tuple[Shape, ...],
-    console: Console,
-) -> None:  # fmt: skip
+def print_identified(done: Identification, console: Console) -> None:
     """Print the answer, the nearest references, and what the answer stands on."""
+    found, fitted, versions, tokenizers = done.found, done.fitted, done.versions, done.tokenizers
     says = {
         IdentificationResult.NAMED: f"{found.kin} answers here, or a close copy of it",
         IdentificationResult.RESEMBLES: f"resembles {found.kin}: a copy of it, a pupil, or a cousin",
@@ -289,6 +309,22 @@ def print_identified(
         f"{found.named_falsely[0]} would be named and {found.false_alarms[0] - found.named_falsely[0]} more "
         f"resemble somebody (alpha {found.alpha:g}); most of those are pupils or cousins of another.",
     ]
+    pair = found.set_by
+    said.append(
+        f"A name needs more than {found.named_at:+.2f}: {pair.reference} ({pair.kin}) beside {pair.other} "
+        f"({pair.other_kin}). If one was made from the other, they are one kin, and the threshold falls: "
+        "see `stillwatch identify weights`."
+    )
+    said += [
+        f"mind  kin in doubt: {one.reference} ({one.kin}) is as like {one.other} ({one.other_kin}, "
+        f"{one.score:+.2f}) as copies are; it was left out of the thresholds"
+        for one in found.doubted
+    ]
+    by = done.kins_by
+    said.append(
+        f"Kin of references: {by['file']} from --kin-file, {by['given']} as given when they were added, "
+        f"{by['name']} as their names say, which nobody checked."
+    )
     if found.floor_stranger > found.alpha:
         said.append(
             f"The library is too small for {found.alpha:g} beside the likest of all: a name needs more than "

@@ -44,6 +44,17 @@ class Match:
 
 
 @dataclass(frozen=True)
+class LikeStrangers:
+    """Two references of different kins, and how like the first is to the second."""
+
+    reference: str
+    kin: str
+    other: str
+    other_kin: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Identified:
     """What identification found, with all that its threshold stands on."""
 
@@ -61,6 +72,9 @@ class Identified:
         int, int
     ]  # library models with their kin taken away that got an answer other than unknown
     named_falsely: tuple[int, int]  # of them, that got a name
+    named_at: float  # the score above which a name is given
+    set_by: LikeStrangers  # whose likeness that is
+    doubted: tuple[LikeStrangers, ...]  # left out of the thresholds: they look like one kin under two names
 
 
 NAMED_MEANS = "the library's kin that answers here, or a close copy of it: its answers under another name"

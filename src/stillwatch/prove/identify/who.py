@@ -4,18 +4,30 @@ Each reference is taken as if it were a suspect, with its kin taken out of the l
 what strangers score. Most "strangers" of a library are pupils or cousins of something in it, which makes the
 stricter threshold strict.
 
+A wrong kin makes two copies strangers, and one such pair can set the threshold for everybody. So references
+that are as like another kin as only the closest of one kin are among themselves are set aside from the
+strangers, at most one in twenty, and named.
+
 Null (comparison): the suspect and one reference, chosen beforehand, are strangers. Null (stranger): the
 suspect is a stranger to all. Blind to: a model that is not in the library; rewriting that leaves no words.
-Fooled by: a library whose kins are labelled wrongly. Source: docs/identify.md; conformal ranks as in
-prove.lineage.ranks.
+Fooled by: a library of which more than one kin in twenty is wrong. Source: docs/identify.md; conformal ranks
+as in prove.lineage.ranks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillwatch.prove.identify import IdentificationResult, Identified, IdentifyError, Match, Reference
+from stillwatch.prove.identify import (
+    IdentificationResult,
+    Identified,
+    IdentifyError,
+    LikeStrangers,
+    Match,
+    Reference,
+)
 from stillwatch.prove.identify.normal import scores
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.checks import Fit, fit
@@ -30,6 +42,10 @@ SAFETY = (
 )
 FEWEST_PROMPTS = 20
 SHOWN = 8
+DOUBTED_SHARE = 0.05  # of the references may be set aside for a kin that is doubted
+DOUBTED_FROM = 0.8  # quantile of what references show to the nearest of their own kin (docs/lab.md)
+FENCE = 1.5  # or so many times from the median to the 99th percentile of all pairs beyond the latter
+FEWEST_TWINS = 8  # references with another of their kin: fewer do not say what kin show
 
 
 def identify(
@@ -63,7 +79,8 @@ def decide(
     kin = [known[name].kin if name in known and name != suspect else f"\0{name}" for name in alike.models]
     refs = np.array([i for i, name in enumerate(alike.models) if name in known and name != suspect], np.int64)
     mine = scores(alike.mean, row, refs, kin)
-    pairs, highest = strangers(alike.mean, refs, kin)
+    null = strangers(alike.mean, refs, kin)
+    pairs, highest = null.pairs, null.highest
     order = [int(i) for i in np.argsort(-mine, kind="stable") if np.isfinite(mine[i])]
     nearest = tuple(
         Match(alike.models[refs[i]], kin[refs[i]], float(alike.mean[row, refs[i]]), float(mine[i]))
@@ -73,6 +90,15 @@ def decide(
     p_comparison, p_stranger = _rank(top, pairs), _rank(top, highest)
     named_at = _threshold(highest, alpha)
     resembles_at = comparison_threshold(pairs, alpha)
+
+    def like(one: int, table: Floats) -> LikeStrangers:
+        other = int(np.nanargmax(table[one]))
+        names = [alike.models[refs[place]] for place in (one, other)]
+        return LikeStrangers(names[0], kin[refs[one]], names[1], kin[refs[other]], float(table[one, other]))
+
+    sets_it = int(null.rows[np.flatnonzero(highest == named_at)[0]])
+    trusted = null.table.copy()
+    trusted[:, list(null.doubted)] = np.nan
     answer = (
         IdentificationResult.NAMED
         if top > named_at
@@ -92,30 +118,74 @@ def decide(
         floor_stranger=1 / (len(highest) + 1),
         alpha=alpha,
         false_alarms=(int((highest > resembles_at).sum()), len(highest)),
-        named_falsely=(_named_falsely(alike.mean, refs, kin, alpha) if count else 0, len(highest)),
+        named_falsely=(_named_falsely(null, np.array(kin)[refs], alpha) if count else 0, len(highest)),
+        named_at=named_at,
+        set_by=like(sets_it, trusted),
+        doubted=tuple(like(one, null.table) for one in null.doubted),
     )
 
 
-def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> tuple[Floats, Floats]:
+@dataclass(frozen=True)
+class Strangers:
+    """What references show to other kins: the null of every threshold."""
+
+    table: Floats  # (references, references): each as a suspect beside every other kin; nan elsewhere
+    kindred: Floats  # (references,): its score beside the nearest of its own kin; nan where it is alone
+    pairs: Floats  # all scores of the table, less those of references that are doubted
+    highest: Floats  # of each reference that is not doubted
+    rows: Places  # whose `highest` is which
+    doubted: tuple[int, ...]  # references whose kin is doubted, the likest first
+
+
+def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> Strangers:
     """Score each reference as a suspect whose kin is not in the library.
 
-    Returns all its scores, and the highest of each: what one comparison gives, and what the likest gives.
+    Raises: IdentifyError where all are of one kin.
     """
-    table = _compare_references(mean, refs, kin)
-    highest = _highest(table)
-    if not len(highest):
-        raise IdentifyError("the library has one kin only; nobody in it is a stranger to another")
-    return table[np.isfinite(table)], highest
-
-
-def _compare_references(mean: Floats, refs: Places, kin: Sequence[str]) -> Floats:
-    """(references, references): each as a suspect beside every other that is not its kin; nan elsewhere."""
     kins = np.array(kin)[refs]
     table = np.full((len(refs), len(refs)), np.nan)
+    kindred = np.full(len(refs), np.nan)
     for at, row in enumerate(refs):
         others = kins != kins[at]
         table[at, others] = scores(mean, int(row), refs[others], kin)
-    return table
+        own = scores(mean, int(row), refs, kin)[~others]
+        kindred[at] = own[np.isfinite(own)].max() if np.isfinite(own).any() else np.nan
+    found = _null(table, kindred)
+    if not len(found.highest):
+        raise IdentifyError("the library has one kin only; nobody in it is a stranger to another")
+    return found
+
+
+def _null(table: Floats, kindred: Floats) -> Strangers:
+    doubted = doubted_kins(table, kindred)
+    kept = np.setdiff1d(np.arange(len(table)), doubted)
+    left = table[np.ix_(kept, kept)]
+    some = np.isfinite(left).any(axis=1)
+    return Strangers(table, kindred, left[np.isfinite(left)], _highest(left), kept[some], doubted)
+
+
+def doubted_kins(table: Floats, kindred: Floats) -> tuple[int, ...]:
+    """References as like another kin as the closest of one kin are to each other: their kin may be wrong.
+
+    Or that lie far beyond all other pairs. At most `DOUBTED_SHARE`, the likest pairs first; of a pair the one
+    that has more such pairs.
+    """
+    if not np.isfinite(table).any():
+        return ()
+    middle, high = np.nanquantile(table, [0.5, 0.99])
+    level = float(high + FENCE * (high - middle))
+    shown = kindred[np.isfinite(kindred)]
+    if len(shown) >= FEWEST_TWINS:
+        level = min(level, float(np.quantile(shown, DOUBTED_FROM)))
+    left = np.where(np.isfinite(table), table, -np.inf)
+    found: list[int] = []
+    while len(found) < int(DOUBTED_SHARE * len(table)) and (left >= level).any():
+        pair = np.unravel_index(left.argmax(), left.shape)
+        hot = (left >= level).sum(axis=0) + (left >= level).sum(axis=1)
+        worst = int(max(pair, key=lambda one: (hot[one], np.isnan(kindred[one]))))
+        found.append(worst)
+        left[worst], left[:, worst] = -np.inf, -np.inf
+    return tuple(found)
 
 
 def _highest(table: Floats) -> Floats:
@@ -123,18 +193,17 @@ def _highest(table: Floats) -> Floats:
     return held[np.isfinite(held)]
 
 
-def _named_falsely(mean: Floats, refs: Places, kin: Sequence[str], alpha: float) -> int:
+def _named_falsely(null: Strangers, kins: NDArray[np.str_], alpha: float) -> int:
     """How many strangers a library without their kin would name.
 
     A stranger and its likest reference resemble each other: without the one, the other shows less.
     """
-    kins = np.array(kin)[refs]
-    table = _compare_references(mean, refs, kin)
     named = 0
-    for at in range(len(refs)):
+    for at in null.rows:
         rest = kins != kins[at]
-        left, own = _highest(table[np.ix_(rest, rest)]), _highest(table[at : at + 1])
-        named += len(left) > 0 and len(own) > 0 and bool(own[0] > _threshold(left, alpha))
+        left = _null(null.table[np.ix_(rest, rest)], null.kindred[rest]).highest
+        own = _highest(null.table[at : at + 1])
+        named += len(left) > 0 and bool(own[0] > _threshold(left, alpha))
     return named
 
 

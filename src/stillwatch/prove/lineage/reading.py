@@ -8,6 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,36 @@ def read_lineage(paths: Sequence[Path]) -> Lineage:
             f"{', '.join(map(str, paths))}: names no candidate; give models the role candidate"
         )
     return lineage
+
+
+@dataclass(frozen=True)
+class KinClaim:
+    """What a file says of a model's weights."""
+
+    kin: str
+    base: str  # the model that they come from; empty where it is the first of its kin
+
+
+def read_kins(paths: Sequence[Path]) -> dict[str, KinClaim]:
+    """Read whose kin models are said to be, by name, of the files that say one; the first file counts.
+
+    Raises: LineageError with the place of what cannot be read, and for a file without any kin.
+    """
+    kins: dict[str, KinClaim] = {}
+    for path in paths:
+        found: dict[str, KinClaim] = {}
+        for place, told in _entries(path):
+            name, kin, base = (told.get(field) or "" for field in ("name", "kin", "base"))
+            if not name or not all(isinstance(one, str) for one in (name, kin, base)):
+                raise LineageError(f"{place}: has no name of a model, or a kin or base that is no text")
+            if kin:
+                found.setdefault(name, KinClaim(kin, base))
+        if not found:
+            raise LineageError(
+                f"{path}: says no model's kin; `stillwatch identify weights --kin-out FILE` writes one"
+            )
+        kins = found | kins
+    return kins
 
 
 def month(value: object, place: str) -> str:

@@ -1,0 +1,140 @@
+"""`stillwatch identify weights`: of open weights, which were made from which.
+
+It parses words and prints. What is compared is `lineage.weights`.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from stillwatch.cli.folder import AsJson
+from stillwatch.cli.identify import app
+from stillwatch.errors import InputError
+from stillwatch.lineage.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from stillwatch.lineage.weights import WeightsComparison, WeightsVerdict, compare_weights
+from stillwatch.prove.lineage.lines import family_of
+from stillwatch.report.findings import write_atomically
+from stillwatch.report.terminal import plain_table, progress, safe
+
+EXAMPLES = """
+Examples:
+
+  stillwatch identify weights Qwen2.5-7B/ suspect-7b/
+
+  stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
+
+  stillwatch identify outputs.jsonl --library known --kin-file kin.toml
+
+Give originals before what may be made from them: a kin is called by its first model. Folders as on Hugging
+Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is run.
+Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
+"""
+NOT_JUDGED = 3
+
+
+@app.command("weights", epilog=EXAMPLES)
+def weights_command(
+    models: Annotated[
+        list[str], typer.Argument(metavar="[NAME=]PLACE...", help="Folders or files, originals first.")
+    ],
+    kin_out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the kin, as a lineage file (TOML).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not."""
+    read = [_read(one) for one in models]
+    names = [one.name for one in read]
+    if len(read) < 2:
+        raise InputError("give at least two models: weights are compared with weights")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"two models are called {twice!r}; tell them apart: NAME=PLACE")
+    pairs = list(itertools.combinations(read, 2))
+    found = []
+    with progress(Console(stderr=True), as_json) as tell:
+        for done, (one, other) in enumerate(pairs, 1):
+            found.append(compare_weights(one, other))
+            tell("comparing weights", done, len(pairs))
+    kins = _kins(names, found)
+    if kin_out is not None:
+        write_atomically(kin_out, _kin_file(names, kins, found))
+    if as_json:
+        told = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
+        print(json.dumps(told, indent=1))
+    else:
+        _print(found, Console())
+        if kin_out is not None:
+            print(f"lineages of more than one model: {len(kins)}, written to {kin_out}")
+    if any(one.verdict is WeightsVerdict.NO_JUDGEMENT for one in found):
+        raise typer.Exit(NOT_JUDGED)
+
+
+def _read(said: str) -> Checkpoint:
+    name, equals, place = said.partition("=")
+    if not equals or Path(said).exists():
+        name, place = "", said
+    try:
+        return read_checkpoint(Path(place), name)
+    except CheckpointError as why:
+        raise InputError(str(why)) from why
+
+
+def _kins(names: Sequence[str], found: Sequence[WeightsComparison]) -> dict[str, list[str]]:
+    """The models of each lineage that more than one model is of, by the name of the first."""
+    first = {name: name for name in names}
+    for pair in found:
+        if pair.verdict is WeightsVerdict.SAME:
+            one, other = sorted((first[pair.one], first[pair.other]), key=names.index)
+            first = {name: one if held == other else held for name, held in first.items()}
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(first[name], []).append(name)
+    return {head: members for head, members in groups.items() if len(members) > 1}
+
+
+def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[WeightsComparison]) -> str:
+    """A lineage file that says each model's kin, with the comparison behind it as a comment."""
+    lines = ["# Kin by weights: stillwatch identify weights. A kin is called by its first model.\n"]
+    for head, members in kins.items():
+        for name in members:
+            for pair in found:
+                if pair.other == name and pair.one in members and pair.verdict is WeightsVerdict.SAME:
+                    lines.append(
+                        f"# {pair.other}: {pair.verdict} as {pair.one}, {pair.how}, "
+                        f"{pair.layers} of {pair.of_layers} layers\n"
+                    )
+            base = "" if name == head else f"base = {json.dumps(head)}\n"
+            lines.append(
+                f"[[model]]\nname = {json.dumps(name)}\nkin = {json.dumps(family_of(head)[1])}\n{base}\n"
+            )
+    return "".join(lines)
+
+
+def _print(found: Sequence[WeightsComparison], console: Console) -> None:
+    shown = plain_table(console)
+    for head in ("model", "beside", "says", "layers", "alike", "z", "tokens shared", "merges shared"):
+        shown.add_column(head, justify="left" if head in ("model", "beside", "says") else "right")
+    for one in found:
+        shown.add_row(
+            safe(one.one, console, 40), safe(one.other, console, 40), one.verdict.value,
+            f"{one.layers} of {one.of_layers}", f"{one.effect:.3f}", f"{one.z:.1f}",
+            *("" if s is None else f"{s:.0%}" for s in (one.vocabulary_shared, one.merges_shared)),
+        )  # fmt: skip
+    console.print(shown)
+    for one in found:
+        said = [f"{one.one} and {one.other}: {one.verdict}{f': {one.how}' if one.how else ''}"]
+        if one.shape_differs:
+            said.append(f"shapes differ: {'; '.join(one.shape_differs)}")
+        console.print(safe(". ".join(said), console, 400), soft_wrap=True)
+    print(
+        "Tokenizer and shape only say what is plausible. The same lineage can also be the same untrained "
+        "start, or a third model that both come from. A model taught on the other's answers is not shown. "
+        "Of the three looks only 'units in place' has an exact null; take 'axes turned' as a lead."
+    )

@@ -1,0 +1,280 @@
+"""A model's files -> its tokenizer, its shape, and the feed-forward weights of each layer, without torch.
+
+Reads folders as on Hugging Face (safetensors), one .safetensors file, and GGUF files (with the package gguf).
+It runs no code that came with weights, opens no pickle, and compares nothing.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.errors import StillwatchError
+
+Floats = NDArray[np.float32]
+Key = tuple[int, int]  # layer, expert
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+EXPERTS = 2  # of a layer with many: they are alike in what is compared, and a model has thousands
+HEADER_BYTES = 1 << 27
+_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blk|blocks)\.(\d+)\.(.+)\.weight$")
+_BESIDE = re.compile(r"shared_expert|vision|visual|audio|encoder\.|mtp")  # not the text model's plain layers
+_EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
+_ROLES = {
+    "gate": r"gate_proj|w1|ffn_gate",
+    "read": r"up_proj|w3|ffn_up|c_fc|fc1|fc_in|dense_h_to_4h",
+    "both": r"gate_up_proj",
+    "write": r"down_proj|w2|ffn_down|mlp\.c_proj|fc2|fc_out|dense_4h_to_h",
+    "norm": r"pre_feedforward_layernorm|post_attention_layernorm|ln_2|ffn_norm",
+}
+_ROLE = {role: re.compile(rf"(?:^|\.)(?:{names})$") for role, names in _ROLES.items()}
+_EMBEDDING = re.compile(r"(?:^|\.)(?:embed_tokens|wte|token_embd|embed_in|word_embeddings)\.weight$")
+_SHAPE = {
+    "kind": ("model_type",),
+    "hidden size": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers"),
+    "feed-forward size": ("intermediate_size", "n_inner", "ffn_dim"),
+    "heads": ("num_attention_heads", "n_head"),
+    "key-value heads": ("num_key_value_heads",),
+    "vocabulary": ("vocab_size",),
+    "rotary base": ("rope_theta",),
+}
+
+
+class CheckpointError(StillwatchError):
+    """Files that hold no weights which can be read here."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The feed-forward units of one layer, a row each: what they read from the stream and write into it."""
+
+    gate: Floats | None  # (units, hidden)
+    read: Floats  # (units, hidden)
+    write: Floats  # (units, hidden)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was found in a model's files; weights are read when they are asked for."""
+
+    name: str
+    shape: dict[str, object]
+    vocabulary: dict[str, int]
+    merges: tuple[str, ...]
+    hidden: int
+    names: dict[Key, dict[str, str]]  # (layer, expert) -> role -> name of a tensor
+    embedding_name: str
+    tensor: Callable[[str], Floats]
+
+    @property
+    def layers(self) -> list[Key]:
+        """Layers whose feed-forward weights can be compared, in order."""
+        return sorted(self.names)
+
+    def units(self, key: Key) -> Units:
+        """Read one layer; the scale of the norm before it is multiplied into what its units read."""
+        told = self.names[key]
+        gate: Floats | None = None
+        if "both" in told:
+            gate, read = np.split(self._rows(told["both"]), 2)
+        else:
+            read = self._rows(told["read"])
+            gate = self._rows(told["gate"]) if "gate" in told else None
+        write = self.tensor(told["write"])
+        square = write.shape[0] == write.shape[1]
+        if write.shape[1] != self.hidden or (square and "c_proj" not in told["write"]):
+            write = write.T
+        if "norm" not in told:
+            return Units(gate, read, write)
+        scale = self.tensor(told["norm"])
+        if str(self.shape["kind"]).startswith("gemma") and not told["norm"].startswith("blk"):
+            scale = scale + 1  # Gemma's norms are kept less one, but in GGUF files
+        return Units(None if gate is None else gate * scale, read * scale, write)
+
+    def embedding(self) -> Floats:
+        """Read the token embeddings: (tokens, hidden)."""
+        return self.tensor(self.embedding_name)
+
+    def _rows(self, name: str) -> Floats:
+        found = self.tensor(name)
+        flipped = found.shape[1] != self.hidden or (found.shape[0] == found.shape[1] and "c_fc" in name)
+        return found.T if flipped else found
+
+
+def read_checkpoint(place: Path, name: str = "") -> Checkpoint:
+    """Find a model's weights and tokenizer in a folder or a file.
+
+    Raises: CheckpointError with what is missing or cannot be read, and what would be right.
+    """
+    if not place.exists():
+        raise CheckpointError(f"{place}: there is no such file or folder; give a model's folder or a .gguf")
+    if place.suffix == ".gguf":
+        return _read_gguf(place, name)
+    folder = place if place.is_dir() else place.parent
+    files = sorted(folder.glob("*.safetensors")) if place.is_dir() else [place]
+    if (folder / "adapter_config.json").exists():
+        raise CheckpointError(
+            f"{place}: is an adapter, which is only a change; merge it into its model first"
+        )
+    if not files or (place.suffix not in ("", ".safetensors") and not place.is_dir()):
+        pickled = " (its .bin files are pickles that could run code: save them as safetensors)"
+        raise CheckpointError(
+            f"{place}: has no .safetensors file{pickled if list(folder.glob('*.bin')) else ''}"
+        )
+    tensors: dict[str, tuple[Path, str, list[int], int, int]] = {}
+    for file in files:
+        tensors |= _header(file)
+    config = _json(folder / "config.json")
+    config = {**config, **(config.get("text_config") or {})}
+    vocabulary, merges = _tokenizer(_json(folder / "tokenizer.json"), folder)
+    shape = {
+        what: next((config[k] for k in keys if config.get(k) is not None), None)
+        for what, keys in _SHAPE.items()
+    }
+    return _checkpoint(
+        name or place.resolve().name.removesuffix(".safetensors"), place, shape, vocabulary, merges,
+        {k: tuple(v[2]) for k, v in tensors.items()}, lambda wanted: _load(wanted, *tensors[wanted]),
+    )  # fmt: skip
+
+
+def _checkpoint(
+    name: str, place: Path, shape: dict[str, object], vocabulary: dict[str, int], merges: tuple[str, ...],
+    sizes: dict[str, tuple[int, ...]], tensor: Callable[[str], Floats],
+) -> Checkpoint:  # fmt: skip
+    embedding = next((one for one in sizes if _EMBEDDING.search(one) and len(sizes[one]) == 2), "")
+    hidden = shape["hidden size"] or (sizes[embedding][1] if embedding else 0)
+    if not isinstance(hidden, int) or hidden < 1:
+        raise CheckpointError(f"{place}: neither its config.json nor its embeddings say the hidden size")
+    found: dict[Key, dict[str, str]] = {}
+    norms: dict[int, str] = {}
+    for one, size in sizes.items():
+        layer = _LAYER.search(one)
+        if layer is None or _BESIDE.search(one):
+            continue
+        expert = _EXPERT.search(one)
+        role = next((role for role, known in _ROLE.items() if known.search(layer[2])), "")
+        if role == "norm" and size == (hidden,):
+            if "pre_feedforward" in one or int(layer[1]) not in norms:
+                norms[int(layer[1])] = one
+        elif role and len(size) == 2 and hidden in size and (expert is None or int(expert[1]) < EXPERTS):
+            key = int(layer[1]), int(expert[1]) if expert else 0
+            found.setdefault(key, {}).setdefault(role, one)
+    whole = {
+        key: told | ({"norm": norms[key[0]]} if key[0] in norms else {})
+        for key, told in found.items()
+        if "write" in told and ("read" in told or "both" in told)
+    }
+    if not whole:
+        raise CheckpointError(
+            f"{place}: no layer's feed-forward weights were found among {len(sizes):,} tensors "
+            f"({next(iter(sizes), 'none')} first); packed ones (GPTQ, AWQ, bitsandbytes) have to be saved "
+            "whole"
+        )
+    return Checkpoint(name, shape, vocabulary, merges, hidden, whole, embedding, tensor)
+
+
+def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
+    """Tensors of a safetensors file: name -> file, type, shape, first byte, bytes."""
+    try:
+        with file.open("rb") as opened:
+            size = int.from_bytes(opened.read(8), "little")
+            if size > HEADER_BYTES:
+                raise ValueError(f"its header is said to be {size:,} bytes long")
+            told = json.loads(opened.read(size))
+        if any(not isinstance(n, int) for one in told.values() for n in one.get("shape", ())):
+            raise ValueError("a shape is no list of numbers")
+        return {
+            name: (file, one["dtype"], one["shape"], 8 + size + one["data_offsets"][0],
+                   one["data_offsets"][1] - one["data_offsets"][0])
+            for name, one in told.items() if name != "__metadata__"
+        }  # fmt: skip
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError) as why:
+        raise CheckpointError(f"{file}: is no safetensors file that can be read: {why}") from None
+
+
+def _load(name: str, file: Path, dtype: str, shape: list[int], at: int, size: int) -> Floats:
+    if dtype not in DTYPES:
+        raise CheckpointError(
+            f"{file}: {name} is kept as {dtype}; {', '.join(DTYPES)} can be read: save it as one of these"
+        )
+    try:
+        raw = np.fromfile(
+            file, DTYPES[dtype], count=size // np.dtype(DTYPES[dtype]).itemsize, offset=at
+        ).reshape(shape)
+    except (OSError, ValueError) as why:
+        raise CheckpointError(f"{file}: {name} cannot be read: {why}. Is the download whole?") from None
+    found = (raw.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else raw.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise CheckpointError(f"{file}: {name} holds values that are no numbers; the model cannot have run")
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as why:
+        raise CheckpointError(f"{path}: cannot be read: {why}") from None
+    return told if isinstance(told, dict) else {}
+
+
+def _tokenizer(told: dict[str, Any], folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The vocabulary and the merges of a tokenizer.json, or of GPT-2's two files."""
+    model = told.get("model") or {"vocab": _json(folder / "vocab.json")}
+    words, merges = model.get("vocab") or {}, model.get("merges") or []
+    if isinstance(words, list):  # a unigram model: pairs of a token and its score
+        words = {str(one[0]): i for i, one in enumerate(words) if isinstance(one, list) and one}
+    words = {word: i for word, i in words.items() if isinstance(i, int)}
+    if not merges and (folder / "merges.txt").exists():
+        lines = (folder / "merges.txt").read_text("utf-8", errors="replace").splitlines()
+        merges = [line for line in lines if not line.startswith("#")]
+    return words, tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in merges)
+
+
+def _read_gguf(place: Path, name: str) -> Checkpoint:
+    try:
+        gguf, quants = import_module("gguf"), import_module("gguf.quants")
+    except ImportError:
+        raise CheckpointError(
+            f"{place}: GGUF files are read by the package gguf: pip install gguf, or give safetensors"
+        ) from None
+    try:
+        reader = gguf.GGUFReader(place)
+    except (OSError, ValueError) as why:
+        raise CheckpointError(f"{place}: is no GGUF file that can be read: {why}") from None
+    by_name = {one.name: one for one in reader.tensors}
+
+    def field(key: str) -> Any:
+        found = reader.fields.get(key)
+        return found.contents() if found is not None else None
+
+    kind = str(field("general.architecture"))
+    tokens = field("tokenizer.ggml.tokens") or []
+    shape = dict.fromkeys(_SHAPE) | {
+        "kind": kind,
+        "hidden size": field(f"{kind}.embedding_length"),
+        "layers": field(f"{kind}.block_count"),
+        "feed-forward size": field(f"{kind}.feed_forward_length"),
+        "heads": field(f"{kind}.attention.head_count"),
+        "key-value heads": field(f"{kind}.attention.head_count_kv"),
+        "vocabulary": len(tokens) or None,
+        "rotary base": field(f"{kind}.rope.freq_base"),
+    }
+
+    def tensor(wanted: str) -> Floats:
+        one = by_name[wanted]
+        size = [int(n) for n in reversed(one.shape)]
+        return np.asarray(quants.dequantize(one.data, one.tensor_type), np.float32).reshape(size)
+
+    sizes = {key: tuple(int(n) for n in reversed(one.shape)) for key, one in by_name.items()}
+    vocabulary = {str(token): i for i, token in enumerate(tokens)}
+    merges = tuple(field("tokenizer.ggml.merges") or ())
+    return _checkpoint(name or place.stem, place, shape, vocabulary, merges, sizes, tensor)
