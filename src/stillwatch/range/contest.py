@@ -21,6 +21,7 @@ from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import ParquetRecorder
 from stillwatch.range.scenes import Scene
+from stillwatch.scan.harvest import S1K
 from stillwatch.units import DAY_US, HOUR_US
 
 PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
@@ -35,7 +36,7 @@ ERRORS = 0.006  # share of requests that fail for no reason, as in composed scen
 class Rules:
     """How a contest is fought."""
 
-    goal: int = 1000  # distinct examples: what sufficed for s1K and LIMO
+    goal: int = S1K.exchanges  # distinct examples
     max_days: float = 60.0
     stop_delay_s: float = 300.0  # from naming to stopping; each account's is drawn from 0.5 to 1.5 of it
     act: Literal["stop", "strip"] = "stop"  # strip: answers without their reasoning, worth nothing here
