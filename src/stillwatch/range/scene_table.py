@@ -5,8 +5,8 @@ It knows no key of a scene.
 
 from typing import Any
 
-from stillwatch.terms.places import Path as Key
-from stillwatch.terms.reading import TableReader, TermsProblems, show_value
+from stillwatch.toml.places import Path as Key
+from stillwatch.toml.reading import Mistakes, TableReader, show_value
 
 
 class SceneTable(TableReader):
@@ -80,7 +80,7 @@ class SceneTable(TableReader):
         return tuple(float(x) for x in value)
 
 
-class SceneNotes(TermsProblems):
+class SceneNotes(Mistakes):
     """Problems of a scene, whose top level has no name."""
 
     def _sentence(self, path: Key, what: str) -> tuple[int, str]:

@@ -21,9 +21,9 @@ from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software
 from stillwatch.range.placing import PLACES
 from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
-from stillwatch.terms.places import Path as Key
-from stillwatch.terms.places import places
-from stillwatch.terms.reading import show_value
+from stillwatch.toml.places import Path as Key
+from stillwatch.toml.places import places
+from stillwatch.toml.reading import show_value
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")

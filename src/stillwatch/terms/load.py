@@ -10,8 +10,8 @@ from stillwatch.terms import Terms, TermsError
 from stillwatch.terms import entries as entry
 from stillwatch.terms import sections as section
 from stillwatch.terms.contradictions import contradictions, doubts
-from stillwatch.terms.places import places
-from stillwatch.terms.reading import TableReader, TermsProblems
+from stillwatch.toml.places import places
+from stillwatch.toml.reading import Mistakes, TableReader
 
 LARGEST_BYTES = 1 << 20  # the owner's rules, not a database: 10,000 exceptions fit
 LONGEST_LINE = 20_000
@@ -81,7 +81,7 @@ def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> Ter
         content = _parse(text, name)
     except TermsError as error:
         return TermsCheck(None, tuple(error.problems), ())
-    notes = TermsProblems(name, places(text))
+    notes = Mistakes(name, places(text))
     terms = _terms(TableReader(content, (), notes))
     if not notes.problems:
         contradictions(terms, notes)

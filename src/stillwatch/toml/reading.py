@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from stillwatch.terms.places import Path
+from stillwatch.toml.places import Path
 
 LONGEST_NAME = 512  # characters; no account, host or model has a name as long
 LONGEST_TEXT = 2000
@@ -24,8 +24,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class TermsProblems:
-    """What was found wrong, by line."""
+class Mistakes:
+    """What was found wrong in a file, by line."""
 
     file: str
     lines: dict[Path, int]
@@ -54,7 +54,7 @@ class TermsProblems:
 class TableReader:
     """One table being read. What is never asked for is unknown, and `done()` says so."""
 
-    def __init__(self, content: dict[str, Any], path: Path, notes: TermsProblems) -> None:
+    def __init__(self, content: dict[str, Any], path: Path, notes: Mistakes) -> None:
         self.content = content
         self.path = path
         self.notes = notes
