@@ -4,13 +4,14 @@ key comes by environment and is written nowhere.
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.logs import FORMATS, LEVELS
+from stillwatch.toml.declared import build
+from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
@@ -87,7 +88,11 @@ class GatewaySettings:
             raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
         if not isinstance(found, dict):
             raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
-        return cls(**_check_settings(found, path))
+        table = TableReader(found, (), Mistakes(str(path), None))
+        settings = build(cls, table)
+        if settings is None:
+            raise SettingsError("; ".join(table.notes.sentences()))
+        return settings
 
     def save(self, path: Path) -> None:
         """Write `serve.json` as a whole or not at all."""
@@ -95,42 +100,6 @@ class GatewaySettings:
         beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         os.chmod(beside, 0o600)
         os.replace(beside, path)
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "upstream": (str,),
-    "host": (str,),
-    "port": (int,),
-    "admin_port": (int,),
-    "workers": (int,),
-    "upstream_ca": (str, type(None)),
-    "upstream_timeout_s": (int, float),
-    "admin_host": (str,),
-    "admin_names": (list,),
-    "detector_memory_mb": (int,),
-    "hooks_port": (int, type(None)),
-    "hooks_host": (str,),
-    "log_format": (str,),
-    "log_level": (str,),
-    "cases": (str, type(None)),
-}
-
-
-def _check_settings(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Refuse unknown names and wrong kinds, so that a slip of the pen is not a silent default."""
-    known = {field.name for field in fields(GatewaySettings)}
-    unknown = sorted(set(found) - known)
-    if unknown:
-        raise SettingsError(f"{path}: {unknown[0]!r} is no setting; known: {', '.join(sorted(known))}")
-    if "upstream" not in found:
-        raise SettingsError(f"{path}: 'upstream' is missing")
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, _KINDS[name]):
-            wanted = " or ".join(kind.__name__ for kind in _KINDS[name])
-            raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}")
-    if "admin_names" in found:
-        found = found | {"admin_names": tuple(str(name) for name in found["admin_names"])}
-    return found
 
 
 def _check_upstream(upstream: str) -> None:
