@@ -189,7 +189,12 @@ def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
     bound = defence(cell.defence, scene.false_cases_per_10k_account_days)
     return thin_history(
         contest(
-            field, bound, attackers.attacker(cell.attacker), cell.seed, Rules.of(scene.contest), scene.budget
+            field,
+            bound,
+            attackers.attacker(cell.attacker),
+            cell.seed,
+            Rules.of(scene.table("contest")),
+            scene.budget,
         )
     )
 

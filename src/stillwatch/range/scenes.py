@@ -8,7 +8,7 @@ import os
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stillwatch.errors import Faults, InputError
 from stillwatch.range.campaigns import CampaignPlan
@@ -21,7 +21,7 @@ from stillwatch.range.placing import PLACES
 from stillwatch.range.wording import TEMPLATES
 from stillwatch.toml import document
 from stillwatch.toml.places import Path as Key
-from stillwatch.toml.reading import TableReader, show_value
+from stillwatch.toml.reading import Mistakes, TableReader, show_value
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
@@ -81,6 +81,10 @@ class Scene:
     def plans(self) -> tuple[CampaignPlan, ...]:
         """What the campaigns send."""
         return tuple(c.plan for c in self.campaigns)
+
+    def table(self, key: Literal["live", "contest"]) -> TableReader:
+        """A table that is kept as it is written, for who reads it, with its lines."""
+        return TableReader(getattr(self, key), (key,), Mistakes(str(self.path or self.name), self.lines))
 
     def place(self, *key: str | int) -> str:
         """`file:line` of a key, or of the nearest thing above it that is written: for later complaints."""

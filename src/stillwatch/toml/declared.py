@@ -24,11 +24,13 @@ class Bounds:
     above: bool = False  # more than low
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        inside = self.low < value if self.above else self.low <= value
+        return inside and value <= self.high and math.isfinite(value)
 
     def __str__(self) -> str:
-        low = f"more than {self.low:,}" if self.above else f"{self.low:,} or more"
-        return low if self.high == math.inf else f"{self.low:,} to {self.high:,}"
+        if self.above:
+            return f"more than {self.low:,}" + (f", up to {self.high:,}" if self.high < math.inf else "")
+        return f"{self.low:,} or more" if self.high == math.inf else f"{self.low:,} to {self.high:,}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,24 @@ def build(kind: type[Section], table: TableReader) -> Section | None:
         return None
 
 
+def out_of_bounds(one: object) -> list[str]:
+    """What is out of its bounds in an object that code has made, as "batch is 0; give 1 or more"."""
+    wrong = []
+    for name, hint in typing.get_type_hints(type(one), include_extras=True).items():
+        allowed, value = _allowed(hint), getattr(one, name)
+        if allowed is not None and value not in allowed:
+            wrong.append(f"{name} is {show_value(value)}; give {allowed}")
+    return wrong
+
+
+def _allowed(hint: Any) -> Bounds | OneOf | None:
+    """What a value may be besides its type."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return OneOf(*parts)
+    return parts[1] if typing.get_origin(hint) is typing.Annotated else None
+
+
 def _convert(hint: Any, value: Any, path: Path, notes: Mistakes) -> Any:
     """A value as its field has it."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -77,6 +97,8 @@ def _convert(hint: Any, value: Any, path: Path, notes: Mistakes) -> Any:
         if found is not None and found not in parts[1]:
             notes.wrong(path, f"is {show_value(value)}; give {parts[1]}")
         return found
+    if origin is typing.Literal:
+        return _convert(typing.Annotated[str, OneOf(*parts)], value, path, notes)
     if origin in (typing.Union, types.UnionType):
         if value is None:
             return None
