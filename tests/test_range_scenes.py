@@ -222,10 +222,10 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("x = 1\n", "is no shape; it needs a function `requests"),
-        ("def requests(:\n", "cannot be run: SyntaxError"),
-        ("raise SystemExit\n", "cannot be run: line 1: SystemExit"),
-        ("import nothing_of_that_name\n", "cannot be run: line 1: ModuleNotFoundError"),
+        ("x = 1\n", "offers no requests; a shape of one.s own is a function `requests"),
+        ("def requests(:\n", "cannot be loaded: SyntaxError"),
+        ("raise SystemExit\n", "cannot be loaded: line 1: SystemExit"),
+        ("import nothing_of_that_name\n", "cannot be loaded: line 1: ModuleNotFoundError"),
     ],
 )
 def test_a_shape_file_that_is_none_is_refused_with_its_line(

@@ -10,9 +10,13 @@ What `__all__` names is the public interface. It is loaded when it is first used
 """
 
 import importlib
+from pathlib import Path
 from typing import Any
 
+from stillwatch import compiled_code
+
 __version__ = "0.1.0"
+compiled_code.choose_place(Path(__file__).parent)  # before anything loads numba
 _PLACES = {  # public name -> its module, and its name there
     "Exchanges": ("stillwatch.api.exchanges", "Exchanges"),
     "InputError": ("stillwatch.errors", "InputError"),
