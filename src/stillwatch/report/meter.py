@@ -3,10 +3,10 @@
 Blind to: what was in the exchanges. A size that sufficed elsewhere says what is possible, not what was done.
 """
 
-import math
 from dataclasses import dataclass
 
 from stillwatch.report.amounts import short
+from stillwatch.report.chart import on_log
 from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.harvest import MILESTONES
 
@@ -35,8 +35,7 @@ class Meter:
 
 
 def _place(exchanges: float, end: float) -> float:
-    inside = min(max(exchanges, FROM), end)
-    return round(100 * math.log(inside / FROM) / math.log(end / FROM), 2)
+    return round(on_log(exchanges, FROM, end), 2)
 
 
 def split_milestone(milestone: str | None) -> str | None:
