@@ -10,13 +10,9 @@ What `__all__` names is the public interface. It is loaded when it is first used
 """
 
 import importlib
-from pathlib import Path
 from typing import Any
 
-from stillwatch import compiled_code
-
 __version__ = "0.1.0"
-compiled_code.choose_place(Path(__file__).parent)  # before anything loads numba
 _PLACES = {  # public name -> its module, and its name there
     "Exchanges": ("stillwatch.api.exchanges", "Exchanges"),
     "InputError": ("stillwatch.errors", "InputError"),
@@ -34,6 +30,7 @@ __all__ = ["__version__", "scan", *_PLACES]
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
+    importlib.import_module("stillwatch.compiled_code").choose_place()  # before anything loads numba
     if name == "scan":  # the package, which can be called: see there
         return importlib.import_module("stillwatch.scan")
     if name not in _PLACES:

@@ -10,10 +10,14 @@ import stat
 from pathlib import Path
 
 VARIABLE = "NUMBA_CACHE_DIR"
+PACKAGE = Path(__file__).parent
 
 
-def choose_place(package: Path) -> None:
-    """Name a folder for compiled code in the environment, where numba would find none by itself."""
+def choose_place(package: Path = PACKAGE) -> None:
+    """Name a folder for compiled code in the environment, where numba would find none by itself.
+
+    It has to be done before numba is loaded; processes that are started find it in their environment.
+    """
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
     if not os.environ.get(VARIABLE) and not _can_write(package) and not _can_write(user_cache):
         os.environ[VARIABLE] = str(_private_folder())
