@@ -101,7 +101,7 @@ def test_rejected_lines_and_missing_answers_exit_with_3(prompts: Path) -> None:
         (("collect",), "the run has no folder"),
         (("collect", "nowhere.toml"), "nowhere.toml: cannot be read"),
         (("collect", "--folder", "x", "--set", "collect.samples"), "KEY=VALUE is wanted"),
-        (("collect", "--folder", "x", "--set", "nothing.of=1"), "there is no key nothing"),
+        (("collect", "--folder", "x", "--set", "nothing.of=1"), "the command line: nothing: unknown key"),
         (("curate",), "which run?"),
         (("train", "--folder", "nowhere"), "cannot be read"),
     ],

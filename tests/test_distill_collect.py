@@ -30,10 +30,11 @@ from stillwatch.distill.collect.purse import RunBudget
 from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
 from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
-from stillwatch.distill.plan import Budget, DistillPlan, section
+from stillwatch.distill.plan import Budget, DistillPlan, read_plan
 from stillwatch.distill.prepare import prepare
 from stillwatch.distill.prices import Price
 from stillwatch.distill.rows import read_json, read_prompts, read_samples
+from stillwatch.toml.reading import Mistakes, TableReader
 
 FAST = {"longest_wait_s": 0.2, "timeout_s": 20.0}
 
@@ -51,7 +52,7 @@ def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> t
         "collect": FAST | {"max_tokens": 50, "concurrency": 4} | sections.pop("collect", {}),
         "budget": {"requests": 10_000},
     }
-    plan = section(DistillPlan, table | sections, "test")
+    plan = read_plan(TableReader(table | sections, (), Mistakes("test", None)))
     return prepare(plan, "tester", 1).run, plan
 
 

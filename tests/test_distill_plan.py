@@ -1,7 +1,6 @@
 """Plans, prices, teachers' terms, and how a run's folder is made."""
 
 import json
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.distill import DistillError, DistillRun, PlanError, Prompt
-from stillwatch.distill.plan import DistillPlan, Teacher, TeacherPrices, load, section, text
+from stillwatch.distill.plan import DistillPlan, Teacher, TeacherPrices, load, read_plan, text
 from stillwatch.distill.prepare import PreparedRun, prepare
 from stillwatch.distill.prices import PUSD, price_list, price_of
 from stillwatch.distill.rows import read_json, read_prompts
 from stillwatch.distill.teachers import NEEDS_LEAVE, entries, record, says, warning
 from stillwatch.errors import InputError
+from stillwatch.toml.document import parse
+from stillwatch.toml.reading import Mistakes, TableReader
 
 
 def plan_of(at: Path, **sections: Any) -> DistillPlan:
@@ -26,7 +27,7 @@ def plan_of(at: Path, **sections: Any) -> DistillPlan:
         "prompts": {"task": "clock", "n": 5},
         "budget": {"requests": 10},
     }
-    return section(DistillPlan, table | sections, "test")
+    return read_plan(TableReader(table | sections, (), Mistakes("test", None)))
 
 
 def made(plan: DistillPlan, again: bool = True) -> PreparedRun:
@@ -68,36 +69,39 @@ def test_a_plan_written_is_the_plan_read(
         "budget": {"usd": usd},
         "train": {"curve": [1, 5], "learning_rate": 5e-3},
     }
-    plan = section(DistillPlan, table, "test")
-    assert section(DistillPlan, tomllib.loads(text(plan)), "again") == plan
+    plan = read_plan(TableReader(table, (), Mistakes("test", None)))
+    assert read_plan(parse(text(plan), "again")) == plan
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[collect]\nsampels = 3", "there is no key collect.sampels; known are samples, max_tokens"),
-        ("[collekt]\n", "there is no key collekt"),
-        ('[collect]\nsamples = "3"', "collect.samples is '3'; int is wanted"),
-        ("[collect]\nsamples = true", "collect.samples is True; int is wanted"),
-        ("[collect]\nsamples = 0", "collect.samples is 0; 1 to 100,000 is wanted"),
-        ("[collect]\nconcurrency = 100000", "1 to 1024"),
-        ("[collect]\ntemperature = nan", "collect.temperature is nan; float is wanted"),
-        ("collect = 3", r"\[collect\] is 3; a section with keys is wanted"),
-        ("[collect.extra]\nmodel = 1", "collect.extra names model"),
-        ("[budget]\nusd = -1", "budget.usd"),
+        ("[collect]\nsampels = 3", r"plan\.toml:2: collect\.sampels: unknown key; did you mean `samples`\?"),
+        ("[collekt]\n", r":1: collekt: unknown key; did you mean `collect`\?"),
+        ('[collect]\nsamples = "3"', r":2: collect\.samples: '3' is text; give a whole number"),
+        ("[collect]\nsamples = true", r":2: collect\.samples: true is a boolean; give a whole number"),
+        ("\n[collect]\nsamples = 0", r":3: collect\.samples: is 0; give 1 to 100,000"),
+        ("[collect]\nconcurrency = 100000", "1 to 1,024"),
+        (
+            "[collect]\ntemperature = nan",
+            r":2: collect\.temperature: nan is not finite; give a number",
+        ),
+        ("collect = 3", ":1: collect: 3 is a whole number; give a table"),
+        ("[collect.extra]\nmodel = 1", r":2: collect\.extra\.model: has a place of its own"),
+        ("[budget]\nusd = -1", ":2: budget.usd: is -1; give 0 or more"),
         ('[collect]\nin_doubt = "never"', '"ask" or "leave"'),
-        ('[train]\nmethod = "magic"', "method is 'magic'"),
-        ("[train]\nstep = 3", "there is no key train.step"),
-        ("[evaluate]\nn = -1", "the least is 0"),
-        ("[teacher]\nbase_url = 1", "teacher.base_url is 1; str is wanted"),
-        ("= 1", "is no TOML"),
-        ("a = " + "[" * 5000, "is no TOML"),
+        ('[train]\nmethod = "magic"', r":2: train\.method: is 'magic'; give .text. or"),
+        ("[train]\nstep = 3", r":2: train\.step: unknown key"),
+        ("[evaluate]\nn = -1", ":2: evaluate.n: is -1; give 0 or more"),
+        ("[teacher]\nbase_url = 1", r":2: teacher\.base_url: 1 is a whole number; give text"),
+        ("= 1", "not TOML"),
+        ("a = " + "[" * 5000, "not TOML"),
         ("[collect]\nsamples = 1000000000000", "collect.samples"),
         ("[prompts]\nn = 1000000000000", "prompts.n"),
         ("[prices]\ninput = 1e300", "prices.input"),
-        ("[collect.extra]\nmax_completion_tokens = 9", "collect.extra names max_completion_tokens"),
+        ("[collect.extra]\nmax_completion_tokens = 9", r"collect\.extra\.max_completion_tokens: has a place"),
         ('[teacher]\nbase_url = "https://me:secret@host/v1"', "has a login in it"),
-        ("[teacher]\nmodel = 'a'\nmodel = 'b'", "is no TOML"),
+        ("[teacher]\nmodel = 'a'\nmodel = 'b'", "not TOML"),
     ],
 )
 def test_a_wrong_plan_is_refused_with_its_key(tmp_path: Path, content: str, words: str) -> None:

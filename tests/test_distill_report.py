@@ -162,4 +162,4 @@ def test_pictures_stay_in_their_frame() -> None:
     assert [d.x for d in dots] == sorted(d.x for d in dots)
     assert all(0 <= d.x <= 100 and 0 <= d.high <= d.y <= d.low <= HIGH for d in dots)
     assert loss([]) == loss([{"step": 1, "loss": 1.0}]) == ""
-    assert loss([{"step": 1, "loss": 1.0}, {"step": 3, "loss": 1.0}]) == "M0.00 0.00L100.00 0.00"
+    assert loss([{"step": 1, "loss": 1.0}, {"step": 3, "loss": 1.0}]) == "M0.0 0.0L100.0 0.0"

@@ -11,6 +11,7 @@ import typer
 
 import stillwatch
 from stillwatch.cli.main import app
+from stillwatch.scan.harvest import MILESTONES, OPEN_THOUGHTS, S1K, SKY_T1
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(stillwatch.__file__).parent
@@ -71,3 +72,12 @@ def test_links_lead_somewhere(page: Path) -> None:
     local = [link or image for link, image in targets if ":" not in (link or image)]
     missing = [target for target in local if not (page.parent / target).exists()]
     assert not missing, f"{page.relative_to(ROOT)} links to nothing: {missing}"
+
+
+def test_the_sizes_that_sufficed_are_those_of_the_meter() -> None:
+    sizes = [f"{m.exchanges:,}" for m in MILESTONES]
+    assert f"{', '.join(sizes[:-1])} and {sizes[-1]} examples" in (ROOT / "docs/harvest.md").read_text()
+    steps = "medium from {:,} exchanges, high from {:,}, critical from {:,}"
+    sized = steps.format(*(m.exchanges for m in (S1K, SKY_T1, OPEN_THOUGHTS)))
+    assert sized in (ROOT / "docs/exports.md").read_text()
+    assert f"those of {SKY_T1.exchanges:,} exchanges" in (ROOT / "docs/cases.md").read_text()

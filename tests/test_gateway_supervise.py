@@ -327,9 +327,9 @@ def test_settings_outlive_a_write_and_refuse_a_slip_of_the_pen(folder: Folder) -
     settings.save(folder.settings)
     assert GatewaySettings.load(folder.settings) == settings
     for text, told in (
-        ('{"upstream": "http://x", "wrkers": 2}', "'wrkers' is no setting"),
-        ('{"upstream": "http://x", "workers": "2"}', "workers is '2'; it must be int"),
-        ('{"workers": 2}', "'upstream' is missing"),
+        ('{"upstream": "http://x", "wrkers": 2}', "wrkers: unknown key; did you mean `workers`"),
+        ('{"upstream": "http://x", "workers": "2"}', "workers: '2' is text; give a whole number"),
+        ('{"workers": 2}', "`upstream` is missing"),
         ("[]", "holds no JSON object"),
         ("{", "not JSON"),
     ):

@@ -188,8 +188,8 @@ def test_what_is_no_mapping_is_refused(pairs, said):
         ("account = 'a'\n", "it has account"),
         ("[columns]\naccount = 'a'\n[more]\n", "it has more"),
         ("[columns]\n", r"\[columns\]"),
-        ("[[", "is no TOML"),
-        ("a" * 10_000 + " = [" * 10_000, "is no TOML"),
+        ("[[", ":1: not TOML"),
+        ("a" * 10_000 + " = [" * 10_000, ":1: a line of"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, text, said):

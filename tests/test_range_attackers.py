@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Brief, Evasion, TryResult
 from stillwatch.range.attackers.group import Crew, QuestionQueue, Talks
-from stillwatch.range.attackers.registry import attacker, names, settings_of
+from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.rewording import (
     draw_model_form,
     forms,
@@ -283,8 +283,6 @@ def test_settings_that_will_not_do_are_refused_with_the_name(name: str, says: st
 
 
 def test_settings_follow_a_name() -> None:
-    assert settings_of("loud") == {}
-    assert settings_of("chorus") == {"accounts": 20, "per_account_day": 50.0, "mask": 1.3, "words": "own"}
     assert attacker("chorus:accounts=60:mask=0").NAME == "chorus:accounts=60:mask=0"
 
 

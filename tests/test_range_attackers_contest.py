@@ -32,6 +32,7 @@ from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.load import load
+from stillwatch.toml.reading import Mistakes, TableReader
 from stillwatch.units import DAY_US, HOUR_US
 
 RULES = Rules(goal=60, max_days=8)
@@ -233,13 +234,15 @@ def test_a_goal_beyond_the_stock_is_refused(people: HonestBackground) -> None:
 
 @pytest.mark.parametrize(
     ("told", "says"),
-    [({"goal": 0}, "at least 1"), ({"goals": 3}, "unknown"), ({"act": "warn"}, "known are stop, strip"),
-     ({"goal": 2.5}, "such as"), ({"max_days": "60"}, "such as"), ({"goal": True}, "such as"),
-     ({"max_days": float("inf")}, "up to 3,650"), ({"stop_delay_s": float("nan")}, "a delay from 0")],
+    [({"goal": 0}, "goal: is 0; give 1 or more"), ({"goals": 3}, "goals: unknown key; did you mean `goal`"),
+     ({"act": "warn"}, 'act: is .warn.; give "stop" or "strip"'), ({"goal": 2.5}, "give a whole number"),
+     ({"max_days": "60"}, "'60' is text; give a number"), ({"goal": True}, "true is a boolean"),
+     ({"max_days": float("inf")}, "inf is not finite"), ({"max_days": 4000}, "give more than 0, up to 3,650"),
+     ({"stop_delay_s": float("nan")}, "nan is not finite")],
 )  # fmt: skip
 def test_bad_rules_are_refused(told: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Rules.of(told)
+        Rules.of(TableReader(told, ("contest",), Mistakes("s.toml", None)))
 
 
 # --- stolen keys --------------------------------------------------------------------------------------------

@@ -55,15 +55,15 @@ def test_the_shipped_live_scenes_can_be_played() -> None:
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ('[live]\narm = ["off"]', "s.toml:9: live.arm: unknown; [live] has arms, teacher"),
-        ('[live]\narms = ["of"]', "s.toml:9: arms is ['of']; give some of off, block"),
+        ('[live]\narm = ["off"]', "s.toml:9: live.arm: unknown key; did you mean `arms`?"),
+        ('[live]\narms = ["of"]', 's.toml:9: live.arms: is \'of\'; give "off" or "block"'),
         ('[live]\narms = ["off", "off"]', "each once"),
-        ("[live]\narms = []", "s.toml:9: arms is []"),
-        ("[live]\nlook_s = 1", "s.toml:9: look_s is 1; give a number from 5.0 to 3,600.0"),
-        ("[live]\nlook_s = true", "look_s is True; give a number"),
-        ("[live]\nsteps = 1.5", "steps is 1.5; give a whole number from 0 to 100,000"),
-        ("[live]\ndropped = 2", "dropped is 2; give a number from 0.0 to 1.0"),
-        ('[live]\nteacher = "gpt"', "s.toml:9: teacher is 'gpt'; it can be embedded, arithmetic"),
+        ("[live]\narms = []", "s.toml:8: live: arms is []; give one or more"),
+        ("[live]\nlook_s = 1", "s.toml:9: live.look_s: is 1; give 5 to 3,600"),
+        ("[live]\nlook_s = true", "live.look_s: true is a boolean; give a number"),
+        ("[live]\nsteps = 1.5", "live.steps: 1.5 is a number; give a whole number"),
+        ("[live]\ndropped = 2", "live.dropped: is 2; give 0 to 1"),
+        ('[live]\nteacher = "gpt"', 's.toml:9: live.teacher: is \'gpt\'; give "embedded" or "arithmetic"'),
         ('attacker = "adaptive"', "s.toml:8: 'adaptive' is not played live"),
     ],
 )

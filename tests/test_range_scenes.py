@@ -181,8 +181,8 @@ def refused(text: str) -> str:
             'name = "x"\n[[campaign]]\nname = "a"\nshape = "drip"\n[[campaign]]\nname = "a"\nshape = "drip"',
             "'a' is taken",
         ),
-        ('name = "x"\n[campaign]\nshape = "drip"', "begin each with [[campaign]]"),
-        ('name = "x"\ncampaign = [1]', "s.toml:2: campaign: 1 is no table"),
+        ('name = "x"\n[campaign]\nshape = "drip"', "write [[campaign]]"),
+        ('name = "x"\ncampaign = [1]', "s.toml:2: campaign: 1 is a whole number; write [[campaign]]"),
         ('name = "x"\n[budget]\nusd = -1', "s.toml:3: budget.usd: -1 is out of range"),
         ('name = "x"\n[budget]\nusdd = 1', "s.toml:3: budget.usdd: unknown key; did you mean `usd`?"),
         ('name = "x"\n[defence]\nnames = "all"', "s.toml:3: defence.names"),
@@ -222,10 +222,10 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "complaint"),
     [
-        ("x = 1\n", "is no shape; it needs a function `requests"),
-        ("def requests(:\n", "cannot be run: SyntaxError"),
-        ("raise SystemExit\n", "cannot be run: line 1: SystemExit"),
-        ("import nothing_of_that_name\n", "cannot be run: line 1: ModuleNotFoundError"),
+        ("x = 1\n", "offers no requests; a shape of one.s own is a function `requests"),
+        ("def requests(:\n", "cannot be loaded: SyntaxError"),
+        ("raise SystemExit\n", "cannot be loaded: line 1: SystemExit"),
+        ("import nothing_of_that_name\n", "cannot be loaded: line 1: ModuleNotFoundError"),
     ],
 )
 def test_a_shape_file_that_is_none_is_refused_with_its_line(

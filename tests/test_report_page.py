@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillwatch.report.folded import MARKS, SHARED, fold
-from stillwatch.report.meter import MILESTONES, meter
+from stillwatch.report.meter import meter
 from stillwatch.report.page import FULL, LEADS, ROWS, headline, render, write_page
 from stillwatch.report.timeline import BARS, timeline
 from stillwatch.report.visible import visible
 from stillwatch.scan import Harvest, Link
+from stillwatch.scan.harvest import MILESTONES
 from test_report_world import HOSTILE, START, campaign, empty, hours, leads, result
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff"
@@ -184,7 +185,7 @@ def test_the_meter_keeps_order_and_bounds(size: int) -> None:
     assert min(places) >= 0
     assert max(places) <= 100
     assert 0 <= m.alarm_x <= m.total_x <= 100
-    assert [t.passed for t in m.ticks] == [size >= n for n, _ in MILESTONES]
+    assert [t.passed for t in m.ticks] == [size >= m.exchanges for m in MILESTONES]
     assert all((t.x <= m.total_x) == t.passed for t in m.ticks)
 
 

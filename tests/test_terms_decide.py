@@ -18,7 +18,6 @@ from stillwatch.terms import (
     ModelException,
     Models,
     ModelVerdict,
-    Permission,
     RequestFacts,
     Step,
     Terms,
@@ -27,10 +26,8 @@ from stillwatch.terms.decide import (
     batch_limit,
     decide,
     host_verdict,
-    is_listed,
     limits_for,
     model_verdict,
-    permissions_of,
     reply_verdict,
 )
 from stillwatch.terms.load import loads
@@ -401,20 +398,6 @@ def test_an_upstreams_model_that_only_its_alias_lists_may_answer() -> None:
     assert reply_verdict(banned, "quick", "deepseek-chat", "acct", NOW_US).allow
     assert not reply_verdict(banned, "gpt-4o", "deepseek-chat", "acct", NOW_US).allow
     assert not model_verdict(terms, "in-house-7", "acct", NOW_US).allow
-
-
-def test_what_is_listed() -> None:
-    assert not is_listed(BANNED, "deepseek-chat", "acct", NOW_US)
-    assert is_listed(BANNED, "gpt-4o", "acct", NOW_US)
-    assert is_listed(replace(BANNED, models=Models(hide_banned=False)), "deepseek-chat", "acct", NOW_US)
-
-
-def test_permissions_end() -> None:
-    permission = Permission("synthetic-data", "cio", NOW_US + 1, org="partner")
-    terms = replace(PLAIN, permissions=(permission,))
-    assert permissions_of(terms, "acct", "partner", NOW_US) == (permission,)
-    assert permissions_of(terms, "acct", "partner", NOW_US + 1) == ()
-    assert permissions_of(terms, "acct", None, NOW_US) == permissions_of(terms, "partner", None, NOW_US) == ()
 
 
 NAMES = st.sampled_from(

@@ -23,6 +23,7 @@ from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
 from stillwatch.scan import Campaign, Gap, Reason, ScanResult, holds, new_settings
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
+from stillwatch.signals import Signal, signal_of
 
 RAISING = (*GROUP_TESTS, lone_harvest.NAME, holds.NAME)  # whose alarms make findings; the others explain
 LINKS_SHOWN = 200
@@ -53,31 +54,12 @@ _TEST_PARTS = (
 # Clues of one class may have one cause; two classes are two witnesses: docs/actors.md.
 CLASSES: Mapping[str, str] = {clue.NAME: clue.CLASS for clue in clues()}
 
-# What was asked for, where a detector tells; and MITRE ATLAS 5.6.0 ids with the sign that carries each.
-CAPABILITIES: Mapping[str, str] = {
-    "trace_elicitation": "reasoning traces",
-    "logprob_harvest": "log-probabilities",
-    "rubric_grading": "grading by rubric (the model as a reward model)",
-    "task_generation": "new training tasks",
-    "long_outputs": "long answers",
-    "reconnaissance": "wording that the model does not refuse",
-}
+# MITRE ATLAS 5.6.0; what single signals add is in their files.
 _ATLAS_ALWAYS = (
     ("AML.T0040", "AI Model Inference API Access", "the harvest went through the API"),
     ("AML.T0024.002", "Extract AI Model", "answers were collected at the scale of a training set"),
     ("AML.T0048.004", "AI Intellectual Property Theft", "what a harvest is good for"),
 )
-_ATLAS_BY_SIGN: Mapping[str, tuple[str, str, str]] = {
-    "signup_burst": ("AML.T0021", "Establish Accounts", "accounts signed up in one burst"),
-    "shared_payment": ("AML.T0021", "Establish Accounts", "accounts are paid for by one instrument"),
-    "reappearance": ("AML.T0021", "Establish Accounts", "fresh accounts took over from silenced ones"),
-    "trace_elicitation": ("AML.T0005.001", "Train Proxy via Replication", "reasoning traces were asked for"),
-    "logprob_harvest": ("AML.T0005.001", "Train Proxy via Replication", "log-probabilities were asked for"),
-    "rubric_grading": ("AML.T0005.001", "Train Proxy via Replication", "answers were graded by rubric"),
-    "task_generation": ("AML.T0005.001", "Train Proxy via Replication", "training tasks were asked for"),
-    "shared_frame": ("AML.T0065", "LLM Prompt Crafting", "one template around most requests"),
-    "reconnaissance": ("AML.T0065", "LLM Prompt Crafting", "wording was tried until it was not refused"),
-}
 
 
 @dataclass(frozen=True)
@@ -181,7 +163,7 @@ def context(
         "classes": sorted({CLASSES[name] for name in told if name in CLASSES}),
         "seen_by_provider": sorted({CLASSES[m.NAME] for m in clues() if m.NAME in told and _ours(m)}),
         "detectors": [_source(name, settings) for name in sorted(told)],
-        "capabilities": [CAPABILITIES[name] for name in CAPABILITIES if name in told],
+        "capabilities": [one.capability for one in _signals(told) if one.capability],
         "value_tokens": _finite(c.harvest.value_tokens) or 0.0,
         "unique_prompts": c.harvest.unique_prompts,
         "exchanges_at_alarm": c.harvest_at_alarm.exchanges,
@@ -267,10 +249,17 @@ def _during(gap: Gap, c: Campaign) -> bool:
     return gap.start < last and gap.end > first
 
 
+def _signals(told: set[str]) -> list[Signal]:
+    """What the signals that spoke mean, in their order."""
+    found = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in told]
+    return sorted(found, key=lambda one: one.order)
+
+
 def _atlas(told: set[str]) -> list[dict[str, str]]:
     found = {one[0]: one for one in _ATLAS_ALWAYS}
-    for name in sorted(told & _ATLAS_BY_SIGN.keys()):
-        found.setdefault(_ATLAS_BY_SIGN[name][0], _ATLAS_BY_SIGN[name])
+    for one in _signals(told):
+        if one.atlas is not None:
+            found.setdefault(one.atlas[0], one.atlas)
     return [{"id": number, "name": name, "why": why} for number, name, why in found.values()]
 
 
@@ -278,10 +267,10 @@ def _atlas(told: set[str]) -> list[dict[str, str]]:
 
 
 @cache
-def _modules() -> dict[str, Any]:
-    named: dict[str, Any] = {clue.NAME: clue for clue in clues()}
-    named |= {detector.NAME: detector for detector in detectors()}
-    return named | {lone_harvest.NAME: lone_harvest, holds.NAME: holds, new_settings.NAME: new_settings}
+def signal_sources() -> dict[str, Any]:
+    """Every signal's module by its name; the alarm's own test has no file to itself."""
+    modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings)
+    return {one.NAME: one for one in modules}
 
 
 def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,7 +295,7 @@ def hashed_modules(name: str) -> list[Any]:
     """The modules whose source says which detector exactly spoke."""
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in _TEST_PARTS]
-    module = _modules().get(name)
+    module = signal_sources().get(name)
     return [] if module is None else [module]
 
 
@@ -315,7 +304,7 @@ def documented_limits(name: str) -> dict[str, str]:
     """Give what a detector's or clue's file says of itself: Null, Blind to, Fooled by, Source."""
     if name == TEST_NAME:
         return _TEST_DOC
-    module = _modules().get(name)
+    module = signal_sources().get(name)
     found = dict.fromkeys(_TEST_DOC, "not stated")
     heading = ""
     for line in (getattr(module, "__doc__", None) or "").splitlines():

@@ -240,12 +240,6 @@ def _standing(name: str, row: Any) -> DetectorStanding:
     return DetectorStanding(name, DetectorState(row["state"]), row["at_us"], row["who"], row["text"], raises)
 
 
-def shadows(db: Connection) -> list[str]:
-    """Give the detectors whose alarms are measured only."""
-    found = standings_of(db, set(db.execute(select(detector_states.c.detector)).scalars()))
-    return [name for name, one in found.items() if one.state == DetectorState.SHADOW]
-
-
 def set_state(
     store: Store, detector: str, state: DetectorState, *, who: str, why: str, now_us: int
 ) -> DetectorStanding:

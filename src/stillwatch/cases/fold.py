@@ -29,6 +29,7 @@ from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
 from stillwatch.report.findings import campaign_json
 from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan.harvest import SKY_T1
 from stillwatch.units import HOUR_US
 
 GROWN = 2.0  # a dismissed case comes back when its harvest has so many times the size it was dismissed at
@@ -36,7 +37,7 @@ GROWN_ACCOUNTS = 0.25  # or this share of accounts more, and LEAST_NEW at least
 LEAST_NEW = 5
 DUE_US = 24 * HOUR_US  # when somebody should have looked at what is new
 DUE_LARGE_US = 4 * HOUR_US  # and at a harvest as large as
-LARGE = 17_000  # exchanges: Sky-T1's training set (report/meter.py)
+LARGE = SKY_T1.exchanges
 
 
 @dataclass

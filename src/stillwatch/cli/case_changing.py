@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from stillwatch.cases.reading import find
 from stillwatch.cases.statement import APPEAL_DAYS, StatementTerms, state_reasons, write_statement
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import HERE, CasePlace
-from stillwatch.cli.folder import AsJson, iso_time, span_s, whoami
+from stillwatch.cli.folder import AsJson, iso_time, read_names, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.option_group import expand_groups
 from stillwatch.errors import InputError
@@ -102,49 +103,58 @@ Examples:
 """
 
 
+@dataclass(frozen=True)
+class StatedReason:
+    """The options with which a person says why."""
+
+    why: Why = ""
+    if_revision: Revision = None
+
+
+@dataclass(frozen=True)
+class CaseAct(CasePlace):
+    """The options of a verb that does something to a case: where the cases are, and how to say it."""
+
+    as_json: AsJson = False
+
+    def do(self, case: str, act: Callable[..., Case], *args: object, **more: object) -> None:
+        """Do something to a case, for the reason that was given, and print how the case is then."""
+        more |= {"who": whoami(), "now_us": utc_us()}
+        if isinstance(self, StatedReason):
+            more |= {"why": self.why, "if_revision": self.if_revision}
+        with self.open() as store:
+            done = act(store, find(store, case), *args, **more)
+        print(json.dumps(plain(done), indent=1) if self.as_json else _describe(done))
+
+
+@dataclass(frozen=True)
+class ReasonedAct(CaseAct, StatedReason):
+    """The options of a verb that needs a reason."""
+
+
+ACT, REASONED = CaseAct(), ReasonedAct()
+
+
 def assign_command(
     case: CaseId,
     owner: Annotated[str | None, typer.Argument(help="Who works on it.")] = None,
     nobody: Annotated[bool, typer.Option("--nobody", help="Take it from its owner.")] = False,
     due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
-    why: Why = "",
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Give a case to somebody, and say until when."""
     if (owner is None) == (not nobody):
         raise InputError("give an owner, or --nobody")
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        due_us = None if due is None else now_us + 1_000_000 * span_s(due, "--due")
-        return handling.assign(
-            store,
-            case_id,
-            owner,
-            who=whoami(),
-            why=why,
-            due_us=due_us,
-            now_us=now_us,
-            if_revision=if_revision,
-        )
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.assign, owner, due_us=None if due is None else _later_us(due, "--due"))
 
 
 def note_command(
     case: CaseId,
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: CaseAct = ACT,
 ) -> None:
     """Add a note to a case."""
-    words = sys.stdin.read() if text == "-" else text
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.note(store, case_id, words, who=whoami(), now_us=now_us)
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.note, sys.stdin.read() if text == "-" else text)
 
 
 def judge_command(
@@ -160,68 +170,33 @@ def judge_command(
     clear: Annotated[
         list[str] | None, typer.Option(metavar="ACCOUNT", help="Take an account's verdict away.")
     ] = None,
-    why: Why = "",
     approver: Approver = None,
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Record a verdict on a case or on single accounts. Victims of stolen keys are never sanctioned."""
     names = _names(accounts, accounts_file)
     if (verdict is None) == (not clear):
         raise InputError("give a verdict, or --clear ACCOUNT")
     said = None if verdict is None else _verdict(verdict)
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        common: dict[str, Any] = {"who": whoami(), "why": why, "approver": approver}
-        common |= {"now_us": now_us, "if_revision": if_revision}
-        if said is not None and not names:
-            return handling.judge(store, case_id, said, **common)
-        return handling.judge_accounts(store, case_id, names or clear or [], said, **common)
-
-    _do(place, case, change, as_json)
+    if said is not None and not names:
+        options.do(case, handling.judge, said, approver=approver)
+    else:
+        options.do(case, handling.judge_accounts, names or clear or [], said, approver=approver)
 
 
 def close_command(
     case: CaseId,
     verdict: Annotated[str | None, typer.Option(help="true, false, suspicious or permitted.")] = None,
-    why: Why = "",
     approver: Approver = None,
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Close a judged case. It opens by itself when the actor comes back."""
-    said = None if verdict is None else _verdict(verdict)
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.close(
-            store,
-            case_id,
-            said,
-            who=whoami(),
-            why=why,
-            approver=approver,
-            now_us=now_us,
-            if_revision=if_revision,
-        )
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.close, None if verdict is None else _verdict(verdict), approver=approver)
 
 
-def reopen_command(
-    case: CaseId,
-    why: Why = "",
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
-) -> None:
+def reopen_command(case: CaseId, options: ReasonedAct = REASONED) -> None:
     """Open a closed case again."""
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.reopen(store, case_id, who=whoami(), why=why, now_us=now_us, if_revision=if_revision)
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.reopen)
 
 
 def suppress_command(
@@ -229,39 +204,27 @@ def suppress_command(
     owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
     lasts: Annotated[str | None, typer.Option("--for", help="For how long: 30d; a year at most.")] = None,
     end: Annotated[bool, typer.Option("--end", help="End it before its time.")] = False,
-    why: Why = "",
     approver: Approver = None,
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Let nobody be told of a case for a while. It is measured all the same."""
-    if not end and (owner is None or lasts is None):
+    if end:
+        options.do(case, handling.unsuppress)
+    elif owner is None or lasts is None:
         raise InputError("a suppression needs --owner and --for; --end ends one")
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        common: dict[str, Any] = {"who": whoami(), "why": why, "now_us": now_us, "if_revision": if_revision}
-        if end or owner is None or lasts is None:
-            return handling.unsuppress(store, case_id, **common)
-        until_us = now_us + 1_000_000 * span_s(lasts, "--for")
-        return handling.suppress(store, case_id, owner=owner, until_us=until_us, approver=approver, **common)
-
-    _do(place, case, change, as_json)
+    else:
+        until_us = _later_us(lasts, "--for")
+        options.do(case, handling.suppress, owner=owner, until_us=until_us, approver=approver)
 
 
 def appeal_command(
     case: CaseId,
     text: Annotated[str, typer.Argument(help="What the customer says.")],
     account: Annotated[str | None, typer.Option(help="The account that it is for.")] = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: CaseAct = ACT,
 ) -> None:
     """Take in what a customer says against a case."""
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.appeal(store, case_id, text, account=account, who=whoami(), now_us=now_us)
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.appeal, text, account=account)
 
 
 def decide_command(
@@ -271,20 +234,13 @@ def decide_command(
     granted: Annotated[
         bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
     ] = None,
-    why: Why = "",
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Decide an appeal. Whoever judged the case does not."""
     names = _names(accounts, accounts_file)
     if granted is None:
         raise InputError("give --grant or --refuse")
-    decided = granted
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.decide(store, case_id, decided, accounts=names, who=whoami(), why=why, now_us=now_us)
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.decide, granted, accounts=names)
 
 
 def statement_command(
@@ -320,40 +276,24 @@ def statement_command(
 def merge_command(
     case: CaseId,
     into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
-    why: Why = "",
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Make two cases one: they are one actor. Findings do not part them again."""
 
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        target = find(store, into)
-        return handling.merge(
-            store, case_id, target, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
-        )
+    def merge(store: Store, case_id: str, **stated: Any) -> Case:
+        return handling.merge(store, case_id, find(store, into), **stated)
 
-    _do(place, case, change, as_json)
+    options.do(case, merge)
 
 
 def split_command(
     case: CaseId,
     accounts: Accounts = None,
     accounts_file: AccountsFile = None,
-    why: Why = "",
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Make accounts a case of their own: they are another actor's. Findings do not join them again."""
-    names = _names(accounts, accounts_file)
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.split(
-            store, case_id, names, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
-        )
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.split, _names(accounts, accounts_file))
 
 
 def undo_command(
@@ -361,19 +301,10 @@ def undo_command(
     act: Annotated[
         int, typer.Argument(metavar="ACT", min=1, help="The act's number, as `case log` shows it.")
     ],
-    why: Why = "",
-    if_revision: Revision = None,
-    place: CasePlace = HERE,
-    as_json: AsJson = False,
+    options: ReasonedAct = REASONED,
 ) -> None:
     """Take an act back: what stands then is exactly what would stand without it."""
-
-    def change(store: Store, case_id: str, now_us: int) -> Case:
-        return handling.undo(
-            store, case_id, act, who=whoami(), why=why, now_us=now_us, if_revision=if_revision
-        )
-
-    _do(place, case, change, as_json)
+    options.do(case, handling.undo, act)
 
 
 def add_verbs(app: typer.Typer) -> None:
@@ -398,18 +329,17 @@ def add_verbs(app: typer.Typer) -> None:
 # --- parts ---
 
 
-def _do(place: CasePlace, case: str, change: Callable[[Store, str, int], Case], as_json: bool) -> None:
-    with place.open() as store:
-        done = change(store, find(store, case), utc_us())
-    if as_json:
-        print(json.dumps(plain(done), indent=1))
-        return
+def _later_us(text: str, option: str) -> int:
+    return utc_us() + 1_000_000 * span_s(text, option)
+
+
+def _describe(done: Case) -> str:
     said = f", {done.verdict}" if done.verdict else ""
     owner = f", {done.owner}'s" if done.owner else ""
     beside = f", {plural(done.victims, 'victim')}" if done.victims else ""
     beside += f", {done.cleared:,} cleared" if done.cleared else ""
     accounts = plural(done.members, "account")
-    print(one_line(f"{done.id} is {done.state}{said}{owner}: {accounts}{beside}; revision {done.revision}"))
+    return one_line(f"{done.id} is {done.state}{said}{owner}: {accounts}{beside}; revision {done.revision}")
 
 
 def plain(case: Case) -> dict[str, Any]:
@@ -431,12 +361,4 @@ def _verdict(text: str) -> Verdict:
 
 def _names(accounts: list[str] | None, path: Path | None) -> list[str]:
     """Give the accounts that were named, each once. Raises: InputError."""
-    if path is None:
-        return sorted(set(accounts or ()))
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
-    except UnicodeDecodeError as why:
-        raise InputError(f"{path}: is not UTF-8 text") from why
-    return sorted({*(accounts or ()), *(line for line in text.splitlines() if line)})
+    return sorted({*(accounts or ()), *(read_names(path) if path else ())})

@@ -13,18 +13,22 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli.distill_run import (
+    AS_PLANNED,
+    NO_BUDGET,
+    NO_OPTIONS,
+    BudgetOptions,
+    PlanOptions,
+    StepOptions,
     begun,
-    budget,
-    changes,
     collect,
     curate,
     leave,
-    open_run,
     say,
     tell_collected,
     tell_curated,
 )
 from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.plan import EMBEDDED, DistillPlan, load
@@ -100,24 +104,6 @@ Where = Annotated[
     Path | None,
     typer.Argument(metavar="[PLAN]", help="A plan file, or the folder of a run.", show_default=False),
 ]
-BaseUrl = Annotated[str | None, typer.Option(help="The teacher's OpenAI-compatible address.")]
-Model = Annotated[str | None, typer.Option(help="The teacher's name there.")]
-PromptsFile = Annotated[Path | None, typer.Option("--prompts", help="File of prompts, JSON lines.")]
-HeldoutFile = Annotated[Path | None, typer.Option("--heldout", help="File of held-out prompts, JSON lines.")]
-TaskName = Annotated[
-    str | None, typer.Option("--task", help="Task that makes the prompts, or judges the file's.")
-]
-N = Annotated[int | None, typer.Option("-n", "--n", help="How many prompts.")]
-SamplesEach = Annotated[int | None, typer.Option("--samples", help="Answers to each prompt.")]
-MaxTokens = Annotated[int | None, typer.Option(help="The longest answer, in tokens.")]
-Usd = Annotated[float | None, typer.Option(help="Budget: US dollars.")]
-Tokens = Annotated[int | None, typer.Option(help="Budget: tokens, in and out.")]
-Requests = Annotated[int | None, typer.Option(help="Budget: requests sent.")]
-IMay = Annotated[str | None, typer.Option(help="Why you may, where the teacher's terms say you may not.")]
-FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folder.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan.")
-]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
@@ -143,27 +129,17 @@ def new_command(
 
 
 @app.command("estimate", epilog=ESTIMATE_EXAMPLES)
+@expand_groups
 def estimate_command(
     where: Where = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    prompts: PromptsFile = None,
-    heldout: HeldoutFile = None,
-    task: TaskName = None,
-    n: N = None,
-    samples: SamplesEach = None,
-    max_tokens: MaxTokens = None,
-    i_may: IMay = None,
-    folder: FolderOf = None,
-    set_: Set = None,
+    options: PlanOptions = NO_OPTIONS,
     as_json: AsJson = False,
 ) -> None:
     """Say what a plan may take at most, before anything is asked. Makes the run's folder; sends nothing."""
-    given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
-    plan = load(where, given)
+    plan = load(where, options.given)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
-    made = begun(plan, where, given)
+    made = begun(plan, where, options.given)
     found = estimate(plan, list(read_prompts(made.run.prompts)))
     if as_json:
         print(json.dumps(found | {"teacher": made.teacher}, indent=1))
@@ -183,29 +159,17 @@ def estimate_command(
 
 
 @app.command("collect", epilog=COLLECT_EXAMPLES)
+@expand_groups
 def collect_command(
     where: Where = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    prompts: PromptsFile = None,
-    heldout: HeldoutFile = None,
-    task: TaskName = None,
-    n: N = None,
-    samples: SamplesEach = None,
-    max_tokens: MaxTokens = None,
-    usd: Usd = None,
-    tokens: Tokens = None,
-    requests: Requests = None,
-    i_may: IMay = None,
-    folder: FolderOf = None,
-    set_: Set = None,
+    options: PlanOptions = NO_OPTIONS,
+    limits: BudgetOptions = NO_BUDGET,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the teacher for what is missing. Killed and called again, it asks for nothing that it has."""
-    given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
-    plan = load(where, given | budget(usd, tokens, requests))
-    made = begun(plan, where, given)
+    plan = load(where, options.given | limits.given)
+    made = begun(plan, where, options.given)
     got = collect(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
@@ -216,15 +180,15 @@ def collect_command(
 
 
 @app.command("curate", epilog=CURATE_EXAMPLES)
+@expand_groups
 def curate_command(
     where: Where = None,
-    folder: FolderOf = None,
-    set_: Set = None,
+    options: StepOptions = AS_PLANNED,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set."""
-    run, plan = open_run(where, folder, set_)
+    run, plan = options.open(where)
     account = curate(run, plan, quiet or as_json)
     if as_json:
         print(json.dumps(account, indent=1))
@@ -233,33 +197,30 @@ def curate_command(
 
 
 @app.command("train", epilog=STEP_EXAMPLES.format(verb="train", key="train.steps=400"))
-def train_command(
-    where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
-) -> None:
+@expand_groups
+def train_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Train the student on what curating left. Killed, it goes on from its last checkpoint."""
-    run, plan = open_run(where, folder, set_)
+    run, plan = options.open(where)
     told = _train(run, plan)
     if as_json:
         print(json.dumps(told, indent=1))
 
 
 @app.command("evaluate", epilog=STEP_EXAMPLES.format(verb="evaluate", key="evaluate.n=200"))
-def evaluate_command(
-    where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
-) -> None:
+@expand_groups
+def evaluate_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Measure the student before and after, and the teacher, on the held-out set, with intervals."""
-    run, plan = open_run(where, folder, set_)
+    run, plan = options.open(where)
     told = _evaluate(run, plan)
     if as_json:
         print(json.dumps(told, indent=1))
 
 
 @app.command("report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))
-def report_command(
-    where: Where = None, folder: FolderOf = None, set_: Set = None, as_json: AsJson = False
-) -> None:
+@expand_groups
+def report_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Write the page: what was gained for each teacher token and dollar, and what is still missing."""
-    run, _ = open_run(where, folder, set_)
+    run, _ = options.open(where)
     page = _report(run)
     if as_json:
         print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
@@ -268,29 +229,17 @@ def report_command(
 
 
 @app.command("run", epilog=RUN_EXAMPLES)
+@expand_groups
 def run_command(
     where: Where = None,
-    base_url: BaseUrl = None,
-    model: Model = None,
-    prompts: PromptsFile = None,
-    heldout: HeldoutFile = None,
-    task: TaskName = None,
-    n: N = None,
-    samples: SamplesEach = None,
-    max_tokens: MaxTokens = None,
-    usd: Usd = None,
-    tokens: Tokens = None,
-    requests: Requests = None,
-    i_may: IMay = None,
-    folder: FolderOf = None,
-    set_: Set = None,
+    options: PlanOptions = NO_OPTIONS,
+    limits: BudgetOptions = NO_BUDGET,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Collect, curate, train, evaluate, report. Killed at any moment and called again, it goes on."""
-    given = changes(base_url, model, prompts, heldout, task, n, samples, max_tokens, i_may, folder, set_)
-    plan = load(where, given | budget(usd, tokens, requests))
-    made = begun(plan, where, given)
+    plan = load(where, options.given | limits.given)
+    made = begun(plan, where, options.given)
     run = made.run
     hush = quiet or as_json
     got = collect(made, plan, hush)

@@ -5,9 +5,9 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -34,6 +34,97 @@ LINE_EVERY_S = 60.0
 SHOWN = 5  # rejected lines, failures
 
 
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan.")
+]
+FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folder.")]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options that go over a plan; each stands for one of its keys."""
+
+    base_url: Annotated[str | None, typer.Option(help="The teacher's OpenAI-compatible address.")] = None
+    model: Annotated[str | None, typer.Option(help="The teacher's name there.")] = None
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="File of prompts, JSON lines.")] = None
+    heldout: Annotated[
+        Path | None, typer.Option("--heldout", help="File of held-out prompts, JSON lines.")
+    ] = None
+    task: Annotated[
+        str | None, typer.Option("--task", help="Task that makes the prompts, or judges the file's.")
+    ] = None
+    n: Annotated[int | None, typer.Option("-n", "--n", help="How many prompts.")] = None
+    samples: Annotated[int | None, typer.Option("--samples", help="Answers to each prompt.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="The longest answer, in tokens.")] = None
+    i_may: Annotated[
+        str | None, typer.Option(help="Why you may, where the teacher's terms say you may not.")
+    ] = None
+    folder: FolderOf = None
+    set_: Set = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by the plan's keys."""
+        given = {
+            "teacher.base_url": self.base_url,
+            "teacher.model": self.model,
+            "teacher.i_may": self.i_may,
+            "prompts.file": None if self.prompts is None else str(self.prompts),
+            "prompts.task": self.task,
+            "prompts.n": self.n,
+            "heldout.file": None if self.heldout is None else str(self.heldout),
+            "collect.samples": self.samples,
+            "collect.max_tokens": self.max_tokens,
+            "folder": None if self.folder is None else str(self.folder),
+        }
+        return {key: value for key, value in given.items() if value is not None} | sets(self.set_)
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """The options that say how much may be spent."""
+
+    usd: Annotated[float | None, typer.Option(help="Budget: US dollars.")] = None
+    tokens: Annotated[int | None, typer.Option(help="Budget: tokens, in and out.")] = None
+    requests: Annotated[int | None, typer.Option(help="Budget: requests sent.")] = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by the plan's keys."""
+        return {f"budget.{name}": value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """The options of a step of a run that was begun."""
+
+    folder: FolderOf = None
+    set_: Set = None
+
+    def open(self, where: Path | None) -> tuple[DistillRun, DistillPlan]:
+        """A run that was begun, and its plan with changes: nothing is prepared anew."""
+        at = where or self.folder
+        if at is None:
+            raise InputError("which run? give its folder, or its plan")
+        elsewhere = {"folder": str(self.folder)} if self.folder is not None and where is not None else {}
+        said = load(at, sets(self.set_) | elsewhere)
+        run = DistillRun(Path(said.folder))
+        if not run.prompts.exists():
+            raise InputError(
+                f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins"
+            )
+        asked = load(run.path, {})  # with the options that collecting had
+        plan = replace(asked, curate=said.curate, train=said.train, evaluate=said.evaluate)
+        if plan != asked:  # else the run's own plan would train another student the next time
+            replace_file(run.plan, [text(plan).encode()])
+        if is_stale(run):
+            write_stored(run, plan)
+        return run, plan
+
+
+NO_OPTIONS, NO_BUDGET, AS_PLANNED = PlanOptions(), BudgetOptions(), StepOptions()
+
+
 def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> PreparedRun:
     """Make a run's folder, or take it as it is, and say what is odd about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
@@ -51,27 +142,6 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
             f"{made.contaminated:,} that the held-out set has too"
         )
     return made
-
-
-def open_run(
-    where: Path | None, folder: Path | None, set_: list[str] | None
-) -> tuple[DistillRun, DistillPlan]:
-    """A run that was begun, and its plan with changes: nothing is prepared anew."""
-    at = where or folder
-    if at is None:
-        raise InputError("which run? give its folder, or its plan")
-    elsewhere = {"folder": str(folder)} if folder is not None and where is not None else {}
-    said = load(at, sets(set_) | elsewhere)
-    run = DistillRun(Path(said.folder))
-    if not run.prompts.exists():
-        raise InputError(f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins")
-    asked = load(run.path, {})  # with the options that collecting had
-    plan = replace(asked, curate=said.curate, train=said.train, evaluate=said.evaluate)
-    if plan != asked:  # else the run's own plan would train another student the next time
-        replace_file(run.plan, [text(plan).encode()])
-    if is_stale(run):
-        write_stored(run, plan)
-    return run, plan
 
 
 def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
@@ -188,41 +258,6 @@ def leave(made: PreparedRun, got: Collected) -> None:
         )
     if made.rejected or got.answers < got.wanted:
         raise typer.Exit(PARTLY)
-
-
-def changes(
-    base_url: str | None,
-    model: str | None,
-    prompts: Path | None,
-    heldout: Path | None,
-    task: str | None,
-    n: int | None,
-    samples: int | None,
-    max_tokens: int | None,
-    i_may: str | None,
-    folder: Path | None,
-    set_: list[str] | None,
-) -> dict[str, Any]:
-    """Give the options that were given, by the plan's keys."""
-    given = {
-        "teacher.base_url": base_url,
-        "teacher.model": model,
-        "teacher.i_may": i_may,
-        "prompts.file": None if prompts is None else str(prompts),
-        "prompts.task": task,
-        "prompts.n": n,
-        "heldout.file": None if heldout is None else str(heldout),
-        "collect.samples": samples,
-        "collect.max_tokens": max_tokens,
-        "folder": None if folder is None else str(folder),
-    }
-    return {key: value for key, value in given.items() if value is not None} | sets(set_)
-
-
-def budget(usd: float | None, tokens: int | None, requests: int | None) -> dict[str, Any]:
-    """Give the budget's options, by the plan's keys."""
-    given = {"budget.usd": usd, "budget.tokens": tokens, "budget.requests": requests}
-    return {key: value for key, value in given.items() if value is not None}
 
 
 def sets(pairs: list[str] | None) -> dict[str, Any]:

@@ -84,6 +84,17 @@ def span_s(text: str, option: str) -> int:
     return seconds
 
 
+def read_names(path: Path) -> list[str]:
+    """Read names from a file or standard input (-), one a line. Raises: InputError."""
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    except UnicodeDecodeError as why:
+        raise InputError(f"{path}: is not UTF-8 text") from why
+    return [line for line in text.splitlines() if line.strip()]
+
+
 def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
     """Print rows whose words may come from anywhere: one a line, nothing cut, fit for a pipe."""
     if not rows:

@@ -8,6 +8,7 @@ this module does not know what any verb does, and nobody waits for what the othe
 import os
 import pkgutil
 import sys
+import traceback
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -16,9 +17,11 @@ from typer.core import TyperGroup
 
 import stillwatch
 import stillwatch.cli
+from stillwatch import compiled_code
 from stillwatch.errors import Faults, StillwatchError
 
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
+FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
 
 EXAMPLES = """
@@ -119,4 +122,9 @@ def mount(names: list[str]) -> typer.Typer:
 
 def run() -> None:
     """Run the command line (the entry point of the installed `stillwatch`)."""
-    app()
+    compiled_code.choose_place()
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - the edge of the process: 1 would mean that a campaign was found
+        traceback.print_exc()
+        sys.exit(FAULT)

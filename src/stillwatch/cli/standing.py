@@ -1,7 +1,6 @@
 """`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from stillwatch.cli.folder import (
     changing,
     iso_time,
     open_state,
+    read_names,
     span_s,
     table,
     whoami,
@@ -156,7 +156,7 @@ def set_command(
     as_json: AsJson = False,
 ) -> None:
     """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run."""
-    names = sorted({*(accounts or ()), *(_from_file(accounts_file) if accounts_file else ())})
+    names = sorted({*(accounts or ()), *(map(str.strip, read_names(accounts_file)) if accounts_file else ())})
     if not names:
         raise InputError("no account was given; name some, or use --accounts-file")
     to, now_us = _step(step), utc_us()
@@ -306,16 +306,6 @@ def _step(text: str) -> Step:
     except KeyError:
         names = ", ".join(step.name.lower() for step in Step)
         raise InputError(f"--step is {text!r}; give one of {names}") from None
-
-
-def _from_file(path: Path) -> list[str]:
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
-    except UnicodeDecodeError as why:
-        raise InputError(f"{path}: is not UTF-8 text") from why
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> None:

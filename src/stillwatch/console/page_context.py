@@ -108,6 +108,15 @@ class PageRequest:
         """Give the accounts of the form, as `in_form` wrote them."""
         return sorted({from_form(text) for text in self.all_of("account") if len(text) <= LONGEST_NAME})
 
+    def stated(self) -> dict[str, Any]:
+        """Who changes a case, why, when, and which revision of it they saw."""
+        return {
+            "who": self.user.name,
+            "why": self.why(),
+            "now_us": self.now_us,
+            "if_revision": self.revision(),
+        }
+
     def revision(self) -> int | None:
         """The revision of the case that the form was made from."""
         return self.form_number("revision")

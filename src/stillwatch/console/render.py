@@ -10,16 +10,16 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment, PackageLoader, PrefixLoader
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from stillwatch.cases.tables import key_of
 from stillwatch.console import UserRole
 from stillwatch.console.page_context import PageRequest, in_form
 from stillwatch.console.page_forms import Shown, iso_us
-from stillwatch.report import amounts
-from stillwatch.report.visible import pieces, visible
+from stillwatch.report import amounts, sheet
+from stillwatch.report.sheet import show
 
 STATIC = {
     "console.css": "text/css",
@@ -40,19 +40,6 @@ def static(name: str) -> bytes:
 def version_of(name: str) -> str:
     """Give the digest that stands in a file's address, so that a browser may keep it."""
     return hashlib.sha256(static(name)).hexdigest()[:12]
-
-
-def show(text: Any, limit: int = 160) -> Markup:
-    """Show a text: escaped, in its own direction, each hidden or steering character as a marked escape."""
-    if text is None:
-        return Markup("-")
-    if text == "":
-        return Markup('<span class="ctl">(empty)</span>')
-    parts = (
-        Markup('<span class="ctl">{}</span>').format(piece) if is_escape else escape(piece)
-        for piece, is_escape in pieces(str(text), limit)
-    )
-    return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
 
 
 def paragraphs(text: str, limit: int = 20_000) -> Markup:
@@ -102,42 +89,15 @@ def ago(span_us: int) -> str:
     return "less than a minute"
 
 
-def label(text: str, letters: int = 60) -> str:
-    """Cut a name to fit; underscores are blanks."""
-    whole = visible(text.replace("_", " "), 1000)
-    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
-
-
 @cache
 def environment() -> Environment:
     """Give the templates, with the pictures of the report's page under `report/`."""
-    made = Environment(
-        loader=ChoiceLoader(
-            [
-                PackageLoader("stillwatch.console"),
-                PrefixLoader({"report": PackageLoader("stillwatch.report")}),
-            ]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pictures = PrefixLoader({"report": PackageLoader("stillwatch.report")})
+    made = sheet.environment("stillwatch.console", pictures)
     made.filters.update(
-        count=amounts.count,
-        short=amounts.short,
-        number=amounts.number,
-        p_value=amounts.p_value,
-        moment=amounts.moment,
-        shown=show,
-        paragraphs=paragraphs,
-        when=show_time,
-        stamped=show_iso_time,
-        ago=ago,
-        label=label,
-        in_form=in_form,
+        paragraphs=paragraphs, when=show_time, stamped=show_iso_time, ago=ago, in_form=in_form
     )
-    made.globals.update(share=amounts.share, counted=amounts.plural, version_of=version_of)
+    made.globals["version_of"] = version_of
     return made
 
 

@@ -9,8 +9,15 @@ Source: docs/field.md, signal 9; Carlini et al. 2024 (stealing part of a product
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "logprob_harvest"
+SIGNAL = Signal(
+    title="collecting log-probabilities",
+    capability="log-probabilities",
+    atlas=("AML.T0005.001", "Train Proxy via Replication", "log-probabilities were asked for"),
+    order=50,
+)
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
@@ -22,3 +29,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         0.2,
         "{actual} of {n} exchanges ask for log-probabilities; 95 % of accounts stay below {p95}",
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    return evidence.share([(one["g"] or 0) > 0 for one in evidence.harvest])

@@ -6,11 +6,14 @@ Fooled by: writers of long texts, reasoning models used for hard questions.
 Source: docs/field.md, signal 9; a reasoning trace is 3,000 to 8,000 tokens.
 """
 
+import math
 from collections.abc import Mapping
 
 from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "long_outputs"
+SIGNAL = Signal(capability="long answers", order=80)
 FEATURE = "log2_output_mean"
 
 
@@ -34,3 +37,10 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         p95,
         int(subject["exchanges"] or 0),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the mean again from a bundle, in the fixed point of the feature table."""
+    sized = [one["o"] for one in evidence.answered if one["o"] is not None]
+    fixed = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in sized)
+    return {"actual": fixed / len(sized) / 2**26}

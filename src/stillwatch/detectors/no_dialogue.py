@@ -9,6 +9,7 @@ Source: docs/field.md, signal 10.
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement
+from stillwatch.signals import BundleEvidence
 
 NAME = "no_dialogue"
 
@@ -27,3 +28,13 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         population.quantile("follow_up_share", 0.95),
         n,
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    turns = [one["r"] for one in evidence.harvest if one["r"] > 0]
+    return {
+        "actual": sum(turn > 1 for turn in turns) / len(turns),
+        "bits": 1.0,
+        "n": len(evidence.harvest),
+    }

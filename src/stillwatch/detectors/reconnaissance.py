@@ -9,8 +9,14 @@ Source: docs/field.md, signal 11 (over 12,000 requests, nearly each a different 
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "reconnaissance"
+SIGNAL = Signal(
+    capability="wording that the model does not refuse",
+    atlas=("AML.T0065", "LLM Prompt Crafting", "wording was tried until it was not refused"),
+    order=90,
+)
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
@@ -22,3 +28,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         0.05,
         "{actual} of {n} exchanges were refused; 95 % of accounts stay below {p95}",
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    return evidence.share([one["f"] == 3 for one in evidence.harvest])

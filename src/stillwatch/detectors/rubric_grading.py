@@ -9,8 +9,15 @@ Source: docs/field.md, signal 4 (Anthropic 2026-02: rubric-based grading by one 
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "rubric_grading"
+SIGNAL = Signal(
+    title="grading answers by rubric",
+    capability="grading by rubric (the model as a reward model)",
+    atlas=("AML.T0005.001", "Train Proxy via Replication", "answers were graded by rubric"),
+    order=20,
+)
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
@@ -22,3 +29,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         0.3,
         "{actual} of {n} exchanges have it grade answers by a rubric; 95 % of accounts stay below {p95}",
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    return evidence.lexical(1)

@@ -9,8 +9,15 @@ Source: docs/field.md, signal 5; Wang et al. 2023 (Self-Instruct), Ge et al. 202
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "task_generation"
+SIGNAL = Signal(
+    title="having new training tasks written",
+    capability="new training tasks",
+    atlas=("AML.T0005.001", "Train Proxy via Replication", "training tasks were asked for"),
+    order=30,
+)
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
@@ -22,3 +29,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         0.2,
         "{actual} of {n} exchanges have the model write tasks or personas; 95 % of accounts stay below {p95}",
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    return evidence.lexical(3)

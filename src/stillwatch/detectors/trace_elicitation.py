@@ -9,8 +9,15 @@ Source: docs/field.md, signals 2, 3 and 6 (Google 2026-02: over 100,000 prompts 
 from collections.abc import Mapping
 
 from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "trace_elicitation"
+SIGNAL = Signal(
+    title="asking for reasoning traces",
+    capability="reasoning traces",
+    atlas=("AML.T0005.001", "Train Proxy via Replication", "reasoning traces were asked for"),
+    order=40,
+)
 
 
 def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
@@ -22,3 +29,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         0.15,
         "{actual} of {n} exchanges ask for the reasoning itself; 95 % of accounts stay below {p95}",
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    return evidence.lexical(0)

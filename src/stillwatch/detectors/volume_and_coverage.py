@@ -9,6 +9,7 @@ Source: docs/field.md, signal 7; Juuti et al. 2019 (PRADA) judges streams, not a
 from collections.abc import Mapping
 
 from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
+from stillwatch.signals import BundleEvidence
 
 NAME = "volume_and_coverage"
 
@@ -32,3 +33,8 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
         p95,
         int(n),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Count the exchanges of a bundle."""
+    return {"actual": float(len(evidence.harvest)), "n": len(evidence.harvest)}

@@ -5,21 +5,22 @@ before anything is paid for. It asks nobody and writes nothing.
 """
 
 import dataclasses
-import math
-import tomllib
-import types
-import typing
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from stillwatch.distill import DistillError, PlanError
+from stillwatch.distill import PlanError
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.train import CLOCK, Training
+from stillwatch.errors import InputError
+from stillwatch.toml.declared import Bounds, OneOf, build
+from stillwatch.toml.document import parse, read_text
+from stillwatch.toml.reading import Mistakes, TableReader
 
 PLAN = "plan.toml"
+COMMAND_LINE = "the command line"
 EMBEDDED = "embedded:"  # a base_url that starts so is served by ourselves while it is asked
 
 # what a request's cost is bounded by, and what the answer's shape depends on: not to be set behind our back
@@ -42,8 +43,8 @@ WORDS = (CLOCK, "ask", "skip")  # that mean something of their own there
 MODELS = (("train", "student"), ("train", "teacher"), ("train", "accelerate_config"), ("evaluate", "teacher"))
 
 MOST_PROMPTS = 10_000_000
-
-Section = TypeVar("Section")
+LARGEST_BYTES = 1 << 20
+Dollars = Annotated[float, Bounds(0, 1e6)]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class PromptSource:
 
     file: str = ""
     task: str = ""  # made by it; with a file: of the lines that name none
-    n: int = 0  # 0: all of the file
+    n: Annotated[int, Bounds(0, MOST_PROMPTS)] = 0  # 0: all of the file
     seed: int = 1
     system: str = ""  # put before every prompt that has no system message of its own
 
@@ -75,43 +76,47 @@ class PromptSource:
 class Asking:
     """How the teacher is asked: what goes into each request, and at what pace they go."""
 
-    samples: int = 1  # of each prompt
-    max_tokens: int = 1024
-    max_tokens_field: str = "max_tokens"  # "max_completion_tokens" where a reasoning model wants that
+    samples: Annotated[int, Bounds(1, 100_000)] = 1  # of each prompt
+    max_tokens: Annotated[int, Bounds(1, 10_000_000)] = 1024
+    # "max_completion_tokens" where a reasoning model wants that
+    max_tokens_field: Annotated[str, OneOf("max_tokens", "max_completion_tokens")] = "max_tokens"
     temperature: float | None = None
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None  # sample i is asked with seed + i
     reasoning: bool = True  # keep the trace where the teacher gives one
     reasoning_effort: str = ""
-    logprobs: int = 0  # alternatives a token; kept where offered
+    logprobs: Annotated[int, Bounds(0, 20)] = 0  # alternatives a token; kept where offered
     extra: dict[str, Any] = field(default_factory=dict)  # into the request as it is
-    concurrency: int = 8  # requests under way at once: what a kill may leave in doubt, at most
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
-    timeout_s: float = 120.0
-    tries: int = 5  # of one sample, not counting 429 and 503
+    concurrency: Annotated[int, Bounds(1, 1024)] = (
+        8  # requests under way at once: what a kill may leave in doubt, at most
+    )
+    requests_per_minute: Annotated[int, Bounds(0)] = 0
+    tokens_per_minute: Annotated[int, Bounds(0)] = 0
+    timeout_s: Annotated[float, Bounds(0, above=True)] = 120.0
+    tries: Annotated[int, Bounds(1)] = 5  # of one sample, not counting 429 and 503
     longest_wait_s: float = 60.0  # between two tries
     patience_s: float = 300.0  # without any answer, then it stops
-    in_doubt: str = "ask"  # or "leave": what was under way when a process ended is not asked again
+    # "leave": what was under way when a process ended is not asked again
+    in_doubt: Annotated[str, OneOf("ask", "leave")] = "ask"
 
 
 @dataclass(frozen=True)
 class Budget:
     """What all of a run's requests together may cost at most."""
 
-    usd: float | None = None
-    tokens: int | None = None  # in and out
-    requests: int | None = None  # sent, whatever was answered
+    usd: Annotated[float, Bounds(0)] | None = None
+    tokens: Annotated[int, Bounds(0)] | None = None  # in and out
+    requests: Annotated[int, Bounds(0)] | None = None  # sent, whatever was answered
 
 
 @dataclass(frozen=True)
 class TeacherPrices:
     """US dollars a million tokens; empty: what the table of prices says of the model."""
 
-    input: float | None = None
-    output: float | None = None
-    cached_input: float | None = None
+    input: Dollars | None = None
+    output: Dollars | None = None
+    cached_input: Dollars | None = None
     source: str = ""
 
 
@@ -126,13 +131,17 @@ class CurationRules:
     least_answer_chars: int = 1
     most_answer_chars: int = 0
     most_reasoning_chars: int = 0
-    repetition: float = 0.5  # share of repeated 4-grams in a text of 100 words or more, 0 keeps all
+    repetition: Annotated[float, Bounds(0, 1)] = (
+        0.5  # share of repeated 4-grams in a text of 100 words or more, 0 keeps all
+    )
     duplicates: bool = True
-    near_duplicates: float = 0.9  # Jaccard similarity of word triples from which two are one
-    contamination_words: int = 13  # words in a row shared with the evaluation set
+    near_duplicates: Annotated[float, Bounds(0, 1)] = (
+        0.9  # Jaccard similarity of word triples from which two are one
+    )
+    contamination_words: Annotated[int, Bounds(0, 1000)] = 13  # words in a row shared with the evaluation set
     most_per_prompt: int = 0
-    code_seconds: float = 10.0
-    code_mib: int = 512
+    code_seconds: Annotated[float, Bounds(0, above=True)] = 10.0
+    code_mib: Annotated[int, Bounds(64)] = 512
 
 
 @dataclass(frozen=True)
@@ -157,38 +166,40 @@ def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
     Files named in the plan are relative to it, those in `changes` to the current folder; a plan without a
     `folder` runs in a folder of its own name beside it. Raises: PlanError, with file and key.
     """
-    place = "the command line" if path is None else str(path)
-    table: dict[str, Any] = {}
+    table = TableReader({}, (), Mistakes(COMMAND_LINE, None))
     if path is not None:
         if path.is_dir():
             path = path / PLAN
-            place = str(path)
         table = _toml(path)
-        _resolve(table, path.parent)
-        table["folder"] = str(
+        _resolve(table.content, path.parent)
+        table.content["folder"] = str(
             path.parent.resolve()
             if path.name == PLAN
-            else path.parent.joinpath(table.get("folder") or path.stem).resolve()
+            else path.parent.joinpath(table.content.get("folder") or path.stem).resolve()
         )
     for key, value in changes.items():
-        _put(table, key, value)
-    _resolve(table, Path.cwd())
-    plan = section(DistillPlan, table, place)
-    _check(plan, place)
+        _put(table.content, key, value)
+        table.notes.elsewhere[tuple(key.split("."))] = COMMAND_LINE
+    _resolve(table.content, Path.cwd())
+    return read_plan(table)
+
+
+def read_plan(table: TableReader) -> DistillPlan:
+    """The plan that a table says. Raises: PlanError with every mistake, each with its place."""
+    plan = build(DistillPlan, table)
+    if plan is not None:
+        _check(plan, table.notes)
+    if table.notes.problems or plan is None:
+        raise PlanError("\n".join(table.notes.sentences()))
     return plan
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: Path) -> TableReader:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as why:
-        raise PlanError(
-            f"{path}: cannot be read: {why.strerror}; `stillwatch distill new` writes a plan"
-        ) from why
-    except UnicodeDecodeError as why:
-        raise PlanError(f"{path}: is not UTF-8 text") from why
-    except (tomllib.TOMLDecodeError, RecursionError) as why:
-        raise PlanError(f"{path}: is no TOML: {why}") from why
+        return parse(read_text(path, LARGEST_BYTES, "a plan is a page"), str(path))
+    except InputError as why:
+        hint = "" if path.exists() else "; `stillwatch distill new` writes a plan"
+        raise PlanError(f"{why}{hint}") from why
 
 
 def _resolve(table: dict[str, Any], beside: Path) -> None:
@@ -216,115 +227,12 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def section(kind: type[Section], table: Any, place: str, at: str = "") -> Section:
-    """Build a section's dataclass from a TOML table. Raises: PlanError naming the key and what it may be."""
-    if not isinstance(table, dict):
-        raise PlanError(f"{place}: [{at}] is {table!r}; a section with keys is wanted")
-    hints = typing.get_type_hints(kind)
-    known = {one.name: hints[one.name] for one in fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        key = f"{at}.{name}" if at else name
-        if name not in known:
-            raise PlanError(f"{place}: there is no key {key}; known are {', '.join(known)}")
-        values[name] = _value(known[name], value, place, key)
-    try:
-        return kind(**values)
-    except DistillError as why:  # a section that checks itself
-        raise PlanError(f"{place}: {why}") from why
-
-
-def _value(kind: Any, value: Any, place: str, key: str) -> Any:
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return section(kind, value, place, key)
-    if typing.get_origin(kind) in (Union, types.UnionType):
-        kinds = [one for one in typing.get_args(kind) if one is not type(None)]
-        return _value(kinds[0], value, place, key)
-    if typing.get_origin(kind) is tuple:
-        if isinstance(value, list):
-            return tuple(_value(typing.get_args(kind)[0], one, place, key) for one in value)
-    elif typing.get_origin(kind) is dict:
-        if isinstance(value, dict):
-            return {
-                name: _value(typing.get_args(kind)[1], one, place, f"{key}.{name}")
-                for name, one in value.items()
-            }
-    elif kind is Any:
-        return value
-    elif isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError:
-            names = ", ".join(str(one.value) for one in kind)
-            raise PlanError(f"{place}: {key} is {value!r}; one of {names} is wanted") from None
-    elif kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
-    elif type(value) is kind:
-        if kind is str and any("\ud800" <= c <= "\udfff" for c in value):
-            raise PlanError(f"{place}: {key} is {value!r}, which is no text in UTF-8")
-        return value
-    name = getattr(kind, "__name__", None) if not typing.get_origin(kind) else str(kind)
-    raise PlanError(f"{place}: {key} is {value!r}; {name} is wanted")
-
-
-def _check(plan: DistillPlan, place: str) -> None:
-    asking, budget = plan.collect, plan.budget
-    rules = [
-        (1 <= asking.samples <= 100_000, "collect.samples", asking.samples, "1 to 100,000"),
-        (1 <= asking.max_tokens <= 10_000_000, "collect.max_tokens", asking.max_tokens, "1 or more"),
-        (1 <= asking.concurrency <= 1024, "collect.concurrency", asking.concurrency, "1 to 1024"),
-        (0 <= asking.logprobs <= 20, "collect.logprobs", asking.logprobs, "0 to 20"),
-        (asking.tries >= 1, "collect.tries", asking.tries, "1 or more"),
-        (asking.timeout_s > 0, "collect.timeout_s", asking.timeout_s, "more than 0"),
-        (asking.requests_per_minute >= 0, "collect.requests_per_minute", asking.requests_per_minute, "0 up"),
-        (asking.tokens_per_minute >= 0, "collect.tokens_per_minute", asking.tokens_per_minute, "0 or more"),
-        (asking.in_doubt in ("ask", "leave"), "collect.in_doubt", asking.in_doubt, '"ask" or "leave"'),
-        (
-            asking.max_tokens_field in ("max_tokens", "max_completion_tokens"),
-            "collect.max_tokens_field",
-            asking.max_tokens_field,
-            '"max_tokens" or "max_completion_tokens"',
-        ),
-        (budget.usd is None or budget.usd >= 0, "budget.usd", budget.usd, "0 or more"),
-        (budget.tokens is None or budget.tokens >= 0, "budget.tokens", budget.tokens, "0 or more"),
-        (budget.requests is None or budget.requests >= 0, "budget.requests", budget.requests, "0 or more"),
-        (0 <= plan.prompts.n <= MOST_PROMPTS, "prompts.n", plan.prompts.n, "0 to 10,000,000"),
-        (0 <= plan.heldout.n <= MOST_PROMPTS, "heldout.n", plan.heldout.n, "0 to 10,000,000"),
-        *(
-            (one is None or 0 <= one <= 1e6, f"prices.{name}", one, "0 to 1,000,000")
-            for name, one in (
-                ("input", plan.prices.input),
-                ("output", plan.prices.output),
-                ("cached_input", plan.prices.cached_input),
-            )
-        ),
-        (
-            0 <= plan.curate.near_duplicates <= 1,
-            "curate.near_duplicates",
-            plan.curate.near_duplicates,
-            "0 to 1",
-        ),
-        (
-            0 <= plan.curate.contamination_words <= 1000,
-            "curate.contamination_words",
-            plan.curate.contamination_words,
-            "0 to 1,000",
-        ),
-        (0 <= plan.curate.repetition <= 1, "curate.repetition", plan.curate.repetition, "0 to 1"),
-        (plan.curate.code_seconds > 0, "curate.code_seconds", plan.curate.code_seconds, "more than 0"),
-        (plan.curate.code_mib >= 64, "curate.code_mib", plan.curate.code_mib, "64 or more"),
-    ]
-    for good, key, value, wanted in rules:
-        if not good:
-            raise PlanError(f"{place}: {key} is {value!r}; {wanted} is wanted")
+def _check(plan: DistillPlan, notes: Mistakes) -> None:
+    """What is wrong between keys, or is no matter of bounds."""
     if urlsplit(plan.teacher.base_url).username is not None:
-        raise PlanError(f"{place}: teacher.base_url has a login in it; put the key into a variable")
-    taken = RESERVED & asking.extra.keys()
-    if taken:
-        raise PlanError(
-            f"{place}: collect.extra names {', '.join(sorted(taken))}, which has a place of its own"
-        )
+        notes.wrong(("teacher", "base_url"), "has a login in it; put the key into a variable")
+    for key in sorted(RESERVED & plan.collect.extra.keys()):
+        notes.wrong(("collect", "extra", key), "has a place of its own in a plan; leave it out here")
 
 
 def text(plan: DistillPlan) -> str:

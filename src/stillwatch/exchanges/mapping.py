@@ -6,7 +6,6 @@ not know files or formats, and it never guesses: `suggest` proposes names for a 
 
 import difflib
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.messages import from_text, whole
+from stillwatch.toml import document
 
 Columns = Mapping[str, str]  # field of the record, or a body -> the log's column, or a dotted path in it
 
@@ -22,6 +22,7 @@ BODIES = ("messages", "request", "response")  # a conversation, or whole bodies,
 ALSO = {"at": "time", "when": "time"}  # beside the readers' own aliases
 SHOWN = 20  # columns named in a message
 STEPS = 16  # of a dotted path
+LARGEST_BYTES = 1 << 20  # of a file with a mapping
 
 
 def field_of(written: str) -> str:
@@ -71,13 +72,8 @@ def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
 def from_file(path: Path) -> dict[str, str]:
     """A mapping from a TOML file with a table [columns]. Raises: InputError naming the file and what is
     wrong."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror or why}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as why:
-        raise InputError(f"{path}: is no TOML: {why}") from None
-    columns = table.get("columns")
+    read = document.parse(document.read_text(path, LARGEST_BYTES, "a mapping is a page"), str(path))
+    table, columns = read.content, read.content.get("columns")
     if not isinstance(columns, dict) or not columns or set(table) != {"columns"}:
         other = sorted(set(table) - {"columns"})
         has = f"; it has {', '.join(other)}" if other else ""
@@ -86,13 +82,14 @@ def from_file(path: Path) -> dict[str, str]:
         )
     found: dict[str, str] = {}
     for written, column in columns.items():
+        place = f"{path}:{read.notes.line(('columns', written))}"
         if not isinstance(column, str) or not column.strip():
-            raise InputError(f"{path}: {written} = {column!r}; right would be a column's name in quotes")
+            raise InputError(f"{place}: {written} = {column!r}; right would be a column's name in quotes")
         try:
             field = field_of(written)
         except InputError as why:
-            raise InputError(f"{path}: {why}") from None
-        _add(found, field, column, str(path))
+            raise InputError(f"{place}: {why}") from None
+        _add(found, field, column, place)
     return found
 
 

@@ -1,4 +1,7 @@
-"""Which formats there are: every module in `formats/` that has a `FORMAT`. It does not know any by name."""
+"""Which formats there are: modules with a `FORMAT`, in `formats/` or in packages that name them.
+
+An installed package names its own under the entry points `stillwatch.formats`. It does not know any by name.
+"""
 
 import importlib
 import pkgutil
@@ -6,6 +9,7 @@ from functools import cache
 
 from stillwatch.exchanges import formats
 from stillwatch.exchanges.formats import Format, Json
+from stillwatch.plugins import installed
 
 
 @cache
@@ -15,6 +19,7 @@ def all_formats() -> tuple[Format, ...]:
     for module in pkgutil.iter_modules(formats.__path__):
         if not module.name.endswith("_protobuf"):  # loaded only when such bytes are seen
             found.append(importlib.import_module(f"{formats.__name__}.{module.name}").FORMAT)
+    found += [module.FORMAT for module in installed("stillwatch.formats", ("FORMAT",))]
     return tuple(sorted(found, key=lambda f: (f.order, f.name)))
 
 

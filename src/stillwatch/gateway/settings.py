@@ -4,16 +4,19 @@ key comes by environment and is written nowhere.
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.logs import FORMATS, LEVELS
+from stillwatch.toml.declared import Bounds, OneOf, build, out_of_bounds
+from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
+Port = Annotated[int, Bounds(1, 65_535)]
 
 
 class SettingsError(StillwatchError):
@@ -29,43 +32,32 @@ class GatewaySettings:
 
     upstream: str  # "https://host[:port][/prefix]"; the path of a request is put behind it
     host: str = "127.0.0.1"
-    port: int = 8080
-    admin_port: int = 8081
-    workers: int = 1
+    port: Port = 8080
+    admin_port: Port = 8081
+    workers: Annotated[int, Bounds(1, MOST_WORKERS)] = 1
     upstream_ca: str | None = None  # file of certificates to trust besides the system's
-    upstream_timeout_s: float = (
-        600.0  # without one byte from the upstream; reasoning models think for minutes
-    )
+    # without one byte from the upstream; reasoning models think for minutes
+    upstream_timeout_s: Annotated[float, Bounds(0, 86_400, above=True)] = 600.0
     admin_host: str = "127.0.0.1"
     admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
-    detector_memory_mb: int = 4096  # the detector is ended and started again above this
-    hooks_port: int | None = None  # for other gateways (hooks/); None: nothing listens for them
+    detector_memory_mb: Annotated[int, Bounds(256)] = (
+        4096  # the detector is ended and started again above this
+    )
+    hooks_port: Port | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
-    log_format: str = "text"  # of what goes to standard error; "json": one object a line
-    log_level: str = "warning"  # "info": also one line a request
+    # of what goes to standard error; "json": one object a line
+    log_format: Annotated[str, OneOf(*FORMATS)] = "text"
+    log_level: Annotated[str, OneOf(*LEVELS)] = "warning"  # "info": also one line a request
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
-        for name in ("port", "admin_port"):
-            value = getattr(self, name)
-            if not 1 <= value <= 65535:
-                raise SettingsError(f"{name} is {value}; a port is 1 to 65535")
-        if self.hooks_port is not None and not 1 <= self.hooks_port <= 65535:
-            raise SettingsError(f"hooks_port is {self.hooks_port}; a port is 1 to 65535")
+        if wrong := out_of_bounds(self):
+            raise SettingsError("; ".join(wrong))
         if self.hooks_port in (self.port, self.admin_port):
             raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
         if self.port == self.admin_port:
             raise SettingsError(f"port and admin_port are both {self.port}; give two different ports")
-        if not 1 <= self.workers <= MOST_WORKERS:
-            raise SettingsError(f"workers is {self.workers}; give 1 to {MOST_WORKERS}")
-        if not 0 < self.upstream_timeout_s <= 86_400:
-            raise SettingsError(f"upstream_timeout_s is {self.upstream_timeout_s}; give 0 to 86,400 s")
-        if self.detector_memory_mb < 256:
-            raise SettingsError(f"detector_memory_mb is {self.detector_memory_mb}; it needs at least 256")
-        if self.log_format not in FORMATS or self.log_level not in LEVELS:
-            what = f"log_format is {self.log_format!r}, log_level {self.log_level!r}"
-            raise SettingsError(f"{what}; give one of {', '.join(FORMATS)}, and one of {', '.join(LEVELS)}")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
             raise SettingsError(f"{self.upstream_ca}: no such file; give the upstream's certificates as PEM")
 
@@ -87,7 +79,11 @@ class GatewaySettings:
             raise SettingsError(f"{path}: not JSON ({why}); `stillwatch serve` writes it anew") from why
         if not isinstance(found, dict):
             raise SettingsError(f"{path}: holds no JSON object; `stillwatch serve` writes it anew")
-        return cls(**_check_settings(found, path))
+        table = TableReader(found, (), Mistakes(str(path), None))
+        settings = build(cls, table)
+        if settings is None:
+            raise SettingsError("; ".join(table.notes.sentences()))
+        return settings
 
     def save(self, path: Path) -> None:
         """Write `serve.json` as a whole or not at all."""
@@ -95,42 +91,6 @@ class GatewaySettings:
         beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         os.chmod(beside, 0o600)
         os.replace(beside, path)
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "upstream": (str,),
-    "host": (str,),
-    "port": (int,),
-    "admin_port": (int,),
-    "workers": (int,),
-    "upstream_ca": (str, type(None)),
-    "upstream_timeout_s": (int, float),
-    "admin_host": (str,),
-    "admin_names": (list,),
-    "detector_memory_mb": (int,),
-    "hooks_port": (int, type(None)),
-    "hooks_host": (str,),
-    "log_format": (str,),
-    "log_level": (str,),
-    "cases": (str, type(None)),
-}
-
-
-def _check_settings(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Refuse unknown names and wrong kinds, so that a slip of the pen is not a silent default."""
-    known = {field.name for field in fields(GatewaySettings)}
-    unknown = sorted(set(found) - known)
-    if unknown:
-        raise SettingsError(f"{path}: {unknown[0]!r} is no setting; known: {', '.join(sorted(known))}")
-    if "upstream" not in found:
-        raise SettingsError(f"{path}: 'upstream' is missing")
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, _KINDS[name]):
-            wanted = " or ".join(kind.__name__ for kind in _KINDS[name])
-            raise SettingsError(f"{path}: {name} is {value!r}; it must be {wanted}")
-    if "admin_names" in found:
-        found = found | {"admin_names": tuple(str(name) for name in found["admin_names"])}
-    return found
 
 
 def _check_upstream(upstream: str) -> None:

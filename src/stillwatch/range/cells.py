@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError, StillwatchError
+from stillwatch.plugins import describe_error
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.compose import calibration_log, compose_scene, scored_people_of
 from stillwatch.range.contest import Rules, contest
@@ -23,7 +24,6 @@ from stillwatch.range.defences.registry import defence, has_threshold
 from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.ledger import TruthLedger, read_ledger
 from stillwatch.range.measure import measure
-from stillwatch.range.plugin_errors import describe_error
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
 from stillwatch.units import DAY_US
@@ -189,7 +189,12 @@ def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
     bound = defence(cell.defence, scene.false_cases_per_10k_account_days)
     return thin_history(
         contest(
-            field, bound, attackers.attacker(cell.attacker), cell.seed, Rules.of(scene.contest), scene.budget
+            field,
+            bound,
+            attackers.attacker(cell.attacker),
+            cell.seed,
+            Rules.of(scene.table("contest")),
+            scene.budget,
         )
     )
 

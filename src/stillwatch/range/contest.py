@@ -4,14 +4,14 @@ It knows what every request was for; the defence sees the log alone, the attacke
 that is named is stopped from then on, after a delay. What leaves before that has left.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.errors import InputError
+from stillwatch.errors import Faults, InputError
 from stillwatch.range.attackers import Attacker, Brief, Outcome, Try, TryResult
 from stillwatch.range.costs import AttackBudget, AttackPrices, Cost
 from stillwatch.range.defences import Accusation, Defence, DefenceWatch
@@ -21,6 +21,9 @@ from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.recorded import ParquetRecorder
 from stillwatch.range.scenes import Scene
+from stillwatch.scan.harvest import S1K
+from stillwatch.toml.declared import Bounds, build, out_of_bounds
+from stillwatch.toml.reading import TableReader
 from stillwatch.units import DAY_US, HOUR_US
 
 PIECE_US = 300_000_000  # what is said between full hours counts too, once there is a case
@@ -35,34 +38,24 @@ ERRORS = 0.006  # share of requests that fail for no reason, as in composed scen
 class Rules:
     """How a contest is fought."""
 
-    goal: int = 1000  # distinct examples: what sufficed for s1K and LIMO
-    max_days: float = 60.0
-    stop_delay_s: float = 300.0  # from naming to stopping; each account's is drawn from 0.5 to 1.5 of it
-    act: Literal["stop", "strip"] = "stop"  # strip: answers without their reasoning, worth nothing here
+    goal: Annotated[int, Bounds(1)] = S1K.exchanges  # distinct examples
+    max_days: Annotated[float, Bounds(0, MOST_DAYS, above=True)] = 60.0
+    # from naming to stopping; each account's is drawn from 0.5 to 1.5 of it
+    stop_delay_s: Annotated[float, Bounds(0, MOST_DELAY_S)] = 300.0
+    # strip: answers without their reasoning, worth nothing here
+    act: Literal["stop", "strip"] = "stop"
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "Rules":
-        """Take them from a scene's [contest].
-
-        Raises: InputError for an unknown key or an impossible value.
-        """
-        known = {f.name: f.default for f in fields(cls)}
-        for name, value in told.items():
-            if name not in known:
-                raise InputError(f"[contest] {name} is unknown; known are {', '.join(known)}")
-            good = type(value) is str if name == "act" else type(value) in (int, float)
-            if not good or (name == "goal" and type(value) is not int):
-                raise InputError(f"[contest] {name} = {value!r}: give one such as {known[name]!r}")
-        return cls(**told)
+    def of(cls, table: TableReader) -> "Rules":
+        """Take them from a scene's [contest]. Raises: InputError with every mistake."""
+        found = build(cls, table)
+        if found is None:
+            raise Faults(table.notes.sentences())
+        return found
 
     def __post_init__(self) -> None:
-        if self.goal < 1 or not 0 < self.max_days <= MOST_DAYS or not 0 <= self.stop_delay_s <= MOST_DELAY_S:
-            raise InputError(
-                f"[contest] give a goal of at least 1, days above 0 up to {MOST_DAYS:,} and a delay from 0 "
-                f"to {MOST_DELAY_S:,} seconds"
-            )
-        if self.act not in ("stop", "strip"):
-            raise InputError(f"[contest] act = {self.act!r}; known are stop, strip")
+        if wrong := out_of_bounds(self):
+            raise InputError("[contest] " + "; ".join(wrong))
 
 
 @dataclass(frozen=True)
@@ -373,4 +366,6 @@ def contest_of(scene: Scene, seed: int, defence: Defence, attacker: Attacker) ->
 
     Raises: InputError where the scene's base, stock or rules cannot be used.
     """
-    return contest(field_of(scene, seed), defence, attacker, seed, Rules.of(scene.contest), scene.budget)
+    return contest(
+        field_of(scene, seed), defence, attacker, seed, Rules.of(scene.table("contest")), scene.budget
+    )

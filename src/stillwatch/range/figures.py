@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-BIG = 1000  # answered exchanges from which a campaign must be exposed: s1K's size (Muennighoff et al. 2025)
+from stillwatch.scan.harvest import S1K
+
+BIG = S1K.exchanges  # answered, from which on a campaign must be exposed
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,11 @@ from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, CellResult, 
 from stillwatch.range.contest import Contest, Rules
 from stillwatch.range.contests import LOUD, NONE, contest_of_json
 from stillwatch.range.defences import registry
-from stillwatch.range.live.settings import live_value
+from stillwatch.range.live import LiveSettings
 from stillwatch.range.outcome import SceneOutcome, outcome_of
 from stillwatch.range.scenes import Scene
 from stillwatch.report.findings import write_atomically
+from stillwatch.toml.declared import build
 
 Tell = Callable[[str, int, int | None], None]
 LOCK = ".lock"
@@ -116,10 +117,9 @@ def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
     for name in scene.defences if named else ():
         where = str((beside / name).resolve()) if name.endswith(".py") else name
         _try(said, scene.place("defence", "names"), registry.expand_names, (where,))
-    for key, value in scene.contest.items():
-        _try(said, scene.place("contest", key), Rules.of, {key: value})
-    for key, value in scene.live.items():
-        _try(said, "", live_value, scene, key, value)
+    for kind, table in ((Rules, scene.table("contest")), (LiveSettings, scene.table("live"))):
+        build(kind, table)
+        said += table.notes.sentences()
     if said:
         raise Faults(said)
 

@@ -6,10 +6,9 @@ It composes nothing, and takes the names of defences and attackers as they stand
 import hashlib
 import os
 import re
-import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from stillwatch.errors import Faults, InputError
 from stillwatch.range.campaigns import CampaignPlan
@@ -19,18 +18,18 @@ from stillwatch.range.people import KINDS
 from stillwatch.range.people.selves import authors_file
 from stillwatch.range.people.software import CROWD_KINDS, DEFAULTS, Software
 from stillwatch.range.placing import PLACES
-from stillwatch.range.scene_table import SceneNotes, SceneTable
 from stillwatch.range.wording import TEMPLATES
-from stillwatch.terms.places import Path as Key
-from stillwatch.terms.places import places
-from stillwatch.terms.reading import show_value
+from stillwatch.toml import document
+from stillwatch.toml.places import Path as Key
+from stillwatch.toml.reading import Mistakes, TableReader, show_value
 
 DATA = Path(__file__).with_name("data")
 SHIPPED = Path(__file__).with_name("scenes")
 LARGEST_BYTES = 1 << 18  # a scene is a page
-LONGEST_LINE = 4_000  # characters; also bounds what tomllib spends on dotted keys
 BASE_DAYS = 14  # every scene whose people can be redrawn is a fortnight
 MODELS = ("mira-mini", "mira-large", "mira-think", "mira-think-2")
+LONGEST_PROMPT = 20_000  # characters
+BANS = "give shares of the campaign in rising order, as in [0.3, 0.6]"
 MOST_PROBLEMS = 20  # shown at once
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # becomes a folder
 
@@ -83,6 +82,10 @@ class Scene:
         """What the campaigns send."""
         return tuple(c.plan for c in self.campaigns)
 
+    def table(self, key: Literal["live", "contest"]) -> TableReader:
+        """A table that is kept as it is written, for who reads it, with its lines."""
+        return TableReader(getattr(self, key), (key,), Mistakes(str(self.path or self.name), self.lines))
+
     def place(self, *key: str | int) -> str:
         """`file:line` of a key, or of the nearest thing above it that is written: for later complaints."""
         while key and key not in self.lines:
@@ -113,19 +116,7 @@ def read_scene(path: str | Path) -> Scene:
         InputError: with every problem found, each with file and line.
     """
     file = find_scene(str(path))
-    try:
-        with file.open("rb") as opened:
-            raw = opened.read(LARGEST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
-    if len(raw) > LARGEST_BYTES:
-        raise InputError(f"{file}: larger than {LARGEST_BYTES:,} bytes; a scene is a page")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from error
-    return parse_scene(text, str(file), file)
+    return parse_scene(document.read_text(file, LARGEST_BYTES, "a scene is a page"), str(file), file)
 
 
 def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -> Scene:
@@ -134,33 +125,15 @@ def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -
     Raises:
         InputError: with every problem found, each with file and line.
     """
-    text = text.replace("\r\n", "\n")
-    content = _content(text, name)
-    notes = SceneNotes(name, places(text))
-    scene = _scene(SceneTable(content, (), notes), path, text)
-    if notes.problems:
-        said = list(dict.fromkeys(sentence for _, sentence in sorted(notes.problems)))
+    table = document.parse(text, name)
+    scene = _scene(table, path, text.replace("\r\n", "\n"))
+    if said := table.notes.sentences():
         more = [f"… and {len(said) - MOST_PROBLEMS} more"] if len(said) > MOST_PROBLEMS else []
         raise Faults(said[:MOST_PROBLEMS] + more)
     return scene
 
 
-def _content(text: str, name: str) -> dict[str, Any]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > LONGEST_LINE:
-            raise InputError(f"{name}:{number}: a line of {len(line):,} characters; break it up")
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise InputError(f"{name}:1: nested too deeply; a scene needs three levels") from error
-    except ValueError as error:  # TOMLDecodeError, and int() on more than 4,300 digits
-        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
-        line = found.group(1) if found and found.group(1) else str(text.count("\n") + 1)
-        what = str(error)[: found.start()].strip() if found else str(error)
-        raise InputError(f"{name}:{line}: not TOML: {what[:1].lower()}{what[1:]}") from error
-
-
-def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
+def _scene(table: TableReader, path: Path | None, text: str) -> Scene:
     title = "scene"
     if table.need("name", 'give the scene a name, as in name = "pool-of-60"'):
         title = table.name("name", "scene")
@@ -175,24 +148,24 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     contaminated = table.flag("contaminated", False)
     stock = table.name("stock", "shipped")
     seeds = _seeds(table)
-    people = _people(table.part("population"), days)
+    people = _people(table.table("population"), days)
     if people.base and days != BASE_DAYS:
         table.wrong(
             "days", f"a base is a fortnight; give {BASE_DAYS}, or people of its own ([population] accounts)"
         )
     if clean >= days:
         table.wrong("clean_days", f"{clean} clean days leave none of {days}; give fewer")
-    crowds = [_crowd(t, n, days) for n, t in enumerate(table.parts("crowd"))]
+    crowds = [_crowd(t, n, days) for n, t in enumerate(table.tables("crowd"))]
     _apart(table, "crowd", [one.name for one in crowds])
     earliest = 0.0 if contaminated else float(clean)
-    campaigns = [_campaign(t, n, days, earliest, path) for n, t in enumerate(table.parts("campaign"))]
+    campaigns = [_campaign(t, n, days, earliest, path) for n, t in enumerate(table.tables("campaign"))]
     _apart(table, "campaign", [one.plan.name for one in campaigns])
-    defence = table.part("defence")
+    defence = table.table("defence")
     names = defence.names("names") or ("all",)
     rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
     defence.check_unknown_keys()
-    budget = _budget(table.part("budget"))
-    live, contest = table.part("live"), table.part("contest")
+    budget = _budget(table.table("budget"))
+    live, contest = table.table("live"), table.table("contest")
     table.check_unknown_keys()
     shape_files = b"".join(
         (path.parent / one.plan.style).read_bytes()
@@ -202,11 +175,11 @@ def _scene(table: SceneTable, path: Path | None, text: str) -> Scene:
     digest = hashlib.sha256(text.encode() + shape_files).hexdigest()
     return Scene(
         title, seeds, days, clean, contaminated, stock, people, tuple(crowds), tuple(campaigns), names, rate,
-        budget, live.content, contest.content, path, digest, table.notes.lines,
+        budget, live.content, contest.content, path, digest, table.notes.lines or {},
     )  # fmt: skip
 
 
-def _seeds(table: SceneTable) -> tuple[int, ...]:
+def _seeds(table: TableReader) -> tuple[int, ...]:
     right = "give an array of whole numbers from 0, as in [1, 2, 3]"
     value = table._take("seeds", list, right)
     if value is None:
@@ -218,7 +191,7 @@ def _seeds(table: SceneTable) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _people(table: SceneTable, days: int) -> People:
+def _people(table: TableReader, days: int) -> People:
     base = table.name("base")
     if base and (table.has("accounts") or table.has("exchanges") or table.has("kinds")):
         odd = next(key for key in ("accounts", "exchanges", "kinds") if table.has(key))
@@ -227,7 +200,7 @@ def _people(table: SceneTable, days: int) -> People:
         table.wrong("keep_accounts", "goes with a base; leave it out, or name a `base`")
     accounts = table.whole("accounts", 800, 10, 1_000_000)
     exchanges = table.whole("exchanges", None, 100, 100_000_000)
-    mixture = table.part("kinds")
+    mixture = table.table("kinds")
     shares = tuple((kind, mixture.number(kind, 0.0, 0.0, 1.0)) for kind in sorted(mixture.content))
     if shares and not 0.999 <= sum(share for _, share in shares) <= 1.001:
         table.wrong("kinds", f"the shares add up to {sum(s for _, s in shares):g}; make it 1")
@@ -242,13 +215,13 @@ def _people(table: SceneTable, days: int) -> People:
     return People(base, keep, accounts, exchanges, shares, drop, day)
 
 
-def _known_kinds(table: SceneTable, kinds: tuple[str, ...], key: str) -> None:
+def _known_kinds(table: TableReader, kinds: tuple[str, ...], key: str) -> None:
     for kind in kinds:
         if kind not in KINDS:
             table.notes.wrong((*table.path, key, kind), f"no such kind of use; known: {', '.join(KINDS)}")
 
 
-def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path | None) -> SceneCampaign:
+def _campaign(table: TableReader, n: int, days: int, earliest: float, path: Path | None) -> SceneCampaign:
     name = table.name("name", f"c{n + 1}")
     if not NAME.fullmatch(name):
         table.wrong("name", f"{show_value(name)} will not do; use letters, digits, '-', '_' and '.'")
@@ -289,7 +262,7 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
         language=table.choice("language", "en", TEMPLATES),
         wording=table.whole("wording", 0, 0, 1000),
         repeats=table.whole("repeats", usual.get("repeats", 8), 1, 1000),
-        bans=table.numbers("bans", tuple(usual.get("bans", ()))),
+        bans=table.rising("bans", tuple(usual.get("bans", ())), BANS, 0.001, 0.999),
         cover=table.number("cover", usual.get("cover", 0.0), 0.0, 0.95),
         visible_tokens=table.number("visible_tokens", usual.get("visible_tokens", 450.0), 1.0, 30_000.0),
         reasoning_tokens=table.number(
@@ -306,14 +279,14 @@ def _campaign(table: SceneTable, n: int, days: int, earliest: float, path: Path 
     return SceneCampaign(plan, attacker)
 
 
-def _apart(table: SceneTable, kind: str, names: list[str]) -> None:
+def _apart(table: TableReader, kind: str, names: list[str]) -> None:
     """Complain of a name that two have."""
     for n, name in enumerate(names):
         if name in names[:n]:
             table.notes.wrong((kind, n, "name"), f"{name!r} is taken; give each {kind} its own")
 
 
-def _crowd(table: SceneTable, n: int, days: int) -> Software:
+def _crowd(table: TableReader, n: int, days: int) -> Software:
     name = table.name("name", f"program-{n + 1}")
     if not NAME.fullmatch(name):
         table.wrong("name", f"{show_value(name)} will not do; use letters, digits, '-', '_' and '.'")
@@ -324,12 +297,13 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
     temperature = table.number("temperature", usual.temperature, -1.0, 2.0)
     if temperature is not None and -1.0 < temperature < 0.0:
         table.wrong("temperature", f"{temperature:g} is no temperature; give 0 to 2, or -1 for none")
-    wording = table.prose("wording")
+    wording = table.text("wording", "", LONGEST_PROMPT)
     if wording and wording.count("{q}") != 1:
         table.wrong("wording", "has no place for the customer's text; write {q} once")
     updates = tuple(x for x in usual.updates if x < days)
     if table.has("updates"):
-        updates = table.days("updates", float(days))
+        right = f"give days from 0 to {days} in rising order, as in [5.3, 10.6]"
+        updates = table.rising("updates", (), right, 0, days)
     crowd = Software(
         name,
         kind,
@@ -349,14 +323,14 @@ def _crowd(table: SceneTable, n: int, days: int) -> Software:
         keep_temperature=table.share("keep_temperature", usual.keep_temperature),
         new_model=table.share("new_model", usual.new_model),
         wording=wording,
-        system=table.prose("system"),
+        system=table.text("system", "", LONGEST_PROMPT),
         texts=table.choice("texts", usual.texts, ("made", "authors")),
     )
     table.check_unknown_keys()
     return crowd
 
 
-def _budget(table: SceneTable) -> AttackPrices:
+def _budget(table: TableReader) -> AttackPrices:
     read = {f.name: table.number(f.name, f.default, 0.0, 1e9) for f in fields(AttackPrices)}
     table.check_unknown_keys()
     return AttackPrices(**read)

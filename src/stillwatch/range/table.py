@@ -5,7 +5,7 @@ honest people; the interval is over such populations, and an account-day counts 
 student is read from the measured curve, unless students were trained for it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -247,8 +247,3 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
             refused, false = sum(k.refused_tokens for k in mine), sum(k.false_cases for k in mine)
             lines_of.append(KindLine(name, accounts, share, refused, false))
     return tuple(lines_of)
-
-
-def by_defence(told: Sequence[ResultRow], scene: str) -> Mapping[str, ResultRow]:
-    """Give a scene's lines by defence."""
-    return {x.defence: x for x in told if x.scene == scene}

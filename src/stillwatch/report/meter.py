@@ -3,20 +3,13 @@
 Blind to: what was in the exchanges. A size that sufficed elsewhere says what is possible, not what was done.
 """
 
-import math
 from dataclasses import dataclass
 
 from stillwatch.report.amounts import short
+from stillwatch.report.chart import on_log
 from stillwatch.scan.curve import cite_curve
+from stillwatch.scan.harvest import MILESTONES
 
-# exchanges, who, source: sizes of published student data sets
-MILESTONES = (
-    (1_000, "s1K / LIMO"),  # s1: arXiv 2501.19393 (1,000 traces); LIMO: arXiv 2502.03387 (817)
-    (17_000, "Sky-T1"),  # NovaSky, January 2025: 17 k traces
-    (52_000, "Alpaca"),  # Stanford Alpaca, March 2023: 52 k answers
-    (114_000, "OpenThoughts"),  # OpenThoughts-114k, January 2025
-    (800_000, "R1 students"),  # DeepSeek-R1, arXiv 2501.12948, section 2.4: 800 k samples
-)
 FROM = 100.0  # the scale's left end, in exchanges
 TO = 2_500_000.0  # and its right end, unless the harvest is larger
 
@@ -42,8 +35,7 @@ class Meter:
 
 
 def _place(exchanges: float, end: float) -> float:
-    inside = min(max(exchanges, FROM), end)
-    return round(100 * math.log(inside / FROM) / math.log(end / FROM), 2)
+    return round(on_log(exchanges, FROM, end), 2)
 
 
 def split_milestone(milestone: str | None) -> str | None:
@@ -63,10 +55,12 @@ def meter(total: int, at_alarm: int) -> Meter:
     """Place a harvest among the published sizes.
 
     >>> meter(17_000, 240).sentence
-    'Past 1 k (s1K / LIMO) and 17 k (Sky-T1); the next size is 52 k (Alpaca).'
+    'Past 1 k (s1K) and 17 k (Sky-T1); the next size is 52 k (Alpaca).'
     """
     end = max(TO, total * 1.6)
-    ticks = tuple(Tick(_place(n, end), short(n), who, total >= n) for n, who in MILESTONES)
+    ticks = tuple(
+        Tick(_place(m.exchanges, end), short(m.exchanges), m.name, total >= m.exchanges) for m in MILESTONES
+    )
     passed = [f"{t.label} ({t.name})" for t in ticks if t.passed]
     ahead = [f"{t.label} ({t.name})" for t in ticks if not t.passed]
     if passed:

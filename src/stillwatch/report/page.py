@@ -18,7 +18,6 @@ from stillwatch.report.folded import LinkPicture, fold
 from stillwatch.report.meter import Meter, meter, split_milestone
 from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
-from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.measured import MEASURED, TITLE
 
@@ -201,27 +200,12 @@ def view(result: ScanResult) -> View:
     )
 
 
-def _label(text: str, letters: int = 60) -> str:
-    """Cut a name to fit a picture; the table beside it has the whole."""
-    whole = visible(text.replace("_", " "), 1000)
-    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
-
-
 @cache
 def _environment() -> Environment:
     environment = sheet.environment("stillwatch.report")
-    environment.filters.update(
-        count=amounts.count,
-        short=amounts.short,
-        number=amounts.number,
-        p_value=amounts.p_value,
-        moment=amounts.moment,
-        label=_label,
-        outlook=split_milestone,
-    )
-    environment.globals.update(
-        share=amounts.share, counted=amounts.plural, findings_file=FINDINGS, rivals=rivals
-    )
+    environment.filters["outlook"] = split_milestone
+    environment.globals["findings_file"] = FINDINGS
+    environment.globals["rivals"] = rivals
     return environment
 
 

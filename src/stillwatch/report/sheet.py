@@ -7,10 +7,11 @@ import base64
 import hashlib
 from importlib import resources
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from stillwatch.report.visible import pieces
+from stillwatch.report import amounts
+from stillwatch.report.visible import pieces, visible
 
 
 def show(text: object, limit: int = 160) -> Markup:
@@ -47,14 +48,29 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def environment(package: str) -> Environment:
-    """Templates of a room: everything escaped, nothing undefined passes in silence."""
+def label(text: str, letters: int = 60) -> str:
+    """Cut a name to fit a picture; underscores are blanks. The table beside it has the whole."""
+    whole = visible(text.replace("_", " "), 1000)
+    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
+
+
+def environment(package: str, *more: BaseLoader) -> Environment:
+    """Templates of a package: everything escaped, nothing undefined passes in silence."""
     made = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), *more]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["shown"] = show
+    made.filters.update(
+        count=amounts.count,
+        short=amounts.short,
+        number=amounts.number,
+        p_value=amounts.p_value,
+        moment=amounts.moment,
+        label=label,
+        shown=show,
+    )
+    made.globals.update(share=amounts.share, counted=amounts.plural)
     return made

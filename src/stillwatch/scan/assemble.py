@@ -3,16 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from importlib import import_module
-from pkgutil import iter_modules
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-import stillwatch.actors.clues
-import stillwatch.detectors
 from stillwatch.actors import Actor, ActorContext, Clue, ClueWeight
 from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
@@ -21,6 +17,7 @@ from stillwatch.features.kinds import AccountRecord, Subject, permitted_syntheti
 from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest, new_settings
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
+from stillwatch.signals import signal_modules, signal_of
 
 TEST_NAME = "coordinated_harvest"
 GROUP_TESTS = frozenset({TEST_NAME, new_settings.NAME})  # which signals raise a group of the log alone
@@ -28,19 +25,14 @@ FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
 
 
-def clues() -> list[Clue]:
-    """Every clue in actors/clues, by file name."""
-    return [m for m in _modules(stillwatch.actors.clues) if hasattr(m, "weigh")]
+def clues() -> tuple[Clue, ...]:
+    """Every clue: of actors/clues by file name, then those of installed packages."""
+    return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh")
 
 
-def detectors() -> list[Detector]:
-    """Every detector in this house that states something of a subject's features, by file name."""
-    return [m for m in _modules(stillwatch.detectors) if hasattr(m, "state")]
-
-
-def _modules(package: ModuleType) -> list[Any]:
-    names = sorted(found.name for found in iter_modules(package.__path__))
-    return [import_module(f"{package.__name__}.{name}") for name in names]
+def detectors() -> tuple[Detector, ...]:
+    """Every detector that states something of a subject's features: of detectors/, then of packages."""
+    return signal_modules("stillwatch.detectors", "stillwatch.detectors", "state")
 
 
 def campaign(
@@ -202,18 +194,10 @@ def _title(actor: Actor, world: ActorContext, exchanges: int, reasons: tuple[Rea
     share = model.max() / len(actor.rows)
     name = world.log.models[int(model.argmax())]
     told = {r.detector for r in reasons}
+    modules: tuple[Clue | Detector, ...] = (*clues(), *detectors())
+    signals = (signal_of(module) for module in modules if module.NAME in told)
+    titled = min((s for s in signals if s.title), key=lambda s: s.order, default=None)
     what = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
-    for detector, words in (
-        ("repeated_question", "asking the same questions again and again"),
-        ("rubric_grading", "grading answers by rubric"),
-        ("task_generation", "having new training tasks written"),
-        ("trace_elicitation", "asking for reasoning traces"),
-        ("logprob_harvest", "collecting log-probabilities"),
-        ("shared_frame", "through one template"),
-        ("shared_wording", "in shared wording"),
-    ):
-        if detector in told:
-            what = words
-            break
+    what = titled.title if titled else what
     target = f" of {name}" if name and share >= 0.6 else ""
     return f"{n:,} account{'s' if n != 1 else ''} took {exchanges:,} answers{target}, {what}."

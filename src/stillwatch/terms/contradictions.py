@@ -11,14 +11,14 @@ from stillwatch.lineage.skeleton import skeleton
 from stillwatch.lineage.table import table
 from stillwatch.terms import Step, Terms
 from stillwatch.terms.decide import model_verdict
-from stillwatch.terms.places import Path
-from stillwatch.terms.reading import TermsProblems, show_value
+from stillwatch.toml.places import Path
+from stillwatch.toml.reading import Mistakes, show_value
 
 LONGEST_CHAIN = 16
 SOON_US = 14 * 86_400 * 1_000_000
 
 
-def contradictions(terms: Terms, notes: TermsProblems) -> None:
+def contradictions(terms: Terms, notes: Mistakes) -> None:
     """Note every problem that only shows between entries."""
     _cycles(terms, notes)
     _families(terms, notes)
@@ -29,7 +29,7 @@ def contradictions(terms: Terms, notes: TermsProblems) -> None:
     _twice(notes, "permission", "permits the same to the same", permissions)
 
 
-def _cycles(terms: Terms, notes: TermsProblems) -> None:
+def _cycles(terms: Terms, notes: Mistakes) -> None:
     aliases = terms.models.aliases
     for name in aliases:
         way = [name]
@@ -45,7 +45,7 @@ def _cycles(terms: Terms, notes: TermsProblems) -> None:
                 notes.wrong(("models", "aliases", name), what)
 
 
-def _families(terms: Terms, notes: TermsProblems) -> None:
+def _families(terms: Terms, notes: Mistakes) -> None:
     """A ban on a family that the lineage table does not know would ban nothing: that is no ban."""
     families = list(table().families)
     for number, ban in enumerate(terms.bans):
@@ -62,7 +62,7 @@ def _families(terms: Terms, notes: TermsProblems) -> None:
         )
 
 
-def _twice(notes: TermsProblems, key: str, what: str, entries: Iterable[Hashable]) -> None:
+def _twice(notes: Mistakes, key: str, what: str, entries: Iterable[Hashable]) -> None:
     first: dict[Hashable, int] = {}
     for number, entry in enumerate(entries):
         if entry in first:
@@ -71,7 +71,7 @@ def _twice(notes: TermsProblems, key: str, what: str, entries: Iterable[Hashable
         first.setdefault(entry, number)
 
 
-def doubts(terms: Terms, notes: TermsProblems, now_us: int) -> None:
+def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
     """Warn of what is allowed to be written but does not do what it seems to do."""
     _ends(terms, notes, now_us)
     _idle(terms, notes)
@@ -92,7 +92,7 @@ def doubts(terms: Terms, notes: TermsProblems, now_us: int) -> None:
                 )
 
 
-def _check_holds(terms: Terms, notes: TermsProblems) -> None:
+def _check_holds(terms: Terms, notes: Mistakes) -> None:
     """Holds refuse people who may have done nothing: say what the owner may have overlooked."""
     holds = terms.holds
     if holds.mode == "dry_run":
@@ -102,7 +102,7 @@ def _check_holds(terms: Terms, notes: TermsProblems) -> None:
         notes.warn(("holds", "mode"), what)
 
 
-def _ends(terms: Terms, notes: TermsProblems, now_us: int) -> None:
+def _ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
     dated: list[tuple[str, int, int]] = [
         *(("exception", number, entry.expires_us) for number, entry in enumerate(terms.exceptions)),
         *(("permission", number, entry.expires_us) for number, entry in enumerate(terms.permissions)),
@@ -115,7 +115,7 @@ def _ends(terms: Terms, notes: TermsProblems, now_us: int) -> None:
             notes.warn((key, number, "expires"), f"this {key} ends in {days} days")
 
 
-def _idle(terms: Terms, notes: TermsProblems) -> None:
+def _idle(terms: Terms, notes: Mistakes) -> None:
     families = {ban.family for ban in terms.bans}
     for number, entry in enumerate(terms.exceptions):
         if entry.family is not None and entry.family not in families:
@@ -130,7 +130,7 @@ def _idle(terms: Terms, notes: TermsProblems) -> None:
             )
 
 
-def _reachable(terms: Terms, notes: TermsProblems, now_us: int) -> None:
+def _reachable(terms: Terms, notes: Mistakes, now_us: int) -> None:
     """Names that the terms hand out and refuse at once."""
     models = terms.models
     named: list[tuple[Path, str]] = [

@@ -15,7 +15,6 @@ from stillwatch.terms import (
     EnforcementStatus,
     Hold,
     ModelVerdict,
-    Permission,
     RequestFacts,
     Step,
     Terms,
@@ -106,20 +105,6 @@ def host_verdict(terms: Terms, host: str) -> ModelVerdict:
             warn = None if ban.prevent else reason
             return ModelVerdict(not ban.prevent, f"ban:{ban.family}", None, ban.family, reason, warn)
     return ModelVerdict(True, "allowed", None)
-
-
-def is_listed(terms: Terms, model: str, account: str, now_us: int, org: str | None = None) -> bool:
-    """Whether a model is listed for this account in /v1/models."""
-    return not terms.models.hide_banned or model_verdict(terms, model, account, now_us, org).allow
-
-
-def permissions_of(terms: Terms, account: str, org: str | None, now_us: int) -> tuple[Permission, ...]:
-    """What an account may do that would look like a campaign."""
-    return tuple(
-        entry
-        for entry in terms.permissions
-        if entry.expires_us > now_us and (entry.account or entry.org) == (account if entry.account else org)
-    )
 
 
 def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:

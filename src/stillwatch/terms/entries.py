@@ -19,8 +19,8 @@ from stillwatch.terms import (
     TermsTest,
 )
 from stillwatch.terms.outcome import OUTCOMES
-from stillwatch.terms.reading import TableReader, show_value
 from stillwatch.terms.sections import MOST, STEPS
+from stillwatch.toml.reading import TableReader, show_value
 
 NAMES = list(dict.fromkeys(line.name for line in OPERATIONS.lines))
 APPROVED = 'name who approved it, as in approved_by = "ciso@example.com"'

@@ -1,21 +1,19 @@
 """TOML text -> `Terms`, or every problem in it with its line. It reads no clock and remembers no version."""
 
 import json
-import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms import entries as entry
 from stillwatch.terms import sections as section
 from stillwatch.terms.contradictions import contradictions, doubts
-from stillwatch.terms.places import places
-from stillwatch.terms.reading import TableReader, TermsProblems
+from stillwatch.toml import document
+from stillwatch.toml.reading import TableReader
 
 LARGEST_BYTES = 1 << 20  # the owner's rules, not a database: 10,000 exceptions fit
-LONGEST_LINE = 20_000
-MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a dotted key: half a second here
+SIZE_HINT = "terms are a page or two"
 LARGEST_VERSION = (1 << 53) - 1  # what JSON readers keep exactly
 
 DEFAULT = FilePath(__file__).with_name("default.toml")  # bans and limits nothing: only the owner knows what
@@ -56,67 +54,34 @@ def read(path: str | FilePath) -> str:
         if not file.is_file():
             what = "is no file" if file.exists() else "no such file"
             raise TermsError([f"{path}: {what}; `stillwatch terms init {path}` makes one"])
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_BYTES + 1)
+        return document.read_text(file, LARGEST_BYTES, SIZE_HINT)
     except OSError as error:
         raise TermsError([f"{path}: cannot be read: {error.strerror}"]) from error
-    return decode(content, str(path))
+    except InputError as error:
+        raise TermsError([str(error)]) from error
 
 
 def decode(content: bytes, name: str) -> str:
     """Bytes as text. Raises: TermsError."""
-    if len(content) > LARGEST_BYTES:
-        raise TermsError([f"{name}: larger than {LARGEST_BYTES:,} bytes; terms are a page or two"])
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise TermsError([f"{name}:{line}: is not UTF-8 text; save it as UTF-8"]) from error
+        return document.decode(content, name, LARGEST_BYTES, SIZE_HINT)
+    except InputError as error:
+        raise TermsError([str(error)]) from error
 
 
 def check(text: str, name: str = "terms.toml", now_us: int | None = None) -> TermsCheck:
     """Read a text and say all that is wrong with it, and with a time also what is doubtful."""
-    text = text.replace("\r\n", "\n")
     try:
-        content = _parse(text, name)
-    except TermsError as error:
-        return TermsCheck(None, tuple(error.problems), ())
-    notes = TermsProblems(name, places(text))
-    terms = _terms(TableReader(content, (), notes))
+        table = document.parse(text, name, "terms")
+    except InputError as error:
+        return TermsCheck(None, (str(error),), ())
+    terms, notes = _terms(table), table.notes
     if not notes.problems:
         contradictions(terms, notes)
     if not notes.problems and now_us is not None:
         doubts(terms, notes, now_us)
-    problems, warnings = (
-        tuple(dict.fromkeys(sentence for _, sentence in sorted(found)))
-        for found in (notes.problems, notes.warnings)
-    )
-    return TermsCheck(None if problems else terms, problems, warnings)
-
-
-def _parse(text: str, name: str) -> dict[str, object]:
-    squared_dots = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        squared_dots += line.count(".") ** 2
-        if squared_dots > MOST_SQUARED_DOTS:
-            raise TermsError([f"{name}:{number}: too many dots; terms need keys of four parts"])
-        if len(line) > LONGEST_LINE:
-            raise TermsError(
-                [f"{name}:{number}: a line of {len(line):,} characters; break it at {LONGEST_LINE:,}"]
-            )
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise TermsError([f"{name}:1: nested too deeply; terms need three levels"]) from error
-    except ValueError as error:  # TOMLDecodeError, and int() on more than 4,300 digits
-        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
-        if found is None:
-            raise TermsError([f"{name}:1: a number that is too long; {error}"]) from error
-        line, column = found.groups()
-        what = str(error)[: found.start()].strip()
-        what = what[0].lower() + what[1:] + (f" (column {column})" if column else "")
-        at = line or str(text.count("\n") + 1)
-        raise TermsError([f"{name}:{at}: not TOML: {what}; see https://toml.io"]) from error
+    warnings = tuple(dict.fromkeys(sentence for _, sentence in sorted(notes.warnings)))
+    return TermsCheck(None if notes.problems else terms, tuple(notes.sentences()), warnings)
 
 
 def _terms(top: TableReader) -> Terms:

@@ -21,7 +21,7 @@ from stillwatch.terms import (
     Rung,
     Step,
 )
-from stillwatch.terms.reading import TableReader, show_value
+from stillwatch.toml.reading import TableReader, show_value
 
 MOST = 10**15  # more tokens or requests than any limit can mean
 MAX_BODY_BYTES = 1 << 30

@@ -7,10 +7,13 @@ Fooled by: a load balancer that one customer runs over its own several accounts 
 Source: docs/field.md, signal 13.
 """
 
+import math
+
 import numpy as np
 from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight
+from stillwatch.signals import BundleEvidence
 
 NAME = "complementary_load"
 CONTROL = "provider"
@@ -46,3 +49,25 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         None,
         len(throttled),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute shares and bits again from a bundle."""
+    harvest = evidence.harvest
+    followed = throttled = 0
+    for k, one in enumerate(harvest):
+        if one["s"] != 429:
+            continue
+        throttled += 1
+        for after in harvest[k + 1 :]:
+            if after["t"] > one["t"] + 60_000_000:
+                break
+            if after["a"] != one["a"]:
+                followed += 1
+                break
+    hours = len({one["t"] // 3_600_000_000 for one in harvest})
+    p = 1 - math.exp(-len(harvest) / max(hours, 1) / 60)
+    n = throttled
+    tail = sum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(followed, n + 1))
+    bits = min(40.0, -math.log2(max(min(1.0, tail), 1e-12)))
+    return {"actual": followed / throttled, "baseline": p, "bits": bits, "n": n}

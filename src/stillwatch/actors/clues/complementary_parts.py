@@ -7,10 +7,13 @@ Fooled by: a template filled with each user's own documents: alone it says littl
 Source: docs/field.md, signal 7.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.prompts import prompts
+from stillwatch.signals import BundleEvidence
 
 NAME = "complementary_parts"
 CONTROL = "client"
@@ -43,3 +46,9 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 def _repeats(world: ActorContext) -> float:
     rows = world.once(prompts).rows
     return float(rows[rows > 1].sum() / len(world.log))
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    sent = Counter(one["q"] for one in evidence.harvest)
+    return {**evidence.share([sent[one["q"]] > 1 for one in evidence.harvest]), "bits": 2.0}

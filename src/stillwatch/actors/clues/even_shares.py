@@ -6,9 +6,14 @@ Fooled by: a class or a hackathon with set tasks. So it is told, and weighs two 
 Source: docs/field.md, signals 7 and 12.
 """
 
+import math
+import statistics
+from collections import Counter
+
 import numpy as np
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
+from stillwatch.signals import BundleEvidence
 
 NAME = "even_shares"
 CONTROL = "provider"
@@ -44,3 +49,9 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 
 def _volumes(world: ActorContext) -> np.ndarray:
     return np.bincount(world.log["account"], minlength=len(world.log.accounts))
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the spread again from a bundle."""
+    volumes = [math.log(n) for n in Counter(one["a"] for one in evidence.harvest).values()]
+    return {"actual": statistics.pstdev(volumes), "bits": 2.0, "n": len(volumes)}

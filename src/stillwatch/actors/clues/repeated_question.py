@@ -8,14 +8,18 @@ Fooled by: a public benchmark run by several parties, a class's assignment, a vi
 Source: docs/field.md, signal 8 (OpenThoughts: 16 samples a question).
 """
 
+from collections import defaultdict
+
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "repeated_question"
 CONTROL = "client"
 CLASS = "wording"
+SIGNAL = Signal(title="asking the same questions again and again", order=10)
 LEAST_SHARE = 0.2
 
 
@@ -80,3 +84,16 @@ def _count_shared(world: ActorContext) -> tuple[int, int]:
     """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
     every = world.once(prompts)
     return int(every.rows[every.long].sum()), int(every.rows[every.long & (every.senders >= 2)].sum())
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    long = [one for one in evidence.harvest if one["w"] >= 6]
+    senders: dict[str, set[int]] = defaultdict(set)
+    for one in long:
+        senders[one["q"]].add(one["a"])
+    outside = evidence.others["prompts"]
+    shared = sum(
+        len(senders[one["q"]]) >= 2 and len(senders[one["q"]]) > outside.get(one["q"], 0) for one in long
+    )
+    return {"actual": shared / len(long), "n": len(long)}

@@ -10,13 +10,27 @@ Source: Skellam 1948 (beta-binomial); docs/field.md, "Campaigns": half of the tr
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.clues._settings import common_value
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "same_model"
 CONTROL = "client"  # observed on every request, and billed; the client names it all the same
 CLASS = "settings"
+SIGNAL = Signal(
+    not_recomputed="its bits are the test's, whose counts the finding does not keep; see `conduct`"
+)
 
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest model, beside the population's share."""
     models = world.log.models
     return common_value(actor, world, "model", "the model", lambda v: models[v] or "(unnamed)")
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute both shares again from a bundle."""
+    return evidence.setting("model")
+
+
+def recompute_ties(evidence: BundleEvidence) -> list[float]:
+    """Compute again which accounts it ties, by how many bits."""
+    return evidence.tied_by_setting("model")

@@ -8,10 +8,14 @@ Source: docs/field.md, signal 15 (client fingerprint), weighed as a likelihood r
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.clues._settings import common_value
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "same_temperature"
 CONTROL = "client"
 CLASS = "settings"
+SIGNAL = Signal(
+    not_recomputed="its bits are the test's, whose counts the finding does not keep; see `conduct`"
+)
 
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
@@ -19,3 +23,13 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     return common_value(
         actor, world, "temperature_milli", "temperature", lambda v: "unset" if v < 0 else f"{v / 1000:g}"
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute both shares again from a bundle."""
+    return evidence.setting("temperature_milli")
+
+
+def recompute_ties(evidence: BundleEvidence) -> list[float]:
+    """Compute again which accounts it ties, by how many bits."""
+    return evidence.tied_by_setting("temperature_milli")

@@ -8,10 +8,14 @@ Source: docs/field.md, signal 9.
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.actors.clues._settings import common_value
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "same_token_limit"
 CONTROL = "client"
 CLASS = "settings"
+SIGNAL = Signal(
+    not_recomputed="its bits are the test's, whose counts the finding does not keep; see `conduct`"
+)
 
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
@@ -19,3 +23,13 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     return common_value(
         actor, world, "max_tokens", "an output limit of", lambda v: "none" if v < 0 else f"{v:,} tokens"
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute both shares again from a bundle."""
+    return evidence.setting("max_tokens")
+
+
+def recompute_ties(evidence: BundleEvidence) -> list[float]:
+    """Compute again which accounts it ties, by how many bits."""
+    return evidence.tied_by_setting("max_tokens")

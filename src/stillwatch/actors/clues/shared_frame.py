@@ -12,10 +12,17 @@ import numpy as np
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.clues._carried import carried_markers
 from stillwatch.actors.spread import KINDS as KIND_NAMES
+from stillwatch.signals import Signal
 
 NAME = "shared_frame"
 CONTROL = "client"
 CLASS = "wording"
+SIGNAL = Signal(
+    title="through one template",
+    atlas=("AML.T0065", "LLM Prompt Crafting", "one template around most requests"),
+    order=60,
+    not_recomputed="which openings were new needs the whole log; see the claims `markers`",
+)
 KINDS = (2, 3, 5)
 LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
 

@@ -7,9 +7,12 @@ Fooled by: a campus or corporate egress that is new in the log, when most of its
 Source: docs/field.md, signal 15; RFC 6177 for the /48.
 """
 
+import statistics
+
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.signals import BundleEvidence
 
 NAME = "shared_network"
 CONTROL = "provider"
@@ -66,3 +69,16 @@ def _behind(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     known = np.flatnonzero(log["net"] >= 0)
     pairs = np.unique(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
     return pairs // len(log.accounts), pairs % len(log.accounts)
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute share and bits again from a bundle."""
+    best = evidence.networks()
+    share = len(best) / len(evidence.named)
+    bits = min(40.0, 2 * statistics.median(best.values()) * share) if best else 0.0
+    return {"actual": share, "bits": bits, "n": len(evidence.named)}
+
+
+def recompute_ties(evidence: BundleEvidence) -> list[float]:
+    """Compute again which accounts it ties, by how many bits."""
+    return [min(40.0, bits) for bits in evidence.networks().values()]

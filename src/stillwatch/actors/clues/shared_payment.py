@@ -13,10 +13,12 @@ from collections import Counter
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "shared_payment"
 CONTROL = "provider"
 CLASS = "payment"
+SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts are paid for by one instrument"))
 
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
@@ -50,3 +52,11 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
             for a in members
         ),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the share again from a bundle."""
+    own = [evidence.accounts[k] for k in evidence.named]
+    mine = Counter(one["payment"] for one in own if one["payment"] and not one["org"])
+    shared = sum(n for n in mine.values() if n >= 2)
+    return {"actual": shared / len(evidence.named), "n": len(evidence.named)}

@@ -10,10 +10,16 @@ import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.clues._carried import carried_markers
+from stillwatch.signals import Signal
 
 NAME = "shared_wording"
 CONTROL = "client"
 CLASS = "wording"
+SIGNAL = Signal(
+    title="in shared wording",
+    order=70,
+    not_recomputed="which phrases were new needs the whole log; see the claims `markers`",
+)
 KINDS = (0, 1)
 FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wording by chance
 

@@ -7,14 +7,18 @@ Fooled by: a course, a hackathon, a campaign of the provider's own marketing.
 Source: docs/field.md, signal 15.
 """
 
+import math
+
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.signals import BundleEvidence, Signal
 from stillwatch.stats.groups import concentration_tail
 
 NAME = "signup_burst"
 CONTROL = "provider"
 CLASS = "sign-up"
+SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts signed up in one burst"))
 BURST_US = 2 * 86_400_000_000
 LEAST_ACCOUNTS = 4
 LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
@@ -57,3 +61,14 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
             for a in members
         ),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute shares and bits again from a bundle."""
+    return evidence.signups()
+
+
+def recompute_ties(evidence: BundleEvidence) -> list[float]:
+    """Compute again which accounts it ties, by how many bits."""
+    found = evidence.signups()
+    return [min(6.0, math.log2(1 / found["baseline"]))] * round(found["actual"] * found["n"])

@@ -9,6 +9,7 @@ Source: docs/field.md, signal 13 (Anthropic 2026-02: "synchronised traffic acros
 import numpy as np
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
+from stillwatch.signals import BundleEvidence
 
 NAME = "synchronous_start"
 CONTROL = "provider"
@@ -42,3 +43,13 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         None,
         len(active),
     )
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Compute the hours again from a bundle."""
+    first: dict[int, float] = {}
+    for one in evidence.harvest:
+        first.setdefault(one["a"], one["t"])
+    times = list(first.values())
+    middle = evidence.quantile(times, 0.9) - evidence.quantile(times, 0.1)
+    return {"actual": middle / 3_600_000_000, "n": len(times)}

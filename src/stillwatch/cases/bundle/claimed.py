@@ -6,9 +6,11 @@ from typing import Any
 
 from stillwatch.cases.bundle import recompute
 from stillwatch.cases.bundle.verify import Bundle
+from stillwatch.cases.claims import signal_sources
 from stillwatch.detectors import lone_harvest
 from stillwatch.scan import holds, new_settings
 from stillwatch.scan.assemble import TEST_NAME
+from stillwatch.signals import signal_of
 
 NO_EVENTS = "no log was given at the export, so its events are not here"
 NO_SINCE = "the finding does not say since when each account's exchanges count; a new scan does"
@@ -31,7 +33,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     finding = bundle.json("finding.json")
     said = recompute.stated(finding)
     told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
-    again = recompute.computed(bundle) if "events.ndjson" in files else {}
+    again = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else {}
     rows = []
     for name, value in said.items():
         why_not = None
@@ -48,6 +50,15 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return rows
 
 
+def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, recompute.Ties]]:
+    """What each signal computes again: its numbers, and the bits of the accounts that it ties."""
+    found = signal_sources().items()
+    return (
+        {name: module.recompute for name, module in found if hasattr(module, "recompute")},
+        {name: module.recompute_ties for name, module in found if hasattr(module, "recompute_ties")},
+    )
+
+
 def _why_not(name: str, told: Collection[str]) -> str:
     for raised in (lone_harvest, holds, new_settings):
         if name == "finding.p_value" and raised.NAME in told:
@@ -57,6 +68,8 @@ def _why_not(name: str, told: Collection[str]) -> str:
     kind, _, rest = name.partition(".")
     detector, _, number = rest.partition(".")
     if (why := recompute.WHY_NOT.get(detector if kind == "reason" else kind)) is not None:
+        return why
+    if kind == "reason" and (why := signal_of(signal_sources().get(detector)).not_recomputed):
         return why
     if number == "bits":
         return "bits compare with all other accounts of the log"

@@ -3,7 +3,9 @@
 Nothing in here is computed from events; the words stand in readme.txt and certificate.txt.
 """
 
+import builtins
 import ctypes
+import dis
 import hashlib
 import importlib
 import inspect
@@ -13,16 +15,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata, resources
+from types import CodeType
 from typing import Any
 
 import stillwatch
-from stillwatch.cases.bundle import BundleError
+from stillwatch.cases.bundle import BundleError, recompute
+from stillwatch.cases.bundle.claimed import recomputed_by
 from stillwatch.cases.bundle.contradictions import MARKER, plain
-from stillwatch.cases.claims import hashed_modules
-from stillwatch.detectors import lone_harvest
+from stillwatch.cases.claims import hashed_modules, signal_sources
 from stillwatch.features.definitions import FEATURES
-from stillwatch.scan import holds, new_settings
-from stillwatch.scan.assemble import TEST_NAME, clues, detectors
+from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.measured import MEASURED
 
 CHECKER = ("verify.py", "recompute.py", "contradictions.py", "timestamp.py", "answers.py")
@@ -41,10 +43,9 @@ UNSYNCHRONISED = 0x40  # STA_UNSYNC of ntp_adjtime(2)
 
 def modules_of(name: str) -> list[Any]:
     """The modules of a detector or clue; of the alarm's test, all that decide whom it names."""
-    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds, new_settings]
     if name == TEST_NAME:
         return [importlib.import_module(part) for part in TEST_PARTS]
-    return [one for one in spoke if name == one.NAME]
+    return [signal_sources()[name]] if name in signal_sources() else []
 
 
 def place_of(module: Any) -> str:
@@ -61,8 +62,7 @@ def sources(told: Iterable[str]) -> dict[str, bytes]:
 @cache
 def release() -> dict[str, Any]:
     """What a checker of this release knows: its code, definitions and texts."""
-    spoke: list[Any] = [*clues(), *detectors(), lone_harvest, holds, new_settings]
-    names = sorted({one.NAME for one in spoke} | {TEST_NAME})
+    names = sorted({*signal_sources(), TEST_NAME})
     code = sources(names)
     return {
         "version": stillwatch.__version__,
@@ -152,8 +152,38 @@ def checker() -> dict[str, bytes]:
     """Give the checker as it travels: its files, and what this release knows written into one of them."""
     own = resources.files("stillwatch.cases.bundle")
     files = {name: own.joinpath(name).read_bytes() for name in CHECKER}
-    known = f"RELEASE: dict[str, Any] | None = {release()!r}\n".encode()
-    head, line, rest = files["contradictions.py"].partition(b"RELEASE: dict[str, Any] | None = None\n")
-    if not line:
-        raise BundleError("contradictions.py has no place for what its release knows")
-    return files | {"contradictions.py": head + known + rest}
+    for name, place, known in (
+        (
+            "contradictions.py",
+            "RELEASE: dict[str, Any] | None = None\n",
+            f"RELEASE: dict[str, Any] | None = {release()!r}\n",
+        ),
+        ("recompute.py", "TIES: dict[str, Ties] = {}\n", "TIES: dict[str, Ties] = {}\n" + _signals_source()),
+    ):
+        head, line, rest = files[name].partition(place.encode())
+        if not line:
+            raise BundleError(f"{name} has no place for what its release knows")
+        files[name] = head + known.encode() + rest
+    return files
+
+
+def _signals_source() -> str:
+    """Write down what each signal computes again, as its own file has it."""
+    lines = []
+    numbers, ties = recomputed_by()
+    for table, functions in (("RECOMPUTE", numbers), ("TIES", ties)):
+        for name, function in functions.items():
+            if unknown := _names_used(function.__code__) - vars(recompute).keys() - vars(builtins).keys():
+                raise BundleError(
+                    f"signal {name}: {function.__name__} uses {', '.join(sorted(unknown))}, which no bundle "
+                    "has: see docs/detectors.md, Add a detector"
+                )
+            lines += ["\n", inspect.getsource(function), f"\n\n{table}[{name!r}] = {function.__name__}\n"]
+    return "".join(lines)
+
+
+def _names_used(code: CodeType) -> set[str]:
+    """The names outside itself that a function uses."""
+    used = {str(one.argval) for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
+    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    return used.union(*map(_names_used, inner))

@@ -114,6 +114,64 @@ class Evidence:
     def reasons(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         yield from zip(self.campaign["reasons"], self.more["reasons"])
 
+    def share(self, flags: list[bool]) -> dict[str, float]:
+        """How large a part of the harvest the flags mark."""
+        return {"actual": sum(flags) / len(self.harvest), "n": len(self.harvest)}
+
+    def lexical(self, bit: int) -> dict[str, float]:
+        """How large a part of the harvest asks for what a lexical class stands for."""
+        return self.share([bool(one["k"] >> bit & 1) for one in self.harvest])
+
+    def setting(self, name: str) -> dict[str, float]:
+        """The accounts whose commonest value of a setting is the commonest of all, beside the others."""
+        own = mostly(self.harvest, SETTINGS[name])
+        counted = Counter(own.values())
+        value = min(counted, key=lambda v: (-counted[v], v is not None, v))
+        others = self.others["mostly"][name]
+        total = sum(n for _, n in others)
+        baseline = next((n for v, n in others if v == value), 0) / total if total else 0.0
+        return {"actual": counted[value] / len(own), "baseline": baseline, "n": len(own)}
+
+    def tied_by_setting(self, name: str) -> list[float]:
+        """The bits of each account that the setting ties."""
+        found = self.setting(name)
+        one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
+        return [one] * round(found["actual"] * found["n"])
+
+    def networks(self) -> dict[int, float]:
+        """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
+        mine, every = defaultdict(set), defaultdict(set)
+        for one in self.events:
+            every[one["n"]].add(one["a"])
+        for one in self.harvest:
+            mine[one["n"]].add(one["a"])
+        outside, whole = self.others["networks"], self.others["accounts"]
+        behind = {n: len(who) + outside.get(n, 0) for n, who in every.items() if n is not None}
+        useful = {n for n in behind if len(mine[n]) >= 2 and behind[n] - len(mine[n]) <= 3.0 * len(mine[n])}
+        best: dict[int, float] = {}
+        for n in useful:
+            for a in mine[n]:
+                best[a] = max(best.get(a, 0.0), math.log2(whole / max(behind[n], 1)))
+        return best
+
+    def signups(self) -> dict[str, float]:
+        """The densest two days of the accounts' sign-ups, beside the others'."""
+        times = sorted(self.accounts[k]["created_us"] for k in self.named if self.accounts[k]["created_us"])
+        count = max(sum(begin <= t <= begin + 48 * HOUR_US for t in times) for begin in times)
+        other = self.others["signups"]
+        baseline = (other["inside"] + 0.5) / (other["others"] + 1)
+        p_value = min(1.0, len(times) * tail(count, len(times), round(baseline, 6), 0.1))
+        bits = min(40.0, -math.log2(max(p_value, 1e-12)))
+        return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
+
+    def quantile(self, values: list[float], q: float) -> float:
+        """Linear between the two nearest, as NumPy's default."""
+        values = sorted(values)
+        at = (len(values) - 1) * q
+        low = math.floor(at)
+        high = min(low + 1, len(values) - 1)
+        return values[low] + (values[high] - values[low]) * (at - low)
+
 
 def mostly(events: list[Any], name: str) -> dict[int, Any]:
     """Each account's commonest value; ties to the smaller (a missing one is the smallest)."""
@@ -148,15 +206,6 @@ def combine(p_values: list[float]) -> float:
     return 0.5 - math.atan(sum(angles) / len(angles)) / math.pi
 
 
-def quantile(values: list[float], q: float) -> float:
-    """Linear between the two nearest, as NumPy's default."""
-    values = sorted(values)
-    at = (len(values) - 1) * q
-    low = math.floor(at)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (values[high] - values[low]) * (at - low)
-
-
 SETTINGS = {"model": "m", "max_tokens": "x", "temperature_milli": "c"}
 FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
@@ -164,173 +213,11 @@ SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperatu
 WINDOW_US = 120 * HOUR_US  # in which a look counts
 MOST_CARRIERS = 10_000_000  # more would take too long
 
-
-def setting(e: Evidence, name: str) -> dict[str, float]:
-    """Actual and baseline of a settings clue."""
-    own = mostly(e.harvest, SETTINGS[name])
-    counted = Counter(own.values())
-    value = min(counted, key=lambda v: (-counted[v], v is not None, v))
-    others = e.others["mostly"][name]
-    total = sum(n for _, n in others)
-    baseline = next((n for v, n in others if v == value), 0) / total if total else 0.0
-    return {"actual": counted[value] / len(own), "baseline": baseline, "n": len(own)}
-
-
-def repeated_question(e: Evidence) -> dict[str, float]:
-    long = [one for one in e.harvest if one["w"] >= 6]
-    senders: dict[str, set[int]] = defaultdict(set)
-    for one in long:
-        senders[one["q"]].add(one["a"])
-    outside = e.others["prompts"]
-    shared = sum(
-        len(senders[one["q"]]) >= 2 and len(senders[one["q"]]) > outside.get(one["q"], 0) for one in long
-    )
-    return {"actual": shared / len(long), "n": len(long)}
-
-
-def _rarity(count: int, whole: int) -> float:
-    return math.log2(whole / max(count, 1))
-
-
-def _networks(e: Evidence) -> dict[int, float]:
-    """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
-    mine, every = defaultdict(set), defaultdict(set)
-    for one in e.events:
-        every[one["n"]].add(one["a"])
-    for one in e.harvest:
-        mine[one["n"]].add(one["a"])
-    outside, whole = e.others["networks"], e.others["accounts"]
-    behind = {n: len(who) + outside.get(n, 0) for n, who in every.items() if n is not None}
-    useful = {n for n in behind if len(mine[n]) >= 2 and behind[n] - len(mine[n]) <= 3.0 * len(mine[n])}
-    best: dict[int, float] = {}
-    for n in useful:
-        for a in mine[n]:
-            best[a] = max(best.get(a, 0.0), _rarity(behind[n], whole))
-    return best
-
-
-def shared_network(e: Evidence) -> dict[str, float]:
-    best = _networks(e)
-    share = len(best) / len(e.named)
-    bits = min(40.0, 2 * statistics.median(best.values()) * share) if best else 0.0
-    return {"actual": share, "bits": bits, "n": len(e.named)}
-
-
-def shared_payment(e: Evidence) -> dict[str, float]:
-    mine = Counter(
-        e.accounts[k]["payment"] for k in e.named if e.accounts[k]["payment"] and not e.accounts[k]["org"]
-    )
-    shared = {token: n for token, n in mine.items() if n >= 2}
-    return {"actual": sum(shared.values()) / len(e.named), "n": len(e.named)}
-
-
-def signup_burst(e: Evidence) -> dict[str, float]:
-    times = sorted(e.accounts[k]["created_us"] for k in e.named if e.accounts[k]["created_us"])
-    within = [sum(begin <= t <= begin + 48 * HOUR_US for t in times) for begin in times]
-    count = max(within)
-    other = e.others["signups"]
-    baseline = (other["inside"] + 0.5) / (other["others"] + 1)
-    p_value = min(1.0, len(times) * tail(count, len(times), round(baseline, 6), 0.1))
-    bits = min(40.0, -math.log2(max(p_value, 1e-12)))
-    return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
-
-
-def even_shares(e: Evidence) -> dict[str, float]:
-    volumes = [math.log(n) for n in Counter(one["a"] for one in e.harvest).values()]
-    return {"actual": statistics.pstdev(volumes), "bits": 2.0, "n": len(volumes)}
-
-
-def complementary_parts(e: Evidence) -> dict[str, float]:
-    sent = Counter(one["q"] for one in e.harvest)
-    return {
-        "actual": sum(sent[one["q"]] > 1 for one in e.harvest) / len(e.harvest),
-        "bits": 2.0,
-        "n": len(e.harvest),
-    }
-
-
-def complementary_load(e: Evidence) -> dict[str, float]:
-    followed = throttled = 0
-    for k, one in enumerate(e.harvest):
-        if one["s"] != 429:
-            continue
-        throttled += 1
-        for after in e.harvest[k + 1 :]:
-            if after["t"] > one["t"] + 60_000_000:
-                break
-            if after["a"] != one["a"]:
-                followed += 1
-                break
-    hours = len({one["t"] // HOUR_US for one in e.harvest})
-    expected = 1 - math.exp(-len(e.harvest) / max(hours, 1) / 60)
-    bits = min(40.0, -math.log2(max(_at_least(followed, throttled, expected), 1e-12)))
-    return {"actual": followed / throttled, "baseline": expected, "bits": bits, "n": throttled}
-
-
-def _at_least(k: int, n: int, p: float) -> float:
-    """P(at least k of n), binomial."""
-    return min(1.0, sum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(k, n + 1)))
-
-
-def no_dialogue(e: Evidence) -> dict[str, float]:
-    turns = [one["r"] for one in e.harvest if one["r"] > 0]
-    return {"actual": sum(turn > 1 for turn in turns) / len(turns), "bits": 1.0, "n": len(e.harvest)}
-
-
-def logprob_harvest(e: Evidence) -> dict[str, float]:
-    return {"actual": sum((one["g"] or 0) > 0 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
-
-
-def reconnaissance(e: Evidence) -> dict[str, float]:
-    return {"actual": sum(one["f"] == 3 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
-
-
-def synchronous_start(e: Evidence) -> dict[str, float]:
-    first: dict[int, float] = {}
-    for one in e.harvest:
-        first.setdefault(one["a"], one["t"])
-    times = list(first.values())
-    return {"actual": (quantile(times, 0.9) - quantile(times, 0.1)) / HOUR_US, "n": len(times)}
-
-
-def volume(e: Evidence) -> dict[str, float]:
-    return {"actual": float(len(e.harvest)), "n": len(e.harvest)}
-
-
-def long_outputs(e: Evidence) -> dict[str, float]:
-    sized = [one["o"] for one in e.answered if one["o"] is not None]
-    fixed = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in sized)
-    return {"actual": fixed / len(sized) / 2**26}
-
-
-def lexical(bit: int) -> Callable[[Evidence], dict[str, float]]:
-    def share(e: Evidence) -> dict[str, float]:
-        return {"actual": sum(one["k"] >> bit & 1 for one in e.harvest) / len(e.harvest), "n": len(e.harvest)}
-
-    return share
-
-
-AGAIN: Mapping[str, Callable[[Evidence], dict[str, float]]] = {
-    "same_model": lambda e: setting(e, "model"),
-    "same_token_limit": lambda e: setting(e, "max_tokens"),
-    "same_temperature": lambda e: setting(e, "temperature_milli"),
-    "repeated_question": repeated_question,
-    "shared_network": shared_network,
-    "shared_payment": shared_payment,
-    "signup_burst": signup_burst,
-    "even_shares": even_shares,
-    "complementary_parts": complementary_parts,
-    "complementary_load": complementary_load,
-    "no_dialogue": no_dialogue,
-    "logprob_harvest": logprob_harvest,
-    "reconnaissance": reconnaissance,
-    "synchronous_start": synchronous_start,
-    "volume_and_coverage": volume,
-    "long_outputs": long_outputs,
-    "trace_elicitation": lexical(0),
-    "rubric_grading": lexical(1),
-    "task_generation": lexical(3),
-}
+Recompute = Callable[[Evidence], Mapping[str, float]]
+Ties = Callable[[Evidence], "list[float]"]  # the bits of each account that a clue ties
+# What each signal's own file computes again. `documents.checker` writes it into the copy that travels.
+RECOMPUTE: dict[str, Recompute] = {}
+TIES: dict[str, Ties] = {}
 RAISING = ("coordinated_harvest", "new_settings", "lone_harvest", "holds")  # whose p-value is the finding's
 WHY_NOT = {
     "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
@@ -341,33 +228,16 @@ WHY_NOT = {
     "new_settings": "who had used these settings before needs the whole log",
     "lone_harvest": "its rank needs all other payers' events",
     "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
-    "same_model": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
-    "same_token_limit": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
-    "same_temperature": "its bits are the test's, whose counts the finding does not keep; see `conduct`",
-    "shared_wording": "which phrases were new needs the whole log; see the claims `markers`",
-    "shared_frame": "which openings were new needs the whole log; see the claims `markers`",
 }
 
 
-def links(e: Evidence) -> dict[str, float]:
+def links(e: Evidence, ties: Mapping[str, Ties]) -> dict[str, float]:
     """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
     out: dict[str, float] = {}
-
-    def tell(clue: str, bits: list[float]) -> None:
-        out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
-
     told = {reason["detector"] for reason, _ in e.reasons()}
-    for clue, name in SAME.items():
-        if clue in told:
-            found = setting(e, name)
-            one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
-            tell(clue, [one] * round(found["actual"] * found["n"]))
-    if "shared_network" in told:
-        tell("shared_network", [min(40.0, bits) for bits in _networks(e).values()])
-    if "signup_burst" in told:
-        found = signup_burst(e)
-        one = min(6.0, math.log2(1 / found["baseline"]))
-        tell("signup_burst", [one] * round(found["actual"] * found["n"]))
+    for clue in sorted(told & set(ties)):
+        bits = ties[clue](e)
+        out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
     return out
 
 
@@ -551,8 +421,10 @@ def totals(bundle: Any) -> dict[str, Any]:
     return out
 
 
-def computed(bundle: Any) -> dict[str, Any]:
-    """All that can be computed again, by name."""
+def computed(
+    bundle: Any, recompute: Mapping[str, Recompute] = RECOMPUTE, ties: Mapping[str, Ties] = TIES
+) -> dict[str, Any]:
+    """All that can be computed again, by name. recompute, ties: what each signal computes."""
     e = Evidence(bundle)
     if not e.more.get("since"):
         return {}
@@ -562,9 +434,9 @@ def computed(bundle: Any) -> dict[str, Any]:
         out |= {f"conduct.{name}": value for name, value in conduct(e).items()}
         out |= alarm_test(e)
         out |= {f"markers.{name}": value for name, value in markers(e).items()}
-        out |= {f"links.{name}": value for name, value in links(e).items()}
+        out |= {f"links.{name}": value for name, value in links(e, ties).items()}
         for reason, _ in e.reasons():
-            if (again := AGAIN.get(reason["detector"])) is not None:
+            if (again := recompute.get(reason["detector"])) is not None:
                 out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
     return out
 

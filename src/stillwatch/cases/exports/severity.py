@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from stillwatch.cases import CaseState, Verdict
 from stillwatch.cases.alert import Alert
+from stillwatch.scan.harvest import OPEN_THOUGHTS, S1K, SKY_T1
 
 
 class Severity(IntEnum):
@@ -16,8 +17,7 @@ class Severity(IntEnum):
     CRITICAL = 5
 
 
-# exchanges of published training sets that sufficed (docs/harvest.md): LIMA and s1, Sky-T1, OpenThoughts
-STEPS = ((114_000, Severity.CRITICAL), (17_000, Severity.HIGH), (1_000, Severity.MEDIUM))
+STEPS = ((OPEN_THOUGHTS, Severity.CRITICAL), (SKY_T1, Severity.HIGH), (S1K, Severity.MEDIUM))
 OF_CEF = {
     Severity.INFORMATIONAL: 1,
     Severity.LOW: 4,
@@ -31,4 +31,6 @@ def severity(alert: Alert) -> Severity:
     """Give the severity; of what was judged honest, or is closed, only that it is for information."""
     if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == CaseState.CLOSED:
         return Severity.INFORMATIONAL
-    return next((found for least, found in STEPS if alert.exposure.exchanges >= least), Severity.LOW)
+    return next(
+        (found for least, found in STEPS if alert.exposure.exchanges >= least.exchanges), Severity.LOW
+    )

@@ -32,10 +32,7 @@ def take(asked: PageRequest) -> Response:
 def assign(asked: PageRequest) -> Response:
     """Change the owner."""
     case, owner = asked.part("case"), asked.form("owner", 200)
-    handling.assign(
-        asked.store, case, owner or None, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )  # fmt: skip
+    handling.assign(asked.store, case, owner or None, **asked.stated())
     return to_case(asked, case, "assigned")
 
 
@@ -69,38 +66,21 @@ def judge_accounts(asked: PageRequest) -> Response:
         raise ConsoleError("pick at least one account in the table first")
     if len(picked) > MOST_PICKED:
         raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
-    handling.judge_accounts(
-        asked.store, case, picked, _verdict(asked), who=asked.user.name, why=asked.why(), now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )  # fmt: skip
+    handling.judge_accounts(asked.store, case, picked, _verdict(asked), **asked.stated())
     return to_case(asked, case, "judged")
 
 
 def close(asked: PageRequest) -> Response:
     """Close the case."""
     case = asked.part("case")
-    handling.close(
-        asked.store,
-        case,
-        who=asked.user.name,
-        why=asked.why(),
-        now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )
+    handling.close(asked.store, case, **asked.stated())
     return to_case(asked, case, "closed")
 
 
 def reopen(asked: PageRequest) -> Response:
     """Open a closed case again."""
     case = asked.part("case")
-    handling.reopen(
-        asked.store,
-        case,
-        who=asked.user.name,
-        why=asked.why(),
-        now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )
+    handling.reopen(asked.store, case, **asked.stated())
     return to_case(asked, case, "reopened")
 
 
@@ -109,25 +89,16 @@ def suppress(asked: PageRequest) -> Response:
     case, days = asked.part("case"), asked.form_number("days", 30) or 0
     if not 0 < days <= MOST_DAYS:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
-    handling.suppress(
-        asked.store, case, owner=asked.form("owner", 200) or asked.user.name,
-        until_us=asked.now_us + days * DAY_US, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )  # fmt: skip
+    until_us = asked.now_us + days * DAY_US
+    owner = asked.form("owner", 200) or asked.user.name
+    handling.suppress(asked.store, case, owner=owner, until_us=until_us, **asked.stated())
     return to_case(asked, case, "suppressed")
 
 
 def unsuppress(asked: PageRequest) -> Response:
     """End a suppression."""
     case = asked.part("case")
-    handling.unsuppress(
-        asked.store,
-        case,
-        who=asked.user.name,
-        why=asked.why(),
-        now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )
+    handling.unsuppress(asked.store, case, **asked.stated())
     return to_case(asked, case, "unsuppressed")
 
 
@@ -145,10 +116,7 @@ def appeal(asked: PageRequest) -> Response:
 def decide(asked: PageRequest) -> Response:
     """Decide an appeal."""
     case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
-    handling.decide(
-        asked.store, case, granted, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )  # fmt: skip
+    handling.decide(asked.store, case, granted, **asked.stated())
     return to_case(asked, case, "decided")
 
 
@@ -157,8 +125,5 @@ def undo(asked: PageRequest) -> Response:
     case, act = asked.part("case"), asked.form_number("act")
     if act is None:
         raise ConsoleError("which act is to be taken back?")
-    handling.undo(
-        asked.store, case, act, who=asked.user.name, why=asked.why(), now_us=asked.now_us,
-        if_revision=asked.revision(),
-    )  # fmt: skip
+    handling.undo(asked.store, case, act, **asked.stated())
     return to_case(asked, case, "undone")

@@ -1,8 +1,10 @@
 """How much a model can do, as shares with intervals. It does not know how the model came about."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from stillwatch.distill import DistillError
+from stillwatch.toml.declared import Bounds, out_of_bounds
 
 
 @dataclass(frozen=True)
@@ -16,22 +18,19 @@ class Evaluation:
     Raises: DistillError for a value that cannot be.
     """
 
-    n: int = 0
-    new_tokens: int = 256
-    batch: int = 64
-    temperature: float = 0.0
-    seed: int = 1
+    n: Annotated[int, Bounds(0)] = 0
+    new_tokens: Annotated[int, Bounds(1)] = 256
+    batch: Annotated[int, Bounds(1)] = 64
+    temperature: Annotated[float, Bounds(0)] = 0.0
+    seed: Annotated[int, Bounds(0)] = 1
     teacher: str = "ask"
     before: bool = True
     lm_eval: tuple[str, ...] = ()
-    lm_eval_limit: int = 0
+    lm_eval_limit: Annotated[int, Bounds(0)] = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 0), ("new_tokens", 1), ("batch", 1), ("seed", 0), ("lm_eval_limit", 0)):
-            if getattr(self, name) < least:
-                raise DistillError(f"[evaluate] {name} is {getattr(self, name)}; the least is {least}")
-        if not 0 <= self.temperature < float("inf"):
-            raise DistillError(f"[evaluate] temperature is {self.temperature}; the least is 0")
+        if wrong := out_of_bounds(self):
+            raise DistillError("[evaluate] " + "; ".join(wrong))
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,5 @@ def _percent(share: float) -> str:
 @cache
 def _environment() -> Environment:
     environment = sheet.environment("stillwatch.distill.report")
-    environment.filters.update(
-        count=amounts.count,
-        short=amounts.short,
-        number=amounts.number,
-        percent=_percent,
-        dollars=dollars,
-    )
-    environment.globals.update(share=amounts.share, counted=amounts.plural)
+    environment.filters.update(percent=_percent, dollars=dollars)
     return environment

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import log10
 
 from stillwatch.distill.report import Spot
+from stillwatch.report.chart import line, on_log
 
 HIGH = 190.0  # pixels from 0 to 100 %
 LEFT, RIGHT = 9.0, 92.0  # percent of the width between which the spots lie
@@ -37,8 +38,8 @@ def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") ->
     def amount(spot: Spot) -> float:
         return spot.tokens if label == "tokens" else float(spot.samples)
 
-    sizes = [log10(amount(s)) for s in spots if amount(s) > 0]
-    least, most = (min(sizes), max(sizes)) if sizes else (0.0, 1.0)
+    sizes = [amount(s) for s in spots if amount(s) > 0]
+    least, most = (min(sizes), max(sizes)) if sizes else (1.0, 10.0)
     inner = LEFT + 16 if any(amount(s) <= 0 for s in spots) else LEFT
     dots = []
     for spot in spots:
@@ -47,7 +48,7 @@ def curve(spots: Sequence[Spot], teacher: Spot | None, label: str = "tokens") ->
         elif most == least:
             x = RIGHT
         else:
-            x = inner + (RIGHT - inner) * (log10(amount(spot)) - least) / (most - least)
+            x = inner + (RIGHT - inner) * on_log(amount(spot), least, most) / 100
         dots.append(
             CurveDot(
                 round(x, 2),
@@ -73,4 +74,4 @@ def loss(points: Sequence[dict[str, float]]) -> str:
     first, last = good[0][0], good[-1][0]
     low, high = min(y for _, y in good), max(y for _, y in good)
     wide, tall = (last - first) or 1.0, (high - low) or 1.0
-    return "M" + "L".join(f"{100 * (x - first) / wide:.2f} {100 * (high - y) / tall:.2f}" for x, y in good)
+    return line((round(100 * (x - first) / wide, 2), round(100 * (high - y) / tall, 2)) for x, y in good)

@@ -5,8 +5,10 @@ What is needed for it (PyTorch and what trains on it) is the extra `train`; this
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from stillwatch.distill import DistillError
+from stillwatch.toml.declared import Bounds, OneOf, out_of_bounds
 
 METHODS = {
     "text": "the teacher's words: any teacher, also one behind an API",
@@ -19,6 +21,7 @@ LEARN = ("traces", "answers")  # the reasoning and the answer, or the answer alo
 # forward, KL(teacher || student), covers all that the teacher might say; reverse says nothing it would not.
 DIVERGENCES = {"forward": 0.0, "js": 0.5, "reverse": 1.0}
 CLOCK = "clock"  # the embedded student, from scratch
+POSITIVE = Bounds(0, above=True)
 
 
 @dataclass(frozen=True)
@@ -35,73 +38,45 @@ class Training:
     """
 
     student: str = CLOCK
-    method: str = "text"
-    learn: str = "traces"
+    method: Annotated[str, OneOf(*METHODS)] = "text"
+    learn: Annotated[str, OneOf(*LEARN)] = "traces"
     teacher: str | None = None
-    divergence: str = "forward"
-    on_policy_share: float = 1.0  # on-policy: the share of batches that the student writes itself
-    temperature: float = 1.0  # on-policy: at which it writes
-    new_tokens: int = 128  # on-policy: how much it may write
-    steps: int = 0
-    epochs: float = 3.0
-    batch: int = 8
-    accumulate: int = 1
-    learning_rate: float = 2e-4
-    warmup_steps: int = 30
-    weight_decay: float = 0.01
-    lora_rank: int = 0
-    max_length: int = 0
-    too_long: str = "refuse"  # or "drop": never cut in silence
-    checkpoint_every: int = 200  # steps; 0 keeps none
-    seed: int = 1
-    device: str = "auto"  # or "cpu", "cuda"
+    divergence: Annotated[str, OneOf(*DIVERGENCES)] = "forward"
+    on_policy_share: Annotated[float, Bounds(0, 1, above=True)] = 1.0  # of batches that the student writes
+    temperature: Annotated[float, POSITIVE] = 1.0  # on-policy: at which it writes
+    new_tokens: Annotated[int, Bounds(1)] = 128  # on-policy: how much it may write
+    steps: Annotated[int, Bounds(0)] = 0
+    epochs: Annotated[float, POSITIVE] = 3.0
+    batch: Annotated[int, Bounds(1)] = 8
+    accumulate: Annotated[int, Bounds(1)] = 1
+    learning_rate: Annotated[float, POSITIVE] = 2e-4
+    warmup_steps: Annotated[int, Bounds(0)] = 30
+    weight_decay: Annotated[float, Bounds(0)] = 0.01
+    lora_rank: Annotated[int, Bounds(0)] = 0
+    max_length: Annotated[int, Bounds(0)] = 0
+    too_long: Annotated[str, OneOf("refuse", "drop")] = "refuse"  # never cut in silence
+    checkpoint_every: Annotated[int, Bounds(0)] = 200  # steps; 0 keeps none
+    seed: Annotated[int, Bounds(0)] = 1
+    device: Annotated[str, OneOf("auto", "cpu", "cuda")] = "auto"
     bf16: bool = False
     gradient_checkpointing: bool = False
-    processes: int = 1
+    processes: Annotated[int, Bounds(1)] = 1
     accelerate_config: str | None = None
-    curve: tuple[int, ...] = ()
-    usd_per_hour: float = 0.0  # of the machine; 0: the report gives no dollars for training
+    curve: tuple[Annotated[int, Bounds(1)], ...] = ()
+    # of the machine; 0: the report gives no dollars for training
+    usd_per_hour: Annotated[float, Bounds(0)] = 0.0
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("method", tuple(METHODS)),
-            ("learn", LEARN),
-            ("divergence", tuple(DIVERGENCES)),
-            ("too_long", ("refuse", "drop")),
-            ("device", ("auto", "cpu", "cuda")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise DistillError(
-                    f"[train] {name} is {getattr(self, name)!r}; it can be {', '.join(allowed)}"
-                )
-        for name, least in (
-            ("batch", 1),
-            ("accumulate", 1),
-            ("processes", 1),
-            ("new_tokens", 1),
-            ("steps", 0),
-            ("warmup_steps", 0),
-            ("weight_decay", 0),
-            ("lora_rank", 0),
-            ("max_length", 0),
-            ("checkpoint_every", 0),
-            ("seed", 0),
-            ("usd_per_hour", 0),
-        ):
-            if getattr(self, name) < least:
-                raise DistillError(f"[train] {name} is {getattr(self, name)}; the least is {least}")
-        for name in ("epochs", "learning_rate", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise DistillError(f"[train] {name} is {getattr(self, name)}; it has to be more than 0")
-        if not 0 < self.on_policy_share <= 1:
-            raise DistillError(f"[train] on_policy_share is {self.on_policy_share}; it lies in (0, 1]")
-        if any(n < 1 for n in self.curve) or list(self.curve) != sorted(set(self.curve)):
-            raise DistillError(f"[train] curve is {list(self.curve)}; it rises from at least 1")
+        wrong = out_of_bounds(self)
+        if list(self.curve) != sorted(set(self.curve)) or min(self.curve, default=1) < 1:
+            wrong.append(f"curve is {list(self.curve)}; it rises from at least 1")
         if self.method != "text" and self.teacher is None:
-            raise DistillError(
-                f"[train] method {self.method} needs the teacher's weights: set `teacher` to a folder, "
+            wrong.append(
+                f"method {self.method} needs the teacher's weights: set `teacher` to a folder, "
                 'or take method = "text", which needs only what it said'
             )
+        if wrong:
+            raise DistillError("[train] " + "; ".join(wrong))
 
 
 @dataclass(frozen=True)

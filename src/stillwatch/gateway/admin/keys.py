@@ -19,8 +19,8 @@ def routes(desk: Desk) -> APIRouter:
     def issued(key: str) -> KeyIssued:
         found = forms.parse(key)
         assert found is not None
-        shown = KeyShown.of(state.key(found[0])).model_dump()
-        return KeyIssued(key=key, in_force=desk.takes_effect(), **shown)
+        shown = vars(state.key(found[0])) | {"key": key, "in_force": desk.takes_effect()}
+        return KeyIssued.model_validate(shown)
 
     @to.get("/v1/keys")
     def list_keys(

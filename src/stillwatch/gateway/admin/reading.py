@@ -16,7 +16,6 @@ from stillwatch.gateway.admin.shapes import (
     HealthShown,
     Name,
     Page,
-    PartShown,
     Ready,
     always_iso,
     name_of,
@@ -57,12 +56,7 @@ def open_routes(desk: Desk) -> APIRouter:
     def show_health() -> JSONResponse:
         """Say how each part does. 200 while clients are served, 503 when not."""
         found = look(desk)
-        shown = HealthShown(
-            status=found.status,
-            at=always_iso(found.at_us),
-            parts=[PartShown(name=p.name, status=p.status, text=p.text) for p in found.parts],
-        )
-        return JSONResponse(shown.model_dump(), 503 if found.status == FAILING else 200)
+        return JSONResponse(HealthShown.of(found).model_dump(), 503 if found.status == FAILING else 200)
 
     @to.get("/livez")
     def show_alive() -> Alive:
@@ -105,19 +99,8 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
     def list_gaps(before: Before = None, limit: Limit = 100) -> Page[GapShown]:
         """List the spans in which exchanges were not captured, newest first."""
         found = gaps(desk.folder.gaps, before, limit)
-        items = [
-            GapShown(
-                number=gap.number,
-                worker=gap.worker,
-                begun=always_iso(gap.from_us),
-                ended=always_iso(gap.until_us),
-                exchanges=gap.exchanges,
-                reason=gap.reason,
-            )
-            for gap in found
-        ]
         last = found[-1].number if len(found) == limit else None
-        return Page(items=items, next=last, revision=state.revision())
+        return Page(items=[GapShown.of(gap) for gap in found], next=last, revision=state.revision())
 
     @to.get("/v1/events", tags=["health"])
     def list_events(before: Before = None, limit: Limit = 100) -> Page[EventShown]:

@@ -1,19 +1,19 @@
 """What goes in and out of the admin port: the words of its OpenAPI description. It does nothing with them.
 
+What goes out is read off the gateway's own objects: by the same name, or by the path that `From` gives.
 Times go out as ISO text in UTC and come in as durations: a duration cannot be in the wrong zone.
 """
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
-from stillwatch.gateway.control.actions import Action, Change
-from stillwatch.gateway.control.affected import MOST_NAMED, Reach
-from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.state import NAME_PATTERN, ClientKey, ControlEvent
-from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.gateway.control.affected import MOST_NAMED
+from stillwatch.gateway.control.state import NAME_PATTERN
+from stillwatch.terms import Step
 
 LARGEST = 2**53 - 1  # what every JSON reader keeps exactly
 TEN_YEARS_S = 315_360_000
@@ -47,6 +47,23 @@ class Write(In):
     if_revision: Annotated[
         Count | None, Field(description="Refuse with 409 where something changed since this revision.")
     ] = None
+
+
+class Shown(BaseModel):
+    """Something that goes out, read off an object of the gateway."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @classmethod
+    def of(cls, found: object) -> Self:
+        """Read every field off an object's attributes."""
+        return cls.model_validate(found)
+
+
+def From(path: str) -> FieldInfo:
+    """Say where in the object a field is found, with dots between attributes."""
+    found: FieldInfo = Field(validation_alias=AliasPath(*path.split(".")))
+    return found
 
 
 class Trouble(BaseModel):
@@ -83,6 +100,23 @@ def always_iso(at_us: int) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def name_of(step: Step) -> StepName:
+    """Give a step's name as it is written in JSON."""
+    return step.name.lower()  # type: ignore[return-value]  # the names are the literal's, tested
+
+
+def first_names(names: Sequence[str]) -> list[str]:
+    """Cut a list of names where it gets too long to be shown."""
+    return list(names[:MOST_NAMED])
+
+
+Time = Annotated[str, BeforeValidator(always_iso)]  # out of UTC microseconds
+AnyTime = Annotated[str | None, BeforeValidator(iso)]
+ShownStep = Annotated[StepName, BeforeValidator(name_of)]
+Names = Annotated[list[str], BeforeValidator(first_names)]
+HowMany = Annotated[int, BeforeValidator(len)]
+
+
 # --- keys ---
 
 
@@ -97,26 +131,14 @@ class KeyRotate(Write):
     expires_in_s: Span | None = None
 
 
-class KeyShown(BaseModel):
+class KeyShown(Shown):
     key_id: str
     account: str
     org: str | None
-    issued: str
-    expires: str | None
-    revoked: str | None
+    issued: Annotated[Time, From("issued_us")]
+    expires: Annotated[AnyTime, From("expires_us")]
+    revoked: Annotated[AnyTime, From("revoked_us")]
     replaces: str | None
-
-    @classmethod
-    def of(cls, key: ClientKey) -> "KeyShown":
-        return cls(
-            key_id=key.key_id,
-            account=key.account,
-            org=key.org,
-            issued=always_iso(key.issued_us),
-            expires=iso(key.expires_us),
-            revoked=iso(key.revoked_us),
-            replaces=key.replaces,
-        )
 
 
 class KeyIssued(KeyShown):
@@ -127,26 +149,14 @@ class KeyIssued(KeyShown):
 # --- standings ---
 
 
-class StandingShown(BaseModel):
+class StandingShown(Shown):
     account: str
-    step: StepName
-    since: str
-    reason: str
-    campaign: str | None
-    output_tokens_per_hour: int | None
-    until: str | None
-
-    @classmethod
-    def of(cls, account: str, standing: EnforcementStatus) -> "StandingShown":
-        return cls(
-            account=account,
-            step=name_of(standing.step),
-            since=always_iso(standing.since_us),
-            reason=standing.reason,
-            campaign=standing.campaign,
-            output_tokens_per_hour=standing.output_tokens_per_hour,
-            until=iso(standing.until_us),
-        )
+    step: Annotated[ShownStep, From("standing.step")]
+    since: Annotated[Time, From("standing.since_us")]
+    reason: Annotated[str, From("standing.reason")]
+    campaign: Annotated[str | None, From("standing.campaign")]
+    output_tokens_per_hour: Annotated[int | None, From("standing.output_tokens_per_hour")]
+    until: Annotated[AnyTime, From("standing.until_us")]
 
 
 class StandingSet(Write):
@@ -159,7 +169,7 @@ class StandingSet(Write):
     dry_run: Annotated[bool, Field(description="Only say whom it would hit.")] = False
 
 
-class KnownShown(BaseModel):
+class KnownShown(Shown):
     """An account, by what is known of it. Null: nothing says. Amounts are of the last seven days."""
 
     account: str
@@ -176,7 +186,7 @@ class KnownShown(BaseModel):
     ]
 
 
-class EndUserShown(BaseModel):
+class EndUserShown(Shown):
     """A person below an account that is hit."""
 
     account: str
@@ -184,42 +194,23 @@ class EndUserShown(BaseModel):
     exchanges: int
 
 
-class ReachShown(BaseModel):
+class ReachShown(Shown):
     """Whom a step hits. Lists are cut at 100 names; the counts are whole."""
 
-    accounts: int
-    account_names: list[str]
-    unchanged: int
-    unknown: list[str]
+    accounts: HowMany
+    account_names: Annotated[Names, From("accounts")]
+    unchanged: HowMany
+    unknown: Names
     keys: int
     end_users: int | None
-    same_org_untouched: int
-    same_org_names: list[str]
-    same_end_user_untouched: int | None
-    same_network_untouched: int | None
+    same_org_untouched: Annotated[HowMany, From("same_org")]
+    same_org_names: Annotated[Names, From("same_org")]
+    same_end_user_untouched: Annotated[int | None, From("same_end_user")]
+    same_network_untouched: Annotated[int | None, From("same_network")]
     hit: list[KnownShown]
     users: list[EndUserShown]
     near: list[KnownShown]
     notes: list[str]
-
-    @classmethod
-    def of(cls, reach: Reach) -> "ReachShown":
-        return cls(
-            accounts=len(reach.accounts),
-            account_names=list(reach.accounts[:MOST_NAMED]),
-            unchanged=len(reach.unchanged),
-            unknown=list(reach.unknown[:MOST_NAMED]),
-            keys=reach.keys,
-            end_users=reach.end_users,
-            same_org_untouched=len(reach.same_org),
-            same_org_names=list(reach.same_org[:MOST_NAMED]),
-            same_end_user_untouched=reach.same_end_user,
-            same_network_untouched=reach.same_network,
-            hit=[KnownShown.model_validate(asdict(known)) for known in reach.hit],
-            users=[EndUserShown.model_validate(asdict(user)) for user in reach.users],
-            near=[KnownShown.model_validate(asdict(known)) for known in reach.near],
-            notes=list(reach.notes),
-        )
 
 
 class Done(BaseModel):
@@ -235,86 +226,45 @@ class Undo(Write):
     why: Sentence
 
 
-class ActionShown(BaseModel):
+class ActionShown(Shown):
     action: int
-    at: str
+    at: Annotated[Time, From("at_us")]
     who: str
     why: str
     undoes: int | None
     accounts: int
     in_force: bool
 
-    @classmethod
-    def of(cls, action: Action) -> "ActionShown":
-        return cls(
-            action=action.action,
-            at=always_iso(action.at_us),
-            who=action.who,
-            why=action.why,
-            undoes=action.undoes,
-            accounts=action.accounts,
-            in_force=action.in_force,
-        )
-
 
 class ChangeShown(StandingShown):
     change: int
     action: int
-    at: str
+    at: Annotated[Time, From("at_us")]
     who: str
     why: str
     undone: bool
     over: bool
 
-    @classmethod
-    def from_change(cls, change: Change) -> "ChangeShown":
-        return cls(
-            **StandingShown.of(change.account, change.standing).model_dump(),
-            change=change.change,
-            action=change.action,
-            at=always_iso(change.at_us),
-            who=change.who,
-            why=change.why,
-            undone=change.undone,
-            over=change.over,
-        )
-
 
 # --- proposals ---
 
 
-class ProposalShown(BaseModel):
+class ProposalShown(Shown):
     proposal: int
-    at: str
-    campaign: str
-    step: StepName
-    rule: str
-    why: str
-    accounts: int
-    account_names: list[str]
-    due: Annotated[str | None, Field(description="Done by itself then; null: it waits for a person.")]
+    at: Annotated[Time, From("at_us")]
+    campaign: Annotated[str, From("wanted.campaign")]
+    step: Annotated[ShownStep, From("wanted.step")]
+    rule: Annotated[str, From("wanted.rule")]
+    why: Annotated[str, From("wanted.why")]
+    accounts: Annotated[HowMany, From("wanted.accounts")]
+    account_names: Annotated[Names, From("wanted.accounts")]
+    due: Annotated[
+        AnyTime, From("wanted.due_us"), Field(description="Done by itself then; null: it waits for a person.")
+    ]
     state: Literal["open", "applied", "dismissed", "superseded"]
-    decided: str | None
+    decided: Annotated[AnyTime, From("decided_us")]
     decided_by: str | None
     action: int | None
-
-    @classmethod
-    def of(cls, found: Proposal) -> "ProposalShown":
-        return cls(
-            proposal=found.proposal,
-            at=always_iso(found.at_us),
-            campaign=found.wanted.campaign,
-            step=name_of(found.wanted.step),
-            rule=found.wanted.rule,
-            why=found.wanted.why,
-            accounts=len(found.wanted.accounts),
-            account_names=list(found.wanted.accounts[:MOST_NAMED]),
-            due=iso(found.wanted.due_us),
-            state=found.state,
-            decided=iso(found.decided_us),
-            decided_by=found.decided_by,
-            action=found.action,
-        )
 
 
 class Approve(Write):
@@ -350,7 +300,7 @@ class TermsCandidate(In):
     text: Annotated[str, Field(max_length=1 << 20)]
 
 
-class TermsTried(BaseModel):
+class TermsTried(Shown):
     line: int
     what: str
     expect: str
@@ -358,7 +308,7 @@ class TermsTried(BaseModel):
     passed: bool
 
 
-class TermsChange(BaseModel):
+class TermsChange(Shown):
     direction: str
     where: str
     text: str
@@ -406,44 +356,33 @@ class AccountFound(BaseModel):
     standing: StepName
 
 
-class GapShown(BaseModel):
+class GapShown(Shown):
     number: int
     worker: int
-    begun: str
-    ended: str
+    begun: Annotated[Time, From("from_us")]
+    ended: Annotated[Time, From("until_us")]
     exchanges: int
     reason: str
 
 
-class EventShown(BaseModel):
+class EventShown(Shown):
     event: int
-    at: str
+    at: Annotated[Time, From("at_us")]
     who: str
     what: str
     subject: str
     detail: dict[str, object]
 
-    @classmethod
-    def of(cls, event: ControlEvent) -> "EventShown":
-        return cls(
-            event=event.event,
-            at=always_iso(event.at_us),
-            who=event.who,
-            what=event.what,
-            subject=event.subject,
-            detail=event.detail,
-        )
 
-
-class PartShown(BaseModel):
+class PartShown(Shown):
     name: str
     status: Literal["ok", "degraded", "failing"]
     text: str
 
 
-class HealthShown(BaseModel):
+class HealthShown(Shown):
     status: Literal["ok", "degraded", "failing"]
-    at: str
+    at: Annotated[Time, From("at_us")]
     parts: list[PartShown]
 
 
@@ -454,8 +393,3 @@ class Alive(BaseModel):
 class Ready(BaseModel):
     ready: bool
     why: str | None
-
-
-def name_of(step: Step) -> StepName:
-    """Give a step's name as it is written in JSON."""
-    return step.name.lower()  # type: ignore[return-value]  # the names are the literal's, tested

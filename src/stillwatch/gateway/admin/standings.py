@@ -1,5 +1,6 @@
 """Standings, the actions that changed them, and the ladder's proposals over the admin port."""
 
+from types import SimpleNamespace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -58,7 +59,10 @@ def _standings(to: APIRouter, desk: Desk) -> None:
             after=after or "",
             limit=limit,
         )
-        items = [StandingShown.of(account, standing) for account, standing in found.items()]
+        items = [
+            StandingShown.of(SimpleNamespace(account=account, standing=standing))
+            for account, standing in found.items()
+        ]
         last = items[-1].account if len(items) == limit else None
         return Page(items=items, next=last, revision=state.revision())
 
@@ -91,7 +95,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
     ) -> Page[ChangeShown]:
         """List every change of standings, of one account or all, newest first."""
         found = actions.history(state, account, before=before, limit=limit)
-        items = [ChangeShown.from_change(change) for change in found]
+        items = [ChangeShown.of(change) for change in found]
         last = items[-1].change if len(items) == limit else None
         return Page(items=items, next=last, revision=state.revision())
 

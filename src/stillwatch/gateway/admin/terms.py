@@ -85,19 +85,11 @@ def _check_candidate(in_force: Terms, text: str, now_us: int) -> TermsChecked:
             usable=False, version=None, problems=list(found.problems), warnings=list(found.warnings),
             tests=[], changes=[],
         )  # fmt: skip
-    tried = [
-        TermsTried(line=t.line, what=t.what, expect=t.expect, got=t.got, passed=t.passed)
-        for t in run(found.terms, now_us)
-    ]
-    changes = [
-        TermsChange(direction=c.direction, where=c.where, text=c.text)
-        for c in difference(in_force, found.terms, now_us)
-    ]
     return TermsChecked(
         usable=True,
         version=found.terms.version,
         problems=list(found.problems),
         warnings=list(found.warnings),
-        tests=tried,
-        changes=changes,
+        tests=[TermsTried.of(test) for test in run(found.terms, now_us)],
+        changes=[TermsChange.of(change) for change in difference(in_force, found.terms, now_us)],
     )

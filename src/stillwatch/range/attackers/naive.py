@@ -6,17 +6,7 @@ Source: pace of the Alibaba campaign as reported in June 2026 (28.8 M exchanges,
 days), one fixed prompt in every request and pools that take over as reported in September 2026.
 """
 
-import numpy as np
-
-from stillwatch.range.attackers import AttackSession, Brief, Evasion
-from stillwatch.range.attackers.play import Crews
-from stillwatch.range.attackers.repeated import Repeated
-from stillwatch.range.market import Market
+from stillwatch.range.attackers import Evasion
 
 NAME = "naive"
 MEANS = Evasion(accounts=60, per_account_day=25.6, words="template")
-
-
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return Repeated(Crews(brief, market, rng), MEANS)

@@ -30,11 +30,6 @@ class Crews:
         """Examples still wanted."""
         return max(0, self.brief.goal - len(self.stock.got))
 
-    @property
-    def promised_examples(self) -> int:
-        """Examples that the crews at work are to bring."""
-        return sum(crew.quota - crew.got for crew in self.crews if not crew.is_finished)
-
     def hour(self, at_us: int) -> list[Try]:
         tries: list[Try] = []
         for crew in self.crews:

@@ -1,15 +1,14 @@
 """Attackers by name. They are found by their place in this room; it does not know what any of them does.
 
-A name may go on with settings: `chorus:accounts=60:mask=0`. A module that takes some has a frozen dataclass
-`Settings`, and its `begin` takes one as the last argument.
+A module with `MEANS` and no `begin` never changes them. A name may go on with settings, such as
+`chorus:accounts=60:mask=0`: the module has a frozen dataclass `Settings`, and its `begin` takes one last.
 """
 
 import importlib
 import pkgutil
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Attacker, AttackSession, Brief
+from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.market import Market
 
 
@@ -38,20 +38,16 @@ def _load_attackers() -> dict[str, Attacker]:
     found: dict[str, Attacker] = {}
     for info in pkgutil.iter_modules(room.__path__):
         module = importlib.import_module(f"{room.__name__}.{info.name}")
-        if hasattr(module, "NAME") and hasattr(module, "begin"):
+        if hasattr(module, "begin"):
             found[module.NAME] = cast(Attacker, module)
+        elif hasattr(module, "MEANS"):
+            found[module.NAME] = cast(Attacker, Fixed(module.MEANS, module.NAME))
     return found
 
 
 def names() -> list[str]:
     """All that there are, in order."""
     return sorted(_load_attackers())
-
-
-def settings_of(name: str) -> Mapping[str, Any]:
-    """Give an attacker's settings with their defaults; none where it takes none."""
-    known = getattr(_load_attackers()[name], "Settings", None)
-    return {f.name: f.default for f in fields(known)} if known else {}
 
 
 def attacker(name: str) -> Attacker:

@@ -4,7 +4,6 @@ those in this room, and a researcher's own file beside a scene. It composes noth
 """
 
 import importlib
-import importlib.util
 import pkgutil
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,8 @@ import numpy as np
 
 import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
+from stillwatch.plugins import blamed_on, load_file
 from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
-from stillwatch.range.plugin_errors import describe_error
 from stillwatch.range.stock import Corpora
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
@@ -41,7 +40,8 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
         InputError: no such shape, or a file that is none.
     """
     if name.endswith(".py"):
-        return _load_own((folder or Path()) / name)
+        file = (folder or Path()) / name
+        return _shape(file.stem, load_file(file, ("requests",), f"a shape of one's own is {WANTED}"))
     if name not in shapes():
         raise InputError(f"shape {name!r} is unknown; known are {', '.join(sorted(shapes()))}")
     return shapes()[name]
@@ -62,12 +62,8 @@ def requests_of(
     wanted = shape(plan.style, folder)
     if not plan.style.endswith(".py"):
         return wanted.requests(plan, corpora, rng, new_model_day)
-    try:
+    with blamed_on(plan.style, (folder or Path()) / plan.style):
         sent = wanted.requests(plan, corpora, rng, new_model_day)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{plan.style}: {describe_error(error, (folder or Path()) / plan.style)}") from error
     return _check_requests(sent, plan)
 
 
@@ -92,19 +88,3 @@ def _shape(name: str, module: ModuleType) -> CampaignShape:
     return CampaignShape(
         name, module.requests, (module.__doc__ or "").strip(), getattr(module, "DEFAULTS", {})
     )
-
-
-def _load_own(file: Path) -> CampaignShape:
-    if not file.is_file():
-        raise InputError(f"{file} is no file; a shape of one's own is {WANTED}")
-    spec = importlib.util.spec_from_file_location(f"own_shape_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{file} cannot be read as Python")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a stranger's file raises is that file's fault
-        raise InputError(f"{file} cannot be run: {describe_error(error, file)}") from error
-    if not callable(getattr(module, "requests", None)):
-        raise InputError(f"{file} is no shape; it needs {WANTED}")
-    return _shape(file.stem, module)

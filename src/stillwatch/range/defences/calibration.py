@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.hours import HourBatch
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, HOUR_US
 
 TAIL = 20  # highest scores that the tail is drawn from
 LEAST_UNITS = 5  # fewer clean units, and nothing is known of the scores: no case is made
@@ -98,7 +99,36 @@ class Clean:
 class WithLevel:
     """A defence's state with one level that `Clean` sets."""
 
-    clean: Clean
+    def __init__(self, clean_until_us: int, dial: float) -> None:
+        self.clean = Clean(clean_until_us, dial)
+        self.level: float | None = None
+        self.middle_us: int | None = None  # until then it learns what is usual
+        self.accused: set[int] = set()
+
+    def halve(self, hour: HourBatch) -> int:
+        """When the first half of the clean days is over: what comes before teaches, the rest sets levels."""
+        if self.middle_us is None:
+            begun = hour.until_us - HOUR_US
+            self.middle_us = begun + (self.clean.until_us - begun) // 2
+            self.clean.since_us = self.middle_us
+        return self.middle_us
+
+    def count(self, hour: HourBatch) -> None:
+        """Count a clean hour; set the level once the clean days are over."""
+        if self.clean.holds(hour):
+            self.clean.see(hour)
+        elif self.level is None:
+            self.level = self.clean.level()
+
+    def judge(self, account: int, score: float, hour: HourBatch, what: str) -> list[Accusation]:
+        """Note an account's score on a clean day; accuse it, once, where its score is above the level."""
+        if self.clean.holds(hour):
+            self.clean.score(account, score)
+        elif self.level is not None and score > self.level and account not in self.accused:
+            self.accused.add(account)
+            name = hour.names[account]
+            return [Accusation(f"{what}-{name}", hour.until_us, {name: hour.until_us})]
+        return []
 
     def calibrate(self, other: Any) -> None:
         """Take the level of another state that was given other people's clean days."""

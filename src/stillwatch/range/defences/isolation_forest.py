@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, DefenceWatch
-from stillwatch.range.defences.calibration import Clean, WithLevel
+from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.forest import SAMPLE, Forest, grow
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 from stillwatch.units import DAY_US, HOUR_US
@@ -81,22 +81,16 @@ def account_days(table: pa.Table, ts_us: np.ndarray, account: np.ndarray) -> tup
 
 class _IsolationForest(WithLevel):
     def __init__(self, clean_until_us: int, seed: int, dial: float) -> None:
-        self.clean = Clean(clean_until_us, dial)
+        super().__init__(clean_until_us, dial)
         self.seed = seed
         self.forest: Forest | None = None
-        self.level: float | None = None
         self.learnt: list[np.ndarray] = []
-        self.middle_us: int | None = None
         self.day = -1
         self.hours: list[HourBatch] = []
-        self.accused: set[int] = set()
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         day = (hour.until_us - 1) // DAY_US
-        if self.middle_us is None:
-            begun = hour.until_us - HOUR_US
-            self.middle_us = begun + (self.clean.until_us - begun) // 2
-            self.clean.since_us = self.middle_us
+        self.halve(hour)
         told = self._close(hour) if day != self.day and self.hours else []
         self.day = day
         if self.clean.holds(hour):

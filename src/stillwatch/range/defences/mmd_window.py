@@ -22,10 +22,9 @@ import pyarrow as pa
 from scipy.spatial.distance import pdist
 
 from stillwatch.range.defences import Accusation, DefenceWatch
-from stillwatch.range.defences.calibration import Clean, WithLevel
+from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.embedding import embed
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
-from stillwatch.units import HOUR_US
 
 NAME = "mmd_window"
 WINDOW = 1500  # exchanges
@@ -71,10 +70,9 @@ def mean_within(y: np.ndarray, gamma: float) -> float:
 
 class _MmdWindow(WithLevel):
     def __init__(self, clean_until_us: int, seed: int, dial: float, window: int) -> None:
-        self.clean = Clean(clean_until_us, dial)
+        super().__init__(clean_until_us, dial)
         self.window = window
         self.rng = np.random.default_rng(seed)
-        self.middle_us: int | None = None
         self.sample: list[np.ndarray] = []
         self.keys: list[np.ndarray] = []  # random ranks: the sample is those of the least
         self.reference: np.ndarray | None = None
@@ -87,15 +85,12 @@ class _MmdWindow(WithLevel):
         self.case: str | None = None  # of the windows in a row
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
-        if self.middle_us is None:
-            begun = hour.until_us - HOUR_US
-            self.middle_us = begun + (self.clean.until_us - begun) // 2
-            self.clean.since_us = self.middle_us
+        middle_us = self.halve(hour)
         clean = self.clean.holds(hour)
         if clean:
             self.clean.see(hour)
         vectors = embed(hour.table["prompt"])
-        if hour.until_us <= self.middle_us:
+        if hour.until_us <= middle_us:
             self._learn(vectors)
             return []
         if self.reference is None:

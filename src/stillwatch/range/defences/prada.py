@@ -19,7 +19,7 @@ import pyarrow as pa
 from scipy import stats
 
 from stillwatch.range.defences import Accusation, DefenceWatch
-from stillwatch.range.defences.calibration import Clean, WithLevel
+from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.embedding import WIDTH, embed
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 
@@ -84,19 +84,13 @@ def normality(distances: np.ndarray) -> float:
 
 class _Prada(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
-        self.clean = Clean(clean_until_us, dial)
-        self.level: float | None = None
+        super().__init__(clean_until_us, dial)
         self.streams: dict[int, ClientStream] = {}
-        self.accused: set[int] = set()
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         vectors = embed(hour.table["prompt"], WIDTH)
-        clean = self.clean.holds(hour)
-        if clean:
-            self.clean.see(hour)
-        elif self.level is None:
-            self.level = self.clean.level()
-        told = []
+        self.count(hour)
+        told: list[Accusation] = []
         for account, rows in hour.by_account():
             if account in self.accused:
                 continue
@@ -106,14 +100,9 @@ class _Prada(WithLevel):
             w = stream.w()
             if w is None:
                 continue
-            score = float(np.log(max(1.0 - w, 1e-6)))
-            if clean:
-                self.clean.score(account, score)
-            elif self.level is not None and score > self.level:
-                self.accused.add(account)
+            told += self.judge(account, float(np.log(max(1.0 - w, 1e-6))), hour, "prada")
+            if account in self.accused:
                 del self.streams[account]
-                name = hour.names[account]
-                told.append(Accusation(f"prada-{name}", hour.until_us, {name: hour.until_us}))
         return told
 
 

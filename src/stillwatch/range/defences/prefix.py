@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, DefenceWatch
-from stillwatch.range.defences.calibration import Clean, WithLevel
+from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US
 
 NAME = "prefix"
 LENGTH = 64  # characters; a shorter prompt has no template that could be told from its question
@@ -47,9 +47,7 @@ def keys_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
 
 class _Prefix(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
-        self.clean = Clean(clean_until_us, dial)
-        self.level: float | None = None
-        self.middle_us: int | None = None
+        super().__init__(clean_until_us, dial)
         self.used: dict[str, dict[int, int]] = {}  # key -> account -> its last hour with it
         self.known: set[str] = set()
         self.pruned_us = 0
@@ -58,16 +56,8 @@ class _Prefix(WithLevel):
         self.made = 0
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
-        if self.middle_us is None:
-            begun = hour.until_us - HOUR_US
-            self.middle_us = begun + (self.clean.until_us - begun) // 2
-            self.clean.since_us = self.middle_us
-        learning = hour.until_us <= self.middle_us
-        clean = self.clean.holds(hour)
-        if clean:
-            self.clean.see(hour)
-        elif self.level is None:
-            self.level = self.clean.level()
+        learning = hour.until_us <= self.halve(hour)
+        self.count(hour)
         self._prune(hour.until_us)
         touched = self._take(hour, learning)
         told: list[Accusation] = []
@@ -76,7 +66,7 @@ class _Prefix(WithLevel):
             if len(users) < 2:
                 continue
             score = float(np.log(len(users)))
-            if clean:
+            if self.clean.holds(hour):
                 self.clean.score(key, score)
             elif self.level is not None and score > self.level:
                 told += self._accuse(key, users, hour)

@@ -8,20 +8,18 @@ its name is then the path, such as "./mine.py".
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
 
 import pyarrow as pa
 
 import stillwatch.range.defences as room
 from stillwatch.errors import InputError
+from stillwatch.plugins import load_file
 from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
 from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
-from stillwatch.range.plugin_errors import describe_error
 
 FIRST = (
     "none",
@@ -36,6 +34,8 @@ FIRST = (
     "prefix",
     "stillwatch",
 )
+NEEDS = ("NAME", "open_watch")
+WANTED = "a defence is a Python file with NAME and open_watch: docs/range-defences.md"
 DIAL = 1.0  # false cases per 10,000 account-days
 
 
@@ -85,7 +85,7 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
             raise InputError(f"{name!r} is no defence: it names one twice")
         return Together(name, tuple(defence(part, false_cases_per_10k_account_days) for part in parts))
     if name.endswith(".py"):
-        return _bound(_from_file(Path(name)), false_cases_per_10k_account_days)
+        return _bound(load_file(Path(name), NEEDS, WANTED), false_cases_per_10k_account_days)
     found = _every(false_cases_per_10k_account_days)
     if name not in found:
         raise InputError(f"{name!r} is no defence: {', '.join(names())} or an ablation of stillwatch")
@@ -134,20 +134,3 @@ def _every(dial: float) -> dict[str, Defence]:
 
 def _bound(module: ModuleType, dial: float) -> Bound:
     return Bound(module.NAME, dial, module.open_watch, getattr(module, "judge", None))
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"{path}: is no file; a defence is a Python file with NAME and open_watch")
-    spec = spec_from_file_location(f"stillwatch_defence_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path}: is no Python file")
-    module: Any = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as why:  # a stranger's file: whatever it raises is said with its place
-        raise InputError(f"{path}: cannot be loaded: {describe_error(why, path)}") from why
-    lacks = [name for name in ("NAME", "open_watch") if not hasattr(module, name)]
-    if lacks:
-        raise InputError(f"{path}: offers no {' and no '.join(lacks)}: see docs/range-defences.md")
-    return module

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from stillwatch.range.defences import Accusation, DefenceWatch
-from stillwatch.range.defences.calibration import Clean, WithLevel
+from stillwatch.range.defences.calibration import WithLevel
 from stillwatch.range.defences.hours import HourBatch, HourlyLevel
 from stillwatch.units import DAY_US
 
@@ -23,13 +23,11 @@ AT_LEAST = 3.0  # exchanges added to both sides: from 0 to 3 is no growth
 
 class _Volume(WithLevel):
     def __init__(self, clean_until_us: int, dial: float) -> None:
-        self.clean = Clean(clean_until_us, dial)
-        self.level: float | None = None
+        super().__init__(clean_until_us, dial)
         self.first_day: dict[int, int] = {}
         self.before: dict[int, int] = defaultdict(int)  # exchanges on the days before today
         self.today: dict[int, int] = defaultdict(int)
         self.day = 0
-        self.accused: set[int] = set()
 
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         day = (hour.until_us - 1) // DAY_US
@@ -38,12 +36,8 @@ class _Volume(WithLevel):
                 self.before[account] += many
             self.today.clear()
             self.day = day
-        clean = self.clean.holds(hour)
-        if clean:
-            self.clean.see(hour)
-        elif self.level is None:
-            self.level = self.clean.level()
-        told = []
+        self.count(hour)
+        told: list[Accusation] = []
         who, counts = np.unique(hour.account, return_counts=True)
         for account, count in zip(who.tolist(), counts.tolist(), strict=True):
             self.today[account] += count
@@ -52,12 +46,7 @@ class _Volume(WithLevel):
                 continue
             usual = self.before[account] / days
             score = float(np.log((self.today[account] + AT_LEAST) / (usual + AT_LEAST)))
-            if clean:
-                self.clean.score(account, score)
-            elif self.level is not None and score > self.level:
-                self.accused.add(account)
-                name = hour.names[account]
-                told.append(Accusation(f"volume-{name}", hour.until_us, {name: hour.until_us}))
+            told += self.judge(account, score, hour, "volume")
         return told
 
 

@@ -6,8 +6,10 @@ These are the nouns. It does not know how any of them comes about.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import InputError, StillwatchError
+from stillwatch.toml.declared import Bounds, OneOf
 
 Tell = Callable[[str], None]
 ARMS = {
@@ -32,14 +34,21 @@ class LiveError(StillwatchError):
 class LiveSettings:
     """`[live]` of a scene file. Event time is the scene's own."""
 
-    arms: tuple[str, ...] = ("off", "block")
-    teacher: str = "embedded"
-    look_s: float = 600.0  # event seconds between two looks of the detector, once a case is open
-    dropped: float = 0.05  # share of the campaign's streams that its client leaves half-way
-    react_s: float = 1800.0  # replace: from a refusal to the fresh account's first request
-    tail_days: float = 0.5  # played on after the last campaign's end
-    steps: int = 1400  # of a student's training; 0: no students
-    held_out: int = 1000  # problems that every student answers
+    arms: tuple[Annotated[str, OneOf(*ARMS)], ...] = ("off", "block")
+    teacher: Annotated[str, OneOf(*TEACHERS)] = "embedded"
+    # event seconds between two looks of the detector, once a case is open
+    look_s: Annotated[float, Bounds(5, 3600)] = 600.0
+    # share of the campaign's streams that its client leaves half-way
+    dropped: Annotated[float, Bounds(0, 1)] = 0.05
+    # replace: from a refusal to the fresh account's first request
+    react_s: Annotated[float, Bounds(0, 604_800)] = 1800.0
+    tail_days: Annotated[float, Bounds(0, 14)] = 0.5  # played on after the last campaign's end
+    steps: Annotated[int, Bounds(0, 100_000)] = 1400  # of a student's training; 0: no students
+    held_out: Annotated[int, Bounds(10, 10_000)] = 1000  # problems that every student answers
+
+    def __post_init__(self) -> None:
+        if not self.arms or len(set(self.arms)) < len(self.arms):
+            raise InputError(f"arms is {list(self.arms)}; give one or more, each once")
 
 
 @dataclass(frozen=True)

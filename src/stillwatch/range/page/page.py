@@ -107,14 +107,7 @@ def _live_pictures(told: RangeRun) -> list[tuple[str, Markup]]:
 @cache
 def _environment() -> Environment:
     environment = sheet.environment("stillwatch.range.page")
-    environment.filters.update(
-        count=amounts.count,
-        short=amounts.short,
-        percent=words.percent,
-        row_of=words.row,
-        fought_row_of=words.fought_row,
-    )
-    environment.globals.update(counted=amounts.plural)
+    environment.filters.update(percent=words.percent, row_of=words.row, fought_row_of=words.fought_row)
     return environment
 
 

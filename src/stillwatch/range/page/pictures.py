@@ -8,6 +8,7 @@ from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval
 from stillwatch.range.table import ResultRow
 from stillwatch.range.words import cell, defence_name, percent, times
+from stillwatch.report.chart import line, on_log
 from stillwatch.scan.curve import curve
 
 ROW = 30  # pixels a bar
@@ -141,7 +142,7 @@ def costs(lines: Sequence[ResultRow]) -> Bars | None:
     end = min(end, 1e6)
 
     def at(value: float | None) -> float | None:
-        return None if value is None else round(100 * math.log(min(max(value, 1.0), end)) / math.log(end), 2)
+        return None if value is None else round(on_log(value, 1.0, end), 2)
 
     bars = [
         Bar(defence_name(x.defence), at(t.mean) or 0.0, at(t.low), at(t.high), None, cell(t, times)[0])
@@ -162,7 +163,7 @@ def place_on_curve(lines: Sequence[ResultRow]) -> Bought | None:
     steps = [FROM * (end / FROM) ** (k / 60) for k in range(61)]
 
     def box(n: float) -> float:
-        return round(100 * math.log(max(n, FROM) / FROM) / math.log(end / FROM), 2)
+        return round(on_log(n, FROM, end), 2)
 
     def across(n: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * box(n) / 100, 2)
@@ -173,23 +174,22 @@ def place_on_curve(lines: Sequence[ResultRow]) -> Bought | None:
     low = [(box(n), round(100 * (1 - min(told.each(n))), 2)) for n in steps]
     top = [(box(n), round(100 * (1 - max(told.each(n))), 2)) for n in steps]
     mean = [(box(n), round(100 * (1 - told.mean(n)), 2)) for n in steps]
-    path = "M" + "L".join(f"{x} {y}" for x, y in mean)
-    band = "M" + "L".join(f"{x} {y}" for x, y in [*top, *reversed(low)]) + "Z"
+    band = line([*top, *reversed(low)]) + "Z"
     spots: list[tuple[float, float, float, float, list[str]]] = []
-    for line, student in found:
+    for row, student in found:
         x, y = across(_samples(student.mean, end)), y_of(student.mean)
         near = next((s for s in spots if abs(s[0] - x) < NEAR_X and abs(s[1] - y) < NEAR_Y), None)
         if near is not None:
-            near[4].append(defence_name(line.defence))
+            near[4].append(defence_name(row.defence))
         else:
             low_y, high_y = (y if b is None else y_of(b) for b in (student.low, student.high))
-            spots.append((x, y, low_y, high_y, [defence_name(line.defence)]))
+            spots.append((x, y, low_y, high_y, [defence_name(row.defence)]))
     dots = tuple(
         PlotPoint(x, y, least, most, _join_names(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
     )
     ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
-    return Bought(tuple(mean), band, path, dots, ticks)
+    return Bought(tuple(mean), band, line(mean), dots, ticks)
 
 
 def _samples(share: float, end: float) -> float:
@@ -245,6 +245,6 @@ def tracks(contests: Sequence[Contest]) -> Tracks | None:
             (round(100 * h.hours / 24 / days, 2), round(100 * (1 - min(h.out / goal, 1.0)), 2))
             for h in c.history
         ]
-        path = "M" + "L".join(f"{x} {y}" for x, y in points)
-        told.append(Track(f"{attacker} against {defence_name(defence)}", path, *points[-1], c.reached))
+        name = f"{attacker} against {defence_name(defence)}"
+        told.append(Track(name, line(points), *points[-1], c.reached))
     return Tracks(tuple(told), days, goal)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.terms.places import Path, places
+from stillwatch.toml.places import Path, places
 
 
 def paths(value: Any, at: Path = ()) -> set[Path]:

@@ -1,4 +1,4 @@
-"""Typed reading of a TOML table: every problem is noted with its line. It knows no section of the terms."""
+"""Typed reading of a TOML table: every problem is noted with its line. It knows no file's keys."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from stillwatch.terms.places import Path
+from stillwatch.toml.places import Path
 
 LONGEST_NAME = 512  # characters; no account, host or model has a name as long
 LONGEST_TEXT = 2000
-MOST_GUESSES = 100  # at what was meant: each is dear, and a file of such keys is no terms file
+MOST_GUESSES = 100  # at what was meant: each is dear, and a file of such keys is no such file
 LAST_YEAR = 2100  # an exception that outlives it has no end
-_TYPES = {
+KINDS = {
     bool: "a boolean",
     int: "a whole number",
     float: "a number",
@@ -24,25 +24,35 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class TermsProblems:
-    """What was found wrong, by line."""
+class Mistakes:
+    """What was found wrong in a file, by line. `top` stands for what is in no table.
+
+    elsewhere: the paths of what did not come from the file, but from options that go over it.
+    """
 
     file: str
-    lines: dict[Path, int]
+    lines: dict[Path, int] | None  # None: of what has no lines
+    top: str = ""
+    elsewhere: dict[Path, str] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
     warnings: list[tuple[int, str]] = field(default_factory=list)
 
     def line(self, path: Path) -> int:
         """The line of a path, or of the nearest thing above it that is written."""
-        while path and path not in self.lines:
+        lines = self.lines or {}
+        while path and path not in lines:
             path = path[:-1]
-        return self.lines.get(path, 1)
+        return lines.get(path, 1)
 
     def _sentence(self, path: Path, what: str) -> tuple[int, str]:
         keys = [part for part in path if isinstance(part, str)]
-        where = ".".join(key if key.isprintable() else ascii(key) for key in keys) or "terms"
+        where = ".".join(key if key.isprintable() else ascii(key) for key in keys) or self.top
+        said = f"{where}: {what}" if where else what
+        above = (path[:length] for length in range(len(path) + 1))
+        if place := next((self.elsewhere[one] for one in above if one in self.elsewhere), None):
+            return 0, f"{place}: {said}"
         line = self.line(path)
-        return line, f"{self.file}:{line}: {where}: {what}"
+        return line, f"{self.file}: {said}" if self.lines is None else f"{self.file}:{line}: {said}"
 
     def wrong(self, path: Path, what: str) -> None:
         self.problems.append(self._sentence(path, what))
@@ -50,11 +60,15 @@ class TermsProblems:
     def warn(self, path: Path, what: str) -> None:
         self.warnings.append(self._sentence(path, what))
 
+    def sentences(self) -> list[str]:
+        """What is wrong, in the order of lines, each once."""
+        return list(dict.fromkeys(sentence for _, sentence in sorted(self.problems)))
+
 
 class TableReader:
     """One table being read. What is never asked for is unknown, and `done()` says so."""
 
-    def __init__(self, content: dict[str, Any], path: Path, notes: TermsProblems) -> None:
+    def __init__(self, content: dict[str, Any], path: Path, notes: Mistakes) -> None:
         self.content = content
         self.path = path
         self.notes = notes
@@ -81,7 +95,7 @@ class TableReader:
         value = self.content.get(key)
         if value is None or (type(value) is kind):
             return value
-        self.wrong(key, f"{show_value(value)} is {_kind(value)}; {right}")
+        self.wrong(key, f"{show_value(value)} is {kind_of(value)}; {right}")
         return None
 
     def need(self, key: str, right: str) -> bool:
@@ -103,7 +117,12 @@ class TableReader:
 
     def share(self, key: str, default: float) -> float:
         """A number in [0, 1]."""
-        right = "give a number from 0 to 1"
+        found: float = self.number(key, default, 0, 1)
+        return found
+
+    def number(self, key: str, default: Any, low: float, high: float) -> Any:
+        """A number in [low, high], whole or not."""
+        right = f"give a number from {low:g} to {high:g}"
         if type(self.content.get(key)) is int:
             self.asked.append(key)
             value: Any = self.content[key]
@@ -111,10 +130,21 @@ class TableReader:
             value = self._take(key, float, right)
         if value is None:
             return default
-        if not 0 <= value <= 1:  # nan is in no range
+        if not low <= value <= high:  # nan is in no range
             self.wrong(key, f"{show_value(value)} is out of range; {right}")
             return default
         return float(value)
+
+    def rising(self, key: str, default: tuple[float, ...], right: str, low: float, high: float) -> Any:
+        """An array of at most 20 numbers in [low, high], each greater than the one before."""
+        value = self._take(key, list, right)
+        if value is None:
+            return default
+        good = all(type(x) in (int, float) and low <= x <= high for x in value)
+        if not good or list(value) != sorted(set(value)) or len(value) > 20:
+            self.wrong(key, f"{show_value(value)} will not do; {right}")
+            return default
+        return tuple(float(x) for x in value)
 
     def flag(self, key: str, default: bool) -> bool:
         value = self._take(key, bool, "give true or false")
@@ -143,7 +173,7 @@ class TableReader:
         for number, item in enumerate(value or ()):
             path = (*self.path, key, number)
             if type(item) is not str:
-                self.notes.wrong(path, f"{show_value(item)} is {_kind(item)}; give a name in quotes")
+                self.notes.wrong(path, f"{show_value(item)} is {kind_of(item)}; give a name in quotes")
             elif item in good:
                 self.notes.wrong(path, f"{show_value(item)} stands here twice; leave one out")
             elif self.fits(key, item, path):
@@ -165,17 +195,17 @@ class TableReader:
             self.notes.wrong((*self.path, key) if path is None else path, why)
         return why is None
 
-    def text(self, key: str, default: str) -> str:
+    def text(self, key: str, default: str, longest: int = LONGEST_TEXT) -> str:
         """A text for people, which may have several lines."""
         value = self._take(key, str, "give text in quotes")
         if value is None:
             return default
-        if len(value) > LONGEST_TEXT:
-            self.wrong(key, f"is {len(value):,} characters long; give at most {LONGEST_TEXT:,}")
-        elif not value.replace("\n", "").isprintable():
+        if len(value) > longest:
+            self.wrong(key, f"is {len(value):,} characters long; give at most {longest:,}")
+        elif not value.replace("\n", "").replace("\t", "").isprintable():
             self.wrong(key, f"{show_value(value)} holds characters that cannot be seen; leave them out")
         else:
-            return value
+            return str(value)
         return default
 
     def moment(self, key: str, default: Any = None) -> Any:
@@ -216,7 +246,7 @@ class TableReader:
             if type(item) is dict:
                 found.append(TableReader(item, path, self.notes))
             else:
-                self.notes.wrong(path, f"{show_value(item)} is {_kind(item)}; {right}")
+                self.notes.wrong(path, f"{show_value(item)} is {kind_of(item)}; {right}")
         return found
 
 
@@ -236,5 +266,5 @@ def show_value(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _kind(value: object) -> str:
-    return _TYPES.get(type(value), "a time")
+def kind_of(value: object) -> str:
+    return KINDS.get(type(value), "a time")

@@ -1,0 +1,73 @@
+"""Other people's Python: what installed packages add under entry points, and files of a researcher's own.
+
+Whatever it raises is said with its place. It knows nothing of what the code does.
+"""
+
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import InputError, StillwatchError
+
+
+def describe_error(error: BaseException, file: str | Path) -> str:
+    """Say what a file raised, with the line of it that was at work.
+
+    >>> describe_error(ValueError("oh"), "mine.py")
+    'ValueError: oh'
+    """
+    said = f"{type(error).__name__}: {error}"
+    place = Path(file).resolve()
+    lines = [
+        f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == place
+    ]
+    return f"line {lines[-1]}: {said}" if lines else said
+
+
+@contextmanager
+def blamed_on(place: str, file: str | Path = "") -> Iterator[None]:
+    """Run other people's code. Raises: InputError with the place for whatever it raises."""
+    try:
+        yield
+    except StillwatchError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a stranger's code raises is that code's fault
+        raise InputError(f"{place}: {describe_error(error, file)}") from error
+
+
+def installed(group: str, needs: Iterable[str]) -> list[Any]:
+    """Load what packages name under an entry point's group, in order of its names.
+
+    Raises: InputError for one that cannot be loaded, or lacks one of the attributes that it needs.
+    """
+    found = []
+    for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
+        where = f"entry point {point.name} = {point.value} of {group}"
+        with blamed_on(f"{where}: cannot be loaded"):
+            module = point.load()
+        if lacks := [name for name in needs if not hasattr(module, name)]:
+            raise InputError(f"{where}: has no {' and no '.join(lacks)}")
+        found.append(module)
+    return found
+
+
+def load_file(path: Path, needs: Iterable[str], wanted: str) -> Any:
+    """Run a Python file as a module. wanted: what is said of a file that is none, or lacks what it needs.
+
+    Raises: InputError.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file; {wanted}")
+    spec = spec_from_file_location(f"stillwatch_own_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file; {wanted}")
+    module = module_from_spec(spec)
+    with blamed_on(f"{path}: cannot be loaded", path):
+        spec.loader.exec_module(module)
+    if lacks := [name for name in needs if not hasattr(module, name)]:
+        raise InputError(f"{path}: offers no {' and no '.join(lacks)}; {wanted}")
+    return module

@@ -1,0 +1,79 @@
+"""Signals: what detectors and clues share, and how they are found. It knows none of them by name.
+
+A signal is one module: in its package of this project, or in any installed package that names it under an
+entry point. What titles, alerts, exports and the checker of bundles need to know of it stands in its file.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Protocol
+
+from stillwatch.errors import InputError
+from stillwatch.plugins import installed
+
+Event = Mapping[str, Any]  # a line of a bundle's events.ndjson: docs/bundle.md
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a signal means to those who read of it; a module's `SIGNAL`. All of it may be left out."""
+
+    title: str = ""  # completes "37 accounts took 1,972 answers, ..."
+    capability: str = ""  # what was asked for
+    atlas: tuple[str, str, str] | None = None  # MITRE ATLAS 5.6.0: id, name, what carries it
+    order: int = 100  # of several signals the least gives the title, and comes first
+    not_recomputed: str = ""  # why a bundle does not hold what its numbers are computed from
+
+
+class BundleEvidence(Protocol):
+    """What a signal's `recompute` may ask of a bundle (`Evidence` in cases/bundle/recompute.py).
+
+    The function travels in every bundle and runs alone there, on Python 3.9: it uses these, the standard
+    library's `math`, `statistics`, `Counter` and `defaultdict`, and no name of its own module.
+    """
+
+    named: Sequence[int]  # the finding's accounts, as numbers into `accounts`
+    accounts: Sequence[Event]
+    events: Sequence[Event]  # of the finding's accounts
+    harvest: Sequence[Event]  # those that count for the finding
+    answered: Sequence[Event]
+    others: Mapping[str, Any]  # population.json
+
+    def share(self, flags: Sequence[bool]) -> dict[str, float]: ...
+
+    def lexical(self, bit: int) -> dict[str, float]: ...
+
+    def setting(self, name: str) -> dict[str, float]: ...
+
+    def tied_by_setting(self, name: str) -> list[float]: ...
+
+    def networks(self) -> Mapping[int, float]: ...
+
+    def signups(self) -> dict[str, float]: ...
+
+    def quantile(self, values: Sequence[float], q: float) -> float: ...
+
+
+@cache
+def signal_modules(package: str, group: str, function: str) -> tuple[Any, ...]:
+    """Every module of a package that has `function`, then those that installed packages add, by name.
+
+    Raises: InputError for an entry point that cannot be loaded or is no signal, and for a name that is taken.
+    """
+    names = sorted(one.name for one in iter_modules(import_module(package).__path__))
+    found = [m for m in (import_module(f"{package}.{name}") for name in names) if hasattr(m, function)]
+    found += installed(group, ("NAME", function))
+    twice = [name for name, n in Counter(module.NAME for module in found).items() if n > 1]
+    if twice:
+        raise InputError(f"{group}: several signals are named {', '.join(twice)}; a name stands for one")
+    return tuple(found)
+
+
+def signal_of(module: Any) -> Signal:
+    """What a module says that its signal means."""
+    found: Signal = getattr(module, "SIGNAL", Signal())
+    return found

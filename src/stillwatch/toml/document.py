@@ -1,0 +1,71 @@
+"""A TOML file as a table of its keys with their lines, or what is wrong with it as a file."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from stillwatch.errors import InputError
+from stillwatch.toml.places import places
+from stillwatch.toml.reading import Mistakes, TableReader
+
+LONGEST_LINE = 20_000
+MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a dotted key: half a second here
+
+
+def read_text(path: Path, largest_bytes: int, size_hint: str) -> str:
+    """The text of a file. size_hint: what is said of one that is too large.
+
+    Raises: InputError with the place.
+    """
+    try:
+        with path.open("rb") as opened:
+            content = opened.read(largest_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return decode(content, str(path), largest_bytes, size_hint)
+
+
+def decode(content: bytes, name: str, largest_bytes: int, size_hint: str) -> str:
+    """Bytes as text. Raises: InputError with the place."""
+    if len(content) > largest_bytes:
+        raise InputError(f"{name}: larger than {largest_bytes:,} bytes; {size_hint}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{name}:{line}: is not UTF-8 text; save it as UTF-8") from error
+
+
+def parse(text: str, name: str, top: str = "") -> TableReader:
+    """The outermost table of a text; `name` stands in messages, and `top` for what is in no table.
+
+    Raises: InputError with the line of what is no TOML.
+    """
+    text = text.replace("\r\n", "\n")
+    _check_size(text, name)
+    try:
+        content = tomllib.loads(text)
+    except RecursionError as error:
+        raise InputError(f"{name}:1: not TOML: nested too deeply; three levels are enough") from error
+    except ValueError as error:  # TOMLDecodeError, and int() on more than 4,300 digits
+        found = re.search(r"\(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+        if found is None:
+            raise InputError(f"{name}:1: not TOML: a number that is too long; {error}") from error
+        line, column = found.groups()
+        what = str(error)[: found.start()].strip()
+        what = what[:1].lower() + what[1:] + (f" (column {column})" if column else "")
+        at = line or str(text.count("\n") + 1)
+        raise InputError(f"{name}:{at}: not TOML: {what}; see https://toml.io") from error
+    return TableReader(content, (), Mistakes(name, places(text), top))
+
+
+def _check_size(text: str, name: str) -> None:
+    squared_dots = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        squared_dots += line.count(".") ** 2
+        if squared_dots > MOST_SQUARED_DOTS:
+            raise InputError(f"{name}:{number}: too many dots; keys of four parts are enough")
+        if len(line) > LONGEST_LINE:
+            raise InputError(
+                f"{name}:{number}: a line of {len(line):,} characters; break it at {LONGEST_LINE:,}"
+            )

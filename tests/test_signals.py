@@ -1,0 +1,140 @@
+"""A signal is one file: in the project, or in a package that is installed beside it."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from stillwatch.cases.bundle import BundleError, documents
+from stillwatch.cases.claims import signal_sources
+from stillwatch.scan.assemble import detectors
+
+DETECTOR = '''
+"""Requests with tools.
+
+Null: an account's share is drawn from the population's.
+Blind to: harvests of text alone.
+Fooled by: agents.
+Source: none.
+"""
+from stillwatch.detectors import unusual_share
+from stillwatch.signals import Signal
+
+NAME = "many_tools"
+ATLAS = ("AML.T0053", "LLM Plugin Compromise", "tools were called")
+SIGNAL = Signal(title="calling tools", capability="tool calls", atlas=ATLAS, order=5)
+
+
+def state(subject, population):
+    return unusual_share(subject, population, "tool_share", 0.1, "{actual} of {n}: {p95}")
+
+
+def recompute(evidence):
+    return evidence.share([one["w"] > 3 for one in evidence.harvest])
+'''
+
+
+def install(place: Path, source: str = DETECTOR, group: str = "stillwatch.detectors") -> Path:
+    """A package with one signal, as pip would unpack it."""
+    info = place / "acme_signals-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-signals\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\nmany_tools = acme_signals\n")
+    (place / "acme_signals.py").write_text(source)
+    return place
+
+
+def beside(place: Path, code: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(place), *filter(None, sys.path)])
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
+@pytest.mark.slow
+def test_a_detector_of_an_installed_package_is_stated_titled_and_computed_again(tmp_path: Path) -> None:
+    done = beside(
+        install(tmp_path),
+        """
+        from types import ModuleType, SimpleNamespace
+        import pyarrow as pa
+        from stillwatch.cases import claims
+        from stillwatch.cases.bundle import documents
+        from stillwatch.detectors import Population
+        from stillwatch.scan.assemble import detectors
+
+        mine = next(one for one in detectors() if one.NAME == "many_tools")
+        population = Population(pa.table({"exchanges": [50] * 200, "tool_share": [0.0] * 200}))
+        print(mine.state({"exchanges": 900, "tool_share": 0.6}, population).text)
+        print(claims._signals({"many_tools", "logprob_harvest"})[0].capability)
+        print(claims._atlas({"many_tools"})[-1]["id"], claims.documented_limits("many_tools")["Fooled by"])
+        print(documents.place_of(mine), "many_tools" in documents.release()["spoke"])
+        checker = ModuleType("checker")
+        exec(documents.checker()["recompute.py"], checker.__dict__)
+        evidence = object.__new__(checker.Evidence)
+        evidence.harvest = [{"w": 2}, {"w": 5}]
+        print(checker.RECOMPUTE["many_tools"](evidence))
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "60% of 900: 0%",
+        "tool calls",
+        "AML.T0053 agents",
+        "code/acme_signals.py True",
+        "{'actual': 0.5, 'n': 2}",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import nothing_of_the_kind", "cannot be loaded: ModuleNotFoundError"),
+        ("NAME = 'many_tools'", "has no state"),
+        (DETECTOR.replace("many_tools", "no_dialogue"), "several signals are named no_dialogue"),
+    ],
+)
+def test_what_is_no_signal_is_refused_with_its_place(tmp_path: Path, source: str, said: str) -> None:
+    done = beside(install(tmp_path, source), "from stillwatch.scan.assemble import detectors; detectors()")
+    assert done.returncode == 1
+    assert "InputError" in done.stderr
+    assert said in done.stderr
+    assert "stillwatch.detectors" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_reader_of_an_installed_package_recognises_its_format(tmp_path: Path) -> None:
+    reader = """
+        from stillwatch.exchanges.formats import Format, Stateless
+        FORMAT = Format("Acme", 5, lambda obj: "acme" in obj, lambda: Stateless(lambda obj: []))
+        """
+    install(tmp_path, textwrap.dedent(reader), "stillwatch.formats")
+    code = "from stillwatch.exchanges.registry import recognise; print(recognise({'acme': 1}).name)"
+    done = beside(tmp_path, code)
+    assert (done.returncode, done.stdout) == (0, "Acme\n"), done.stderr
+
+
+def test_what_travels_uses_no_name_of_its_own_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle would otherwise hold a checker that ends in a NameError at its reader's."""
+    (mine,) = (one for one in detectors() if one.NAME == "logprob_harvest")
+    monkeypatch.setattr(mine, "recompute", beside)
+    with pytest.raises(BundleError, match="logprob_harvest: beside uses os"):
+        documents.checker()
+
+
+def test_every_number_of_a_signal_is_computed_again_or_it_says_why_not() -> None:
+    silent = [
+        name
+        for name, module in signal_sources().items()
+        if not hasattr(module, "recompute") and not getattr(module, "SIGNAL", None)
+    ]
+    assert set(silent) <= {"echo", "pivot", "lone_harvest", "holds", "new_settings"}
