@@ -171,6 +171,14 @@ def test_rounds_blocks_and_the_file_do_not_matter(
     assert len(whole.links) > 100
 
 
+def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
+    log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
+    monkeypatch.setattr(markers, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="set TMPDIR"):
+        spread(log, party)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_nothing_later_changes_what_was_seen(seed, share):

@@ -9,13 +9,14 @@ order. What a marker is and when it is hot, `spread` says. It does not know what
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from threading import Lock
 
 import numpy as np
 from numba import njit
 
 from stillwatch.actors.growing import twice
+from stillwatch.errors import InputError
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
@@ -110,8 +111,17 @@ class _UsesByRound:
         self._file.close()
 
     def add(self, packed: np.ndarray, begin: np.ndarray) -> None:
-        """Keep the log's next block. begin: (rounds + 1,) where each round begins."""
-        self._file.write(packed.data)
+        """Keep the log's next block. begin: (rounds + 1,) where each round begins.
+
+        Raises: InputError where the folder for temporary files has no room for it.
+        """
+        try:
+            self._file.write(packed.data)
+        except OSError as error:
+            raise InputError(
+                f"{gettempdir()}: cannot hold the log's markers: {error.strerror}; "
+                "set TMPDIR to a folder with more room"
+            ) from error
         self._begins.append(begin + self._end)
         self._end += len(packed)
 
