@@ -75,10 +75,11 @@ def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> No
                 expected[a, b] += weight
                 expected[b, a] += weight
         found = np.zeros_like(expected)
-        for node in range(PARTIES + 2):
+        for node, party in enumerate(graph.party):
             edges = slice(graph.begin[node], graph.begin[node + 1])
-            found[node, graph.neighbour[edges]] = graph.weight[edges]
+            found[party, graph.party[graph.neighbour[edges]]] = graph.weight[edges]
             assert list(graph.neighbour[edges]) == sorted(graph.neighbour[edges])
+        assert list(graph.party) == list(np.flatnonzero(expected.any(1)))
         assert (found == expected).all()
         assert (graph.weight > 0).all()
         assert graph.weight.dtype == (np.int32 if heaviest < 2**31 else np.int64)

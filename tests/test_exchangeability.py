@@ -5,6 +5,7 @@ import pytest
 
 from stillwatch.actors.clients import product
 from stillwatch.scan.explanations import few_questions
+from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.stats.exchangeability import Hands, account_content, two_parts
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -117,6 +118,19 @@ def test_a_group_of_two_queues_falls_into_them():
     part = two_parts(content, account, BITS)
     assert set(np.flatnonzero(part) % 2) in ({0}, {1})
     assert part.sum() == 6
+
+
+@pytest.mark.parametrize("n", [2, 3, 26, 60])
+@pytest.mark.parametrize("seed", range(8))
+def test_the_leading_eigenvector_is_numpys(n, seed):
+    matrix = np.random.default_rng(seed).normal(size=(n, n))
+    matrix += matrix.T
+    if seed == 0:
+        matrix[n // 2] = matrix[:, n // 2] = 0
+    value, vector = (found[..., -1] for found in np.linalg.eigh(matrix))
+    found = leading_eigenvector(matrix)
+    assert np.allclose(matrix @ found, value * found)
+    assert np.allclose(found, vector)  # the sign too: it says which part of a group is looked at first
 
 
 def test_libraries_name_no_product():

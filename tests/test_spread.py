@@ -155,14 +155,28 @@ def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, t
     assert_same(found, slow_spread(log, party, forgotten_us))
 
 
-@pytest.mark.parametrize("bucket", [4, 64])
-def test_rounds_and_buckets_do_not_matter(monkeypatch, bucket):
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("in_memory_bytes", [1 << 29, 100])
+@pytest.mark.parametrize(("round_uses", "block_rows"), [(64, 1 << 17), (1024, 37)])
+def test_rounds_blocks_and_the_file_do_not_matter(
+    monkeypatch, round_uses, block_rows, in_memory_bytes, threads
+):
     log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
     whole = spread(log, party)
-    monkeypatch.setattr(markers, "ROUND_USES", bucket * 16)
-    assert_same(spread(log, party, threads=1), (columns_of(whole), links_of(whole)))
+    monkeypatch.setattr(markers, "ROUND_USES", round_uses)
+    monkeypatch.setattr(markers, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(markers, "IN_MEMORY_BYTES", in_memory_bytes)
+    assert_same(spread(log, party, threads=threads), (columns_of(whole), links_of(whole)))
     assert_same(whole, slow_spread(log, party))
     assert len(whole.links) > 100
+
+
+def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
+    log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
+    monkeypatch.setattr(markers, "IN_MEMORY_BYTES", 100)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="set TMPDIR"):
+        spread(log, party)
 
 
 @settings(max_examples=60, deadline=None)

@@ -56,7 +56,8 @@ def _by_party(
 ) -> HotRows:
     begin, order = deal(party[rows], parties)
     rows = rows[order]
-    return HotRows(begin, rows, ts[rows], counts_from[order])
+    times = ts[rows]
+    return HotRows(begin, rows, times, times if counts_from is ts else counts_from[order])
 
 
 @njit(cache=True, nogil=True)

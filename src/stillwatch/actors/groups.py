@@ -18,12 +18,14 @@ TIED = 0.5  # of the median member's number of tied members, and of its share of
 
 
 def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """The groups at one resolution: where each begins (groups + 1,), and their members, ascending in each.
+    """The groups at one resolution: where each begins (groups + 1,), and their parties, ascending in each.
 
     counted: (parties,) exchanges of each party that carry wording new and shared.
     """
     label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
-    return _keep_attached(graph.begin, graph.neighbour, graph.weight, label, counted >= LEAST_COUNTED)
+    active = counted[graph.party] >= LEAST_COUNTED
+    begin, member = _keep_attached(graph.begin, graph.neighbour, graph.weight, label, active)
+    return begin, graph.party[member]
 
 
 @njit(cache=True, nogil=True)

@@ -1,24 +1,29 @@
 """Which markers of a log were ever hot: new among its parties, and shared. Exact, and linear in the log.
 
-Markers are dealt into rounds by hash, and within a round into buckets that fit a cache; every marker is then
-followed alone. Rounds know nothing of each other, so threads may take them in any order. What a marker is and
-when it is hot, `spread` says. It does not know what links two parties.
+Markers are dealt into rounds by hash in one pass over the log, and within a round into buckets that fit a
+cache; every marker is then followed alone. Rounds know nothing of each other, so threads may take them in any
+order. What a marker is and when it is hot, `spread` says. It does not know what links two parties.
 """
 
 # mypy: allow-untyped-defs
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile, gettempdir
+from threading import Lock
 
 import numpy as np
 from numba import njit
 
 from stillwatch.actors.growing import twice
+from stillwatch.errors import InputError
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
 PLACE_BITS = 5  # a use's place in a word: its row, and below it which of at most 32 markers of the row
-ROUND_USES = 1 << 25  # 256 MB a round and thread
+ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
+BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
+IN_MEMORY_BYTES = 1 << 29  # of dealt uses, 8 bytes each; more lie in a temporary file
 BUCKET_USES = 1 << 15
 FAR = np.iinfo(np.int64).max
 SALT = np.array([0, 0x5BD1E995, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F], np.uint32)
@@ -53,22 +58,26 @@ def hot_markers(
     n = len(ts)
     parties = int(party.max()) + 1 if n else 0
     rounds = max(threads, -(-n * width(columns) // ROUND_USES))
-    edges = np.linspace(0, 1 << 32, rounds + 1).astype(np.int64)
+    with ThreadPoolExecutor(threads) as pool, _UsesByRound(rounds) as dealt:
+        blocks = range(0, n, BLOCK_ROWS)
+        for k in range(0, len(blocks), threads):
+            some = blocks[k : k + threads]
+            for block in pool.map(lambda at: _by_round(columns, at, min(at + BLOCK_ROWS, n), rounds), some):
+                dealt.add(*block)
 
-    def some(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
-        """Every `threads`-th round, from the first."""
-        uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
-        found = [
-            _round(
-                *(columns, party, ts, parties, edges[r], edges[r + 1]),
-                *(window, settled, least, novelty, uses, entries),
-            )
-            for r in range(first, rounds, threads)
-        ]
-        return uses, entries, found
+        def follow(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
+            """Every `threads`-th round, from the first."""
+            uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
+            found = [
+                _round(
+                    *(dealt.of_round(r), *dealt.bounds(r), party, ts, parties),
+                    *(window, settled, least, novelty, uses, entries),
+                )
+                for r in range(first, rounds, threads)
+            ]
+            return uses, entries, found
 
-    with ThreadPoolExecutor(threads) as pool:
-        shares = list(pool.map(some, range(threads)))
+        shares = list(pool.map(follow, range(threads)))
     uses, entries, found = shares[0]
     for more_uses, more_entries, more in shares[1:]:
         uses |= more_uses
@@ -83,6 +92,54 @@ def hot_markers(
     rows = _regroup(rows, starts[order], begin)
     kind = kinds[place[order] & np.uint32((1 << PLACE_BITS) - 1)]
     return HotMarkers(value[order], kind, hot_from[order], begin, rows, uses, entries)
+
+
+class _UsesByRound:
+    """The uses of markers, dealt into rounds by the markers' hashes; in the log's order within a round."""
+
+    def __init__(self, rounds: int) -> None:
+        self._rounds = rounds
+        self._file = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115
+        self._begins: list[np.ndarray] = []  # of each block: where each round begins in the file, in uses
+        self._end = 0
+        self._lock = Lock()
+
+    def __enter__(self) -> "_UsesByRound":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, packed: np.ndarray, begin: np.ndarray) -> None:
+        """Keep the log's next block. begin: (rounds + 1,) where each round begins.
+
+        Raises: InputError where the folder for temporary files has no room for it.
+        """
+        try:
+            self._file.write(packed.data)
+        except OSError as error:
+            raise InputError(
+                f"{gettempdir()}: cannot hold the log's markers: {error.strerror}; "
+                "set TMPDIR to a folder with more room"
+            ) from error
+        self._begins.append(begin + self._end)
+        self._end += len(packed)
+
+    def bounds(self, r: int) -> tuple[int, int]:
+        """Between which hashes a round's markers lie, as `_by_round` deals them."""
+        return -(-(r << 32) // self._rounds), -(-((r + 1) << 32) // self._rounds)
+
+    def of_round(self, r: int) -> np.ndarray:
+        """(uses,) uint64 of a round: a marker's value in the upper half and its place in the lower."""
+        parts = [(int(begin[r]), int(begin[r + 1])) for begin in self._begins]
+        out = np.empty(sum(end - begin for begin, end in parts), np.uint64)
+        filled = 0
+        with self._lock:
+            for begin, end in parts:
+                self._file.seek(begin * out.itemsize)
+                self._file.readinto(out[filled : filled + end - begin].data.cast("B"))
+                filled += end - begin
+        return out
 
 
 def kinds_of(columns: Columns) -> list[int]:
@@ -131,9 +188,34 @@ def _hash(value):
 
 
 @njit(cache=True, nogil=True)
-def _round(columns, party, ts, parties, low, high, window, settled, least, novelty, uses, entries):
-    """Follow the markers whose hash lies in [low, high)."""
-    packed, begin = _deal(columns, low, high)
+def _by_round(columns, first, last, rounds):
+    """The uses of some rows by round, in row order within each, and where each round begins (rounds + 1,)."""
+    each = columns[0].shape[1] + columns[1].shape[1] + 4
+    phrases, system_phrases, head, tail, exact, system, words = columns
+    values = np.empty(each, np.uint32)
+    begin = np.zeros(rounds + 1, np.int64)
+    for i in range(first, last):
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
+        for j in range(each):
+            if values[j] != np.uint32(0):
+                begin[(_hash(values[j]) * rounds >> 32) + 1] += 1
+    begin = np.cumsum(begin)
+    fill = begin[:-1].copy()
+    packed = np.empty(begin[rounds], np.uint64)
+    for i in range(first, last):
+        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
+        for j in range(each):
+            if values[j] != np.uint32(0):
+                r = _hash(values[j]) * rounds >> 32
+                packed[fill[r]] = np.uint64(values[j]) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
+                fill[r] += 1
+    return packed, begin
+
+
+@njit(cache=True, nogil=True)
+def _round(dealt, low, high, party, ts, parties, window, settled, least, novelty, uses, entries):
+    """Follow the markers whose hash lies in [low, high), by all their uses."""
+    packed, begin = _deal(dealt, low, high)
     biggest = 0
     for b in range(len(begin) - 1):
         biggest = max(biggest, begin[b + 1] - begin[b])
@@ -229,39 +311,24 @@ def _round(columns, party, ts, parties, low, high, window, settled, least, novel
 
 
 @njit(cache=True, nogil=True)
-def _deal(columns, low, high):
-    """The uses of the markers whose hash lies in [low, high), by bucket, in row order within each.
-
-    A use is its marker's value in the upper half and its place in the lower.
-    """
-    n = len(columns[2])
-    each = columns[0].shape[1] + columns[1].shape[1] + 4
+def _deal(dealt, low, high):
+    """A round's uses by bucket, in their order within each, and where each bucket begins."""
     buckets = 1
-    while buckets * BUCKET_USES < n * each * ((high - low) / 2.0**32):
+    while buckets * BUCKET_USES < len(dealt):
         buckets *= 2
     shift = 0
     while (high - 1 - low) >> shift >= buckets:
         shift += 1
-    phrases, system_phrases, head, tail, exact, system, words = columns
-    values = np.empty(each, np.uint32)
     begin = np.zeros(buckets + 1, np.int64)
-    for i in range(n):
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
-        for j in range(each):
-            h = _hash(values[j])
-            if low <= h < high and values[j] != np.uint32(0):
-                begin[((h - low) >> shift) + 1] += 1
+    for use in dealt:
+        begin[((_hash(use >> np.uint64(32)) - low) >> shift) + 1] += 1
     begin = np.cumsum(begin)
     fill = begin[:-1].copy()
-    packed = np.empty(begin[buckets], np.uint64)
-    for i in range(n):
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
-        for j in range(each):
-            h = _hash(values[j])
-            if low <= h < high and values[j] != np.uint32(0):
-                b = (h - low) >> shift
-                packed[fill[b]] = np.uint64(values[j]) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
-                fill[b] += 1
+    packed = np.empty(len(dealt), np.uint64)
+    for use in dealt:
+        b = (_hash(use >> np.uint64(32)) - low) >> shift
+        packed[fill[b]] = use
+        fill[b] += 1
     return packed, begin
 
 

@@ -82,13 +82,15 @@ def one_source_parts(
             continue
         inside = np.isin(account, part)
         renamed = np.searchsorted(part, account[inside])
-        test = account_content(content[inside], renamed, at_us[inside], CONTEXT_BITS)
-        if test.hands is Hands.ONE and depth:
-            found.append((frozenset(mine[k] for k in part), test))
-        elif depth < DEEPEST and (test.hands is Hands.MANY or not depth):
-            side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
-            side = np.r_[side, np.zeros(len(part) - len(side), bool)]
-            waiting += [(part[side], depth + 1), (part[~side], depth + 1)]
+        if depth:  # the whole is not of one source: it is divided, whatever a test of it says
+            test = account_content(content[inside], renamed, at_us[inside], CONTEXT_BITS)
+            if test.hands is Hands.ONE:
+                found.append((frozenset(mine[k] for k in part), test))
+            if test.hands is not Hands.MANY or depth == DEEPEST:
+                continue
+        side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
+        side = np.r_[side, np.zeros(len(part) - len(side), bool)]
+        waiting += [(part[side], depth + 1), (part[~side], depth + 1)]
     return found
 
 

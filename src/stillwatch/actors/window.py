@@ -17,8 +17,12 @@ SMALL = np.iinfo(np.int32).max
 
 @dataclass(frozen=True)
 class Graph:
-    """A symmetric graph in compressed rows; weights are whole thousandths of a bit: sums are exact."""
+    """A symmetric graph in compressed rows; weights are whole thousandths of a bit: sums are exact.
 
+    A party without a link in the window is no node: most parties have none, and a node costs at each level.
+    """
+
+    party: np.ndarray  # (nodes,) int32 the party of each node, ascending
     begin: np.ndarray  # (nodes + 1,) int64
     neighbour: np.ndarray  # (edges,) int32, each edge in both directions, ascending within a node
     weight: np.ndarray  # (edges,) int32, or int64 where some pair's links weigh too much for it
@@ -41,8 +45,8 @@ class LinkWindow:
         self._lo, self._hi = lo, hi
         neighbour = np.empty(self._edges, np.int32)
         weight = np.empty(self._edges, self._sum.dtype)
-        begin = _compact(self._begin, self._links.neighbour, self._sum, neighbour, weight)
-        return Graph(begin, neighbour, weight)
+        party, begin = _compact(self._begin, self._links.neighbour, self._sum, neighbour, weight)
+        return Graph(party, begin, neighbour, weight)
 
     def _add(self, lo: int, hi: int, sign: int) -> int:
         """Add the links of some entries; how many edges more there are."""
@@ -67,15 +71,28 @@ def _add(total, place, other, begin, weight, lo, hi, sign):
 
 @njit(cache=True, nogil=True)
 def _compact(begin, neighbour, total, to, weight):
-    """Write the rows without places whose sum is nought; where each row begins."""
+    """Write the rows without places whose sum is nought; whose row each is, and where it begins.
+
+    Rows without any place left out, parties are called by the numbers of their rows.
+    """
     n = len(begin) - 1
+    number = np.full(n, -1, np.int32)
+    party = np.empty(n, np.int32)
     start = np.zeros(n + 1, np.int64)
+    nodes = 0
     at = 0
     for i in range(n):
+        begun = at
         for j in range(begin[i], begin[i + 1]):
             if total[j] != 0:
                 to[at] = neighbour[j]
                 weight[at] = total[j]
                 at += 1
-        start[i + 1] = at
-    return start
+        if at > begun:
+            number[i] = nodes
+            party[nodes] = i
+            nodes += 1
+            start[nodes] = at
+    for k in range(at):
+        to[k] = number[to[k]]
+    return party[:nodes].copy(), start[: nodes + 1].copy()

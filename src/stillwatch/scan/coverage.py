@@ -13,6 +13,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Coverage, Lead, ScanResult
 from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
+from stillwatch.stats.dealing import deal
 
 SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
 MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"
@@ -72,7 +73,7 @@ def coverage(
         lone.append(
             f"a payer is ranked among at least {least_peers} others and the log has {payers:,} in all"
         )
-    elif 0 < (heavy := _heavy(log, payer)) <= least_peers:
+    elif 0 < (heavy := _heavy(log, payer, least_peers + 1)) <= least_peers:
         lone.append(
             f"a heavy payer is ranked among at least {least_peers} other heavy ones and the log has "
             f"{heavy:,} in all"
@@ -89,12 +90,14 @@ def _why(groups: list[str], lone: list[str]) -> tuple[str, ...]:
     return (*(f"groups: {why}" for why in groups), *(f"lone payers: {why}" for why in lone))
 
 
-def _heavy(log: ExchangeLog, payer: np.ndarray) -> int:
-    """How many payers ever reach the first step of the rule for lone payers."""
-    who = payer[log["account"]]
+def _heavy(log: ExchangeLog, payer: np.ndarray, most: int) -> int:
+    """How many payers ever reach the first step of the rule for lone payers, counted up to `most`."""
+    begin, order = deal(payer[log["account"]], len(payer))
     heavy = 0
-    for one in np.flatnonzero(np.bincount(who) >= STEPS[0]):
-        ts = log["ts_us"][who == one]
+    for one in np.flatnonzero(np.diff(begin) >= STEPS[0]):
+        ts = log["ts_us"][order[begin[one] : begin[one + 1]]]
         within = np.arange(1, len(ts) + 1) - np.searchsorted(ts, ts - WINDOW_US)
         heavy += bool(within.max() >= STEPS[0])
+        if heavy == most:
+            break
     return heavy

@@ -36,6 +36,9 @@ class Products:
         number = {name: k for k, name in enumerate(self.names)}
         self._of_agent = np.array([*(number.get(name, -1) for name in names), -1], np.int32)
         self._agent = log["agent"]
+        # each label's latest row before `end`: hours are looked at in order, several times each
+        self._label, self._end = np.zeros(0, np.int32), 0
+        self._last = np.zeros(0, np.int64)
 
     def users(self, label: np.ndarray, members: Collection[int], begin: int, end: int) -> dict[int, str]:
         """Members that run a product which the group uses far more than the log does, and which.
@@ -48,8 +51,8 @@ class Products:
         """
         if not self.names:
             return {}
-        latest = np.full(int(label.max()) + 1, -2, np.int32)
-        latest[label[begin:end]] = self._of_agent[self._agent[begin:end]]
+        last = self._last_rows(label, end)
+        latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
         everyone = np.bincount(latest[latest >= 0], minlength=len(self.names))
         active = int((latest > -2).sum())
         mine = np.array(sorted(p for p in members if p < len(latest)), np.int64)
@@ -60,6 +63,15 @@ class Products:
         tried = int((everyone > 0).sum())  # products in use then: later ones must not count
         vendor = (inside >= LEAST_USERS) & (tail * tried < RARE)
         return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
+
+    def _last_rows(self, label: np.ndarray, end: int) -> np.ndarray:
+        """(labels,) int64: the last row of each before `end`, or -1."""
+        if label is not self._label or end < self._end:
+            self._label, self._end = label, 0
+            self._last = np.full(int(label.max()) + 1, -1, np.int64)
+        self._last[label[self._end : end]] = np.arange(self._end, end)  # of several the last one stays
+        self._end = end
+        return self._last
 
 
 def software_text(users: dict[int, str], members: int) -> str:

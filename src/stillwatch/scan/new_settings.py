@@ -25,6 +25,7 @@ from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.spread import BURN_IN_US
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
+from stillwatch.stats.dealing import encode
 from stillwatch.stats.groups import concentration_tail
 
 NAME = "new_settings"
@@ -61,12 +62,17 @@ class NewSettings:
     def __init__(self, log: ExchangeLog, party: np.ndarray, every: HotRows) -> None:
         """party: (exchanges,) who counts as one; every: all exchanges by party."""
         self._ts, self._party, self._every = log["ts_us"], party, every
-        limit, temperature = (log[name].astype(np.int64) for name in ("max_tokens", "temperature_milli"))
-        pairs, code = np.unique((limit + 1) << 32 | (temperature + 1), return_inverse=True)
-        self._code = code.astype(np.int32)
-        self._pairs = np.stack([(pairs >> 32) - 1, (pairs & 0xFFFFFFFF) - 1], axis=1)
-        chosen = (pairs > 0)[self._code] if len(log.agents) else np.zeros(len(log), bool)
-        rows = np.flatnonzero(chosen)
+        (limits, limit), (temperatures, temperature) = (
+            encode(log[name]) for name in ("max_tokens", "temperature_milli")
+        )
+        pairs, self._code = encode(limit.astype(np.int64) * len(temperatures) + temperature)
+        limits, temperatures = (
+            kept.astype(np.int64)[at]
+            for kept, at in ((limits, pairs // len(temperatures)), (temperatures, pairs % len(temperatures)))
+        )
+        self._pairs = np.stack([limits, temperatures], axis=1)
+        chosen = (limits >= 0) | (temperatures >= 0)
+        rows = np.flatnonzero(chosen[self._code]) if len(log.agents) else np.zeros(0, np.int64)
         uses = party[rows].astype(np.int64) * len(self._pairs) + self._code[rows]
         first = np.sort(rows[np.unique(uses, return_index=True)[1]])
         self._entry_us, self._entry_party = self._ts[first], party[first]

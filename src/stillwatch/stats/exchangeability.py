@@ -15,6 +15,7 @@ from math import inf, log
 import numpy as np
 from numba import njit
 
+from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.units import DAY_US, HOUR_US
 
 DEALS = 199  # permutations: p-values down to 1/200
@@ -99,7 +100,7 @@ def account_content(
         return NOTHING
     begin, term, weight = _tf_idf_rows(row, word, n)
     likeness = _likeness(begin, term, weight)
-    a, b = np.nonzero(np.triu(account[:, None] == account[None, :], 1))
+    a, b = _pairs(account)
     apart = np.abs(at_us[a] - at_us[b]) > apart_us
     if not apart.any():
         return NOTHING
@@ -127,17 +128,45 @@ def account_content(
     )
 
 
-def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
+@njit(cache=True, nogil=True)
+def _pairs(account):
+    """Every two sessions of one account, the earlier ones first."""
+    n = len(account)
+    sessions = np.zeros(account.max() + 1, np.int64)
+    for c in account:
+        sessions[c] += 1
+    a = np.empty((sessions * (sessions - 1) // 2).sum(), np.int64)
+    b = np.empty(len(a), np.int64)
+    k = 0
+    for i in range(n):
+        for j in range(i + 1, n):
+            if account[i] == account[j]:
+                a[k], b[k] = i, j
+                k += 1
+    return a, b
+
+
+@njit(cache=True, nogil=True)
+def _repeats(likeness, account):
     """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
-    others = account[:, None] != account[None, :]
-    same = (likeness >= SAME) & others
-    return float(same.sum() / others.sum()), float(same.any(1).mean())
+    n = len(account)
+    others = 0
+    same = 0
+    repeated = np.zeros(n, np.bool_)
+    for i in range(n):
+        for j in range(i):
+            if account[i] != account[j]:
+                others += 1
+                if likeness[i, j] >= SAME:
+                    same += 1
+                    repeated[i] = repeated[j] = True
+    return same / others if others else 0.0, repeated.sum() / n
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
     """(accounts,) bool: which of two parts each account is in, by the content that its sessions share.
 
-    The sign of the leading eigenvector of the accounts' mean likeness, its rows and columns centred.
+    The sign of the leading eigenvector of the accounts' likeness, its rows and columns centred.
     Arguments as `account_content` takes them.
     """
     labels = int(account.max()) + 1
@@ -145,15 +174,16 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     if len(word) == 0 or labels < 2:
         return np.zeros(labels, bool)
     begin, term, weight = _tf_idf_rows(row, word, len(account))
-    vectors = np.zeros((labels, int(term.max()) + 1))
-    np.add.at(vectors, (account[np.repeat(np.arange(len(account)), np.diff(begin))], term), weight)
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors /= np.where(length > 0, length, 1.0)
-    likeness = vectors @ vectors.T
+    who = account[np.repeat(np.arange(len(account)), np.diff(begin))].astype(np.int64)
+    pairs, place = np.unique(who << 32 | term, return_inverse=True)
+    who, held = pairs >> 32, np.bincount(place, weight)
+    length = np.sqrt(np.bincount(who, held**2, minlength=labels))
+    cosine = held / np.where(length > 0, length, 1.0)[who]
+    likeness = _likeness(_begins(who, labels), pairs & 0xFFFFFFFF, cosine)
+    likeness += np.tril(likeness, -1).T
     likeness -= likeness.mean(0)
     likeness -= likeness.mean(1, keepdims=True)
-    leading = np.linalg.eigh(likeness)[1][:, -1]
-    part: np.ndarray = leading > 0
+    part: np.ndarray = leading_eigenvector(likeness) > 0
     return part
 
 
@@ -177,34 +207,46 @@ def _own_words(
 
 
 def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sessions as sparse rows of unit length, weighted by inverse document frequency."""
+    """Sessions as sparse rows of unit length, weighted by inverse document frequency; weights above 0."""
     _, term, sessions = np.unique(word, return_inverse=True, return_counts=True)
     rarity = np.where(sessions > 1, log(n + 1) - np.log(sessions), 0.0)
     weight = rarity[term]
     length = np.sqrt(np.bincount(row, weight**2, minlength=n))
     weight = weight / np.where(length > 0, length, 1.0)[row]
-    begin = np.zeros(n + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=n), out=begin[1:])
-    return begin, term.astype(np.int64), weight
+    shared = weight > 0
+    return _begins(row[shared], n), term[shared].astype(np.int64), weight[shared]
+
+
+def _begins(row: np.ndarray, rows: int) -> np.ndarray:
+    """(rows + 1,) where each row's entries begin; row: (entries,) ascending."""
+    begin = np.zeros(rows + 1, np.int64)
+    np.cumsum(np.bincount(row, minlength=rows), out=begin[1:])
+    return begin
 
 
 @njit(cache=True, nogil=True)
 def _likeness(begin, term, weight):
-    """(n, n) cosines of sparse rows whose terms ascend."""
+    """(n, n) cosines of sparse rows whose terms ascend; 0 above the diagonal, which is a mirror.
+
+    Only what two rows share is visited, each term's rows in order: a cosine is summed in the terms' order.
+    """
     n = len(begin) - 1
     out = np.zeros((n, n))
-    dense = np.zeros(term.max() + 1)
+    terms = term.max() + 1 if len(term) else 0
+    first = np.zeros(terms + 1, np.int64)
+    for t in term:
+        first[t + 1] += 1
+    first = np.cumsum(first)
+    end = first[:-1].copy()
+    row = np.empty(len(term), np.int64)
+    value = np.empty(len(term))
     for i in range(n):
         for k in range(begin[i], begin[i + 1]):
-            dense[term[k]] = weight[k]
-        for j in range(i + 1):
-            total = 0.0
-            for k in range(begin[j], begin[j + 1]):
-                total += weight[k] * dense[term[k]]
-            out[i, j] = total
-            out[j, i] = total
-        for k in range(begin[i], begin[i + 1]):
-            dense[term[k]] = 0.0
+            t = term[k]
+            row[end[t]], value[end[t]] = i, weight[k]
+            end[t] += 1
+            for q in range(first[t], end[t]):
+                out[i, row[q]] += value[q] * weight[k]
     return out
 
 
@@ -237,7 +279,7 @@ def _permuted_means(likeness, account, at, a, b, block, order, deals, apart_us):
         for p in range(len(a)):
             i, j = at_place[a[p]], at_place[b[p]]
             if abs(at[i] - at[j]) > apart_us:
-                total += likeness[i, j]
+                total += likeness[max(i, j), min(i, j)]
                 many += 1
                 if d and account[i] == account[j]:
                     stay += 1
