@@ -240,7 +240,7 @@ def _engine(url: URL) -> Engine:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
     path = Path(str(url.database))
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # one folder: a mistyped path makes no tree
         create(path)
     except OSError as why:
         raise CaseError(f"{path}: cannot be opened: {why.strerror}") from why

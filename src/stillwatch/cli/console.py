@@ -160,13 +160,7 @@ def _serve(
     from stillwatch.exchanges.rejects import Rejects
     from stillwatch.gateway.probe import bind
 
-    if (cert is None) != (cert_key is None):
-        raise InputError("--cert and --cert-key go together: give both")
-    if cert is None and not behind_tls and host not in ("127.0.0.1", "localhost", "::1"):
-        raise InputError(
-            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
-            "or --behind-tls"
-        )
+    _check_tls(host, cert, cert_key, behind_tls)
     for file in (cert, cert_key, accounts, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
@@ -200,6 +194,17 @@ def _serve(
             ssl_keyfile=cert_key,
         )
         uvicorn.Server(config).run(sockets=[door])
+
+
+def _check_tls(host: str, cert: Path | None, cert_key: Path | None, behind_tls: bool) -> None:
+    """Refuse what would send passwords in the clear. Raises: InputError."""
+    if (cert is None) != (cert_key is None):
+        raise InputError("--cert and --cert-key go together: give both")
+    if cert is None and not behind_tls and host not in ("127.0.0.1", "localhost", "::1"):
+        raise InputError(
+            f"{host}: passwords would cross the network in the clear; give --cert and --cert-key, "
+            "or --behind-tls"
+        )
 
 
 def _fold_report(store: Store, folder: Path) -> list[str]:
