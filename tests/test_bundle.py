@@ -282,7 +282,7 @@ def everywhere(files: dict[str, bytes], change: Callable[[dict[str, Any]], None]
     found = json.loads(files["finding.json"])
     change(found["campaign"])
     files["finding.json"] = json.dumps(found).encode()
-    said = recompute.stated(found)
+    said = recompute.stated_numbers(found)
     rows = [json.loads(line) for line in files["claims.ndjson"].splitlines()]
     rows = [row | {"stated": said.get(row["name"], row["stated"])} for row in rows]
     files["claims.ndjson"] = b"".join(json.dumps(row).encode() + b"\n" for row in rows)

@@ -136,10 +136,10 @@ def estimate_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what a plan may take at most, before anything is asked. Makes the run's folder; sends nothing."""
-    plan = load(where, options.given)
+    plan = load(where, options.as_plan)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
-    made = begun(plan, where, options.given)
+    made = begun(plan, where, options.as_plan)
     found = estimate(plan, list(read_prompts(made.run.prompts)))
     if as_json:
         print(json.dumps(found | {"teacher": made.teacher}, indent=1))
@@ -168,8 +168,8 @@ def collect_command(
     as_json: AsJson = False,
 ) -> None:
     """Ask the teacher for what is missing. Killed and called again, it asks for nothing that it has."""
-    plan = load(where, options.given | limits.given)
-    made = begun(plan, where, options.given)
+    plan = load(where, options.as_plan | limits.as_plan)
+    made = begun(plan, where, options.as_plan)
     got = collect(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
@@ -238,8 +238,8 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Collect, curate, train, evaluate, report. Killed at any moment and called again, it goes on."""
-    plan = load(where, options.given | limits.given)
-    made = begun(plan, where, options.given)
+    plan = load(where, options.as_plan | limits.as_plan)
+    made = begun(plan, where, options.as_plan)
     run = made.run
     hush = quiet or as_json
     got = collect(made, plan, hush)

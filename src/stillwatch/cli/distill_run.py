@@ -63,7 +63,7 @@ class PlanOptions:
     set_: Set = None
 
     @property
-    def given(self) -> dict[str, Any]:
+    def as_plan(self) -> dict[str, Any]:
         """The options that were given, by the plan's keys."""
         given = {
             "teacher.base_url": self.base_url,
@@ -89,7 +89,7 @@ class BudgetOptions:
     requests: Annotated[int | None, typer.Option(help="Budget: requests sent.")] = None
 
     @property
-    def given(self) -> dict[str, Any]:
+    def as_plan(self) -> dict[str, Any]:
         """The options that were given, by the plan's keys."""
         return {f"budget.{name}": value for name, value in vars(self).items() if value is not None}
 

@@ -47,7 +47,7 @@ class TrailChecks:
                     self._check = TrailCheck(
                         self._store, (trail.signer.key,) if isinstance(trail, Audit) else ()
                     )
-                self._state = TrailCheckState(True, whole or not self._check.seen)
+                self._state = TrailCheckState(True, whole or not self._check.records_walked)
                 self._thread = threading.Thread(target=self._run, args=(self._check, whole), daemon=True)
                 self._thread.start()
             thread = self._thread
@@ -60,11 +60,11 @@ class TrailChecks:
         except StillwatchError as why:
             trouble = str(why)
         walked = self._state.whole
-        self._state = TrailCheckState(False, walked, check.seen, outcome, self._now_us(), trouble)
+        self._state = TrailCheckState(False, walked, check.records_walked, outcome, self._now_us(), trouble)
 
     def state(self) -> TrailCheckState:
         """Give how it stands now."""
         state, check = self._state, self._check
         if not state.running or check is None:
             return state
-        return TrailCheckState(True, state.whole, check.seen)
+        return TrailCheckState(True, state.whole, check.records_walked)

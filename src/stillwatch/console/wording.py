@@ -69,7 +69,9 @@ def templates(
         runs = {whole[k : k + RUN] for k in range(len(whole) - RUN + 1)}
         if not runs & covered:
             elsewhere = len(beside.get(run, ()))
-            found.append(WordingTemplate(_written(whole), len(usable[run]), len(mine), len(texts), elsewhere))
+            found.append(
+                WordingTemplate(_join_words(whole), len(usable[run]), len(mine), len(texts), elsewhere)
+            )
         covered |= runs
         if len(found) == MOST:
             break
@@ -108,5 +110,5 @@ def _extend(run: tuple[str, ...], texts: Sequence[Sequence[str]]) -> tuple[str, 
     return tuple(whole)
 
 
-def _written(words: Sequence[str]) -> str:
+def _join_words(words: Sequence[str]) -> str:
     return re.sub(r" ([.,;:!?)\]}'])", r"\1", re.sub(r"([(\[{]) ", r"\1", " ".join(words)))

@@ -24,7 +24,7 @@ def leading_eigenvector(matrix: np.ndarray) -> np.ndarray:
     rows = matrix.astype(np.float64)
     diagonal, beside, scale = _tridiagonal(rows)
     _, vectors = eigh_tridiagonal(diagonal, beside)
-    vector: np.ndarray = _reflected(rows, scale, vectors[:, -1].copy())
+    vector: np.ndarray = _reflect(rows, scale, vectors[:, -1].copy())
     return vector
 
 
@@ -74,7 +74,7 @@ def _tridiagonal(rows):
 
 
 @njit(cache=True, nogil=True)
-def _reflected(rows, scale, vector):
+def _reflect(rows, scale, vector):
     """The vector in the coordinates of before the reduction."""
     n = len(rows)
     for k in range(n - 3, -1, -1):

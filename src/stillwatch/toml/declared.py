@@ -75,17 +75,17 @@ def out_of_bounds(one: object) -> list[str]:
     """What is out of its bounds in an object that code has made, as "batch is 0; give 1 or more"."""
     wrong = []
     for name, hint in typing.get_type_hints(type(one), include_extras=True).items():
-        allowed, value = _allowed(hint), getattr(one, name)
+        allowed, value = _allowed_values(hint), getattr(one, name)
         if allowed is not None and value is not None and value not in allowed:
             wrong.append(f"{name} is {show_value(value)}; give {allowed}")
     return wrong
 
 
-def _allowed(hint: Any) -> Bounds | OneOf | None:
+def _allowed_values(hint: Any) -> Bounds | OneOf | None:
     """What a value may be besides its type."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return next((found for one in parts if (found := _allowed(one)) is not None), None)
+        return next((found for one in parts if (found := _allowed_values(one)) is not None), None)
     if typing.get_origin(hint) is typing.Literal:
         return OneOf(*parts)
     return parts[1] if typing.get_origin(hint) is typing.Annotated else None

@@ -113,7 +113,7 @@ class TrailCheck:
         self._walk: _TrailWalk | None = None
 
     @property
-    def seen(self) -> int:
+    def records_walked(self) -> int:
         """How many records it has walked, also while it does."""
         return self._walk.seq if self._walk is not None else 0
 

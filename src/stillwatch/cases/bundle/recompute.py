@@ -89,7 +89,7 @@ def _pad_to_microseconds(text: str) -> str:
     return whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
 
 
-class Evidence:
+class OpenedBundle:
     """The events of the finding's accounts, and what the sender says of all others."""
 
     def __init__(self, bundle: Any) -> None:
@@ -213,8 +213,8 @@ SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperatu
 WINDOW_US = 120 * HOUR_US  # in which a look counts
 MOST_CARRIERS = 10_000_000  # more would take too long
 
-Recompute = Callable[[Evidence], Mapping[str, float]]
-Ties = Callable[[Evidence], "list[float]"]  # the bits of each account that a clue ties
+Recompute = Callable[[OpenedBundle], Mapping[str, float]]
+Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that a clue ties
 # What each signal's own file computes again. `documents.checker` writes it into the copy that travels.
 RECOMPUTE: dict[str, Recompute] = {}
 TIES: dict[str, Ties] = {}
@@ -231,7 +231,7 @@ WHY_NOT = {
 }
 
 
-def links(e: Evidence, ties: Mapping[str, Ties]) -> dict[str, float]:
+def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
     """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
     out: dict[str, float] = {}
     told = {reason["detector"] for reason, _ in e.reasons()}
@@ -241,7 +241,7 @@ def links(e: Evidence, ties: Mapping[str, Ties]) -> dict[str, float]:
     return out
 
 
-def harvested(e: Evidence) -> dict[str, Any]:
+def harvested(e: OpenedBundle) -> dict[str, Any]:
     """The harvest of the finding, counted again."""
     hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     prompts: Counter[str] = Counter()
@@ -265,7 +265,7 @@ def harvested(e: Evidence) -> dict[str, Any]:
     }
 
 
-def conduct(e: Evidence) -> dict[str, float]:
+def conduct(e: OpenedBundle) -> dict[str, float]:
     """How alike the accounts act: tail probabilities at the least and the largest correlation granted."""
     out: dict[str, float] = {}
     for scope, events in (
@@ -295,7 +295,7 @@ def conduct(e: Evidence) -> dict[str, float]:
     return out
 
 
-def alarm_test(e: Evidence) -> dict[str, float]:
+def alarm_test(e: OpenedBundle) -> dict[str, float]:
     """The alarm's p-value from what its test counted, and how many of those counted the events show.
 
     What the test counted is taken as stated. Recounted: parties among the accounts here (an organisation is
@@ -348,7 +348,7 @@ def impossible(tested: list[Any], accounts: int) -> list[str]:
     return wrong
 
 
-def markers(e: Evidence) -> dict[str, float]:
+def markers(e: OpenedBundle) -> dict[str, float]:
     """What the accounts' wording shares that few others have: markers by kind, and how unlikely the best is.
 
     Null: whoever carries a marker is a random draw of the log's accounts. The accounts were found by their
@@ -425,7 +425,7 @@ def computed(
     bundle: Any, recompute: Mapping[str, Recompute] = RECOMPUTE, ties: Mapping[str, Ties] = TIES
 ) -> dict[str, Any]:
     """All that can be computed again, by name. recompute, ties: what each signal computes."""
-    e = Evidence(bundle)
+    e = OpenedBundle(bundle)
     if not e.more.get("since"):
         return {}
     out: dict[str, Any] = {f"harvest.{name}": value for name, value in harvested(e).items()}
@@ -441,7 +441,7 @@ def computed(
     return out
 
 
-def stated(finding: Mapping[str, Any]) -> dict[str, Any]:
+def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
     """What the finding itself states, under the same names."""
     found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     out: dict[str, Any] = {"finding.p_value": found["p_value"], "harvest.accounts": len(found["accounts"])}
@@ -500,7 +500,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     have_events = "events.ndjson" in bundle.names
     again = computed(bundle) if have_events else {}
     finding = bundle.json("finding.json")
-    said = stated(finding)
+    said = stated_numbers(finding)
     for claim in claims:
         name, row = claim["name"], dict(claim)
         if name in said and not same_claim(name, claim["stated"], said[name]):

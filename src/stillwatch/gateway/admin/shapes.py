@@ -49,7 +49,7 @@ class Write(In):
     ] = None
 
 
-class Shown(BaseModel):
+class AdminAnswer(BaseModel):
     """Something that goes out, read off an object of the gateway."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -131,7 +131,7 @@ class KeyRotate(Write):
     expires_in_s: Span | None = None
 
 
-class KeyShown(Shown):
+class KeyShown(AdminAnswer):
     key_id: str
     account: str
     org: str | None
@@ -149,7 +149,7 @@ class KeyIssued(KeyShown):
 # --- standings ---
 
 
-class StandingShown(Shown):
+class StandingShown(AdminAnswer):
     account: str
     step: Annotated[ShownStep, From("standing.step")]
     since: Annotated[Time, From("standing.since_us")]
@@ -169,7 +169,7 @@ class StandingSet(Write):
     dry_run: Annotated[bool, Field(description="Only say whom it would hit.")] = False
 
 
-class KnownShown(Shown):
+class KnownShown(AdminAnswer):
     """An account, by what is known of it. Null: nothing says. Amounts are of the last seven days."""
 
     account: str
@@ -186,7 +186,7 @@ class KnownShown(Shown):
     ]
 
 
-class EndUserShown(Shown):
+class EndUserShown(AdminAnswer):
     """A person below an account that is hit."""
 
     account: str
@@ -194,7 +194,7 @@ class EndUserShown(Shown):
     exchanges: int
 
 
-class ReachShown(Shown):
+class ReachShown(AdminAnswer):
     """Whom a step hits. Lists are cut at 100 names; the counts are whole."""
 
     accounts: HowMany
@@ -226,7 +226,7 @@ class Undo(Write):
     why: Sentence
 
 
-class ActionShown(Shown):
+class ActionShown(AdminAnswer):
     action: int
     at: Annotated[Time, From("at_us")]
     who: str
@@ -249,7 +249,7 @@ class ChangeShown(StandingShown):
 # --- proposals ---
 
 
-class ProposalShown(Shown):
+class ProposalShown(AdminAnswer):
     proposal: int
     at: Annotated[Time, From("at_us")]
     campaign: Annotated[str, From("wanted.campaign")]
@@ -300,7 +300,7 @@ class TermsCandidate(In):
     text: Annotated[str, Field(max_length=1 << 20)]
 
 
-class TermsTried(Shown):
+class TermsTried(AdminAnswer):
     line: int
     what: str
     expect: str
@@ -308,7 +308,7 @@ class TermsTried(Shown):
     passed: bool
 
 
-class TermsChange(Shown):
+class TermsChange(AdminAnswer):
     direction: str
     where: str
     text: str
@@ -356,7 +356,7 @@ class AccountFound(BaseModel):
     standing: StepName
 
 
-class GapShown(Shown):
+class GapShown(AdminAnswer):
     number: int
     worker: int
     begun: Annotated[Time, From("from_us")]
@@ -365,7 +365,7 @@ class GapShown(Shown):
     reason: str
 
 
-class EventShown(Shown):
+class EventShown(AdminAnswer):
     event: int
     at: Annotated[Time, From("at_us")]
     who: str
@@ -374,13 +374,13 @@ class EventShown(Shown):
     detail: dict[str, object]
 
 
-class PartShown(Shown):
+class PartShown(AdminAnswer):
     name: str
     status: Literal["ok", "degraded", "failing"]
     text: str
 
 
-class HealthShown(Shown):
+class HealthShown(AdminAnswer):
     status: Literal["ok", "degraded", "failing"]
     at: Annotated[Time, From("at_us")]
     parts: list[PartShown]

@@ -126,7 +126,7 @@ def decide(
 
 
 @dataclass(frozen=True)
-class Strangers:
+class StrangerScores:
     """What references show to other kins: the null of every threshold."""
 
     table: Floats  # (references, references): each as a suspect beside every other kin; nan elsewhere
@@ -137,7 +137,7 @@ class Strangers:
     doubted: tuple[int, ...]  # references whose kin is doubted, the likest first
 
 
-def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> Strangers:
+def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> StrangerScores:
     """Score each reference as a suspect whose kin is not in the library.
 
     Raises: IdentifyError where all are of one kin.
@@ -156,12 +156,12 @@ def strangers(mean: Floats, refs: Places, kin: Sequence[str]) -> Strangers:
     return found
 
 
-def _null(table: Floats, kindred: Floats) -> Strangers:
+def _null(table: Floats, kindred: Floats) -> StrangerScores:
     doubted = doubted_kins(table, kindred)
     kept = np.setdiff1d(np.arange(len(table)), doubted)
     left = table[np.ix_(kept, kept)]
     some = np.isfinite(left).any(axis=1)
-    return Strangers(table, kindred, left[np.isfinite(left)], _highest(left), kept[some], doubted)
+    return StrangerScores(table, kindred, left[np.isfinite(left)], _highest(left), kept[some], doubted)
 
 
 def doubted_kins(table: Floats, kindred: Floats) -> tuple[int, ...]:
@@ -193,7 +193,7 @@ def _highest(table: Floats) -> Floats:
     return held[np.isfinite(held)]
 
 
-def _named_falsely(null: Strangers, kins: NDArray[np.str_], alpha: float) -> int:
+def _named_falsely(null: StrangerScores, kins: NDArray[np.str_], alpha: float) -> int:
     """How many strangers a library without their kin would name.
 
     A stranger and its likest reference resemble each other: without the one, the other shows less.
