@@ -137,7 +137,7 @@ def test_an_exchange_arrives_whole(world: Any) -> None:
     assert row["model"] == "gpt-4o"
     assert row["operation"] == "chat"
     assert (row["status"], row["outcome"], row["temperature"]) == (200, "complete", 0.25)
-    (asked,) = (one for one in up.seen[before:] if one.method == "POST")  # whoever looks for models asks too
+    (asked,) = (one for one in list(up.seen)[before:] if one.method == "POST")  # others ask for models
     assert row["output_tokens"] == asked.output_tokens
     assert row["prompt_words"] == 8
     assert row["prompt_exact"] != 0
