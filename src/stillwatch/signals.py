@@ -5,7 +5,7 @@ entry point. What titles, alerts, exports and the checker of bundles need to kno
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -59,14 +59,20 @@ class BundleEvidence(Protocol):
 
 
 @cache
-def signal_modules(package: str, group: str, function: str) -> tuple[Any, ...]:
+def signal_modules(package: str, group: str, function: str, *texts: str) -> tuple[Any, ...]:
     """Every module of a package that has `function`, then those that installed packages add, by name.
+
+    texts: what else each says of itself.
 
     Raises: InputError for an entry point that cannot be loaded or is no signal, and for a name that is taken.
     """
     names = sorted(one.name for one in iter_modules(import_module(package).__path__))
     found = [m for m in (import_module(f"{package}.{name}") for name in names) if hasattr(m, function)]
-    found += installed(group, ("NAME", function))
+    added = installed(group, {**dict.fromkeys(("NAME", *texts), str), function: Callable})  # type: ignore[dict-item]
+    for module in added:
+        if not isinstance(signal_of(module), Signal):
+            raise InputError(f"{group}: the SIGNAL of {module.NAME} is no stillwatch.signals.Signal")
+    found += added
     twice = [name for name, n in Counter(module.NAME for module in found).items() if n > 1]
     if twice:
         raise InputError(f"{group}: several signals are named {', '.join(twice)}; a name stands for one")

@@ -21,6 +21,8 @@ from stillwatch.lineage.weights import WeightsComparison, WeightsVerdict, compar
 from stillwatch.prove.lineage.lines import family_of
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import plain_table, progress, safe
+from stillwatch.report.visible import visible
+from stillwatch.toml import document
 
 EXAMPLES = """
 Examples:
@@ -107,12 +109,12 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
             for pair in found:
                 if pair.other == name and pair.one in members and pair.verdict is WeightsVerdict.SAME:
                     lines.append(
-                        f"# {pair.other}: {pair.verdict} as {pair.one}, {pair.how}, "
+                        f"# {visible(pair.other)}: {pair.verdict} as {visible(pair.one)}, {pair.how}, "
                         f"{pair.layers} of {pair.of_layers} layers\n"
                     )
-            base = "" if name == head else f"base = {json.dumps(head)}\n"
+            base = "" if name == head else f"base = {document.quote(head)}\n"
             lines.append(
-                f"[[model]]\nname = {json.dumps(name)}\nkin = {json.dumps(family_of(head)[1])}\n{base}\n"
+                f"[[model]]\nname = {document.quote(name)}\nkin = {document.quote(family_of(head)[1])}\n{base}\n"
             )
     return "".join(lines)
 

@@ -34,6 +34,7 @@ TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in 
 TURNED_SHARE = 1 / 2  # and to 0.14 in the others
 LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
+ROUNDING = 1e-4  # of a row's length: units that differ by less are one, and what is left of them is rounding
 SEED = 7  # which units are looked at
 
 
@@ -133,7 +134,7 @@ def in_place(mine: Floats, yours: Floats) -> tuple[float, float]:
     scale = float(np.sqrt((mine**2).sum() * (yours**2).sum()))
     spread = float(np.sqrt((products**2).sum() / max(1, len(products) - 1)))
     trace = float(np.trace(products))
-    return (trace / scale, trace / spread) if scale > 0 and spread > 0 else (0.0, 0.0)
+    return (trace / scale, trace / spread) if scale > ROUNDING**2 * len(mine) and spread > 0 else (0.0, 0.0)
 
 
 def _sample(units: Units) -> tuple[int, Floats]:
@@ -144,9 +145,10 @@ def _sample(units: Units) -> tuple[int, Floats]:
     return n, np.concatenate([_unit(part[rows]) for part in parts], axis=1)
 
 
-def _unit(rows: Floats) -> Floats:
+def _unit(rows: Floats, least: float = 0.0) -> Floats:
+    """Rows of length 1; of zeros where they are no longer than `least`."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > least).astype(np.float32, copy=False)
 
 
 def _reordered(one: Checkpoint, other: Checkpoint, turn: Floats | None) -> Floats:
@@ -183,13 +185,15 @@ def _match(mine: Units, yours: Units, turn: Floats | None) -> float:
 
 def _centred(rows: Floats) -> Floats:
     """Rows of length 1, less what all units have in common: models trained apart share that once turned."""
-    return _unit(rows - rows.mean(axis=0))
+    mean = rows.mean(axis=0)
+    return _unit(rows - mean, ROUNDING * float(np.linalg.norm(mean)))
 
 
 def _turn(one: Checkpoint, other: Checkpoint) -> Floats | None:
     """The turn of the other's axes that lays its embeddings on this one's; None without enough tokens."""
     shared = sorted(one.vocabulary.keys() & other.vocabulary.keys())
-    if not one.embedding_name or not other.embedding_name or len(shared) < SHARED_TOKENS * one.hidden:
+    few = SHARED_TOKENS * one.hidden
+    if not one.embedding_name or not other.embedding_name or len(shared) < few:
         return None
     mine, yours = one.embedding(), other.embedding()
     places = [
@@ -197,6 +201,8 @@ def _turn(one: Checkpoint, other: Checkpoint) -> Floats | None:
         for token in shared
         if (a := one.vocabulary[token]) < len(mine) and (b := other.vocabulary[token]) < len(yours)
     ]
+    if len(places) < few:
+        return None
     a, b = np.array(places).T
     left, _, right = np.linalg.svd(_unit(yours[b]).T @ _unit(mine[a]))
     turned: Floats = left @ right

@@ -27,7 +27,7 @@ Features = Mapping[str, float | int | None]
 
 def clues() -> tuple[Clue, ...]:
     """Every clue: of actors/clues by file name, then those of installed packages."""
-    return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh")
+    return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh", "CONTROL", "CLASS")
 
 
 def detectors() -> tuple[Detector, ...]:
@@ -60,7 +60,8 @@ def campaign(
     classes: dict[int, set[str]] = {}
     number = campaign_id(actor, world)
     for clue in clues():
-        weighed = clue.weigh(actor, world)
+        with blamed_on(f"the clue {clue.NAME} failed", getattr(clue, "__file__", "")):
+            weighed = clue.weigh(actor, world)
         if weighed is None:
             continue
         reasons.append(_reason(clue.NAME, weighed))
@@ -73,7 +74,8 @@ def campaign(
                 Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
             )
     for detector in detectors():
-        said = detector.state(features, population)
+        with blamed_on(f"the detector {detector.NAME} failed", getattr(detector, "__file__", "")):
+            said = detector.state(features, population)
         if said is not None:
             reasons.append(
                 Reason(
