@@ -141,7 +141,7 @@ def test_a_case_that_was_cleared_gives_no_reasons(store: Store) -> None:
 
 
 def test_names_and_wording_of_clients_do_nothing_where_the_statement_is_shown(tmp_path: Path) -> None:
-    hostile = 'a`<img src=x onerror=alert(1)>`[pay](https://evil.example) *now* | &lt; \x1b[31m\n# x\ud800'
+    hostile = "a`<img src=x onerror=alert(1)>`[pay](https://evil.example) *now* | &lt; \x1b[31m\n# x\ud800"
     who = [hostile, *names(1, 12)]
     text = "used ![m](//evil.example/p) `<script>` | x"
     links = tuple(Link(a, "sw-1", "pivot", 9.0, text, "client") for a in who)

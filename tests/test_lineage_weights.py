@@ -228,7 +228,10 @@ def test_a_header_costs_no_more_than_its_file(tmp_path: Path) -> None:
     assert "Is the download whole" in compare_weights(huge, huge).how
     layers: Tensors = {}
     for k in range(1_001):
-        layers |= {f"h.{k}.mlp.up_proj.weight": np.ones((1, 1)), f"h.{k}.mlp.down_proj.weight": np.ones((1, 1))}
+        layers |= {
+            f"h.{k}.mlp.up_proj.weight": np.ones((1, 1)),
+            f"h.{k}.mlp.down_proj.weight": np.ones((1, 1)),
+        }
     with pytest.raises(CheckpointError, match="at most 1,000"):
         read_checkpoint(write(tmp_path / "deep", layers, hidden_size=1))
 

@@ -31,16 +31,14 @@ def test_half_a_character_is_replaced() -> None:
 def test_numbers_that_no_float_holds_are_mistakes_with_a_line(tmp_path: Path) -> None:
     plan, mapping = tmp_path / "plan.toml", tmp_path / "map.toml"
     for number in ("1" + "0" * 400, "0x" + "f" * 5_000, "-1" + "0" * 400):
-        for key in ("prices.input", "collect.timeout_s", "collect.requests_per_minute", "train.steps"):
+        for key in ("prices.input", "collect.timeout_s", "budget.usd", "evaluate", "folder.x", "train.x"):
             plan.write_text(f"\n{key} = {number}\n")
-            try:
+            with pytest.raises(PlanError, match=r"plan\.toml:2: "):
                 load(plan, {})
-            except PlanError as why:
-                assert "plan.toml:2: " in str(why)
         mapping.write_text(f"[columns]\ntime = {number}\n")
-        with pytest.raises(InputError, match="map.toml:2: "):
+        with pytest.raises(InputError, match=r"map\.toml:2: "):
             from_file(mapping)
     for value in ("2024-01-01", "nan"):
         plan.write_text(f"\ncollect.extra.x = {value}\n")
-        with pytest.raises(PlanError, match="plan.toml:2: "):
+        with pytest.raises(PlanError, match=r"plan\.toml:2: "):
             load(plan, {})

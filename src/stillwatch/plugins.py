@@ -39,7 +39,7 @@ def blamed_on(place: str, file: str | Path = "") -> Iterator[None]:
         raise InputError(f"{place}: {describe_error(error, file)}") from error
 
 
-def installed(group: str, needs: Mapping[str, type]) -> list[Any]:
+def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
     """Load what packages name under an entry point's group, in order of its names.
 
     needs: the attributes that each must have, with their types.
@@ -55,7 +55,9 @@ def installed(group: str, needs: Mapping[str, type]) -> list[Any]:
         for name, kind in needs.items():
             if not isinstance(getattr(module, name), kind):
                 right = "a function" if kind is Callable else kind.__name__
-                raise InputError(f"{where}: its {name} is {getattr(module, name)!r:.100}; right would be {right}")
+                raise InputError(
+                    f"{where}: its {name} is {getattr(module, name)!r:.100}; right would be {right}"
+                )
         found.append(module)
     return found
 

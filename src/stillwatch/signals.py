@@ -5,7 +5,8 @@ entry point. What titles, alerts, exports and the checker of bundles need to kno
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from stillwatch.errors import InputError
-from stillwatch.plugins import installed
+from stillwatch.plugins import blamed_on, installed
 
 Event = Mapping[str, Any]  # a line of a bundle's events.ndjson: docs/bundle.md
 
@@ -68,7 +69,7 @@ def signal_modules(package: str, group: str, function: str, *texts: str) -> tupl
     """
     names = sorted(one.name for one in iter_modules(import_module(package).__path__))
     found = [m for m in (import_module(f"{package}.{name}") for name in names) if hasattr(m, function)]
-    added = installed(group, {**dict.fromkeys(("NAME", *texts), str), function: Callable})  # type: ignore[dict-item]
+    added = installed(group, {**dict.fromkeys(("NAME", *texts), str), function: Callable})
     for module in added:
         if not isinstance(signal_of(module), Signal):
             raise InputError(f"{group}: the SIGNAL of {module.NAME} is no stillwatch.signals.Signal")
@@ -77,6 +78,16 @@ def signal_modules(package: str, group: str, function: str, *texts: str) -> tupl
     if twice:
         raise InputError(f"{group}: several signals are named {', '.join(twice)}; a name stands for one")
     return tuple(found)
+
+
+@contextmanager
+def blamed_on_its_package(module: Any) -> Iterator[None]:
+    """Run a signal. Raises: InputError that names it, for what one of an installed package raises."""
+    if str(getattr(module, "__name__", "stillwatch.")).startswith("stillwatch."):
+        yield
+        return
+    with blamed_on(f"the signal {module.NAME} of the package {module.__name__} failed", module.__file__):
+        yield
 
 
 def signal_of(module: Any) -> Signal:

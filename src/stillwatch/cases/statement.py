@@ -241,11 +241,7 @@ def write_statement(s: StatementOfReasons) -> str:
         "## Honest explanations",
         "| explanation | checked? | result | what would change our mind |\n|---|---|---|---|\n"
         + "\n".join(
-            "| "
-            + " | ".join(
-                _plain(x, 400) for x in (r.kind, r.state, r.result, r.would_change)
-            )
-            + " |"
+            "| " + " | ".join(_plain(x, 400) for x in (r.kind, r.state, r.result, r.would_change)) + " |"
             for r in s.rivals
         ),
         "## How far it is attributed",
@@ -265,5 +261,5 @@ def _list(sentences: tuple[str, ...]) -> list[str]:
 
 
 def _plain(text: str, limit: int) -> str:
-    """A text in which Markdown sees no link, picture, code, cell or HTML: names and wording are a client's."""
+    """A text in which Markdown sees no link, code, cell or HTML: names and wording are a client's."""
     return _ACTS_IN_MARKDOWN.sub(r"\\\g<0>", visible(text, limit))

@@ -113,9 +113,8 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
                         f"{pair.layers} of {pair.of_layers} layers\n"
                     )
             base = "" if name == head else f"base = {document.quote(head)}\n"
-            lines.append(
-                f"[[model]]\nname = {document.quote(name)}\nkin = {document.quote(family_of(head)[1])}\n{base}\n"
-            )
+            kin = document.quote(family_of(head)[1])
+            lines.append(f"[[model]]\nname = {document.quote(name)}\nkin = {kin}\n{base}\n")
     return "".join(lines)
 
 

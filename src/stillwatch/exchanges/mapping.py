@@ -85,7 +85,9 @@ def from_file(path: Path) -> dict[str, str]:
     for written, column in columns.items():
         place = f"{path}:{read.notes.line(('columns', written))}"
         if not isinstance(column, str) or not column.strip():
-            raise InputError(f"{place}: {written} = {show_value(column)}; right would be a column's name in quotes")
+            raise InputError(
+                f"{place}: {written} = {show_value(column)}; right would be a column's name in quotes"
+            )
         try:
             field = field_of(written)
         except InputError as why:
