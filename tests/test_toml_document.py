@@ -31,7 +31,7 @@ def test_half_a_character_is_replaced() -> None:
 def test_numbers_that_no_float_holds_are_mistakes_with_a_line(tmp_path: Path) -> None:
     plan, mapping = tmp_path / "plan.toml", tmp_path / "map.toml"
     for number in ("1" + "0" * 400, "0x" + "f" * 5_000, "-1" + "0" * 400):
-        for key in ("prices.input", "collect.timeout_s", "budget.usd", "evaluate", "folder.x", "train.x"):
+        for key in ("prices.input", "collect.timeout_s", "budget.usd", "evaluate", "train.x"):
             plan.write_text(f"\n{key} = {number}\n")
             with pytest.raises(PlanError, match=r"plan\.toml:2: "):
                 load(plan, {})
