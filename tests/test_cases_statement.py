@@ -1,6 +1,7 @@
 """The statement of reasons: an account's own evidence and error rate, and nothing of anybody else."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +128,31 @@ def test_the_command_writes_it_and_says_what_is_missing(store: Store, tmp_path: 
     lost = tmp_path / "no" / "s.md"
     failed = CliRunner().invoke(app, ["case", "statement", only(store), MINE, "--out", str(lost), *place])
     assert failed.exit_code != 0
+
+
+def test_a_case_that_was_cleared_gives_no_reasons(store: Store) -> None:
+    said = {"who": "bo", "why": "seen", "now_us": NOW_US}
+    for verdict in (Verdict.FALSE, Verdict.PERMITTED):
+        handling.judge(store, only(store), verdict, **said)  # type: ignore[arg-type]
+        with pytest.raises(CaseError, match=f"judged {verdict}"):
+            reasons(store)
+    handling.judge(store, only(store), Verdict.TRUE, **said)  # type: ignore[arg-type]
+    assert "A person judged it on" in reasons(store)
+
+
+def test_names_and_wording_of_clients_do_nothing_where_the_statement_is_shown(tmp_path: Path) -> None:
+    hostile = "a`<img src=x onerror=alert(1)>`[pay](https://evil.example) *now* | &lt; \x1b[31m\n# x\ud800"
+    who = [hostile, *names(1, 12)]
+    text = "used ![m](//evil.example/p) `<script>` | x"
+    links = tuple(Link(a, "sw-1", "pivot", 9.0, text, "client") for a in who)
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as made:
+        attach(made, tmp_path / "audit.key")
+        told = replace(campaign("sw-1", who, reasons=[RAISED, WORDED, NETWORK]), links=links)
+        fold(made, result(told), NOW_US, "scan")
+        written = reasons(made, hostile)
+    assert "\x1b" not in written
+    assert written.encode()
+    assert "\n# x" not in written
+    shown = re.sub(r"\\.", "", "".join(line for line in written.splitlines() if not line.startswith("|")))
+    assert not [mark for mark in "<`[*&|" if mark in shown]
+    assert "evil.example" in shown

@@ -6,12 +6,14 @@ import io
 import json
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -946,3 +948,41 @@ def test_the_record_is_shown_verified_and_found_broken(mine: World) -> None:
     said = verified(rita)
     assert "Not sound" in said
     assert "record 3" in said
+
+
+def test_a_check_whose_store_was_taken_away_ends_and_says_so(mine: World) -> None:
+    checks = TrailChecks(mine.store, lambda: NOW)
+    checks.start(whole=True, wait_s=60)
+    mine.store.engine.dispose()
+    place = Path(str(mine.store.url.database))
+    for beside in place.parent.glob(f"{place.name}*"):
+        beside.rename(beside.with_name(f"kept-{beside.name}"))
+    place.mkdir()
+    threads = [threading.Thread(target=checks.start, args=(whole, 60)) for whole in (True, False)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    state = checks.state()
+    assert not state.running
+    assert state.outcome is None
+    assert "cannot be read" in str(state.trouble)
+    mine.store.engine.dispose()
+    place.rmdir()
+    for kept in place.parent.glob("kept-*"):
+        kept.rename(kept.with_name(kept.name.removeprefix("kept-")))
+    checks.start(whole=True, wait_s=60)
+    assert isinstance(checks.state().outcome, VerifiedTrail)
+
+
+@pytest.mark.parametrize("name", ["anna\x00", "\ud800", "anna'--", "x" * 5_000, "ANNA "])
+def test_a_forged_browser_cookie_opens_nothing_under_any_name(mine: World, name: str) -> None:
+    visitor = mine.client()
+    for cookie in ("0" * 32 + "." + "f" * 64, "\\377" * 40, "." * 97):
+        visitor.cookies.set("stillwatch-browser-8090", cookie, domain="127.0.0.1")
+        csrf = csrf_in(visitor.get("/login").text)
+        body = urlencode(
+            {"name": name, "password": "x" * 20, "csrf": csrf, "next": ""}, errors="surrogatepass"
+        )
+        head = {"content-type": "application/x-www-form-urlencoded"}
+        assert visitor.post("/login", content=body, headers=head).status_code in (401, 429)

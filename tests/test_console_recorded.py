@@ -1,6 +1,8 @@
 """What the console shows of recorded exchanges: observables behind a reason, an account's days, who else."""
 
+import random
 import re
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -178,3 +180,45 @@ def test_templates_mask_what_changes_and_leave_out_what_others_write_too() -> No
     assert "Rate item <number> of list <number> by rule seven only" in found.text
     assert (found.accounts, found.prompts, found.sample, found.elsewhere) == (4, 20, 20, 0)
     assert templates(ours, ours) == ()
+
+
+def test_long_prompts_of_strangers_do_not_fill_the_memory() -> None:
+    draw = random.Random(3)
+
+    def text(words: int) -> str:
+        return " ".join("".join(draw.choices("abcdefghij", k=5)) for _ in range(words))
+
+    shared = text(60)
+    ours = [(f"a{k % 9}", f"{text(300)} {shared} {text(300)}") for k in range(100)]
+    others = [(f"x{k % 9}", text(660)) for k in range(100)]
+    tracemalloc.start()
+    found = templates(ours, others)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.text, one.accounts, one.prompts, one.elsewhere) for one in found] == [(shared, 9, 100, 0)]
+    assert peak < 25e6  # a set for each run of words took 51 MB
+
+
+def test_hostile_texts_of_a_log_are_shown_and_do_nothing(desk: Desk) -> None:
+    bad = "<script>alert(1)</script> ![x](//evil) \x1b[31m\x00 \u202e{{ 7*7 }} "
+    rows = [
+        exchange(a, k, bad, bad + "grade the answer below from one to ten " + "x" * 1_000_000, user_agent=bad)
+        for a in desk.ours
+        for k in range(2)
+    ]
+    write_log(desk.log, rows)
+    status, page = desk.visitor.submit(f"/case/{desk.case}/observables", why="second look at the card")
+    assert status == 200
+    assert "grade the answer below" in re.sub("<[^>]+>", "", page)
+    assert "<script>" not in page.replace('<script src="', "")
+    assert not re.search("[\x00\x1b\u202e]", page)
+    assert "49" not in re.findall(r"\{\{ *\d.*", page)
+    assert len(page) < 200_000
+    for path in (f"/case/{desk.case}/observables", "/account/observables"):
+        assert desk.visitor.get(path, params={"why": "second look at it"}).status_code in (404, 405)
+        assert desk.visitor.post(path, data={"why": "second look at it"}).status_code == 403  # no token
+    desk.log.write_bytes(b"PAR1 no parquet")
+    assert desk.visitor.submit(f"/case/{desk.case}/observables", why="second look at the card")[0] in (
+        409,
+        503,
+    )

@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -19,6 +21,7 @@ from console_world import NOW, World, csrf_in, world
 from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.fold import fold
+from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, sql
 from stillwatch.console.copies import COPIED, copy, copy_exchanges
 from stillwatch.console.query import MOST_ROWS, answer
@@ -316,3 +319,30 @@ def test_a_question_is_on_record_and_its_answer_has_its_forms(still: World) -> N
         newest = read(db, limit=1, opened=True)[0]
     assert (newest.who, newest.what) == ("anna", "SQL asked")
     assert newest.personal[0]["query"] == query
+
+
+def test_copies_of_a_killed_process_are_removed_and_those_of_a_live_one_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = (
+        "import os, signal, tempfile\n"
+        "tempfile.tempdir = os.environ['PLACE']\n"
+        "from stillwatch.console.sql import Snapshots\n"
+        "copies = Snapshots(None)\n"
+        "(copies._place() / 'cases.duckdb').write_text('accounts')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = os.environ | {"PLACE": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=False)
+    assert len(list(tmp_path.glob("*/cases.duckdb"))) == 1
+    (tmp_path / "stillwatch-sql-other").symlink_to(tmp_path.parent)
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as store:
+        one, other = Snapshots(store), Snapshots(store)
+        for copies in (one, other):
+            assert copies.ask("SELECT count(*) FROM cases").error is None
+        assert {c.path for c in (one, other)} == set(tmp_path.glob("*/cases.duckdb"))
+        one.close()
+        other.close()
+    assert tmp_path.parent.exists()
+    assert not list(tmp_path.glob("*/cases.duckdb"))

@@ -177,3 +177,114 @@ def test_the_command_writes_kin_that_other_commands_read(tmp_path: Path) -> None
     wide = write(tmp_path / "wide", llama(3, hidden=64), hidden_size=64)
     assert RUN.invoke(app, ["identify", "weights", str(base), str(wide)]).exit_code == 3
     assert WORDS > 2 * HIDDEN
+
+
+def raw(folder: Path, head: object, content: bytes = b"") -> Path:
+    """A folder whose safetensors file has this header and these bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = head if isinstance(head, bytes) else json.dumps(head).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content)
+    (folder / "config.json").write_text('{"hidden_size": 4}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"dtype": "F32", "shape": [-1, 4], "data_offsets": [0, 32]},
+        {"dtype": "F32", "shape": [2, 4], "data_offsets": [8, 0]},
+        {"dtype": "F32", "shape": [2, 4], "data_offsets": [-32, 0]},
+        {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32.5]},
+        {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 16]},
+        {"dtype": "F64", "shape": [2, 4], "data_offsets": [0, 32]},
+        {"dtype": "F32", "shape": {}, "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [True], "data_offsets": [0, 4]},
+        {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1]},
+        7,
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, told: object) -> None:
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        read_checkpoint(raw(tmp_path, {"model.layers.0.mlp.up_proj.weight": told}, bytes(64)))
+
+
+def test_a_header_costs_no_more_than_its_file(tmp_path: Path) -> None:
+    one = {"dtype": "F32", "shape": [2, 4], "data_offsets": [0, 32]}
+    for head in (b"[" * 100_000, {"a": one, "b": one}):  # nested; two tensors in one place
+        with pytest.raises(CheckpointError, match="no safetensors file"):
+            read_checkpoint(raw(tmp_path, head, bytes(32)))
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 7 + b"\x7f{}")
+    with pytest.raises(CheckpointError, match="header"):
+        read_checkpoint(tmp_path)
+    many = 1 << 40  # units: 16 TB
+    head = {
+        f"model.layers.0.mlp.{part}_proj.weight": {
+            "dtype": "F32", "shape": shape, "data_offsets": [k * many * 16, (k + 1) * many * 16]
+        }
+        for k, (part, shape) in enumerate((("up", [many, 4]), ("down", [4, many])))
+    }  # fmt: skip
+    huge = read_checkpoint(raw(tmp_path, head, bytes(32)))
+    assert "Is the download whole" in compare_weights(huge, huge).how
+    layers: Tensors = {}
+    for k in range(1_001):
+        layers |= {
+            f"h.{k}.mlp.up_proj.weight": np.ones((1, 1)),
+            f"h.{k}.mlp.down_proj.weight": np.ones((1, 1)),
+        }
+    with pytest.raises(CheckpointError, match="at most 1,000"):
+        read_checkpoint(write(tmp_path / "deep", layers, hidden_size=1))
+
+
+def test_weights_that_no_model_can_have_are_not_judged(tmp_path: Path) -> None:
+    good, up = llama(1), "model.layers.1.mlp.up_proj.weight"
+    bad = {
+        "nan": good[up] * np.nan,
+        "inf": good[up] * np.inf,
+        "huge": np.full_like(good[up], 3e38),
+        "none": good[up][:0],
+        "fewer": good[up][:-1],
+        "more": np.concatenate([good[up], good[up]]),
+    }
+    for name, value in bad.items():
+        found = compare(tmp_path / name, good | {up: value}, good | {up: value})
+        assert found.verdict is WeightsVerdict.NO_JUDGEMENT, name
+        assert found.how
+        assert np.isfinite([found.z, found.effect]).all()
+    flat = {name: np.ones_like(value) for name, value in good.items()}
+    assert compare(tmp_path / "flat", flat, flat).verdict is WeightsVerdict.NOT_SHOWN
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.json", '{"hidden_size": 48, "text_config": ["x"]}'),
+        ("config.json", '{"hidden_size": 48, "text_config": 7, "model_type": ["gemma"]}'),
+        ("tokenizer.json", '{"model": ["x"]}'),
+        ("tokenizer.json", '{"model": {"vocab": "abc", "merges": 7}}'),
+        ("tokenizer.json", '{"model": {"vocab": [[], [7], "x"], "merges": [7, null, ["a", 1]]}}'),
+        ("tokenizer.json", json.dumps({"model": {"vocab": {f"w{k}": -(10**9) for k in range(WORDS)}}})),
+        ("tokenizer.json", json.dumps({"model": {"vocab": {f"w{k}": 10**9 for k in range(WORDS)}}})),
+    ],
+)
+def test_files_beside_the_weights_may_hold_anything(tmp_path: Path, file: str, text: str) -> None:
+    one = write(tmp_path / "one", llama(1))
+    (one / file).write_text(text)
+    read = read_checkpoint(one)
+    found = compare_weights(read, read_checkpoint(write(tmp_path / "other", llama(2))))
+    assert found.verdict is WeightsVerdict.NOT_SHOWN
+
+
+def test_embeddings_of_another_width_fix_no_axes(tmp_path: Path) -> None:
+    narrow = {**llama(1), "model.embed_tokens.weight": llama(1)["model.embed_tokens.weight"][:, :7]}
+    assert compare(tmp_path, narrow, llama(2)).verdict is WeightsVerdict.NOT_SHOWN
+
+
+def test_a_name_cannot_write_into_the_kin_file(tmp_path: Path) -> None:
+    name = 'a\n[[model]]\nname = "gpt-4"\nkin = "mine"\n# \U0001f600\x7f"\\'
+    base = write(tmp_path / name, llama(1, layers=1))
+    tuned = write(tmp_path / f"{name}b", llama(1, layers=1))
+    out = tmp_path / "kin.toml"
+    run = RUN.invoke(app, ["identify", "weights", str(base), str(tuned), "--kin-out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert list(read_kins([out])) == [name, f"{name}b"]

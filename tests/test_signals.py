@@ -5,12 +5,15 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stillwatch.cases.bundle import BundleError, documents
 from stillwatch.cases.claims import signal_sources
+from stillwatch.errors import InputError
 from stillwatch.scan.assemble import detectors
+from stillwatch.signals import blamed_on_its_package
 
 DETECTOR = '''
 """Requests with tools.
@@ -101,6 +104,9 @@ def test_a_detector_of_an_installed_package_is_stated_titled_and_computed_again(
         ("import nothing_of_the_kind", "cannot be loaded: ModuleNotFoundError"),
         ("NAME = 'many_tools'", "has no state"),
         (DETECTOR.replace("many_tools", "no_dialogue"), "several signals are named no_dialogue"),
+        (DETECTOR.replace('"many_tools"', '["x"]'), "its NAME is ['x']; right would be str"),
+        (DETECTOR.replace("def state", "state = 7\ndef state_"), "its state is 7; right would be a function"),
+        (DETECTOR + "\nSIGNAL = 7", "the SIGNAL of many_tools is no"),
     ],
 )
 def test_what_is_no_signal_is_refused_with_its_place(tmp_path: Path, source: str, said: str) -> None:
@@ -138,3 +144,37 @@ def test_every_number_of_a_signal_is_computed_again_or_it_says_why_not() -> None
         if not hasattr(module, "recompute") and not getattr(module, "SIGNAL", None)
     ]
     assert set(silent) <= {"echo", "pivot", "lone_harvest", "holds", "new_settings"}
+
+
+CLUE = """
+NAME = "same_agent"
+CONTROL = "client"
+CLASS = "client program"
+
+
+def weigh(actor, world):
+    raise KeyError("oh")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["import nothing_of_the_kind", CLUE.replace("CLASS", "KIND")])
+def test_a_broken_clue_ends_a_command_with_its_place_and_no_traceback(tmp_path: Path, source: str) -> None:
+    run = "import sys; from stillwatch.cli.main import run; sys.argv[1:] = ['case', 'list']; sys.exit(run())"
+    done = beside(install(tmp_path, source, "stillwatch.clues"), run)
+    assert done.returncode == 2, done.stderr
+    assert "entry point many_tools = acme_signals of stillwatch.clues: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_a_strangers_signal_raises_is_said_with_its_name() -> None:
+    theirs = SimpleNamespace(__name__="acme", __file__="acme.py", NAME="same_agent")
+    for wrong in (KeyError("oh"), SystemExit(0), AttributeError("ties")):
+        with (
+            pytest.raises(InputError, match="same_agent of the package acme failed"),
+            blamed_on_its_package(theirs),
+        ):
+            raise wrong
+    ours = SimpleNamespace(__name__="stillwatch.detectors.x", __file__="x.py", NAME="x")
+    with pytest.raises(KeyError), blamed_on_its_package(ours):  # a fault of the program is shown as one
+        raise KeyError

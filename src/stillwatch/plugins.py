@@ -4,7 +4,7 @@ Whatever it raises is said with its place. It knows nothing of what the code doe
 """
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import module_from_spec, spec_from_file_location
@@ -39,10 +39,11 @@ def blamed_on(place: str, file: str | Path = "") -> Iterator[None]:
         raise InputError(f"{place}: {describe_error(error, file)}") from error
 
 
-def installed(group: str, needs: Iterable[str]) -> list[Any]:
+def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
     """Load what packages name under an entry point's group, in order of its names.
 
-    Raises: InputError for one that cannot be loaded, or lacks one of the attributes that it needs.
+    needs: the attributes that each must have, with their types.
+    Raises: InputError for one that cannot be loaded, lacks an attribute, or has it of another type.
     """
     found = []
     for point in sorted(metadata.entry_points(group=group), key=lambda point: point.name):
@@ -51,6 +52,12 @@ def installed(group: str, needs: Iterable[str]) -> list[Any]:
             module = point.load()
         if lacks := [name for name in needs if not hasattr(module, name)]:
             raise InputError(f"{where}: has no {' and no '.join(lacks)}")
+        for name, kind in needs.items():
+            if not isinstance(getattr(module, name), kind):
+                right = "a function" if kind is Callable else kind.__name__
+                raise InputError(
+                    f"{where}: its {name} is {getattr(module, name)!r:.100}; right would be {right}"
+                )
         found.append(module)
     return found
 

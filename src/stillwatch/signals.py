@@ -5,7 +5,8 @@ entry point. What titles, alerts, exports and the checker of bundles need to kno
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,7 +14,7 @@ from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from stillwatch.errors import InputError
-from stillwatch.plugins import installed
+from stillwatch.plugins import blamed_on, installed
 
 Event = Mapping[str, Any]  # a line of a bundle's events.ndjson: docs/bundle.md
 
@@ -59,18 +60,34 @@ class BundleEvidence(Protocol):
 
 
 @cache
-def signal_modules(package: str, group: str, function: str) -> tuple[Any, ...]:
+def signal_modules(package: str, group: str, function: str, *texts: str) -> tuple[Any, ...]:
     """Every module of a package that has `function`, then those that installed packages add, by name.
+
+    texts: what else each says of itself.
 
     Raises: InputError for an entry point that cannot be loaded or is no signal, and for a name that is taken.
     """
     names = sorted(one.name for one in iter_modules(import_module(package).__path__))
     found = [m for m in (import_module(f"{package}.{name}") for name in names) if hasattr(m, function)]
-    found += installed(group, ("NAME", function))
+    added = installed(group, {**dict.fromkeys(("NAME", *texts), str), function: Callable})
+    for module in added:
+        if not isinstance(signal_of(module), Signal):
+            raise InputError(f"{group}: the SIGNAL of {module.NAME} is no stillwatch.signals.Signal")
+    found += added
     twice = [name for name, n in Counter(module.NAME for module in found).items() if n > 1]
     if twice:
         raise InputError(f"{group}: several signals are named {', '.join(twice)}; a name stands for one")
     return tuple(found)
+
+
+@contextmanager
+def blamed_on_its_package(module: Any) -> Iterator[None]:
+    """Run a signal. Raises: InputError that names it, for what one of an installed package raises."""
+    if str(getattr(module, "__name__", "stillwatch.")).startswith("stillwatch."):
+        yield
+        return
+    with blamed_on(f"the signal {module.NAME} of the package {module.__name__} failed", module.__file__):
+        yield
 
 
 def signal_of(module: Any) -> Signal:

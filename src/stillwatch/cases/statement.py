@@ -7,6 +7,7 @@ What only the owner knows (the measure, the ground in its terms, where to write)
 Blind to: what the account did outside the scanned log, and what a person knows and did not put on record.
 """
 
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ LINKS = 20
 MEASURED_ON = (
     "These worlds and scenes are simulated logs: on real ones such evidence may be wrong more often."
 )
+_ACTS_IN_MARKDOWN = re.compile(r"[\[\]<>&`*|]")
 NOT_OF_ACCOUNT = "That this account takes part is shown by no more than its own evidence above."
 
 
@@ -79,6 +81,8 @@ def state_reasons(
     Raises: Missing where the case does not name the account; CaseError for one that is not accused.
     """
     case = store.case(case_id, accounts=False)
+    if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):
+        raise CaseError(f"case {case.id} was judged {case.verdict}: no measure that rests on it has a reason")
     member = _accused_member(store, case, account)
     campaign = evidence.latest(store, case_id).campaign
     told = alert(store, case_id, now_us)
@@ -99,7 +103,7 @@ def state_reasons(
         error_rates=(*rates, MEASURED_ON),
         rivals=tuple(rival(one.kind, one.check) for one in told.benign),
         attribution=_attribution(campaign, judgement),
-        automated=_automated(judgement),
+        automated=_say_automation(judgement),
         not_claimed=tuple(NOT_OF_ACCOUNT if one == NEVER_CLAIMED[1] else one for one in told.cannot_claim),
         appeal=(
             f"Write to {contact} within {given.appeal_days} days, free of charge. Say what the account "
@@ -176,7 +180,7 @@ def _evidence_of(case: Case, campaign: Campaign, account: str) -> tuple[tuple[st
     """Give what is shown of the account itself, and how often such evidence is wrong."""
     if is_lone(campaign):
         rank = (
-            f"The payer's own p-value is {shown_p(case.p_value, plain=True)}: how often a payer's use "
+            f"The payer's own p-value is {shown_p(campaign.p_value, plain=True)}: how often a payer's use "
             "ranks as high among all payers of the log by chance."
         )
         return tuple(reason.text for reason in campaign.reasons), (rank,)
@@ -207,7 +211,7 @@ def _attribution(campaign: Campaign, judgement: Act | None) -> tuple[tuple[str, 
     )
 
 
-def _automated(judgement: Act | None) -> tuple[str, ...]:
+def _say_automation(judgement: Act | None) -> tuple[str, ...]:
     found = "A program found this in records of requests, on our own initiative and not after a notice."
     if judgement is None:
         return (found, "No person has judged it yet. Whatever is done until then can be taken back.")
@@ -220,9 +224,9 @@ def _when(at_us: int) -> str:
 
 
 def write_statement(s: StatementOfReasons) -> str:
-    """Write the statement as Markdown, with nothing in it that acts in a terminal."""
+    """Write the statement as Markdown, with nothing in it that acts in a terminal or in a browser."""
     lines = [
-        f"# Statement of reasons: account {visible(s.account, 200)}",
+        f"# Statement of reasons: account {_plain(s.account, 200)}",
         f"Reference {s.case}, {_when(s.made_us)}.",
         "## What was decided",
         s.measure,
@@ -237,11 +241,7 @@ def write_statement(s: StatementOfReasons) -> str:
         "## Honest explanations",
         "| explanation | checked? | result | what would change our mind |\n|---|---|---|---|\n"
         + "\n".join(
-            "| "
-            + " | ".join(
-                visible(x, 400).replace("|", "\\|") for x in (r.kind, r.state, r.result, r.would_change)
-            )
-            + " |"
+            "| " + " | ".join(_plain(x, 400) for x in (r.kind, r.state, r.result, r.would_change)) + " |"
             for r in s.rivals
         ),
         "## How far it is attributed",
@@ -257,4 +257,9 @@ def write_statement(s: StatementOfReasons) -> str:
 
 
 def _list(sentences: tuple[str, ...]) -> list[str]:
-    return ["\n".join(f"- {visible(one, 1_000)}" for one in sentences)]
+    return ["\n".join(f"- {_plain(one, 1_000)}" for one in sentences)]
+
+
+def _plain(text: str, limit: int) -> str:
+    """A text in which Markdown sees no link, code, cell or HTML: names and wording are a client's."""
+    return _ACTS_IN_MARKDOWN.sub(r"\\\g<0>", visible(text, limit))

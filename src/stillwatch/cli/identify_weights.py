@@ -16,11 +16,13 @@ from rich.console import Console
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import app
 from stillwatch.errors import InputError
-from stillwatch.lineage.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
 from stillwatch.lineage.weights import WeightsComparison, WeightsVerdict, compare_weights
 from stillwatch.prove.lineage.lines import family_of
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import plain_table, progress, safe
+from stillwatch.report.visible import visible
+from stillwatch.toml import document
 
 EXAMPLES = """
 Examples:
@@ -76,7 +78,7 @@ def weights_command(
         raise typer.Exit(NOT_JUDGED)
 
 
-def _read(said: str) -> Checkpoint:
+def _read(said: str) -> ModelCheckpoint:
     name, equals, place = said.partition("=")
     if not equals or Path(said).exists():
         name, place = "", said
@@ -107,13 +109,12 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
             for pair in found:
                 if pair.other == name and pair.one in members and pair.verdict is WeightsVerdict.SAME:
                     lines.append(
-                        f"# {pair.other}: {pair.verdict} as {pair.one}, {pair.how}, "
+                        f"# {visible(pair.other)}: {pair.verdict} as {visible(pair.one)}, {pair.how}, "
                         f"{pair.layers} of {pair.of_layers} layers\n"
                     )
-            base = "" if name == head else f"base = {json.dumps(head)}\n"
-            lines.append(
-                f"[[model]]\nname = {json.dumps(name)}\nkin = {json.dumps(family_of(head)[1])}\n{base}\n"
-            )
+            base = "" if name == head else f"base = {document.quote(head)}\n"
+            kin = document.quote(family_of(head)[1])
+            lines.append(f"[[model]]\nname = {document.quote(name)}\nkin = {kin}\n{base}\n")
     return "".join(lines)
 
 

@@ -5,6 +5,7 @@ without texts. `query` asks them, in a process of its own: one call of a functio
 interrupt and no memory limit of DuckDB.
 """
 
+import fcntl
 import json
 import os
 import select
@@ -30,6 +31,7 @@ from stillwatch.console import ConsoleError
 from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges
 from stillwatch.errors import StillwatchError
 
+PREFIX = "stillwatch-sql-"
 LIMIT_MS = 1_000
 LONGEST_QUERY = 20_000
 GRACE_S = 0.5  # past the limit, to say that it was interrupted
@@ -114,8 +116,9 @@ class Snapshots:
 
     def _place(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="stillwatch-sql-"))  # 0700
-            self._remove = weakref.finalize(self, shutil.rmtree, self._folder, True)
+            _remove_left_behind()
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # 0700
+            self._remove = weakref.finalize(self, _remove_held, self._folder, _hold(self._folder))
             self._revision, self._files = None, None
         return self._folder
 
@@ -139,6 +142,30 @@ class Snapshots:
                 self._files = tuple(files)
             self._copied_s = now_s
         return path
+
+
+def _hold(folder: Path) -> int:
+    """Lock a folder of copies for as long as this process lives; give the descriptor of its lock."""
+    lock = os.open(folder / "lock.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.rename(folder / "lock.new", folder / "lock")  # nobody finds it before it is held
+    return lock
+
+
+def _remove_held(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, True)
+    os.close(lock)
+
+
+def _remove_left_behind() -> None:
+    """Remove the copies of processes that were killed: what they held is locked no more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+                continue
+            with (folder / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, True)
 
 
 def copy_whole(store: Store, path: Path) -> int:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy.exc import DBAPIError
+
 from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import TrailCheck
@@ -54,13 +56,19 @@ class TrailChecks:
         thread.join(wait_s)
 
     def _run(self, check: TrailCheck, whole: bool) -> None:
-        outcome, trouble = None, None
+        outcome: VerifiedTrail | Broken | None = None
+        trouble: str | None = "it ended in a fault of the program; its log says which"
         try:
-            outcome = check.verify(whole)
+            outcome, trouble = check.verify(whole), None
         except StillwatchError as why:
             trouble = str(why)
-        walked = self._state.whole
-        self._state = TrailCheckState(False, walked, check.records_walked, outcome, self._now_us(), trouble)
+        except DBAPIError as why:  # it could not even be opened
+            trouble = f"{self._store.name}: the trail cannot be read: {' '.join(str(why.orig).split())}"
+        finally:  # whatever happened, it does not go on
+            walked = self._state.whole
+            self._state = TrailCheckState(
+                False, walked, check.records_walked, outcome, self._now_us(), trouble
+            )
 
     def state(self) -> TrailCheckState:
         """Give how it stands now."""

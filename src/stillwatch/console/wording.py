@@ -7,13 +7,15 @@ Fooled by: a common program's own prompt, which the sample of others happens not
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 RUN = 6  # words: as long as an indicator's opening
 LEAST_WORDS = 4  # of a run: signs of maths or code alone say nothing
 MOST = 5  # templates
 LONGEST = 60  # words of a template
+Run = tuple[str, ...]  # words in a row
+Place = tuple[Sequence[str], int]  # the words of a text, and where in them
 _WORD = re.compile(r"https?://\S+|\w+(?:['’]\w+)*|([^\w\s])\1*")
 _GOES_ON = 0.8  # share of its prompts that a template's next word must be in
 
@@ -49,53 +51,63 @@ def templates(
 ) -> tuple[WordingTemplate, ...]:
     """Give the templates of (account, prompt) pairs, those of most accounts first."""
     texts = [(account, mask(prompt)) for account, prompt in ours]
-    beside = _carriers([(account, mask(prompt)) for account, prompt in others])
-    carriers = _carriers(texts)
     least = min(2, len({account for account, _ in texts}))
+    carriers = _carriers(texts, least)
+    beside = _carriers([(account, mask(prompt)) for account, prompt in others], 1, carriers)
     usable = {
         run: who
         for run, who in carriers.items()
-        if len(who) >= least
-        and len(who) > 2 * len(beside.get(run, ()))
-        and sum(word.isalpha() for word in run) >= LEAST_WORDS
+        if len(who) > 2 * len(beside.get(run, ())) and sum(word.isalpha() for word in run) >= LEAST_WORDS
     }
+    places = _places(texts, usable)
     found: list[WordingTemplate] = []
-    covered: set[tuple[str, ...]] = set()
+    covered: set[Run] = set()
     for run in sorted(usable, key=lambda run: (-len(usable[run]), run)):
         if run in covered:
             continue
-        mine = [words for _, words in texts if _at(words, run) >= 0]
-        whole = _extend(run, mine)
-        runs = {whole[k : k + RUN] for k in range(len(whole) - RUN + 1)}
+        whole = _extend(run, places[run])
+        runs = set(_runs(whole))
         if not runs & covered:
-            elsewhere = len(beside.get(run, ()))
-            found.append(
-                WordingTemplate(_join_words(whole), len(usable[run]), len(mine), len(texts), elsewhere)
-            )
+            elsewhere, many = len(beside.get(run, ())), len(places[run])
+            found.append(WordingTemplate(_join_words(whole), len(usable[run]), many, len(texts), elsewhere))
         covered |= runs
         if len(found) == MOST:
             break
     return tuple(found)
 
 
-def _carriers(texts: Sequence[tuple[str, list[str]]]) -> dict[tuple[str, ...], set[str]]:
-    found: dict[tuple[str, ...], set[str]] = {}
+def _runs(words: Sequence[str]) -> Iterator[Run]:
+    return zip(*(words[k:] for k in range(RUN)), strict=False)
+
+
+def _carriers(
+    texts: Sequence[tuple[str, list[str]]], least: int, among: Container[Run] | None = None
+) -> dict[Run, set[str]]:
+    """Give who sends each run, of runs that at least so many (1 or 2) send."""
+    first: dict[Run, str] = {}  # most runs are one account's alone: they get no set
+    found: dict[Run, set[str]] = {}
     for account, words in texts:
-        for k in range(len(words) - RUN + 1):
-            found.setdefault(tuple(words[k : k + RUN]), set()).add(account)
+        for run in _runs(words):
+            if among is not None and run not in among:
+                continue
+            one = first.setdefault(run, account)
+            if one != account or least < 2:
+                found.setdefault(run, {one}).add(account)
     return found
 
 
-def _at(words: Sequence[str], run: tuple[str, ...]) -> int:
-    for k in range(len(words) - RUN + 1):
-        if tuple(words[k : k + RUN]) == run:
-            return k
-    return -1
+def _places(texts: Sequence[tuple[str, list[str]]], runs: Container[Run]) -> dict[Run, list[Place]]:
+    """Give the texts that hold each run, with where it first stands in them."""
+    found: dict[Run, list[Place]] = {}
+    for _, words in texts:
+        for at, run in enumerate(_runs(words)):
+            if run in runs and ((there := found.setdefault(run, [])) == [] or there[-1][0] is not words):
+                there.append((words, at))
+    return found
 
 
-def _extend(run: tuple[str, ...], texts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def _extend(run: Run, places: Sequence[Place]) -> tuple[str, ...]:
     """Let a run grow both ways as long as most of its prompts go on with one word."""
-    places = [(words, _at(words, run)) for words in texts]
     whole = list(run)
     for step in (1, -1):
         reach = RUN if step == 1 else -1

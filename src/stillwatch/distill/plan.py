@@ -5,6 +5,7 @@ before anything is paid for. It asks nobody and writes nothing.
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -16,7 +17,7 @@ from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.train import CLOCK, Training
 from stillwatch.errors import InputError
 from stillwatch.toml.declared import Bounds, OneOf, build
-from stillwatch.toml.document import parse, read_text
+from stillwatch.toml.document import parse, quote, read_text
 from stillwatch.toml.reading import Mistakes, TableReader
 
 PLAN = "plan.toml"
@@ -233,6 +234,10 @@ def _check(plan: DistillPlan, notes: Mistakes) -> None:
         notes.wrong(("teacher", "base_url"), "has a login in it; put the key into a variable")
     for key in sorted(RESERVED & plan.collect.extra.keys()):
         notes.wrong(("collect", "extra", key), "has a place of its own in a plan; leave it out here")
+    try:
+        json.dumps(plan.collect.extra, allow_nan=False)
+    except (TypeError, ValueError) as why:
+        notes.wrong(("collect", "extra"), f"goes into a request, and JSON does not have it: {why}")
 
 
 def text(plan: DistillPlan) -> str:
@@ -264,11 +269,7 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = "".join(
-            f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else {'"': '\\"', "\\": "\\\\"}.get(c, c)
-            for c in value
-        )
-        return f'"{escaped}"'
+        return quote(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, dict):

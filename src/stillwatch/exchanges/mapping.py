@@ -15,6 +15,7 @@ from stillwatch.exchanges import NEEDED, RECORD
 from stillwatch.exchanges.formats import Json, own
 from stillwatch.exchanges.messages import from_text, whole
 from stillwatch.toml import document
+from stillwatch.toml.reading import show_value
 
 Columns = Mapping[str, str]  # field of the record, or a body -> the log's column, or a dotted path in it
 
@@ -84,7 +85,9 @@ def from_file(path: Path) -> dict[str, str]:
     for written, column in columns.items():
         place = f"{path}:{read.notes.line(('columns', written))}"
         if not isinstance(column, str) or not column.strip():
-            raise InputError(f"{place}: {written} = {column!r}; right would be a column's name in quotes")
+            raise InputError(
+                f"{place}: {written} = {show_value(column)}; right would be a column's name in quotes"
+            )
         try:
             field = field_of(written)
         except InputError as why:
@@ -104,15 +107,10 @@ def _add(found: dict[str, str], field: str, column: str, place: str) -> None:
 
 def to_toml(columns: Columns) -> str:
     """The mapping as a file that `from_file` reads."""
-    lines = (f"{field} = {_quote(column)}" for field, column in columns.items())
+    lines = (f"{field} = {document.quote(column)}" for field, column in columns.items())
     return "\n".join(
         ("# field of the record = column of the log (or a dotted path)", "[columns]", *lines, "")
     )
-
-
-def _quote(text: str) -> str:
-    plain = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in plain) + '"'
 
 
 def to_options(columns: Columns) -> str:

@@ -19,7 +19,7 @@ def all_formats() -> tuple[Format, ...]:
     for module in pkgutil.iter_modules(formats.__path__):
         if not module.name.endswith("_protobuf"):  # loaded only when such bytes are seen
             found.append(importlib.import_module(f"{formats.__name__}.{module.name}").FORMAT)
-    found += [module.FORMAT for module in installed("stillwatch.formats", ("FORMAT",))]
+    found += [module.FORMAT for module in installed("stillwatch.formats", {"FORMAT": Format})]
     return tuple(sorted(found, key=lambda f: (f.order, f.name)))
 
 

@@ -5,6 +5,7 @@ It runs no code that came with weights, opens no pickle, and compares nothing.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +24,15 @@ Key = tuple[int, int]  # layer, expert
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 EXPERTS = 2  # of a layer with many: they are alike in what is compared, and a model has thousands
 HEADER_BYTES = 1 << 27
-_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blk|blocks)\.(\d+)\.(.+)\.weight$")
+MOST_LAYERS = 1_000  # each is laid beside each of the other model's; with experts, known models have 400
+GARBLED = (  # what the package gguf raises for damaged files: it checks little
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError,
+    TypeError, ValueError,
+)  # fmt: skip
+LARGEST = 1e9  # the square of more is no float of 32 bits any more once a row and a norm are multiplied
+_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blk|blocks)\.([0-9]{1,6})\.(.+)\.weight$")
 _BESIDE = re.compile(r"shared_expert|vision|visual|audio|encoder\.|mtp")  # not the text model's plain layers
-_EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
+_EXPERT = re.compile(r"(?:^|\.)experts\.([0-9]{1,6})\.")
 _ROLES = {
     "gate": r"gate_proj|w1|ffn_gate",
     "read": r"up_proj|w3|ffn_up|c_fc|fc1|fc_in|dense_h_to_4h",
@@ -61,7 +68,7 @@ class Units:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ModelCheckpoint:
     """What was found in a model's files; weights are read when they are asked for."""
 
     name: str
@@ -83,7 +90,8 @@ class Checkpoint:
         told = self.names[key]
         gate: Floats | None = None
         if "both" in told:
-            gate, read = np.split(self._rows(told["both"]), 2)
+            both = self._rows(told["both"])
+            gate, read = both[: len(both) // 2], both[len(both) // 2 :]
         else:
             read = self._rows(told["read"])
             gate = self._rows(told["gate"]) if "gate" in told else None
@@ -91,6 +99,11 @@ class Checkpoint:
         square = write.shape[0] == write.shape[1]
         if write.shape[1] != self.hidden or (square and "c_proj" not in told["write"]):
             write = write.T
+        if len({len(part) for part in (gate, read, write) if part is not None}) > 1 or not len(read):
+            raise CheckpointError(
+                f"{self.name}: the feed-forward weights of layer {key[0]} are not of one number of units: "
+                f"{', '.join(told.values())}"
+            )
         if "norm" not in told:
             return Units(gate, read, write)
         scale = self.tensor(told["norm"])
@@ -108,7 +121,7 @@ class Checkpoint:
         return found.T if flipped else found
 
 
-def read_checkpoint(place: Path, name: str = "") -> Checkpoint:
+def read_checkpoint(place: Path, name: str = "") -> ModelCheckpoint:
     """Find a model's weights and tokenizer in a folder or a file.
 
     Raises: CheckpointError with what is missing or cannot be read, and what would be right.
@@ -132,7 +145,7 @@ def read_checkpoint(place: Path, name: str = "") -> Checkpoint:
     for file in files:
         tensors |= _header(file)
     config = _json(folder / "config.json")
-    config = {**config, **(config.get("text_config") or {})}
+    config |= _table(config, "text_config")
     vocabulary, merges = _tokenizer(_json(folder / "tokenizer.json"), folder)
     shape = {
         what: next((config[k] for k in keys if config.get(k) is not None), None)
@@ -147,11 +160,13 @@ def read_checkpoint(place: Path, name: str = "") -> Checkpoint:
 def _checkpoint(
     name: str, place: Path, shape: dict[str, object], vocabulary: dict[str, int], merges: tuple[str, ...],
     sizes: dict[str, tuple[int, ...]], tensor: Callable[[str], Floats],
-) -> Checkpoint:  # fmt: skip
+) -> ModelCheckpoint:  # fmt: skip
     embedding = next((one for one in sizes if _EMBEDDING.search(one) and len(sizes[one]) == 2), "")
     hidden = shape["hidden size"] or (sizes[embedding][1] if embedding else 0)
     if not isinstance(hidden, int) or hidden < 1:
         raise CheckpointError(f"{place}: neither its config.json nor its embeddings say the hidden size")
+    if embedding and sizes[embedding][1] != hidden:
+        embedding = ""  # factored, or turned: its axes are not those that the layers read
     found: dict[Key, dict[str, str]] = {}
     norms: dict[int, str] = {}
     for one, size in sizes.items():
@@ -177,7 +192,9 @@ def _checkpoint(
             f"({next(iter(sizes), 'none')} first); packed ones (GPTQ, AWQ, bitsandbytes) have to be saved "
             "whole"
         )
-    return Checkpoint(name, shape, vocabulary, merges, hidden, whole, embedding, tensor)
+    if len(whole) > MOST_LAYERS:
+        raise CheckpointError(f"{place}: has {len(whole):,} layers; at most {MOST_LAYERS:,} are compared")
+    return ModelCheckpoint(name, shape, vocabulary, merges, hidden, whole, embedding, tensor)
 
 
 def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
@@ -188,14 +205,21 @@ def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
             if size > HEADER_BYTES:
                 raise ValueError(f"its header is said to be {size:,} bytes long")
             told = json.loads(opened.read(size))
-        if any(not isinstance(n, int) for one in told.values() for n in one.get("shape", ())):
-            raise ValueError("a shape is no list of numbers")
-        return {
-            name: (file, one["dtype"], one["shape"], 8 + size + one["data_offsets"][0],
-                   one["data_offsets"][1] - one["data_offsets"][0])
-            for name, one in told.items() if name != "__metadata__"
-        }  # fmt: skip
-    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError) as why:
+        told.pop("__metadata__", None)
+        found: dict[str, tuple[Path, str, list[int], int, int]] = {}
+        end = 0
+        for name, one in sorted(told.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+            dtype, shape, (at, after) = one["dtype"], one["shape"], one["data_offsets"]
+            if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in (*shape, at, after)):
+                raise ValueError(f"the shape or the place of {name[:200]!r} is no list of numbers")
+            if at < end or after < at:
+                raise ValueError(f"{name[:200]!r} lies where another tensor lies")
+            if dtype in DTYPES and after - at != math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
+                raise ValueError(f"{name[:200]!r} does not have the bytes that its shape and type take")
+            found[name] = file, str(dtype), shape, 8 + size + at, after - at
+            end = after
+        return found
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError) as why:
         raise CheckpointError(f"{file}: is no safetensors file that can be read: {why}") from None
 
 
@@ -205,14 +229,22 @@ def _load(name: str, file: Path, dtype: str, shape: list[int], at: int, size: in
             f"{file}: {name} is kept as {dtype}; {', '.join(DTYPES)} can be read: save it as one of these"
         )
     try:
+        if file.stat().st_size < at + size:  # before room is made for it
+            raise ValueError(f"it would end at byte {at + size:,}, and the file has less")
         raw = np.fromfile(
             file, DTYPES[dtype], count=size // np.dtype(DTYPES[dtype]).itemsize, offset=at
         ).reshape(shape)
     except (OSError, ValueError) as why:
         raise CheckpointError(f"{file}: {name} cannot be read: {why}. Is the download whole?") from None
-    found = (raw.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else raw.astype(np.float32)
-    if not np.isfinite(found).all():
-        raise CheckpointError(f"{file}: {name} holds values that are no numbers; the model cannot have run")
+    with np.errstate(over="ignore"):
+        found = (raw.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else raw.astype(np.float32)
+    return _numbers(found, f"{file}: {name}")
+
+
+def _numbers(found: Floats, what: str) -> Floats:
+    """Weights that a model can have run with: lengths of their rows stay finite."""
+    if not -LARGEST < found.min(initial=0) <= found.max(initial=0) < LARGEST:  # false of NaN, too
+        raise CheckpointError(f"{what} holds values that are no numbers; the model cannot have run")
     return found
 
 
@@ -226,20 +258,27 @@ def _json(path: Path) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def _table(told: dict[str, Any], key: str) -> dict[str, Any]:
+    found = told.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _tokenizer(told: dict[str, Any], folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """The vocabulary and the merges of a tokenizer.json, or of GPT-2's two files."""
-    model = told.get("model") or {"vocab": _json(folder / "vocab.json")}
-    words, merges = model.get("vocab") or {}, model.get("merges") or []
+    model = _table(told, "model") or {"vocab": _json(folder / "vocab.json")}
+    words, merges = model.get("vocab"), model.get("merges")
     if isinstance(words, list):  # a unigram model: pairs of a token and its score
         words = {str(one[0]): i for i, one in enumerate(words) if isinstance(one, list) and one}
-    words = {word: i for word, i in words.items() if isinstance(i, int)}
+    words = words if isinstance(words, dict) else {}
+    words = {word: i for word, i in words.items() if type(i) is int and i >= 0}
+    merges = [one for one in merges if isinstance(one, str | list)] if isinstance(merges, list) else []
     if not merges and (folder / "merges.txt").exists():
         lines = (folder / "merges.txt").read_text("utf-8", errors="replace").splitlines()
         merges = [line for line in lines if not line.startswith("#")]
     return words, tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in merges)
 
 
-def _read_gguf(place: Path, name: str) -> Checkpoint:
+def _read_gguf(place: Path, name: str) -> ModelCheckpoint:
     try:
         gguf, quants = import_module("gguf"), import_module("gguf.quants")
     except ImportError:
@@ -248,16 +287,20 @@ def _read_gguf(place: Path, name: str) -> Checkpoint:
         ) from None
     try:
         reader = gguf.GGUFReader(place)
-    except (OSError, ValueError) as why:
+    except GARBLED as why:
         raise CheckpointError(f"{place}: is no GGUF file that can be read: {why}") from None
     by_name = {one.name: one for one in reader.tensors}
 
     def field(key: str) -> Any:
         found = reader.fields.get(key)
-        return found.contents() if found is not None else None
+        try:
+            return found.contents() if found is not None else None
+        except GARBLED as why:
+            raise CheckpointError(f"{place}: {key} cannot be read: {why}") from None
 
     kind = str(field("general.architecture"))
-    tokens = field("tokenizer.ggml.tokens") or []
+    tokens, merges = (field(f"tokenizer.ggml.{what}") for what in ("tokens", "merges"))
+    tokens, merges = (one if isinstance(one, list) else [] for one in (tokens, merges))
     shape = dict.fromkeys(_SHAPE) | {
         "kind": kind,
         "hidden size": field(f"{kind}.embedding_length"),
@@ -272,9 +315,13 @@ def _read_gguf(place: Path, name: str) -> Checkpoint:
     def tensor(wanted: str) -> Floats:
         one = by_name[wanted]
         size = [int(n) for n in reversed(one.shape)]
-        return np.asarray(quants.dequantize(one.data, one.tensor_type), np.float32).reshape(size)
+        try:
+            found = np.asarray(quants.dequantize(one.data, one.tensor_type), np.float32).reshape(size)
+        except GARBLED as why:
+            raise CheckpointError(f"{place}: {wanted} cannot be read: {why}") from None
+        return _numbers(found, f"{place}: {wanted}")
 
     sizes = {key: tuple(int(n) for n in reversed(one.shape)) for key, one in by_name.items()}
     vocabulary = {str(token): i for i, token in enumerate(tokens)}
-    merges = tuple(field("tokenizer.ggml.merges") or ())
+    merges = tuple(map(str, merges))
     return _checkpoint(name or place.stem, place, shape, vocabulary, merges, sizes, tensor)

@@ -22,7 +22,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from stillwatch.lineage.checkpoint import Checkpoint, CheckpointError, Floats, Units
+from stillwatch.lineage.checkpoint import CheckpointError, Floats, ModelCheckpoint, Units
 
 SAMPLE = 256  # units of a layer that are looked at
 IN_PLACE_Z = (
@@ -34,6 +34,7 @@ TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in 
 TURNED_SHARE = 1 / 2  # and to 0.14 in the others
 LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
+ROUNDING = 1e-4  # of a row's length: units that differ by less are one, and what is left of them is rounding
 SEED = 7  # which units are looked at
 
 
@@ -62,7 +63,7 @@ class WeightsComparison:
     shape_differs: tuple[str, ...]
 
 
-def compare_weights(one: Checkpoint, other: Checkpoint) -> WeightsComparison:
+def compare_weights(one: ModelCheckpoint, other: ModelCheckpoint) -> WeightsComparison:
     """Say whether two models are of one weights lineage."""
     verdict, how, layers, of_layers, effect, z = WeightsVerdict.NO_JUDGEMENT, "", 0, 0, 0.0, 0.0
     try:
@@ -89,7 +90,9 @@ def _overlap(one: set[str], other: set[str]) -> float | None:
     return len(one & other) / len(one | other) if one and other else None
 
 
-def _judge(one: Checkpoint, other: Checkpoint) -> tuple[WeightsVerdict, str, int, int, float, float]:
+def _judge(
+    one: ModelCheckpoint, other: ModelCheckpoint
+) -> tuple[WeightsVerdict, str, int, int, float, float]:
     if len(one.names) > len(other.names):
         one, other = other, one
     effects, zs = _in_place(one, other)
@@ -107,14 +110,14 @@ def _judge(one: Checkpoint, other: Checkpoint) -> tuple[WeightsVerdict, str, int
     turn = _turn(one, other)
     looks = [("units reordered", None, REORDERED, LAYERS_SHARE), ("axes turned", turn, TURNED, TURNED_SHARE)]
     for how, axes, least, share in looks if turn is not None else looks[:1]:
-        found = _reordered(one, other, axes)
+        found = _match_reordered(one, other, axes)
         highest, shown = max(highest, float(found.max())), found >= least
         if shown.mean() >= share:
             return WeightsVerdict.SAME, how, int(shown.sum()), len(shown), float(found[shown].mean()), z
     return WeightsVerdict.NOT_SHOWN, "", 0, len(shown), highest, z
 
 
-def _in_place(one: Checkpoint, other: Checkpoint) -> tuple[Floats, Floats]:
+def _in_place(one: ModelCheckpoint, other: ModelCheckpoint) -> tuple[Floats, Floats]:
     """(layers, layers): correlation of units in one place, and its z; 0 where the numbers of units differ."""
     sampled = [[_sample(model.units(key)) for key in model.layers] for model in (one, other)]
     effects = np.zeros((len(sampled[0]), len(sampled[1])), np.float32)
@@ -133,7 +136,7 @@ def in_place(mine: Floats, yours: Floats) -> tuple[float, float]:
     scale = float(np.sqrt((mine**2).sum() * (yours**2).sum()))
     spread = float(np.sqrt((products**2).sum() / max(1, len(products) - 1)))
     trace = float(np.trace(products))
-    return (trace / scale, trace / spread) if scale > 0 and spread > 0 else (0.0, 0.0)
+    return (trace / scale, trace / spread) if scale > ROUNDING**2 * len(mine) and spread > 0 else (0.0, 0.0)
 
 
 def _sample(units: Units) -> tuple[int, Floats]:
@@ -144,12 +147,13 @@ def _sample(units: Units) -> tuple[int, Floats]:
     return n, np.concatenate([_unit(part[rows]) for part in parts], axis=1)
 
 
-def _unit(rows: Floats) -> Floats:
+def _unit(rows: Floats, least: float = 0.0) -> Floats:
+    """Rows of length 1; of zeros where they are no longer than `least`."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > least).astype(np.float32, copy=False)
 
 
-def _reordered(one: Checkpoint, other: Checkpoint, turn: Floats | None) -> Floats:
+def _match_reordered(one: ModelCheckpoint, other: ModelCheckpoint, turn: Floats | None) -> Floats:
     """How alike units are in what they write, when they were matched by what they read; a number a layer.
 
     Of models with as many layers, each layer beside its twin. Else some layers of `one`, the shorter, each
@@ -170,26 +174,28 @@ def _reordered(one: Checkpoint, other: Checkpoint, turn: Floats | None) -> Float
 
 def _match(mine: Units, yours: Units, turn: Floats | None) -> float:
     def laid(rows: Floats) -> Floats:
-        return _centred(rows if turn is None else rows @ turn)
+        return _centre(rows if turn is None else rows @ turn)
 
     rows = np.random.default_rng(SEED).permutation(len(mine.read))[:SAMPLE]
     opens = (mine.read, yours.read) if mine.gate is None or yours.gate is None else (mine.gate, yours.gate)
-    nearest = (_centred(opens[0])[rows] @ laid(opens[1]).T).argmax(axis=1)
-    alike = (_centred(mine.write)[rows] * laid(yours.write)[nearest]).sum(axis=1)
+    nearest = (_centre(opens[0])[rows] @ laid(opens[1]).T).argmax(axis=1)
+    alike = (_centre(mine.write)[rows] * laid(yours.write)[nearest]).sum(axis=1)
     if mine.gate is not None and yours.gate is not None:  # a unit may change its sign in both
-        alike = alike * (_centred(mine.read)[rows] * laid(yours.read)[nearest]).sum(axis=1)
+        alike = alike * (_centre(mine.read)[rows] * laid(yours.read)[nearest]).sum(axis=1)
     return float(alike.mean())
 
 
-def _centred(rows: Floats) -> Floats:
+def _centre(rows: Floats) -> Floats:
     """Rows of length 1, less what all units have in common: models trained apart share that once turned."""
-    return _unit(rows - rows.mean(axis=0))
+    mean = rows.mean(axis=0)
+    return _unit(rows - mean, ROUNDING * float(np.linalg.norm(mean)))
 
 
-def _turn(one: Checkpoint, other: Checkpoint) -> Floats | None:
+def _turn(one: ModelCheckpoint, other: ModelCheckpoint) -> Floats | None:
     """The turn of the other's axes that lays its embeddings on this one's; None without enough tokens."""
     shared = sorted(one.vocabulary.keys() & other.vocabulary.keys())
-    if not one.embedding_name or not other.embedding_name or len(shared) < SHARED_TOKENS * one.hidden:
+    few = SHARED_TOKENS * one.hidden
+    if not one.embedding_name or not other.embedding_name or len(shared) < few:
         return None
     mine, yours = one.embedding(), other.embedding()
     places = [
@@ -197,6 +203,8 @@ def _turn(one: Checkpoint, other: Checkpoint) -> Floats | None:
         for token in shared
         if (a := one.vocabulary[token]) < len(mine) and (b := other.vocabulary[token]) < len(yours)
     ]
+    if len(places) < few:
+        return None
     a, b = np.array(places).T
     left, _, right = np.linalg.svd(_unit(yours[b]).T @ _unit(mine[a]))
     turned: Floats = left @ right

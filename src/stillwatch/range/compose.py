@@ -49,6 +49,7 @@ from stillwatch.range.prompt_pools import shipped_corpora
 from stillwatch.range.scenes import Scene, find_base, stock_folder
 from stillwatch.range.sorted_log import Spill
 from stillwatch.range.stock import Corpora, read_corpora
+from stillwatch.toml import document
 
 LARGE = 600_000  # exchanges: beyond it a scene is streamed
 DIVISION = 100_000  # exchanges of a campaign that are composed at once
@@ -364,9 +365,9 @@ def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
     """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
     early = any(plan.start < scene.clean_days for plan in scene.plans)
     lines = [
-        f"name = {json.dumps(scene.name)}",
+        f"name = {document.quote(scene.name)}",
         'split = "composed"',
-        f"base = {json.dumps(scene.people.base or '')}",
+        f"base = {document.quote(scene.people.base or '')}",
     ]
     lines += [f"seed = {seed}", f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]
     lines += [

@@ -17,7 +17,7 @@ from stillwatch.features.kinds import AccountRecord, Subject, permitted_syntheti
 from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest, new_settings
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
-from stillwatch.signals import signal_modules, signal_of
+from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
 
 TEST_NAME = "coordinated_harvest"
 GROUP_TESTS = frozenset({TEST_NAME, new_settings.NAME})  # which signals raise a group of the log alone
@@ -27,7 +27,7 @@ Features = Mapping[str, float | int | None]
 
 def clues() -> tuple[Clue, ...]:
     """Every clue: of actors/clues by file name, then those of installed packages."""
-    return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh")
+    return signal_modules("stillwatch.actors.clues", "stillwatch.clues", "weigh", "CONTROL", "CLASS")
 
 
 def detectors() -> tuple[Detector, ...]:
@@ -60,32 +60,26 @@ def campaign(
     classes: dict[int, set[str]] = {}
     number = campaign_id(actor, world)
     for clue in clues():
-        weighed = clue.weigh(actor, world)
-        if weighed is None:
-            continue
-        reasons.append(_reason(clue.NAME, weighed))
-        for tie in weighed.ties:
-            other = number if tie.other is None else names[tie.other]
-            for account in (tie.account, tie.other) if tie.firm else ():
-                if account is not None:
-                    classes.setdefault(int(account), set()).add(clue.CLASS)
-            links.append(
-                Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
-            )
-    for detector in detectors():
-        said = detector.state(features, population)
-        if said is not None:
-            reasons.append(
-                Reason(
-                    detector.NAME,
-                    said.text,
-                    round(said.bits, 3),
-                    said.actual,
-                    said.baseline,
-                    said.population_p95,
-                    said.n,
+        with blamed_on_its_package(clue):
+            weighed = clue.weigh(actor, world)
+            if weighed is None:
+                continue
+            reasons.append(_reason(clue.NAME, weighed))
+            for tie in weighed.ties:
+                other = number if tie.other is None else names[tie.other]
+                for account in (tie.account, tie.other) if tie.firm else ():
+                    if account is not None:
+                        classes.setdefault(int(account), set()).add(clue.CLASS)
+                links.append(
+                    Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
                 )
-            )
+    for detector in detectors():
+        with blamed_on_its_package(detector):
+            said = detector.state(features, population)
+            if said is not None:
+                bits = round(said.bits, 3)
+                peers = said.baseline, said.population_p95
+                reasons.append(Reason(detector.NAME, said.text, bits, said.actual, *peers, said.n))
     taken = harvest(log, actor.rows)
     accounts = tuple(sorted(names[a] for a in actor.accounts))
     head, *rest = reasons

@@ -1,6 +1,7 @@
 """A table read into a dataclass: its fields are the keys, their types and bounds what a value may be."""
 
 import math
+import sys
 import types
 import typing
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -25,7 +26,7 @@ class Bounds:
 
     def __contains__(self, value: float) -> bool:
         inside = self.low < value if self.above else self.low <= value
-        return inside and value <= self.high and math.isfinite(value)
+        return inside and value <= self.high and value < math.inf  # also of whole numbers that no float holds
 
     def __str__(self) -> str:
         if self.above:
@@ -114,11 +115,11 @@ def _convert(hint: Any, value: Any, path: Path, notes: Mistakes) -> Any:
     if isinstance(value, dict) and origin is dict:
         return {name: _convert(parts[1], one, (*path, name), notes) for name, one in value.items()}
     if isinstance(hint, type) and issubclass(hint, Enum):
-        if value in {one.value for one in hint}:
+        if value in [one.value for one in hint]:
             return hint(value)
         notes.wrong(path, f"is {show_value(value)}; give {OneOf(*(str(one.value) for one in hint))}")
     elif hint is float and type(value) in (int, float):
-        if math.isfinite(value):
+        if abs(value) <= sys.float_info.max:
             return float(value)
         notes.wrong(path, f"{show_value(value)} is not finite; give a number")
     elif type(value) is hint and not (hint is str and any("\ud800" <= c <= "\udfff" for c in value)):

@@ -9,6 +9,7 @@ from stillwatch.toml.places import places
 from stillwatch.toml.reading import Mistakes, TableReader
 
 LONGEST_LINE = 20_000
+BROKEN_AT = 1_000  # characters of a text that is written here: also many dots are then few a line
 MOST_SQUARED_DOTS = 50_000_000  # tomllib's time grows with the square of a dotted key: half a second here
 
 
@@ -69,3 +70,28 @@ def _check_size(text: str, name: str) -> None:
             raise InputError(
                 f"{name}:{number}: a line of {len(line):,} characters; break it at {LONGEST_LINE:,}"
             )
+
+
+def quote(text: str) -> str:
+    r"""A text as TOML has it: JSON differs, in characters past U+FFFF and in U+007F.
+
+    Half a character, as a file's name can hold, is no text in TOML: it becomes U+FFFD. A long text is broken
+    into lines that `parse` takes, which are one line to who reads the value.
+
+    >>> print(quote('a "b"\n'))
+    "a \"b\"\u000a"
+    """
+    pieces = [text[k : k + BROKEN_AT] for k in range(0, len(text), BROKEN_AT)]
+    if len(pieces) < 2:
+        return f'"{"".join(map(_escape, text))}"'
+    lines = (_escape(piece[0], piece[0].isspace()) + "".join(map(_escape, piece[1:])) for piece in pieces)
+    return '"""' + "\\\n".join(lines) + '"""'
+
+
+def _escape(char: str, always: bool = False) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    if char.isprintable() and not always:
+        return char
+    code = 0xFFFD if "\ud800" <= char <= "\udfff" else ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
