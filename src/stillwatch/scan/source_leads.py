@@ -7,7 +7,7 @@ these apart (docs/lab.md): such a group is a lead, and the gateway's holds may t
 Blind to: a pool that deals whole subjects to its accounts; a group without shared wording; accounts for which
     the wording is a small part of what they do.
 Fooled by: people with one task.
-Source: docs/evidence.md.
+Source: docs/scan.md, leads; docs/lab.md.
 """
 
 # mypy: allow-untyped-defs
