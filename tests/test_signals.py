@@ -82,7 +82,7 @@ def test_a_detector_of_an_installed_package_is_stated_titled_and_computed_again(
         print(documents.place_of(mine), "many_tools" in documents.release()["spoke"])
         checker = ModuleType("checker")
         exec(documents.checker()["recompute.py"], checker.__dict__)
-        evidence = object.__new__(checker.Evidence)
+        evidence = object.__new__(checker.OpenedBundle)
         evidence.harvest = [{"w": 2}, {"w": 5}]
         print(checker.RECOMPUTE["many_tools"](evidence))
         """,
