@@ -21,6 +21,7 @@ from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.gateway.wake import Wake
 
 PERIOD_S = 5.0
 OUTBOX = "outbox"
@@ -58,7 +59,7 @@ class Alerts:
         return {"rss": heartbeat.rss_bytes(), "error": self.error, **sums}
 
 
-def _pulse(alerts: Alerts, stop: threading.Event) -> None:
+def _pulse(alerts: Alerts, stop: Wake) -> None:
     while not stop.wait(1.0):
         try:
             heartbeat.beat(alerts.folder.run / "alerts.json", heartbeat.utc_us(), **alerts.says())
@@ -68,7 +69,7 @@ def _pulse(alerts: Alerts, stop: threading.Event) -> None:
 
 def main(folder: str) -> None:
     """Be the alerts process of the gateway in a folder."""
-    stop = threading.Event()
+    stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))

@@ -30,6 +30,7 @@ from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.record.segments import new_segments, read_new
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
+from stillwatch.gateway.wake import Wake
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import ScanResult
 from stillwatch.scan.live import Keep, LiveScan
@@ -259,7 +260,7 @@ class _Pulse(threading.Thread):
 
 def main(folder: str) -> None:
     """Be the detector of the gateway in a folder."""
-    stop = threading.Event()
+    stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))

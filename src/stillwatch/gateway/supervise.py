@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from stillwatch.gateway.handover import WAITING, Given
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
+from stillwatch.gateway.wake import Wake
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
@@ -86,7 +86,7 @@ class Supervisor:
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
     _calls: Calls | None = None
-    _wake: threading.Event = field(default_factory=threading.Event)
+    _wake: Wake = field(default_factory=Wake)
     _stops: int = 0
     _asked: bool = False  # to make way for another gateway
     _rehearsal: subprocess.Popen[bytes] | None = None

@@ -1,0 +1,47 @@
+"""An event that a signal handler may set.
+
+`threading.Event.set` takes a lock that is not reentrant: a handler that sets an event for which the same
+thread waits can stop that thread for ever. A byte in a pipe needs no lock. It does not know who waits, nor
+for what.
+"""
+
+import os
+import select
+from contextlib import suppress
+
+
+class Wake:
+    """Set by a handler or by any thread, waited for by any thread, cleared by one."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        for end in (self._read, self._write):
+            os.set_blocking(end, False)
+        self._on = False
+
+    def __del__(self) -> None:
+        for end in (self._read, self._write):
+            with suppress(OSError):
+                os.close(end)
+
+    def set(self) -> None:
+        self._on = True
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._write, b"\0")
+
+    def is_set(self) -> bool:
+        return self._on
+
+    def clear(self) -> None:
+        self._on = False  # first: what is set from here on is not lost
+        with suppress(BlockingIOError):
+            while os.read(self._read, 4096):
+                pass
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is set, or for so long; whether it is set."""
+        if not self._on:
+            poll = select.poll()  # select() fails above 1,023 descriptors
+            poll.register(self._read, select.POLLIN)
+            poll.poll(max(0, round(timeout_s * 1000)))
+        return self._on
