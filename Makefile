@@ -71,7 +71,8 @@ test: $(VENV)/.dev ## Run the fast tests (two to four minutes on two cores)
 # --- for those who change it -----------------------------------------------------------------------------
 
 test-slow: $(VENV)/.dev ## Run the tests of half a second and more (half an hour)
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not browser and not train"
+	$(PYTEST) -m alone
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train"
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
 	$(PYTEST) -m browser

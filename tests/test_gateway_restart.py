@@ -39,6 +39,7 @@ def busy(processes: int) -> Iterator[None]:
             one.wait()
 
 
+@pytest.mark.alone  # with both cores taken it is .5 to .7 s, whatever the code
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_back_at_once_and_costs_little(up: Upstream) -> None:
     with served(up.url) as s:

@@ -179,6 +179,15 @@ def test_the_command_writes_kin_that_other_commands_read(tmp_path: Path) -> None
     assert WORDS > 2 * HIDDEN
 
 
+def test_what_only_turned_axes_show_makes_no_kin(tmp_path: Path) -> None:
+    base = write(tmp_path / "base", llama(1))
+    changed = write(tmp_path / "changed", turned(noisy(reordered(llama(1)), 0.2)))
+    out = tmp_path / "kin.toml"
+    run = RUN.invoke(app, ["identify", "weights", str(base), str(changed), "--kin-out", str(out)])
+    assert "axes turned" in run.output
+    assert "[[model]]" not in out.read_text()
+
+
 def raw(folder: Path, head: object, content: bytes = b"") -> Path:
     """A folder whose safetensors file has this header and these bytes."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,31 @@ def test_a_pool_whose_accounts_draw_their_settings_is_a_lead_and_held_first() ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [44, 46])
+def test_a_community_that_carries_its_wording_alone_is_a_lead_within_two_days(seed: int) -> None:
+    """Nobody outside it uses the wording, so that who carries it are the community's members themselves."""
+    crowd = crowd_of(seed)
+    pool = users_of_new_wording(crowd, own_subjects=False, each=40)
+    (lead,) = leads_on(crowd, pool)
+    assert set(lead.accounts) == pool
+    assert lead.since <= START + timedelta(days=7)
+
+
+@pytest.mark.slow
+def test_without_an_accounts_table_or_settings_there_is_no_such_lead() -> None:
+    crowd = crowd_of(41)
+    pool = users_of_new_wording(crowd, own_subjects=False)
+    table = crowd.table()
+    assert not [one for one in scan_log(log_of(table)).leads if pool.intersection(one.accounts)]
+    bare = table
+    for name in ("model", "max_tokens", "temperature"):
+        field = table.schema.field(name)
+        bare = bare.set_column(table.column_names.index(name), field, pa.nulls(len(table), field.type))
+    result = scan_log(log_of(bare), crowd.accounts())
+    assert not [one for one in result.leads if pool.intersection(one.accounts)]
+
+
+@pytest.mark.slow
 def test_people_who_use_one_template_for_subjects_of_their_own_are_none() -> None:
     crowd = crowd_of(42)
     people = users_of_new_wording(crowd, own_subjects=True)

@@ -31,7 +31,7 @@ class Signal:
 
 
 class BundleEvidence(Protocol):
-    """What a signal's `recompute` may ask of a bundle (`Evidence` in cases/bundle/recompute.py).
+    """What a signal's `recompute` may ask of a bundle (`OpenedBundle` in cases/bundle/recompute.py).
 
     The function travels in every bundle and runs alone there, on Python 3.9: it uses these, the standard
     library's `math`, `statistics`, `Counter` and `defaultdict`, and no name of its own module.

@@ -78,7 +78,7 @@ def state_reasons(
 ) -> StatementOfReasons:
     """Put the statement to an account of a case together, and on record that it was made.
 
-    Raises: Missing where the case does not name the account; CaseError for one that is not accused.
+    Raises: CaseError for a case that was cleared, and for an account that it does not accuse.
     """
     case = store.case(case_id, accounts=False)
     if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):

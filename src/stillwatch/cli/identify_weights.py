@@ -17,7 +17,7 @@ from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import app
 from stillwatch.errors import InputError
 from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
-from stillwatch.lineage.weights import WeightsComparison, WeightsVerdict, compare_weights
+from stillwatch.lineage.weights import TURNED_LOOK, WeightsComparison, WeightsVerdict, compare_weights
 from stillwatch.prove.lineage.lines import family_of
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import plain_table, progress, safe
@@ -89,10 +89,13 @@ def _read(said: str) -> ModelCheckpoint:
 
 
 def _kins(names: Sequence[str], found: Sequence[WeightsComparison]) -> dict[str, list[str]]:
-    """The models of each lineage that more than one model is of, by the name of the first."""
+    """The models of each lineage that more than one model is of, by the name of the first.
+
+    What was seen with turned axes alone is a lead: nobody's kin, and no ban, rests on it.
+    """
     first = {name: name for name in names}
     for pair in found:
-        if pair.verdict is WeightsVerdict.SAME:
+        if pair.verdict is WeightsVerdict.SAME and pair.how != TURNED_LOOK:
             one, other = sorted((first[pair.one], first[pair.other]), key=names.index)
             first = {name: one if held == other else held for name, held in first.items()}
     groups: dict[str, list[str]] = {}
@@ -137,5 +140,5 @@ def _print(found: Sequence[WeightsComparison], console: Console) -> None:
     print(
         "Tokenizer and shape only say what is plausible. The same lineage can also be the same untrained "
         "start, or a third model that both come from. A model taught on the other's answers is not shown. "
-        "Of the three looks only 'units in place' has an exact null; take 'axes turned' as a lead."
+        "Of the three looks only 'units in place' has an exact null; 'axes turned' makes no kin."
     )

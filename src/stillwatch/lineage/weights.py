@@ -31,6 +31,7 @@ IN_PLACE_Z = (
 LAYERS_SHARE = 1 / 8  # of the layers that have to show it
 REORDERED = 0.25  # correlation of matched units; made models trained apart: 0.02 at most (docs/lineage.md)
 TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in a first layer
+TURNED_LOOK = "axes turned"  # a lead: its level was set on few models (docs/lineage.md)
 TURNED_SHARE = 1 / 2  # and to 0.14 in the others
 LAYERS_LOOKED_AT = 8  # where each layer has to be matched with all of the other model's
 SHARED_TOKENS = 2  # times the hidden size: fewer do not fix the axes
@@ -108,7 +109,7 @@ def _judge(
             z,
         )
     turn = _turn(one, other)
-    looks = [("units reordered", None, REORDERED, LAYERS_SHARE), ("axes turned", turn, TURNED, TURNED_SHARE)]
+    looks = [("units reordered", None, REORDERED, LAYERS_SHARE), (TURNED_LOOK, turn, TURNED, TURNED_SHARE)]
     for how, axes, least, share in looks if turn is not None else looks[:1]:
         found = _match_reordered(one, other, axes)
         highest, shown = max(highest, float(found.max())), found >= least

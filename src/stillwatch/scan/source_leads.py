@@ -5,7 +5,8 @@ source all the same. So is what a course, a hackathon or a benchmark asks, and n
 these apart (docs/lab.md): such a group is a lead, and the gateway's holds may tell.
 
 Blind to: a pool that deals whole subjects to its accounts; a group without shared wording; accounts for which
-    the wording is a small part of what they do.
+    the wording is a small part of what they do; a log without settings that vary, or without an accounts
+    table: classes cannot be ruled out there.
 Fooled by: people with one task.
 Source: docs/scan.md, leads; docs/lab.md.
 """
@@ -16,7 +17,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from stillwatch.scan.alarms import Alarm, Candidate
+from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
 
 LOOKS = (3, 2)  # evaluations within a day that must agree, six hours apart; and that must have an account
@@ -54,9 +55,9 @@ def devotion(rows: np.ndarray, label: np.ndarray, members: Collection[int], begi
     return float(np.median(count[mine] / np.maximum(sent[mine], 1))) if mine.any() else 0.0
 
 
-def overlaps(members: frozenset[int], groups: Iterable[Candidate]) -> bool:
+def overlaps(members: frozenset[int], groups: Iterable[frozenset[int]]) -> bool:
     """Whether some members are those of a group already."""
-    return any(len(members & one.matching) > OVERLAP * min(len(members), len(one.matching)) for one in groups)
+    return any(len(members & one) > OVERLAP * min(len(members), len(one)) for one in groups)
 
 
 def mostly_in(alarm: Alarm, parties: Collection[int]) -> bool:

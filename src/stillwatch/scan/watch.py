@@ -426,8 +426,10 @@ class _Watcher:
         """Make leads of the hour's groups whose content is of one source, whatever their settings."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         named = {p for alarm in self.alarms.raised for p in alarm.looks}
-        seen: set[frozenset[int]] = set()
+        seen: set[frozenset[int]] = set()  # communities
+        tested: set[frozenset[int]] = set()  # whoever carries their wording
         kept: list[Candidate] = []
+        judged: dict[frozenset[int], Judgement] = {}  # by the members of what is kept
         for starts, member in reversed(found):  # the tightest first: a loose group mixes a pool with others
             value, having = (a.T.tolist() for a in commonest(hour.dominant, starts, member))
             for g in range(len(starts) - 1):
@@ -439,18 +441,18 @@ class _Watcher:
                 tails = self._tails(value[g], having[g], len(members))
                 p_value = combine(tails) if tails else 1.0
                 one = self._test(members, hour, p_value, value[g], having[g], tails)
-                if one is None or one.matching in seen or overlaps(one.matching, kept):
+                if one is None or one.matching in tested or overlaps(one.matching, judged):
                     continue
-                seen.add(one.matching)
-                kept += self._of_one_source(one, begin, end)
+                tested.add(one.matching)
+                if lead := self._of_one_source(one, begin, end):
+                    candidate, judged[candidate.matching] = lead
+                    kept.append(candidate)
         for candidate in kept:
-            self.sourced.look(
-                candidate, hour.until_us, 0.0, partial(self._judge_source, begin=begin, end=end)
-            )
+            self.sourced.look(candidate, hour.until_us, 0.0, lambda c: judged[c.matching])
         self.sourced.mark_first_accounts(self.names.party_name)
 
-    def _of_one_source(self, group: Candidate, begin: int, end: int) -> list[Candidate]:
-        """A group whose content is of one source and unexplained; or none.
+    def _of_one_source(self, group: Candidate, begin: int, end: int) -> tuple[Candidate, Judgement] | None:
+        """A group whose content is of one source and unexplained, and why it is a lead; or None.
 
         Users of one program are left out where enough others remain that are of one source.
         """
@@ -463,13 +465,10 @@ class _Watcher:
                 continue
             content = content_of(self.log, rows, self.party, members, self.names.party_name)
             if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
-                return [Candidate(1.0, members, members, members, (), (), (), group.own, (), rows)]
-        return []
-
-    def _judge_source(self, candidate: Candidate, begin: int, end: int) -> Judgement:
-        content = content_of(self.log, candidate.rows, self.party, candidate.matching, self.names.party_name)
-        users = self.products.users(self.party, candidate.matching, begin, end)
-        return Judgement(content, source_text(users, len(candidate.matching)))
+                inside = self.products.users(self.party, members, begin, end)
+                judgement = Judgement(content, source_text(inside, len(members)))
+                return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
+        return None
 
     def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
         """Name whoever takes up a raised alarm's stock and does little else."""
