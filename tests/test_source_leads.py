@@ -21,17 +21,24 @@ MANY = 24
 
 
 def users_of_new_wording(
-    crowd: Crowd, *, own_subjects: bool, own_work: int = 0, user_agent: str = "", each: int = 24
+    crowd: Crowd,
+    *,
+    own_subjects: bool,
+    own_work: int = 0,
+    user_agent: str = "",
+    of: int = MANY,
+    each: int = 24,
 ) -> set[str]:
     """Accounts with habits of their own that all use new wording from day 5 on.
 
-    own_work: how many other requests come for each with that wording; user_agent: in place of each one's own.
+    own_work: how many other requests come for each with that wording; user_agent: in place of each one's own,
+    of the first `of`.
     """
     rng = random.Random(crowd.seed + 1)
     stock = [sentence(rng, 9), sentence(rng, 9)]
     names = [f"user-{rng.getrandbits(40):010x}" for _ in range(MANY)]
     for k, name in enumerate(names):
-        mine = habits(rng) | ({"user_agent": user_agent} if user_agent else {})
+        mine = habits(rng) | ({"user_agent": user_agent} if user_agent and k < of else {})
         subject = words(1000 + k, 40)
         for n in range(each):
             text = " ".join(rng.choices(subject, k=14)) if own_subjects else sentence(rng, 14)
@@ -87,17 +94,29 @@ def test_a_community_that_carries_its_wording_alone_is_a_lead_within_two_days(se
 
 
 @pytest.mark.slow
-def test_without_an_accounts_table_or_settings_there_is_no_such_lead() -> None:
-    crowd = crowd_of(41)
-    pool = users_of_new_wording(crowd, own_subjects=False)
+def test_it_needs_an_accounts_table_and_settings() -> None:
+    crowd = crowd_of(44)
+    pool = users_of_new_wording(crowd, own_subjects=False, each=40)
     table = crowd.table()
     assert not [one for one in scan_log(log_of(table)).leads if pool.intersection(one.accounts)]
-    bare = table
     for name in ("model", "max_tokens", "temperature"):
         field = table.schema.field(name)
-        bare = bare.set_column(table.column_names.index(name), field, pa.nulls(len(table), field.type))
-    result = scan_log(log_of(bare), crowd.accounts())
+        table = table.set_column(table.column_names.index(name), field, pa.nulls(len(table), field.type))
+    result = scan_log(log_of(table), crowd.accounts())
+    assert not result.campaigns
     assert not [one for one in result.leads if pool.intersection(one.accounts)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [44, 46])
+def test_users_of_a_program_are_left_out_where_enough_others_remain(seed: int) -> None:
+    """Some were counted before there were enough of them to tell a program from chance."""
+    crowd = crowd_of(seed)
+    pool = users_of_new_wording(crowd, own_subjects=False, each=40, user_agent="Cline/3.1", of=8)
+    (lead,) = leads_on(crowd, pool)
+    users = {row["account"] for row in crowd.rows if row.get("user_agent") == "Cline/3.1"}
+    assert pool - users <= set(lead.accounts)
+    assert len(users.intersection(lead.accounts)) < 4
 
 
 @pytest.mark.slow

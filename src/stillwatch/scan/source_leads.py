@@ -6,7 +6,7 @@ these apart (docs/lab.md): such a group is a lead, and the gateway's holds may t
 
 Blind to: a pool that deals whole subjects to its accounts; a group without shared wording; accounts for which
     the wording is a small part of what they do; a log without settings that vary, or without an accounts
-    table: classes cannot be ruled out there.
+    table: a class cannot be ruled out there.
 Fooled by: people with one task.
 Source: docs/scan.md, leads; docs/lab.md.
 """

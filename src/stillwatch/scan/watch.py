@@ -311,7 +311,7 @@ class _Watcher:
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
             users = self.products.users(self.party, group.users, begin, end)
-            newcomers = group.newcomers - users.keys()
+            newcomers = group.newcomers.difference(users)
             test = group.test(len(newcomers))
             p = p_value(test)
             self.tests += 1
@@ -320,7 +320,7 @@ class _Watcher:
             rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
             rows = rows[np.isin(self.party[rows], list(newcomers))]
             own = self.stock.own(np.array(sorted(newcomers), np.int32), hour.since_us, hour.until_us)
-            users_left = group.users - users.keys()
+            users_left = group.users.difference(users)
             candidate = Candidate(
                 p,
                 users_left,
@@ -385,7 +385,7 @@ class _Watcher:
                 self.alarms.split(part)
         if self.ties is not None and not self.tested[0]:
             self._look_at_ties(self.ties, hour, found, alpha)
-        if due:
+        if due and any(self.tested):  # "whatever the settings" is said where there are some
             self._look_at_source(hour, found)
         self.alarms.mark_first_accounts(self.names.party_name)
         self.tied.mark_first_accounts(self.names.party_name)
@@ -439,8 +439,7 @@ class _Watcher:
                     continue
                 seen.add(who)
                 tails = self._tails(value[g], having[g], len(members))
-                p_value = combine(tails) if tails else 1.0
-                one = self._test(members, hour, p_value, value[g], having[g], tails)
+                one = self._test(members, hour, combine(tails), value[g], having[g], tails)
                 if one is None or one.matching in tested or overlaps(one.matching, judged):
                     continue
                 tested.add(one.matching)
@@ -457,7 +456,7 @@ class _Watcher:
         Users of one program are left out where enough others remain that are of one source.
         """
         users = self.products.users(self.party, group.matching, begin, end)
-        for members in (group.matching - users.keys(), group.matching) if users else (group.matching,):
+        for members in (group.matching.difference(users), group.matching) if users else (group.matching,):
             if len(members) < LEAST_PARTIES:
                 continue
             rows = group.rows[np.isin(self.party[group.rows], list(members))]
@@ -628,7 +627,7 @@ class _Watcher:
         users = self.products.users(self.party, members, begin, end)
         name_of = self.names.party_name
         if users and not share_instruments(self.known, self._accounts(users)):
-            every, members = members, members - users.keys()
+            every, members = members, members.difference(users)
             if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
                 content = content_of(log, rows, self.party, every, name_of)
                 return Judgement(content, software_text(users, len(every)))
