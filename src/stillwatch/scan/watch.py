@@ -266,8 +266,12 @@ class _Watcher:
             if len(known.intersection(alarm.looks)) < 0.5 * len(alarm.looks):
                 leads.append(alarm)
                 known |= alarm.looks.keys()
-        # a group of one source may be the part of a lead that mixes it with others: then it is a lead as well
-        leads += [a for a in self.sourced.leads if not mostly_in(a, raised) and not mostly_one_of(a, leads)]
+        # a group of one source is a lead beside one that mixes it with others, not beside one of that source
+        whole = [a.looks for a in leads if a.judgement and a.judgement.content.hands is Hands.ONE]
+        for alarm in self.sourced.leads:
+            inside = any(mostly_in(alarm, parties) for parties in (raised, *whole))
+            if not inside and not mostly_one_of(alarm, leads):
+                leads.append(alarm)
         return tuple(leads)
 
     def steps(self, until_us: int) -> np.ndarray:
