@@ -266,7 +266,7 @@ class Play:
             running = [
                 s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
             ]
-            self.held = {account: s for s in running for account in s.held_accounts}
+            self.held = {account: s for s in running for account in s.accounts}
             for schedule in running:
                 self.harm.scheduled |= {a for a in schedule.accounts if a not in self.campaign}
             spent = time.perf_counter() - begun
@@ -366,8 +366,8 @@ class Play:
         sort = schedule.candidate.split("-")[0]
         return (
             f"{campaign}: {many} of {len(self.members[campaign])}, {len(schedule.accounts) - many} others, "
-            f"{sort}, from day {begun:.1f}, {shown.windows} windows, "
-            f"p {shown.p_value:.1g}, {len(shown.named_us)} named"
+            f"{sort}, from day {begun:.1f}, {shown.blocks * schedule.block_us / DAY_US:.1f} days, "
+            f"p {shown.p_value:.1g}, {len(shown.named_us)} named. {shown.text}"
         )
 
 

@@ -108,7 +108,6 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
     with world(up, queue + people) as found:
         drawn = begin(found, queue, people)
         start_us = drawn[0].start_us
-        assert all(len(one.held_accounts) == 8 for one in drawn)
         asked = [
             (at_us, who)
             for who in ("queue", "people")
@@ -164,15 +163,19 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
     accounts = names("a", 8)
     with world(up, accounts) as found:
         (drawn,) = begin(found, accounts)
-        account, focal = min(drawn.held_accounts), drawn.focal[0]
+        account = drawn.accounts[0]
         blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
+        other, theirs = next(
+            (a, at) for at in blocks for a in accounts[1:] if drawn.hold_end_us(a, at) is not None
+        )
         held = [at for at in blocks if drawn.hold_end_us(account, at) is not None]
-        assert len(held) >= 9
+        assert len(held) >= 2
+        free = next(a for a in accounts if drawn.hold_end_us(a, held[0]) is None)
         at_us = held[0] + 70 * SECOND_US
         assert found.ask(drawn.start_us - 1, account, "before it begins") is None
         wait_us = found.ask(at_us, account, "while it runs")
         assert wait_us == held[0] + drawn.block_us
-        assert found.ask(at_us, focal, "never held") is None
+        assert found.ask(at_us, free, "another that is not drawn") is None
         assert found.ask(wait_us, account, "when it may again") is None
         # more in the same minute cost no more of the day's budget; six minutes are the budget
         assert found.ask(at_us, account, "an SDK tries again") is not None
@@ -183,9 +186,8 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         # a worker that was killed forgets nothing
         found.g.stop("worker-0", 9)
         found.g.start("worker-0", **{clock.VARIABLE: str(found.g.folder.run / "hand")})
-        other = max(drawn.held_accounts)
         assert found.ask(held[1], account, "after a restart") is None
-        assert found.ask(held[1], other, "another one has its own budget") is not None
+        assert found.ask(theirs, other, "another one has its own budget") is not None
         # the next day has a budget of its own
         tomorrow = [at for at in blocks if drawn.hold_end_us(account, at + DAY_US) is not None]
         assert found.ask(tomorrow[0] + DAY_US, account, "tomorrow") is not None
@@ -193,7 +195,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
             follow(state, loads(ON), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
             assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
-            until(lambda: found.ask(tomorrow[0] + DAY_US + 1, other, "?") is None, 5, "the end of the holds")
+            until(lambda: found.ask(theirs + 1, other, "?") is None, 5, "the end of the holds")
             told = [e.what for e in state.events()]
             assert {"holds begun", "holds ended"} <= set(told)
 
@@ -203,14 +205,16 @@ def test_terms_that_say_off_undo_every_hold(up: Upstream) -> None:
     accounts = names("a", 8)
     with world(up, accounts) as found:
         (drawn,) = begin(found, accounts)
-        account = min(drawn.held_accounts)
-        blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
-        at_us = next(at for at in blocks if drawn.hold_end_us(account, at) is not None)
+        blocks = range(drawn.start_us, drawn.end_us, drawn.block_us)
+        at_us, (account, other, *_) = next(
+            (at, several)
+            for at in blocks
+            if len(several := [a for a in accounts if drawn.hold_end_us(a, at) is not None]) > 1
+        )
         assert found.ask(at_us, account, "held") is not None
         exempt = f'version = 2\n[holds]\nmode = "on"\nexempt_accounts = ["{account}"]\n'
         found.g.folder.terms.write_text(exempt)
         until(lambda: found.ask(at_us, account, "exempt") is None, 10, "the exemption")
-        other = max(drawn.held_accounts)
         assert found.ask(at_us, other, "still held") is not None
         found.g.folder.terms.write_text("version = 3\n")
         until(lambda: found.ask(at_us, other, "off") is None, 10, "the new terms")
@@ -263,7 +267,7 @@ def test_nobody_is_held_unless_the_terms_say_on(folder: Folder, mode: str) -> No
 
 
 def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
-    with enforcer(folder, ON) as (found, state):
+    with enforcer(folder, ON + "accounts_at_least = 4\n") as (found, state):
         found.step(NOW)
         assert all_held(state) == []  # no findings yet
         hand_over(folder, finding("sw-1", names("a")), finding("sw-2", names("b", 3)))
@@ -273,14 +277,26 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         assert one.schedule.accounts == names("a")
         assert one.begun_us == NOW + 1 < one.schedule.start_us
         tables = load_tables(folder.state)
-        assert set(tables.holds) == one.schedule.held_accounts
+        assert tuple(tables.holds) == one.schedule.accounts
         (event,) = [e for e in state.events() if e.what == "holds begun"]
         assert event.detail["commitment"] == one.schedule.commitment
         assert event.detail["start_us"] == one.schedule.start_us
-        # it grows: the schedule stays as it was drawn
+        # it grows: who was in it keeps his draw, and four join from the next block on
         hand_over(folder, finding("sw-1", names("a", 20)))
         found.step(NOW + 2 * SECOND_US)
-        assert [h.schedule for h in all_held(state)] == [one.schedule]
+        (grown,) = (h.schedule for h in all_held(state))
+        blocks = grown.blocks(grown.end_us)
+        assert grown.accounts == names("a", 20)
+        assert set(load_tables(folder.state).holds) == set(grown.accounts)
+        for account in names("a", 20):
+            assert grown.begin_us[account] > NOW + 2 * SECOND_US
+            if account in one.schedule.begin_us:
+                assert [grown.draw(account, b) for b in blocks] == [
+                    one.schedule.draw(account, b) for b in blocks
+                ]
+        (event,) = [e for e in state.events() if e.what == "holds joined"]
+        assert event.detail == {"accounts": 4, "from_us": grown.begin_us["a-19"]}
+        assert grown.draw("a-19", grown.begin_us["a-19"] // grown.block_us - 1) is None
         # it is gone, and comes again: not held a second time, and its accounts rest
         hand_over(folder)
         found.step(NOW + 3 * SECOND_US)
@@ -298,9 +314,11 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
         (one,) = all_held(state)  # what reads as of many people is held by nobody
         assert (one.schedule.candidate, one.schedule.accounts) == ("lead-1", names("a"))
         later = (
-            ((), (lead("lead-1", names("a", 24)),)),  # it grows
             ((), (lead("lead-1", names("a", 5)),)),  # others leave it: the id is the same
-            ((finding("sw-1", (*names("a", 12), *names("c", 30))),), ()),  # it becomes a finding
+            (
+                (finding("sw-1", names("a", 12)),),
+                (),
+            ),  # it becomes a finding
             ((), (lead("lead-7", names("a", 8)),)),  # it falls apart: one part has half of its accounts
         )
         for second, (campaigns, leads) in enumerate(later, 1):
@@ -308,7 +326,7 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
             found.step(NOW + second * SECOND_US)
             assert not found.errors
             assert all_held(state) == [one], second
-        assert set(load_tables(folder.state).holds) == one.schedule.held_accounts
+        assert tuple(load_tables(folder.state).holds) == one.schedule.accounts
         hand_over(folder, leads=(lead("lead-7", names("a", 7)),))
         found.step(NOW + 20 * SECOND_US)
         assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
@@ -331,7 +349,7 @@ def test_new_terms_and_the_last_day_end_what_runs(folder: Folder) -> None:
         first, second = all_held(state)
         found.step(first.schedule.end_us)
         assert {one.why_ended for one in all_held(state)} == {"its days are over"}
-        assert all_held(state)[0].schedule.windows(NOW * 2) == first.schedule.windows(NOW * 2)
+        assert all_held(state)[0].schedule.blocks(NOW * 2) == first.schedule.blocks(NOW * 2)
         assert second.schedule.candidate == "sw-2"
     with ControlState(folder.state, folder.secret()) as state:
         follow(
@@ -391,7 +409,8 @@ def test_two_schedules_of_a_key_and_a_candidate_are_not_the_same(folder: Folder)
         follow(state, loads(ON), leads, {}, now_us=NOW, tell=lambda _: None)
         one, two = (held.schedule for held in all_held(state))
     assert one.key != two.key
-    assert replace(one, key=two.key).held_accounts != one.held_accounts
+    cells = [(account, block) for account in one.accounts for block in one.blocks(one.end_us)]
+    assert [replace(one, key=two.key).draw(*cell) for cell in cells] != [one.draw(*cell) for cell in cells]
     assert json.dumps(one.accounts) == json.dumps(sorted(one.accounts))
 
 
@@ -412,3 +431,29 @@ def test_held_minutes_are_counted_over_workers_and_days(tmp_path: Path) -> None:
     own = one.place("issued by nobody", None)
     one.add_held(own, NOW)
     assert one.spent(own, NOW).held_minutes_day == 1
+
+
+def test_what_an_earlier_draw_held_is_let_go_and_stays_to_be_read(folder: Folder) -> None:
+    """Version 0.1 held half of the accounts in one block of each window: its test and its draw are gone."""
+    with sqlite3.connect(folder.state) as db:
+        for number, step in enumerate(MIGRATIONS[:2], 1):
+            step(db)
+            db.execute(f"PRAGMA user_version = {number}")
+        for number, ended in ((1, "its days are over"), (2, None)):
+            row = (number, f"sw-{number}", '["a", "b"]', NOW, 7, 15, 8, b"k" * 32, NOW, ended, 1)
+            columns = "number, candidate, accounts, start_us, days, block_minutes, blocks_per_window, key"
+            db.execute(
+                f"INSERT INTO holds ({columns}, begun_us, why_ended, revision) VALUES"
+                " (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+    with ControlState(folder.state, folder.secret()) as state:
+        assert all_held(state) == []
+        assert load_tables(folder.state).holds == {}
+        (event,) = [e for e in state.events() if e.what == "holds ended"]
+        assert (event.subject, event.detail) == ("2", {"why": "a newer version draws otherwise"})
+        follow(state, loads(ON), [HoldCandidate("sw-9", 0.1, names("c"))], {}, now_us=NOW, tell=print)
+        assert len(all_held(state)) == 1
+    with sqlite3.connect(folder.state) as db:
+        kept = db.execute("SELECT number, why_ended FROM holds ORDER BY number").fetchall()
+    assert kept == [(1, "its days are over"), (2, "a newer version draws otherwise")]

@@ -71,14 +71,14 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
         (
             str(one.number),
             one.schedule.candidate,
-            f"{len(one.schedule.held_accounts):,} of {len(one.schedule.accounts):,}",
+            f"{len(one.schedule.accounts):,}",
             iso_time(one.schedule.start_us) or "",
             iso_time(one.schedule.end_us) or "",
             one.why_ended or "runs",
         )
         for one in found
     ]
-    table(("number", "candidate", "held", "from", "to", ""), rows, "nobody has been held")
+    table(("number", "candidate", "accounts", "from", "to", ""), rows, "nobody has been held")
 
 
 @app.command("test", epilog=TEST_EXAMPLES)
@@ -146,12 +146,13 @@ def _plain(one: HoldRecord) -> dict[str, Any]:
         "number": one.number,
         "candidate": schedule.candidate,
         "accounts": schedule.accounts,
+        "joined": {a: iso_time(at) for a, at in schedule.begin_us.items() if at > schedule.start_us},
         "begun_at": iso_time(one.begun_us),
         "from": iso_time(schedule.start_us),
         "to": iso_time(schedule.end_us),
         "days": schedule.days,
         "block_minutes": schedule.block_minutes,
-        "blocks_per_window": schedule.blocks_per_window,
+        "one_block_in": schedule.one_block_in,
         "commitment": schedule.commitment,
         # before the end it would tell when the next hold comes
         "key": None if one.why_ended is None else schedule.key.hex(),
@@ -165,7 +166,6 @@ def _result(one: HoldTrial) -> dict[str, Any]:
         "found_at": None if one.holds.found_us is None else iso_time(one.holds.found_us),
         "named": sorted(one.holds.named_us),
         "accounts_alone": {account: asdict(own) for account, own in sorted(one.holds.own.items())},
-        "focal": one.held.schedule.focal,
         "text": one.holds.text,
         "failover_p_value": one.failover.p_value,
         "failover_text": one.failover.text,

@@ -100,7 +100,7 @@ def _plain(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> dict[str, 
         }
         for choice, cost in costs
     ]
-    minutes = DAY_MINUTES // holds.blocks_per_window
+    minutes = DAY_MINUTES // holds.one_block_in
     return {"mode": holds.mode, "held_minutes_per_day": minutes, "candidates": rows}
 
 
@@ -110,7 +110,7 @@ def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
         held = choice.why_not is None
         table.add_row(
             choice.candidate.candidate,
-            f"{cost.held if held else 0:,} of {cost.accounts:,}",
+            f"{cost.accounts if held else 0:,}",
             f"{len(choice.exempt):,}",
             f"{cost.requests_per_day:,.1f}",
             f"{cost.refused_per_day if held else 0:,.1f}",
@@ -121,9 +121,9 @@ def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
         if choice.why_not is not None:
             print(f"{choice.candidate.candidate} is not held: {choice.why_not}")
     print(
-        f"In these terms holds are {MODES[holds.mode]}. While they run, a held account is refused in "
-        f"{DAY_MINUTES // holds.blocks_per_window} minutes of a day, drawn at random in blocks of "
+        f"In these terms holds are {MODES[holds.mode]}. While they run, an account is refused in about "
+        f"{DAY_MINUTES // holds.one_block_in} minutes of a day, drawn at random in blocks of "
         f"{holds.block_minutes}, for {holds.days} days. After {holds.refused_minutes_per_day} minutes with a "
-        "refusal it is served for the rest of the day. Most: refusals a day of the held account that has "
+        "refusal it is served for the rest of the day. Most: refusals a day of the account that has "
         "most. Clients that try again are refused more often."
     )

@@ -99,7 +99,13 @@ def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, An
     ]
     alone = [asdict(loner) | {"named_at": loner.named_at.isoformat()} for loner in result.alone]
     weak = [asdict(one) for one in result.weak]
-    return {"first_ids": first_ids, "followers": followers, "alone": alone, "weak": weak}
+    return {
+        "first_ids": first_ids,
+        "followers": followers,
+        "alone": alone,
+        "weak": weak,
+        "shares": dict(result.shares),
+    }
 
 
 class Findings:
@@ -152,7 +158,8 @@ class Findings:
             weak = tuple(
                 HoldCandidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
             )
-            now = replace(result, followers=followers, alone=alone, weak=weak)
+            shares = {str(name): float(share) for name, share in told.get("shares", {}).items()}
+            now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)
             return Handed(sign, now, dict(told["first_ids"]))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why

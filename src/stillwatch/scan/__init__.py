@@ -6,7 +6,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
@@ -244,6 +244,7 @@ class ScanResult:
     alone: tuple[Loner, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
     weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
+    shares: Mapping[str, float] = field(default_factory=dict)  # id of a lead or finding -> of latest requests
     judged: Coverage = Coverage()
 
 

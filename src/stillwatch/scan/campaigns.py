@@ -329,7 +329,7 @@ def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> 
     told = [
         evidence.text
         for schedule, evidence in shown
-        if evidence.windows and len(mine.intersection(schedule.accounts)) >= SAME_GROUP * len(mine)
+        if evidence.blocks and len(mine.intersection(schedule.accounts)) >= SAME_GROUP * len(mine)
     ]
     return replace(lead, text=". ".join([lead.text, *told])) if told else lead
 

@@ -5,7 +5,7 @@ Whatever formed it never convicts it, as holds are a new experiment. It decides 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +17,14 @@ from stillwatch.scan.holds import HoldsEvidence
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.units import DAY_US
 
-LEAST_ACCOUNTS = 3
+LEAST_CUSTOMERS = {"refusals": 2, "wording": 3}  # of a candidate; one by refusals grows
 # Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
 # well, and a finding needs no further evidence.
 RANK = {"refusals": 0, "wording": 2}
-LEAD, FOUND = 1, 3
+LEAD, PAIR, FOUND = 1, 3, 4  # a pair by refusals is mostly one person with two accounts
 MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
-FUTILE_WINDOWS = 24  # two days: a schedule whose best bet never gained by then is given up
+FUTILE_US = 2 * DAY_US  # a schedule whose best bet never gained by then is given up
 FUTILE_P_VALUE = 0.5
 
 
@@ -34,15 +34,15 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
     Leads whose content is that of many people are none, nor are findings that a permission suppresses.
     """
     total = max(1, result.scanned.exchanges)
+    share = {one.id: one.exchanges / total for one in result.leads}
+    share |= {one.id: one.harvest.exchanges / total for one in result.campaigns} | dict(result.shares)
     leads = tuple(
-        HoldCandidate(lead.id, lead.p_value, lead.accounts, lead.exchanges / total, LEAD)
+        HoldCandidate(lead.id, lead.p_value, lead.accounts, share[lead.id], LEAD)
         for lead in result.leads
         if lead.hands != "many"
     )
     findings = tuple(
-        HoldCandidate(
-            campaign.id, campaign.p_value, campaign.accounts, campaign.harvest.exchanges / total, FOUND
-        )
+        HoldCandidate(campaign.id, campaign.p_value, campaign.accounts, share[campaign.id], FOUND)
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
@@ -59,7 +59,7 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Hold
         HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
         for schedule, evidence in held
         if schedule.ended_us is None
-        and not (evidence.windows >= FUTILE_WINDOWS and evidence.p_value > FUTILE_P_VALUE)
+        and not (evidence.blocks * schedule.block_us >= FUTILE_US and evidence.p_value > FUTILE_P_VALUE)
     )
 
 
@@ -84,26 +84,34 @@ def weak_groups(
     chosen: list[HoldCandidate] = []
     for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
         kept = [int(code) for code in codes if int(code) not in without]
-        if len({int(payer[code]) for code in kept}) < LEAST_ACCOUNTS or len(kept) < 0.5 * len(codes):
+        if len({int(payer[code]) for code in kept}) < LEAST_CUSTOMERS[sort] or len(kept) < 0.5 * len(codes):
             continue
         without.update(kept)
         if places[sort] <= 0:
             continue
         places[sort] -= 1
         names = tuple(sorted(log.accounts[code] for code in kept))
-        chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=RANK[sort]))
+        pair = len({int(payer[code]) for code in kept}) == 2
+        chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=PAIR if pair else RANK[sort]))
     return tuple(chosen)
 
 
 def with_shares(log: ExchangeLog, found: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
     """Give candidates with their share of the log's latest requests: what holds of them would cost."""
+    found = tuple(found)
+    shares = request_shares(log, [one.accounts for one in found])
+    return tuple(replace(one, share=share) for one, share in zip(found, shares, strict=True))
+
+
+def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[float]:
+    """Give the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`."""
     if len(log) == 0:
-        return tuple(found)
+        return [0.0] * len(groups)
     begin = np.searchsorted(log["ts_us"], int(log["ts_us"][-1]) - SHARE_DAYS * DAY_US)
     counts = np.bincount(log["account"][begin:], minlength=len(log.accounts))
     of: Mapping[str, int] = dict(zip(log.accounts, counts.tolist(), strict=True))
     total = max(1, len(log) - int(begin))
-    return tuple(replace(one, share=sum(of.get(a, 0) for a in one.accounts) / total) for one in found)
+    return [sum(of.get(account, 0) for account in accounts) / total for accounts in groups]
 
 
 def _id(sort: str, names: tuple[str, ...]) -> str:

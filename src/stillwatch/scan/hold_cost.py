@@ -19,7 +19,6 @@ class HoldCost:
     """Refusals that holds of one candidate would cost, over several draws. Clients that do not try again."""
 
     accounts: int
-    held: int
     days: int  # of the log that were looked at
     requests_per_day: float  # of all its accounts
     refused_per_day: float  # of all its accounts
@@ -31,27 +30,25 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: in
     names = sorted(set(accounts))
     code = {name: place for place, name in enumerate(log.accounts)}
     if len(log) == 0 or not any(name in code for name in names):
-        return HoldCost(len(names), len(names) // 2, 0, 0.0, 0.0, 0.0)
+        return HoldCost(len(names), 0, 0.0, 0.0, 0.0)
     first_us, last_us = int(log["ts_us"][0]), int(log["ts_us"][-1]) + 1
     days = int(max(1, min(terms.days, (last_us - first_us) // DAY_US)))
     begin_us = max(first_us, last_us - days * DAY_US)
     recent = np.arange(np.searchsorted(log["ts_us"], begin_us), len(log))
     times = {a: log["ts_us"][recent[log["account"][recent] == code[a]]] for a in names if a in code}
-    refused, draws_held = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    refused = dict.fromkeys(names, 0)
     for draw in range(draws):
         key = hashlib.sha256(f"dry run {draw}".encode()).digest()
         drawn = replace(plan(terms, "dry run", names, begin_us, key), start_us=0, days=10**6)
-        for account in drawn.held_accounts & times.keys():
+        for account in times:
             held = [t for t in times[account].tolist() if drawn.hold_end_us(account, t) is not None]
-            draws_held[account] += 1
             refused[account] += _within_budget(held, terms.refused_minutes_per_day)
     return HoldCost(
         len(names),
-        len(names) // 2,
         days,
         sum(map(len, times.values())) / days,
         sum(refused.values()) / draws / days,
-        max(refused[a] / max(1, draws_held[a]) for a in names) / days,
+        max(refused.values()) / draws / days,
     )
 
 

@@ -30,6 +30,7 @@ from stillwatch.features.kinds.recognise import kind_of_use
 from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
+from stillwatch.scan.candidates import request_shares
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
@@ -218,6 +219,7 @@ def _result(
     scanned = Scanned(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
     )
+    groups = {lead.id: lead.accounts for lead in leads} | {one.id: one.accounts for one in found}
     return ScanResult(
         stillwatch.__version__,
         scanned,
@@ -231,6 +233,7 @@ def _result(
         ),
         leads=leads,
         weak=weak,
+        shares=dict(zip(groups, request_shares(log, list(groups.values())), strict=True)),
         judged=coverage(
             log,
             *party_payer,

@@ -1,78 +1,80 @@
-"""Do some accounts react when others are refused? Exact tests that bet on which block was drawn.
+"""Do some accounts react when others are refused? An exact test that bets on which refusals were drawn.
 
-Each function gives a wealth: what a bettor has who starts with 1 and bets, window by window, that reactions
-fall into the drawn blocks. Where nobody reacts no bet is favourable, so that the chance that the wealth ever
-reaches 1 / p is at most p, however often it is looked at (Ville's inequality).
+A bettor starts with 1 and bets, draw by draw, that reactions follow what was drawn. Where nobody reacts no
+bet is favourable, so that the chance that the wealth ever reaches 1 / p is at most p, however often it is
+looked at (Ville's inequality).
 It does not know what an account is, nor how the draw was made: `stillwatch.terms.holds` does.
 """
 
 import numpy as np
 
-# Shares of the wealth that are bet, a bettor each; the wealth is their mean. Small bets survive where
-# reactions are hard to tell from chance, large ones earn most where they are not.
-BETS = (0.1, 0.4, 0.9)
+# Shares of the wealth that are bet, a bettor each, and what part of the first 1 each of them has. Small bets
+# survive where reactions are hard to tell from chance. The bettor who stakes all gets the full odds of a
+# single reaction, and has nothing left after the first that no draw explains.
+BETS = np.array([0.1, 0.4, 1.0])
+STAKES = np.array([0.2, 0.2, 0.6])
+RUIN = -1e4  # log of no wealth: so low that nothing wins it back
 
 
-def pair_wealth(happened: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Bet that something happens to what held accounts ask in drawn blocks rather than in others.
+def log_gains(drawn: np.ndarray, chance: float) -> np.ndarray:
+    """(bets, bettors) log of what a bet on each reaction multiplies each bettor's wealth by.
 
-    happened: (units, windows, blocks) bool, whether anything that a held account first asked in that block
-    was asked later by somebody else. held: (windows,) the drawn block. Gives (units, windows), the wealth
-    after each window.
+    drawn: (bets,) bool, whether what was reacted to had been drawn; chance: of each draw. A bet of x pays
+    1 + x (drawn / chance - 1): 1 on average over the draw.
 
-    A block counts only up to the drawn one: then an account that gives up for some hours after it was
-    refused takes nothing from the side that it is compared with. Given that no earlier block was drawn,
-    block b of B is drawn with the chance h = 1 / (B - b); a bet of x pays 1 + x (drawn / h - 1).
+    >>> gains = np.exp(log_gains(np.array([True, False]), 1 / 16))
+    >>> np.allclose([1 / 16, 15 / 16] @ gains, 1)
+    True
+    """
+    net = np.where(drawn, 1 / chance - 1, -1.0)
+    factor = 1 + net[:, None] * BETS
+    with np.errstate(divide="ignore"):
+        found: np.ndarray = np.maximum(np.log(factor), RUIN)
+    return found
 
-    Null: what the others ask does not depend on whether a block is drawn, given all that was before it.
+
+def wealth(logs: np.ndarray) -> np.ndarray:
+    """Give what all bettors together have. logs: (..., bettors) the sums of their `log_gains` so far.
+
+    Null: what the others do does not depend on whether something was drawn, given every other draw and all
+        that was before. Exact for any traffic: bursts, nights, heavy tails, an outage common to all.
     Blind to: work that moves to nobody, or moves in other words.
     Fooled by: an honest client that goes on with another of its own accounts; a draw that was known.
     Source: Ville 1939; Shafer 2021, "Testing by betting", J. R. Stat. Soc. A 184:407; Ramdas et al. 2023,
         "Game-theoretic statistics and safe anytime-valid inference", https://arxiv.org/abs/2210.01948.
 
-    >>> drawn = np.full(6, 3)
-    >>> happened = np.arange(8) == np.full((1, 6, 1), 3)
-    >>> bool(pair_wealth(happened, drawn)[0, -1] > 1_000)
+    >>> moved = log_gains(np.array([True, True, True]), 1 / 16)
+    >>> bool(wealth(moved.sum(axis=0)) > 1_000)
     True
     """
-    blocks = happened.shape[2]
-    chance = 1.0 / (blocks - np.arange(blocks))
-    before = np.arange(blocks) < held[:, None]
-    lost = (happened & before).sum(axis=2)
-    won = np.take_along_axis(happened, held[None, :, None], axis=2)[:, :, 0]
-    gain = np.where(won, 1 / chance[held] - 1, 0.0)
-    return _mean_wealth([lost * np.log1p(-x) + np.log1p(x * gain) for x in BETS])
+    total: np.ndarray = np.exp(np.minimum(logs, 300.0)) @ STAKES
+    return total
 
 
-def load_wealth(scores: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Bet that accounts which are not held ask more in drawn blocks than in others.
-
-    scores: (units, windows, blocks), for instance sums of square roots of counts, so that one burst weighs
-    little. held: (windows,) the drawn block. Gives (units, windows), the wealth after each window. A bet of
-    x pays 1 + x (score of the drawn block / mean score of its window - 1).
-
-    Null: what these accounts ask in a window does not depend on which of its blocks is drawn, given all that
-        was before it. Exact for any traffic: bursts, nights, heavy tails, an outage common to all.
-    Blind to: work that waits until its account is served again, or moves after the block.
-    Fooled by: as `pair_wealth`.
-    Source: as `pair_wealth`.
-
-    >>> scores = np.ones((1, 40, 8))
-    >>> scores[:, :, 3] = 4
-    >>> bool(load_wealth(scores, np.full(40, 3))[0, -1] > 1_000)
-    True
-    """
-    total = scores.sum(axis=2)
-    drawn = np.take_along_axis(scores, held[None, :, None], axis=2)[:, :, 0]
-    safe = np.where(total > 0, total, 1.0)
-    surplus = np.where(total > 0, scores.shape[2] * drawn / safe - 1, 0.0)
-    return _mean_wealth([np.log1p(x * surplus) for x in BETS])
-
-
-def p_values(wealth: np.ndarray) -> np.ndarray:
-    """Give the p-value by each window: one over the most that the wealth has been, at most 1."""
-    most: np.ndarray = np.maximum.accumulate(np.maximum(wealth, 1.0), axis=-1)
+def p_values(reached: np.ndarray) -> np.ndarray:
+    """Give the p-value at each time: one over the most that the wealth had been by then, at most 1."""
+    most: np.ndarray = np.maximum.accumulate(np.maximum(reached, 1.0), axis=-1)
     return 1.0 / most
+
+
+def few_by_chance(drawn: np.ndarray, chance: float, false_share: float) -> bool:
+    """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
+
+    drawn: (units,) bool, whether the one draw that a unit is judged by came. Of units that react to nothing
+    `chance` / (1 - `chance`) come for each that does not, so those that did not come bound them. One is
+    added, as with knockoffs.
+    Null: as `wealth`, of each unit by itself. The bound is exact for one look at units with draws of their
+        own; simulated with shared draws and a stop at the first good look it is at most 1.5 times as high.
+    Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
+        (Selective SeqStep+), https://arxiv.org/abs/1404.5609.
+
+    >>> few_by_chance(np.array([True] * 9 + [False]), 1 / 16, 0.05)
+    True
+    >>> few_by_chance(np.array([True] * 2 + [False] * 2), 1 / 16, 0.05)
+    False
+    """
+    came = int(drawn.sum())
+    return (1 + len(drawn) - came) * chance / (1 - chance) <= false_share * came
 
 
 def likely_true(p_value: np.ndarray, false_share: float) -> np.ndarray:
@@ -91,9 +93,3 @@ def likely_true(p_value: np.ndarray, false_share: float) -> np.ndarray:
     if len(passing):
         chosen[order[: passing[-1] + 1]] = True
     return chosen
-
-
-def _mean_wealth(log_factors: list[np.ndarray]) -> np.ndarray:
-    bettors = np.cumsum(np.stack(log_factors), axis=-1)
-    mean: np.ndarray = np.exp(np.minimum(bettors, 300.0)).mean(axis=0)
-    return mean

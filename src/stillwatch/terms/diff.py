@@ -162,7 +162,7 @@ def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     for key, more_is in (
         ("days", STRICTER),
         ("block_minutes", OTHER),
-        ("blocks_per_window", LOOSER),
+        ("one_block_in", LOOSER),
         ("refused_minutes_per_day", STRICTER),
         ("refused_share_at_most", STRICTER),
         ("accounts_at_least", LOOSER),

@@ -1,14 +1,13 @@
 """Which accounts of a candidate are held, and when: drawn by a key, the same for whoever holds that key.
 
-Time is cut into blocks (`block_minutes`), blocks into windows (`blocks_per_window`). In each window one block
-is drawn; in it half of the candidate's accounts are refused. The other half is never held: these are the
-focal accounts, whose requests tell whether they react. No state is needed, so a log can be recomputed.
-It knows no request and no detector.
+Time is cut into blocks (`block_minutes`). In each block each account is drawn with the chance `1 /
+one_block_in`, whatever was drawn before and for others; while a drawn block lasts, the account is refused. No
+state is needed, so a log can be recomputed. It knows no request and no detector.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,20 +17,25 @@ from stillwatch.units import DAY_US, MINUTE_US
 
 @dataclass(frozen=True)
 class HoldSchedule:
-    """One candidate's draw. Accounts and times are fixed before the first block; only the end can move."""
+    """One candidate's draw. What is fixed before a block stays; accounts can join, and the end can move."""
 
     candidate: str
-    accounts: tuple[str, ...]  # in the order of their names
-    start_us: int  # the beginning of a window
-    days: int  # planned
+    begin_us: Mapping[str, int]  # account -> the beginning of the block from which on it may be held
+    start_us: int  # of the first of them
+    days: int  # planned, of each account
     block_minutes: int
-    blocks_per_window: int
+    one_block_in: int  # of an account's blocks, on average, one is drawn
     key: bytes = field(repr=False)  # of this candidate alone: it can be handed to whoever recomputes the draw
     ended_us: int | None = None  # where it ended before its days were over
 
+    @cached_property
+    def accounts(self) -> tuple[str, ...]:
+        """Give its accounts in the order of their names."""
+        return tuple(sorted(self.begin_us))
+
     @property
     def end_us(self) -> int:
-        planned = self.start_us + self.days * DAY_US
+        planned = max(self.begin_us.values(), default=self.start_us) + self.days * DAY_US
         return planned if self.ended_us is None else min(planned, self.ended_us)
 
     @property
@@ -39,60 +43,48 @@ class HoldSchedule:
         return self.block_minutes * MINUTE_US
 
     @property
-    def window_us(self) -> int:
-        return self.block_us * self.blocks_per_window
+    def chance(self) -> float:
+        """Give the chance that an account is drawn in a block."""
+        return 1 / self.one_block_in
 
     @property
     def commitment(self) -> str:
         """Give a digest to write down at the start: it shows later that the key was not chosen afterwards."""
         return hashlib.sha256(b"stillwatch holds" + self.key).hexdigest()
 
-    @cached_property
-    def held_accounts(self) -> frozenset[str]:
-        """Give the accounts that are held: half of them, the smaller half of an odd number."""
-        order = sorted(self.accounts, key=lambda account: (self._draw("account", account), account))
-        return frozenset(order[: len(order) // 2])
-
-    @cached_property
-    def focal(self) -> tuple[str, ...]:
-        """Give the accounts that are never held."""
-        return tuple(account for account in self.accounts if account not in self.held_accounts)
-
-    def block(self, window: int) -> int:
-        """Give the block, from 0, that is drawn in a window. `window`: counted from the epoch."""
-        return self._draw("window", str(window)) * self.blocks_per_window >> 64
-
-    def windows(self, until_us: int) -> range:
-        """Give the windows that are over by a time, counted from the epoch."""
+    def blocks(self, until_us: int) -> range:
+        """Give the blocks that are over by a time, counted from the epoch."""
         end_us = max(self.start_us, min(until_us, self.end_us))
-        return range(self.start_us // self.window_us, end_us // self.window_us)
+        return range(self.start_us // self.block_us, end_us // self.block_us)
+
+    def draw(self, account: str, block: int) -> bool | None:
+        """Say whether an account is held in a block, counted from the epoch; None: nothing was drawn for it.
+
+        Nothing is drawn before the account has joined, when its days are over, and in the block after one
+        that was drawn: whoever waits as he was told is served.
+        """
+        first = self.begin_us[account] // self.block_us
+        if not first <= block < first + self.days * DAY_US // self.block_us:
+            return None
+        if block > first and self._is_drawn(account, block - 1):
+            return None
+        return self._is_drawn(account, block)
 
     def hold_end_us(self, account: str, now_us: int) -> int | None:
-        """Say until when an account is held now, or None where it is not.
-
-        A block whose predecessor was drawn as well holds nobody: the time that a client was told to wait for
-        would else be untrue. It counts as drawn all the same, so the draw stays uniform.
-        """
-        if not self.start_us <= now_us < self.end_us or account not in self.held_accounts:
+        """Say until when an account of the schedule is held now, or None where it is not."""
+        if account not in self.begin_us or not self.start_us <= now_us < self.end_us:
             return None
-        at = now_us - now_us % self.block_us
-        if not self._is_drawn(at) or (at > self.start_us and self._is_drawn(at - self.block_us)):
-            return None
-        return min(at + self.block_us, self.end_us)
+        block = now_us // self.block_us
+        return min((block + 1) * self.block_us, self.end_us) if self.draw(account, block) else None
 
     def hold(self, account: str, now_us: int) -> Hold | None:
         """Give the hold that an account is under now."""
         until_us = self.hold_end_us(account, now_us)
         return None if until_us is None else Hold(self.candidate, until_us)
 
-    def _is_drawn(self, block_begin_us: int) -> bool:
-        window, within = divmod(block_begin_us, self.window_us)
-        return self.block(window) == within // self.block_us
-
-    def _draw(self, what: str, name: str) -> int:
-        """Give 64 random bits that belong to a name."""
-        message = f"{what}\0{name}".encode()
-        return int.from_bytes(hmac.digest(self.key, message, "sha256")[:8], "big")
+    def _is_drawn(self, account: str, block: int) -> bool:
+        digest = hmac.digest(self.key, f"{block}\0{account}".encode("utf-8", "surrogatepass"), "sha256")
+        return int.from_bytes(digest[:8], "big") * self.one_block_in < 1 << 64
 
 
 @dataclass(frozen=True)
@@ -126,18 +118,21 @@ def choose(
 ) -> list[HoldChoice]:
     """Say of each candidate whether the terms let it be held, the one of the least rank, then p-value, first.
 
-    `orgs`: of each account that is known. An account is in one schedule at a time, as a hold of one would
-    mislead the test of the other; `running` come first. `resting`: accounts that were in one lately.
+    `orgs`: of each account that is known. An account is in one schedule at a time; `running` come first, and
+    a candidate is held without the accounts that are taken, if these are the fewer. `resting`: accounts that
+    were in one lately.
     """
     permissions, running, candidates = tuple(permissions), tuple(running), tuple(candidates)
     taken = {account for schedule in running for account in schedule.accounts} | set(resting)
     places = terms.candidates_at_once - len(running)
-    held_now = {schedule.candidate for schedule in running}
-    cost = sum(_refused_share(terms, one.share) for one in candidates if one.candidate in held_now)
+    cost = running_cost(terms, running, candidates)
     found = []
     for one in sorted(candidates, key=lambda c: (c.rank, c.p_value, c.candidate)):
         spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
-        left = replace(one, accounts=tuple(sorted(set(one.accounts) - set(spared))))
+        own = set(one.accounts).difference(spared)
+        free = own - taken
+        kept = tuple(sorted(free if 2 * len(free) >= len(own) else own))
+        left = replace(one, accounts=kept, share=one.share * len(kept) / max(1, len(one.accounts)))
         why_not = _why_not(terms, left, taken, places, cost)
         if why_not is None:
             taken.update(left.accounts)
@@ -147,10 +142,65 @@ def choose(
     return found
 
 
+def of_schedule(schedule: HoldSchedule, candidates: Iterable[HoldCandidate]) -> HoldCandidate | None:
+    """Give the candidate that most accounts of a schedule are in, the largest share first; or None."""
+    shared = {one: len(schedule.begin_us.keys() & set(one.accounts)) for one in candidates}
+    best = max(shared, key=lambda one: (shared[one], -one.rank), default=None)
+    return best if best is not None and 2 * shared[best] > len(schedule.begin_us) else None
+
+
+def running_cost(
+    terms: Holds, running: Iterable[HoldSchedule], candidates: Collection[HoldCandidate]
+) -> float:
+    """Give the share of all requests that running schedules refuse, by what their candidates ask now."""
+    found = [(schedule, of_schedule(schedule, candidates)) for schedule in running]
+    return sum(
+        _refused_share(terms, one.share)
+        * min(1, len(schedule.begin_us.keys() & set(one.accounts)) / len(one.accounts))
+        for schedule, one in found
+        if one is not None
+    )
+
+
+def joining(
+    terms: Holds,
+    schedule: HoldSchedule,
+    candidate: HoldCandidate,
+    orgs: Mapping[str, str | None],
+    permissions: Iterable[Permission],
+    now_us: int,
+    taken: Collection[str],
+    cost: float,
+) -> tuple[tuple[str, ...], float]:
+    """Give the accounts by which a candidate has outgrown its schedule and that may join it, and their cost.
+
+    `taken`: accounts of schedules that run, or ran lately; `cost`: of what runs, as a share of all requests.
+    """
+    permissions = tuple(permissions)
+    new = tuple(
+        account
+        for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
+        if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
+    )
+    more = _refused_share(terms, candidate.share) * len(new) / len(candidate.accounts)
+    fits = (
+        candidate.p_value <= terms.p_value_at_most
+        and len(schedule.begin_us) + len(new) <= terms.accounts_at_most
+        and cost + more <= terms.refused_share_at_most
+    )
+    return (new, more) if fits else ((), 0.0)
+
+
+def join(schedule: HoldSchedule, accounts: Iterable[str], now_us: int) -> HoldSchedule:
+    """Give a schedule with further accounts, which may be held from the next block on."""
+    begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
+    return replace(schedule, begin_us={**schedule.begin_us, **dict.fromkeys(accounts, begin_us)})
+
+
 def _refused_share(terms: Holds, share: float) -> float:
-    """Give the share of all requests that holds of a candidate refuse: half of its accounts, a block of each
-    window. The day's budget of an account makes it less."""
-    return share / 2 / terms.blocks_per_window
+    """Give the share of all requests that holds of a candidate refuse. An account's day has a budget of its
+    own, which makes it less."""
+    return share / terms.one_block_in
 
 
 def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cost: float) -> str | None:
@@ -162,7 +212,7 @@ def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cos
     if many > terms.accounts_at_most:
         return f"{many:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
     if taken & set(one.accounts):
-        return "one of its accounts is, or lately was, in another candidate's schedule"
+        return "most of its accounts are, or lately were, in another candidate's schedule"
     if places <= 0:
         return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
     if cost + _refused_share(terms, one.share) > terms.refused_share_at_most:
@@ -181,16 +231,16 @@ def candidate_key(deployment_key: bytes, candidate: str) -> bytes:
 def plan(
     terms: Holds, candidate: str, accounts: Iterable[str], now_us: int, deployment_key: bytes
 ) -> HoldSchedule:
-    """Draw a candidate's schedule, from the next window on: it is written down before it begins."""
-    window_us = terms.block_minutes * terms.blocks_per_window * MINUTE_US
-    start_us = (now_us // window_us + 1) * window_us
+    """Draw a candidate's schedule, from the next block on: it is written down before it begins."""
+    block_us = terms.block_minutes * MINUTE_US
+    start_us = (now_us // block_us + 1) * block_us
     return HoldSchedule(
         candidate,
-        tuple(sorted(set(accounts))),
+        dict.fromkeys(sorted(set(accounts)), start_us),
         start_us,
         terms.days,
         terms.block_minutes,
-        terms.blocks_per_window,
+        terms.one_block_in,
         candidate_key(deployment_key, f"{candidate} {start_us}"),
     )
 

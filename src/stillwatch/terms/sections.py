@@ -128,25 +128,26 @@ def coin(table: TableReader) -> Coin:
 
 
 def holds(table: TableReader) -> Holds:
+    one_block_in = table.whole("one_block_in", Holds.one_block_in, 8, 96)
+    if (before := table.whole("blocks_per_window", None, 4, 48)) is not None:  # its name in version 0.1
+        if table.has("one_block_in"):
+            table.wrong("blocks_per_window", "one_block_in stands in its place; take this one out")
+        one_block_in = 2 * before  # half of the accounts were held, one block of each window
     built = Holds(
         mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
         days=table.whole("days", Holds.days, 1, 14),
         block_minutes=table.whole("block_minutes", Holds.block_minutes, 5, 60),
-        blocks_per_window=table.whole("blocks_per_window", Holds.blocks_per_window, 4, 48),
+        one_block_in=one_block_in,
         refused_minutes_per_day=table.whole("refused_minutes_per_day", Holds.refused_minutes_per_day, 1, 60),
         refused_share_at_most=table.share("refused_share_at_most", Holds.refused_share_at_most),
-        accounts_at_least=table.whole("accounts_at_least", Holds.accounts_at_least, 4, 10_000),
-        accounts_at_most=table.whole("accounts_at_most", Holds.accounts_at_most, 4, 10_000),
+        accounts_at_least=table.whole("accounts_at_least", Holds.accounts_at_least, 2, 10_000),
+        accounts_at_most=table.whole("accounts_at_most", Holds.accounts_at_most, 2, 10_000),
         candidates_at_once=table.whole("candidates_at_once", Holds.candidates_at_once, 1, 100),
         p_value_at_most=table.share("p_value_at_most", Holds.p_value_at_most),
         exempt_accounts=table.names("exempt_accounts"),
         exempt_orgs=table.names("exempt_orgs"),
         message=table.text("message", Holds.message),
     )
-    window = built.block_minutes * built.blocks_per_window
-    if DAY_MINUTES % window:
-        what = f"a window of {built.block_minutes} × {built.blocks_per_window} minutes does not divide a day"
-        table.wrong("blocks_per_window", f"{what}; give, say, block_minutes = 15 and blocks_per_window = 8")
     if built.accounts_at_least > built.accounts_at_most:
         most = f"{built.accounts_at_most:,}"
         what = f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so nobody would be held"

@@ -1,12 +1,13 @@
 """Which candidates are held: begun and ended under the terms, each written down before it counts.
 
-A schedule's accounts, times and key are fixed when it begins. Workers only look up whether an account is held
-now; nothing else is kept, so every hold can be recomputed from this table. It tests nothing.
+A schedule's key and times are fixed when it begins, and its accounts when they join. Workers only look up
+whether an account is held now; nothing else is kept, so every hold can be recomputed from this table. It
+tests nothing.
 """
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,23 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.control.state import ControlState, write_event
 from stillwatch.gateway.folder import derive
 from stillwatch.terms import Terms
-from stillwatch.terms.holds import HoldCandidate, HoldSchedule, choose, plan
+from stillwatch.terms.holds import (
+    HoldCandidate,
+    HoldSchedule,
+    choose,
+    join,
+    joining,
+    of_schedule,
+    plan,
+    running_cost,
+)
 from stillwatch.units import DAY_US
 
 PURPOSE = b"holds"
 WHO = "stillwatch"
 REST_US = 30 * DAY_US  # an account is in no other schedule for so long
 SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
-COLUMNS = "candidate, accounts, start_us, days, block_minutes, blocks_per_window, key, ended_us"
+COLUMNS = "candidate, accounts, start_us, days, block_minutes, one_block_in, key, ended_us"
 
 
 @dataclass(frozen=True)
@@ -41,21 +51,23 @@ def schedule_of(
     start_us: int,
     days: int,
     block_minutes: int,
-    blocks_per_window: int,
+    one_block_in: int,
     key: bytes,
     ended_us: int | None,
 ) -> HoldSchedule:
     """Give a schedule from the columns of its row."""
-    named = tuple(json.loads(accounts))
+    begin_us = {account: int(at_us) for account, at_us in json.loads(accounts).items()}
     return HoldSchedule(
-        candidate, named, start_us, days, block_minutes, blocks_per_window, bytes(key), ended_us
+        candidate, begin_us, start_us, days, block_minutes, one_block_in, bytes(key), ended_us
     )
 
 
 def all_held(state: ControlState) -> list[HoldRecord]:
     """List every schedule there has been, oldest first: for whoever recomputes a test."""
     with state.reading() as db:
-        rows = db.execute(f"SELECT number, begun_us, why_ended, {COLUMNS} FROM holds ORDER BY number")
+        rows = db.execute(
+            f"SELECT number, begun_us, why_ended, {COLUMNS} FROM hold_schedules ORDER BY number"
+        )
         return [
             HoldRecord(number, begun_us, schedule_of(*rest), why_ended)
             for number, begun_us, why_ended, *rest in rows
@@ -72,9 +84,9 @@ def schedules_in(path: Path) -> tuple[HoldSchedule, ...]:
         return ()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'holds'").fetchone():
-                return ()  # of a version before there were holds
-            rows = db.execute(f"SELECT {COLUMNS} FROM holds ORDER BY number").fetchall()
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hold_schedules'").fetchone():
+                return ()  # of a version before there were such holds
+            rows = db.execute(f"SELECT {COLUMNS} FROM hold_schedules ORDER BY number").fetchall()
     except sqlite3.Error as why:
         raise InputError(f"{path}: its schedules of holds cannot be read: {why}") from why
     return tuple(schedule_of(*row) for row in rows)
@@ -84,7 +96,7 @@ def end(state: ControlState, number: int, why: str, *, now_us: int, who: str = W
     """End a schedule now. One that has ended stays as it is."""
     with state.writing() as (db, revision):
         changed = db.execute(
-            "UPDATE holds SET ended_us = ?, why_ended = ?, revision = ?"
+            "UPDATE hold_schedules SET ended_us = ?, why_ended = ?, revision = ?"
             " WHERE number = ? AND why_ended IS NULL",
             (now_us, why, revision, number),
         )
@@ -126,6 +138,9 @@ def follow(
         if one.why_ended is not None and one.schedule.end_us + REST_US > now_us
         for account in one.schedule.accounts
     }
+    if terms.holds.mode == "on":
+        _grow(state, terms, ever, candidates, orgs, resting, now_us=now_us, tell=tell)
+        running = [one.schedule for one in all_held(state) if one.why_ended is None]
     fresh = [one for one in candidates if one.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
         chosen = choice.candidate
@@ -146,8 +161,8 @@ def _why_over(
         return "its days are over"
     if holds.mode != "on":
         return f'the terms say mode = "{holds.mode}"'
-    shape = (one.days, one.block_minutes, one.blocks_per_window)
-    if shape != (holds.days, holds.block_minutes, holds.blocks_per_window):
+    shape = (one.days, one.block_minutes, one.one_block_in)
+    if shape != (holds.days, holds.block_minutes, holds.one_block_in):
         return "the terms have another schedule"
     if not any(_is_of(one, candidate) for candidate in candidates):
         return "it is no candidate any more"
@@ -167,7 +182,7 @@ def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -
         "start_us": drawn.start_us,
         "days": drawn.days,
         "block_minutes": drawn.block_minutes,
-        "blocks_per_window": drawn.blocks_per_window,
+        "one_block_in": drawn.one_block_in,
         "commitment": drawn.commitment,
         "p_value": one.p_value,
         "terms": terms.version,
@@ -175,6 +190,42 @@ def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -
     with state.writing() as (db, revision):
         number = _insert(db, drawn, now_us, revision)
         write_event(db, now_us, WHO, "holds begun", str(number), {"candidate": one.candidate} | detail)
+
+
+def _grow(
+    state: ControlState,
+    terms: Terms,
+    ever: Iterable[HoldRecord],
+    candidates: Collection[HoldCandidate],
+    orgs: Mapping[str, str | None],
+    resting: Collection[str],
+    *,
+    now_us: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Let accounts by which a candidate has grown join its schedule."""
+    running = [one for one in ever if one.why_ended is None]
+    taken = {account for one in running for account in one.schedule.accounts}.union(resting)
+    cost = running_cost(terms.holds, (one.schedule for one in running), candidates)
+    for one in running:
+        if (candidate := of_schedule(one.schedule, candidates)) is None:
+            continue
+        new, more = joining(
+            terms.holds, one.schedule, candidate, orgs, terms.permissions, now_us, taken, cost
+        )
+        if new:
+            cost += more
+            grown = join(one.schedule, new, now_us)
+            with state.writing() as (db, revision):
+                db.execute(
+                    "UPDATE hold_schedules SET accounts = ?, revision = ?"
+                    " WHERE number = ? AND why_ended IS NULL",
+                    (json.dumps(grown.begin_us), revision, one.number),
+                )
+                detail = {"accounts": len(new), "from_us": grown.begin_us[new[0]]}
+                write_event(db, now_us, WHO, "holds joined", str(one.number), detail)
+            taken.update(new)
+            tell(f"holds of {one.schedule.candidate}: {len(new):,} accounts join")
 
 
 def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
@@ -190,14 +241,15 @@ def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
 
 def _insert(db: sqlite3.Connection, drawn: HoldSchedule, now_us: int, revision: int) -> int:
     done = db.execute(
-        f"INSERT INTO holds ({COLUMNS}, begun_us, revision) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        f"INSERT INTO hold_schedules ({COLUMNS}, begun_us, revision)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
         (
             drawn.candidate,
-            json.dumps(drawn.accounts),
+            json.dumps(drawn.begin_us),
             drawn.start_us,
             drawn.days,
             drawn.block_minutes,
-            drawn.blocks_per_window,
+            drawn.one_block_in,
             drawn.key,
             now_us,
             revision,

@@ -120,7 +120,41 @@ def m002_holds(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_keys_standings_proposals, m002_holds]
+def m003_draws_for_each_block(db: sqlite3.Connection) -> None:
+    """Holds by another draw: of each account in each block. What ran by the first one ends."""
+    revision = db.execute("SELECT value + 1 FROM meta WHERE name = 'revision'").fetchone()[0]
+    now_us = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
+    why = "a newer version draws otherwise"
+    for statement in (
+        f"UPDATE meta SET value = {revision} WHERE name = 'revision'",
+        f"""INSERT INTO events (at_us, who, what, subject, detail)
+            SELECT {now_us}, 'stillwatch', 'holds ended', number, '{{"why": "{why}"}}' FROM holds
+            WHERE why_ended IS NULL ORDER BY number""",
+        f"""UPDATE holds SET ended_us = {now_us}, why_ended = '{why}', revision = {revision}
+            WHERE why_ended IS NULL""",
+        """CREATE TABLE hold_schedules (
+            number INTEGER PRIMARY KEY,
+            candidate TEXT NOT NULL,
+            accounts TEXT NOT NULL,                 -- JSON: from when on each may be held
+            start_us INTEGER NOT NULL,
+            days INTEGER NOT NULL,
+            block_minutes INTEGER NOT NULL,
+            one_block_in INTEGER NOT NULL,
+            key BLOB NOT NULL,                      -- of this candidate alone
+            begun_us INTEGER NOT NULL,
+            ended_us INTEGER,
+            why_ended TEXT,
+            revision INTEGER NOT NULL)""",
+        "CREATE INDEX hold_schedules_by_revision ON hold_schedules (revision)",
+    ):
+        db.execute(statement)
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    m001_keys_standings_proposals,
+    m002_holds,
+    m003_draws_for_each_block,
+]
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:

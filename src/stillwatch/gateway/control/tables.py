@@ -24,7 +24,7 @@ _STANDINGS = """SELECT s.account, c.step,
         c.since_us, c.reason, c.campaign, c.output_tokens_per_hour, c.until_us, c.mark
     FROM standings s LEFT JOIN changes c USING (change) WHERE s.revision > ?"""
 
-_HOLDS = f"SELECT why_ended IS NOT NULL, {COLUMNS} FROM holds WHERE revision > ?"
+_HOLDS = f"SELECT why_ended IS NOT NULL, {COLUMNS} FROM hold_schedules WHERE revision > ?"
 
 
 def load_tables(path: Path) -> Tables:
@@ -124,7 +124,7 @@ def _read(db: sqlite3.Connection, old: Tables) -> Tables:
         holds = dict(old.holds)
         for ended, *columns in db.execute(_HOLDS, (old.revision,)):
             schedule = schedule_of(*columns)
-            for account in schedule.held_accounts:
+            for account in schedule.accounts:
                 if not ended:
                     holds[account] = schedule
                 elif account in holds and holds[account].key == schedule.key:
