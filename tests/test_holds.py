@@ -21,8 +21,8 @@ from stillwatch.scan.failover import (
     failover_reason,
     refusal_groups,
 )
-from stillwatch.scan.holds import holds_evidence, holds_reason
-from stillwatch.stats.interference import likely_true, log_gains, p_values, wealth
+from stillwatch.scan.holds import FALSE_SHARE, LEAST_NAMED, holds_evidence, holds_reason
+from stillwatch.stats.interference import few_by_chance, likely_true, log_gains, p_values, wealth
 from stillwatch.stats.subsets import Stratum, subset_tail
 from stillwatch.terms import Holds, Permission
 from stillwatch.terms.holds import HoldCandidate, exempt
@@ -110,6 +110,27 @@ def test_of_accounts_named_few_are_expected_to_be_honest() -> None:
         shares.append((chosen & ~true).sum() / max(chosen.sum(), 1))
     assert np.mean(shares) <= 0.1
     assert not likely_true(np.ones(5), 0.1).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("honest", "at_once"), [(20, 1), (200, 1), (30, 2), (200, 2), (20, 5), (200, 5)])
+@pytest.mark.parametrize("pool", [0, 5, 20])
+def test_of_those_named_by_their_first_bet_few_are_honest(pool: int, honest: int, at_once: int) -> None:
+    """Whoever stops at the first good look, where one draw decides for several honest accounts at once."""
+    rng, runs, false = np.random.default_rng((pool, honest, at_once)), 500, []
+    for _ in range(runs):
+        of_pool = np.r_[np.ones(pool, bool), np.zeros(honest // at_once, bool)]
+        rng.shuffle(of_pool)
+        came = np.where(of_pool, rng.random(len(of_pool)) < 0.9, rng.random(len(of_pool)) < CHANCE)
+        many = np.where(of_pool, 1, at_once)
+        share = 0.0
+        for k in range(1, len(came) + 1):
+            seen = np.repeat(came[:k], many[:k])
+            if seen.sum() >= LEAST_NAMED and few_by_chance(seen, CHANCE, 0.75 * FALSE_SHARE):
+                share = (many * came * ~of_pool)[:k].sum() / seen.sum()
+                break
+        false.append(share)
+    assert np.mean(false) <= FALSE_SHARE, np.mean(false)
 
 
 def evidence(door: Door, days: float = 7.5, **party_of: str):
@@ -233,7 +254,7 @@ def test_a_block_counts_when_what_it_refused_had_time_to_come_again_and_no_cut_l
     assert whole.named_us.items() >= found.named_us.items()
 
 
-@given(st.integers(1, 40), st.integers(0, 10**6), st.sampled_from([(5, 8), (15, 16), (60, 8), (60, 30)]))
+@given(st.integers(1, 40), st.integers(0, 10**6), st.sampled_from([(5, 16), (15, 16), (60, 16), (60, 30)]))
 @settings(max_examples=60, deadline=None)
 def test_a_schedule_holds_who_is_drawn_and_tells_the_truth(many, seed, shape) -> None:
     drawn = schedule(seed, many, Holds(days=1, block_minutes=shape[0], one_block_in=shape[1]))

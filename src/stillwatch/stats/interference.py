@@ -63,8 +63,8 @@ def few_by_chance(drawn: np.ndarray, chance: float, false_share: float) -> bool:
     drawn: (units,) bool, whether the one draw that a unit is judged by came. Of units that react to nothing
     `chance` / (1 - `chance`) come for each that does not, so those that did not come bound them. One is
     added, as with knockoffs.
-    Null: as `wealth`, of each unit by itself. The bound is exact for one look at units with draws of their
-        own; simulated with shared draws and a stop at the first good look it is at most 1.5 times as high.
+    Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own. With
+        shared draws and a stop at the first good look the share is up to half as high again (simulated).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
         (Selective SeqStep+), https://arxiv.org/abs/1404.5609.
 

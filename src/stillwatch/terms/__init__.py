@@ -263,14 +263,12 @@ class Holds:
     mode: str = "off"  # "dry_run": who would be held is written down; "on": they are held
     days: int = 7  # of one candidate, then never again
     block_minutes: int = 15  # one hold's length
-    one_block_in: int = (
-        16  # of an account's blocks one is drawn: one in sixteen is an hour and a half of a day
-    )
+    one_block_in: int = 16  # of an account's blocks one is drawn: an hour and a half of a day
     refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
-    refused_share_at_most: float = 0.001  # of all requests, by all holds that run
+    refused_share_at_most: float = 0.004  # of all requests, by all holds that run
     accounts_at_least: int = 2  # who takes their work over is seen, and may join them
     accounts_at_most: int = 200
-    candidates_at_once: int = 5
+    candidates_at_once: int = 20
     p_value_at_most: float = 1.0  # of the lead or finding that is the candidate
     exempt_accounts: tuple[str, ...] = ()
     exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation

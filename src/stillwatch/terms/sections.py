@@ -128,11 +128,11 @@ def coin(table: TableReader) -> Coin:
 
 
 def holds(table: TableReader) -> Holds:
-    one_block_in = table.whole("one_block_in", Holds.one_block_in, 8, 96)
+    one_block_in = table.whole("one_block_in", Holds.one_block_in, 16, 96)
     if (before := table.whole("blocks_per_window", None, 4, 48)) is not None:  # its name in version 0.1
         if table.has("one_block_in"):
             table.wrong("blocks_per_window", "one_block_in stands in its place; take this one out")
-        one_block_in = 2 * before  # half of the accounts were held, one block of each window
+        one_block_in = max(16, 2 * before)  # one block of each window, of half of the accounts
     built = Holds(
         mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
         days=table.whole("days", Holds.days, 1, 14),
