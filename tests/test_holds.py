@@ -402,7 +402,7 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
     assert candidates(replace(result, weak=weak)) == (
         HoldCandidate("lead-one", 1e-4, ("a", "b", "c"), 9.0, 1),
         HoldCandidate("lead-open", 1e-4, ("a", "b", "c"), 9.0, 1),
-        HoldCandidate("sw-1", 1e-3, ("d", "e"), 10.0, 4),
+        HoldCandidate("sw-1", 1e-3, ("d", "e"), 10.0, 3),
         weak[0],
     )
     # where the scan knows what they ask of late, that is what holds of them would cost

@@ -21,7 +21,7 @@ LEAST_CUSTOMERS = {"refusals": 2, "wording": 3}  # of a candidate; one by refusa
 # Whose holds come first: what others took over speaks of one queue, equal settings speak of one program as
 # well, and a finding needs no further evidence.
 RANK = {"refusals": 0, "wording": 2}
-LEAD, PAIR, FOUND = 1, 3, 4  # a pair by refusals is mostly one person with two accounts
+LEAD, FOUND = 1, 3
 MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
 FUTILE_US = 2 * DAY_US  # a schedule whose best bet never gained by then is given up
@@ -91,8 +91,7 @@ def weak_groups(
             continue
         places[sort] -= 1
         names = tuple(sorted(log.accounts[code] for code in kept))
-        pair = len({int(payer[code]) for code in kept}) == 2
-        chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=PAIR if pair else RANK[sort]))
+        chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=RANK[sort]))
     return tuple(chosen)
 
 

@@ -116,7 +116,7 @@ def choose(
     running: Iterable[HoldSchedule] = (),
     resting: Iterable[str] = (),
 ) -> list[HoldChoice]:
-    """Say of each candidate whether the terms let it be held, the one of the least rank, then p-value, first.
+    """Say of each candidate whether the terms let it be held, by rank, then the one that asks least.
 
     `orgs`: of each account that is known. An account is in one schedule at a time; `running` come first, and
     a candidate is held without the accounts that are taken, if these are the fewer. `resting`: accounts that
@@ -127,7 +127,7 @@ def choose(
     places = terms.candidates_at_once - len(running)
     cost = running_cost(terms, running, candidates)
     found = []
-    for one in sorted(candidates, key=lambda c: (c.rank, c.p_value, c.candidate)):
+    for one in sorted(candidates, key=lambda c: (c.rank, c.share, c.p_value, c.candidate)):
         spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
         own = set(one.accounts).difference(spared)
         free = own - taken
