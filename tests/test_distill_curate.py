@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -138,6 +139,32 @@ def test_an_answer_repeated_without_end_takes_time_like_its_length(
         ("42", "no number here, none at all, in this long sentence", False),
         ("1/3", "0.3333", False),
         ("5", "1/0", False),
+        ("7/3", "It takes 2 1/3 cups.", True),
+        ("-2 1/3", r"\boxed{-\frac{7}{3}}", True),
+        ("3.5", r"\boxed{3\tfrac12}", True),
+        ("12345.5", "Insgesamt sind es 12.345,5 km.", True),
+        ("1234567", "Das macht 1.234.567 Euro.", True),
+        ("1500", "الجواب هو ١٥٠٠.", True),
+        ("3", "合計は３個です。", True),
+        ("12", "Entonces, son 12 manzanas. 🎉", True),
+        ("x+1", "The answer is 1+x.", True),
+        ("2xy+3", "2xy + 3", True),
+        (r"\sqrt{2}", r"\boxed{2^{1/2}}", True),
+        (r"(-\infty,3]", r"\boxed{(-\infty, 3]}", True),
+        (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\boxed{\begin{pmatrix} 1 \\ 2 \end{pmatrix}}", True),
+        ("5", r"\boxed{3 \text{ or } 5}", False),
+        ("35", r"\boxed{3 \text{ or } 5}", False),
+        ("7", "2 1/3", False),
+        ("12", r"\boxed{1 2}", False),
+        ("12", "The answer is not 12.", False),
+        ("3", "Creo que son 3. No estoy seguro, no lo sé.", False),
+        ("3", "大概是3个……其实我不知道。", False),
+        ("x-1", r"\boxed{1-x}", False),
+        (r"\sqrt{2}", r"\boxed{1.41}", False),
+        ("(1,2)", r"\boxed{(1,2,3)}", False),
+        ("[0,1)", r"\boxed{(0,1]}", False),
+        ("1234", "1.234", False),
+        ("5", "blue", False),
     ],
 )
 def test_maths(expected: Any, text: str, right: bool) -> None:
@@ -150,6 +177,24 @@ def test_a_fraction_is_itself_however_it_is_written(top: int, bottom: int) -> No
     assert maths.judge(f"{top}", f"that is {top:,}").right
 
 
+@pytest.mark.slow
+def test_a_formula_that_takes_all_time_is_ended_and_the_next_is_judged() -> None:
+    verdict = maths.judge("x+y", r"\boxed{((x+y)^{9999})^{9999}}")
+    assert verdict.right is False
+    assert "could not be compared" in verdict.why
+    assert maths.judge("x^2+2x+1", r"\boxed{(x+1)^2}").right
+
+
+def test_algebra_without_its_library_is_refused_and_numbers_need_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)
+    assert maths.judge("0.5", r"\boxed{\frac{1}{2}}").right
+    with pytest.raises(DistillError, match=r"needs Math-Verify: pip install 'stillwatch\[train\]'"):
+        maths.judge("x+1", r"\boxed{1+x}")
+
+
+@pytest.mark.slow
 @given(st.text(max_size=300))
 def test_judges_take_any_text(text: str) -> None:
     for judge, expected in ((maths, "4"), (exact_task, "4"), (clock, "4")):
