@@ -393,6 +393,63 @@ def test_contamination() -> None:
     assert not HeldOut([], 13).shares("anything")
 
 
+WRAPPED = "Please answer carefully (请认真回答)\uff1a{} Thank you! 谢谢！"
+FAR = {
+    "Spanish": "Una granja tiene veinte vacas y cada una da siete litros. ¿Cuántos litros dan en tres días?",
+    "Chinese": "一个农场有二十头牛，每头牛每天产七升奶。请问三天一共产多少升牛奶？",
+    "Japanese": "農場に牛が二十頭いて、一頭が一日に七リットルの乳を出します。三日で何リットルになりますか。",
+    "Thai": "ฟาร์มแห่งหนึ่งมีวัวยี่สิบตัวแต่ละตัวให้นมวันละเจ็ดลิตรสามวันได้นมทั้งหมดกี่ลิตร",
+    "Khmer": "កសិដ្ឋានមួយមានគោម្ភៃក្បាលហើយគោនីមួយៗឱ្យទឹកដោះប្រាំពីរលីត្រ តើបីថ្ងៃបានប៉ុន្មានលីត្រ",
+    "Korean": "농장에 소가 스무 마리 있고 한 마리가 하루에 우유를 칠 리터 줍니다. 사흘이면 몇 리터입니까?",
+    "Hindi": "एक खेत में बीस गायें हैं और हर गाय रोज़ सात लीटर दूध देती है। तीन दिन में कुल कितने लीटर दूध मिलेगा?",
+    "Arabic": "في المزرعة عشرون بقرة وكل بقرة تعطي سبعة لترات في اليوم. كم لترا تعطي كلها في ثلاثة أيام؟",
+    "short Chinese": "二十加七是多少？",
+    "short English": "What is 212 + 67?",
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+@pytest.mark.parametrize(
+    "way",
+    [
+        str,
+        WRAPPED.format,
+        lambda text: "\u200b".join(text),
+        lambda text: text.translate({ord(c): chr(ord(c) + 0xFEE0) for c in "0123456789+?"}),
+    ],
+    ids=["as it is", "inside", "invisible spaces", "full width"],
+)
+def test_a_held_out_question_is_known_in_any_script(name: str, way: Callable[[str], str]) -> None:
+    assert HeldOut(list(FAR.values()), 13).shares(way(FAR[name]))
+
+
+@pytest.mark.parametrize("name", [one for one in FAR if not one.startswith("short")])
+@pytest.mark.parametrize("part", [slice(None, -4), slice(4, None)], ids=["end cut off", "beginning cut off"])
+def test_a_long_one_is_known_by_its_greater_part(name: str, part: slice) -> None:
+    assert HeldOut(list(FAR.values()), 13).shares(f"1) {FAR[name][part]} 2) and why")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "What is 212 - 67?",
+        "What is 212 + 67 + 3?",
+        "二十加七是多少个？",
+        "一个农场有三十只羊。请问它们吃多少草？",
+        "農場に馬が三頭います。何を食べますか。",
+        "ฟาร์มแห่งหนึ่งมีหมูสามตัว มันกินอะไร",
+    ],
+)
+def test_another_question_of_that_script_is_not_known(other: str) -> None:
+    assert not HeldOut(list(FAR.values()), 13).shares(other)
+
+
+def test_near_duplicates_are_known_in_a_script_without_spaces() -> None:
+    text = "一个农场有二十头牛每头牛每天产七升奶请问三天一共产多少升牛奶这个问题要一步一步地想清楚再回答" * 2
+    assert near([text, text[:60] + "呢" + text[60:]], 0.9).keys() == {1}
+    assert not near([text, text[:40] + "小明昨天在商店里买了三支铅笔和两本书一共花了多少钱呢"], 0.9)
+
+
 def test_wording_that_every_question_has_is_no_contamination() -> None:
     ending = "Please reason step by step and put your final answer within a box at the end of it all."
     fence = HeldOut([f"Question {n} of {n * n}? {ending}" for n in range(50)], 13)

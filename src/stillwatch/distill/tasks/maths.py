@@ -130,7 +130,11 @@ def same(wanted: str, said: str) -> bool | None:
             return True  # 50 for 50 %, as graders of MATH-500 take it
         return left == right
     plain = [_plain(one) for one in (wanted, said)]
-    return plain[0] == plain[1] or same_formula(_latin_digits(wanted), _latin_digits(said))
+    if plain[0] == plain[1]:
+        return True
+    if (left is None) != (right is None) and not any(c.isdigit() for c in (wanted if left is None else said)):
+        return False  # a number, and words or a symbol
+    return same_formula(_latin_digits(wanted), _latin_digits(said))
 
 
 def value(text: str) -> Fraction | None:
