@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
+from stillwatch.distill.changes import change
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
@@ -397,6 +399,19 @@ def test_what_cannot_be_read_is_asked_again_and_counts_as_spent(tmp_path: Path, 
     spent = read_json(run.spent)
     assert spent["in_doubt"]["requests"] == len(seen.bodies) - 6 > 0
     assert spent["in_doubt"]["tokens"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("good", [0, 6])
+@pytest.mark.parametrize("body", [b"<html>pay here</html>", b'{"ok": true}', b'{"choices": []}'])
+def test_what_is_no_completion_is_not_paid_for_again_and_again(
+    tmp_path: Path, good: int, body: bytes
+) -> None:
+    with teaching(lambda n, asked: Reply() if n < good else Reply(body=body)) as (url, seen):
+        run, plan = run_of(tmp_path, url, 40)
+        assert "in a row were no chat completion" in collected(run, plan).stopped
+    assert len(seen.bodies) - good <= 5 + 4, "five, and what was under way"
+    assert len(stored(run)) == good
 
 
 @pytest.mark.slow
@@ -805,3 +820,77 @@ def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(DistillError, match=r"a newer stillwatch wrote it.*what is stored stays"):
         RunLedger(file)
+
+
+# --- a teacher that is not what it says ------------------------------------------------------------------
+
+
+def reply_of(model: str, content: str = "8", out: int = 5) -> Reply:
+    usage = {"prompt_tokens": 10, "completion_tokens": out, "total_tokens": 10 + out}
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Reply(body=json.dumps({"model": model, "choices": [choice], "usage": usage}).encode())
+
+
+def warnings(run: DistillRun) -> str:
+    return "\n".join(read_json(run.spent)["teacher"]["warnings"])
+
+
+@pytest.mark.slow
+def test_another_model_stops_it_also_after_a_restart_unless_any_will_do(tmp_path: Path) -> None:
+    with teaching(lambda n, body: reply_of("acme-2026" if n < 9 else "acme-mini")) as (url, seen):
+        run, plan = run_of(tmp_path, url, 40)
+        assert "acme-mini answers" in collected(run, plan).stopped
+        assert len(seen.bodies) <= 9 + 4, "the first, and what was under way"
+        before = len(seen.bodies)
+        assert "and acme-2026 did before" in collected(run, plan).stopped
+        assert len(seen.bodies) == before + 1
+        whatever = replace(plan, collect=replace(plan.collect, models="any"))
+        assert collected(run, whatever).stopped == ""
+    assert "31 of 40 answers are by acme-mini, not by acme-2026" in warnings(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "out", "words"),
+    [
+        ("8", 5, ""),
+        ("八" * 10, 30, ""),
+        ("<think>2 + 6</think>8", 14, ""),
+        ("8", 500, "billed beyond max_tokens (50), the worst with 500"),
+        ("8", 45, "billed more tokens than they have bytes"),
+        ("", 5, "are empty"),
+    ],
+)
+def test_a_bill_is_held_against_what_was_asked_and_what_came(
+    tmp_path: Path, content: str, out: int, words: str
+) -> None:
+    with teaching(lambda n, body: reply_of("acme", content, out)) as (url, _):
+        run, plan = run_of(tmp_path, url, 12)
+        collected(run, plan)
+    assert (words in warnings(run)) if words else warnings(run) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [False, True])
+def test_a_teacher_that_changes_under_one_name_is_named(tmp_path: Path, turns: bool) -> None:
+    """Prompts in order of difficulty give long answers last; only the teacher's own change is told."""
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        hard = int(body["messages"][0]["content"].split()[0])
+        words = "so " * (5 + hard % 7 + hard // 4)
+        return reply_of("acme", words[: len(words) // 2] if turns and number >= 70 else words, 20)
+
+    with teaching(behave) as (url, _):
+        run, plan = run_of(tmp_path, url, 120)
+        collected(run, plan)
+    assert ("the teacher changed" in warnings(run)) is turns
+
+
+@pytest.mark.slow
+def test_chance_alone_is_seldom_called_a_change() -> None:
+    draw = np.random.default_rng(7)
+    assert sum(change("x", draw.normal(size=60)) is not None for _ in range(100)) <= 5
+    jump = np.concatenate([draw.normal(size=200), draw.normal(1.0, size=100)])
+    assert (found := change("x", jump, logarithms=False)) is not None
+    assert 185 <= found.after <= 215

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from growth import grows_with_the_text
 from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
+from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.curate.contamination import HeldOut
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.run import curate_run
 from stillwatch.distill.curate.wording import FILTERS
 from stillwatch.distill.plan import CurationRules, DistillPlan
-from stillwatch.distill.rows import read_examples, read_json, write_rows
+from stillwatch.distill.rows import read_examples, read_json, write_json, write_rows
 from stillwatch.distill.sandbox import ProgramLimits, confinement, run_program
 from stillwatch.distill.tasks import arithmetic, clock, code, maths
 from stillwatch.distill.tasks import exact as exact_task
@@ -44,6 +45,7 @@ def run_of(
     folder: Path, samples: list[Sample], prompts: list[Prompt] | None = None, heldout: tuple[Prompt, ...] = ()
 ) -> DistillRun:
     run = DistillRun(folder)
+    folder.mkdir(exist_ok=True)
     found = prompts or [Prompt(one.id, one.prompt, "free") for one in {s.id: s for s in samples}.values()]
     write_rows(run.prompts, found)
     write_rows(run.heldout, heldout)
@@ -573,3 +575,119 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_bytes() == before
     assert json.loads(before)["id"] == "a"
     assert [one.name for one in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+# --- refusals --------------------------------------------------------------------------------------------
+
+REFUSALS = """I'm sorry, but I can't help with that.
+I cannot provide instructions for that.
+I'm sorry, Dave. I'm afraid I can't do that.
+Lo siento, no puedo ayudar con eso.
+Lamentablemente no puedo proporcionar esa información.
+抱歉，我无法协助完成这个请求。
+很抱歉，我不能提供这方面的帮助。
+對不起，我無法回答這個問題。
+Es tut mir leid, dabei kann ich nicht helfen.
+Leider kann ich diese Frage nicht beantworten.
+Je suis désolé, je ne peux pas vous aider avec cela.
+Je ne suis pas en mesure de répondre à cette demande.
+Mi dispiace, ma non posso aiutarti con questo.
+Desculpe, mas não posso ajudar com isso.
+Het spijt me, daar kan ik je niet mee helpen.
+Jag kan tyvärr inte hjälpa till med det.
+Przykro mi, ale nie mogę w tym pomóc.
+Îmi pare rău, dar nu te pot ajuta cu asta.
+Sajnálom, de ebben nem tudok segíteni.
+Λυπάμαι, αλλά δεν μπορώ να βοηθήσω με αυτό.
+К сожалению, я не могу ответить на этот вопрос.
+Вибачте, але я не можу допомогти з цим.
+Üzgünüm, bu konuda yardımcı olamam.
+Maaf, saya tidak dapat membantu permintaan itu.
+Xin lỗi, tôi không thể giúp bạn việc này.
+申し訳ありませんが、そのご要望にはお応えできません。
+죄송하지만 해당 요청은 도와드릴 수 없습니다.
+ขออภัย ฉันไม่สามารถช่วยเรื่องนี้ได้
+मुझे खेद है, मैं इसमें आपकी मदद नहीं कर सकता।
+متأسفم، نمی‌توانم در این مورد کمک کنم.
+عذرًا، لا أستطيع المساعدة في ذلك.
+מצטער, אני לא יכול לעזור בזה."""
+ANSWERS = """I'm sorry to hear that. Here is what helps: rest and water.
+I can't help but notice that 7 is prime.
+Unfortunately, the bridge was closed, so she took 12 minutes more.
+No puedo creer que sean 12 manzanas.
+No se puede dividir por cero, así que la respuesta es 5.
+Ich kann nicht schlafen, sagte sie.
+Das Dreieck hat keinen rechten Winkel.
+Je ne sais pas nager, dit-il.
+这种方法无法提供足够的精度，因此答案是5。
+7不能被2整除，所以余数是1。
+私は泳ぐことができません。
+그는 수영할 수 없습니다.
+Он не может прийти завтра.
+Tom kan niet zwemmen.
+هذا العدد لا يقبل القسمة على 2.
+เลข 7 หารด้วย 2 ไม่ลงตัว
+मैं तैर नहीं सकता।"""
+
+
+@pytest.mark.parametrize("text", REFUSALS.splitlines())
+def test_a_refusal_is_known_in_many_languages(text: str) -> None:
+    assert reason(sample("a", text)) == "refusal"
+    assert reason(sample("a", f"Twelve. Two times six. {text}")) is None, "it answers first"
+
+
+@pytest.mark.parametrize("text", ANSWERS.splitlines())
+def test_an_answer_about_what_cannot_be_is_no_refusal(text: str) -> None:
+    assert reason(sample("a", text)) is None
+
+
+def test_what_many_prompts_are_told_is_a_refusal_in_a_language_that_nobody_listed(tmp_path: Path) -> None:
+    told = "Því miður get ég ekki aðstoðað við þetta."
+    prompts = [
+        Prompt(f"p{n}", ({"role": "user", "content": f"{n} + 1 ?"},), "maths", str(n + 1)) for n in range(9)
+    ]
+    samples = [
+        replace(sample(one.id, told if n < 5 else f"It is {n + 1}."), prompt=one.messages)
+        for n, one in enumerate(prompts)
+    ]
+    assert curated(run_of(tmp_path / "maths", samples, prompts))[1] == {"refusal": 5}
+    free = [replace(one, task="free", expected=None) for one in prompts]
+    run = run_of(tmp_path / "free", samples, free)
+    curated(run, duplicates=False, near_duplicates=0.0)
+    assert read_json(run.curation)["kept"] == 9, "in a task that nothing judges it may be the right answer"
+    assert "5 different prompts" in read_json(run.curation)["warnings"][0]
+
+
+def test_a_cut_that_the_teacher_does_not_own_up_to_is_read_from_the_bill() -> None:
+    cut = replace(
+        sample("a", "so we add the"), usage=USAGE | {"output_tokens": 50}, params={"max_tokens": 50}
+    )
+    assert reason(cut) == "truncated"
+    assert reason(replace(cut, usage=cut.usage | {"output_tokens": 49})) is None
+
+
+def test_another_model_s_answers_are_left_out_unless_wanted(tmp_path: Path) -> None:
+    samples = [sample("a", "one"), replace(sample("b", "two"), teacher="cheap")]
+    run = run_of(tmp_path, samples)
+    write_json(run.spent, {"teacher": {"model": "m"}})
+    assert curated(run) == (["a/0"], {"other_model": 1})
+    assert curated(run, one_model=False)[0] == ["a/0", "b/0"]
+
+
+def test_a_teacher_that_gets_worse_on_the_way_is_named(tmp_path: Path) -> None:
+    prompts = [
+        Prompt(f"p{n}", ({"role": "user", "content": f"{n} + 1 ?"},), "maths", str(n + 1)) for n in range(80)
+    ]
+    order = sorted(prompts, key=lambda one: question_of(DistillPlan(), one, 0).key)
+    for name, worse in (("same", 999), ("worse", 50)):
+        samples = [
+            replace(
+                sample(one.id, f"It is {int(one.expected) + (n % 5 == 0 or (n >= worse and n % 2))}."),
+                prompt=one.messages,
+            )
+            for n, one in enumerate(order)
+        ]
+        run = run_of(tmp_path / name, samples, prompts)
+        curated(run)
+        warnings = read_json(run.curation)["warnings"]
+        assert any("the teacher changed: share that is right" in one for one in warnings) is (name == "worse")

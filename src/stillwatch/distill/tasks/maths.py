@@ -55,6 +55,7 @@ SETTING = re.compile(  # how a number is set, and its unit
     r"\\(?:text|mathrm|mbox)\{[^{}]*\}\s*$|\^?\{?\\(?:circ|degree)\}?|\\[,;!]|\\(?=[%$ ])|[$€£¥°]"
 )
 SHORT = 40  # characters of a text that is an answer as a whole
+FEW = 3  # words of a text that is an answer without a number: "North East"
 LONGEST = 200  # characters of an answer; and digits of a number
 
 
@@ -110,9 +111,8 @@ def find_answer(text: str) -> str | None:
         return short.rpartition("=")[2].strip()  # a formula, or a number alone
     if numbers := _numbers(last_sentence):
         return numbers[-1][:LONGEST]
-    if 0 < len(short) <= SHORT and not any(c.isdigit() for c in short) and "\n" not in short:
-        return short
-    return None
+    words = len(short.split()) if len(short) <= SHORT and not any(c.isdigit() for c in short) else 0
+    return short if 0 < words <= FEW and "\n" not in short else None
 
 
 def same(wanted: str, said: str) -> bool | None:
