@@ -31,6 +31,7 @@ from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import RunBudget
 from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
 from stillwatch.distill.collect.stored import is_stale, write_stored
+from stillwatch.distill.forecast import Amount, disk_warning, forecast
 from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
 from stillwatch.distill.plan import Budget, DistillPlan, read_plan
 from stillwatch.distill.prepare import prepare
@@ -783,6 +784,58 @@ def test_an_estimate_bounds_what_is_spent(tmp_path: Path) -> None:
     assert seen.tokens <= most["most_tokens"]
     assert 0 < spent["usd"] <= most["most_usd"]
     assert spent["usd"] == pytest.approx(10 * (12 * 1e-6 + 50 * 2e-6))
+
+
+@pytest.mark.slow
+def test_a_forecast_from_a_few_answers_holds_for_the_rest(tmp_path: Path) -> None:
+    """Prompts in order of difficulty: the first asked are a random part all the same."""
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        out = 1 + int(body["messages"][0]["content"].split()[0]) // 10
+        return Reply(usage={"prompt_tokens": 12, "completion_tokens": out}, content="so " * out)
+
+    with teaching(behave) as (url, _):
+        run, plan = run_of(tmp_path, url, 400, prices={"input": 1.0, "output": 2.0})
+        prompts = list(read_prompts(run.prompts))
+
+        def amounts() -> dict[tuple[str, str], Amount]:
+            return {(one.what, one.unit): one for one in forecast(plan, prompts, None, probe=False)}
+
+        blind = amounts()
+        collected(run, replace(plan, budget=Budget(requests=40)))
+        told, before = amounts(), read_json(run.spent)
+        collected(run, plan)
+        nothing = amounts()
+    after = read_json(run.spent)
+    for what, unit, key in (
+        ("tokens in answers", "tokens", "output_tokens"),
+        ("the teacher's bill", "US dollars", "usd"),
+    ):
+        came, one, bound = after[key] - before[key], told[what, unit], blind[what, unit]
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low <= came <= one.high
+        assert bound.low is not None
+        assert bound.high is not None
+        assert bound.low <= after[key] <= bound.high
+        assert one.high - one.low < (bound.high - bound.low) / 2, "what was measured says more than bounds"
+        assert nothing[what, unit].high == 0
+    assert blind["collecting", "seconds"].high is None
+    assert "ask a few first" in blind["collecting", "seconds"].rests_on
+    assert told["collecting", "seconds"].high
+
+
+def test_a_forecast_from_another_run_and_of_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply()) as (url, _):
+        run, plan = run_of(tmp_path / "one", url, 12)
+        collected(run, plan)
+        other, fresh = run_of(tmp_path / "two", url, 24)
+        told = forecast(fresh, list(read_prompts(other.prompts)), run, probe=False)
+    answers_ = next(one for one in told if one.what == "tokens in answers")
+    assert (answers_.low, answers_.high) == (120, 120), "24 answers of 5 tokens, as in the other run"
+    assert disk_warning(told, tmp_path) is None
+    huge = Amount.between("students on disk", "bytes", (0, 1e18), "")
+    assert "1,000,000,000.0 GB may be written" in str(disk_warning([*told, huge], tmp_path / "not yet"))
 
 
 def test_a_ledger_survives_a_writer_that_is_cut_off(tmp_path: Path) -> None:

@@ -311,6 +311,14 @@ def replies(db: sqlite3.Connection) -> Iterator[tuple[str, bytes, int, int]]:
     return ((key, zlib.decompress(packed), into, out) for key, packed, into, out in rows)
 
 
+def answered_costs(db: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
+    """Of every stored answer: input tokens, output tokens, latency in µs, bytes in this file."""
+    return db.execute(
+        "SELECT input_tokens, output_tokens, coalesce(latency_us, 0), length(reply) FROM answer "
+        "JOIN attempt ON attempt.id = answer.attempt"
+    ).fetchall()
+
+
 def spent(db: sqlite3.Connection, purpose: str | None = None) -> RunCost:
     """What a run has cost, all of it or for one purpose."""
     row = db.execute(
