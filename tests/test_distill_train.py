@@ -420,3 +420,30 @@ def test_a_forecast_tries_a_few_steps_and_leaves_nothing(tmp_path: Path) -> None
     assert found["students on disk", "bytes"].low == 2 * 4 * 62_784
     assert found["evaluation", "seconds"].high
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_killed_training_of_the_embedded_teacher_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillwatch.distill.embedded import teacher
+
+    for name, value in (
+        ("STEPS", 12),
+        ("BATCH", 4),
+        ("PROBLEMS", 60),
+        ("WARMUP", 2),
+        ("CHECKPOINT_STEPS", 4),
+    ):
+        monkeypatch.setattr(teacher, name, value)
+
+    def killed(words: str) -> None:
+        if "step 8 of" in words:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teacher.make(tmp_path / "a", 1, killed, tmp_path / "checkpoint")
+    said: list[str] = []
+    teacher.make(tmp_path / "a", 1, said.append, tmp_path / "checkpoint")
+    assert said[0] == "teacher: going on from step 8 of 12"
+    teacher.make(tmp_path / "b", 1, lambda _: None)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")

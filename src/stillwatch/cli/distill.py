@@ -154,7 +154,11 @@ def estimate_command(
     prompts = list(read_prompts(made.run.prompts))
     found = estimate(plan, prompts)
     amounts = forecast(
-        replace(plan, folder=str(made.run.path)), prompts, None if like is None else DistillRun(like), probe
+        replace(plan, folder=str(made.run.path)),
+        prompts,
+        None if like is None else DistillRun(like),
+        probe,
+        say,
     )
     warning = disk_warning(amounts, made.run.path)
     if as_json:

@@ -11,7 +11,7 @@ busier later.
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ ROW_BYTES = 700  # of a ledger's row and the two JSON lines, without the texts
 COPIES = 3  # of a text: ledger, collected.jsonl, curated.jsonl
 ADAM_BYTES, WEIGHT_BYTES = 12, 4  # of a checkpoint and of a saved student, for each weight, in 32 bits
 CHECKPOINTS = 3  # at once: two are kept while a third is written
+EXAMPLES_FOR = 8  # steps; then they are seen again
 SECONDS_AN_HOUR = 3600
 
 
@@ -80,7 +81,13 @@ def measured(run: DistillRun) -> Measured | None:
     )
 
 
-def forecast(plan: DistillPlan, prompts: list[Prompt], like: DistillRun | None, probe: bool) -> list[Amount]:
+def forecast(
+    plan: DistillPlan,
+    prompts: list[Prompt],
+    like: DistillRun | None,
+    probe: bool,
+    say: Callable[[str], None] = lambda words: None,
+) -> list[Amount]:
     """Every amount that the rest of a run will take. `like`: a run whose teacher and questions are alike.
 
     `probe`: train and write a few steps here, to learn the pace. Raises: DistillError.
@@ -92,7 +99,7 @@ def forecast(plan: DistillPlan, prompts: list[Prompt], like: DistillRun | None, 
     asks_teacher = plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED)
     tested = _held_out(run, plan) if asks_teacher else 0
     found = _collecting(plan, [bound_tokens(one, plan) for one in missing], tested, seen)
-    found += _computing(plan, run, prompts, seen, probe)
+    found += _computing(plan, run, prompts, seen, probe, say)
     return found
 
 
@@ -155,11 +162,17 @@ def _collecting(
 
 
 def _computing(
-    plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: Measured | None, probe: bool
+    plan: DistillPlan,
+    run: DistillRun,
+    prompts: list[Prompt],
+    seen: Measured | None,
+    probe: bool,
+    say: Callable[[str], None],
 ) -> list[Amount]:
     """Training and evaluation on this machine."""
     names = (
         ("training", "seconds"),
+        ("training", "CPU-seconds"),
         ("training", "FLOPs"),
         ("training", "US dollars"),
         ("evaluation", "seconds"),
@@ -170,6 +183,7 @@ def _computing(
     from stillwatch.distill.train.probe import training_pace, writing_pace
 
     settings = plan.train
+    say(f"a few steps of {settings.student} are tried here (--no-probe leaves that out)")
     examples = _kept(run) or len(prompts) * plan.collect.samples
     try:
         paces = [training_pace(settings, rows) for rows in _alike(plan, run, prompts, seen)]
@@ -180,8 +194,8 @@ def _computing(
     students = [min(n, examples) for n in settings.curve] + [examples]
     a_step = settings.batch * settings.accumulate * settings.processes
     steps = sum(settings.steps or math.ceil(settings.epochs * n / a_step) for n in students)
-    sums = [further_sum(pace.step_s, steps) for pace in paces]
-    seconds = (min(low for low, _ in sums), max(high for _, high in sums))
+    seconds = _hull([further_sum(pace.step_s, steps) for pace in paces])
+    cpu_s = _hull([further_sum(pace.step_cpu_s, steps) for pace in paces])
     flops = sorted(6 * pace.parameters * pace.tokens_a_step * steps * settings.processes for pace in paces)
     weights = paces[0].parameters
     ground = f"95 %, from {len(paces[0].step_s)} steps of {weights / 1e6:,.3g} M weights on {paces[0].device}"
@@ -198,7 +212,8 @@ def _computing(
     checkpoints = CHECKPOINTS * ADAM_BYTES * paces[0].trained_parameters if settings.checkpoint_every else 0
     hour = settings.usd_per_hour / SECONDS_AN_HOUR
     return [
-        Amount.between("training", "seconds", seconds, ground),
+        Amount.between("training", "seconds", seconds, f"{ground}, as busy as it is now"),
+        Amount.between("training", "CPU-seconds", cpu_s, ground),
         Amount("training", "FLOPs", flops[0], flops[-1], "6 for each weight and token"),
         Amount.between("training", "US dollars", [one * hour for one in seconds], "train.usd_per_hour")
         if hour
@@ -224,7 +239,7 @@ def _alike(
     plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: Measured | None
 ) -> list[list[Example]]:
     """Examples to time steps with: the run's own, else its prompts with made-up answers, short and long."""
-    most = 4 * plan.train.batch * plan.train.accumulate * 2
+    most = EXAMPLES_FOR * plan.train.batch * plan.train.accumulate
     if run.curated_file.exists():
         return [list(read_examples(run.curated_file))[:most]]
     lengths = [1, plan.collect.max_tokens]
@@ -242,6 +257,10 @@ def _alike(
             rows.append(Example(prompt.id, at, prompt.messages, text, words[0], prompt.task))
         found.append(rows)
     return found
+
+
+def _hull(bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
 def _stored(run: DistillRun) -> set[str]:

@@ -1,5 +1,7 @@
 """How fast this machine trains and writes: a few steps of the plan's own student. Nothing of them is kept."""
 
+import re
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -8,25 +10,29 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from stillwatch.distill import Example
+from stillwatch.distill import DistillError, Example
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.evaluate.generate import write_tokens
-from stillwatch.distill.train import Training
+from stillwatch.distill.train import CLOCK, Training
 from stillwatch.distill.train.examples import encode
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import context, load, load_to_run
 from stillwatch.distill.train.trainers import trainer
 from stillwatch.distill.train.wording import wording
 
-STEPS = 5  # of which the first is not counted: it sets things up
-WRITTEN = (4, 12)  # tokens of two batches; their difference is the pace
+STEPS, LEAST_STEPS = 40, 4  # at most; and at least, however long they take
+SECONDS = 15.0  # after which no further step is tried
+UNCOUNTED = 1  # first step, which sets things up
+MEMORY_A_BYTE = 30  # of a file with weights in 4 bits: 32-bit weights, gradients and two moments of Adam
+WRITTEN = (2, 6)  # tokens of two batches; their difference is the pace
 
 
 @dataclass(frozen=True)
 class TrainingPace:
-    """Seconds of each step, the student's size, and the tokens (prompt and completion) of a step."""
+    """Seconds and CPU-seconds of each step, the student's size, and the tokens of a step."""
 
     step_s: tuple[float, ...]
+    step_cpu_s: tuple[float, ...]
     parameters: int
     trained_parameters: int
     tokens_a_step: float
@@ -39,20 +45,20 @@ class WritingPace:
 
     read_s: float
     token_s: float
-    questions: int
 
 
 def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
-    """Train `STEPS` steps on examples like those to come. Raises: DistillError, InputError."""
+    """Train some steps on examples like those to come. Raises: DistillError, InputError."""
     from stillwatch.distill.train.run import on_cpu
 
     torch = need("torch")
     cpu = on_cpu(settings)
+    _refuse_what_is_not_here(settings.student)
     student = load(settings.student, settings.seed, half=settings.bf16 and settings.lora_rank > 0)
     words = wording(student.model, student.tokenizer)
     few = replace(settings, steps=STEPS, checkpoint_every=0, too_long="drop", curve=())
     encoded = encode(rows, words, few, context(student.model))
-    ends: list[float] = []
+    ends: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="stillwatch-", ignore_cleanup_errors=True) as folder:
         fitting = trainer(few, student, words, encoded, Path(folder), cpu)
         fitting.remove_callback(need("transformers").PrinterCallback)
@@ -60,7 +66,8 @@ def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
         fitting.train()
     lengths = [len(row.prompt) + len(row.completion) for row in encoded.rows]
     return TrainingPace(
-        tuple(after - before for before, after in pairwise(ends)),
+        tuple(after[0] - before[0] for before, after in pairwise(ends[UNCOUNTED - 1 :])),
+        tuple(after[1] - before[1] for before, after in pairwise(ends[UNCOUNTED - 1 :])),
         sum(p.numel() for p in fitting.model.parameters()),
         sum(p.numel() for p in fitting.model.parameters() if p.requires_grad),
         sum(lengths) / len(lengths) * settings.batch * settings.accumulate,
@@ -77,19 +84,39 @@ def writing_pace(
     tokens = [words.prompt_tokens(messages) for messages in asked[: settings.batch]]
     never = frozenset({loaded.model.get_input_embeddings().weight.shape[0]})  # no token ends it
     took = []
-    for many in (WRITTEN[0], *WRITTEN):  # the first is not counted
+    for many in WRITTEN:
         began = time.monotonic()
         write_tokens(loaded, replace(words, ends=never), tokens, new_tokens=many, batch=settings.batch)
         took.append(time.monotonic() - began)
-    token_s = max(0.0, (took[2] - took[1]) / (WRITTEN[1] - WRITTEN[0]))
-    return WritingPace(max(0.0, took[1] - WRITTEN[0] * token_s), token_s, len(tokens))
+    token_s = max(0.0, (took[1] - took[0]) / (WRITTEN[1] - WRITTEN[0]))
+    return WritingPace(max(0.0, took[0] - WRITTEN[0] * token_s), token_s)
 
 
-def _clock(ends: list[float]) -> Any:
+def _refuse_what_is_not_here(place: str) -> None:
+    """Raises: DistillError for a student that would have to be fetched, or that this memory cannot train."""
+    path = Path(place).expanduser()
+    if place == CLOCK:
+        return
+    if not path.exists():
+        raise DistillError(f"{place} is not on this machine, and an estimate fetches nothing")
+    files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("*.bin")]
+    weights = sum(file.stat().st_size for file in files)
+    if sys.platform == "linux" and weights * MEMORY_A_BYTE > _free_memory():
+        raise DistillError(f"{place} may not fit into this machine's free memory: try it where it is trained")
+
+
+def _free_memory() -> int:
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return 1024 * int(found[1]) if found else sys.maxsize
+
+
+def _clock(ends: list[tuple[float, float]]) -> Any:
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            ends.append(time.monotonic())
+            ends.append((time.monotonic(), time.process_time()))
+            if len(ends) >= LEAST_STEPS and ends[-1][0] - ends[0][0] > SECONDS:
+                control.should_training_stop = True
 
     return Clock()
