@@ -1,6 +1,7 @@
 """What curating drops, and what it must not."""
 
 import json
+import os
 import random
 import re
 import sys
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from growth import grows_with_the_text
-from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
+from stillwatch.distill import DistillError, DistillRun, Prompt, Sample, formulas
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.curate.contamination import HeldOut
 from stillwatch.distill.curate.duplicates import exact, near
@@ -187,6 +188,17 @@ def test_a_formula_that_takes_all_time_is_ended_and_the_next_is_judged() -> None
     assert maths.judge("x^2+2x+1", r"\boxed{(x+1)^2}").right
 
 
+@pytest.mark.slow
+def test_a_library_that_does_not_start_is_an_error_and_no_wrong_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sympy.py").write_text("raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(formulas, "_comparer", formulas._Comparer())
+    with pytest.raises(DistillError, match="cannot be started here"):
+        maths.judge("x+1", r"\boxed{1+x}")
+
+
 def test_algebra_without_its_library_is_refused_and_numbers_need_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -301,7 +313,6 @@ def test_programs_are_judged_by_what_they_print() -> None:
 def test_programs_reach_nothing(
     confined: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    import os
     import socket
 
     monkeypatch.setenv("SECRET", "key")
@@ -582,6 +593,12 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
 REFUSALS = """I'm sorry, but I can't help with that.
 I cannot provide instructions for that.
 I'm sorry, Dave. I'm afraid I can't do that.
+That's not something I can assist with.
+I must respectfully decline to answer.
+Lo siento, pero como modelo de lenguaje no puedo opinar sobre eso.
+Eso no lo puedo responder.
+Als KI-Sprachmodell kann ich diese Anfrage nicht bearbeiten.
+Entschuldigung, aber ich darf dazu keine Auskunft geben.
 Lo siento, no puedo ayudar con eso.
 Lamentablemente no puedo proporcionar esa información.
 抱歉，我无法协助完成这个请求。
@@ -617,6 +634,11 @@ Unfortunately, the bridge was closed, so she took 12 minutes more.
 No puedo creer que sean 12 manzanas.
 No se puede dividir por cero, así que la respuesta es 5.
 Ich kann nicht schlafen, sagte sie.
+Leider regnet es, und ich gehe nicht hinaus.
+Der Bus kann nicht helfen, weil er 40 Plätze hat.
+I can't find a smaller prime, so the answer is 7.
+Ich kann den Term nicht weiter vereinfachen: x+1.
+我无法再化简，答案是x+1。
 Das Dreieck hat keinen rechten Winkel.
 Je ne sais pas nager, dit-il.
 这种方法无法提供足够的精度，因此答案是5。

@@ -12,6 +12,7 @@ Source: Math-Verify (Apache-2.0), https://github.com/huggingface/Math-Verify
 
 import atexit
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from importlib.util import find_spec
 from stillwatch.distill import EXTRA, DistillError
 
 CPU_S = 3  # of processor time for one pair
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")  # no keys of anybody's
 MEMORY = 4 << 30  # bytes of address space
 
 
@@ -56,11 +58,16 @@ class _Comparer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
                 text=True,
                 encoding="utf-8",
             )
         except OSError as why:
             raise DistillError(f"a process to compare formulas cannot be started: {why.strerror}") from why
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            self.end()
+            raise DistillError(f"Math-Verify cannot be started here; install it anew: {EXTRA}")
         return self._process
 
     def end(self) -> None:
@@ -106,6 +113,7 @@ def _answer_until_closed() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers, sys.stdout = sys.stdout, sys.stderr
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
         used = resource.getrusage(resource.RUSAGE_SELF)
         last = int(used.ru_utime + used.ru_stime) + CPU_S

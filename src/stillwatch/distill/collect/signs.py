@@ -27,13 +27,13 @@ LEAST = 10  # answers for that
 
 def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> dict[str, Any]:
     """The account of the teacher, with `warnings` in sentences; of the answers that the plan asks for."""
-    asked = {question.key: question for question in questions(plan, prompts)}
+    most_in = {question.key: bound_tokens(question, plan)[0] for question in questions(plan, prompts)}
     models: Counter[str] = Counter()
     fingerprints: Counter[str] = Counter()
     beyond_limit, beyond_text, beyond_prompt, miscounted = [], [], [], []
     lengths, bytes_a_token, hidden, cut, empty = [], [], 0, 0, 0
     for key, raw, into, out in replies(db):
-        if (question := asked.get(key)) is None:
+        if key not in most_in:
             continue
         reply = parse_reply(raw)
         answer, used = parse_answer(reply), usage(reply, 0)
@@ -53,7 +53,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
             beyond_limit.append(out)
         elif out - unseen > shown + CONTROL_TOKENS:
             beyond_text.append(out - unseen - shown)
-        if into > bound_tokens(question, plan)[0]:
+        if into > most_in[key]:
             beyond_prompt.append(into)
         if answer.logprobs and abs(len(answer.logprobs) - (out - unseen)) > CONTROL_TOKENS:
             miscounted.append(out)
