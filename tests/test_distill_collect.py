@@ -896,7 +896,7 @@ def test_another_model_stops_it_also_after_a_restart_unless_any_will_do(tmp_path
         assert "acme-mini answers" in collected(run, plan).stopped
         assert len(seen.bodies) <= 9 + 4, "the first, and what was under way"
         before = len(seen.bodies)
-        assert "and acme-2026 did before" in collected(run, plan).stopped
+        assert "acme-2026 did before" in collected(run, plan).stopped
         assert len(seen.bodies) == before + 1
         whatever = replace(plan, collect=replace(plan.collect, models="any"))
         assert collected(run, whatever).stopped == ""
@@ -922,6 +922,21 @@ def test_a_bill_is_held_against_what_was_asked_and_what_came(
         run, plan = run_of(tmp_path, url, 12)
         collected(run, plan)
     assert (words in warnings(run)) if words else warnings(run) == ""
+
+
+@pytest.mark.slow
+def test_reasoning_that_is_billed_and_not_shown_is_named(tmp_path: Path) -> None:
+    """A bill cannot be held against bytes that never came: that is said, and nothing is made up."""
+    hidden = {
+        "prompt_tokens": 10,
+        "completion_tokens": 48,
+        "completion_tokens_details": {"reasoning_tokens": 45},
+    }
+    with teaching(lambda n, body: Reply(usage=hidden)) as (url, _):
+        run, plan = run_of(tmp_path, url, 12)
+        collected(run, plan)
+    assert "540 of 576 billed output tokens are reasoning that was not shown" in warnings(run)
+    assert read_json(run.spent)["teacher"]["hidden_reasoning_tokens"] == 540
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from stillwatch.distill.ledger import replies
 from stillwatch.distill.plan import DistillPlan
 
 CONTROL_TOKENS = 8  # that end a text and leave no byte in it
-MOST = 0.5  # share of answers that are cut or empty beyond which it is said
+MOST = 0.5  # share of answers that are cut or empty, or of tokens not shown, beyond which it is said
 LEAST = 10  # answers for that
 
 
@@ -31,7 +31,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
     models: Counter[str] = Counter()
     fingerprints: Counter[str] = Counter()
     beyond_limit, beyond_text, beyond_prompt, miscounted = [], [], [], []
-    lengths, bytes_a_token, hidden, cut, empty = [], [], 0, 0, 0
+    lengths, bytes_a_token, billed, hidden, cut, empty = [], [], 0, 0, 0, 0
     for key, raw, into, out in replies(db):
         if key not in most_in:
             continue
@@ -47,6 +47,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
             continue
         unseen = 0 if answer.reasoning else min(used.reasoning_tokens or 0, out)
         hidden += unseen
+        billed += out
         if shown:
             bytes_a_token.append(float(np.log((shown + 1) / (out - unseen + 1))))
         if out > plan.collect.max_tokens:
@@ -84,6 +85,11 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
         warnings.append(
             f"{len(beyond_prompt):,} of {n:,} prompts were billed more tokens than they have bytes, "
             f"the worst with {max(beyond_prompt):,}"
+        )
+    if hidden > MOST * billed:
+        warnings.append(
+            f"{hidden:,} of {billed:,} billed output tokens are reasoning that was not shown: "
+            "nobody can count them"
         )
     if miscounted:
         warnings.append(f"{len(miscounted):,} bills differ from the tokens whose log-probabilities came")
