@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from growth import grows_with_the_text
 from stillwatch.distill import DistillError, DistillRun, Prompt, Sample, formulas
 from stillwatch.distill.collect.questions import question_of
-from stillwatch.distill.curate.contamination import HeldOut
+from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.run import curate_run
 from stillwatch.distill.curate.wording import FILTERS
@@ -455,6 +455,16 @@ def test_a_long_one_is_known_by_its_greater_part(name: str, part: slice) -> None
 )
 def test_another_question_of_that_script_is_not_known(other: str) -> None:
     assert not HeldOut(list(FAR.values()), 13).shares(other)
+
+
+def test_questions_of_one_template_are_told_apart_by_what_fills_it() -> None:
+    held, asked = (
+        [user_text(one.messages) for one in arithmetic.make(n, 1, out)]
+        for n, out in ((300, True), (600, False))
+    )
+    fence = HeldOut(held, 13)
+    assert sum(fence.shares(text) is not None for text in asked) < 60
+    assert all(fence.shares(f"Please think. {text} Thanks!") for text in held)
 
 
 def test_near_duplicates_are_known_in_a_script_without_spaces() -> None:
