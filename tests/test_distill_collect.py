@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
-from stillwatch.distill.changes import change
+from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
@@ -958,7 +958,7 @@ def test_a_teacher_that_changes_under_one_name_is_named(tmp_path: Path, turns: b
 @pytest.mark.slow
 def test_chance_alone_is_seldom_called_a_change() -> None:
     draw = np.random.default_rng(7)
-    assert sum(change("x", draw.normal(size=60)) is not None for _ in range(100)) <= 5
+    assert sum(find_change("x", draw.normal(size=60)) is not None for _ in range(100)) <= 5
     jump = np.concatenate([draw.normal(size=200), draw.normal(1.0, size=100)])
-    assert (found := change("x", jump, logarithms=False)) is not None
+    assert (found := find_change("x", jump, logarithms=False)) is not None
     assert 185 <= found.after <= 215

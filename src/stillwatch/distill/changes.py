@@ -19,7 +19,7 @@ SEED = 1
 
 
 @dataclass(frozen=True)
-class Change:
+class AnswerChange:
     """A jump in the mean, in the order of asking."""
 
     what: str
@@ -37,7 +37,9 @@ class Change:
         )
 
 
-def change(what: str, values: np.ndarray, tests: int = 1, logarithms: bool = True) -> Change | None:
+def find_change(
+    what: str, values: np.ndarray, tests: int = 1, logarithms: bool = True
+) -> AnswerChange | None:
     """The place where values jump, where chance would show as large a one less than `ALPHA` of the time.
 
     `tests` are made on the same answers. Means of `logarithms` are given as geometric means.
@@ -61,4 +63,4 @@ def change(what: str, values: np.ndarray, tests: int = 1, logarithms: bool = Tru
     before, since = (float(part.mean()) for part in (values[:place], values[place:]))
     if logarithms:
         before, since = float(np.exp(before)), float(np.exp(since))
-    return Change(what, place, n, round(before, 4), round(since, 4), p_value)
+    return AnswerChange(what, place, n, round(before, 4), round(since, 4), p_value)

@@ -56,7 +56,7 @@ class Amount:
 
 
 @dataclass(frozen=True)
-class Measured:
+class AnswerCosts:
     """What stored answers took: input tokens, output tokens, seconds, bytes; and requests for each answer."""
 
     rows: tuple[tuple[int, int, float, int], ...]
@@ -67,7 +67,7 @@ class Measured:
         return further_sum([float(row[column]) for row in self.rows], more)
 
 
-def measured(run: DistillRun) -> Measured | None:
+def answer_costs(run: DistillRun) -> AnswerCosts | None:
     """What the answers in a run's ledger took; None where there are too few."""
     if not run.ledger.exists():
         return None
@@ -76,7 +76,7 @@ def measured(run: DistillRun) -> Measured | None:
         cost = spent(db)
     if len(rows) < ENOUGH:
         return None
-    return Measured(
+    return AnswerCosts(
         tuple(rows), max(1.0, cost.requests / len(rows)), f"{len(rows):,} answers in {run.ledger}"
     )
 
@@ -93,8 +93,8 @@ def forecast(
     `probe`: train and write a few steps here, to learn the pace. Raises: DistillError.
     """
     run = DistillRun(Path(plan.folder))
-    seen = measured(run) or (None if like is None else measured(like))
-    stored = _stored(run)
+    seen = answer_costs(run) or (None if like is None else answer_costs(like))
+    stored = _stored_keys(run)
     missing = [one for one in questions(plan, prompts) if one.key not in stored]
     asks_teacher = plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED)
     tested = _held_out(run, plan) if asks_teacher else 0
@@ -114,7 +114,7 @@ def disk_warning(amounts: Sequence[Amount], folder: Path) -> str | None:
 
 
 def _collecting(
-    plan: DistillPlan, bounds: list[tuple[int, int]], tested: int, seen: Measured | None
+    plan: DistillPlan, bounds: list[tuple[int, int]], tested: int, seen: AnswerCosts | None
 ) -> list[Amount]:
     n = len(bounds) + tested
     mean_in = sum(into for into, _ in bounds) / len(bounds) if bounds else 0.0
@@ -165,7 +165,7 @@ def _computing(
     plan: DistillPlan,
     run: DistillRun,
     prompts: list[Prompt],
-    seen: Measured | None,
+    seen: AnswerCosts | None,
     probe: bool,
     say: Callable[[str], None],
 ) -> list[Amount]:
@@ -184,7 +184,7 @@ def _computing(
 
     settings = plan.train
     say(f"a few steps of {settings.student} are tried here (--no-probe leaves that out)")
-    examples = _kept(run) or len(prompts) * plan.collect.samples
+    examples = _kept_examples(run) or len(prompts) * plan.collect.samples
     try:
         paces = [training_pace(settings, rows) for rows in _alike(plan, run, prompts, seen)]
         held_out = [one.messages for one in prompts]
@@ -199,7 +199,7 @@ def _computing(
     flops = sorted(6 * pace.parameters * pace.tokens_a_step * steps * settings.processes for pace in paces)
     weights = paces[0].parameters
     ground = f"95 %, from {len(paces[0].step_s)} steps of {weights / 1e6:,.3g} M weights on {paces[0].device}"
-    if not _kept(run):
+    if not _kept_examples(run):
         ground += "; if curating keeps every answer" if not settings.steps else ""
     models = len(students) + plan.evaluate.before
     tested = _held_out(run, plan)
@@ -236,7 +236,7 @@ def _computing(
 
 
 def _alike(
-    plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: Measured | None
+    plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: AnswerCosts | None
 ) -> list[list[Example]]:
     """Examples to time steps with: the run's own, else its prompts with made-up answers, short and long."""
     most = EXAMPLES_FOR * plan.train.batch * plan.train.accumulate
@@ -263,14 +263,14 @@ def _hull(bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
-def _stored(run: DistillRun) -> set[str]:
+def _stored_keys(run: DistillRun) -> set[str]:
     if not run.ledger.exists():
         return set()
     with closing(read_only(run.ledger)) as db:
         return {key for (key,) in db.execute("SELECT key FROM answer")}
 
 
-def _kept(run: DistillRun) -> int:
+def _kept_examples(run: DistillRun) -> int:
     return int(read_json(run.curation)["kept"]) if run.curation.exists() else 0
 
 

@@ -35,7 +35,7 @@ class _Comparer:
 
     def compare(self, one: str, other: str) -> bool | None:
         with self._lock:
-            process = self._started()
+            process = self._start()
             said = ""
             with suppress(OSError):  # it may have been ended between two questions
                 assert process.stdin is not None
@@ -48,7 +48,7 @@ class _Comparer:
                 return None
             return bool(json.loads(said))
 
-    def _started(self) -> "subprocess.Popen[str]":
+    def _start(self) -> "subprocess.Popen[str]":
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.end()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from stillwatch.distill import Prompt
-from stillwatch.distill.changes import change
+from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect.questions import bound_tokens, questions
 from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
 from stillwatch.distill.ledger import replies
@@ -62,7 +62,7 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
     changes = [
         found
         for what, values in (("bytes of an answer", lengths), ("bytes a billed token", bytes_a_token))
-        if (found := change(what, np.array(values), 2)) is not None
+        if (found := find_change(what, np.array(values), 2)) is not None
     ]
     first = next(iter(models), plan.teacher.model)
     warnings = [

@@ -34,7 +34,7 @@ class HeldOut:
         if not run:
             return
         self._template.take(all_said, TEMPLATE)
-        own = [self._own(said) for said in all_said if in_words(said) >= SHORTEST]
+        own = [self._own_words(said) for said in all_said if in_words(said) >= SHORTEST]
         self._runs.take([said for said in own if in_words(said) >= TEMPLATE], run)
 
     def shares(self, text: str) -> str | None:
@@ -42,7 +42,7 @@ class HeldOut:
         said = words(text)
         if said in self._whole:
             return " ".join(said)
-        for at, length in self._runs.places(own := self._own(said)):
+        for at, length in self._runs.places(own := self._own_words(said)):
             return " ".join(own[at : at + length])
         if self._short:
             sentences = [one for one in map(words, SENTENCE_END.split(INVISIBLE.sub("", text))) if one]
@@ -51,7 +51,7 @@ class HeldOut:
                     return " ".join(one)
         return None
 
-    def _own(self, said: tuple[str, ...]) -> tuple[str, ...]:
+    def _own_words(self, said: tuple[str, ...]) -> tuple[str, ...]:
         """A text without the wording that many held-out questions have: the names and numbers stay."""
         common = {at + k for at, length in self._template.places(said) for k in range(length)}
         return tuple(word for at, word in enumerate(said) if at not in common) if common else said

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stillwatch.distill import DistillError, DistillRun, Example, Prompt, Sample
-from stillwatch.distill.changes import change
+from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.curate import Dropped
 from stillwatch.distill.curate.contamination import HeldOut, user_text
@@ -121,7 +121,7 @@ def _verify(
         if verdict.right is not None
     ]
     in_order = np.array([right for *_, right in sorted(judged)])  # of asking
-    if found := change("share that is right", in_order, logarithms=False):
+    if found := find_change("share that is right", in_order, logarithms=False):
         warnings.append(found.sentence)
     dropped = [
         Dropped(one.id, one.sample, verdict.why or "the task judges it wrong")

@@ -62,7 +62,7 @@ def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
     with tempfile.TemporaryDirectory(prefix="stillwatch-", ignore_cleanup_errors=True) as folder:
         fitting = trainer(few, student, words, encoded, Path(folder), cpu)
         fitting.remove_callback(need("transformers").PrinterCallback)
-        fitting.add_callback(_clock(ends))
+        fitting.add_callback(_note_times(ends))
         fitting.train()
     lengths = [len(row.prompt) + len(row.completion) for row in encoded.rows]
     return TrainingPace(
@@ -110,13 +110,13 @@ def _free_memory() -> int:
     return 1024 * int(found[1]) if found else sys.maxsize
 
 
-def _clock(ends: list[tuple[float, float]]) -> Any:
+def _note_times(ends: list[tuple[float, float]]) -> Any:
     from transformers import TrainerCallback
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class StepTimes(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             ends.append((time.monotonic(), time.process_time()))
             if len(ends) >= LEAST_STEPS and ends[-1][0] - ends[0][0] > SECONDS:
                 control.should_training_stop = True
 
-    return Clock()
+    return StepTimes()
