@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
+from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect import Collected
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
@@ -29,6 +31,7 @@ from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import RunBudget
 from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
 from stillwatch.distill.collect.stored import is_stale, write_stored
+from stillwatch.distill.forecast import Amount, disk_warning, forecast
 from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
 from stillwatch.distill.plan import Budget, DistillPlan, read_plan
 from stillwatch.distill.prepare import prepare
@@ -397,6 +400,19 @@ def test_what_cannot_be_read_is_asked_again_and_counts_as_spent(tmp_path: Path, 
     spent = read_json(run.spent)
     assert spent["in_doubt"]["requests"] == len(seen.bodies) - 6 > 0
     assert spent["in_doubt"]["tokens"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("good", [0, 6])
+@pytest.mark.parametrize("body", [b"<html>pay here</html>", b'{"ok": true}', b'{"choices": []}'])
+def test_what_is_no_completion_is_not_paid_for_again_and_again(
+    tmp_path: Path, good: int, body: bytes
+) -> None:
+    with teaching(lambda n, asked: Reply() if n < good else Reply(body=body)) as (url, seen):
+        run, plan = run_of(tmp_path, url, 40)
+        assert "in a row were no chat completion" in collected(run, plan).stopped
+    assert len(seen.bodies) - good <= 5 + 4, "five, and what was under way"
+    assert len(stored(run)) == good
 
 
 @pytest.mark.slow
@@ -770,6 +786,58 @@ def test_an_estimate_bounds_what_is_spent(tmp_path: Path) -> None:
     assert spent["usd"] == pytest.approx(10 * (12 * 1e-6 + 50 * 2e-6))
 
 
+@pytest.mark.slow
+def test_a_forecast_from_a_few_answers_holds_for_the_rest(tmp_path: Path) -> None:
+    """Prompts in order of difficulty: the first asked are a random part all the same."""
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        out = 1 + int(body["messages"][0]["content"].split()[0]) // 10
+        return Reply(usage={"prompt_tokens": 12, "completion_tokens": out}, content="so " * out)
+
+    with teaching(behave) as (url, _):
+        run, plan = run_of(tmp_path, url, 400, prices={"input": 1.0, "output": 2.0})
+        prompts = list(read_prompts(run.prompts))
+
+        def amounts() -> dict[tuple[str, str], Amount]:
+            return {(one.what, one.unit): one for one in forecast(plan, prompts, None, probe=False)}
+
+        blind = amounts()
+        collected(run, replace(plan, budget=Budget(requests=40)))
+        told, before = amounts(), read_json(run.spent)
+        collected(run, plan)
+        nothing = amounts()
+    after = read_json(run.spent)
+    for what, unit, key in (
+        ("tokens in answers", "tokens", "output_tokens"),
+        ("the teacher's bill", "US dollars", "usd"),
+    ):
+        came, one, bound = after[key] - before[key], told[what, unit], blind[what, unit]
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low <= came <= one.high
+        assert bound.low is not None
+        assert bound.high is not None
+        assert bound.low <= after[key] <= bound.high
+        assert one.high - one.low < (bound.high - bound.low) / 2, "what was measured says more than bounds"
+        assert nothing[what, unit].high == 0
+    assert blind["collecting", "seconds"].high is None
+    assert "ask a few first" in blind["collecting", "seconds"].rests_on
+    assert told["collecting", "seconds"].high
+
+
+def test_a_forecast_from_another_run_and_of_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    with teaching(lambda n, body: Reply()) as (url, _):
+        run, plan = run_of(tmp_path / "one", url, 12)
+        collected(run, plan)
+        other, fresh = run_of(tmp_path / "two", url, 24)
+        told = forecast(fresh, list(read_prompts(other.prompts)), run, probe=False)
+    answers_ = next(one for one in told if one.what == "tokens in answers")
+    assert (answers_.low, answers_.high) == (120, 120), "24 answers of 5 tokens, as in the other run"
+    assert disk_warning(told, tmp_path) is None
+    huge = Amount.between("students on disk", "bytes", (0, 1e18), "")
+    assert "1,000,000,000.0 GB may be written" in str(disk_warning([*told, huge], tmp_path / "not yet"))
+
+
 def test_a_ledger_survives_a_writer_that_is_cut_off(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with RunLedger(file) as ledger:
@@ -805,3 +873,92 @@ def test_a_ledger_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(DistillError, match=r"a newer stillwatch wrote it.*what is stored stays"):
         RunLedger(file)
+
+
+# --- a teacher that is not what it says ------------------------------------------------------------------
+
+
+def reply_of(model: str, content: str = "8", out: int = 5) -> Reply:
+    usage = {"prompt_tokens": 10, "completion_tokens": out, "total_tokens": 10 + out}
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Reply(body=json.dumps({"model": model, "choices": [choice], "usage": usage}).encode())
+
+
+def warnings(run: DistillRun) -> str:
+    return "\n".join(read_json(run.spent)["teacher"]["warnings"])
+
+
+@pytest.mark.slow
+def test_another_model_stops_it_also_after_a_restart_unless_any_will_do(tmp_path: Path) -> None:
+    with teaching(lambda n, body: reply_of("acme-2026" if n < 9 else "acme-mini")) as (url, seen):
+        run, plan = run_of(tmp_path, url, 40)
+        assert "acme-mini answers" in collected(run, plan).stopped
+        assert len(seen.bodies) <= 9 + 4, "the first, and what was under way"
+        before = len(seen.bodies)
+        assert "acme-2026 did before" in collected(run, plan).stopped
+        assert len(seen.bodies) == before + 1
+        whatever = replace(plan, collect=replace(plan.collect, models="any"))
+        assert collected(run, whatever).stopped == ""
+    assert "31 of 40 answers are by acme-mini, not by acme-2026" in warnings(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "out", "words"),
+    [
+        ("8", 5, ""),
+        ("八" * 10, 30, ""),
+        ("<think>2 + 6</think>8", 14, ""),
+        ("8", 500, "billed beyond max_tokens (50), the worst with 500"),
+        ("8", 45, "billed more tokens than they have bytes"),
+        ("", 5, "are empty"),
+    ],
+)
+def test_a_bill_is_held_against_what_was_asked_and_what_came(
+    tmp_path: Path, content: str, out: int, words: str
+) -> None:
+    with teaching(lambda n, body: reply_of("acme", content, out)) as (url, _):
+        run, plan = run_of(tmp_path, url, 12)
+        collected(run, plan)
+    assert (words in warnings(run)) if words else warnings(run) == ""
+
+
+@pytest.mark.slow
+def test_reasoning_that_is_billed_and_not_shown_is_named(tmp_path: Path) -> None:
+    """A bill cannot be held against bytes that never came: that is said, and nothing is made up."""
+    hidden = {
+        "prompt_tokens": 10,
+        "completion_tokens": 48,
+        "completion_tokens_details": {"reasoning_tokens": 45},
+    }
+    with teaching(lambda n, body: Reply(usage=hidden)) as (url, _):
+        run, plan = run_of(tmp_path, url, 12)
+        collected(run, plan)
+    assert "540 of 576 billed output tokens are reasoning that was not shown" in warnings(run)
+    assert read_json(run.spent)["teacher"]["hidden_reasoning_tokens"] == 540
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [False, True])
+def test_a_teacher_that_changes_under_one_name_is_named(tmp_path: Path, turns: bool) -> None:
+    """Prompts in order of difficulty give long answers last; only the teacher's own change is told."""
+
+    def behave(number: int, body: dict[str, Any]) -> Reply:
+        hard = int(body["messages"][0]["content"].split()[0])
+        words = "so " * (5 + hard % 7 + hard // 4)
+        return reply_of("acme", words[: len(words) // 2] if turns and number >= 70 else words, 20)
+
+    with teaching(behave) as (url, _):
+        run, plan = run_of(tmp_path, url, 120)
+        collected(run, plan)
+    assert ("the teacher changed" in warnings(run)) is turns
+
+
+@pytest.mark.slow
+def test_chance_alone_is_seldom_called_a_change() -> None:
+    draw = np.random.default_rng(7)
+    assert sum(find_change("x", draw.normal(size=60)) is not None for _ in range(100)) <= 5
+    jump = np.concatenate([draw.normal(size=200), draw.normal(1.0, size=100)])
+    assert (found := find_change("x", jump, logarithms=False)) is not None
+    assert 185 <= found.after <= 215

@@ -47,9 +47,9 @@ def reported(folder: Path) -> Path:
         "lm_eval": {"student_after": {NASTY: {"acc": 0.25}}},
     }
     write_json(folder / "evaluation.json", evaluation)
-    write_json(
-        folder / "spent.json", {"requests": 400, "input_tokens": 4000, "output_tokens": 12000, "usd": 0.6}
-    )
+    odd = {"teacher": {"warnings": [f"40 answers are by {NASTY}"]}}
+    spent = {"requests": 400, "input_tokens": 4000, "output_tokens": 12000, "usd": 0.6} | odd
+    write_json(folder / "spent.json", spent)
     dropped = [{"name": "wrong", "reason": NASTY, "dropped": 100, "examples": []}]
     write_json(folder / "curation.json", {"collected": 400, "kept": 300, "filters": dropped})
     write_json(folder / "teacher.json", {"model": NASTY, "licence": NASTY, "i_may": NASTY})
@@ -76,6 +76,7 @@ def test_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert (three_quarters.samples, ninety.samples, ninety.tokens) == (300, None, None)
     assert told.wrong[0].answer == NASTY
     assert told.missing[0].gap == pytest.approx(0.1)
+    assert any("About the teacher: 40 answers are by" in words for words in told.cannot_claim)
 
 
 def test_nothing_is_reached_without_a_teacher_or_a_start() -> None:

@@ -393,3 +393,57 @@ def test_steps_teach_what_answers_do_not(tmp_path: Path) -> None:
         shares[learn] = told["student_after"]["clock"]
     assert shares["traces"]["low"] > 0.7
     assert shares["answers"]["high"] < 0.25
+
+
+@pytest.mark.slow
+def test_a_forecast_tries_a_few_steps_and_leaves_nothing(tmp_path: Path) -> None:
+    from stillwatch.distill.forecast import forecast
+    from stillwatch.distill.plan import DistillPlan
+    from stillwatch.distill.rows import read_prompts, write_json
+
+    folder = clock_run(tmp_path / "run", examples=60, questions=8)
+    write_json(folder / "curation.json", {"kept": 60})
+    before = sorted(folder.rglob("*"))
+    plan = DistillPlan(folder=str(folder), train=replace(SHORT, steps=40, curve=(30,), usd_per_hour=1.0))
+    told = forecast(plan, list(read_prompts(folder / "heldout.jsonl")), None, probe=True)
+    found = {(one.what, one.unit): one for one in told}
+    seconds, dollars = found["training", "seconds"], found["training", "US dollars"]
+    assert seconds.low is not None
+    assert seconds.high is not None
+    assert 0 <= seconds.low <= seconds.high
+    assert dollars.high == pytest.approx(seconds.high / 3600)
+    flops = found["training", "FLOPs"]
+    assert flops.low is not None
+    assert 80 * 8 * 6 * 60_000 * 20 < flops.low < 80 * 8 * 6 * 65_000 * 200, (
+        "80 steps of 8 of 20 to 200 tokens"
+    )
+    assert found["students on disk", "bytes"].low == 2 * 4 * 62_784
+    assert found["evaluation", "seconds"].high
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_killed_training_of_the_embedded_teacher_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillwatch.distill.embedded import teacher
+
+    for name, value in (
+        ("STEPS", 12),
+        ("BATCH", 4),
+        ("PROBLEMS", 60),
+        ("WARMUP", 2),
+        ("CHECKPOINT_STEPS", 4),
+    ):
+        monkeypatch.setattr(teacher, name, value)
+
+    def killed(words: str) -> None:
+        if "step 8 of" in words:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teacher.make(tmp_path / "a", 1, killed, tmp_path / "checkpoint")
+    said: list[str] = []
+    teacher.make(tmp_path / "a", 1, said.append, tmp_path / "checkpoint")
+    assert said[0] == "teacher: going on from step 8 of 12"
+    teacher.make(tmp_path / "b", 1, lambda _: None)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")

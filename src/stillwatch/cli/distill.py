@@ -31,6 +31,7 @@ from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.option_group import expand_groups
 from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
+from stillwatch.distill.forecast import as_rows, disk_warning, forecast
 from stillwatch.distill.plan import EMBEDDED, DistillPlan, load
 from stillwatch.distill.rows import read_json, read_prompts, replace_file
 from stillwatch.errors import InputError
@@ -58,6 +59,10 @@ Examples:
   stillwatch distill estimate plan.toml
 
   stillwatch distill estimate plan.toml --samples 4 --json
+
+  stillwatch distill collect plan.toml --requests 20 && stillwatch distill estimate plan.toml
+
+  stillwatch distill estimate plan.toml --like runs/last-month --no-probe
 """
 COLLECT_EXAMPLES = f"""
 Examples:
@@ -133,16 +138,32 @@ def new_command(
 def estimate_command(
     where: Where = None,
     options: PlanOptions = NO_OPTIONS,
+    like: Annotated[
+        Path | None, typer.Option(help="A run with like questions and teacher, to foretell from its answers.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option(help="Try a few steps of the student here, for the time that training takes.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a plan may take at most, before anything is asked. Makes the run's folder; sends nothing."""
+    """Say what the rest of a plan will take: money, time, disk, each from-to. Sends nothing."""
     plan = load(where, options.as_plan)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
     made = begun(plan, where, options.as_plan)
-    found = estimate(plan, list(read_prompts(made.run.prompts)))
+    prompts = list(read_prompts(made.run.prompts))
+    found = estimate(plan, prompts)
+    amounts = forecast(
+        replace(plan, folder=str(made.run.path)),
+        prompts,
+        None if like is None else DistillRun(like),
+        probe,
+        say,
+    )
+    warning = disk_warning(amounts, made.run.path)
     if as_json:
-        print(json.dumps(found | {"teacher": made.teacher}, indent=1))
+        told = {"amounts": [asdict(one) for one in amounts], "disk_warning": warning, "teacher": made.teacher}
+        print(json.dumps(found | told, indent=1))
         return
     most = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
     rows = [
@@ -155,7 +176,11 @@ def estimate_command(
         ("licence of the teacher", made.teacher["licence"]),
         ("training on its answers", made.teacher["training"]),
     ]
-    table(("what", "how much"), rows, "")
+    table(("at most, whatever the teacher does", "how much"), rows, "")
+    print("\nStill to come:")
+    table(("what", "from", "to", "rests on"), as_rows(amounts), "")
+    if warning:
+        say(f"warning: {warning}")
 
 
 @app.command("collect", epilog=COLLECT_EXAMPLES)

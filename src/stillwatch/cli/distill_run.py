@@ -154,6 +154,8 @@ def curate(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
     """Curate, with bars, and say where programs were not confined."""
     with bars(Console(stderr=True), quiet) as tell:
         account = curate_run(run, plan, tell)
+    for words in account["warnings"]:
+        say(f"warning: {words}")
     sandbox = account["sandbox"]
     if sandbox and not (sandbox["network"] and sandbox["files"]):
         say("warning: this kernel does not confine programs fully: see sandbox in curation.json")
@@ -225,6 +227,8 @@ def tell_collected(run: DistillRun, got: Collected) -> None:
             f"  in doubt: {plural(doubt['requests'], 'request')} whose end was not seen; they count as "
             f"{doubt['tokens']:,} tokens of the budget"
         )
+    for words in spent["teacher"]["warnings"]:
+        say(f"warning: {words}")
     for count, words in got.failures:
         print(f"  {plural(count, 'answer')} missing: {one_line(words)[:300]}")
 

@@ -194,6 +194,11 @@ class RunLedger:
             )
         }
 
+    def first_reply(self) -> bytes | None:
+        """The first answer that was stored, as it came."""
+        row = self._db.execute("SELECT reply FROM answer ORDER BY attempt LIMIT 1").fetchone()
+        return None if row is None else zlib.decompress(row[0])
+
     def failures(self, limit: int) -> list[tuple[int, str]]:
         """What was given up, by what was said: how many, and the words."""
         rows = self._db.execute(
@@ -295,6 +300,23 @@ def reply(db: sqlite3.Connection, key: str) -> tuple[bytes, int, int, int] | Non
         (key,),
     ).fetchone()
     return None if row is None else (zlib.decompress(row[0]), row[1], row[2], row[3])
+
+
+def replies(db: sqlite3.Connection) -> Iterator[tuple[str, bytes, int, int]]:
+    """Every stored answer in the order of asking: key, JSON, input tokens, output tokens."""
+    rows = db.execute(
+        "SELECT answer.key, reply, input_tokens, output_tokens FROM answer "
+        "JOIN attempt ON attempt.id = answer.attempt ORDER BY attempt.id"
+    )
+    return ((key, zlib.decompress(packed), into, out) for key, packed, into, out in rows)
+
+
+def answered_costs(db: sqlite3.Connection) -> list[tuple[int, int, int, int]]:
+    """Of every stored answer: input tokens, output tokens, latency in µs, bytes in this file."""
+    return db.execute(
+        "SELECT input_tokens, output_tokens, coalesce(latency_us, 0), length(reply) FROM answer "
+        "JOIN attempt ON attempt.id = answer.attempt"
+    ).fetchall()
 
 
 def spent(db: sqlite3.Connection, purpose: str | None = None) -> RunCost:

@@ -98,6 +98,8 @@ class Asking:
     tries: Annotated[int, Bounds(1)] = 5  # of one sample, not counting 429 and 503
     longest_wait_s: float = 60.0  # between two tries
     patience_s: float = 300.0  # without any answer, then it stops
+    # "one": stop when another model answers than the first time; "any": go on
+    models: Annotated[str, OneOf("one", "any")] = "one"
     # "leave": what was under way when a process ended is not asked again
     in_doubt: Annotated[str, OneOf("ask", "leave")] = "ask"
 
@@ -126,6 +128,7 @@ class CurationRules:
     """What curating drops. A limit of 0 is none."""
 
     verify: bool = True  # drop what the task judges wrong
+    one_model: bool = True  # drop what another model answered than the first time
     refusals: bool = True
     truncated: bool = True
     need_reasoning: bool = False

@@ -22,7 +22,7 @@ from stillwatch.distill.collect.bounded import bounded_client_class
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
 from stillwatch.distill.collect.purse import Reserved, RunBudget
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
-from stillwatch.distill.collect.reply import parse_reply, usage
+from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
 from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
 from stillwatch.distill.ledger import AttemptOutcome, RunLedger
 from stillwatch.distill.plan import DistillPlan, Teacher
@@ -31,6 +31,7 @@ from stillwatch.distill.prices import PUSD, Price, price_of
 Tell = Callable[[Progress], None]
 UNREACHED = 4  # tries in a row with nobody there, before anything was answered
 DRIP_S = 0.5  # beyond the client's own timeout, which tells more of what went wrong
+UNREADABLE = 3, 5  # replies in a row that are no chat completion, before anything was answered and later
 REFUSED = 3  # requests in a row refused for good, before anything was answered
 
 
@@ -80,7 +81,7 @@ class _Gathering:
         self.plan, self.ledger, self.price, self.tell, self.purpose = plan, ledger, price, tell, purpose
         answered, refused = ledger.answered_keys(), ledger.given_up()
         doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
-        self.missing: deque[tuple[Prompt, int]] = deque()  # questions are made when their turn comes
+        missing: list[tuple[int, str, Prompt]] = []
         self.wanted = self.had = self.failed = 0
         for one in questions(plan, prompts):
             self.wanted += 1
@@ -89,7 +90,13 @@ class _Gathering:
             elif one.key in refused or one.key in doubtful:
                 self.failed += 1
             else:
-                self.missing.append((one.prompt, one.sample))
+                missing.append((one.sample, one.key, one.prompt))
+        # in an order drawn by hash: a change on the way is then the teacher's, not the questions'
+        missing.sort(key=lambda one: one[:2])
+        self.missing = deque((prompt, sample) for sample, _, prompt in missing)  # made when their turn comes
+        first = ledger.first_reply()
+        self.model = "" if first is None else parse_answer(parse_reply(first)).model
+        self.other_model = ""
         self.without_logprobs = False
         self.new = self.requests = 0
         self.spent = ledger.spent()
@@ -111,7 +118,7 @@ class _Gathering:
         since = now_us - int(WINDOW_S * 1e6)
         self.pace.went_before((now - max(0, now_us - at) / 1e6, took) for at, took in ledger.recent(since))
         self.last_answer = now
-        self.unreached = self.refused = 0
+        self.unreached = self.refused = self.unreadable = 0
 
     async def all(self, teacher: Teacher, api_key: str) -> Collected:
         import openai
@@ -224,9 +231,15 @@ class _Gathering:
             self.settled.notify_all()
         if met is None:
             self.new += 1
+            self.unreadable = 0
             self.last_answer = time.monotonic()
             self.pace.count_answer()
             self._tell()
+            if self.other_model and self.plan.collect.models == "one":
+                raise DistillError(
+                    f"{self.other_model} answers at {self.plan.teacher.base_url}, {self.model} did before. "
+                    'collect.models = "any" asks on all the same'
+                )
         if self.ledger.full:
             raise DistillError(f"the disk is full ({self.ledger.full}); what came is stored")
         return met
@@ -254,6 +267,10 @@ class _Gathering:
             took = int((time.monotonic() - began) * 1e6)
             return AttemptOutcome(state, latency_us=took, status=met.status, error=met.text), met
         took = int((time.monotonic() - began) * 1e6)
+        name = parse_answer(reply).model
+        self.model = self.model or name
+        if name and name != self.model:
+            self.other_model = name
         used = usage(reply, bound_tokens(question, self.plan)[0])
         pusd = 0
         if self.price is not None:
@@ -294,6 +311,12 @@ class _Gathering:
             met.means is Remedy.GIVE_UP and "content_filter" not in met.text
         )  # that one is about its prompt
         self.refused = self.refused + 1 if every else 0
+        self.unreadable = self.unreadable + 1 if met.unreadable else 0
+        if self.unreadable >= UNREADABLE[self.new > 0]:
+            raise DistillError(
+                f"{name}: {self.unreadable} replies in a row were no chat completion; each may be billed. "
+                f"Does that address have an OpenAI-compatible API? The last: {met.text}"
+            )
         silent_s = time.monotonic() - self.last_answer
         if not self.new and (self.unreached >= UNREACHED or self.refused >= REFUSED):
             raise DistillError(f"{name}: {met.text}")

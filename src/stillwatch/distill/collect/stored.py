@@ -13,6 +13,7 @@ from typing import Any
 from stillwatch.distill import DistillError, DistillRun, Prompt, Sample
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
+from stillwatch.distill.collect.signs import signs
 from stillwatch.distill.ledger import RunCost, read_only, reply, spent
 from stillwatch.distill.plan import DistillPlan
 from stillwatch.distill.prices import PUSD, price_of, usd
@@ -25,7 +26,7 @@ def write_stored(run: DistillRun, plan: DistillPlan) -> None:
     with closing(read_only(run.ledger)) as db:
         try:
             write_rows(run.collected_file, samples(plan, prompts, db))
-            _write_spent(run, plan, db)  # last: it says that the other one is complete
+            _write_spent(run, plan, db, prompts)  # last: it says that the other one is complete
         except DistillError as why:
             raise DistillError(
                 f"{why}; every answer is in {run.ledger.name}, and the same command goes on from there"
@@ -35,7 +36,7 @@ def write_stored(run: DistillRun, plan: DistillPlan) -> None:
 def write_spent(run: DistillRun, plan: DistillPlan) -> None:
     """Write spent.json anew."""
     with closing(read_only(run.ledger)) as db:
-        _write_spent(run, plan, db)
+        _write_spent(run, plan, db, list(read_prompts(run.prompts)))
 
 
 def is_stale(run: DistillRun) -> bool:
@@ -81,12 +82,13 @@ def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) ->
             )
 
 
-def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection) -> None:
-    """Training samples at the top, evaluation apart, and by what prices."""
+def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection, prompts: list[Prompt]) -> None:
+    """Training samples at the top, evaluation apart, by what prices, and what is odd about the teacher."""
     price = price_of(plan.teacher.model, plan.prices)
     content = _spent(spent(db, "train"), price is not None)
     content["evaluation"] = _spent(spent(db, "evaluate"), price is not None)
     content["price"] = None if price is None else asdict(price) | {"unit": f"1/{PUSD:.0e} US dollar a token"}
+    content["teacher"] = signs(plan, prompts, db)
     content["written_us"] = time.time_ns() // 1000
     write_json(run.spent, content)
 

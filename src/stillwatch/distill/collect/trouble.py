@@ -28,6 +28,7 @@ class TeacherError:
     status: int | None = None
     wait_s: float | None = None  # as the teacher asks
     unreached: bool = False  # nobody listens there
+    unreadable: bool = False  # it answers, and what comes is no chat completion
 
 
 def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
@@ -56,7 +57,7 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
     if isinstance(error, TimeoutError):
         return TeacherError(Remedy.DOUBT, "no whole answer within the time (collect.timeout_s)")
     if isinstance(error, NotAnAnswer):
-        return TeacherError(Remedy.DOUBT, f"the answer is no chat completion: {error}", 200)
+        return TeacherError(Remedy.DOUBT, f"the answer is no chat completion: {error}", 200, unreadable=True)
     if isinstance(error, UnicodeEncodeError | TypeError):
         return TeacherError(Remedy.STOP, f"the key in {key_variable} or a header cannot be sent: {error}")
     return TeacherError(Remedy.DOUBT, f"the answer cannot be read: {error}")

@@ -1,58 +1,88 @@
 """Does a text share a run of words with the evaluation set? By n-grams of words, as GPT-3's authors did.
 
 Null: texts that have nothing to do with each other share no run of 13 words.
-Blind to: paraphrases and translations of a held-out question.
-Fooled by: wording that every question has; a run that many held-out questions share is taken for that.
+Blind to: paraphrases and translations of a held-out question; a short one without a mark before or after it.
+Fooled by: wording that some questions share, of which few are held out.
 Source: Brown et al. 2020, arXiv 2005.14165, appendix C (13-grams).
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
-WORD = re.compile(r"\w+", re.UNICODE)
-SHORTEST = 10  # words: a shorter held-out question must be met as a whole text
-COMMON = (
-    0.05  # a run in more than this share of the held-out questions, and in three at least, is a template's
-)
+from stillwatch.distill.curate.words import INVISIBLE, in_words, words
+
+SHORTEST = 10  # words: a shorter held-out question must be met as a whole text or as whole sentences
+LEAST = 3  # words of a question that is looked for among the sentences of a text
+TEMPLATE = 5  # words of a run that, where many held-out questions have it, belongs to none of them
+COMMON = 0.05  # of the held-out questions, and three at least: more have a template's run
+SENTENCE_END = re.compile(r"[.!?:;](?=\s|[\"'”’)\]]|$)|[。！？：；…؟।]|\n")
 
 
 class HeldOut:
     """The evaluation set, ready to be looked for."""
 
-    def __init__(self, texts: Sequence[str], words: int) -> None:
-        """`words` in a row are too many; 0 looks for whole texts only."""
-        self._whole: set[tuple[str, ...]] = set()
-        found: Counter[tuple[str, ...]] = Counter()
-        for text in texts:
-            said = _words(text)
-            self._whole.add(said)
-            if words and len(said) >= SHORTEST:
-                found.update(set(_runs(said, min(words, len(said)))))
+    def __init__(self, texts: Sequence[str], run: int) -> None:
+        """`run` words in a row are too many; 0 looks for whole texts only."""
+        all_said = [words(text) for text in texts]
         most = max(2, int(COMMON * len(texts)))
-        self._runs = {run for run, count in found.items() if count <= most}
-        self._lengths = sorted({len(run) for run in self._runs})
+        self._whole = set(all_said)
+        self._short = {one for one in self._whole if LEAST <= in_words(one) < SHORTEST} if run else set()
+        self._template = _Runs(most, rare=False)
+        self._runs = _Runs(most, rare=True)
+        if not run:
+            return
+        self._template.take(all_said, TEMPLATE)
+        own = [self._own_words(said) for said in all_said if in_words(said) >= SHORTEST]
+        self._runs.take([said for said in own if in_words(said) >= TEMPLATE], run)
 
     def shares(self, text: str) -> str | None:
         """The run of words that a text shares with a held-out question; None where it shares none."""
-        said = _words(text)
+        said = words(text)
         if said in self._whole:
             return " ".join(said)
-        for length in self._lengths:
-            for run in _runs(said, length):
-                if run in self._runs:
-                    return " ".join(run)
+        for at, length in self._runs.places(own := self._own_words(said)):
+            return " ".join(own[at : at + length])
+        if self._short:
+            sentences = [one for one in map(words, SENTENCE_END.split(INVISIBLE.sub("", text))) if one]
+            for one in (*sentences, *(a + b for a, b in pairwise(sentences))):
+                if one in self._short:
+                    return " ".join(one)
         return None
+
+    def _own_words(self, said: tuple[str, ...]) -> tuple[str, ...]:
+        """A text without the wording that many held-out questions have: the names and numbers stay."""
+        common = {at + k for at, length in self._template.places(said) for k in range(length)}
+        return tuple(word for at, word in enumerate(said) if at not in common) if common else said
+
+
+class _Runs:
+    """Runs of words that many held-out questions have, or (`rare`) that few have."""
+
+    def __init__(self, most: int, rare: bool) -> None:
+        self._most, self._rare = most, rare
+        self._found: set[tuple[str, ...]] = set()
+        self._lengths: list[int] = []
+
+    def take(self, texts: Sequence[tuple[str, ...]], run: int) -> None:
+        """Count the runs of so many words; of as many letters as make them in a script without spaces."""
+        found: Counter[tuple[str, ...]] = Counter()
+        for said in texts:
+            if said:
+                length = min(len(said), round(run * len(said) / in_words(said)))
+                found.update({said[at : at + length] for at in range(len(said) - length + 1)})
+        self._found = {one for one, count in found.items() if (count <= self._most) == self._rare}
+        self._lengths = sorted({len(one) for one in self._found})
+
+    def places(self, said: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+        """Where one of the runs begins in a text, and how long it is."""
+        for length in self._lengths:
+            for at in range(len(said) - length + 1):
+                if said[at : at + length] in self._found:
+                    yield at, length
 
 
 def user_text(messages: Iterable[dict[str, str]]) -> str:
     """What a prompt asks: all that the user says in it."""
     return "\n".join(message["content"] for message in messages if message["role"] == "user")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(WORD.findall(text.casefold()))
-
-
-def _runs(said: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:
-    return (said[at : at + length] for at in range(len(said) - length + 1))

@@ -1,8 +1,8 @@
 """Answers that say the same: exactly, and nearly. The first of each stays.
 
 Exact is a sketch of `exchanges.sketch` (case and white space folded). Near is the Jaccard similarity of word
-triples, numbers and all: the sketches' own phrases mask numbers, which would make one of all sums. MinHash
-finds who might be near, and the triples themselves decide.
+triples in any script, numbers and all: the sketches' own phrases mask numbers, which would make one of all
+sums. MinHash finds who might be near, and the triples themselves decide.
 
 Null: two answers that were made apart share few word triples.
 Blind to: the same thought in other words.
@@ -10,20 +10,19 @@ Fooled by: long fixed wording around a short answer; lower the text's share of i
 Source: Broder 1997; banding as in Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from stillwatch.distill.curate.words import words
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1, M2
 
 TRIPLE = 3
 HASHES, BAND = 64, 4  # 16 bands of 4: two texts of similarity 0.9 are missed once in 10^7, of 0.7 once in 80
 MOST_IN_BAND = 64  # texts of one band that are compared with a newcomer: the work stays linear
-TOKEN = re.compile(r"\w+|[^\w\s]", re.UNICODE)
 AT_ONCE = 8192  # triples hashed together: one endless answer takes no more memory than many short ones
 SEED = 1998
 
@@ -61,10 +60,10 @@ def near(texts: Sequence[str], least: float) -> dict[int, tuple[int, float]]:
 
 
 def _triples(text: str) -> frozenset[str]:
-    words = TOKEN.findall(text.casefold())
-    if len(words) < TRIPLE:
-        return frozenset([" ".join(words)])
-    return frozenset(" ".join(words[at : at + TRIPLE]) for at in range(len(words) - TRIPLE + 1))
+    found = words(text)
+    if len(found) < TRIPLE:
+        return frozenset([" ".join(found)])
+    return frozenset(" ".join(found[at : at + TRIPLE]) for at in range(len(found) - TRIPLE + 1))
 
 
 def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:

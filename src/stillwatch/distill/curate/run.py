@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from stillwatch.distill import DistillError, DistillRun, Example, Prompt, Sample
+from stillwatch.distill.changes import find_change
+from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.curate import Dropped
 from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
+from stillwatch.distill.curate.stock import StockAnswers, stock_answers
 from stillwatch.distill.curate.verify import verify
 from stillwatch.distill.curate.wording import FILTERS
 from stillwatch.distill.plan import CurationRules, DistillPlan
-from stillwatch.distill.rows import read_prompts, read_samples, write_json, write_rows
+from stillwatch.distill.rows import read_json, read_prompts, read_samples, write_json, write_rows
 
 Tell = Callable[[str, int, int | None], None]
 EXAMPLES = 5  # dropped answers named for each filter
@@ -51,13 +56,22 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     collected = len(sieve.kept)
     if not collected:
         raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")
+    _drop_other_models(sieve, run, settings)
+    repeated = stock_answers(sieve.kept, prompts) if settings.refusals else StockAnswers({}, {})
     for number, one in enumerate(FILTERS):
         tell("wording", number + 1, len(FILTERS))
-        reasons = ((sample, one.judge(sample, settings)) for sample in sieve.kept)
+        reasons = [(sample, one.judge(sample, settings)) for sample in sieve.kept]
+        if one.name == "refusal":
+            reasons = [(s, why or repeated.declined.get((s.id, s.sample))) for s, why in reasons]
         sieve.drop(
             one.name, one.drops, [Dropped(s.id, s.sample, why) for s, why in reasons if why is not None]
         )
-    sandbox = _verify(sieve, prompts, settings, tell)
+    warnings = [
+        f"{count:,} different prompts got the answer {answer[:80]!r}, and their task cannot judge it: "
+        "is the teacher declining?"
+        for answer, count in repeated.unclear.items()
+    ]
+    sandbox = _verify(sieve, prompts, plan, warnings, tell)
     heldout = [user_text(prompt.messages) for prompt in read_prompts(run.heldout)]
     fence = HeldOut(heldout, settings.contamination_words)
     _drop_contaminated(sieve, fence)
@@ -69,6 +83,7 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
         "kept": len(sieve.kept),
         "filters": sieve.filters,
         "sandbox": sandbox,
+        "warnings": warnings,
         "paid_output_tokens": sum(one.usage["output_tokens"] for one in sieve.kept),
     }
     write_json(run.curation, account)
@@ -81,13 +96,33 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     return account
 
 
+def _drop_other_models(sieve: _Curation, run: DistillRun, settings: CurationRules) -> None:
+    """Keep the answers of the model that answered first, as spent.json names it."""
+    first = read_json(run.spent).get("teacher", {}).get("model", "") if run.spent.exists() else ""
+    dropped = [
+        Dropped(one.id, one.sample, f"{one.teacher} answered, not {first}")
+        for one in sieve.kept
+        if settings.one_model and first and one.teacher != first
+    ]
+    sieve.drop("other_model", "another model answered than the first time", dropped)
+
+
 def _verify(
-    sieve: _Curation, prompts: dict[str, Prompt], settings: CurationRules, tell: Tell
+    sieve: _Curation, prompts: dict[str, Prompt], plan: DistillPlan, warnings: list[str], tell: Tell
 ) -> dict[str, Any] | None:
+    settings = plan.curate
     if not settings.verify:
         sieve.drop("wrong", "not asked for: curate.verify is false", [])
         return None
     verdicts, sandbox = verify(sieve.kept, prompts, settings, tell)
+    judged = [
+        (one.sample, question_of(plan, prompts[one.id], one.sample).key, float(verdict.right))
+        for one, verdict in zip(sieve.kept, verdicts, strict=True)
+        if verdict.right is not None
+    ]
+    in_order = np.array([right for *_, right in sorted(judged)])  # of asking
+    if found := find_change("share that is right", in_order, logarithms=False):
+        warnings.append(found.sentence)
     dropped = [
         Dropped(one.id, one.sample, verdict.why or "the task judges it wrong")
         for one, verdict in zip(sieve.kept, verdicts, strict=True)

@@ -1,29 +1,28 @@
 """Filters that look at one answer alone: its ending, its length, its wording. Each gives a reason, or None.
 
 Null: an answer to learn from is whole, says something, and repeats itself no more than prose does.
-Blind to: a wrong answer in good words; a refusal in words that are not in the list.
+Blind to: a wrong answer in good words; a refusal in a language that `refusals.tsv` lacks (`run.py` looks for
+answers that many questions get); a cut that the teacher neither names nor bills.
 Fooled by: an answer that quotes a refusal at its start; verse and tables that repeat by nature.
 Source: repetition of n-grams as in Rae et al. 2021 (Gopher), arXiv 2112.11446, appendix A.1.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 
 from stillwatch.distill import Sample
 from stillwatch.distill.plan import CurationRules
 
 Filter = Callable[[Sample, CurationRules], str | None]
 
-REFUSAL = re.compile(
-    r"^\W*(?:(?:i['’]?m|i am) (?:really |very |so )?(?:sorry|unable|not able)\b"
-    r"|(?:sorry|apologies|unfortunately),? (?:but )?i (?:can(?:no|['’])t|am (?:un|not )able|won['’]t)"
-    r"|i (?:can(?:no|['’])t|won['’]t|must decline|am not able to) "
-    r"(?:to )?(?:help|assist|provide|comply|fulfil|do that|answer|continue|support)"
-    r"|as an ai(?: language)? model,? i (?:can(?:no|['’])t|do not|don['’]t|am not))",
-    re.IGNORECASE,
-)
 LEFTOVER = re.compile(r"</?(?:think|thinking)>|<\|(?:im_start|im_end|endoftext|eot_id|assistant)[^>]{0,40}>")
+GAP = r"[^.!?。！？।\n]{0,60}?"
+SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？।؟۔]|\n")
+OPENING = 400  # characters of an answer in which it declines
 WORDS_TO_JUDGE = 100  # fewer words repeat by chance
 GRAM = 4
 BROKEN = 0.01  # share of characters that are no text
@@ -47,13 +46,40 @@ def _refusal(sample: Sample, sieve: CurationRules) -> str | None:
         return None
     if sample.finish_reason in ("content_filter", "refusal"):
         return f"the teacher's {sample.finish_reason} ended it"
-    found = REFUSAL.match(sample.answer)
-    return f"begins {found[0].strip()!r}" if found else None
+    return declines(sample.answer)
+
+
+def declines(answer: str) -> str | None:
+    """Why an answer's first two sentences read as a refusal; None where they do not.
+
+    >>> declines("Lo siento, no puedo ayudar con eso.")
+    "says 'no puedo ayudar'"
+    >>> declines("I'm sorry to hear that. Here is what helps.")
+    """
+    opening = unicodedata.normalize("NFKC", answer[:OPENING]).casefold().replace("’", "'")
+    ends = [end.end() for end in SENTENCE_END.finditer(opening.strip())][1:2]
+    found = _refusals().search(opening.strip()[: ends[0] if ends else None])
+    return f"says {found[0].strip()[:60]!r}" if found else None
+
+
+@lru_cache(maxsize=1)
+def _refusals() -> re.Pattern[str]:
+    """What declines, in all languages of the table."""
+    lines = files("stillwatch.distill.curate").joinpath("refusals.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in lines.splitlines() if not line.startswith("#")]
+    return re.compile("|".join(f"(?:{row[1].replace('GAP', GAP)})" for row in rows))
 
 
 def _why_truncated(sample: Sample, sieve: CurationRules) -> str | None:
-    cut = sieve.truncated and sample.finish_reason in ("length", "max_tokens")
-    return "cut off at max_tokens" if cut else None
+    if not sieve.truncated:
+        return None
+    if sample.finish_reason in ("length", "max_tokens"):
+        return "cut off at max_tokens"
+    most = sample.params.get("max_tokens", sample.params.get("max_completion_tokens"))
+    used = sample.usage.get("output_tokens")
+    if isinstance(most, int) and used == most and not sample.usage.get("estimated"):
+        return f"took all {most:,} tokens of max_tokens, whatever the teacher says"
+    return None
 
 
 def _no_reasoning(sample: Sample, sieve: CurationRules) -> str | None:
@@ -94,9 +120,9 @@ def _repeats(sample: Sample, sieve: CurationRules) -> str | None:
 
 
 FILTERS = (
-    NamedFilter("empty", "no answer", _empty),
     NamedFilter("refusal", "the teacher declined", _refusal),
     NamedFilter("truncated", "cut off at max_tokens", _why_truncated),
+    NamedFilter("empty", "no answer", _empty),
     NamedFilter("no_reasoning", "no reasoning, where the plan needs it", _no_reasoning),
     NamedFilter("length", "shorter or longer than the plan allows", _length),
     NamedFilter("broken", "marks of a template or characters that are no text", _why_broken),

@@ -20,6 +20,7 @@ from stillwatch.distill.train.extra import need
 RECIPE = 1  # raised with every change to what is below, the task or the models: old caches are then not taken
 STEPS, BATCH, PROBLEMS = 640, 96, 40_000
 PEAK, WARMUP = 4e-3, 30
+CHECKPOINT_STEPS = 60  # a killed training goes on from the last multiple
 LICENCE = "Apache-2.0"
 
 
@@ -39,10 +40,12 @@ def teacher(seed: int = 1, say: Callable[[str], None] = lambda _: None) -> Path:
     say("Training the clock's teacher (once, about four CPU-minutes)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     making = folder.with_name(f"{folder.name}.{os.getpid()}.making")
+    checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     try:
-        make(making, seed, say)
+        make(making, seed, say, checkpoint)
         if not folder.exists():  # two who make the same at once make the same
             making.rename(folder)
+        checkpoint.unlink(missing_ok=True)
     except OSError:
         if not (folder / "stillwatch.json").exists():
             raise
@@ -51,8 +54,11 @@ def teacher(seed: int = 1, say: Callable[[str], None] = lambda _: None) -> Path:
     return folder
 
 
-def make(folder: Path, seed: int, say: Callable[[str], None]) -> None:
-    """Train a teacher and write it, its tokenizer and where it is from into a folder."""
+def make(folder: Path, seed: int, say: Callable[[str], None], checkpoint: Path | None = None) -> None:
+    """Train a teacher and write it, its tokenizer and where it is from into a folder.
+
+    Killed and called again with the same `checkpoint` it goes on from there, to the same weights.
+    """
     torch = need("torch")
     began = time.process_time()
     words = tokenizer()
@@ -64,7 +70,15 @@ def make(folder: Path, seed: int, say: Callable[[str], None]) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _cosine)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
     loss = torch.zeros(())
-    for step in range(STEPS):
+    first = 0
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        for name, part in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
+            part.load_state_dict(state[name])
+        first, loss, began = state["step"], state["loss"], began - state["cpu_s"]
+        torch.set_rng_state(state["random"])
+        say(f"teacher: going on from step {first} of {STEPS}")
+    for step in range(first, STEPS):
         chosen = [rows[order[(step * BATCH + i) % len(rows)]] for i in range(BATCH)]
         ids, labels = _pad(torch, chosen)
         loss = model(input_ids=ids, attention_mask=(ids != 0).long(), labels=labels).loss
@@ -73,7 +87,14 @@ def make(folder: Path, seed: int, say: Callable[[str], None]) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if (step + 1) % 60 == 0:
+        if (step + 1) % CHECKPOINT_STEPS == 0:
+            if checkpoint is not None:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                state |= {"schedule": schedule.state_dict(), "step": step + 1, "loss": loss.detach()}
+                state |= {"cpu_s": time.process_time() - began, "random": torch.get_rng_state()}
+                beside = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}")
+                torch.save(state, beside)
+                beside.replace(checkpoint)
             say(f"teacher: step {step + 1} of {STEPS}, loss {loss.item():.3f}")
     model.save_pretrained(folder)
     words.save_pretrained(folder)

@@ -162,6 +162,10 @@ def cannot_claim(
     for task, count in unclear.items():
         if count:
             told.append(f"Of {count:,} answers the task {task} cannot tell; they count as wrong.")
+    for path, section in ((run.spent, "teacher"), (run.curation, "")):
+        told_there = read_json(path) if path.exists() else {}
+        odd = (told_there.get(section) or {}) if section else told_there
+        told += [f"About the teacher: {words}." for words in odd.get("warnings") or []]
     if not Path(run.spent).exists():
         told.append("What the teacher cost is not on record: nothing was collected in this run.")
     return told

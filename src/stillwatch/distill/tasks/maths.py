@@ -1,24 +1,61 @@
-"""A number or a short formula as the answer: the boxed one, the one after "####", or the last.
+"""A number or a formula as the answer: the boxed one, the one after "####" or "answer", or the last number.
 
-Numbers are compared as exact fractions, so 0.5, 1/2 and \\frac{1}{2} are one. It does not do algebra: x+1 and
-1+x are two texts.
+Numbers are compared as exact fractions, however they are written: 0.5, 1/2, \\frac{1}{2} and 50 % are one.
+What is no plain number is compared by Math-Verify (`formulas.py`). An unmarked number counts only where the
+text ends with it: "there are 3 ways... I do not know" gives no answer.
+
+Blind to: a marked answer that is withdrawn later ("the answer is 5. No, I was wrong").
+Fooled by: a last sentence with a number that is no answer ("I checked this 2 times").
 """
 
 import re
+import unicodedata
 from fractions import Fraction
 from typing import Any
 
 from stillwatch.distill import AnswerVerdict, DistillError, Prompt
+from stillwatch.distill.formulas import same_formula
 
 NAME = "maths"
 EXPECTS = "a number, or a text with one (a whole solution that ends in #### 42 will do)"
-NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d{1,3})?(?:\s*/\s*\d+)?\s*%?")
+
+
+def _digits(separators: str) -> str:
+    """The pattern of an unsigned number whose groups of three digits one of `separators` may part."""
+    return (
+        r"\d{1,3}(?:\.\d{3})+,\d+"  # 1.234,5
+        r"|\d{1,3}(?:\.\d{3}){2,}(?![\d.])"  # 1.234.567
+        r"|\d{1,3}(?:(?:\{,\}|[" + separators + r"])\d{3})+(?!\d)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?"
+        r"|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3})?"
+    )
+
+
+GROUPS = (
+    ",'’_\u00a0\u202f"  # a plain space parts numbers in prose, and groups of digits in a number that is alone
+)
+MIXED = r"\d{1,6} {1,3}\d{1,6}/\d{1,6}"  # 2 1/3
+NUMBER = re.compile(r"[-+]?(?:" + MIXED + r"|(?:" + _digits(GROUPS) + r")(?: ?/ ?\d+)?)\s?(?:\\?%)?")
+VALUE = re.compile(
+    r"([-+]?)\s*(?:(\d+)\s+(?=\d+\s*/))?(" + _digits(f" {GROUPS}") + r")(?:\s*/\s*(\d+))?\s*(%?)"
+)
 MARKED = (
     re.compile(r"####\s{0,9}([^\n]+)"),
     re.compile(r"answer(?:\s{1,9}is\s{0,9}:?|\s{0,9}[:=])\s{0,9}([^\n]+)", re.IGNORECASE),
 )
-WORD, COMMAND = re.compile(r"[A-Za-z]{2}"), re.compile(r"\\[A-Za-z]+")
+# a word of a language: letters apart from digits and operators, or two of a script other than Latin and Greek
+WORD = re.compile(
+    r"(?<![\w\\])(?!(?:ln|log|exp|sqrt|pi|sin|cos|tan)\b)[A-Za-z]{2,}(?![\w(]|\s{0,3}[-+*/^=])"
+    r"|[^\W\d_\x00-\x7f\u0370-\u03ff]{2}"
+)
+COMMAND = re.compile(r"\\(?:begin|end)\{[A-Za-z]*\*?\}|\\[A-Za-z]+")
+DENIED = re.compile(r"answer\s{1,9}is(?:\s{1,9}not|n['’]t)\b", re.IGNORECASE)
+SENTENCE_END = re.compile(r"\.{2,}|[.!?](?=\s|$)|[。！？…؟।]|\n")
+FRACTION = re.compile(r"\\[dtc]?frac(?:\{(-?\d+)\}|(\d))(?:\{(\d+)\}|(\d))")
+SETTING = re.compile(  # how a number is set, and its unit
+    r"\\(?:text|mathrm|mbox)\{[^{}]*\}\s*$|\^?\{?\\(?:circ|degree)\}?|\\[,;!]|\\(?=[%$ ])|[$€£¥°]"
+)
 SHORT = 40  # characters of a text that is an answer as a whole
+FEW = 3  # words of a text that is an answer without a number: "North East"
 LONGEST = 200  # characters of an answer; and digits of a number
 
 
@@ -46,15 +83,21 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
         return AnswerVerdict(False, None, "no answer was found in it")
     if wanted is None:
         return AnswerVerdict(None, said, "the expected answer holds none")
-    right = same(said, wanted)
+    right = same(wanted, said)
+    if right is None:
+        return AnswerVerdict(False, said, f"could not be compared with {wanted}")
     return AnswerVerdict(right, said, "" if right else f"is {said}, not {wanted}")
 
 
 def find_answer(text: str) -> str | None:
-    """The answer that a text gives: boxed, else marked, else its last number."""
+    """The answer that a text gives: boxed, else marked, else the last number of its last sentence."""
     boxed = _last_box(text)
     if boxed is not None:
         return boxed.strip()[:LONGEST] or None
+    sentences = [one for one in SENTENCE_END.split(text) if any(c.isalnum() for c in one)]
+    last_sentence = sentences[-1] if sentences else ""
+    if DENIED.search(last_sentence):
+        return None
     for pattern in MARKED:
         marked = pattern.findall(text)
         if marked:
@@ -66,41 +109,67 @@ def find_answer(text: str) -> str | None:
     short = text.strip(" .$\n")
     if 0 < len(short) <= SHORT and "\n" not in short and not WORD.search(COMMAND.sub("", short)):
         return short.rpartition("=")[2].strip()  # a formula, or a number alone
-    numbers = _numbers(text)
-    if numbers:
-        return numbers[-1]
-    return short if 0 < len(short) <= SHORT and "\n" not in short else None
+    if numbers := _numbers(last_sentence):
+        return numbers[-1][:LONGEST]
+    words = len(short.split()) if len(short) <= SHORT and not any(c.isdigit() for c in short) else 0
+    return short if 0 < words <= FEW and "\n" not in short else None
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two answers are one number, or one text apart from how it is set."""
-    left, right = value(one), value(other)
+def same(wanted: str, said: str) -> bool | None:
+    """Whether two answers are one number, one text apart from how it is set, or one formula.
+
+    None where that could not be told within the time. Raises: DistillError where it takes algebra, and
+    Math-Verify is not installed.
+    """
+    left, right = value(wanted), value(said)
     if left is not None and right is not None:
+        shares = [one.rstrip().endswith("%") for one in (wanted, said)]
+        if shares[0] != shares[1] and (left * 100 if shares[0] else left) == (
+            right * 100 if shares[1] else right
+        ):
+            return True  # 50 for 50 %, as graders of MATH-500 take it
         return left == right
-    return _plain(one) == _plain(other)
+    plain = [_plain(one) for one in (wanted, said)]
+    if plain[0] == plain[1]:
+        return True
+    if (left is None) != (right is None) and not any(c.isdigit() for c in (wanted if left is None else said)):
+        return False  # a number, and words or a symbol
+    return same_formula(_latin_digits(wanted), _latin_digits(said))
 
 
 def value(text: str) -> Fraction | None:
     r"""
     >>> value(r"\frac{3}{4}"), value("75%"), value("$1,000"), value("x")
     (Fraction(3, 4), Fraction(3, 4), Fraction(1000, 1), None)
+    >>> value("2 1/3"), value("1.234,5"), value("٧"), value("1 2")
+    (Fraction(7, 3), Fraction(2469, 2), Fraction(7, 1), None)
     """
-    text = re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", text[:LONGEST])
-    text = re.sub(r"\\(?:text|mathrm)\{[^}]*\}|\\[,;! ]|[$\s]|\\(?=%)", "", text).rstrip(".")
-    if not (match := NUMBER.fullmatch(text)) or not any(c.isdigit() for c in match[0]):
+    text = FRACTION.sub(
+        lambda m: f" {m[1] or m[2]}/{m[3] or m[4]}", SETTING.sub("", _latin_digits(text[:LONGEST]))
+    )
+    if not (match := VALUE.fullmatch(text.strip().rstrip("."))):
         return None
-    share, text = text.endswith("%"), text.rstrip("%").replace(",", "")
-    top, slash, bottom = text.partition("/")
+    sign, whole, top, bottom, percent = match.groups()
+    if re.fullmatch(r"[\d.]+,\d+", top) and "." in top and top.index(".") < top.index(","):
+        top = top.replace(".", "").replace(",", ".")
+    elif top.count(".") > 1:
+        top = top.replace(".", "")
     try:
-        number = Fraction(top) / (Fraction(bottom) if slash else 1)
+        number = Fraction(re.sub(rf"\{{,\}}|[ {GROUPS}]", "", top)) / Fraction(bottom or 1)
     except (ValueError, ZeroDivisionError):
         return None
-    return number / 100 if share else number
+    number = (number + Fraction(whole or 0)) * (-1 if sign == "-" else 1)
+    return number / 100 if percent else number
+
+
+def _latin_digits(text: str) -> str:
+    """The text with every script's digits as 0 to 9, and one minus sign."""
+    marks = {"−": "-", "٫": ".", "٬": ",", "％": "%", "．": ".", "，": ","}
+    return "".join(marks.get(c) or str(unicodedata.decimal(c, c)) for c in text)
 
 
 def _numbers(text: str) -> list[str]:
-    every = (match[0].strip() for match in NUMBER.finditer(text))
-    return [one for one in every if any(c.isdigit() for c in one)]
+    return [match[0].strip() for match in NUMBER.finditer(_latin_digits(text))]
 
 
 def _last_box(text: str) -> str | None:
@@ -117,4 +186,8 @@ def _last_box(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\\(?:left|right|text|mathrm|displaystyle)|[\s${}]|\\[,;! ]", "", text).rstrip(".").lower()
+    return (
+        re.sub(r"\\(?:left|right|text|mathrm|displaystyle)|[${}]|\\[,;! ]|(?<!\d)\s+|\s+(?!\d)", "", text)
+        .rstrip(".")
+        .lower()
+    )

@@ -1,0 +1,118 @@
+"""What stored answers say of the teacher: another model, a bill beyond what was asked, a change on the way.
+
+A model's name and its bill are the teacher's own words. They are held against what it cannot choose: the
+limit in the request, the bytes that came (no token is shorter than a byte), and the order of the questions.
+
+Blind to: a bill that is too high and stays within limit and bytes; reasoning that is billed and not shown.
+"""
+
+import sqlite3
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from stillwatch.distill import Prompt
+from stillwatch.distill.changes import find_change
+from stillwatch.distill.collect.questions import bound_tokens, questions
+from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
+from stillwatch.distill.ledger import replies
+from stillwatch.distill.plan import DistillPlan
+
+CONTROL_TOKENS = 8  # that end a text and leave no byte in it
+MOST = 0.5  # share of answers that are cut or empty, or of tokens not shown, beyond which it is said
+LEAST = 10  # answers for that
+
+
+def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> dict[str, Any]:
+    """The account of the teacher, with `warnings` in sentences; of the answers that the plan asks for."""
+    most_in = {question.key: bound_tokens(question, plan)[0] for question in questions(plan, prompts)}
+    models: Counter[str] = Counter()
+    fingerprints: Counter[str] = Counter()
+    beyond_limit, beyond_text, beyond_prompt, miscounted = [], [], [], []
+    lengths, bytes_a_token, billed, hidden, cut, empty = [], [], 0, 0, 0, 0
+    for key, raw, into, out in replies(db):
+        if key not in most_in:
+            continue
+        reply = parse_reply(raw)
+        answer, used = parse_answer(reply), usage(reply, 0)
+        models[answer.model or plan.teacher.model] += 1
+        fingerprints[str(reply.get("system_fingerprint") or "")] += 1
+        shown = _bytes(reply["choices"][0]["message"])
+        lengths.append(float(np.log1p(shown)))
+        cut += answer.finish_reason in ("length", "max_tokens")
+        empty += not answer.answer.strip()
+        if not used.told:
+            continue
+        unseen = 0 if answer.reasoning else min(used.reasoning_tokens or 0, out)
+        hidden += unseen
+        billed += out
+        if shown:
+            bytes_a_token.append(float(np.log((shown + 1) / (out - unseen + 1))))
+        if out > plan.collect.max_tokens:
+            beyond_limit.append(out)
+        elif out - unseen > shown + CONTROL_TOKENS:
+            beyond_text.append(out - unseen - shown)
+        if into > most_in[key]:
+            beyond_prompt.append(into)
+        if answer.logprobs and abs(len(answer.logprobs) - (out - unseen)) > CONTROL_TOKENS:
+            miscounted.append(out)
+    n = len(lengths)
+    changes = [
+        found
+        for what, values in (("bytes of an answer", lengths), ("bytes a billed token", bytes_a_token))
+        if (found := find_change(what, np.array(values), 2)) is not None
+    ]
+    first = next(iter(models), plan.teacher.model)
+    warnings = [
+        f"{count:,} of {n:,} answers are by {name}, not by {first}"
+        for name, count in models.items()
+        if name != first
+    ]
+    if beyond_limit:
+        warnings.append(
+            f"{len(beyond_limit):,} of {n:,} answers were billed beyond max_tokens "
+            f"({plan.collect.max_tokens:,}), the worst with {max(beyond_limit):,} tokens; "
+            "what was billed counts as spent"
+        )
+    if beyond_text:
+        warnings.append(
+            f"{len(beyond_text):,} of {n:,} answers were billed more tokens than they have bytes, "
+            f"{sum(beyond_text):,} tokens in all"
+        )
+    if beyond_prompt:
+        warnings.append(
+            f"{len(beyond_prompt):,} of {n:,} prompts were billed more tokens than they have bytes, "
+            f"the worst with {max(beyond_prompt):,}"
+        )
+    if hidden > MOST * billed:
+        warnings.append(
+            f"{hidden:,} of {billed:,} billed output tokens are reasoning that was not shown: "
+            "nobody can count them"
+        )
+    if miscounted:
+        warnings.append(f"{len(miscounted):,} bills differ from the tokens whose log-probabilities came")
+    for share, what in (
+        (cut, f"were cut off at max_tokens ({plan.collect.max_tokens:,})"),
+        (empty, "are empty"),
+    ):
+        if n >= LEAST and share > MOST * n:
+            warnings.append(f"{share:,} of {n:,} answers {what}")
+    warnings += [one.sentence for one in changes]
+    return {
+        "model": first,
+        "models": dict(models),
+        "fingerprints": {name: count for name, count in fingerprints.items() if name},
+        "hidden_reasoning_tokens": hidden,
+        "changes": [asdict(one) for one in changes],
+        "warnings": warnings,
+    }
+
+
+def _bytes(said: Any) -> int:
+    """The bytes of all texts in a message: what it says, its reasoning and the marks around that."""
+    if isinstance(said, str):
+        return len(said.encode(errors="replace"))
+    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    return sum(map(_bytes, inner))

@@ -1,0 +1,49 @@
+"""Answers that many different prompts get: how a refusal looks in a language that nobody listed.
+
+Null: prompts that differ get answers that differ, or one that the task finds an answer in.
+Blind to: refusals that are worded anew each time.
+Fooled by: a fixed answer that is right, where no task judges it (`free`): it stays, and is named.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from stillwatch.distill import Prompt, Sample
+from stillwatch.distill.curate.words import in_words, words
+from stillwatch.distill.tasks.code import NAME as CODE
+from stillwatch.distill.tasks.registry import task
+
+LEAST_WORDS = 4  # fewer may be the whole answer to many questions
+LEAST_PROMPTS = 3
+
+
+@dataclass(frozen=True)
+class StockAnswers:
+    """`declined`: (id, sample) -> why. `unclear`: an answer that no task judges -> its prompts."""
+
+    declined: dict[tuple[str, int], str]
+    unclear: dict[str, int]
+
+
+def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAnswers:
+    """Find what many prompts got, and their tasks find no answer in."""
+    alike: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for one in samples:
+        if one.answer.strip():
+            alike[words(one.answer)].append(one)
+    found = StockAnswers({}, {})
+    for said, group in alike.items():
+        asked = len({one.id for one in group})
+        if asked < LEAST_PROMPTS or in_words(said) < LEAST_WORDS:
+            continue
+        for one in group:
+            prompt = prompts[one.id]
+            if prompt.task == CODE:  # its tests say soon enough
+                continue
+            verdict = task(prompt.task).judge(prompt.expected, one.answer)
+            if verdict.right is None:
+                found.unclear[group[0].answer] = asked
+            elif not verdict.right and verdict.said is None:
+                why = f"{asked:,} different prompts got these words, and they hold no answer"
+                found.declined[one.id, one.sample] = why
+    return found

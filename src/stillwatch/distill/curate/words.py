@@ -1,0 +1,54 @@
+"""A text as the words that two texts are compared by, in any script.
+
+Scripts without spaces (Chinese, Japanese, Thai) give a word for each letter, as the log's own sketches do.
+Case, width, accents set apart and invisible characters make no difference. Numbers count, and so does a sign
+between two of them: 2 + 2 is not 2 - 2. Other punctuation does not.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from stillwatch.text.kernel import is_own_token
+
+SIGN = re.compile(r"(?:(?<=\d)|(?<=\b[a-z])|(?<=\)))\s?([-+*/^=<>−×÷])\s?(?=\d|[a-z]\b|\()")
+SIGNS = dict(zip("-+*/^=<>−×÷", "－＋＊／＾＝＜＞－×÷", strict=True))
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+LETTER = 0.5  # words that a letter of a script without spaces stands for: Chinese words have about two
+
+
+class _Table(dict[int, str]):
+    """What stands for each character; a character is looked up once."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        kind = unicodedata.category(character)
+        if kind[0] == "M" or kind == "Cf":
+            found = ""
+        elif character in SIGNS.values():
+            found = f" {character} "
+        elif kind == "Nd":
+            found = str(unicodedata.decimal(character))
+        elif character.isalnum():
+            found = f" {character} " if is_own_token(code) else character
+        else:
+            found = " "
+        self[code] = found
+        return found
+
+
+_TABLE = _Table()
+
+
+def words(text: str) -> tuple[str, ...]:
+    """
+    >>> words("What IS 2+2?"), words("答案是７。")
+    (('what', 'is', '2', '＋', '2'), ('答', '案', '是', '7'))
+    """
+    folded = unicodedata.normalize("NFKC", INVISIBLE.sub("", text)).casefold()
+    return tuple(SIGN.sub(lambda sign: f" {SIGNS[sign[1]]} ", folded).translate(_TABLE).split())
+
+
+def in_words(found: Sequence[str]) -> float:
+    """How many words of a spaced script they amount to."""
+    return sum(LETTER if len(one) == 1 and is_own_token(ord(one)) else 1 for one in found)

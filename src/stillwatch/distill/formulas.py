@@ -1,0 +1,127 @@
+"""Whether two formulas are one: Math-Verify's judgement, in a process of its own that can be ended.
+
+An answer is somebody else's text. Algebra on it may take all time and memory that there is. Math-Verify's own
+timeout works by a signal, which needs the main thread and does not reach a long multiplication. So a second
+process compares, and the kernel ends it after so much processor time, on a busy machine as on an idle one.
+
+Null: two answers that are one by the rules of algebra simplify to one expression.
+Blind to: identities that SymPy does not find; what a question asked for ("in lowest terms").
+Fooled by: an equation in place of a number: `x=5` and `5` count as one.
+Source: Math-Verify (Apache-2.0), https://github.com/huggingface/Math-Verify
+"""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from importlib.util import find_spec
+
+from stillwatch.distill import EXTRA, DistillError
+
+CPU_S = 3  # of processor time for one pair
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "LC_ALL")  # no keys of anybody's
+MEMORY = 4 << 30  # bytes of address space
+
+
+class _Comparer:
+    """The second process, started when first needed and again after one was ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def compare(self, one: str, other: str) -> bool | None:
+        with self._lock:
+            process = self._start()
+            said = ""
+            with suppress(OSError):  # it may have been ended between two questions
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(json.dumps([one, other]) + "\n")
+                process.stdin.flush()
+                said = process.stdout.readline()
+            if not said:
+                self.end()
+                return None
+            return bool(json.loads(said))
+
+    def _start(self) -> "subprocess.Popen[str]":
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.end()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "stillwatch.distill.formulas"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                text=True,
+                encoding="utf-8",
+            )
+        except OSError as why:
+            raise DistillError(f"a process to compare formulas cannot be started: {why.strerror}") from why
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            self.end()
+            raise DistillError(f"Math-Verify cannot be started here; install it anew: {EXTRA}")
+        return self._process
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+_comparer = _Comparer()
+atexit.register(_comparer.end)
+
+
+def same_formula(one: str, other: str) -> bool | None:
+    """Whether two formulas (LaTeX, or plain) are one; None where `CPU_S` did not suffice to tell.
+
+    Raises: DistillError where Math-Verify is not installed.
+    """
+    if not _is_installed():
+        raise DistillError(
+            f"to tell whether {one[:40]!r} and {other[:40]!r} are one answer needs Math-Verify: {EXTRA}"
+        )
+    return _comparer.compare(_storable(one), _storable(other))
+
+
+def _is_installed() -> bool:
+    try:
+        return find_spec("math_verify") is not None
+    except ValueError:  # what a test, or a program, has put in its place
+        return False
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="replace").decode()
+
+
+def _answer_until_closed() -> None:
+    """The second process: a pair a line in, true or false a line out."""
+    import resource
+
+    from math_verify import parse, verify
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers, sys.stdout = sys.stdout, sys.stderr
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        last = int(used.ru_utime + used.ru_stime) + CPU_S
+        resource.setrlimit(resource.RLIMIT_CPU, (last, resource.RLIM_INFINITY))
+        gold, said = (parse(f"${one}$", parsing_timeout=None) for one in json.loads(line))
+        same = verify(gold, said, timeout_seconds=None)
+        print(json.dumps(bool(gold) and bool(said) and bool(same)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _answer_until_closed()
