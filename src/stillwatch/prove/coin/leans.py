@@ -86,8 +86,8 @@ def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
 
 
 def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> float:
-    wanted = only.total()
-    return (only & mine).total() / wanted if wanted else 0.0
+    wanted = sum(only.values())  # Python 3.9 has no Counter.total
+    return sum((only & mine).values()) / wanted if wanted else 0.0
 
 
 # --- what so many leans say ---
