@@ -20,6 +20,7 @@ KIND = "stillwatch proof 1"
 TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
+FAIR = 1e-3  # below this a base leans to what was served by more than luck
 LARGEST = 1e9  # of a measured value: what is no number has no lean
 
 
@@ -327,30 +328,63 @@ def _actors(
         towards = _towards(proof, pairs, records, parts)
         n, hits, p = parts.leans.tail(list(towards.values()), len(pairs) - len(towards))
         found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
+        _base(proof, actor, records, found, parts)
         if n < FEWEST:
             found.missing.append(f"{name}: {n} of {len(pairs)} sealed pairs lean; {FEWEST} are needed")
     if left:
         found.wrong.append(f"{len(left)} disclosed pairs belong to no disclosed actor")
 
 
+def _base(
+    proof: Mapping[str, Any],
+    actor: Mapping[str, Any],
+    records: Mapping[str, Any],
+    found: Examined,
+    parts: ProofFiles,
+) -> None:
+    """A base was taught nothing that was served. Where it leans there, the order of the answers knew the coin."""
+    if proof["base"] == "none":
+        return
+    values = _values(proof, proof["measured_base"], actor["pairs"], records, parts)
+    leans = parts.leans.leans(values, None)
+    n, hits, p = parts.leans.tail(
+        [lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()]
+    )
+    if p < FAIR / len(proof["actors"]):
+        found.missing.append(
+            f"{actor['name']}: a base that does not itself lean to what was served: it does, in {hits} of "
+            f"{n} pairs (p = {p:.2g}). The answers were put in an order that knew the coin, or the base learned "
+            "them"
+        )
+
+
 def _towards(
     proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: ProofFiles
 ) -> dict[str, float]:
     """Each pair's lean towards what was served, from what was measured of the two answers."""
-    test, statistic = proof["seals"][-1]["test"], proof["statistic"]
-
-    def values(measured: Mapping[str, Any]) -> dict[str, Any]:
-        found = {}
-        for pair in pairs:
-            told = measured.get(pair)
-            if told and statistic == "overlap" and len(told) > test["samples"]:
-                raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
-            texts, places = records[pair]["texts"], test.get("places", 0)
-            two = parts.leans.valued(statistic, told, texts, test["samples"], places)
-            if two is not None and all(abs(one) < LARGEST for one in two):
-                found[pair] = two
-        return found
-
-    before = None if proof["base"] == "none" else values(proof["measured_base"])
-    leans = parts.leans.leans(values(proof["measured"]), before)
+    mine = _values(proof, proof["measured"], pairs, records, parts)
+    base = proof["base"]
+    before = None if base == "none" else _values(proof, proof["measured_base"], pairs, records, parts)
+    leans = parts.leans.leans(mine, before)
     return {pair: lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()}
+
+
+def _values(
+    proof: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    pairs: Sequence[str],
+    records: Mapping[str, Any],
+    parts: ProofFiles,
+) -> dict[str, Any]:
+    """The value of each answer of each pair that was measured well."""
+    test, statistic = proof["seals"][-1]["test"], proof["statistic"]
+    found = {}
+    for pair in pairs:
+        told = measured.get(pair)
+        if told and statistic == "overlap" and len(told) > test["samples"]:
+            raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
+        texts, places = records[pair]["texts"], test.get("places", 0)
+        two = parts.leans.valued(statistic, told, texts, test["samples"], places)
+        if two is not None and all(abs(one) < LARGEST for one in two):
+            found[pair] = two
+    return found
