@@ -342,7 +342,7 @@ def _base(
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """A base was taught nothing that was served. Where it leans there, the order of the answers knew the coin."""
+    """A base was taught nothing that was served; where it leans there, the answers' order knew the coin."""
     if proof["base"] == "none":
         return
     values = _values(proof, proof["measured_base"], actor["pairs"], records, parts)
@@ -353,8 +353,8 @@ def _base(
     if p < FAIR / len(proof["actors"]):
         found.missing.append(
             f"{actor['name']}: a base that does not itself lean to what was served: it does, in {hits} of "
-            f"{n} pairs (p = {p:.2g}). The answers were put in an order that knew the coin, or the base learned "
-            "them"
+            f"{n} pairs (p = {p:.2g}). The answers were put in an order that knew the coin, or the base "
+            "learned them"
         )
 
 

@@ -211,6 +211,9 @@ a { color: var(--cool); }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 0.35rem 0.8rem 0.35rem 0;
   border-bottom: 1px solid var(--line); }
+th { min-width: 4.2em; }
+th[scope=row] { min-width: 9.5em; }
+td:last-child { min-width: 3.5em; }
 code { font: 0.88em/1.4 monospace; overflow-wrap: anywhere; }
 @media print { body { background: none; } .card { break-inside: avoid-page; border-radius: 0; } }
 """
