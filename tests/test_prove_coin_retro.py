@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from coin_world import text
 from stillwatch.cli.main import app
-from stillwatch.prove import Grade, Outcome, ProveError, outcome
+from stillwatch.prove import Evidence, Grade, Outcome, ProveError, outcome
 from stillwatch.prove.coin import leans
 from stillwatch.prove.coin.retro import (
     TAKEN_ON_TRUST,
@@ -24,7 +24,7 @@ from stillwatch.prove.coin.retro import (
     read_log,
     seeded_draws,
 )
-from stillwatch.prove.suspect import Messages, Question, Tell, silent
+from stillwatch.prove.suspect import AnswerLikelihood, Messages, Question, Tell, Told, silent
 
 
 def test_p_is_the_share_of_all_arrangements() -> None:
@@ -141,6 +141,42 @@ def test_an_owner_who_changes_its_log_loses_by_it() -> None:
     assert not said.found()
     assert said.rows[0].p_value > 0.5
     assert not said.confounds[0].clear
+
+
+def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
+    """The owner knows the seeds, and sends of three wordings the one whose answer every model likes best."""
+    draw, served, fresh = random.Random(8), [], {}
+    liked: dict[str, float] = {}
+    for k in range(80):
+        tries = [text(draw) for _ in range(3)]
+        fresh[str(k)] = [text(draw) for _ in range(4)]
+        liked |= {one: draw.gauss(0, 1) for one in (*tries, *fresh[str(k)])}
+        best = max(tries, key=liked.__getitem__)
+        served.append(ServedPrompt(str(k), "a", ({"role": "user", "content": f"{k}?"},), best))
+
+    class Likes:
+        """A model that learned nothing of it, and likes what all like."""
+
+        offers = frozenset({"likelihood"})
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+            own = random.Random(self.name)
+            return {one.id: AnswerLikelihood(liked[one.answer] + own.gauss(0, 0.3), 1, 0) for one in told}
+
+    def test(base: Likes | None) -> Evidence:
+        found = blocks(served, fresh, {}, "likelihood", Likes("innocent"), 1, silent, None, base)
+        return evidence(found, "likelihood", "s", 1e-5, "", base=base.name if base else "")
+
+    assert test(None).found()  # without a base an innocent is found
+    told = test(Likes("teacher"))
+    assert not told.found()
+    assert not told.confounds[-1].clear
+    assert "teacher itself leans" in told.confounds[-1].found
+    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # as nobody chose them
+    assert test(Likes("teacher")).confounds[-1].clear
 
 
 def test_from_files_to_evidence(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def retro_command(
     teacher: Annotated[
         str | None, typer.Option(help="Or the frozen teacher to draw from: weights or an address.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="What foretells the suspect, best the teacher itself: less noise.")
+    ] = None,
     draws_per_prompt: Annotated[int, typer.Option(min=1, help="Fresh draws of each prompt.")] = 4,
     actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
     statistic: Annotated[
@@ -80,12 +83,14 @@ def retro_command(
     served = test.read_log(log)
     manners = Manners(model, api_key_env, max_tokens, temperature)
     asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
-    tested = opened(suspect, asked, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
+    weighs = statistic in ("likelihood", "top")
+    tested = opened(suspect, asked, out / "answers.db", consent, weighs=weighs)
     source = opened(str(draws or teacher), manners, out / "draws.db", consent)
     log_sha256 = hashlib.sha256(log.read_bytes()).hexdigest()
     drawer = source if isinstance(source, test.SeededTeacher) else None
     seeded = drawer is not None and any(one.seed is not None for one in served)
-    chosen = statistic_for(statistic, tested, None, test.STATISTICS)
+    before = opened(base, asked, out / "base.db", consent, weighs=weighs) if base else None
+    chosen = statistic_for(statistic, tested, before, test.STATISTICS)
     by_account = (
         accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
     )
@@ -106,6 +111,7 @@ def retro_command(
             settings=(
                 ("draws a prompt", str(draws_per_prompt)),
                 ("draws from", source.name),
+                ("base", base or "none"),
                 *(
                     (("seeds of the draws", f"by {SAMPLER} and the log's SHA-256 {log_sha256}"),)
                     if seeded
@@ -130,10 +136,10 @@ def retro_command(
             fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: told("draws", done, of))
         found = test.blocks(
             served, fresh, by_account, chosen, tested, samples,
-            lambda done, of: told("suspect", done, of), again,
+            lambda done, of: told("suspect", done, of), again, before,
         )  # fmt: skip
     frozen = test.TAKEN_ON_TRUST if again is None else test.frozen_check(len(again), len(served))
-    said = test.evidence(found, chosen, tested.name, alpha, signed.sha256, frozen)
+    said = test.evidence(found, chosen, tested.name, alpha, signed.sha256, frozen, base or "")
     evidence_json.write(said, out / EVIDENCE)
     page = write_verdict((said,), out, signed)
     if as_json:

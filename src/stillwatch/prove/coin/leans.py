@@ -168,6 +168,20 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
     return len(told), max(LEAST, above / total) if told else 1.0
 
 
+def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Values of blocks less what a base foretells of them within each block. It knows not what was served.
+
+    >>> less_foretold([[3.0, 1.0]], [[1.0, 0.0]])
+    [[1.0, 1.0]]
+    """
+
+    def apart(every: Sequence[Sequence[float]]) -> list[float]:
+        return [value - math.fsum(block) / len(block) for block in every for value in block]
+
+    share = foretold(list(zip(apart(blocks), apart(before))))
+    return [[value - share * base for value, base in zip(*two)] for two in zip(blocks, before)]
+
+
 def leans(
     measured: Mapping[str, Sequence[float]], before: Mapping[str, Sequence[float]] | None
 ) -> dict[str, float]:

@@ -24,7 +24,8 @@ from stillwatch.coin.seeded import seed_of
 from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, exact
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.leaning import UNITS
-from stillwatch.prove.coin.leans import block_tail, overlap_of
+from stillwatch.prove.coin.leans import block_tail, less_foretold, overlap_of
+from stillwatch.prove.proof import FAIR
 from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
 
@@ -68,6 +69,7 @@ class Block:
     id: str
     actor: str
     values: tuple[float, ...]  # none: the served answer did not come out again from its seed
+    base: tuple[float, ...] = ()  # what a base makes of the same answers
 
     @property
     def place(self) -> float:
@@ -148,21 +150,27 @@ def seeded_draws(
 def blocks(
     served: Sequence[ServedPrompt], draws: dict[str, list[str]], actors: dict[str, str], statistic: str,
     suspect: Suspect, samples: int, tell: Tell, again: frozenset[str] | None = None,
+    base: Suspect | None = None,
 ) -> list[Block]:  # fmt: skip
     """What the suspect makes of the answers to each prompt; where all are alike, there is none.
 
     again: the served answers that came out again, where they were drawn anew. Any other one counts as the
-    worst: leaving out what does not suit would be a choice.
+    worst: leaving out what does not suit would be a choice. base: taken off as far as it foretells.
     """
     told = {one.id: (one.answer, *draws.get(one.id, ())) for one in served}
     values = _values(served, told, statistic, suspect, samples, tell)
+    before = {} if base is None else _values(served, told, statistic, base, 1, tell)
+    if base is not None:
+        both = sorted(values.keys() & before.keys())
+        left = less_foretold([values[name] for name in both], [before[name] for name in both])
+        values = dict(zip(both, left, strict=True))
     found = []
     for one in served:
         actor, mine = actors.get(one.account, OTHERS), values.get(one.id)
         if again is not None and one.id not in again:
             found.append(Block(one.id, actor, ()))
         elif mine is not None and len(set(mine)) > 1:
-            found.append(Block(one.id, actor, tuple(mine)))
+            found.append(Block(one.id, actor, tuple(mine), tuple(before.get(one.id, ()))))
     return found
 
 
@@ -199,6 +207,7 @@ def evidence(
     alpha: float,
     sha256: str,
     frozen: Checked = TAKEN_ON_TRUST,
+    base: str = "",
 ) -> Evidence:
     """Evidence of grade B. Raises: ProveError where no prompt tells anything."""
     if not any(one.values for one in found):
@@ -212,6 +221,7 @@ def evidence(
         places = [one.place if one.values else 0.0 for one in mine]
         mean, half = float(np.mean(places)), 1.96 * float(np.std(places)) / len(places) ** 0.5
         told.append((actor, n, mean, half, p))
+    over = f", less what {base} foretells" if base else ""
     adjusted = exact.holm([one[4] for one in told])
     rows = tuple(
         Row(actor, n, mean, max(0.0, mean - half), min(1.0, mean + half), p, p_adjusted)
@@ -219,19 +229,29 @@ def evidence(
     )
     return Evidence(
         grade=Grade.RANK,
-        method=f"{METHOD}, by {statistic} ({UNITS[statistic]})",
+        method=f"{METHOD}, by {statistic} ({UNITS[statistic]}){over}",
         suspect=suspect,
         claim=CLAIM,
         null=NULL,
         alpha=alpha,
         unit="mean place of the served answer among the draws (0.5: no effect, 1: always first)",
         rows=rows,
-        confounds=(frozen, *CHOSEN),
+        confounds=(frozen, *CHOSEN, *([_base_check(found, base)] if base else [])),
         means_not=(
             "It rests on the teacher being what it was; no coin was thrown, so that nothing proves it.",
             "It does not say how the answers came to the suspect's makers.",
         ),
         protocol_sha256=sha256,
+    )
+
+
+def _base_check(found: Sequence[Block], base: str) -> Checked:
+    """A base was taught nothing that was served: it leans there where prompts were chosen by answers."""
+    told, p = block_tail([one.base for one in found if one.base])
+    return Checked(
+        "whether prompts were chosen by what their answers are",
+        f"{base} itself leans to the served answers of {told:,} prompts with p = {p:.2g}",
+        p >= FAIR,
     )
 
 
