@@ -202,3 +202,38 @@ def test_who_hangs_up_does_not_hold_the_others(client: Any) -> None:
     stream.close()
     told = client.chat.completions.create(model="blank", messages=asked(), max_tokens=2, timeout=30)
     assert told.usage.completion_tokens <= 2
+
+
+@pytest.mark.train
+@QUIET
+def test_a_seed_gives_the_same_answer_alone_among_others_and_to_who_has_the_weights(
+    client: Any, tmp_path: Path
+) -> None:
+    """What was served with a seed can be drawn again by somebody else: `prove retro` rests on it."""
+    from stillwatch.distill.embedded.models import blank_student, tokenizer
+    from stillwatch.distill.evaluate.generate import apart
+    from stillwatch.prove.suspect import silent
+    from stillwatch.prove.suspect.weights import open_weights
+
+    def one(i: int) -> str:
+        told = client.chat.completions.create(
+            model="blank", messages=asked(i), max_tokens=9, temperature=1, seed=1000 + i
+        )
+        return str(told.choices[0].message.content)
+
+    alone = [one(i) for i in range(4)]
+    assert len(set(alone)) == 4
+    found: dict[int, str] = {}
+    threads = [threading.Thread(target=lambda i=i: found.update({i: one(i)})) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [found[i] for i in range(4)] == alone
+    blank_student(1).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    teacher = open_weights(str(tmp_path), max_tokens=9, temperature=1.0)
+    again = teacher.seeded_answers([(tuple(asked(i)), 1000 + i) for i in range(4)], silent)
+    assert again == [apart(text)[1] for text in alone]
+    other = teacher.seeded_answers([(tuple(asked(i)), 2000 + i) for i in range(4)], silent)
+    assert not set(other) & set(again)

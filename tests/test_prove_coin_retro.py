@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,39 +12,171 @@ from typer.testing import CliRunner
 
 from coin_world import text
 from stillwatch.cli.main import app
-from stillwatch.prove import Grade, Outcome, ProveError, outcome
-from stillwatch.prove.coin.retro import Block, evidence, read_log, thrown_again
+from stillwatch.prove import Evidence, Grade, Outcome, ProveError, outcome
+from stillwatch.prove.coin import leans
+from stillwatch.prove.coin.retro import (
+    TAKEN_ON_TRUST,
+    Block,
+    ServedPrompt,
+    blocks,
+    evidence,
+    frozen_check,
+    read_log,
+    seeded_draws,
+)
+from stillwatch.prove.suspect import AnswerLikelihood, Messages, Question, Tell, Told, silent
 
 
 def test_p_is_the_share_of_all_arrangements() -> None:
     draw = random.Random(2)
-    found = [Block(str(k), "a", tuple(draw.sample([1.0, 2.0, 3.0], 3))) for k in range(7)]
-    observed = sum(one.ranks[0] for one in found)
-    sums = [sum(places) for places in itertools.product(*(one.ranks for one in found))]
-    expected = sum(one >= observed for one in sums) / len(sums)
-    p, far, draws = thrown_again(found, 1, 200_000)
-    assert p == pytest.approx(expected, abs=0.02)
-    assert p == (1 + far) / (1 + draws)
+    for answers, n in ((2, 9), (3, 7), (5, 5)):
+        values = [[draw.choice([0.0, draw.gauss(0.3, 1)]) for _ in range(answers)] for _ in range(n)]
+        counted = leans.block_levels(values)
+        observed = sum(block[0] for block in counted)
+        sums = [sum(levels) for levels in itertools.product(*counted)]
+        told, p = leans.block_tail(values)
+        assert p == pytest.approx(sum(one >= observed for one in sums) / len(sums))
+        assert told == sum(len(set(block)) > 1 for block in counted)
+
+
+def test_two_answers_are_the_coins_test() -> None:
+    """With one draw a block is a pair: the levels of a coin, up to their rounding."""
+    draw = random.Random(5)
+    pairs = [(draw.gauss(0.4, 1), draw.gauss(0, 1)) for _ in range(40)]
+    assert leans.block_tail(pairs)[1] == pytest.approx(leans.tail([a - b for a, b in pairs])[2], rel=0.7)
+
+
+def test_an_answer_that_does_not_come_again_only_costs() -> None:
+    """However its block lies: to leave it out, or to measure it, is never worse for the owner."""
+    draw = random.Random(6)
+    values = [[draw.gauss(0.8, 1), *(draw.gauss(0, 1) for _ in range(4))] for _ in range(20)]
+    for _ in range(30):
+        more = [draw.gauss(0, 3) for _ in range(5)]
+        assert leans.block_tail(values, 1, 4)[1] >= leans.block_tail([*values, more])[1] * 0.99
+        assert leans.block_tail(values, 1, 4)[1] >= leans.block_tail(values)[1]
 
 
 def test_innocents_are_uniform() -> None:
     draw = random.Random(3)
     p_values = []
-    for seed in range(200):
-        found = [Block(str(k), "a", tuple(draw.sample([1.0, 2.0, 3.0, 4.0], 4))) for k in range(30)]
-        p_values.append(thrown_again(found, seed, 1_999)[0])
+    for _ in range(200):
+        found = [[draw.lognormvariate(0, 1) for _ in range(4)] for k in range(30)]
+        p_values.append(leans.block_tail(found)[1])
     assert 0.02 <= sum(p <= 0.1 for p in p_values) / 200 <= 0.19
     assert 0.38 <= sum(p <= 0.5 for p in p_values) / 200 <= 0.62
 
 
 def test_it_is_never_more_than_consistent() -> None:
     found = [Block(str(k), "a", (4.0, 1.0, 2.0, 3.0)) for k in range(40)]
-    said = evidence(found, "likelihood", "s", 1e-3, 1, "0" * 64, 9_999)
-    assert said.grade is Grade.RANK
-    assert outcome((said,)) is Outcome.CONSISTENT
-    assert not said.confounds[0].clear
+    for frozen in (TAKEN_ON_TRUST, frozen_check(40, 40)):
+        said = evidence(found, "likelihood", "s", 1e-3, "0" * 64, frozen)
+        assert said.grade is Grade.RANK
+        assert outcome((said,)) is Outcome.CONSISTENT
+        assert not all(check.clear for check in said.confounds)
+    assert said.rows[0].p_value == pytest.approx(4.0**-40)
     with pytest.raises(ProveError, match="no prompt has two different values"):
-        evidence([], "likelihood", "s", 1e-3, 1, "")
+        evidence([], "likelihood", "s", 1e-3, "")
+    assert not frozen_check(35, 40).clear
+
+
+class Seeded:
+    """A teacher in small: a text by its prompt and its seed; another one after its weights changed."""
+
+    def __init__(self, weights: str = "one") -> None:
+        self.name, self.weights = "teacher", weights
+
+    def seeded_answers(self, asked: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
+        return [text(random.Random(f"{self.weights} {m} {seed}")) for m, seed in asked]
+
+
+def served_by(teacher: Seeded, n: int = 30) -> list[ServedPrompt]:
+    prompts = [({"role": "user", "content": f"Question {k}?"},) for k in range(n)]
+    texts = teacher.seeded_answers([(prompt, k) for k, prompt in enumerate(prompts)], silent)
+    return [
+        ServedPrompt(str(k), "a", prompt, str(said), k)
+        for k, (prompt, said) in enumerate(zip(prompts, texts, strict=True))
+    ]
+
+
+class Learned:
+    """A suspect that says what it learned, and leans to nothing else."""
+
+    name, offers = "suspect", frozenset({"answers"})
+
+    def __init__(self, said: dict[str, str]) -> None:
+        self.said = said
+
+    def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
+        return {one.id: [self.said[one.id]] for one in questions}
+
+
+@pytest.mark.parametrize("weights", ["one", "another"])
+def test_served_answers_are_drawn_again_from_their_seeds(weights: str) -> None:
+    served = served_by(Seeded())
+    fresh, again = seeded_draws(served, Seeded(weights), 4, "ab" * 32, silent)
+    assert seeded_draws(served, Seeded(weights), 4, "ab" * 32, silent) == (fresh, again)
+    assert (
+        seeded_draws(served, Seeded(weights), 4, "cd" * 32, silent)[0] != fresh
+    )  # by the log, not by choice
+    assert len(again) == (30 if weights == "one" else 0)
+    student = Learned({one.id: one.answer for one in served})
+    found = blocks(served, fresh, {}, "overlap", student, 1, silent, again)
+    if weights == "another":  # what was served cannot be shown: a perfect student is not found
+        with pytest.raises(ProveError, match="nothing can be said"):
+            evidence(found, "overlap", "s", 1e-3, "")
+        return
+    said = evidence(found, "overlap", "s", 1e-3, "", frozen_check(len(again), len(served)))
+    assert said.found()
+    assert said.confounds[0].clear
+
+
+def test_an_owner_who_changes_its_log_loses_by_it() -> None:
+    """It writes into the log what an innocent suspect says: those answers do not come out again."""
+    served = served_by(Seeded())
+    suspect = Learned({one.id: text(random.Random(f"innocent {one.id}")) for one in served})
+    forged = [replace(one, answer=suspect.said[one.id]) if k % 2 else one for k, one in enumerate(served)]
+    fresh, again = seeded_draws(forged, Seeded(), 4, "ab" * 32, silent)
+    found = blocks(forged, fresh, {}, "overlap", suspect, 1, silent, again)
+    said = evidence(found, "overlap", "s", 1e-3, "", frozen_check(len(again), len(forged)))
+    assert not said.found()
+    assert said.rows[0].p_value > 0.5
+    assert not said.confounds[0].clear
+
+
+def test_prompts_chosen_by_their_answers_show_in_the_base() -> None:
+    """The owner knows the seeds, and sends of three wordings the one whose answer every model likes best."""
+    draw, served, fresh = random.Random(8), [], {}
+    liked: dict[str, float] = {}
+    for k in range(80):
+        tries = [text(draw) for _ in range(3)]
+        fresh[str(k)] = [text(draw) for _ in range(4)]
+        liked |= {one: draw.gauss(0, 1) for one in (*tries, *fresh[str(k)])}
+        best = max(tries, key=liked.__getitem__)
+        served.append(ServedPrompt(str(k), "a", ({"role": "user", "content": f"{k}?"},), best))
+
+    class Likes:
+        """A model that learned nothing of it, and likes what all like."""
+
+        offers = frozenset({"likelihood"})
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+            own = random.Random(self.name)
+            return {one.id: AnswerLikelihood(liked[one.answer] + own.gauss(0, 0.3), 1, 0) for one in told}
+
+    def test(base: Likes | None) -> Evidence:
+        found = blocks(served, fresh, {}, "likelihood", Likes("innocent"), 1, silent, None, base)
+        return evidence(found, "likelihood", "s", 1e-5, "", base=base.name if base else "")
+
+    assert test(None).found()  # without a base an innocent is found
+    told = test(Likes("teacher"))
+    assert not told.found()
+    assert not told.confounds[-1].clear
+    assert "teacher itself leans" in told.confounds[-1].found
+    served = [replace(one, answer=fresh[one.id].pop()) for one in served]  # as nobody chose them
+    assert test(Likes("teacher")).confounds[-1].clear
 
 
 def test_from_files_to_evidence(tmp_path: Path) -> None:
@@ -79,6 +213,7 @@ def test_from_files_to_evidence(tmp_path: Path) -> None:
         ),
         ([{"messages": [1], "output": "b"}], "messages are no objects"),
         ([3], ":1: is no JSON object"),
+        ([{"prompt": "a", "output": "b", "seed": "x"}], "a seed is a whole number"),
         ([], "holds no served answers"),
     ],
 )

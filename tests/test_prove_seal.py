@@ -457,6 +457,41 @@ def test_two_statistics_and_later_seals_cost_what_they_allow(world: World) -> No
     assert world.read(came).examined.holds
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("liked", [0.0, 0.75])
+def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
+    tmp_path: Path, liked: float
+) -> None:
+    """It knows the coin and gives the served place to the likelier answer: innocents like it, and a base.
+
+    A base is taken off only as far as it foretells the suspect, so that the innocent is still found; but then
+    the base is found as well.
+    """
+    world = World(tmp_path, {f"acct-{k}": 60 for k in range(3)})
+    draw, made = random.Random(7), {}
+    for name, share in (("base", liked), ("innocent", 0.9)):
+        rows = [
+            {"prompt": list(pair.messages), "output": pair.answers[side].text}
+            for pair in world.pairs
+            for side in [pair.served if draw.random() < share else draw.randrange(2)]
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made[name] = Outputs(tmp_path / f"{name}.jsonl")
+    sealed = world.seal(test=seals.SealedTest(("overlap",), made["base"].name, 1e-5, 0.3, 1, 400))
+    came = run(
+        sealed, world.ledger, pairs(world.ledger, KEYS), made["innocent"], made["base"], tmp_path / "out",
+        statistic=None, released=RELEASED, witnesses=(world.word(sealed),), disclose=(), tell=silent,
+    )  # fmt: skip
+    assert came.evidence.found()
+    proof = world.read(came)
+    told = as_document((came.evidence,), None, proof)
+    if liked:
+        assert told["outcome"] == "owner_word"
+        assert "an order that knew the coin" in told["missing"][0]
+    else:  # a base that knows nothing: this suspect did learn
+        assert told["outcome"] == "trained"
+
+
 def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:
     first, second = world.seal(), world.seal()
     world.word(first)

@@ -15,6 +15,7 @@ from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import app
 from stillwatch.coin.ledger import iso
+from stillwatch.coin.seeded import SAMPLER
 from stillwatch.prove import ProveError, evidence_json, outcome, protocol
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin import retro as test
@@ -45,6 +46,9 @@ def retro_command(
     teacher: Annotated[
         str | None, typer.Option(help="Or the frozen teacher to draw from: weights or an address.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="What foretells the suspect, best the teacher itself: less noise.")
+    ] = None,
     draws_per_prompt: Annotated[int, typer.Option(min=1, help="Fresh draws of each prompt.")] = 4,
     actors: Annotated[Path | None, typer.Option(help="Accounts to actors, as for `prove coin`.")] = None,
     statistic: Annotated[
@@ -67,8 +71,10 @@ def retro_command(
 ) -> None:
     """Without a coin: does a suspect lean to what was served, among fresh draws of the same frozen teacher?
 
-    Weaker than the coin, and graded B: nobody can show that the teacher is what it was. Exit codes: 0 tested;
-    2 could not.
+    Weaker than the coin, and graded B. Where the log has the seeds of its answers and --teacher names
+    weights, the served answers are drawn again: that shows that the teacher is what it was.
+
+    Exit codes: 0 tested; 2 could not.
     """
     if (draws is None) == (teacher is None):
         raise ProveError(
@@ -77,9 +83,14 @@ def retro_command(
     served = test.read_log(log)
     manners = Manners(model, api_key_env, max_tokens, temperature)
     asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
-    tested = opened(suspect, asked, out / "answers.db", consent, weighs=statistic in ("likelihood", "top"))
+    weighs = statistic in ("likelihood", "top")
+    tested = opened(suspect, asked, out / "answers.db", consent, weighs=weighs)
     source = opened(str(draws or teacher), manners, out / "draws.db", consent)
-    chosen = statistic_for(statistic, tested, None, test.STATISTICS)
+    log_sha256 = hashlib.sha256(log.read_bytes()).hexdigest()
+    drawer = source if isinstance(source, test.SeededTeacher) else None
+    seeded = drawer is not None and any(one.seed is not None for one in served)
+    before = opened(base, asked, out / "base.db", consent, weighs=weighs) if base else None
+    chosen = statistic_for(statistic, tested, before, test.STATISTICS)
     by_account = (
         accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
     )
@@ -97,7 +108,16 @@ def retro_command(
                 [json.dumps([one.id, list(one.messages)]) for one in served]
             ),
             made_at=iso(time.time_ns() // 1000),
-            settings=(("draws a prompt", str(draws_per_prompt)), ("draws from", source.name)),
+            settings=(
+                ("draws a prompt", str(draws_per_prompt)),
+                ("draws from", source.name),
+                ("base", base or "none"),
+                *(
+                    (("seeds of the draws", f"by {SAMPLER} and the log's SHA-256 {log_sha256}"),)
+                    if seeded
+                    else ()
+                ),
+            ),
         ),
         open_signer(signing_key),
     )
@@ -107,12 +127,19 @@ def retro_command(
     else:
         protocol.write(signed, path)
     with progress(Console(stderr=True), as_json) as told:
-        fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: told("draws", done, of))
+        again = None
+        if drawer is not None and seeded:
+            fresh, again = test.seeded_draws(
+                served, drawer, draws_per_prompt, log_sha256, lambda done, of: told("draws", done, of)
+            )
+        else:
+            fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: told("draws", done, of))
         found = test.blocks(
-            served, fresh, by_account, chosen, tested, samples, lambda done, of: told("suspect", done, of)
-        )
-    seed = int(hashlib.sha256(signed.envelope).hexdigest()[:16], 16)
-    said = test.evidence(found, chosen, tested.name, alpha, seed, signed.sha256)
+            served, fresh, by_account, chosen, tested, samples,
+            lambda done, of: told("suspect", done, of), again, before,
+        )  # fmt: skip
+    frozen = test.TAKEN_ON_TRUST if again is None else test.frozen_check(len(again), len(served))
+    said = test.evidence(found, chosen, tested.name, alpha, signed.sha256, frozen, base or "")
     evidence_json.write(said, out / EVIDENCE)
     page = write_verdict((said,), out, signed)
     if as_json:
@@ -131,5 +158,7 @@ def retro_command(
         ],
         "nobody was tested",
     )
-    print(f"{outcome((said,)).value}; grade B: it rests on the teacher being what it was")
+    print(f"{outcome((said,)).value}; grade B")
+    for check in said.confounds:
+        print(f"  {'ok   ' if check.clear else 'look '}{one_line(check.what)}: {one_line(check.found)}")
     print(f"page: {one_line(str(page))}; evidence: {one_line(str(out / EVIDENCE))}")

@@ -20,32 +20,12 @@ from typing import Any
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
-from stillwatch.prove import Evidence, ProveError, checker
+from stillwatch.prove import Evidence, ProveError, checker, report
 from stillwatch.prove.protocol import Signed
 from stillwatch.prove.proven import Proof
-from stillwatch.prove.verdict import DOCUMENT, PAGE, as_document, render
+from stillwatch.prove.verdict import DOCUMENT, as_document
 
 LARGEST = 256 << 20  # bytes of one attached file
-README = """Stillwatch {version}: a verdict on {suspect}
-
-{headline}
-
-{means}
-
-What it does not mean:
-{means_not}
-
-Check it, with nothing but Python 3.9 or newer:
-
-    python3 -I -S verify.py --key KEY [--stamp-ca ROOT.pem] [--witness WITNESS] [--released DATE]
-
-KEY is the sender's public key; ask for it by another way than this bundle. ROOT.pem is the certificate of
-the time-stamping authority, from the authority; WITNESS the public key of who saw the seal, from the
-witness. index.html is the page for people, verdict.json the same in figures; proof.json, where it is there,
-holds the disclosed pairs, what was measured of them and the seals; protocol.dsse.json what was fixed and
-signed before the suspect was asked. All files that end in .py are the checker; leans.py, exact.py and
-formula.py made the p-values.
-"""
 
 
 @dataclass(frozen=True)
@@ -71,17 +51,9 @@ def make(
     Raises: ProveError.
     """
     document = as_document(evidence, protocol, proof)
-    words = {
-        "version": stillwatch.__version__,
-        "suspect": document["suspect"],
-        "headline": document["headline"],
-        "means": document["means"],
-        "means_not": "\n".join(f"- {sentence}" for sentence in document["means_not"]),
-    }
     files = {
-        "README.txt": README.format(**words).encode("utf-8", "backslashreplace"),
+        checker.README: report.readme(document).encode("utf-8", "backslashreplace"),
         DOCUMENT: _json(document),
-        PAGE: render(evidence, protocol, proof).encode("utf-8", "backslashreplace"),
         "verify.py": Path(checker.__file__).read_bytes(),
     }
     files |= {name: place.read_bytes() for name, place in checker.PARTS.items()}
@@ -93,6 +65,7 @@ def make(
         if not name or name != Path(name).name or name.startswith(".") or not name.isprintable():
             raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
         files[f"attached/{name}"] = data
+    files[checker.REPORT] = checker.page_of(checker.FilesInMemory(files), signer.key)
     files[MANIFEST] = _manifest(files, document, signer)
     return files
 

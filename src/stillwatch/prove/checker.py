@@ -7,7 +7,8 @@
 BUNDLE is the folder this file lies in, another one, or a .zip. Three things are said, each for itself:
   intact             every file is the one that the manifest names, and the manifest's signature is right
   signer verified    it was signed with the key that YOU gave; ask the sender for it by another way
-  claims recomputed  every p-value follows from what is disclosed here, and the verdict from that
+  claims recomputed  every p-value follows from what is disclosed here, the verdict from that, and every
+                     word of verdict.json, report.html and README.txt from the verdict
 Exit code: 0 all three; 1 one of them is missing; 2 there is no bundle to check.
 
 For *trained* it is computed here, from proof.json: that each disclosed pair lies in the ledger as it was
@@ -46,10 +47,12 @@ PARTS = {  # beside this file in a bundle; in the program, where they are used
     "openings.py": HERE.parent / "coin" / "openings.py",
     "leans.py": HERE / "coin" / "leans.py",
     "proof.py": HERE / "proof.py",
+    "report.py": HERE / "report.py",
 }
-PREDICATE = "urn:stillwatch:verdict-bundle:2"
+PREDICATE = "urn:stillwatch:verdict-bundle:3"
 TOLD = ("suspect", "outcome", "headline", "stillwatch")  # of the manifest
 PROTOCOL, VERDICT, PROOF = "protocol.dsse.json", "verdict.json", "proof.json"
+REPORT, README = "report.html", "README.txt"
 PROTOCOL_TYPE = "application/vnd.stillwatch.protocol+json"
 SCORED = "stillwatch scored 1"
 CLOSE = 1e-6  # two machines' logarithms differ in the last digits
@@ -75,7 +78,12 @@ answers: Any = _part("answers.py")
 exact: Any = _part("exact.py")
 formula: Any = _part("formula.py")
 proof: Any = _part("proof.py")
+report: Any = _part("report.py")
 parts = proof.ProofFiles(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
+
+
+def shown(outcome: Any) -> str:
+    return str(outcome).upper().replace("_", " ")
 
 
 def same(a: float, b: float) -> bool:
@@ -115,8 +123,8 @@ def check_protocol(bundle: Any, verdict: Any, claims: Claims) -> dict[str, Any] 
     protocol: dict[str, Any] = json.loads(payload)
     of_it = [e for e in verdict["evidence"] if e["protocol_sha256"] == digest]
     claims.told("protocol, which evidence", bool(of_it), "is the protocol of none of this evidence")
-    named = verdict["protocol"] or {}
-    claims.told("protocol, in the verdict", named.get("sha256") == digest, "the verdict names another one")
+    named = {"sha256": digest, "signed_by": one["keyid"]} | protocol
+    claims.told("protocol, in the verdict", verdict["protocol"] == named, "the verdict tells another one")
     for e in of_it:
         tested = {row["name"] for row in e["rows"]}
         claims.told(f"{e['method']}, alpha", e["alpha"] <= protocol["alpha"], "is above the protocol's")
@@ -131,6 +139,7 @@ def check_evidence(verdict: Any, claims: Claims) -> None:
         tested = [row for row in e["rows"] if row["p_value"] is not None]
         if e["grade"] == "C":
             claims.told(f"{e['method']}, no p-value", not tested, "a lead has none")
+            claims.open.append(f"{e['method']}: a lead, which nobody can compute and which moves nothing")
         if e["proof_sha256"]:
             continue
         for row in tested:
@@ -156,15 +165,13 @@ def check_evidence(verdict: Any, claims: Claims) -> None:
                 claims.wrong.append(f"{name}: {stated} is stated, Holm's rule gives {holm}")
 
 
-def check_proof(
-    bundle: Any, verdict: Any, signer: str, trust: Any, claims: Claims
-) -> tuple[set[str], list[str], list[str]]:
-    """Compute everything from the disclosed pairs: which proof holds, and what is missing."""
+def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Claims) -> tuple[str, Any]:
+    """Compute everything from the disclosed pairs: the proof's SHA-256, and what came out of it."""
     named = {e["proof_sha256"] for e in verdict["evidence"] if e["proof_sha256"]}
     if PROOF not in bundle.names:
         if named:
             claims.wrong.append(f"{PROOF}: the evidence names one, and it is missing")
-        return set(), ["no test here comes with a proof (proof.json) that it could be computed from"], []
+        return "", None
     data = bundle.read(PROOF)
     digest = hashlib.sha256(data).hexdigest()
     claims.told("proof, which evidence", named == {digest}, "is the proof of none of this evidence")
@@ -174,6 +181,13 @@ def check_proof(
         if e["proof_sha256"] == digest:
             for name, holds, why in compared(e, found):
                 claims.told(name, holds, why)
+            if e["powered"]:
+                claims.open.append(f"{e['method']}: that its power would have been enough")
+    return digest, found
+
+
+def sealed_lines(found: Any) -> list[str]:
+    """What a proof's examination says of its seal."""
     lines = [
         f"  {found.pairs} pairs are disclosed; seal {found.number}, {found.tests} tests sealed: all count"
     ]
@@ -185,7 +199,101 @@ def check_proof(
         lines.append(
             "  a stamp dates, and does not count: that this key made no other seal 1 is the owner's word"
         )
-    return ({digest} if found.holds else set()), list(found.missing), lines
+    return lines
+
+
+class FilesInMemory:
+    """The files of a bundle before they are written."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self._files, self.names = files, sorted(files)
+
+    def read(self, name: str) -> bytes:
+        return self._files[name]
+
+    def json(self, name: str) -> Any:
+        return json.loads(self._files[name])
+
+
+def claims_of(bundle: Any, signer: str, trust: Any) -> tuple[Claims, str, Any]:
+    """Hold the figures against what they follow from: claims, and the proof's SHA-256 and examination."""
+    verdict, claims = bundle.json(VERDICT), Claims()
+    protocol = check_protocol(bundle, verdict, claims)
+    check_evidence(verdict, claims)
+    digest, found = check_proof(bundle, verdict, signer, trust, claims)
+    check_scored(bundle, verdict, protocol, claims)
+    check_names(bundle, verdict, claims)
+    return claims, digest, found
+
+
+def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
+    """No file that nobody checks: another page could say anything. What was attached is the sender's."""
+    known = {VERDICT, REPORT, README, PROTOCOL, PROOF, "verify.py", *PARTS, envelope.MANIFEST, envelope.STAMP}
+    for name in bundle.names:
+        if name.startswith("attached/"):
+            if not is_scored(bundle, name):
+                claims.open.append(f"{name}: what it says")
+        elif name not in known:
+            claims.wrong.append(f"{name}: is no file of such a bundle")
+    once = {json.dumps(e, sort_keys=True) for e in verdict["evidence"]}
+    claims.told("evidence", len(once) == len(verdict["evidence"]), "a test is there twice")
+
+
+def is_scored(bundle: Any, name: str) -> bool:
+    """Whether an attached file holds the scored pairs of a mark."""
+    try:
+        told = bundle.json(name)
+    except ValueError:
+        return False
+    return isinstance(told, dict) and told.get("kind") == SCORED
+
+
+def page_of(bundle: Any, signer: str, claims: Claims | None = None) -> bytes:
+    """The page that belongs to a bundle: it follows from verdict.json and from what was computed."""
+    known = claims or claims_of(bundle, signer, proof.Trust())[0]
+    page: str = report.page(bundle.json(VERDICT), signer, known.open)
+    return page.encode("utf-8", "backslashreplace")
+
+
+def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
+    """What people read says what the figures say: the page and README are made again, byte for byte."""
+    verdict = bundle.json(VERDICT)
+    why = "is not what verdict.json comes to (by this checker's release; the bundle says {})"
+    made = {
+        REPORT: page_of(bundle, signer, claims),
+        README: report.readme(verdict).encode("utf-8", "backslashreplace"),
+    }
+    for name, data in made.items():
+        held = name in bundle.names and bundle.read(name) == data
+        claims.told(name, held, why.format(verdict["stillwatch"]))
+
+
+def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any) -> None:
+    """What verdict.json says in words follows from the evidence, and from what its sender says it granted."""
+    verdict, lacks, proven, sealed = bundle.json(VERDICT), [], set(), None
+    same_suspect = {e["suspect"] for e in verdict["evidence"]} == {verdict["suspect"]}
+    claims.told("verdict.json, suspect", same_suspect, "the evidence is of another one")
+    if PROOF in bundle.names:
+        told, granted = json.loads(bundle.read(PROOF)), verdict["sealed"]["granted"]
+        root = trust.stamp_ca if told["stamp"] is not None else "none is needed"
+        if granted["stamp"] and root is None:
+            claims.open.append("the verdict grants a time stamp: name its authority's root (--stamp-ca)")
+            return
+        given = proof.Trust(
+            root if granted["stamp"] else None, tuple(granted["witnesses"]), granted["released"] or None,
+            granted["now"],
+        )  # fmt: skip
+        if given != proof.Trust(trust.stamp_ca, tuple(sorted(trust.witnesses)), trust.released) or not found:
+            found = proof.examine(told, signer, given, parts)
+        digest = hashlib.sha256(bundle.read(PROOF)).hexdigest()
+        lacks, sealed = found.missing, found.told() | {"proof": digest}
+        proven = {digest} if found.holds else set()
+    claims.told("verdict.json, sealed", verdict["sealed"] == sealed, f"{sealed} comes out")
+    rules = outcome(verdict["evidence"], proven)
+    claims.told("the verdict", verdict["outcome"] == rules, f"{rules} is what the rules give")
+    if verdict["outcome"] == rules:
+        for name, value in report.words(rules, verdict["evidence"], lacks).items():
+            claims.told(f"verdict.json, {name}", verdict[name] == value, f"{value!r:.300} comes out")
 
 
 def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
@@ -193,13 +301,32 @@ def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
     yield f"{e['method']}, alpha", e["alpha"] == found.alpha, f"the seal has {found.alpha}"
     yield f"{e['method']}, suspect", e["suspect"] == found.suspect, f"the proof is of {found.suspect}"
     rows = {row["name"]: row for row in e["rows"]}
+    for name, value in found.words.items():
+        yield f"{e['method']}, {name}", e[name] == value, f"the seal gives {value!r:.300}"
+    plain = e["grade"] == "A" and not e["protocol_sha256"] and e["p_floor"] is None and not e["none_of_them"]
+    yield f"{e['method']}, kind", plain, "is no sealed test of grade A"
+    told = any(row["p_adjusted"] <= e["alpha"] for row in e["rows"])
+    yield f"{e['method']}, power", not (told and (e["power"] or e["powered"])), "a test that found has none"
     yield f"{e['method']}, rows", rows.keys() == found.actors.keys(), "are not the actors of the proof"
     for name in sorted(rows.keys() & found.actors.keys()):
         row, got = rows[name], found.actors[name]
         held = row["n"] == got["n"] and same(row["effect"] * got["n"], got["hits"])
         yield f"{name}, leans", held, f"{got['hits']} of {got['n']} lean to the served answer"
+        yield f"{name}, interval", is_interval(row, int(got["hits"]), int(got["n"])), "is not the exact one"
         for key, value in (("p_value", got["p"]), ("p_adjusted", got["adjusted"])):
             yield f"{name}, {key}", same(row[key], value), f"{row[key]} is stated, {value} comes out"
+
+
+def is_interval(row: Any, hits: int, n: int) -> bool:
+    """Whether a row's bounds are those of Clopper and Pearson, 95 %: each leaves a tail of 2.5 %."""
+
+    def tail(count: int, share: float) -> float:
+        return float(exact.binomial_tail(count, n, share)) if 0 < share < 1 else float(share == 1)
+
+    low, high = row["effect_low"], row["effect_high"]
+    low_held = low == 0 if hits == 0 else abs(tail(hits, low) - 0.025) < CLOSE
+    high_held = high == 1 if hits == n else abs(tail(n - hits, 1 - high) - 0.025) < CLOSE
+    return low_held and high_held and row["counts"] is None
 
 
 def outcome(evidence: Any, proven: Any = ()) -> str:
@@ -224,11 +351,9 @@ def outcome(evidence: Any, proven: Any = ()) -> str:
 def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, claims: Claims) -> None:
     """Where an actor's key was revealed: score every pair again."""
     for name in bundle.names:
-        if not name.startswith("attached/") or not name.endswith(".json"):
+        if not name.startswith("attached/") or not is_scored(bundle, name):
             continue
         told = bundle.json(name)
-        if not isinstance(told, dict) or told.get("kind") != SCORED:
-            continue
         key, pairs = bytes.fromhex(told["key"]), [(tuple(c), t) for c, t in told["pairs"]]
         published = [] if protocol is None else protocol["commitments"]
         committed = formula.commitment(key) in published
@@ -275,19 +400,21 @@ def check(
     if released:
         proof.when(released)
     claims, says = Claims(), "nothing"
-    missing: list[str] = []
+    missing = ["no test here comes with a proof (proof.json) that it could be computed from"]
     sealed: list[str] = []
     try:
-        verdict = bundle.json(VERDICT)
-        protocol = check_protocol(bundle, verdict, claims)
-        check_evidence(verdict, claims)
-        proven, missing, sealed = check_proof(bundle, verdict, told.get("signed_by", ""), trust, claims)
-        check_scored(bundle, verdict, protocol, claims)
-        says = outcome(verdict["evidence"], proven)
-        if (verdict["outcome"], says) == ("trained", "owner_word"):
-            claims.open.append("the verdict is *trained*; by what you gave it is the owner's word: see below")
-        else:
-            claims.told("the verdict", verdict["outcome"] == says, f"{says} is what the rules give")
+        signer, verdict = told.get("signed_by", ""), bundle.json(VERDICT)
+        claims, digest, found = claims_of(bundle, signer, trust)
+        check_pages(bundle, signer, claims)
+        check_words(bundle, signer, trust, claims, found)
+        if found is not None:
+            missing, sealed = list(found.missing), sealed_lines(found)
+        says = outcome(verdict["evidence"], {digest} if found is not None and found.holds else set())
+        if verdict["outcome"] != says:
+            claims.open.append(
+                f"the verdict is {shown(verdict['outcome'])}, for a reader who grants what it names; by what "
+                f"you gave it is {shown(says)}: see below"
+            )
         for name in TOLD:
             claims.told(f"manifest, {name}", told.get(name) == verdict[name], "the verdict says another")
     except envelope.CANNOT as why:
@@ -297,7 +424,7 @@ def check(
     summary = f"{len(claims.same)} claims computed and the same, {len(claims.open)} are the sender's word"
     if not claims.same and not claims.open:
         claims.open.append("nothing here could be computed")
-    lines = [f"by what is here and what you gave, the verdict is: {says.upper().replace('_', ' ')}"]
+    lines = [f"by what is here and what you gave, the verdict is: {shown(says)}"]
     lines += sealed
     lines += [f"  the sender's word: {sentence}" for sentence in claims.open]
     lines += [f"  missing for *trained*: {sentence}" for sentence in missing if says != "trained"]

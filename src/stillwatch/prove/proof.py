@@ -20,7 +20,31 @@ KIND = "stillwatch proof 1"
 TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
+FAIR = 1e-3  # below this a base leans to what was served by more than luck
 LARGEST = 1e9  # of a measured value: what is no number has no lean
+
+
+METHOD = "served-or-withheld coin"
+CLAIM = "The suspect was trained, directly or through others, on answers that were served to the actor."
+NULL = (
+    "Each coin was thrown by a key that was committed to beforehand, apart from anything that the suspect "
+    "could be made of. If the suspect was not trained on what was served, which of the two answers was "
+    "served says nothing of which one it leans to: each lean falls to the served answer with chance 1/2."
+)
+UNIT = "share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)"
+OWN_TRAINING = (
+    "the owner's own training: if its later models learned coined answers, whoever learns from those models' "
+    "public answers leans the same way and is innocent"
+)
+MEANS_NOT = (
+    "It does not say how the answers came to the suspect's makers: they may have bought them.",
+    "It does not say how much of the suspect's training they were, or what it owes to them.",
+    "It rests on the owner's word that its own training leaves coined answers out.",
+    "It rests on the owner's word that its gateway put the two answers in an order that did not know the "
+    "coin.",
+    "What the suspect said is its accuser's record: ask it the prompts again.",
+    "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,19 @@ class Examined:
     released: str = ""
     witnessed: bool = False  # by whom a second seal of one number would have been refused
     pairs: int = 0
+    stamped: bool = False  # by an authority that the checker trusts
+    trust: Trust = Trust()  # under which it was examined
+    words: dict[str, Any] = field(default_factory=dict)  # what evidence of this test says
+
+    def told(self) -> dict[str, Any]:
+        """What a verdict states of its seal, and of what its sender took for granted."""
+        names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs")
+        future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)
+        granted = {
+            "stamp": self.stamped, "witnesses": sorted(self.trust.witnesses),
+            "released": self.trust.released or "", "now": self.trust.now if future else None,
+        }  # fmt: skip
+        return {name: getattr(self, name) for name in names} | {"granted": granted}
 
     @property
     def holds(self) -> bool:
@@ -85,7 +122,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
 
     Raises: ValueError, KeyError, TypeError for what is no proof at all.
     """
-    found = Examined()
+    found = Examined(trust=trust)
     if proof["kind"] != KIND:
         raise ValueError(f"is of kind {proof['kind']!r:.80}")
     seals = proof["seals"]
@@ -112,9 +149,37 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
         found.wrong.append(f"the base is {proof['base']!r:.60}, the sealed rule has {test['base']!r:.60}")
     if found.wrong:
         return found
+    found.words = words(seal, str(proof["statistic"]))
     records = _records(proof, seal, found, parts)
     _actors(proof, seal, records, found, parts)
     return found
+
+
+def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
+    """What evidence of a sealed test says: its method, null and limits follow from the seal."""
+    test, training = seal["test"], seal["own_training"]["coined_answers"]
+    over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
+    tests = len(seal["actors"]) * len(test["statistics"])
+    return {
+        "method": f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen "
+        "counted",
+        "claim": CLAIM,
+        "null": NULL,
+        "unit": UNIT,
+        "confounds": [
+            {
+                "what": OWN_TRAINING, "found": f"sealed statement: coined answers are {training}",
+                "clear": training in TRAINING,
+            },
+            {
+                "what": "choice after looking",
+                "found": f"seal {seal['number']} allows {tests} tests (actors by statistics); all count, "
+                "shown or not",
+                "clear": True,
+            },
+        ],
+        "means_not": list(MEANS_NOT),
+    }  # fmt: skip
 
 
 def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None:
@@ -159,7 +224,8 @@ def _time(
         if why:
             found.wrong.append(f"the seal's time stamp {why}")
         else:
-            times.append((when(at), at, f"a time-stamping authority under {trust.stamp_ca}"))
+            times.append((when(at), at, "a time-stamping authority"))
+            found.stamped = True
     for word in proof["witnesses"]:
         if word["kind"] != o.WITNESS or word["witness"] not in trust.witnesses:
             continue
@@ -262,30 +328,63 @@ def _actors(
         towards = _towards(proof, pairs, records, parts)
         n, hits, p = parts.leans.tail(list(towards.values()), len(pairs) - len(towards))
         found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
+        _base(proof, actor, records, found, parts)
         if n < FEWEST:
             found.missing.append(f"{name}: {n} of {len(pairs)} sealed pairs lean; {FEWEST} are needed")
     if left:
         found.wrong.append(f"{len(left)} disclosed pairs belong to no disclosed actor")
 
 
+def _base(
+    proof: Mapping[str, Any],
+    actor: Mapping[str, Any],
+    records: Mapping[str, Any],
+    found: Examined,
+    parts: ProofFiles,
+) -> None:
+    """A base was taught nothing that was served; where it leans there, the answers' order knew the coin."""
+    if proof["base"] == "none":
+        return
+    values = _values(proof, proof["measured_base"], actor["pairs"], records, parts)
+    leans = parts.leans.leans(values, None)
+    n, hits, p = parts.leans.tail(
+        [lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()]
+    )
+    if p < FAIR / len(proof["actors"]):
+        found.missing.append(
+            f"{actor['name']}: a base that does not itself lean to what was served: it does, in {hits} of "
+            f"{n} pairs (p = {p:.2g}). The answers were put in an order that knew the coin, or the base "
+            "learned them"
+        )
+
+
 def _towards(
     proof: Mapping[str, Any], pairs: Sequence[str], records: Mapping[str, Any], parts: ProofFiles
 ) -> dict[str, float]:
     """Each pair's lean towards what was served, from what was measured of the two answers."""
-    test, statistic = proof["seals"][-1]["test"], proof["statistic"]
-
-    def values(measured: Mapping[str, Any]) -> dict[str, Any]:
-        found = {}
-        for pair in pairs:
-            told = measured.get(pair)
-            if told and statistic == "overlap" and len(told) > test["samples"]:
-                raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
-            texts, places = records[pair]["texts"], test.get("places", 0)
-            two = parts.leans.valued(statistic, told, texts, test["samples"], places)
-            if two is not None and all(abs(one) < LARGEST for one in two):
-                found[pair] = two
-        return found
-
-    before = None if proof["base"] == "none" else values(proof["measured_base"])
-    leans = parts.leans.leans(values(proof["measured"]), before)
+    mine = _values(proof, proof["measured"], pairs, records, parts)
+    base = proof["base"]
+    before = None if base == "none" else _values(proof, proof["measured_base"], pairs, records, parts)
+    leans = parts.leans.leans(mine, before)
     return {pair: lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()}
+
+
+def _values(
+    proof: Mapping[str, Any],
+    measured: Mapping[str, Any],
+    pairs: Sequence[str],
+    records: Mapping[str, Any],
+    parts: ProofFiles,
+) -> dict[str, Any]:
+    """The value of each answer of each pair that was measured well."""
+    test, statistic = proof["seals"][-1]["test"], proof["statistic"]
+    found = {}
+    for pair in pairs:
+        told = measured.get(pair)
+        if told and statistic == "overlap" and len(told) > test["samples"]:
+            raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
+        texts, places = records[pair]["texts"], test.get("places", 0)
+        two = parts.leans.valued(statistic, told, texts, test["samples"], places)
+        if two is not None and all(abs(one) < LARGEST for one in two):
+            found[pair] = two
+    return found

@@ -8,15 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stillwatch.prove import Evidence, Grade, ProveError, checker
+from stillwatch.prove import Evidence, ProveError, checker
 from stillwatch.prove.evidence_json import as_json
 
 LARGEST = 256 << 20
-NO_PROOF = (
-    "nothing that the result could be computed from: no disclosed pairs, no seal, no third party's time; "
-    "`stillwatch coin seal` makes a seal before the suspect is out, `stillwatch prove coin "
-    "--seal` tests by it"
-)
 
 
 @dataclass(frozen=True)
@@ -75,12 +70,3 @@ def proofs_that_hold(evidence: Sequence[Evidence], proof: Proof | None) -> froze
             if not holds:
                 raise ProveError(f"{one.method}: {name}: {why}")
     return frozenset({proof.sha256}) if proof.examined.holds else frozenset()
-
-
-def missing(evidence: Sequence[Evidence], proof: Proof | None) -> list[str]:
-    """What is missing before *trained* may be said of what was found, in sentences."""
-    found = [one for one in evidence if one.grade in (Grade.COIN, Grade.MARK) and one.found()]
-    reasons = [NO_PROOF] if any(not one.proof_sha256 for one in found) else []
-    if proof is not None and any(one.proof_sha256 for one in found):
-        reasons = list(proof.examined.missing)
-    return reasons

@@ -17,10 +17,10 @@ from stillwatch.prove.coin import OTHERS, Fallen, Leaning
 from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.randomise import DRAWS, all_coins, count_leans, levels, thrown_again
 from stillwatch.prove.exact import binomial_tail, holm
+from stillwatch.prove.proof import CLAIM, METHOD, NULL
 from stillwatch.stats.intervals import clopper_pearson
 
 FAIR = 1e-3  # a check of what should be even is failed below this
-METHOD = "served-or-withheld coin"
 
 
 def fall(actor: str, leanings: Sequence[Leaning], ties: int, seed: int, draws: int = DRAWS) -> Fallen | None:
@@ -57,14 +57,6 @@ class Setting:
     draws: int = DRAWS
     protocol_sha256: str = ""
     checks: tuple[Checked, ...] = ()  # of the ledger and the answers
-
-
-CLAIM = "The suspect was trained, directly or through others, on answers that were served to the actor."
-NULL = (
-    "Each coin was thrown by a key that was committed to beforehand, apart from anything that the suspect "
-    "could be made of. If the suspect was not trained on what was served, which of the two answers was "
-    "served says nothing of which one it leans to: each lean falls to the served answer with chance 1/2."
-)
 
 
 def evidence(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setting) -> Evidence:

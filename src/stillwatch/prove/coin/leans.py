@@ -86,8 +86,8 @@ def _rows(words: list[str], order: int) -> Counter[tuple[str, ...]]:
 
 
 def _share(only: Counter[tuple[str, ...]], mine: Counter[tuple[str, ...]]) -> float:
-    wanted = only.total()
-    return (only & mine).total() / wanted if wanted else 0.0
+    wanted = sum(only.values())  # Python 3.9 has no Counter.total
+    return sum((only & mine).values()) / wanted if wanted else 0.0
 
 
 # --- what so many leans say ---
@@ -126,6 +126,60 @@ def tail(towards: Sequence[float], missing: int = 0) -> tuple[int, int, float]:
         ways = sums
     above = sum(ways[reached:])
     return n, hits, max(LEAST, above / (1 << n)) if n else 1.0
+
+
+def block_levels(blocks: Sequence[Sequence[float]]) -> list[list[int]]:
+    """What each value counts, -LEVELS to LEVELS, by its distance from its block's mean.
+
+    The scale is 3 medians of all distances. Which value of a block was served has no part in it.
+    """
+    apart = [[value - math.fsum(block) / len(block) for value in block] for block in blocks]
+    sizes = [abs(value) for block in apart for value in block if value]
+    if not sizes:
+        return [[0] * len(block) for block in apart]
+    top = CLIP * statistics.median(sizes)
+    return [[round(LEVELS * max(-1.0, min(1.0, value / top))) for value in block] for block in apart]
+
+
+def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int = 1) -> tuple[int, float]:
+    """(blocks that tell something, p): P(the levels of the served values sum to as much), exact.
+
+    blocks: of each prompt the value of the served answer first, then those of answers that could have been
+    served as well. Null: each of a block's answers had the same chance to be the served one. All ways to name
+    one of each block are counted. missing: blocks that could not be measured, of 1 + `draws` answers; each
+    counts as if its served answer were the least of all and every other one the most.
+
+    >>> block_tail([[1.0, 0.0, 0.0]] * 4) == (4, 3.0**-4)
+    True
+    """
+    counted = block_levels(blocks) + [[-LEVELS] + [LEVELS] * draws] * missing
+    counted = [[one - min(block) for one in block] for block in counted]
+    told = [block for block in counted if any(block)]
+    reached = sum(block[0] for block in told)
+    ways, total = [1], 1  # exact: whole numbers
+    for block in told:
+        total *= len(block)
+        sums = [0] * (len(ways) + max(block))
+        for level, times in Counter(block).items():
+            for at, one in enumerate(ways, level):
+                sums[at] += one * times
+        ways = sums
+    above = sum(ways[reached:])
+    return len(told), max(LEAST, above / total) if told else 1.0
+
+
+def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Values of blocks less what a base foretells of them within each block. It knows not what was served.
+
+    >>> less_foretold([[3.0, 1.0]], [[1.0, 0.0]])
+    [[1.0, 1.0]]
+    """
+
+    def apart(every: Sequence[Sequence[float]]) -> list[float]:
+        return [value - math.fsum(block) / len(block) for block in every for value in block]
+
+    share = foretold(list(zip(apart(blocks), apart(before))))
+    return [[value - share * base for value, base in zip(*two)] for two in zip(blocks, before)]
 
 
 def leans(

@@ -1,10 +1,13 @@
 """The test without a coin: the served answer among fresh draws of the same frozen teacher. Weaker, graded B.
 
+Where the log has seeds and the teacher's weights are here, both are drawn by seeds: then the served answers
+come out again, which shows that the teacher is what it was, and nobody chooses the fresh draws.
+
 Null: the served answer and the draws are exchangeable given the prompt, and the suspect was trained on none
-of them; then each has the same chance of any place in the suspect's order.
+of them; then each had the same chance to be the one that was served. All ways are counted.
 Blind to: what the coin is blind to. Fooled by: a teacher, a template, a filter or a setting that has changed
-since the log was written; a log that keeps some answers and not others. Nobody can show that there was none.
-Source: ranks within blocks, drawn again (Fisher; van Elteren 1960, for the sum over blocks).
+since the log was written; a log that keeps some answers and not others; seeds and prompts that were chosen.
+Source: permutations within blocks (Fisher; van Elteren 1960, for the sum over blocks), by convolution.
 """
 
 import math
@@ -12,25 +15,39 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.stats import rankdata
 
-from stillwatch.prove import Checked, Counts, Evidence, Grade, ProveError, Row, exact
+from stillwatch.coin.seeded import seed_of
+from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, exact
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin.leaning import UNITS
-from stillwatch.prove.coin.leans import overlap_of
+from stillwatch.prove.coin.leans import block_tail, less_foretold, overlap_of
+from stillwatch.prove.proof import FAIR
 from stillwatch.prove.recording import Unread, read
 from stillwatch.prove.suspect import Messages, Question, Suspect, Tell, Told
 
-DRAWS = 999_999
-_CHUNK = 4096
 CLAIM = "The suspect was trained, directly or through others, on answers that were served to the actor."
 NULL = (
     "The served answer and the fresh draws come from the same frozen teacher on the same prompt, and the "
-    "suspect was trained on neither: then the served one has the same chance of each place among them."
+    "suspect was trained on neither: then each of them had the same chance to be the one that was served."
 )
 STATISTICS = ("likelihood", "top", "overlap")
+TAKEN_ON_TRUST = Checked(
+    "whether the teacher is frozen",
+    "taken on trust: weights, template, filters and settings must be those of the log",
+    False,
+)
+CHOSEN = (
+    Checked(
+        "who chose prompts and seeds, and when",
+        "the log is its owner's: nobody else dates it, and prompts whose answers suit could have been kept",
+        False,
+    ),
+)
+FEWEST_AGAIN = 0.9  # share of the served answers that must come out again: another teacher gives next to none
 METHOD = "served answer among fresh draws of the frozen teacher"
 
 
@@ -42,15 +59,32 @@ class ServedPrompt:
     account: str
     messages: Messages
     answer: str
+    seed: int | None = None  # from which the teacher drew it, where the log says
 
 
 @dataclass(frozen=True)
 class Block:
-    """The places of the served answer and the draws of one prompt, in the suspect's order (1: least)."""
+    """What the suspect makes of the answers to one prompt: the served one first, then the draws."""
 
     id: str
     actor: str
-    ranks: tuple[float, ...]  # the served one's first
+    values: tuple[float, ...]  # none: the served answer did not come out again from its seed
+    base: tuple[float, ...] = ()  # what a base makes of the same answers
+
+    @property
+    def place(self) -> float:
+        """Of the served answer among all, in [0, 1]; those that are alike share their place."""
+        ranks = rankdata(self.values)
+        return float((ranks[0] - 0.5) / len(ranks))
+
+
+@runtime_checkable
+class SeededTeacher(Protocol):
+    """A teacher whose weights are here: it can draw an answer again from its seed."""
+
+    name: str
+
+    def seeded_answers(self, asked: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]: ...
 
 
 def read_log(path: Path) -> list[ServedPrompt]:
@@ -59,14 +93,22 @@ def read_log(path: Path) -> list[ServedPrompt]:
     Raises: ProveError with the place of what is missing.
     """
     found = []
-    for row in read(path, ("account",)):
+    for row in read(path, ("account", "seed")):
         if isinstance(row, Unread):  # a log is the prosecution's own: nothing of it is passed over
             raise ProveError(str(row))
         if row.prompt is None or not row.answers:
             raise ProveError(f"{row.place}: a served answer needs its prompt and its output, as text")
         told = row.prompt if isinstance(row.prompt, list) else [{"role": "user", "content": row.prompt}]
         name = row.id or row.place.rpartition("/")[2]
-        found.append(ServedPrompt(name, str(row.row.get("account") or ""), tuple(told), row.answers[0]))
+        seed = row.row.get("seed")
+        if seed is not None and (isinstance(seed, bool) or not str(seed).lstrip("-").isdigit()):
+            raise ProveError(f"{row.place}: its seed is {seed!r:.60}; a seed is a whole number")
+        found.append(
+            ServedPrompt(
+                name, str(row.row.get("account") or ""), tuple(told), row.answers[0],
+                None if seed is None else int(seed),
+            )
+        )  # fmt: skip
     if not found:
         raise ProveError(f"{path}: holds no served answers")
     twice, times = Counter(one.id for one in found).most_common(1)[0]
@@ -83,20 +125,52 @@ def draws_for(served: Sequence[ServedPrompt], teacher: Suspect, k: int, tell: Te
     return found
 
 
+def seeded_draws(
+    served: Sequence[ServedPrompt], teacher: SeededTeacher, k: int, log_sha256: str, tell: Tell
+) -> tuple[dict[str, list[str]], frozenset[str]]:
+    """Draws by seeds that the log fixes, and the served answers that come out again from their own seeds.
+
+    Whoever has log and weights draws the same. Raises: ProveError.
+    """
+    origin = bytes.fromhex(log_sha256)
+    asked = [(one.messages, one.seed) for one in served if one.seed is not None]
+    asked += [(one.messages, seed_of(origin, one.id, draw)) for one in served for draw in range(1, k + 1)]
+    told = teacher.seeded_answers(asked, tell)
+    seeded = [one for one in served if one.seed is not None]
+    again = {
+        one.id
+        for one, text in zip(seeded, told, strict=False)
+        if text is not None and text.strip() == one.answer.strip()
+    }
+    fresh = iter(told[len(seeded) :])
+    drawn = {one.id: [next(fresh) for _ in range(k)] for one in served}
+    return {name: [t for t in texts if t is not None] for name, texts in drawn.items()}, frozenset(again)
+
+
 def blocks(
     served: Sequence[ServedPrompt], draws: dict[str, list[str]], actors: dict[str, str], statistic: str,
-    suspect: Suspect, samples: int, tell: Tell,
+    suspect: Suspect, samples: int, tell: Tell, again: frozenset[str] | None = None,
+    base: Suspect | None = None,
 ) -> list[Block]:  # fmt: skip
-    """The served answer's place among the draws of each prompt; where all are alike, there is none."""
+    """What the suspect makes of the answers to each prompt; where all are alike, there is none.
+
+    again: the served answers that came out again, where they were drawn anew. Any other one counts as the
+    worst: leaving out what does not suit would be a choice. base: taken off as far as it foretells.
+    """
     told = {one.id: (one.answer, *draws.get(one.id, ())) for one in served}
     values = _values(served, told, statistic, suspect, samples, tell)
+    before = {} if base is None else _values(served, told, statistic, base, 1, tell)
+    if base is not None:
+        both = sorted(values.keys() & before.keys())
+        left = less_foretold([values[name] for name in both], [before[name] for name in both])
+        values = dict(zip(both, left, strict=True))
     found = []
     for one in served:
-        mine = values.get(one.id)
-        if mine is None or len(mine) < 2 or len(set(mine)) == 1:
-            continue
-        ranks = rankdata(mine)  # ties share their place
-        found.append(Block(one.id, actors.get(one.account, OTHERS), tuple(float(r) for r in ranks)))
+        actor, mine = actors.get(one.account, OTHERS), values.get(one.id)
+        if again is not None and one.id not in again:
+            found.append(Block(one.id, actor, ()))
+        elif mine is not None and len(set(mine)) > 1:
+            found.append(Block(one.id, actor, tuple(mine), tuple(before.get(one.id, ()))))
     return found
 
 
@@ -126,78 +200,66 @@ def _values(
     return found
 
 
-def thrown_again(found: Sequence[Block], seed: int, draws: int = DRAWS) -> tuple[float, int, int]:
-    """(p, draws at least as far, draws): which of each block was served, drawn again."""
-    scaled = [(np.array(one.ranks) - 0.5) / len(one.ranks) for one in found]
-    observed = sum(float(ranks[0]) for ranks in scaled)
-    random = np.random.Generator(np.random.Philox(seed))
-    far = done = 0
-    while done < draws:
-        size = min(_CHUNK * 16, draws - done)
-        sums = np.zeros(size)
-        for ranks in scaled:
-            sums += ranks[random.integers(0, len(ranks), size)]
-        far += int((sums >= observed - 1e-9).sum())
-        done += size
-        if done <= _CHUNK * 32 and far >= 100:
-            break
-    return (1 + far) / (1 + done), far, done
-
-
 def evidence(
     found: Sequence[Block],
     statistic: str,
     suspect: str,
     alpha: float,
-    seed: int,
     sha256: str,
-    draws: int = DRAWS,
+    frozen: Checked = TAKEN_ON_TRUST,
+    base: str = "",
 ) -> Evidence:
     """Evidence of grade B. Raises: ProveError where no prompt tells anything."""
-    if not found:
+    if not any(one.values for one in found):
         raise ProveError("no prompt has two different values to order: nothing can be said")
-    actors = sorted({one.actor for one in found})
+    draws = max(len(one.values) for one in found) - 1
     told = []
-    for actor in actors:
+    for actor in sorted({one.actor for one in found}):
         mine = [one for one in found if one.actor == actor]
-        places = [(one.ranks[0] - 0.5) / len(one.ranks) for one in mine]
-        mean = float(np.mean(places))
-        half = 1.96 * float(np.std(places)) / len(places) ** 0.5
-        told.append((actor, len(mine), mean, half, *thrown_again(mine, seed, draws)))
+        measured = [one for one in mine if one.values]
+        n, p = block_tail([one.values for one in measured], len(mine) - len(measured), draws)
+        places = [one.place if one.values else 0.0 for one in mine]
+        mean, half = float(np.mean(places)), 1.96 * float(np.std(places)) / len(places) ** 0.5
+        told.append((actor, n, mean, half, p))
+    over = f", less what {base} foretells" if base else ""
     adjusted = exact.holm([one[4] for one in told])
     rows = tuple(
-        Row(
-            actor,
-            n,
-            mean,
-            max(0.0, mean - half),
-            min(1.0, mean + half),
-            p,
-            p_adjusted,
-            Counts("rank", far, made),
-        )
-        for (actor, n, mean, half, p, far, made), p_adjusted in zip(told, adjusted, strict=True)
+        Row(actor, n, mean, max(0.0, mean - half), min(1.0, mean + half), p, p_adjusted)
+        for (actor, n, mean, half, p), p_adjusted in zip(told, adjusted, strict=True)
     )
     return Evidence(
         grade=Grade.RANK,
-        method=f"{METHOD}, by {statistic} ({UNITS[statistic]})",
+        method=f"{METHOD}, by {statistic} ({UNITS[statistic]}){over}",
         suspect=suspect,
         claim=CLAIM,
         null=NULL,
         alpha=alpha,
         unit="mean place of the served answer among the draws (0.5: no effect, 1: always first)",
         rows=rows,
-        p_floor=1 / (1 + draws),
-        confounds=(
-            Checked(
-                "whether the teacher is frozen",
-                "taken on trust: weights, template, filters and settings must be those of the log",
-                False,
-            ),
-        ),
+        confounds=(frozen, *CHOSEN, *([_base_check(found, base)] if base else [])),
         means_not=(
             "It rests on the teacher being what it was; no coin was thrown, so that nothing proves it.",
             "It does not say how the answers came to the suspect's makers.",
         ),
         protocol_sha256=sha256,
+    )
+
+
+def _base_check(found: Sequence[Block], base: str) -> Checked:
+    """A base was taught nothing that was served: it leans there where prompts were chosen by answers."""
+    told, p = block_tail([one.base for one in found if one.base])
+    return Checked(
+        "whether prompts were chosen by what their answers are",
+        f"{base} itself leans to the served answers of {told:,} prompts with p = {p:.2g}",
+        p >= FAIR,
+    )
+
+
+def frozen_check(again: int, served: int) -> Checked:
+    """What the served answers that came out again say of the teacher."""
+    return Checked(
+        TAKEN_ON_TRUST.what,
+        f"{again:,} of {served:,} served answers come out again from their seeds, word for word; each of the "
+        "others counts as the worst",
+        again >= FEWEST_AGAIN * served,
     )

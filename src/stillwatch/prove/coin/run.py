@@ -18,10 +18,11 @@ from stillwatch.prove.coin import PLACES, Fallen, Leaning
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.betting import Bettor
 from stillwatch.prove.coin.choosing import Chosen, Put, choose
-from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL, Setting, evidence, fall
+from stillwatch.prove.coin.judge import Setting, evidence, fall
 from stillwatch.prove.coin.leaning import UNITS, Kept, TextSampling, in_batches, lean, statistic_for
 from stillwatch.prove.coin.leans import AHEAD, CONTINUATIONS
 from stillwatch.prove.coin.randomise import DRAWS
+from stillwatch.prove.proof import CLAIM, METHOD, NULL
 from stillwatch.prove.protocol import Protocol, Signed
 from stillwatch.prove.suspect import CONTINUE, Suspect, Tell, trouble
 

@@ -16,7 +16,6 @@ from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, evidence
 from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import PLACES, leans
 from stillwatch.prove.coin.choosing import Put
-from stillwatch.prove.coin.judge import CLAIM, METHOD, NULL
 from stillwatch.prove.coin.leaning import Kept, TextSampling, in_batches, measure_pairs, statistic_for
 from stillwatch.prove.coin.seals import Sealed, consistencies, records_of, stamp_beside
 from stillwatch.prove.suspect import Suspect, Tell
@@ -25,10 +24,6 @@ from stillwatch.stats.intervals import clopper_pearson
 
 PROOF, EVIDENCE = "proof.json", "evidence.json"
 BATCH = 64
-OWN_TRAINING = (
-    "the owner's own training: if its later models learned coined answers, whoever learns from those models' "
-    "public answers leans the same way and is innocent"
-)
 
 
 @dataclass(frozen=True)
@@ -207,41 +202,19 @@ def _evidence(
     for one in (one for one in shown if one.n):
         low, high = clopper_pearson(one.hits, one.n)
         rows.append(Row(one.name, one.n, one.hits / one.n, low, high, one.p_value, one.p_adjusted))
-    over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
-    training = sealed.seal["own_training"]["coined_answers"]
+    words = proofs.words(sealed.seal, statistic)
     return Evidence(
         grade=Grade.COIN,
-        method=f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen counted",
+        method=words["method"],
         suspect=suspect.name,
-        claim=CLAIM,
-        null=NULL,
+        claim=words["claim"],
+        null=words["null"],
         alpha=test["alpha"],
-        unit="share of the pairs in which the suspect leans to the answer that was served (0.5: no effect)",
+        unit=words["unit"],
         rows=tuple(rows),
-        power=power.words,
-        confounds=(
-            Checked(
-                OWN_TRAINING, f"sealed statement: coined answers are {training}", training in proofs.TRAINING
-            ),
-            Checked(
-                "choice after looking",
-                f"seal {sealed.seal['number']} allows {tests} tests (actors by statistics); all "
-                f"count, shown or not",
-                True,
-            ),
-        ),
-        means_not=MEANS_NOT,
+        power="" if any(row.p_adjusted <= test["alpha"] for row in rows) else power.words,
+        confounds=tuple(Checked(**one) for one in words["confounds"]),
+        means_not=tuple(words["means_not"]),
         powered=power.enough,
         proof_sha256=digest,
     )
-
-
-MEANS_NOT = (
-    "It does not say how the answers came to the suspect's makers: they may have bought them.",
-    "It does not say how much of the suspect's training they were, or what it owes to them.",
-    "It rests on the owner's word that its own training leaves coined answers out.",
-    "It rests on the owner's word that its gateway put the two answers in an order that did not "
-    "know the coin.",
-    "What the suspect said is its accuser's record: ask it the prompts again.",
-    "That an actor is not found does not clear it: the effect may be smaller than was looked for.",
-)

@@ -4,11 +4,13 @@ Needs the extra `train`. It does not know what the answers that it weighs are fo
 """
 
 import inspect
+import queue
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from stillwatch.distill import DistillError
+from stillwatch.distill.embedded.serve import GenerationRequest
 from stillwatch.distill.evaluate.generate import apart, write, write_tokens
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context, load_to_run
@@ -60,6 +62,37 @@ class Weights:
                 if text.strip():
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
+
+    def seeded_answers(self, asked: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
+        """The answer that each seed gives, as `stillwatch distill teach` serves it; None: it cannot be asked.
+
+        Raises: ProveError where the model breaks off.
+        """
+        from stillwatch.distill.embedded.serve.engine import GenerationEngine, Job
+
+        engine, found, done = GenerationEngine(self.loaded), [""] * len(asked), queue.Queue[Any]()
+        worded = [self._fit_template(messages) for messages, _ in asked]
+        try:
+            under_way = 0
+            for k, ((_, seed), messages) in enumerate(zip(asked, worded, strict=True)):
+                if messages is not None:
+                    prompt = tuple(self._words.begun_tokens(messages, ""))
+                    order = GenerationRequest(
+                        prompt, self._max_tokens, self._temperature, 1.0, (), seed, None, True
+                    )
+                    engine.submit(Job(order, partial(_put, done, k)))
+                    under_way += 1
+                if under_way >= BATCH or k == len(asked) - 1:
+                    while under_way:
+                        at, piece = done.get()
+                        if isinstance(piece, Exception):
+                            raise ProveError(f"{self.name}: cannot write: {piece}") from piece
+                        if piece.finish:
+                            found[at], under_way = apart(piece.text)[1], under_way - 1
+                    tell(k + 1, len(asked))
+        finally:
+            engine.close()
+        return [text if messages else None for text, messages in zip(found, worded, strict=True)]
 
     def continuations(self, begun: Sequence[BegunAnswer], n: int, tell: Tell) -> dict[str, list[Any]]:
         rows = [(one.id, tokens) for one in begun if (tokens := self._begun_tokens(one)) is not None]
@@ -160,6 +193,10 @@ def open_weights(
     except DistillError as why:
         raise ProveError(str(why)) from why
     return Weights(loaded, name, max_tokens=max_tokens, temperature=temperature, seed=seed)
+
+
+def _put(done: "queue.Queue[Any]", place: int, piece: Any) -> None:
+    done.put((place, piece))
 
 
 def _report_progress(tell: Tell, before: int, of: int, done: int) -> None:

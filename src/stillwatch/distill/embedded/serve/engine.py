@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from stillwatch.coin.seeded import seeded_token
 from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestRefused, Token
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import Loaded, context
@@ -164,6 +165,9 @@ class GenerationEngine:
             )
             if marked is not None:
                 return marked
+        elif ask.seed is not None:  # by numbers that any program can count again
+            scores = logprobs.double().cpu().numpy()
+            return seeded_token(scores, ask.temperature, ask.seed, len(job.written), ask.top_p)
         return int(torch.multinomial(p.cpu(), 1, generator=job.draw))
 
     def _token(self, token: int, logprobs: Any, likeliest: int) -> Token:
