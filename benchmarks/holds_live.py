@@ -410,7 +410,9 @@ def main() -> None:
     parser.add_argument("worlds", type=Path, nargs="+", help="folders of worlds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--step-h", type=float, default=12.0)
-    parser.add_argument("--at-once", type=int, default=Holds.candidates_at_once, help="candidates_at_once of the terms")
+    parser.add_argument(
+        "--at-once", type=int, default=Holds.candidates_at_once, help="candidates_at_once of the terms"
+    )
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     terms = Terms(1, holds=Holds(mode="on", candidates_at_once=options.at_once))
