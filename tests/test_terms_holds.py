@@ -122,7 +122,7 @@ def test_a_difference_says_which_way_it_goes() -> None:
 
 
 def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> HoldCandidate:
-    return HoldCandidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)))
+    return HoldCandidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)), rank=0)
 
 
 def test_the_terms_choose_whom_to_hold() -> None:
@@ -156,10 +156,16 @@ def test_the_terms_choose_whom_to_hold() -> None:
 def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     terms = Holds(refused_share_at_most=0.001)  # a sixteenth of a candidate
     told = (("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001))
-    groups = [HoldCandidate(name, p, tuple(f"{name}{k}" for k in range(9)), share) for name, p, share in told]
+    groups = [
+        HoldCandidate(name, p, tuple(f"{name}{k}" for k in range(9)), share, rank=0)
+        for name, p, share in told
+    ]
     chosen = choose(terms, groups, {}, (), NOW)
-    assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["one", "tiny"]
-    assert "refused_share_at_most = 0.001" in (chosen[0].why_not or "")
+    assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["tiny", "one"]
+    assert "refused_share_at_most = 0.001" in (chosen[-1].why_not or "")
+    # half is kept for candidates by refusals, which become known one by one
+    leads = [replace(one, rank=1) for one in groups]
+    assert [c.candidate.candidate for c in choose(terms, leads, {}, (), NOW) if c.why_not is None] == ["tiny"]
     # what runs already is counted
     running = [plan(terms, "one", groups[1].accounts, NOW, b"k" * 32)]
     again = choose(terms, groups, {}, (), NOW, running)

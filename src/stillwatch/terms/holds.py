@@ -87,6 +87,9 @@ class HoldSchedule:
         return int.from_bytes(digest[:8], "big") * self.one_block_in < 1 << 64
 
 
+LATER = 0.5  # of places and of what may be refused, kept for candidates by refusals that are not known yet
+
+
 @dataclass(frozen=True)
 class HoldCandidate:
     """Accounts that may be one hand: a lead or a finding of the scan, or a weaker group."""
@@ -133,7 +136,9 @@ def choose(
         free = own - taken
         kept = tuple(sorted(free if 2 * len(free) >= len(own) else own))
         left = replace(one, accounts=kept, share=one.share * len(kept) / max(1, len(one.accounts)))
-        why_not = _why_not(terms, left, taken, places, cost)
+        kept_back = 0 if one.rank == 0 else LATER  # for candidates of the first rank, which come one by one
+        room = places - round(kept_back * terms.candidates_at_once)
+        why_not = _why_not(terms, left, taken, room, cost + kept_back * terms.refused_share_at_most)
         if why_not is None:
             taken.update(left.accounts)
             places -= 1
@@ -214,11 +219,13 @@ def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cos
     if taken & set(one.accounts):
         return "most of its accounts are, or lately were, in another candidate's schedule"
     if places <= 0:
-        return f"candidates_at_once = {terms.candidates_at_once:,} are held already"
-    if cost + _refused_share(terms, one.share) > terms.refused_share_at_most:
+        most = f"candidates_at_once = {terms.candidates_at_once:,}"
+        return f"no place is free ({most}; half of them are kept for candidates by refusals)"
+    if (all_refused := cost + _refused_share(terms, one.share)) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
         return (
-            f"with it {cost + _refused_share(terms, one.share):.2%} of all requests would be refused ({most})"
+            f"with it, and what is kept for candidates by refusals, {all_refused:.2%} of all requests could "
+            f"be refused ({most})"
         )
     return None
 
