@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture, tokens_of
+from stillwatch.actors.conduct import HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import DAY_US, WINDOW_US, Spread, spread
@@ -485,18 +485,7 @@ class _Watcher:
         self.alarms.follow(alarm, found.party.tolist(), hour.until_us)
 
     def _posture(self, rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-        return posture(
-            rows.begin,
-            rows.row,
-            rows.ts_us,
-            rows.counts_from_us,
-            until,
-            since,
-            self.values,
-            self.tokens,
-            self.levels,
-            LOOK_BACK,
-        )
+        return posture(rows, until, since, self.values, self.tokens, self.levels)
 
     def _population(self, until: int, since: int) -> None:
         counted, dominant = self._posture(self.all, until, since)
