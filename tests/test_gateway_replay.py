@@ -20,7 +20,7 @@ from stillwatch.gateway.folder import derive
 from stillwatch.gateway.record import segments
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.pipeline import Options, run
-from stillwatch.scan.watch import HOUR_US
+from stillwatch.units import HOUR_US
 from stillwatch.terms.load import default_text
 
 SAMPLE = Path(__file__).parent.parent / "sample"

@@ -22,13 +22,13 @@ from stillwatch.actors.links import Links, links, nothing
 from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.units import DAY_US
 
 WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (docs/field.md)
 BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
 MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
 NOVELTY = 3.0  # recent entrants per earlier one
 NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a marker costs linear work
-DAY_US = 86_400_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 BURN_IN_US = int(BURN_IN_DAYS * DAY_US)
 KINDS = ("wording", "system wording", "opening", "ending", "question", "system text")

@@ -20,11 +20,11 @@ from numba import njit
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.arrays import put_in_order
+from stillwatch.units import HOUR_US
 
 NAME = "lone_harvest"
 STEPS = (300, 450, 675, 1000, 1500, 2250, 3400, 5000, 10_000)  # exchanges within the window
 WINDOW_US = 5 * 86_400_000_000
-HOUR_US = 3_600_000_000
 LEAST_SPAN_H = 8  # hours: shorter, and any burst is even and in every hour
 LEAST_BITS = 10.5
 LEAST_PEERS = 10  # heavy payers needed before rarity means anything
