@@ -23,7 +23,6 @@ from stillwatch.console import (
     NearbyAccount,
     Proposed,
     StepImpact,
-    TermsText,
     User,
     UserRole,
     people,
@@ -33,6 +32,7 @@ from stillwatch.console.app import make
 from stillwatch.console.page_context import ConsoleSettings
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.terms.history import HistoryEntry
 from stillwatch.terms.load import default_text, loads
 from test_report_world import BANG, HOSTILE, result
 
@@ -118,9 +118,9 @@ class Gateway:
 
     def terms(self) -> InForce:
         texts = (
-            TermsText(2, "b" * 64, "2026-11-20T00:00:00+00:00", "accepted", "", NEWER),
-            TermsText(1, "c" * 64, "2026-11-19T00:00:00+00:00", "refused", HOSTILE[0], None),
-            TermsText(1, "a" * 64, "2026-11-01T00:00:00+00:00", "accepted", "", default_text()),
+            HistoryEntry(2, "b" * 64, "2026-11-20T00:00:00+00:00", "accepted", "", NEWER),
+            HistoryEntry(1, "c" * 64, "2026-11-19T00:00:00+00:00", "refused", HOSTILE[0], None),
+            HistoryEntry(1, "a" * 64, "2026-11-01T00:00:00+00:00", "accepted", "", default_text()),
         )
         return InForce(loads(NEWER, "terms.toml"), "b" * 64, f"terms.toml: {HOSTILE[1]}", texts)
 

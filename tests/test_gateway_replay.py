@@ -20,8 +20,8 @@ from stillwatch.gateway.folder import derive
 from stillwatch.gateway.record import segments
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.pipeline import Options, run
-from stillwatch.scan.watch import HOUR_US
 from stillwatch.terms.load import default_text
+from stillwatch.units import HOUR_US
 
 SAMPLE = Path(__file__).parent.parent / "sample"
 FIELDS = ("temperature", "top_p", "max_tokens", "n", "seed", "top_logprobs")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from growth import grows_with_the_text
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.text.classes import CLASSES, names_of
+from stillwatch.text.classes import CLASSES
 from stillwatch.text.kernel import CONTENT, CONTEXT_BITS, EDGE, LONG, PHRASES, ROOM, SHORT
 from stillwatch.text.keyed import hash_texts, mix, siphash_word
 from stillwatch.text.phrase_table import phrase_hash, phrase_table
@@ -24,6 +24,10 @@ ALL = (1 << 64) - 1
 
 
 # ------------------------------------------------------------------ the definition, slowly
+def names_of(mask):
+    return tuple(one.name for one in CLASSES if mask >> one.bit & 1)
+
+
 def slow_mix(x):
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & ALL
     x = (x ^ x >> 27) * 0x94D049BB133111EB & ALL

@@ -1,4 +1,4 @@
-"""Files that are written once: keys, seals. It does not know what is in them."""
+"""Files that are written once, and folders that remember them. It does not know what is in them."""
 
 import os
 from pathlib import Path
@@ -18,3 +18,12 @@ def write_new_file(path: Path, data: bytes, mode: int = 0o600) -> None:
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable what was made, renamed or deleted in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -12,7 +12,8 @@ It does not know what the nodes are.
 import numpy as np
 from numba import njit
 
-from stillwatch.actors.growing import twice
+from stillwatch.stats.arrays import twice
+from stillwatch.stats.dealing import deal
 
 LEVELS = 6
 PASSES = 12
@@ -26,28 +27,20 @@ def communities(
 ) -> np.ndarray:
     """(nodes,) int32 label of each node, from a symmetric graph in compressed rows.
 
-    begin: (nodes + 1,) int64; neighbour, weight: (edges,), weights above 0, each edge in both
+    begin: (nodes + 1,) int64; neighbour: (edges,) int32; weight: (edges,) above 0, each edge in both
     directions. A larger `resolution` gives smaller communities. Isolated nodes stay alone.
     """
-    return _louvain(begin, neighbour, weight, resolution)
-
-
-@njit(cache=True, nogil=True)
-def _louvain(begin, neighbour, weight, resolution):
-    label, sums = _move(begin, neighbour, weight, resolution)
-    names, k = _number_labels(label)
-    final = names[label]
-    if k == len(label):
-        return final
-    begin, to, summed = _fold(begin, neighbour, weight, sums, names[label], names, k)
-    for _ in range(LEVELS - 1):
-        label, sums = _move(begin, to, summed, resolution)
+    weight = weight.astype(np.int64)  # as the folded ones are: each kernel is compiled once
+    final = np.arange(len(begin) - 1, dtype=np.int32)
+    for _ in range(LEVELS):
+        label, sums = _move(begin, neighbour, weight, resolution)
         names, k = _number_labels(label)
-        for i in range(len(final)):
-            final[i] = names[label[final[i]]]
+        member = names[label]
+        final = member[final]
         if k == len(label):
             break
-        begin, to, summed = _fold(begin, to, summed, sums, names[label], names, k)
+        order = deal(member, k)[1]
+        begin, neighbour, weight = _fold(begin, neighbour, weight, sums, order, member, names, k)
     return final
 
 
@@ -72,20 +65,21 @@ def _move(begin, neighbour, weight, resolution):
     """
     n = len(begin) - 1
     degree = np.zeros(n, np.int64)
+    label = np.empty(n, np.int32)
     total = np.int64(0)
     for i in range(n):
         for j in range(begin[i], begin[i + 1]):
             degree[i] += weight[j]
         total += degree[i]
+        label[i] = i
     least = 1e-9 * total
-    label = np.arange(n).astype(np.int32)
     mass = degree.copy()
     pull = np.zeros(n, np.int64)
     touched = np.empty(n, np.int32)
     at = np.zeros(n, np.int64)
     count = np.zeros(n, np.int32)
     room = np.zeros(n, np.int32)
-    state = np.full(n, UNKNOWN, np.int8)
+    state = np.zeros(n, np.int8)  # UNKNOWN
     around = np.empty(8 * n, np.int32)
     drawn = np.empty(8 * n, np.int64)
     filled = 0
@@ -200,14 +194,14 @@ def _kept_up(around, drawn, count, low, room, u, left, joined, weight):
 
 
 @njit(cache=True, nogil=True)
-def _fold(begin, neighbour, weight, sums, member, names, k):
+def _fold(begin, neighbour, weight, sums, order, member, names, k):
     """The graph of the communities: weights between them summed, those inside as a loop.
 
-    member: (nodes,) which of k communities each node is in; names: the number of each label that the sums
-    speak of. Communities stand in the order in which their nodes' neighbours name them.
+    order: (nodes,) the nodes by community; member: (nodes,) which of k communities each is in; names: the
+    number of each label that the sums speak of. Communities stand in the order in which their nodes'
+    neighbours name them.
     """
     at, count, state, around, drawn = sums
-    order = np.argsort(member, kind="mergesort")
     start = np.zeros(k + 1, np.int64)
     to = np.empty(4 * k, np.int32)
     summed = np.empty(4 * k, np.int64)

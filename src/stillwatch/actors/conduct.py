@@ -12,6 +12,7 @@ from numba import njit
 
 from stillwatch.actors.spread import Spread
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.arrays import place_of
 from stillwatch.stats.dealing import deal
 
 NEVER = np.iinfo(np.int64).max
@@ -83,42 +84,60 @@ def _counts_from(row, marker, hot_from, ts, needed):
     return out
 
 
-@njit(cache=True, nogil=True)
-def posture(begin, row, ts, counts_from, until, since, values, weight, levels, look_back):
+def posture(
+    rows: HotRows, until: int, since: int, values: np.ndarray, weight: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Each party's most used value of each setting, over its latest counted exchanges in [since, until).
 
-    values: (settings, exchanges) int32 codes from 0; weight: (exchanges,) int64, what an exchange counts for
-    the first setting; levels: how many codes there are at most; look_back: how many exchanges are counted at
-    most. Returns (counted (parties,) int32, dominant (settings, parties) int32 with -1 where nothing was
-    counted).
+    values, weight, levels: as `most_used` takes them. Returns (counted (parties,) int32, dominant (settings,
+    parties) int32 with -1 where nothing was counted).
     """
+    begin, latest = _latest(rows.begin, rows.row, rows.ts_us, rows.counts_from_us, until, since)
+    return np.diff(begin).astype(np.int32), most_used(begin, latest, values, weight, levels)[0]
+
+
+@njit(cache=True, nogil=True)
+def _latest(begin, row, ts, counts_from, until, since):
+    """Where each party's exchanges begin (parties + 1,), and they: its last LOOK_BACK that count by then."""
     parties = len(begin) - 1
-    settings = values.shape[0]
-    counted = np.zeros(parties, np.int32)
-    dominant = np.full((settings, parties), -1, np.int32)
-    tally = np.zeros(levels, np.int64)
-    picked = np.empty(look_back, np.int32)
+    start = np.zeros(parties + 1, np.int64)
+    latest = np.empty(min(len(row), parties * LOOK_BACK), np.int32)
+    n = 0
     for p in range(parties):
-        hi = begin[p] + np.searchsorted(ts[begin[p] : begin[p + 1]], until)
-        m = 0
-        k = hi - 1
-        while m < look_back and k >= begin[p] and ts[k] >= since:
+        k = begin[p] + place_of(ts[begin[p] : begin[p + 1]], until) - 1
+        while n < start[p] + LOOK_BACK and k >= begin[p] and ts[k] >= since:
             if counts_from[k] < until:
-                picked[m] = row[k]
-                m += 1
+                latest[n] = row[k]
+                n += 1
             k -= 1
-        counted[p] = m
-        if m == 0:
+        start[p + 1] = n
+    return start, latest[:n]
+
+
+@njit(cache=True, nogil=True)
+def most_used(begin, rows, values, weight, levels):
+    """Each group's most used value of each setting, and how often it is used; ties go to the smaller code.
+
+    begin: (groups + 1,) int64 into rows; rows: (rows,) int32 columns of values; values: (settings, n) int32
+    codes from 0, fewer than `levels`, in Fortran's order; weight: (n,) int64, what each counts for in the
+    first setting. Returns two (settings, groups) arrays, the values with -1 for a group without rows.
+    """
+    groups = len(begin) - 1
+    value = np.full((len(values), groups), -1, np.int32)
+    used = np.zeros((len(values), groups), np.int64)
+    tally = np.zeros(levels, np.int64)
+    for g in range(groups):
+        if begin[g] == begin[g + 1]:
             continue
-        for s in range(settings):
-            best = -1
-            for q in range(m):
-                tally[values[s, picked[q]]] += weight[picked[q]] if s == 0 else 1
-            for q in range(m):
-                v = values[s, picked[q]]
-                if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
+        for s in range(len(values)):
+            for k in range(begin[g], begin[g + 1]):
+                tally[values[s, rows[k]]] += weight[rows[k]] if s == 0 else 1
+            best = values[s, rows[begin[g]]]
+            for k in range(begin[g], begin[g + 1]):
+                v = values[s, rows[k]]
+                if tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
                     best = v
-            dominant[s, p] = best
-            for q in range(m):
-                tally[values[s, picked[q]]] = 0
-    return counted, dominant
+            value[s, g], used[s, g] = best, tally[best]
+            for k in range(begin[g], begin[g + 1]):
+                tally[values[s, rows[k]]] = 0
+    return value, used

@@ -9,7 +9,9 @@ import numpy as np
 from numba import njit
 
 from stillwatch.actors.communities import communities
+from stillwatch.actors.conduct import most_used
 from stillwatch.actors.window import Graph
+from stillwatch.stats.arrays import median
 
 LEAST_PARTIES = 5
 LEAST_COUNTED = 2  # exchanges of a party that carry the new wording
@@ -28,30 +30,14 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
     return begin, graph.party[member]
 
 
-@njit(cache=True, nogil=True)
-def commonest(dominant, begin, member):
+def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each group's commonest value of each setting, and how many members have it; ties to the smaller.
 
-    dominant: (settings, parties) int32. Returns two (settings, groups) int32 arrays.
+    dominant: (settings, parties) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
-    settings, count = len(dominant), len(begin) - 1
-    value = np.zeros((settings, count), np.int32)
-    having = np.zeros((settings, count), np.int32)
-    for s in range(settings):
-        tally = np.zeros(max(int(dominant[s].max()) + 1, 1), np.int32)
-        for g in range(count):
-            best = -1
-            for k in range(begin[g], begin[g + 1]):
-                tally[dominant[s, member[k]]] += 1
-            for k in range(begin[g], begin[g + 1]):
-                v = dominant[s, member[k]]
-                if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
-                    best = v
-            value[s, g] = best
-            having[s, g] = tally[best]
-            for k in range(begin[g], begin[g + 1]):
-                tally[dominant[s, member[k]]] = 0
-    return value, having
+    one = np.ones(dominant.shape[1], np.int64)
+    levels = int(dominant.max(initial=0)) + 1
+    return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), one, levels)
 
 
 @njit(cache=True, nogil=True)
@@ -64,7 +50,7 @@ def _keep_attached(begin, neighbour, weight, label, active):
     crowd = np.zeros(n, np.int32)  # active nodes by label: few of them are no group, whatever ties them
     for i in range(n):
         crowd[label[i]] += active[i]
-    size = np.zeros(n + 1, np.int64)
+    first = np.zeros(n + 1, np.int64)  # by label, where its nodes begin
     for i in range(n):
         own = label[i]
         if not active[i] or crowd[own] < LEAST_PARTIES:
@@ -74,8 +60,9 @@ def _keep_attached(begin, neighbour, weight, label, active):
             same = label[neighbour[j]] == own
             inner[i] += weight[j] * same
             around[i] += same
-        size[own + 1] += inner[i] > 0
-    first = np.cumsum(size)
+        first[own + 1] += inner[i] > 0
+    for g in range(n):
+        first[g + 1] += first[g]
     fill = first[:-1].copy()
     node = np.empty(first[n], np.int32)
     for i in range(n):
@@ -91,9 +78,9 @@ def _keep_attached(begin, neighbour, weight, label, active):
         if len(own) < LEAST_PARTIES:
             continue
         share = inner[own] / degree[own]
-        bits = ATTACHED * np.median(inner[own])
-        ties = TIED * np.median(around[own])
-        inside = TIED * np.median(share)
+        bits = ATTACHED * median(inner[own].astype(np.float64))
+        ties = TIED * median(around[own].astype(np.float64))
+        inside = TIED * median(share.copy())
         begun = at
         for k in range(len(own)):
             if inner[own[k]] >= bits and around[own[k]] >= ties and share[k] >= inside:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from stillwatch.actors.growing import twice
 from stillwatch.actors.markers import HotMarkers, is_hot
+from stillwatch.stats.arrays import place_of, twice
 from stillwatch.stats.dealing import deal
 
 
@@ -63,12 +63,13 @@ def links(
         hot.begin, hot.entry_row, ts, known, window, settled, least, novelty, neighbours
     )
     begin = _begins(entry, old, neighbours)
-    pair, low, high, heaviest = _pair_links(hot.entry_row, party, entry, old, weight, begin, neighbours)
+    pair, low, high, weighs = _pair_links(hot.entry_row, party, entry, old, weight, begin, neighbours)
     parties = int(high.max(initial=-1)) + 1
     by_low, by_high = deal(low, parties)[1], deal(high, parties)[1]
     row_begin, neighbour, place, other = _rows(low, high, by_low, by_high, parties)
-    _renumber(pair, place)
-    return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, int(heaviest))
+    heaviest = int(weighs.max(initial=0))
+    pair = place[pair]
+    return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
 
 
 @njit(cache=True, nogil=True)
@@ -117,37 +118,30 @@ def _linking(begin, entry_row, ts, known, window, settled, least, novelty, neigh
 @njit(cache=True, nogil=True, inline="always")
 def _share(recent, now, known, neighbours):
     """Thousandths of a bit for each of an entry's links, or -1: what few of the active use is worth more."""
-    bits = np.log2(np.searchsorted(known, now, side="right") / recent)
+    bits = np.log2(place_of(known, now + 1) / recent)
     return np.int64(1000 * bits / min(recent, neighbours)) if bits > 0 else np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
-def _begins(entry, oldest, neighbours):
+def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarray:
     """(entries + 1,) where each entry's links begin."""
+    newly = oldest < 0
+    recent = entry - np.where(newly, -1 - oldest, oldest).astype(np.int64)
+    linked = np.minimum(recent, neighbours)
+    earlier = linked * (linked - 1) // 2 + (recent - linked) * neighbours  # links of those before it
     begin = np.zeros(len(entry) + 1, np.int64)
-    for k in range(len(entry)):
-        j = np.int64(entry[k])
-        old = np.int64(oldest[k])
-        many = 0
-        if old >= 0:
-            many = min(neighbours, j - old)
-        else:
-            old = -1 - old
-            for x in range(old + 1, j + 1):
-                many += min(neighbours, x - old)
-        begin[k + 1] = begin[k] + many
+    np.cumsum(linked + newly * earlier, out=begin[1:])
     return begin
 
 
 @njit(cache=True, nogil=True)
 def _pair_links(entry_row, party, entry, oldest, weight, begin, neighbours):
-    """Each link's pair, numbered as they arise; the pairs' parties; and the most that one weighs in all."""
+    """Each link's pair, numbered as they arise; the pairs' parties; and what each weighs in all."""
     pair = np.empty(begin[-1], np.int32)
     low = np.empty(1024, np.int32)
     high = np.empty(1024, np.int32)
     weighs = np.zeros(1024, np.int64)
     table = np.full(4096, -1, np.int32)  # open addressing, by both parties
-    pairs = 0
+    pairs = np.int64(0)
     for k in range(len(entry)):
         j = np.int64(entry[k])
         old = np.int64(oldest[k])
@@ -178,8 +172,7 @@ def _pair_links(entry_row, party, entry, oldest, weight, begin, neighbours):
                 weighs[table[s]] += weight[k]
                 at += 1
             x += 1
-    heaviest = weighs[:pairs].max() if pairs else np.int64(0)
-    return pair, low[:pairs].copy(), high[:pairs].copy(), heaviest
+    return pair, low[:pairs].copy(), high[:pairs].copy(), weighs[:pairs].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -226,9 +219,3 @@ def _rows(low, high, by_low, by_high, n):
         other[back[q]] = place[q]
         fill[low[q]] += 1
     return begin, neighbour, place, other
-
-
-@njit(cache=True, nogil=True)
-def _renumber(numbers, names):
-    for k in range(len(numbers)):
-        numbers[k] = names[numbers[k]]

@@ -15,8 +15,8 @@ from threading import Lock
 import numpy as np
 from numba import njit
 
-from stillwatch.actors.growing import twice
 from stillwatch.errors import InputError
+from stillwatch.stats.arrays import twice
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
@@ -89,7 +89,7 @@ def hot_markers(
     starts = np.cumsum(length) - length
     begin = np.zeros(len(order) + 1, np.int64)
     np.cumsum(length[order], out=begin[1:])
-    rows = _regroup(rows, starts[order], begin)
+    rows = rows[np.repeat(starts[order] - begin[:-1], length[order]) + np.arange(begin[-1])]
     kind = kinds[place[order] & np.uint32((1 << PLACE_BITS) - 1)]
     return HotMarkers(value[order], kind, hot_from[order], begin, rows, uses, entries)
 
@@ -199,7 +199,8 @@ def _by_round(columns, first, last, rounds):
         for j in range(each):
             if values[j] != np.uint32(0):
                 begin[(_hash(values[j]) * rounds >> 32) + 1] += 1
-    begin = np.cumsum(begin)
+    for r in range(rounds):
+        begin[r + 1] += begin[r]
     fill = begin[:-1].copy()
     packed = np.empty(begin[rounds], np.uint64)
     for i in range(first, last):
@@ -322,7 +323,8 @@ def _deal(dealt, low, high):
     begin = np.zeros(buckets + 1, np.int64)
     for use in dealt:
         begin[((_hash(use >> np.uint64(32)) - low) >> shift) + 1] += 1
-    begin = np.cumsum(begin)
+    for b in range(buckets):
+        begin[b + 1] += begin[b]
     fill = begin[:-1].copy()
     packed = np.empty(len(dealt), np.uint64)
     for use in dealt:
@@ -350,13 +352,3 @@ def _hot_from(entrants, ts, window, settled, least, novelty):
 def _mark(places, bits):
     for k in range(len(places)):
         bits[places[k] >> np.uint32(PLACE_BITS)] |= np.uint32(1) << (places[k] & np.uint32(31))
-
-
-@njit(cache=True, nogil=True)
-def _regroup(rows, starts, begin):
-    """Groups that lie at `starts` moved to `begin`."""
-    out = np.empty(len(rows), np.int32)
-    for g in range(len(starts)):
-        for k in range(begin[g + 1] - begin[g]):
-            out[begin[g] + k] = rows[starts[g] + k]
-    return out

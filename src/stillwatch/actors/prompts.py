@@ -6,10 +6,8 @@ A prompt is known by its exact sketch alone. It does not know which accounts bel
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors import ActorContext
-from stillwatch.stats.dealing import deal
 
 LEAST_WORDS = 6  # a shorter prompt says little about who sent it
 
@@ -40,8 +38,8 @@ def prompts(world: ActorContext) -> Prompts:
         log["exact"], return_index=True, return_inverse=True, return_counts=True
     )
     number = number.astype(np.int32)
-    begin, order = deal(number, len(rows))
-    senders = _distinct(begin, order, log["account"], len(log.accounts))
+    pairs = np.unique(number.astype(np.int64) << 32 | log["account"])
+    senders = np.bincount(pairs >> 32, minlength=len(rows)).astype(np.int32)
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
 
 
@@ -53,17 +51,3 @@ def elsewhere(accounts: np.ndarray, world: ActorContext) -> Elsewhere:
     pairs = np.unique(at.astype(np.int64) << 32 | world.log["account"][rows])
     senders = np.bincount(pairs >> 32, minlength=len(prompt))
     return Elsewhere(prompt, every.rows[prompt] - sent, every.senders[prompt] - senders)
-
-
-@njit(cache=True, nogil=True)
-def _distinct(begin: np.ndarray, order: np.ndarray, account: np.ndarray, accounts: int) -> np.ndarray:
-    """(groups,) int32 how many accounts the rows of each group have."""
-    out = np.zeros(len(begin) - 1, np.int32)
-    last = np.full(accounts, -1, np.int64)
-    for g in range(len(out)):
-        for k in range(begin[g], begin[g + 1]):
-            a = account[order[k]]
-            if last[a] != g:
-                last[a] = g
-                out[g] += 1
-    return out

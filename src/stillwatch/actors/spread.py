@@ -19,16 +19,16 @@ import numpy as np
 from numba import njit
 
 from stillwatch.actors.links import Links, links, nothing
-from stillwatch.actors.markers import PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
+from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.units import DAY_US
 
 WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four days (docs/field.md)
 BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
 MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
 NOVELTY = 3.0  # recent entrants per earlier one
 NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a marker costs linear work
-DAY_US = 86_400_000_000
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 BURN_IN_US = int(BURN_IN_DAYS * DAY_US)
 KINDS = ("wording", "system wording", "opening", "ending", "question", "system text")
@@ -91,7 +91,9 @@ def spread(
     ts = log["ts_us"]
     settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
     hot = hot_markers(columns, party, ts, window_us, settled, min_entrants, novelty, threads)
-    known = np.sort(_first_times(party, ts))
+    first = np.full(int(party.max()) + 2, FAR)  # of each party, and of none
+    np.minimum.at(first, party + 1, ts)
+    known = np.sort(first[first < FAR])
     with ThreadPoolExecutor(threads) as pool:
         uses = _uses(columns, hot, hot.uses, pool, threads)
         entries = _uses(columns, hot, hot.entries, pool, threads)
@@ -113,26 +115,12 @@ def _nothing() -> Spread:
     return Spread(nothing(), *(np.zeros(0, kind) for kind in kinds))
 
 
-@njit(cache=True, nogil=True)
-def _first_times(party, ts):
-    """When each party was first seen; rows are in time order."""
-    seen = np.zeros(party.max() + 2, np.bool_)
-    out = np.empty(len(seen), np.int64)
-    k = 0
-    for i in range(len(party)):
-        if not seen[party[i] + 1]:
-            seen[party[i] + 1] = True
-            out[k] = ts[i]
-            k += 1
-    return out[:k].copy()
-
-
 def _uses(
     columns: Columns, hot: HotMarkers, bits: np.ndarray, pool: ThreadPoolExecutor, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(row, marker) of every set bit, in the order of the log."""
     cuts = np.linspace(0, len(bits), 4 * threads + 1).astype(np.int64)
-    many = list(pool.map(_count_bits, (bits[a:b] for a, b in pairwise(cuts))))
+    many = [int(np.bitwise_count(bits[a:b]).sum()) for a, b in pairwise(cuts)]
     ends = np.cumsum([0, *many])
     keys, numbers = _number_markers(hot.value)
     row, which = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
@@ -144,17 +132,6 @@ def _uses(
 
     list(pool.map(fill, range(len(many))))
     return row, which
-
-
-@njit(cache=True, nogil=True)
-def _count_bits(bits):
-    total = 0
-    for i in range(len(bits)):
-        word = bits[i]
-        while word:
-            word &= word - np.uint32(1)
-            total += 1
-    return total
 
 
 @njit(cache=True, nogil=True)

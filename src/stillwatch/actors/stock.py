@@ -9,8 +9,9 @@ stock is counted, in the group or not. It does not know whether carriers are one
 import numpy as np
 from numba import njit
 
-from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.conduct import HotRows, most_used
 from stillwatch.actors.spread import Spread
+from stillwatch.stats.arrays import place_of
 from stillwatch.stats.dealing import deal
 
 LEAST_IN = 3  # members that must have entered a marker
@@ -38,19 +39,21 @@ class Stock:
         mine, order = self._by_party
         entered, entered_us = self._entered
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
-        own: np.ndarray = _own_markers(
-            members,
-            mine,
-            order,
-            lo,
-            hi,
-            self._entry_marker,
-            entered,
-            entered_us,
-            self._hot_from_us,
-            self._inside,
-            since_us,
-            until_us,
+        own: np.ndarray = np.sort(
+            _own_markers(
+                members,
+                mine,
+                order,
+                lo,
+                hi,
+                self._entry_marker,
+                entered,
+                entered_us,
+                self._hot_from_us,
+                self._inside,
+                since_us,
+                until_us,
+            )
         )
         return own
 
@@ -65,7 +68,8 @@ class Stock:
 
     def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
-        return _repeated_rows(np.sort(_carrying_rows(own, *self._carried, row_lo, row_hi)), needed)
+        rows, times = np.unique(_carrying_rows(own, *self._carried, row_lo, row_hi), return_counts=True)
+        return rows[times >= needed]
 
     def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
         """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
@@ -88,8 +92,8 @@ def _tally(parties, begin, row, row_lo, row_hi, use_row, use_marker, markers):
     marked = 0
     for p in parties:
         rows = row[begin[p] : begin[p + 1]]
-        for r in rows[np.searchsorted(rows, row_lo) : np.searchsorted(rows, row_hi)]:
-            k = np.searchsorted(use_row, r)
+        for r in rows[place_of(rows, row_lo) : place_of(rows, row_hi)]:
+            k = place_of(use_row, r)
             marked += k < len(use_row) and use_row[k] == r
             while k < len(use_row) and use_row[k] == r:
                 tally[use_marker[k]] += 1
@@ -102,7 +106,7 @@ def _entries_into(parties, begin, order, lo, hi, entry_marker, wanted):
     out = np.zeros(len(parties), np.int32)
     for k in range(len(parties)):
         own = order[begin[parties[k]] : begin[parties[k] + 1]]  # entries are numbered in time order
-        for e in own[np.searchsorted(own, lo) : np.searchsorted(own, hi)]:
+        for e in own[place_of(own, lo) : place_of(own, hi)]:
             out[k] += wanted[entry_marker[e]]
     return out
 
@@ -114,7 +118,7 @@ def _own_markers(
     touched = []
     for p in members:
         theirs = entry[begin[p] : begin[p + 1]]  # entries are numbered in time order
-        for e in theirs[np.searchsorted(theirs, lo) : np.searchsorted(theirs, hi)]:
+        for e in theirs[place_of(theirs, lo) : place_of(theirs, hi)]:
             m = entry_marker[e]
             if inside[m] == 0:
                 touched.append(m)
@@ -124,12 +128,12 @@ def _own_markers(
     for m in touched:
         if inside[m] >= LEAST_IN and hot_from_us[m] < until:
             times = entered_us[entered_at[m] : entered_at[m + 1]]
-            every = np.searchsorted(times, until) - np.searchsorted(times, since)
+            every = place_of(times, until) - place_of(times, since)
             if inside[m] >= PURITY * every:
                 own[n] = m
                 n += 1
         inside[m] = 0
-    return np.sort(own[:n])
+    return own[:n].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -140,69 +144,28 @@ def _carrying_rows(own, begin, row, row_lo, row_hi):
     total = 0
     for k in range(len(own)):
         rows = row[begin[own[k]] : begin[own[k] + 1]]
-        lo[k] = begin[own[k]] + np.searchsorted(rows, row_lo)
-        hi[k] = begin[own[k]] + np.searchsorted(rows, row_hi)
+        lo[k] = begin[own[k]] + place_of(rows, row_lo)
+        hi[k] = begin[own[k]] + place_of(rows, row_hi)
         total += hi[k] - lo[k]
     out = np.empty(total, np.int32)
     at = 0
     for k in range(len(own)):
-        out[at : at + hi[k] - lo[k]] = row[lo[k] : hi[k]]
-        at += hi[k] - lo[k]
+        for use in range(lo[k], hi[k]):
+            out[at] = row[use]
+            at += 1
     return out
 
 
-@njit(cache=True, nogil=True)
-def _repeated_rows(rows, needed):
-    """Of sorted rows those that are there at least `needed` times, each once."""
-    out = np.empty(len(rows), np.int32)
-    n = 0
-    k = 0
-    while k < len(rows):
-        begun = k
-        while k < len(rows) and rows[k] == rows[begun]:
-            k += 1
-        if k - begun >= needed:
-            out[n] = rows[begun]
-            n += 1
-    return out[:n].copy()
-
-
-@njit(cache=True, nogil=True)
-def choices(rows, party, values, weight, levels):
+def choices(
+    rows: np.ndarray, party: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Who carries the rows, how many each, the first row of each, and its most used value of every setting.
 
-    rows: (rows,) of exchanges, ascending; values: (settings, exchanges) codes below `levels`; weight:
-    (exchanges,) int64, what an exchange counts for the first setting. Returns
-    carriers, counts, first rows (n,) and dominant (settings, n) int32; ties go to the smaller code.
+    rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
+    carriers, counts, first rows (n,) and dominant (settings, n) int32.
     """
-    who = party[rows]
-    begin, order = deal(who, who.max() + 1 if len(who) else 0)
-    n = 0
-    for p in range(len(begin) - 1):
-        n += begin[p + 1] > begin[p]
-    carriers = np.empty(n, np.int32)
-    counts = np.empty(n, np.int64)
-    first = np.empty(n, np.int64)
-    dominant = np.empty((len(values), n), np.int32)
-    tally = np.zeros(levels, np.int64)
-    c = -1
-    for p in range(len(begin) - 1):
-        begun, k = begin[p], begin[p + 1]
-        if begun == k:
-            continue
-        c += 1
-        carriers[c] = p
-        counts[c] = k - begun
-        first[c] = rows[order[begun]]
-        for s in range(len(values)):
-            best = -1
-            for q in range(begun, k):
-                tally[values[s, rows[order[q]]]] += weight[rows[order[q]]] if s == 0 else 1
-            for q in range(begun, k):
-                v = values[s, rows[order[q]]]
-                if best < 0 or tally[v] > tally[best] or (tally[v] == tally[best] and v < best):
-                    best = v
-            dominant[s, c] = best
-            for q in range(begun, k):
-                tally[values[s, rows[order[q]]]] = 0
-    return carriers, counts, first, dominant
+    order = np.argsort(party[rows], kind="stable")
+    rows = rows[order]
+    carriers, begin, counts = np.unique(party[rows], return_index=True, return_counts=True)
+    ends = np.append(begin, len(rows))
+    return carriers, counts, rows[begin].astype(np.int64), most_used(ends, rows, values, weight, levels)[0]

@@ -22,6 +22,7 @@ from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError, StillwatchError
+from stillwatch.terms.reload import wall_us
 
 app = typer.Typer(help="Send case alerts: webhooks, syslog.", no_args_is_help=True, add_completion=False)
 
@@ -152,7 +153,7 @@ def retry_command(
     if letter and not found:
         raise InputError(f"nothing that was given up is called {letter!a}; see stillwatch alerts list")
     for one in found:
-        outbox.revive(one, _now_us())
+        outbox.revive(one, wall_us())
     print(f"{len(found)} will be tried again; `stillwatch alerts deliver` sends them")
 
 
@@ -162,8 +163,8 @@ def retry_command(
 def _deliver(folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str) -> Delivered:
     outbox = _outbox(folder)
     with seen_cases(folder, cases) as store:
-        tell(outbox, targets, store, _now_us(), console)
-    return work_off(outbox, targets, _now_us, random.Random())
+        tell(outbox, targets, store, wall_us(), console)
+    return work_off(outbox, targets, wall_us, random.Random())
 
 
 def _show_delivered(done: Delivered, as_json: bool) -> None:
@@ -186,7 +187,7 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
         found = addresses(target.where, target.allow)
         row["says"] = f"ready, at {found[0]}"
         if send_one:
-            send(target, _test_letter(target), _now_us())
+            send(target, _test_letter(target), wall_us())
             row["says"] = f"took a test event, at {found[0]}"
     except ExportError as why:
         row |= {"fit": False, "says": str(why)}
@@ -194,7 +195,7 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
 
 
 def _test_letter(target: ExportTarget) -> Letter:
-    now_us = _now_us()
+    now_us = wall_us()
     event, body = trial_event(now_us, target.kind == "syslog")
     return Letter("test", target.name, event, "", body, now_us)
 
@@ -229,7 +230,3 @@ def _row(letter: Letter, state: str) -> tuple[str, ...]:
     following = iso_time(letter.next_us) or "" if state == "waits" else ""
     tried = str(letter.attempts)
     return (letter.name[:8], letter.target, letter.case, state, tried, following, letter.last_error)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

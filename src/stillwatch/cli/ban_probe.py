@@ -15,25 +15,21 @@ from rich.console import Console
 from stillwatch.cli.ban import BANNED, Families, Students, TermsFile, app, terms_of
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import (
+    AS_IT_ANSWERS,
     LIBRARY,
     Alpha,
     AtLibrary,
-    Consent,
-    KeyVariable,
+    EndpointOptions,
     KinFiles,
-    ModelName,
-    MostRequests,
-    PerMinute,
     Store,
     identify_suspect,
     print_identified,
 )
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
-from stillwatch.prove.identify.asking import AskingOptions
 from stillwatch.prove.identify.who import ALPHA
 from stillwatch.prove.lineage.reading import KinClaim, read_kins
-from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import safe
 from stillwatch.terms import Terms
 from stillwatch.terms.decide import model_verdict
@@ -52,6 +48,7 @@ were left out.
 
 
 @app.command("probe", epilog=EXAMPLES)
+@expand_groups
 def probe_command(
     suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
     library: AtLibrary = LIBRARY,
@@ -61,24 +58,16 @@ def probe_command(
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
     account: Annotated[str, typer.Option(help="Who asks: exceptions are for somebody.")] = "",
     name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
-    model: ModelName = "",
     prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
     alpha: Alpha = ALPHA,
-    consent: Consent = None,
-    api_key_env: KeyVariable = "SUSPECT_API_KEY",
-    requests_per_minute: PerMinute = 0,
-    max_requests: MostRequests = None,
+    endpoint: EndpointOptions = AS_IT_ANSWERS,
     store: Store = Path("identify-answers.sqlite"),
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when what answers is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Identify what answers by its answers, and judge it by the terms."""
     terms = terms_of(terms_file, family or [], distilled)
-    way = AskingOptions(
-        Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests),
-        store,
-        consent,
-    )
+    way = endpoint.asking(store)
     kins = read_kins(kin_file or [])
     done = identify_suspect(suspect, name, library, kins, prompts, alpha, way, as_json)
     found = done.found

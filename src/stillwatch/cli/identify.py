@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, choose_prompts, probes
@@ -83,13 +84,6 @@ app = typer.Typer(
     epilog=WHO_EXAMPLES,
 )
 AtLibrary = Annotated[Path, typer.Option("--library", metavar="FOLDER", help="The references.")]
-ModelName = Annotated[str, typer.Option("--model", help="An endpoint's name for the model.")]
-Consent = Annotated[
-    str | None, typer.Option(help="What gives the right to ask another's endpoint; it is kept.")
-]
-KeyVariable = Annotated[str, typer.Option("--api-key-env", help="The variable that holds its key.")]
-PerMinute = Annotated[int, typer.Option("--requests-per-minute", min=0, help="0: as it comes.")]
-MostRequests = Annotated[int | None, typer.Option("--max-requests", min=1, help="Ask no more than that.")]
 Store = Annotated[Path, typer.Option(help="Where an endpoint's answers are kept; a stopped run goes on.")]
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Rate of false alarms.")]
 KinFiles = Annotated[
@@ -98,30 +92,47 @@ KinFiles = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class EndpointOptions:
+    """How a suspect behind an address is asked."""
+
+    model: Annotated[str, typer.Option(help="An endpoint's name for the model.")] = ""
+    consent: Annotated[
+        str | None, typer.Option(help="What gives the right to ask another's endpoint; it is kept.")
+    ] = None
+    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY"
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as it comes.")] = 0
+    max_requests: Annotated[int | None, typer.Option(min=1, help="Ask no more than that.")] = None
+
+    def asking(self, store: Path) -> AskingOptions:
+        """Give the way to ask, with the place where answers are kept."""
+        manners = Manners(
+            self.model,
+            self.api_key_env,
+            requests_per_minute=self.requests_per_minute,
+            most_requests=self.max_requests,
+        )
+        return AskingOptions(manners, store, self.consent)
+
+
+AS_IT_ANSWERS = EndpointOptions()
+
+
 @app.command("who", epilog=WHO_EXAMPLES, hidden=True)
+@expand_groups
 def who_command(
     suspect: Annotated[str, typer.Argument(help="A file of outputs, an address, or weights.")],
     library: AtLibrary = LIBRARY,
     kin_file: KinFiles = None,
     name: Annotated[str, typer.Option(help="The model of a file that holds several.")] = "",
-    model: ModelName = "",
     prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 50,
     alpha: Alpha = ALPHA,
-    consent: Consent = None,
-    api_key_env: KeyVariable = "SUSPECT_API_KEY",
-    requests_per_minute: PerMinute = 0,
-    max_requests: MostRequests = None,
+    endpoint: EndpointOptions = AS_IT_ANSWERS,
     store: Store = Path("identify-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Say which kin of the library answers, or unknown; and whether it is exactly one of its versions."""
-    way = AskingOptions(
-        Manners(
-            model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests
-        ),
-        store,
-        consent,
-    )  # fmt: skip
+    way = endpoint.asking(store)
     done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
     if as_json:
         print(json.dumps(done.document(), indent=1))
@@ -180,31 +191,25 @@ def identify_suspect(
 
 
 @app.command("add", epilog=ADD_EXAMPLES)
+@expand_groups
 def add_command(
     name: Annotated[str, typer.Argument(help="What the reference is called.")],
     source: Annotated[str, typer.Argument(metavar="FILE", help="Its outputs; or an address, or weights.")],
     library: AtLibrary = LIBRARY,
     kin: Annotated[str, typer.Option(help="Its family; else by its name.")] = "",
     note: Annotated[str, typer.Option(help="Where the answers are from, and their licence.")] = "",
-    model: ModelName = "",
     prompts: Annotated[int, typer.Option(min=20, help="Prompts to ask an endpoint.")] = 60,
-    consent: Consent = None,
-    api_key_env: KeyVariable = "SUSPECT_API_KEY",
-    requests_per_minute: PerMinute = 0,
-    max_requests: MostRequests = None,
+    endpoint: EndpointOptions = AS_IT_ANSWERS,
     store: Store = Path("identify-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Add a reference to the library, or replace its answers."""
-    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
     asked: dict[str, str] = {}
     if not is_recording(source):
         known = references(library)
         asked = choose_prompts(read_library(library)[1], tuple(known), prompts) if known else probes()
     with progress(Console(stderr=True), as_json) as tell:
-        own = answers_of(
-            source, name, asked, AskingOptions(manners, store, consent), lambda d, of: tell("asking", d, of)
-        )
+        own = answers_of(source, name, asked, endpoint.asking(store), lambda d, of: tell("asking", d, of))
     _say_added(add(library, own, {name: kin or family_of(name)[1]}, note), library, as_json)
     say_left_out(own.unread)
 

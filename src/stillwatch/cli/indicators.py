@@ -6,7 +6,6 @@ It judges nobody.
 import json
 import re
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -54,6 +53,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.exchanges.sources import is_gateway
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
+from stillwatch.terms.reload import wall_us
 
 app = typer.Typer(
     help="Share a campaign's indicators with partners; search for theirs.",
@@ -209,7 +209,7 @@ def export_command(
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
     history, rejects = _history(logs, key, options), Rejects()
-    now_us = _now_us()
+    now_us = wall_us()
     with place.open() as store:
         found = store.case(find(store, case))
         told = _gather(history, found.accounts, kind, rejects)
@@ -240,7 +240,7 @@ def import_command(
     as_json: AsJson = False,
 ) -> None:
     """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
-    key, now_us = read_exchange(exchange_key), _now_us()
+    key, now_us = read_exchange(exchange_key), wall_us()
     if answer is not None and not logs:
         raise InputError("--answer needs a log to look in")
     told = read_partners(file, key, now_us, unsealed)
@@ -296,7 +296,7 @@ def sightings_command(
         for one in answers:
             of = mine.get(one.of)
             if of is not None and not _is_noted(store, of, sentence(one)):
-                note(store, of, sentence(one), who=whoami(), now_us=_now_us())
+                note(store, of, sentence(one), who=whoami(), now_us=wall_us())
             rows.append(asdict(one) | {"case": of})
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -405,7 +405,3 @@ def _time_us(text: str | None, option: str) -> int | None:
         ) from None
     aware = found.replace(tzinfo=UTC) if found.tzinfo is None else found
     return int(aware.timestamp() * 1_000_000)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

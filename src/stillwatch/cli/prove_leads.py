@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
+from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
 from stillwatch.prove import Evidence, evidence_json
-from stillwatch.prove.identify.asking import AskingOptions
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
-from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import safe
 
 EXAMPLES = """
@@ -34,23 +33,19 @@ With --out, rare.json and claims.json are written for `prove verdict`, where the
 
 
 @app.command("leads", epilog=EXAMPLES)
+@expand_groups
 def leads_command(
     suspect: Suspect,
     pool_files: PoolFiles,
     name: Annotated[str, typer.Option(help="What to call the suspect of a file.")] = "",
     out: Annotated[Path | None, typer.Option(help="A folder for the evidence.")] = None,
-    model: ModelName = "",
     prompts: Prompts = 200,
-    consent: Consent = None,
-    api_key_env: KeyVariable = "SUSPECT_API_KEY",
-    requests_per_minute: PerMinute = 0,
-    max_requests: MostRequests = None,
+    endpoint: EndpointOptions = AS_IT_ANSWERS,
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Find what is worth a look (grade C): scores, never p-values."""
-    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
-    way = AskingOptions(manners, store, consent)
+    way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)
     claimed, said = claims_lead(pool, called)

@@ -11,8 +11,9 @@ import typer
 from rich.console import Console, RenderableType
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import Consent, KeyVariable, ModelName, MostRequests, PerMinute, Store
+from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
 from stillwatch.cli.main import one_line
+from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.prove import Evidence, evidence_json, outcome
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
@@ -24,7 +25,6 @@ from stillwatch.prove.pool import Pool, PoolError
 from stillwatch.prove.pool.likeness import likeness
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.prove.recording import is_recording
-from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.report.terminal import plain_table, progress, safe
 from stillwatch.stats.intervals import wilson
 
@@ -69,6 +69,7 @@ Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a fal
 
 
 @app.command("lineage", epilog=LINEAGE_EXAMPLES)
+@expand_groups
 def lineage_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -83,20 +84,15 @@ def lineage_command(
         float, typer.Option(min=0.0001, max=0.5, help="Chance that a student is said to be of nobody.")
     ] = ALPHA_NONE,
     out: Annotated[Path | None, typer.Option(help="Write the evidence there, for `prove verdict`.")] = None,
-    model: ModelName = "",
     prompts: Prompts = 200,
-    consent: Consent = None,
-    api_key_env: KeyVariable = "SUSPECT_API_KEY",
-    requests_per_minute: PerMinute = 0,
-    max_requests: MostRequests = None,
+    endpoint: EndpointOptions = AS_IT_ANSWERS,
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
     """Rank the candidates for a suspect among audited models (grade B)."""
     when = month(released, "--released") if released else ""
     lineage = read_lineage(lineage_files)
-    manners = Manners(model, api_key_env, requests_per_minute=requests_per_minute, most_requests=max_requests)
-    way = AskingOptions(manners, store, consent)
+    way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     with progress(Console(stderr=True), as_json) as tell:
         traced = trace(

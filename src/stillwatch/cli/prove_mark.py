@@ -75,7 +75,6 @@ Suspect = Annotated[str, typer.Option(help="The suspect's name, as it is to stan
 KeyFile = Annotated[Path, typer.Option("--mark-key", help="The owner's key.")]
 Actor = Annotated[list[str] | None, typer.Option(help="An actor whose key is tested; may be given again.")]
 Actors = Annotated[Path | None, typer.Option(help="A file of actors, one a line.")]
-Tokenizer = Annotated[str, typer.Option(help="The teacher's: clock, a folder, a tokenizer.json, a name.")]
 Window = Annotated[int, typer.Option(help="Tokens before the one that is marked.", min=1, max=8)]
 Alpha = Annotated[float, typer.Option(help="Chance of accusing anybody wrongly, over all actors.")]
 Effect = Annotated[float, typer.Option(help="The effect to be found, in nats per scored token.")]

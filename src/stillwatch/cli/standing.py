@@ -22,9 +22,10 @@ from stillwatch.cli.folder import (
     whoami,
 )
 from stillwatch.cli.main import one_line
+from stillwatch.console import NearbyAccount, StepImpact
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
-from stillwatch.gateway.control.affected import MOST_NAMED, KnownAccount, Reach, reach
+from stillwatch.gateway.control.affected import MOST_NAMED, reach
 from stillwatch.gateway.control.ladder import Proposal
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
@@ -308,13 +309,13 @@ def _step(text: str) -> Step:
         raise InputError(f"--step is {text!r}; give one of {names}") from None
 
 
-def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> None:
+def _tell_done(action: int | None, step: Step, hits: StepImpact, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"action": action, "step": step.name.lower(), "reach": asdict(hits)}, indent=1))
         return
     did = "would be set" if action is None else "is set"
     print(f"{step.name.lower()} {did} for {plural(len(hits.accounts), 'account')}: {_names(hits.accounts)}")
-    print(f"  with {plural(hits.keys, 'key')} and {_amount(hits.end_users, 'end user')} of the last 7 days")
+    print(f"  with {_amount(hits.keys, 'key')} and {_amount(hits.end_users, 'end user')} of the last 7 days")
     if hits.unchanged:
         print(f"  {plural(len(hits.unchanged), 'account')} stood there already: {_names(hits.unchanged)}")
     if hits.unknown:
@@ -336,7 +337,7 @@ def _tell_done(action: int | None, step: Step, hits: Reach, as_json: bool) -> No
         print(f"`stillwatch standing undo {action}` takes it back")
 
 
-def _tell_known(title: str, known: tuple[KnownAccount, ...], of: int | None) -> None:
+def _tell_known(title: str, known: tuple[NearbyAccount, ...], of: int | None) -> None:
     """Print accounts with what is known of them; `--json` has up to a hundred."""
     if not any(k.exchanges or k.kind_of_use or k.shares or k.step != "clear" for k in known):
         return  # nothing to add to their names
@@ -362,7 +363,7 @@ def _tell_known(title: str, known: tuple[KnownAccount, ...], of: int | None) -> 
         print(f"and {more:,} more; --json names up to {MOST_NAMED}")
 
 
-def _tell_users(hits: Reach) -> None:
+def _tell_users(hits: StepImpact) -> None:
     if hits.users:
         print()
         rows = [(u.end_user, u.account, f"{u.exchanges:,}") for u in hits.users[:SHOWN]]

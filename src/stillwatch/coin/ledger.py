@@ -18,6 +18,7 @@ from stillwatch.coin.chain import START, canonical, make_line, parse_line
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.openings import commitment
 from stillwatch.coin.sealing import seal
+from stillwatch.new_file import sync_folder
 
 ROTATE_BYTES = 256 << 20  # a file is closed at this size
 _NAME = re.compile(r"w(\d+)-(\d{6,})\.jsonl")
@@ -76,7 +77,7 @@ class Ledger:
             "reader": self.reader.hex() if self.reader else None,
         }  # fmt: skip
         self._write([head])
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def number(self) -> int:
         """Give the next coin its number."""
@@ -191,11 +192,3 @@ def _tail(path: Path) -> bytes:
             if data.count(b"\n") > 1 or step >= size:
                 return data
             step *= 4
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,7 +15,6 @@ from stillwatch.coin import CoinError
 from stillwatch.new_file import write_new_file
 
 _INFO = b"stillwatch.coin.box.1"
-PUBLIC_SUFFIX = ".pub"
 
 
 def _cipher(shared: bytes, sender: bytes, reader: bytes) -> ChaCha20Poly1305:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from stillwatch.errors import StillwatchError
 from stillwatch.scan import AccountVerdict
 from stillwatch.terms import EnforcementStatus, Step, Terms
+from stillwatch.terms.history import HistoryEntry
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +52,8 @@ class NearbyAccount:
     account: str
     org: str | None = None
     step: str = "clear"  # what stands for it now
-    kind_of_use: str | None = None
-    campaign: str | None = None
+    kind_of_use: str | None = None  # as the detector reads its traffic
+    campaign: str | None = None  # that the detector counts it to
     exchanges: int | None = None  # of the last days, as the two below
     output_tokens: int | None = None
     end_users: int | None = None
@@ -61,7 +62,7 @@ class NearbyAccount:
 
 @dataclass(frozen=True)
 class AffectedEndUser:
-    """A person below an account that is hit."""
+    """A person below an account that is hit: who would feel it, whether or not the account is guilty."""
 
     account: str
     end_user: str
@@ -74,12 +75,12 @@ class StepImpact:
 
     accounts: tuple[str, ...]  # whose standing would change
     unchanged: tuple[str, ...] = ()  # on that step already
-    unknown: tuple[str, ...] = ()  # nothing is known of them
-    keys: int | None = None
-    end_users: int | None = None
+    unknown: tuple[str, ...] = ()  # nothing is known of them: no key, no exchange on record
+    keys: int | None = None  # working keys of the accounts hit
+    end_users: int | None = None  # below them in the last days
     same_org: tuple[str, ...] = ()  # other accounts of their organisations
-    same_end_user: int | None = None
-    same_network: int | None = None
+    same_end_user: int | None = None  # other accounts that some of those end users use too
+    same_network: int | None = None  # other accounts seen behind an address of theirs
     notes: tuple[str, ...] = ()
     hit: tuple[NearbyAccount, ...] = ()  # of `accounts`, those with most exchanges
     near: tuple[NearbyAccount, ...] = ()  # of those not touched, those that share most
@@ -120,25 +121,13 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class TermsText:
-    """One text of the terms, as their history has it."""
-
-    version: int
-    sha256: str
-    at: str  # ISO, UTC
-    outcome: str  # accepted or refused
-    why: str
-    text: str | None
-
-
-@dataclass(frozen=True)
 class InForce:
     """The terms in force and their texts, newest first. `error` says why the file on disk is not in force."""
 
     terms: Terms
     sha256: str
     error: str | None
-    texts: tuple[TermsText, ...]
+    texts: tuple[HistoryEntry, ...]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-FORMS = ("html", "json", "csv")
 _FORMULA = re.compile(r"^[\s\x00]*[=+\-@|%＝＋－＠]")  # what a spreadsheet may run; OWASP, CSV Injection
 
 

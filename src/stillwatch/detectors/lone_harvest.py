@@ -19,11 +19,12 @@ import numpy as np
 from numba import njit
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.arrays import put_in_order
+from stillwatch.units import HOUR_US
 
 NAME = "lone_harvest"
 STEPS = (300, 450, 675, 1000, 1500, 2250, 3400, 5000, 10_000)  # exchanges within the window
 WINDOW_US = 5 * 86_400_000_000
-HOUR_US = 3_600_000_000
 LEAST_SPAN_H = 8  # hours: shorter, and any burst is even and in every hour
 LEAST_BITS = 10.5
 LEAST_PEERS = 10  # heavy payers needed before rarity means anything
@@ -194,8 +195,8 @@ def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _top_share(values):
-    ordered = np.sort(values)
+def _top_share(ordered):
+    put_in_order(ordered)
     best = 0
     run = 0
     for k in range(len(ordered)):
@@ -260,7 +261,8 @@ def _steps(order, begin, ts, model, exact, head, tail, system, others, marked, h
             span = (now - ts[rows[0]]) / 3_600_000_000.0
             mean = total / (n - 1)
             spread = np.sqrt(max(squares / (n - 1) - mean * mean, 0.0))
-            distinct = np.sort(exact[rows])
+            distinct = exact[rows]
+            put_in_order(distinct)
             different = 1
             for q in range(1, n):
                 different += distinct[q] != distinct[q - 1]

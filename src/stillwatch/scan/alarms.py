@@ -12,12 +12,12 @@ import numpy as np
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.scan import SettingTest
 from stillwatch.stats.exchangeability import ContentTest, Hands
+from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
 NAMED_AFTER = 3  # looks that must name a party before it is named
 SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one look is enough, two are, three are
-DAY_US = 86_400_000_000
 CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
 KEPT = 0.1  # of the looks that the most lasting marker had
 MORE = 1.1  # times as many exchanges as at the last content test, before it is made again

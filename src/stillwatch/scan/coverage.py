@@ -8,12 +8,13 @@ from collections.abc import Collection
 import numpy as np
 
 from stillwatch.actors.groups import LEAST_PARTIES
-from stillwatch.detectors.lone_harvest import HOUR_US, LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
+from stillwatch.detectors.lone_harvest import LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Coverage, Lead, ScanResult
 from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
 from stillwatch.stats.dealing import deal
+from stillwatch.units import HOUR_US
 
 SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
 MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"

@@ -14,6 +14,7 @@ from numba import njit
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Reason
+from stillwatch.stats.arrays import place_of
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 
 NAME = "failover"
@@ -195,26 +196,29 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
     asked_us = ts[begin].copy()
     first_failed = np.flatnonzero(failed)[::-1]
     asked_us[run[first_failed]] = ts[first_failed]
-    by = _first_other(exact[begin], account[begin], ts[begin], asked_us, within_us)
-    return _Texts(ts[begin], account[begin], asked_us, refused, by)
+    exact, account, ts = exact[begin], account[begin], ts[begin]
+    by = _first_other(exact, account, ts, asked_us, np.lexsort((ts, exact)), within_us)
+    return _Texts(ts, account, asked_us, refused, by)
 
 
 @njit(cache=True, nogil=True)
-def _first_other(exact, account, begin_us, asked_us, within_us):
-    """(runs,) the first run of the same text by another account soon after, -1: none. Sorted by text."""
+def _first_other(exact, account, begin_us, asked_us, order, within_us):
+    """(runs,) the first run of the same text by another account soon after, -1: none.
+
+    Sorted by text; order: (runs,) by text and begin.
+    """
     by = np.full(len(exact), -1, np.int64)
     low = 0
     while low < len(exact):
         high = low
         while high < len(exact) and exact[high] == exact[low]:
             high += 1
-        order = low + np.argsort(begin_us[low:high])
-        times = begin_us[order]
+        times = begin_us[order[low:high]]
         for k in range(low, high):
-            at = np.searchsorted(times, asked_us[k], side="right")
+            at = place_of(times, asked_us[k] + 1)
             while at < len(times) and times[at] <= asked_us[k] + within_us:
-                if account[order[at]] != account[k]:
-                    by[k] = order[at]
+                if account[order[low + at]] != account[k]:
+                    by[k] = order[low + at]
                     break
                 at += 1
         low = high

@@ -20,15 +20,14 @@ from stillwatch.actors.conduct import HotRows, all_rows
 from stillwatch.actors.links import nothing
 from stillwatch.actors.markers import fill_markers, width
 from stillwatch.actors.spread import Spread
-from stillwatch.actors.stock import NEEDED, Stock, choices
+from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.arrays import place_of, twice
 
 LEAST_STOCK = 5  # markers by which a known stock is recognised
 DEVOTED_LEAST = 3  # exchanges
 DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
 MARKED = ("head", "tail", "exact", "system", "words")
-NO_SETTINGS = np.zeros((0, 0), np.int32)
-NO_WEIGHT = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def followers(
     carried = stock.carried(own, *rows)
     if len(carried) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    carriers, counts, first, _ = choices(carried, party, NO_SETTINGS, NO_WEIGHT, 1)
+    carriers, begun, counts = np.unique(party[carried], return_index=True, return_counts=True)
+    first = carried[begun].astype(np.int64)
     devoted = (counts >= DEVOTED_LEAST) & (
         counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
     )
@@ -82,7 +82,7 @@ def since(carriers, first, begin, row, row_hi):
     out = np.empty(len(carriers), np.int64)
     for k in range(len(carriers)):
         rows = row[begin[carriers[k]] : begin[carriers[k] + 1]]
-        out[k] = np.searchsorted(rows, row_hi) - np.searchsorted(rows, first[k])
+        out[k] = place_of(rows, row_hi) - place_of(rows, first[k])
     return out
 
 
@@ -125,11 +125,10 @@ def _uses(columns, wide, values):
         for j in range(wide):
             if found[j] == np.uint32(0):
                 continue
-            at = np.searchsorted(values, found[j])
+            at = place_of(values, found[j])
             if at < len(values) and values[at] == found[j]:
                 if k == len(row):
-                    row = np.concatenate((row, row))
-                    marker = np.concatenate((marker, marker))
+                    row, marker = twice(row), twice(marker)
                 row[k] = i
                 marker[k] = at
                 k += 1

@@ -10,8 +10,7 @@ import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Harvest, Hour
-
-HOUR_US = 3_600_000_000
+from stillwatch.units import HOUR_US
 
 
 @dataclass(frozen=True)

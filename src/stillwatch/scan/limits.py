@@ -3,9 +3,8 @@
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.units import DAY_US, HOUR_US
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
 SHORT_DAYS = 3
 FEW_ACCOUNTS = 50
 GAP_SHARE = 0.02  # of the hour's usual traffic

@@ -26,9 +26,8 @@ from stillwatch.scan.loners import Loners
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
-from stillwatch.scan.watch import HOUR_US
+from stillwatch.units import DAY_US, HOUR_US
 
-DAY_US = 24 * HOUR_US
 LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
 FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
 FORM = 1

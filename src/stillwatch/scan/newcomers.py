@@ -17,12 +17,13 @@ from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.exchanges.kept import KeptLog
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
-from stillwatch.scan.alarms import DAY_US, NEVER, lasting
+from stillwatch.scan.alarms import NEVER, lasting
 from stillwatch.scan.campaigns import least_carried
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers, stock_of, uses
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import entered_since
+from stillwatch.units import DAY_US
 
 PHRASES = ("phrases", "system_phrases")
 LOOKED_AT = ("ts_us", "id", "account", *MARKED, *PHRASES)

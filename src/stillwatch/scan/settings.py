@@ -13,6 +13,7 @@ from stillwatch.detectors import lone_harvest
 from stillwatch.errors import InputError
 from stillwatch.scan import alarms
 from stillwatch.scan.parts import PARTS, check_parts
+from stillwatch.units import DAY_US
 
 
 def _constant(
@@ -153,12 +154,12 @@ class DetectionSettings:
     @property
     def window_us(self) -> int:
         """The window in microseconds."""
-        return int(self.window_days * spread.DAY_US)
+        return int(self.window_days * DAY_US)
 
     @property
     def burn_in_us(self) -> int:
         """The burn-in in microseconds."""
-        return int(self.burn_in_days * spread.DAY_US)
+        return int(self.burn_in_days * DAY_US)
 
     def changes(self) -> dict[str, object]:
         """Give what differs from the shipped settings."""

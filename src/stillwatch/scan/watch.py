@@ -18,10 +18,10 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.conduct import LOOK_BACK, HotRows, all_rows, hot_rows, posture, tokens_of
+from stillwatch.actors.conduct import HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.sessions import content_of, one_source_parts
-from stillwatch.actors.spread import DAY_US, WINDOW_US, Spread, spread
+from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
@@ -61,8 +61,8 @@ from stillwatch.scan.source_leads import (
 from stillwatch.stats.dealing import encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
+from stillwatch.units import DAY_US, HOUR_US
 
-HOUR_US = 3_600_000_000
 RESOLUTIONS = (1.0, 2.0, 4.0, 8.0)  # from loose to tight communities: a pool may hide in a looser one
 # A pool that has most of a small log's links is one community below a resolution of one only: at 1, the two
 # halves of a graph that has no parts are as good as the whole (Reichardt and Bornholdt 2006).
@@ -485,18 +485,7 @@ class _Watcher:
         self.alarms.follow(alarm, found.party.tolist(), hour.until_us)
 
     def _posture(self, rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-        return posture(
-            rows.begin,
-            rows.row,
-            rows.ts_us,
-            rows.counts_from_us,
-            until,
-            since,
-            self.values,
-            self.tokens,
-            self.levels,
-            LOOK_BACK,
-        )
+        return posture(rows, until, since, self.values, self.tokens, self.levels)
 
     def _population(self, until: int, since: int) -> None:
         counted, dominant = self._posture(self.all, until, since)

@@ -99,8 +99,8 @@ def account_content(
     if len(word) == 0:
         return NOTHING
     begin, term, weight = _tf_idf_rows(row, word, n)
-    likeness = _likeness(begin, term, weight)
-    a, b = _pairs(account)
+    likeness = _likeness(begin, term, weight, int(term.max(initial=0)) + 1)
+    a, b = np.nonzero(np.triu(account[:, None] == account, 1))  # every two sessions of one account
     apart = np.abs(at_us[a] - at_us[b]) > apart_us
     if not apart.any():
         return NOTHING
@@ -128,39 +128,12 @@ def account_content(
     )
 
 
-@njit(cache=True, nogil=True)
-def _pairs(account):
-    """Every two sessions of one account, the earlier ones first."""
-    n = len(account)
-    sessions = np.zeros(account.max() + 1, np.int64)
-    for c in account:
-        sessions[c] += 1
-    a = np.empty((sessions * (sessions - 1) // 2).sum(), np.int64)
-    b = np.empty(len(a), np.int64)
-    k = 0
-    for i in range(n):
-        for j in range(i + 1, n):
-            if account[i] == account[j]:
-                a[k], b[k] = i, j
-                k += 1
-    return a, b
-
-
-@njit(cache=True, nogil=True)
-def _repeats(likeness, account):
+def _repeats(likeness: np.ndarray, account: np.ndarray) -> tuple[float, float]:
     """How likely sessions of two accounts ask the same, and the share of sessions that another repeats."""
-    n = len(account)
-    others = 0
-    same = 0
-    repeated = np.zeros(n, np.bool_)
-    for i in range(n):
-        for j in range(i):
-            if account[i] != account[j]:
-                others += 1
-                if likeness[i, j] >= SAME:
-                    same += 1
-                    repeated[i] = repeated[j] = True
-    return same / others if others else 0.0, repeated.sum() / n
+    others = np.tril(account[:, None] != account, -1)  # of the likeness only this half is filled
+    same = others & (likeness >= SAME)
+    repeated = same.any(0) | same.any(1)
+    return float(same.sum() / max(others.sum(), 1)), float(repeated.mean())
 
 
 def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np.ndarray:
@@ -179,7 +152,8 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     who, held = pairs >> 32, np.bincount(place, weight)
     length = np.sqrt(np.bincount(who, held**2, minlength=labels))
     cosine = held / np.where(length > 0, length, 1.0)[who]
-    likeness = _likeness(_begins(who, labels), pairs & 0xFFFFFFFF, cosine)
+    term = pairs & 0xFFFFFFFF
+    likeness = _likeness(_begins(who, labels), term, cosine, int(term.max(initial=0)) + 1)
     likeness += np.tril(likeness, -1).T
     likeness -= likeness.mean(0)
     likeness -= likeness.mean(1, keepdims=True)
@@ -225,18 +199,18 @@ def _begins(row: np.ndarray, rows: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _likeness(begin, term, weight):
+def _likeness(begin, term, weight, terms):
     """(n, n) cosines of sparse rows whose terms ascend; 0 above the diagonal, which is a mirror.
 
     Only what two rows share is visited, each term's rows in order: a cosine is summed in the terms' order.
     """
     n = len(begin) - 1
     out = np.zeros((n, n))
-    terms = term.max() + 1 if len(term) else 0
     first = np.zeros(terms + 1, np.int64)
     for t in term:
         first[t + 1] += 1
-    first = np.cumsum(first)
+    for t in range(terms):
+        first[t + 1] += first[t]
     end = first[:-1].copy()
     row = np.empty(len(term), np.int64)
     value = np.empty(len(term))

@@ -148,12 +148,3 @@ CLASSES: tuple[LexicalClass, ...] = (
         ("imagine you", "pretend you", "roleplay", "role play", "act as", "take on the role", "you are a"),
     ),
 )
-
-
-def names_of(mask: int) -> tuple[str, ...]:
-    """Names of the classes whose bits are set.
-
-    >>> names_of(0b11)
-    ('trace_elicitation', 'rubric_grading')
-    """
-    return tuple(c.name for c in CLASSES if mask >> c.bit & 1)

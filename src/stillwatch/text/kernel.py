@@ -14,7 +14,6 @@ from numba import njit
 from stillwatch.text.keyed import M1, mix, rotate, siphash_word
 
 PHRASES = 12  # phrases kept per text: the smallest hashes, so that equal phrases are kept together everywhere
-GRAM = 3  # tokens per phrase
 EDGE = 6  # tokens of a head or a tail
 LONG = 40  # bytes: a longer word is a blob (an id, base64), masked
 ROOM = 4096  # tokens read closely; of a longer text its first and last half as many
@@ -173,10 +172,10 @@ def _unroll(n, values, spare):
     """Put a ring over a long text's end into the text's order."""
     half = len(values) // 2
     length = len(values) - half
-    spare[:length] = values[half:]
-    shift = (n - half) % length
-    values[half : half + length - shift] = spare[shift:length]
-    values[half + length - shift :] = spare[:shift]
+    for k in range(length):
+        spare[k] = values[half + k]
+    for k in range(length):
+        values[half + k] = spare[(n + k - half) % length]
 
 
 @njit(cache=True, nogil=True)
@@ -230,7 +229,7 @@ def sketch(
             p = np.uint32(siphash_word(key0, key1, best[j]) >> np.uint64(32))
             phrases[t, j] = p if p != np.uint32(0) else np.uint32(1)
         gap = seen  # words before the skipped middle
-        m = 0
+        m = np.int64(0)  # a plain 0 would be a type of its own, and what takes it compiled twice
         for k in range(seen):  # words only, from here on
             if k == half and n > ROOM:
                 gap = m
@@ -282,7 +281,7 @@ def _content(meaning, keyed, n, key0, key1, kept, out):
 @njit(cache=True, nogil=True)
 def _smallest(keyed, n, gap, grams, few, best):
     """The smallest distinct phrase hashes, ascending, into best; returns how many. None spans the gap."""
-    m = 0
+    m = np.int64(0)
     for k in range(2, n):
         g = mix(keyed[k] ^ rotate(keyed[k - 1], 21) ^ rotate(keyed[k - 2], 42))
         grams[m] = g if g != np.uint64(0) else np.uint64(1)
@@ -294,7 +293,7 @@ def _smallest(keyed, n, gap, grams, few, best):
         m > 3 * keep
     ):  # hashes are uniform: enough of them lie below this, nearly always, and few must be sorted
         limit = np.uint64(5 * keep // 3) * (np.uint64(0xFFFFFFFFFFFFFFFF) // np.uint64(m))
-        below = 0
+        below = np.int64(0)
         for k in range(m):
             few[below] = grams[k]
             below += grams[k] <= limit

@@ -14,7 +14,7 @@ M1 = np.uint64(0xBF58476D1CE4E5B9)  # splitmix64's finaliser, Steele, Lea and Fl
 M2 = np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def mix(x):
     """Spread a word's bits over all 64 (splitmix64): a bijection, not keyed."""
     x ^= x >> np.uint64(30)
@@ -29,7 +29,7 @@ def rotate(x, bits):
     return (x << np.uint64(bits)) | (x >> np.uint64(64 - bits))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _start(key0, key1):
     return (
         key0 ^ np.uint64(0x736F6D6570736575),
@@ -39,7 +39,7 @@ def _start(key0, key1):
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _round(v0, v1, v2, v3):
     v0 += v1
     v1 = rotate(v1, 13) ^ v0
@@ -54,13 +54,13 @@ def _round(v0, v1, v2, v3):
     return v0, v1, v2, v3
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _absorb(v0, v1, v2, v3, word):
     v0, v1, v2, v3 = _round(v0, v1, v2, v3 ^ word)
     return v0 ^ word, v1, v2, v3
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _finish(v0, v1, v2, v3):
     v2 ^= np.uint64(0xFF)
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)

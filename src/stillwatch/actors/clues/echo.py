@@ -26,11 +26,11 @@ import numpy as np
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.units import DAY_US
 
 NAME = "echo"
 CONTROL = "provider"  # who was answered what, the client does not choose; what it quotes, it does
 CLASS = "answers"
-DAY_US = 86_400_000_000
 ECHO_P_VALUE = 1e-2  # at most: then a lead or a finding quotes it
 PAIR_BITS = 6.0  # of one pair, at most: one answer may have been passed on
 

@@ -10,11 +10,11 @@ import numpy as np
 from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.units import DAY_US
 
 NAME = "pivot"
 CONTROL = "provider"
 CLASS = "timing"
-DAY_US = 86_400_000_000
 SETTLED_US = 2 * DAY_US  # a model first seen later than this into the log is new
 LEAST_ACCOUNTS = 5
 

@@ -12,12 +12,12 @@ from scipy.stats import poisson
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import Signal
+from stillwatch.units import HOUR_US
 
 NAME = "reappearance"
 CONTROL = "provider"
 CLASS = "timing"
 SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "fresh accounts took over from silenced ones"))
-HOUR_US = 3_600_000_000
 WITHIN_US = 12 * HOUR_US
 SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the log ends has stopped
 LEAST_STOPPED = 4

@@ -10,12 +10,12 @@ import numpy as np
 
 from stillwatch.actors import Actor, ActorContext, ClueWeight
 from stillwatch.signals import BundleEvidence
+from stillwatch.units import HOUR_US
 
 NAME = "synchronous_start"
 CONTROL = "provider"
 CLASS = "timing"
 LEAST_ACCOUNTS = 8
-HOUR_US = 3_600_000_000
 
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.new_file import sync_folder
 
 WAITING, DEAD = "waiting", "dead"
 MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
@@ -158,7 +159,7 @@ class Outbox:
             except BaseException:
                 Path(beside).unlink(missing_ok=True)
                 raise
-            _sync(path.parent)
+            sync_folder(path.parent)
         except OSError as why:
             raise ExportError(f"{path.parent}: cannot keep what is to be sent: {why.strerror}") from why
 
@@ -173,11 +174,3 @@ def _letter(path: Path) -> Letter | None:
         raise
     except OSError as why:
         raise ExportError(f"{path}: cannot be read: {why.strerror}") from why
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,7 +15,6 @@ VOCABULARY = (
     "<pad>", "<bos>", "<eos>", THINK, THOUGHT, "start", "?", "=", *WORDS, *STEPS,
     *(word for pair in WORDS.values() for word in pair), *DIGITS,
 )  # fmt: skip
-CHANCE = 0.1  # what guessing scores
 HELD_OUT_OF = 8  # one problem in so many is held out, whoever draws it
 
 

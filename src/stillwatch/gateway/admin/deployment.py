@@ -4,7 +4,6 @@ It decides nothing: who may ask for what is the console's matter, what a step do
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +18,6 @@ from stillwatch.console import (
     Lost,
     Proposed,
     StepImpact,
-    TermsText,
 )
 from stillwatch.errors import InputError
 from stillwatch.exchanges.parquet import DAMAGED
@@ -55,8 +53,7 @@ class Gateway:
         return actions.standings(self._state, accounts)
 
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
-        found = reach(self._state, self._desk.folder, accounts, step, now_us, self._desk.findings)
-        return StepImpact(**{field.name: getattr(found, field.name) for field in fields(StepImpact)})
+        return reach(self._state, self._desk.folder, accounts, step, now_us, self._desk.findings)
 
     def act(
         self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
@@ -108,8 +105,7 @@ class Gateway:
     def terms(self) -> InForce:
         watched = self._desk.watched
         entries = TermsHistory(terms_history(self._desk.folder)).entries
-        texts = [TermsText(e.version, e.sha256, e.at, e.outcome, e.why, e.text) for e in reversed(entries)]
-        return InForce(watched.terms, watched.sha256, watched.error, tuple(texts))
+        return InForce(watched.terms, watched.sha256, watched.error, tuple(reversed(entries)))
 
     def health(self, now_us: int) -> Sequence[ComponentHealth]:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"

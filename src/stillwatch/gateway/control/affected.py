@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from stillwatch.console import AffectedEndUser, NearbyAccount, StepImpact
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.actions import standings
 from stillwatch.gateway.control.state import ControlState
@@ -27,50 +28,6 @@ MOST_NAMED = 100  # accounts, and end users, listed with what is known of them; 
 ORGANISATION, END_USER, ADDRESS = "organisation", "end user", "address"  # what two accounts may share
 
 
-@dataclass(frozen=True)
-class KnownAccount:
-    """An account, by what is known of it. None: nothing says."""
-
-    account: str
-    org: str | None
-    step: str  # what stands for it now
-    kind_of_use: str | None  # as the detector reads its traffic
-    campaign: str | None  # that the detector counts it to
-    exchanges: int | None  # of the last days, as the two below
-    output_tokens: int | None
-    end_users: int | None
-    shares: tuple[str, ...] = ()  # with an account that is hit; such a one is not touched itself
-
-
-@dataclass(frozen=True)
-class EndUser:
-    """A person below an account that is hit: who would feel it, whether or not the account is guilty."""
-
-    account: str
-    end_user: str
-    exchanges: int
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Who is hit by a step, and who stands near and is not."""
-
-    accounts: tuple[str, ...]  # whose standing would change
-    unchanged: tuple[str, ...]  # on that step already
-    unknown: tuple[str, ...]  # no key was issued to them and no exchange of theirs is on record
-    keys: int  # working keys of the accounts hit
-    end_users: int | None  # below them in the last days; None: that could not be told
-    same_org: tuple[str, ...]  # not touched: other accounts of their organisations
-    same_end_user: int | None  # not touched: other accounts that some of those end users use too
-    same_network: int | None  # not touched: other accounts seen behind an address of theirs
-    notes: tuple[str, ...]
-    hit: tuple[KnownAccount, ...] = ()  # of `accounts`, those with most exchanges
-    near: tuple[
-        KnownAccount, ...
-    ] = ()  # of those not touched, those that share most, then with most exchanges
-    users: tuple[EndUser, ...] = ()  # of the end users hit, those with most exchanges
-
-
 def reach(
     state: ControlState,
     folder: Folder,
@@ -78,7 +35,7 @@ def reach(
     step: Step,
     now_us: int,
     findings: Findings | None = None,
-) -> Reach:
+) -> StepImpact:
     """Look at whom a step on these accounts would hit. `findings`: the folder's, where they are kept open."""
     stands = standings(state, accounts)
     hit = tuple(sorted(a for a in accounts if (stands[a].step if a in stands else Step.CLEAR) != step))
@@ -106,7 +63,7 @@ def reach(
     shown = {n.account for n in (*seen.hit, *seen.near)}
     stands |= standings(state, shown - stands.keys())
     about = _About(known, orgs, stands, verdicts, seen.trouble is None)
-    return Reach(
+    return StepImpact(
         accounts=hit,
         unchanged=tuple(sorted(set(accounts) - hits)),
         unknown=tuple(a for a in hit if a not in known and seen.trouble is None and a not in seen.accounts),
@@ -144,12 +101,12 @@ class _About:
     verdicts: Mapping[str, AccountVerdict]
     looked: bool  # the segments could be read
 
-    def __call__(self, one: _Traffic, *, near: bool) -> KnownAccount:
+    def __call__(self, one: _Traffic, *, near: bool) -> NearbyAccount:
         verdict, org = self.verdicts.get(one.account), self.known.get(one.account)
         stands = self.stands.get(one.account)
         shares = [(org is not None and org in self.orgs, ORGANISATION)]
         shares += [(one.same_end_user, END_USER), (one.same_network, ADDRESS)]
-        return KnownAccount(
+        return NearbyAccount(
             account=one.account,
             org=org,
             step=(stands.step if stands else Step.CLEAR).name.lower(),
@@ -170,7 +127,7 @@ class _Seen:
     same_network: int | None = None
     hit: tuple[_Traffic, ...] = ()
     near: tuple[_Traffic, ...] = ()
-    users: tuple[EndUser, ...] = ()
+    users: tuple[AffectedEndUser, ...] = ()
     trouble: str | None = None
 
 
@@ -234,7 +191,7 @@ def _read_traffic(
         same_network=sum(n.same_network for n in near),
         hit=(*hit, *_without_traffic(set(accounts) - found))[:MOST_NAMED],
         near=tuple(near[:MOST_NAMED]),
-        users=tuple(EndUser(*row[:3]) for row in users),
+        users=tuple(AffectedEndUser(*row[:3]) for row in users),
     )
 
 

@@ -4,10 +4,9 @@ The detector's files are its only view of it: a detector that is dead changes no
 by itself; it is tried again at the next step, and `errors` says what is wrong with it now.
 """
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -177,9 +176,3 @@ class Enforcer:
                     f"ladder: {step} for {len(one.wanted.accounts)} accounts of {one.wanted.campaign}"
                     f" (action {action}; `stillwatch standing undo {action}` takes it back)"
                 )
-
-
-def log_line(text: str) -> None:
-    """Write one line to standard error, where service managers collect it."""
-    with suppress(OSError, ValueError):  # nobody reads it any more: that must end nothing
-        print(f"stillwatch serve: {text}", file=sys.stderr, flush=True)

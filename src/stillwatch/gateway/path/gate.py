@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,13 +42,6 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 # models, account, organisation, what it does, n, log-probabilities: no decision looks at more, but the length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
-
-
-class IntentWaiter(Protocol):
-    """An exchange whose intent is on its way to the disk."""
-
-    def on_durable(self) -> None: ...
-    def on_not_durable(self) -> None: ...
 
 
 class UncapturedSpan(msgspec.Struct):

@@ -306,7 +306,6 @@ _NO_PAIR = _TokenPair()
 _EVENT = msgspec.json.Decoder(_Event)
 _COUNTED = msgspec.json.Decoder(_Counted)
 _BODY = msgspec.json.Decoder(_Body)
-_USAGE_OF = msgspec.json.Decoder(_Usage)
 
 
 def facts_of_json(body: bytes) -> ReplyFacts:
@@ -346,12 +345,6 @@ def _loosely(body: bytes) -> ReplyFacts:
         finish_reason=finish[-1].decode("utf-8", "replace") if finish else None,
         others=tuple(models[1:]),
     )
-
-
-def first_model(data: bytes) -> bytes | None:
-    """The first model that some bytes of JSON name, as written (with quotes), or None."""
-    found = _MODEL.search(data)
-    return found[1] if found else None
 
 
 def model_field(data: bytes) -> bytes:

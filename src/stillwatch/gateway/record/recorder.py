@@ -30,6 +30,7 @@ from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
 from stillwatch.gateway.record.sent_before import SentBefore
+from stillwatch.new_file import sync_folder
 from stillwatch.terms import Retention, TermsError
 
 FLUSH_ROWS = 5_000
@@ -293,7 +294,7 @@ class Recorder:
                 self._report_damage(reader)
             wal.remember(self.folder.wal, *key)
             reader.path.unlink(missing_ok=True)
-            segments.sync(self.folder.wal)  # gone for good before a checkpoint no longer knows it
+            sync_folder(self.folder.wal)  # gone for good before a checkpoint no longer knows it
             reader.close()
             del self._readers[key]
             self._start.pop(reader.path.name, None)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.exchanges.sketched import TEXTS, without_texts
 from stillwatch.gateway.folder import Folder
+from stillwatch.new_file import sync_folder
 
 CHECKPOINT = b"stillwatch.checkpoint"  # metadata: where the recorder stood when it wrote this
 EACH_ITS_OWN = frozenset(
@@ -168,17 +169,8 @@ def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    sync(path.parent)
-    sync(path.parent.parent)
-
-
-def sync(folder: Path) -> None:
-    """Make durable what was renamed or deleted in a folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
+    sync_folder(path.parent.parent)
 
 
 def last_checkpoint(folder: Folder) -> tuple[int, bytes]:

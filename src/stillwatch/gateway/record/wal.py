@@ -23,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from stillwatch.gateway.folder import derive
+from stillwatch.new_file import sync_folder
 
 MAGIC = b"SWWAL1\r\n"
 SALT = 16
@@ -233,7 +234,7 @@ class Writer:
             os.pwrite(file, head, 0)
             os.fsync(file)
             beside.rename(path)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError:
             os.close(file)
             with suppress(OSError):
@@ -276,14 +277,6 @@ def writer_lives(folder: Path, worker: int) -> bool:
     return False
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _last(folder: Path, worker: int) -> int:
     """The highest sequence a worker ever used, also where the files are gone: numbers never come twice."""
     try:
@@ -302,7 +295,7 @@ def remember(folder: Path, worker: int, sequence: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.rename(folder / f"w{worker}.last")
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 class Reader:

@@ -75,7 +75,3 @@ class Identified:
     named_at: float  # the score above which a name is given
     set_by: LikeStrangers  # whose likeness that is
     doubted: tuple[LikeStrangers, ...]  # left out of the thresholds: they look like one kin under two names
-
-
-NAMED_MEANS = "the library's kin that answers here, or a close copy of it: its answers under another name"
-"""What a name stands for, wherever one is printed."""

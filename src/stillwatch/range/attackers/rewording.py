@@ -86,14 +86,6 @@ def draw_model_form(rng: np.random.Generator) -> Form:
     return "", "\n\n" + said[rng.integers(len(said))]
 
 
-def forms() -> int:
-    """How many different wrappers the grammar has."""
-    count = 1
-    for slot in (*_BEFORE, *_AFTER):
-        count *= len(slot)
-    return count
-
-
 def wrapper(rng: np.random.Generator) -> Form:
     """Draw a wrapper from the grammar."""
     before, after = ("".join(slot[rng.integers(len(slot))] for slot in part) for part in (_BEFORE, _AFTER))

@@ -82,8 +82,6 @@ class Track:
 
     name: str
     path: str  # in a box of 100 by 100
-    end_x: float
-    end_y: float
     reached: bool
 
 
@@ -246,5 +244,5 @@ def tracks(contests: Sequence[Contest]) -> Tracks | None:
             for h in c.history
         ]
         name = f"{attacker} against {defence_name(defence)}"
-        told.append(Track(name, line(points), *points[-1], c.reached))
+        told.append(Track(name, line(points), c.reached))
     return Tracks(tuple(told), days, goal)
