@@ -626,7 +626,7 @@ class Exchange:
         else:
             charge.settle(found.output_tokens or 0)
             if self.does == "generates" and not found.estimated:
-                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.n)
+                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.answers)
         gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
         gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
 

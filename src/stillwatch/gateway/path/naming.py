@@ -122,11 +122,6 @@ def in_lines(body: bytes) -> list[str]:
 # --- forms ------------------------------------------------------------------------------------------------
 
 
-def in_form(kind: str, body: bytes) -> list[str]:
-    """Models in the fields of a form, of either type. Raises: Ambiguous."""
-    return _models_named(form_fields(kind, body))
-
-
 def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     """The fields of a form, of either type, that are no files. Raises: Ambiguous."""
     if "urlencoded" in kind:
@@ -139,7 +134,8 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     return _fields(kind, body)
 
 
-def _models_named(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Models in the fields of a form or a query. Raises: Ambiguous."""
     found = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
@@ -242,7 +238,7 @@ def in_query(query: str) -> list[str]:
     if not query:
         return []
     try:
-        return _models_named(parse_qsl(query, max_num_fields=1_000))
+        return in_fields(parse_qsl(query, max_num_fields=1_000))
     except ValueError:
         raise Ambiguous("the query has too many fields") from None
 
