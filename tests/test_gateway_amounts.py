@@ -141,9 +141,9 @@ def test_no_question_of_a_batch_goes_uncounted() -> None:
         assert found.questions == 2
         assert found.said + found.unsaid > 5
     torn = b'{"custom_id": "a", "body": {"max_tokens": 5}} {"x": 1}'
-    found = uploaded_batch(b'{"custom_id": "b", "body": {"max_tokens": 5}}\n' + torn)
-    assert found is not None
-    assert (found.questions, found.said, found.unsaid) == (2, 5, 1)
+    read_in = uploaded_batch(b'{"custom_id": "b", "body": {"max_tokens": 5}}\n' + torn)
+    assert read_in is not None
+    assert (read_in.questions, read_in.said, read_in.unsaid) == (2, 5, 1)
 
 
 def test_a_question_of_a_batch_is_read_as_one_that_is_asked_alone() -> None:
