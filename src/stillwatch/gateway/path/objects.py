@@ -19,7 +19,8 @@ COLLECTIONS = frozenset(
     ("files", "uploads", "batches", "batch", "responses", "completions", "conversations", "assistants",
      "threads", "vector_stores", "fine_tuning", "fine-tunes", "fine_tunes", "evals", "containers", "videos",
      "skills", "chatkit", "agents", "sessions", "environments", "vaults", "memory_stores", "libraries",
-     "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations")
+     "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
+     "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(

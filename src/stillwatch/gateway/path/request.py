@@ -182,6 +182,8 @@ def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
         named = naming.in_query(query)
+        if query and (found is None or found.does in NAMES_A_MODEL) and naming.hides_reply(query):
+            raise BadRequest(400, "bad_target", "the reply is asked for whole: leave out `fields` and `alt`")
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
