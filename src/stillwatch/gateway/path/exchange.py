@@ -48,7 +48,7 @@ MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 TWICE = frozenset(
     ("chat", "completions", "responses", "messages")
 )  # operations of which a coin may ask twice
-MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
+MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -118,7 +118,8 @@ class Exchange:
             self._read()
         except BadRequest as why:
             gate.counters[_REFUSED_BODY] += 1
-            self._refuse(Decision(False, why.code, why.status, why.code, why.message))
+            noted = why.status == 404 and gate.is_first_refusal(self.caller.account, self.began_us)
+            self._refuse(Decision(False, why.code, why.status, why.code, why.message), noted=noted)
             return
         self.decision, verdict = self._decide()
         decision, charge = self.decision, self._charge
@@ -127,10 +128,7 @@ class Exchange:
             charge.let_go()
             charge.give_back_batch()
             gate.counters[_REFUSED_TERMS] += 1
-            body = b""
-            if self._held and charge.refused_by_hold():
-                body = request.body  # one a minute: whether another account asks the same is evidence
-            self._refuse(decision, verdict, body if len(body) <= MOST_HELD_BODY else b"")
+            self._refuse(decision, verdict, noted=self._held and charge.refused_by_hold())
             return
         if not self.budgeted:
             charge.let_go()
@@ -219,9 +217,13 @@ class Exchange:
             )
         )  # fmt: skip
 
-    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, body: bytes = b"") -> None:
-        """Answer instead of the upstream. It is noted, mostly without a body: that could fill the disk."""
-        gate = self.gate
+    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, noted: bool = False) -> None:
+        """Answer instead of the upstream. It is recorded, mostly without its body: that could fill the disk.
+
+        `noted`: with it. Whether another account asks the same is evidence.
+        """
+        gate, body = self.gate, self.request.body
+        body = body if noted and len(body) <= MOST_NOTED_BODY else b""
         if gate.overloaded():
             gate.uncaptured(1, "more waits for the disk than may")
         else:
