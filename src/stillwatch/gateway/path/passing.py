@@ -28,6 +28,7 @@ from stillwatch.gateway.path.reply import (
     last_end,
     model_field,
     models_in,
+    untold_tokens,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
@@ -158,6 +159,9 @@ class Whole:
             found = facts_of_json(body)
             if to.does == "generates" and found.output_tokens is None and not found.background:
                 found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
+            elif to.does == "generates" and found.output_tokens is not None:
+                untold = untold_tokens(to.operation, body, found.output_tokens)
+                found = found if untold is None else replace(found, output_tokens=untold, estimated=True)
             if to.does in COUNTED or found.background:
                 self._facts = found  # else it was generated, and counted, at another time
             else:
