@@ -351,7 +351,7 @@ def _loosely(body: bytes) -> ReplyFacts:
 
 
 def untold_tokens(operation: str, body: bytes, told: int) -> int | None:
-    """Tokens of a reply whose text is longer than the tokens that it tells can be; None where it may be so."""
+    """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
     if told * MOST_BYTES >= len(body):
         return None
     text = sum(map(len, TEXTS.get(operation, _ANY_TEXT).findall(body)))
