@@ -56,22 +56,40 @@ class Amounts(NamedTuple):
     logprobs: bool
 
 
+_USUAL = Amounts(1, 1, None, False)
+
+
 def amounts(operation: str, asked: dict[str, object]) -> Amounts:
     """Read a body. Of fields that differ the larger counts."""
+    told: list[tuple[str, str, object]] = []
+    for key in asked:
+        name = _names.get(key)
+        if name is None:
+            name = _name(key)
+        if name:
+            told.append((key, name, asked[key]))
+    prompts = 1
+    if operation in PROMPTS:
+        prompts = max(prompts_in(asked.get(key)) for key in PROMPTS[operation])
+    if not told and prompts == 1:
+        return _USUAL
     n, most, raised, logprobs = 1, 0, 0, False
-    for path, name, value in _fields(asked):
-        last = name.rpartition(".")[2]
+    allows = ALLOWS.get(operation, ())
+    for path, name, value in told:
+        if name in SETTINGS:
+            if type(value) is dict:
+                told += _within(path, name, value)  # grows as it is walked
+            continue
+        last = name.rpartition(".")[2] if "." in name else name
         if last in ANSWERS:
             n = max(n, count_of(value))
         elif last in _TOKENS:
-            allows = ALLOWS.get(operation, ())
             if path in allows and type(value) is int:
                 most = max(most, value)
             elif name in _ALLOWS.get(operation, ()):
                 raised = max(raised, count_of(value, MOST_TOKENS))
         else:
             logprobs = logprobs or _wants(last, value)
-    prompts = max((prompts_in(asked.get(key)) for key in PROMPTS.get(operation, ())), default=1)
     allowed = min(max(most, raised), MOST_TOKENS) if most > 0 else None
     return Amounts(n, min(n * prompts, MOST_N), allowed, logprobs)
 
@@ -107,26 +125,17 @@ def _wants(name: str, value: object) -> bool:
     return wants_logprobs(value) and not (name in NONE_IF_ZERO and value == 0)
 
 
-def _fields(asked: dict[str, object]) -> list[tuple[str, str, object]]:
-    """(path, the same as we call it, value) of the fields that say something of amounts."""
-    found = []
-    for key, value in asked.items():
-        name = _names.get(key)
-        if name is None:
-            name = _learn(key)
-        if not name:
-            continue
-        if name not in SETTINGS:
-            found.append((key, name, value))
-        elif type(value) is dict:
-            outer, written = ("", "") if name == "extrabody" else (f"{name}.", f"{key}.")
-            for inner, its in value.items():
-                if within := _learn(inner):
-                    found.append((written + inner, outer + within, its))
-    return found
+def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str, str, object]]:
+    """(path, the same as we call it, value) of the fields in an object of settings that say something."""
+    written, outer = ("", "") if name == "extrabody" else (f"{path}.", f"{name}.")
+    found = [(key, _name(key), value) for key, value in settings.items()]
+    return [(written + key, outer + said, value) for key, said, value in found if said not in ("", *SETTINGS)]
 
 
-def _learn(key: str) -> str:
+def _name(key: str) -> str:
+    """What a key is called here; "" where it says nothing of amounts."""
+    if (known := _names.get(key)) is not None:
+        return known
     name = key.lower() if key.isascii() else key.casefold()
     name = name.replace("_", "").replace("-", "")
     told = name in ANSWERS or name in _TOKENS or name in SETTINGS or name in LOGPROBS or name == "include"

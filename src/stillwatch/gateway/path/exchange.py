@@ -10,7 +10,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMatch
+from stillwatch.exchanges.operations import NAMES_A_MODEL
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
@@ -19,6 +19,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body, error_event, er
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
+from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.passing import (
@@ -39,7 +40,7 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
+from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 
@@ -144,7 +145,7 @@ class Exchange:
         terms = self.gate.terms
         operations, limit = self.gate.operations, terms.capture.max_body_bytes
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
-        if why := _not_forwarded(terms, self.found, request):
+        if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
@@ -652,7 +653,7 @@ class Exchange:
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
         self._observe(DURATION, now)
-        if gate.logs_requests:
+        if gate.logs_requests or outcome == "upstream_error":
             self._log(outcome, rule)
         if not self.number:
             return
@@ -759,28 +760,6 @@ class Exchange:
         draw, self._draw = self._draw, None
         if draw is not None:
             draw.mine.fail(why)
-
-
-def _not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
-    """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
-        return None
-    if found is not None and (found.line.by_owner or found.does not in REFUSED):
-        return None
-    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
-        return None
-    why = _WHY[found.does if found else "unknown"]
-    path = request.target.partition("?")[0][:200]
-    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
-    return f"{why} The owner can allow it in the terms: {line}."
-
-
-_WHY = {
-    "unknown": "The gateway does not know what this request does, so that nobody could count what it brings.",
-    "opens": "A model would write where the gateway cannot see it: sessions are not opened through it.",
-    "mints": "Keys that work without this gateway are not given out through it.",
-    "administers": "What rules the organisation or the server does not go through this gateway.",
-}
 
 
 class _Named(msgspec.Struct):

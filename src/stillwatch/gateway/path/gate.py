@@ -96,7 +96,7 @@ class Gate:
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
         self.histograms = histograms or Histograms(None)
-        self.logs_requests = logs.requests.isEnabledFor(logging.WARNING)
+        self.logs_requests = logs.requests.isEnabledFor(logging.INFO)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections

@@ -45,6 +45,8 @@ class ObjectAccess:
 
     def _refuse_others(self) -> None:
         place, uses, account = self._place, self._facts.references, self._account
+        if place.names_nothing and not (uses.owned or uses.named):
+            return
         reads = self._request.method in ("GET", "HEAD")
         owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
         if place.parent:
@@ -53,8 +55,6 @@ class ObjectAccess:
             owned.append(place.model)
         elif place.model.startswith("ft:"):
             named.append(place.model)
-        if not (owned or named):
-            return
         try:
             owners = self._gate.owners.owners({*owned, *named})
         except OwnersError:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 
-from stillwatch.gateway.path.references import References, Walk, fold_key, in_fields, in_lines
+from stillwatch.gateway.path.references import NONE, References, Walk, fold_key, in_fields, in_lines
 
 # Collections whose objects are an account's own: OpenAI, Azure, Anthropic, Mistral, Gemini.
 COLLECTIONS = frozenset(
@@ -60,7 +60,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     lists: bool = False  # a GET of it may show more than one's own
     is_object: bool = False  # it is an object and nothing in it
     model: str = ""  # a model's name in it
-    query: References = References()
+    query: References = NONE
+    names_nothing: bool = False  # no object and no model: what most requests are
 
 
 def place_of(target: str) -> Place:
@@ -112,6 +113,7 @@ def _place(target: str) -> Place:
         is_object=bool(parent) and parts[-1] == parent and words[-2:-1] == [kind],
         model=model,
         query=walk.references(),
+        names_nothing=not (ids or model or walk.owned or walk.named),
     )
 
 

@@ -28,6 +28,7 @@ FIELDS = frozenset(
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
+_UNUSED = ("role", "type")  # what no upstream looks an object up by
 OWN_DATA = frozenset(
     ("metadata", "parameters", "input_schema", "schema", "json_schema", "arguments", "properties",
      "variables", "extra_metadata", "attributes")
@@ -118,16 +119,18 @@ class Walk:
                 continue
             if type(value) is not dict:
                 continue
-            what = value.get("type")
-            own_input = what in _TOOL_USE
-            if own and isinstance(what, str) and what.startswith("input_"):
-                own = False  # a file among a prompt's variables
+            own_input = False
+            if "type" in value:
+                what = value["type"]
+                own_input = what in _TOOL_USE
+                if own and isinstance(what, str) and what.startswith("input_"):
+                    own = False  # a file among a prompt's variables
             if not own and ("id" in value or key in _DRAWS_ON):
                 self._by_id(value, key)
             for name, inner in value.items():
                 kind = type(inner)
                 if kind is str:
-                    if len(inner) <= LONGEST or name not in ("content", "text"):
+                    if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
                         self.text(name if name.islower() else fold_key(name), inner, own)
                 elif kind is dict or kind is list:
                     field = name if name.islower() else fold_key(name)
