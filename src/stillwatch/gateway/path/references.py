@@ -104,8 +104,9 @@ class Walk:
             if named and (at := _RESOURCE.fullmatch(value)):
                 (self.named if own else self.owned)[at[1]] = None
 
-    def value(self, value: object) -> None:
-        """Look at one JSON value."""
+    def value(self, value: object) -> int:
+        """Look at one JSON value. Gives how many keys it has."""
+        keys = 0
         todo: list[tuple[Any, str, bool]] = [(value, "", False)]
         while todo:
             value, key, own = todo.pop()
@@ -119,6 +120,7 @@ class Walk:
                 continue
             if type(value) is not dict:
                 continue
+            keys += len(value)
             own_input = False
             if "type" in value:
                 what = value["type"]
@@ -136,6 +138,7 @@ class Walk:
                     field = name if name.islower() else fold_key(name)
                     mine = own or field in OWN_DATA or (own_input and field == "input")
                     todo.append((inner, field, mine))
+        return keys
 
     def _by_id(self, value: dict[str, Any], key: str) -> None:
         kind = value.get("type")
@@ -158,10 +161,10 @@ def fold_key(key: str) -> str:
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
-def in_value(asked: object) -> References:
-    """Objects that a JSON body names."""
+def in_value(asked: object) -> tuple[References, int]:
+    """Objects that a JSON body names, and how many keys it has."""
     walk = Walk()
-    walk.value(asked)
+    keys = walk.value(asked)
     found = walk.references()
     if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
         stored = asked.get("store")
@@ -170,7 +173,7 @@ def in_value(asked: object) -> References:
             stored=stored if isinstance(stored, bool) else None,
             audio=asked.get("audio") is not None,
         )
-    return found
+    return found, keys
 
 
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:

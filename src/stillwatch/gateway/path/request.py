@@ -22,7 +22,7 @@ from stillwatch.exchanges.operations import (
     Operations,
     plain,
 )
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode_counted, refuse_duplicates
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
 from stillwatch.gateway.path.amounts import amounts
@@ -209,7 +209,10 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
-        asked = decode(body)
+        asked, endings = decode_counted(body)
+        references, keys = in_value(asked)
+        if endings and endings != keys:
+            refuse_duplicates(body)
     except Refused as why:
         media = kind.partition(";")[0].strip()
         is_json = media == "application/json" or media.endswith("+json")
@@ -223,7 +226,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=found, references=in_value(asked))
+        return Facts(operation, does, names, is_json=True, batch=found, references=references)
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -254,7 +257,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         wants.most,
         begun(asked) if starts else _uploaded_batch(body) if operation == "other" else None,
         operation in LATER or asked.get("background") is True,
-        in_value(asked),
+        references,
         wants.answers,
     )
 
