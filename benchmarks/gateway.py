@@ -1,8 +1,8 @@
 """What a gateway costs: `make bench-gateway`, or `python benchmarks/gateway.py --quick`.
 
-Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, Envoy, LiteLLM's
-proxy as it comes and tuned, and `stillwatch serve` with durable capture, recorder and detector; with --tls
-nginx and ours in front of an upstream that speaks TLS, too. They take turns
+Side by side in one run on loopback, in front of one mock upstream: the direct way, nginx, Envoy, Envoy that
+asks our hooks port, LiteLLM's proxy as it comes and tuned, and `stillwatch serve` with durable capture,
+recorder and detector; with --tls nginx and ours in front of an upstream that speaks TLS, too. They take turns
 (A B C A B C), several rounds; medians, with the smallest and the largest round. CPU is user and system time
 of the gateway's own processes, children included, until they have caught up, less what they use when idle.
 """
@@ -118,6 +118,7 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
         tell("no nginx here (Debian: apt-get install nginx-light): left out")
     if given.envoy:
         found.append(stack.enter_context(who.envoy(given.envoy, mock, folder / "envoy", cpus)))
+        found.append(stack.enter_context(who.hooks(given.envoy, mock, folder / "hooks", cpus)))
     if given.before:
         found.append(stack.enter_context(who.ours(mock, folder / "before", cpus, 1, given.before)))
     found.append(stack.enter_context(who.ours(mock, folder / "serve", cpus, 1)))

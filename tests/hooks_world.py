@@ -116,28 +116,42 @@ def hooks(
 
 
 def environment(name: str, *wanted: str) -> Path:
-    """The bin folder of an environment that holds these packages; made where it is missing.
+    """The bin folder of a Python environment that holds these packages; made where it is missing.
 
     Skips the test where the package index cannot be reached.
     """
     place = CACHE / name
+    pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *wanted]
+    return _installed(place, [sys.executable, "-m", "venv", str(place)], pip) / "bin"
+
+
+def node_modules(name: str, *wanted: str) -> Path:
+    """A folder in which Node finds these packages; made where it is missing.
+
+    Skips the test where there is no npm, or its registry cannot be reached.
+    """
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not here (Debian: npm)")
+    place = CACHE / name
+    npm = ["npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--ignore-scripts", *wanted]
+    return _installed(place, npm)
+
+
+def _installed(place: Path, *steps: list[str]) -> Path:
     done = place / ".whole"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / f"{name}.lock", "w") as lock:
+    with open(CACHE / f"{place.name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once: one makes it
         if not done.exists():
             shutil.rmtree(place, ignore_errors=True)
             try:
-                subprocess.run([sys.executable, "-m", "venv", str(place)], check=True, timeout=120)
-                pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *wanted]
-                subprocess.run(pip, check=True, timeout=540, capture_output=True)
+                for step in steps:
+                    subprocess.run(step, check=True, timeout=540, capture_output=True)
             except (subprocess.SubprocessError, OSError) as why:
-                told = getattr(why, "stderr", b"") or b""
-                pytest.skip(
-                    f"{', '.join(wanted)} cannot be had: {why} {told[-300:].decode(errors='replace')}"
-                )
+                told = (getattr(why, "stderr", b"") or b"")[-300:].decode(errors="replace")
+                pytest.skip(f"{place.name} cannot be had: {why} {told}")
             done.touch()
-    return place / "bin"
+    return place
 
 
 def nginx() -> str:

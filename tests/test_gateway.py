@@ -189,6 +189,21 @@ def test_a_name_that_is_no_name_fills_no_disk(up: Upstream) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_asked_about_objects_of_others_is_noted_once_a_minute(up: Upstream) -> None:
+    with gateway(up.url) as g:
+        item = {"type": "message", "role": "user", "content": "Which bridge was built first, and by whom?"}
+        for _ in range(3):
+            body = {"items": [item]}
+            reply = httpx.post(g.url + "/v1/conversations/conv_1/items", json=body, headers=g.auth)
+            assert reply.status_code == 404
+        rows = g.rows(3)
+        assert {(row["outcome"], row["rule"]) for row in rows} == {("refused", "not_found")}
+        words = [row["prompt_words"] for row in rows]
+        assert 1 <= words.count(10) <= 2, "marks are tokens; a minute may have passed between two of them"
+        assert words.count(10) + words.count(0) == 3
+
+
+@pytest.mark.slow
 def test_many_at_once_do_not_each_find_the_budget_unspent(up: Upstream) -> None:
     terms = "version = 1\n[limits]\noutput_tokens_per_day = 3000\n"
     with gateway(up.url, terms) as g, ThreadPoolExecutor(20) as pool:

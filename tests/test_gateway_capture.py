@@ -53,6 +53,35 @@ def test_a_batch_is_its_questions_and_its_upload_has_none() -> None:
     assert asked["prompt"] == f"{QUESTION}\ngo on"
 
 
+def test_a_batch_s_name_for_a_question_hides_nothing_beside_it() -> None:
+    """Whoever writes `custom_id` somewhere wrote no batch with it: what else there is, is read."""
+    line = json.dumps({"custom_id": "1", "url": "/v1/chat/completions", "body": {"messages": []}}).encode()
+    message = {"role": "user", "content": QUESTION, "metadata": {"custom_id": "1"}}
+    assert row("/v1/threads/t/messages", message, "other")["prompt"] == QUESTION
+    alone = {**message, "custom_id": "1", "body": {"x": 1}}
+    assert row("/v1/threads/t/messages", alone, "other")["prompt"] == QUESTION
+    hidden = {**message, "requests": [{"custom_id": "1", "body": {"x": 1}}]}
+    assert row("/v1/threads/t/messages", hidden, "other")["prompt"] == QUESTION
+    both = line + b"\n" + QUESTION.encode() + b"\n" + line
+    assert row("/v1/files", both, "other", "text/plain")["prompt"] == QUESTION
+    form = b'--B\r\nContent-Disposition: form-data; name="file"; filename="f.jsonl"\r\n\r\n%b\r\n--B--\r\n'
+    kind = "multipart/form-data; boundary=b"
+    assert row("/v1/files", form % both, "other", kind)["prompt"] == QUESTION
+    assert row("/v1/files", form % line, "other", kind).get("prompt") is None
+    mentions = b"custom_id stands here\n" + QUESTION.encode()
+    assert QUESTION in row("/v1/files", form % mentions, "other", kind)["prompt"]
+
+
+def test_questions_of_a_batch_that_is_one_object_are_rows_whoever_s_api_it_is() -> None:
+    asks = {"messages": [{"role": "user", "content": QUESTION}]}
+    for target, field in (("/v1/messages/batches", "params"), ("/v1/batch/jobs", "body")):
+        whole = {"endpoint": "/v1/chat/completions", "requests": [{"custom_id": "1", field: asks}]}
+        raw, upload = json.dumps(whole).encode(), intent(target, "other")
+        (asked,) = rows.batch_rows(0, 1, upload, raw, ENDED, SentBefore(b"k" * 32, 1 << 10))
+        assert (asked["prompt"], asked["operation"]) == (QUESTION, "chat")
+        assert rows.row(0, 1, upload, raw, ENDED, b"").get("prompt") is None
+
+
 def test_what_came_along_is_counted_and_its_text_is_let_go_with_the_others(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "Nobody did."},
             {"role": "user", "content": "Why?"}]  # fmt: skip

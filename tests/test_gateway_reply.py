@@ -18,6 +18,7 @@ from stillwatch.gateway.path.reply import (
     facts_of_json,
     last_end,
     models_in,
+    untold_tokens,
 )
 from upstream_faults import FAULTS, Reply
 from upstream_replies import STREAMED, WHOLE, Piece
@@ -105,6 +106,22 @@ def test_a_stream_that_is_left_is_counted_by_what_was_delivered(operation: str, 
     found = facts(operation, [piece.data for piece in half], False, ratios)
     assert found.estimated
     assert found.output_tokens == sum(piece.tokens for piece in half)
+
+
+@pytest.mark.parametrize("told", [0, 1, 5, 31])
+def test_an_upstream_that_tells_fewer_tokens_than_it_wrote_is_not_believed(told: int) -> None:
+    """A reply of 2,000 bytes cannot be of 31 tokens, or none: it would cost its account nothing."""
+    words = "a word and another " * 105
+    event = {"model": "m", "choices": [{"delta": {"content": words}}]}
+    last = {"choices": [], "usage": {"completion_tokens": told}}
+    stream = b"".join(f"data: {json.dumps(one)}\n\n".encode() for one in (event, last))
+    found = facts("chat", [stream])
+    assert (found.output_tokens, found.estimated) == (round(len(words) / 4), True)
+    whole = {"choices": [{"message": {"content": words}}], "usage": {"completion_tokens": told}}
+    assert untold_tokens("chat", json.dumps(whole).encode(), told) == round(len(words) / 4)
+    assert untold_tokens("chat", json.dumps(whole).encode(), 40) is None
+    few = {"choices": [{"message": {"content": "No."}}], "usage": {"completion_tokens": 1}, "x": "y" * 900}
+    assert untold_tokens("chat", json.dumps(few).encode(), 1) is None
 
 
 @LIGHT

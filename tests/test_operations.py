@@ -17,6 +17,24 @@ from stillwatch.exchanges.operations import DOES, OPERATIONS, Operation, Operati
 from stillwatch.terms import TermsError
 from stillwatch.terms.load import loads
 
+# Servers that may stand behind the gateway: what shows or changes what belongs to all their users
+SERVERS_OWN = (
+    # LiteLLM
+    "/key/list", "/key/info?key=x", "/key/generate", "/user/list", "/user/daily/activity", "/team/info",
+    "/spend/logs", "/global/spend/report", "/customer/list", "/budget/list", "/model/info",
+    "/v1/model/info", "/v2/model/info",
+    "/model_group/info", "/model/metrics", "/model/new", "/get/config/callbacks", "/config/yaml",
+    "/credentials",
+    "/cache/redis/info", "/cache/flushall", "/guardrails/list", "/health/services", "/health/history",
+    "/audit", "/settings", "/callbacks/list", "/tag/list", "/sso/key/generate", "/debug/asyncio-tasks",
+    "/v1/mcp/server", "/organization/list", "/provider/budgets", "/router/settings",
+    # llama.cpp, vLLM, SGLang, Text Generation Inference, Triton
+    "/slots", "/slots/0?action=save", "/lora-adapters", "/metrics", "/server_info", "/get_server_info",
+    "/flush_cache", "/start_profile", "/stop_profile", "/reset_prefix_cache", "/sleep", "/wake_up",
+    "/collective_rpc", "/update_weights_from_disk", "/health_generate", "/v1/loads",
+    # OpenRouter
+    "/api/v1/generation/content?id=gen-1", "/api/v1/activity",
+)  # fmt: skip
 SAY = {"messages": [{"role": "user", "content": "Why?"}]}
 
 
@@ -301,3 +319,24 @@ def test_lines_of_json_are_counted_cut_and_looked_into() -> None:
         with pytest.raises(httpx.HTTPError):  # ten are left: the rest is cut
             httpx.post(g.url + "/api/generate", json=body, headers=g.auth)
         assert httpx.post(g.url + "/api/generate", json=body, headers=g.auth).status_code == 429
+
+
+@pytest.mark.parametrize("target", SERVERS_OWN)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_belongs_to_all_users_of_a_server_is_not_reached(method: str, target: str) -> None:
+    assert does(method, target) == "administers"
+    assert does(method, "/" + target.swapcase()) == "administers"
+
+
+def test_what_only_looks_like_a_server_s_own_is_reached() -> None:
+    """A model, a file or a tool may be called what another server's administration is."""
+    for method, target, found in (
+        ("POST", "/model/cache/converse", "generates"),
+        ("POST", "/model/info/invoke", "generates"),
+        ("GET", "/v1/models/slots", "reads"),
+        ("GET", "/v1/files/settings", "reads"),
+        ("POST", "/models/acme/metrics", "generates"),
+        ("GET", "/health", "reads"),
+        ("GET", "/health/liveliness", None),  # unknown, and forwarded
+    ):
+        assert does(method, target) == found, target

@@ -228,6 +228,86 @@ def test_forms_and_plain_texts_are_read():
     assert bytes_text(b"\0\1\2\xff", "application/octet-stream").new is None
 
 
+# --- what was hidden in places that look like settings, names and files ------------------------------------
+
+WORDS = W.split()
+NAMES = ["_".join(WORDS[i : i + 4]) for i in range(0, 200, 4)]  # as long as a function's name may be
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+
+
+def data64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def file(data: str):
+    return {"messages": user([{"type": "file", "file": {"file_data": data}}])}
+
+
+HIDDEN = {  # path, body: the model reads the words, and each of them alone looks like a name
+    "names of messages": (CHAT, {"messages": [{"role": "user", "name": n, "content": "x"} for n in NAMES]}),
+    "names of tools": (CHAT, {"messages": user("x"), "tools": [{"function": {"name": n}} for n in NAMES]}),
+    "names of called tools": (CHAT, {"messages": [*user("x"), {"role": "assistant", "tool_calls": [
+        {**CALL, "function": {"name": n, "arguments": "{}"}} for n in NAMES]}]}),
+    "names of Gemini's functions": ("/v1beta/models/g:generateContent", {
+        "contents": [{"parts": [{"text": "x"}]}],
+        "tools": [{"functionDeclarations": [{"name": n} for n in NAMES]}]}),
+    "names of a server's tools": (RESPONSES, {"input": [
+        {"type": "mcp_list_tools", "tools": [{"name": n, "input_schema": {}} for n in NAMES]}]}),
+    "names of files": (RESPONSES, {"input": user(
+        [{"type": "input_file", "filename": f"{n}.txt", "file_data": "x"} for n in NAMES])}),
+    "one word a command": (RESPONSES, {"input": [{"type": "shell_call", "action": {"commands": WORDS}}]}),
+    "one word a line of output": (RESPONSES, {"input": [
+        {"type": "shell_call_output", "output": [{"stdout": w} for w in WORDS]}]}),
+    "one word a template's argument": (CHAT, {"messages": user("x"), "chat_template_kwargs": {"q": WORDS}}),
+    "an enum of Gemini's": ("/v1beta/models/g:generateContent", {
+        "contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"responseSchema": {"enum": WORDS}}}),
+    "keys of a document": ("/v2/chat", {"messages": user("x"), "documents": [
+        {"id": "1", "data": dict.fromkeys(WORDS, "x")}]}),
+    "a role": (CHAT, {"messages": [{"role": W, "content": "x"}]}),
+    "a schema of the Responses API": (RESPONSES, {"input": "x", "text": {"format": {
+        "type": "json_schema", "schema": {"description": W}}}}),
+    "a file in UTF-16": (CHAT, file("data:text/plain;base64," + data64(W.encode("utf-16")))),
+    "a file in UTF-16 without a mark": (CHAT, file(data64(W.encode("utf-16-be")))),
+    "a file in Latin-1": (CHAT, file(data64((W + " caf\xe9").encode("latin-1")))),
+    "a file with a mark": (CHAT, file(data64(W.encode("utf-8-sig")))),
+    "a file in lines of base64": (CHAT, file(base64.encodebytes(W.encode()).decode())),
+    "a data link in capitals": (CHAT, file("data:text/plain;BASE64," + PLAIN64)),
+    "a data link with long parameters": (CHAT, file(f"data:text/plain;x={'y' * 300};base64,{PLAIN64}")),
+    "a link that is a text": (RESPONSES, {"input": user(
+        [{"type": "input_file", "file_url": "data:text/plain," + W.replace(" ", "%20")}])}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body"), HIDDEN.values(), ids=HIDDEN)
+def test_many_words_are_captured_however_each_is_hidden(path, body):
+    found = request_text(body, path)
+    assert share("\n".join(text for text in (found.new, found.earlier, found.system) if text)) >= 0.95
+
+
+def test_a_few_names_and_settings_are_no_text():
+    found = request_text({
+        "model": "m", "tool_choice": "auto", "service_tier": "flex", "modalities": ["text", "audio"],
+        "audio": {"voice": "alloy", "format": "wav"}, "reasoning_effort": "high",
+        "tools": [{"type": "function", "function": {"name": "get_weather", "description": "Weather."}}],
+        "messages": [{"role": "user", "name": "jane_doe", "content": "Rain?"}],
+    })  # fmt: skip
+    assert (found.new, found.earlier, found.system) == ("Rain?", None, "Weather.")
+
+
+def test_names_in_a_conversation_are_not_new_again():
+    turn = [{"role": "user", "name": n, "content": "x"} for n in NAMES]
+    body = {"messages": [*turn, {"role": "assistant", "content": "ok"}, *user("go on")]}
+    found = request_text(body, CHAT)
+    assert (found.new, share(found.earlier)) == ("go on", 1.0)
+
+
+def test_a_stored_prompt_is_named_where_its_text_would_stand():
+    found = request_text({"prompt": {"id": "pmpt_1", "version": "3", "variables": {"q": "Why?"}}}, RESPONSES)
+    assert (found.new, found.system) == ("q\nWhy?", "stored prompt pmpt_1 3")
+    found = request_text({"assistant_id": "asst_1", "additional_messages": user("x")}, "/v1/threads/t/runs")
+    assert found.system == "stored assistant_id asst_1"
+
+
 def lists(count: int) -> dict[str, object]:
     return {"messages": [[] for _ in range(count)], "more": [{} for _ in range(count)]}
 

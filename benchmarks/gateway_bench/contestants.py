@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import stillwatch.gateway.hooks
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 
@@ -159,6 +160,32 @@ def envoy(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> It
     command = [binary, "-c", str(conf), "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
     with running(command, port, folder / "log", cpus) as process:
         yield Contestant("Envoy", port, pid=process.pid, parts={"worker": "envoy"})
+
+
+@contextmanager
+def hooks(binary: str, upstream: int, folder: Path, cpus: set[int] | None) -> Iterator[Contestant]:
+    """Envoy that asks `stillwatch serve`'s hooks port, with capture, by the configuration that we ship.
+
+    What was answered is not captured: Envoy does not send it.
+    """
+    made = open_folder(folder)
+    with ControlState(made.state, made.secret()) as state:
+        key, hook = (state.issue(name, now_us=time.time_ns() // 1000) for name in ("bench", "hook:envoy"))
+    port, asked, served, admin = (free_port() for _ in range(4))
+    text = (Path(stillwatch.gateway.hooks.__file__).parent / "files" / "envoy.yaml").read_text()
+    for old, new in ((8000, upstream), (8082, asked), (8090, port)):
+        text = text.replace(f"port_value: {old}", f"port_value: {new}").replace(f":{old}", f":{new}")
+    conf = made.path / "envoy.yaml"
+    conf.write_text(text.replace("sk-sw-...", hook))
+    program = Path(sys.executable).parent / "stillwatch"
+    serve = f"{program} serve --upstream http://127.0.0.1:{upstream} --folder {folder} --port {served}"
+    serve += f" --admin-port {admin} --hooks-port {asked}"
+    envoy = f"{binary} -c {conf} --concurrency 1 -l error --disable-hot-restart"
+    ready = f"until (exec 3<>/dev/tcp/127.0.0.1/{asked}) 2>/dev/null; do sleep .2; done"
+    command = ["bash", "-c", f"trap 'kill $(jobs -p)' TERM; {serve} & {ready}; {envoy} & wait; wait"]
+    parts = {"Envoy": "envoy.yaml", "hooks": r"stillwatch\.gateway\.child hooks", **OURS}
+    with running(command, port, folder.with_suffix(".log"), cpus) as process:
+        yield Contestant("Envoy + hooks", port, key, process.pid, parts, folder=folder)
 
 
 LITELLM = """

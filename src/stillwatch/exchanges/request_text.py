@@ -7,11 +7,12 @@ what one has sent before, all that follows the model's last answer is new.
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
@@ -38,9 +39,19 @@ MESSAGES = Api(  # what a log keeps of a chat request: its messages, and the sys
 )
 BLOBS = frozenset(("data", "bytes", "file_data", "b64_json", "image", "audio", "result"))
 LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
+UNREAD = BLOBS | LINKS
+LONGEST_HEAD = 4096  # characters of a data link before its comma
 LONG = 64  # characters: what is longer than an id is text, under whatever key
+MANY = 12  # different words in names and settings of one voice: beyond, somebody says something with them
 _PROSE = re.compile(r"\s|[^\x00-\x7f]")
+_WORD = re.compile(r"[^\W\d_][^\W\d_A-Z]+")  # also those of a name: get_weather, getWeather
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}\s*")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
+MARKS = (  # the longer first
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 _NAME = re.compile(rb'name="([^"]*)"')
 NUMBERS = (int, float, bool, type(None))
 REMEMBERED = 512  # characters of a path; longer ones would fill the memory
@@ -54,6 +65,12 @@ class RequestPiece(NamedTuple):
     voice: Voice
     text: str  # empty: the model's turn, without words
     turn: int  # which turn of the conversation; -1 for what stands beside it
+
+
+class ShortPiece(RequestPiece):
+    """A name or a setting: text only where many of them stand in one request."""
+
+    __slots__ = ()
 
 
 class RequestText(msgspec.Struct, frozen=True):
@@ -167,8 +184,39 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
     return RequestText(_join_texts(now), _join_texts(earlier), _join_texts(system), many, api, pieces)
 
 
-def pieces_of(body: object, api: Api) -> Iterator[RequestPiece]:
-    """All that may be text in a body, in the order in which a model reads it. Linear in its size."""
+def pieces_of(body: object, api: Api) -> list[RequestPiece]:
+    """All that is text in a body, in the order in which a model reads it. Linear in its size."""
+    found = list(_all_pieces(body, api))
+    short: dict[Voice, set[str]] = {}
+    for piece in found:
+        if type(piece) is ShortPiece:
+            short.setdefault(piece.voice, set()).update(_WORD.findall(piece.text.lower()))
+    said = {voice for voice, words in short.items() if len(words) > MANY}
+    return _joined(found, said) if short else found
+
+
+def _joined(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiece]:
+    """The pieces, with the words of names that stand beside one another as one; the same name once."""
+    kept: list[RequestPiece] = []
+    seen: set[tuple[Voice, str]] = set()
+    run: list[str] = []
+    for at, piece in enumerate(found):
+        if type(piece) is not ShortPiece:
+            kept.append(piece)
+            continue
+        voice, text, turn = piece
+        if voice in said and (voice, text) not in seen:
+            seen.add((voice, text))
+            run += _WORD.findall(text)
+        after = found[at + 1] if at + 1 < len(found) else None
+        if run and not (type(after) is ShortPiece and (after.voice, after.turn) == (voice, turn)):
+            kept.append(RequestPiece(voice, " ".join(run), turn))
+            run = []
+    return kept
+
+
+def _all_pieces(body: object, api: Api) -> Iterator[RequestPiece]:
+    """All that may be text in a body."""
     if not isinstance(body, dict):
         yield from _walk((body, USER, "content", False, -1), api, [0])
         return
@@ -178,6 +226,8 @@ def pieces_of(body: object, api: Api) -> Iterator[RequestPiece]:
         place = api.places.get(low)
         if low == "role" and isinstance(value, str):
             voice = api.roles.get(value.lower(), USER)
+        if low in api.stored and (named := _stored(low, value)):
+            yield RequestPiece(SYSTEM, named, -1)
         if place is None and (low in api.silent or (type(value) in NUMBERS and low not in api.free)):
             continue
         places.append((low, value, place))
@@ -190,6 +240,14 @@ def pieces_of(body: object, api: Api) -> Iterator[RequestPiece]:
         beside = BESIDE if place == MODEL else -1
         free = low in api.free and place is None
         yield from _walk((value, told, low, free, beside), api, turns)
+
+
+def _stored(key: str, value: object) -> str | None:
+    """What stands for a text that lies at the provider: nobody here can read it, but it has a name."""
+    if not isinstance(value, dict):
+        return f"stored {key} {value}" if isinstance(value, str) and value else None
+    name, version = value.get("id"), value.get("version")
+    return f"stored {key} {name} {version or ''}".rstrip() if isinstance(name, str) else None
 
 
 _Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
@@ -205,6 +263,8 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
                 text = _text(found, key, free or key in api.texts)
                 if text:
                     yield RequestPiece(voice, text, turn)
+                elif key not in UNREAD and len(found) <= LONG:
+                    yield ShortPiece(voice, found, turn)
             elif isinstance(found, list) and found:
                 if key in api.turns and turn < 0 and not free:
                     first, turns[0] = turns[0], turns[0] + len(found)
@@ -218,6 +278,8 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
                     texts = [text for one in found if (text := _text(one, key, certain))]
                     if texts:
                         yield RequestPiece(voice, "\n".join(texts), turn)
+                    elif key not in UNREAD:
+                        yield ShortPiece(voice, " ".join(one for one in found if len(one) <= LONG), turn)
                     continue
                 stack.append(_elements(found, voice, key, free, turn))
                 break
@@ -234,6 +296,8 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
                         text = _text(inner, name, name in api.texts)  # type: ignore[arg-type]
                         if text:
                             yield RequestPiece(whose, text, turn)
+                        elif name not in UNREAD and len(inner) <= LONG:  # type: ignore[arg-type]
+                            yield ShortPiece(whose, inner, turn)  # type: ignore[arg-type]
                     continue
                 stack.append(_fields(named, voice, as_text, turn, api))
                 break
@@ -263,7 +327,9 @@ def _fields(
     named: list[tuple[str, object]], voice: Voice, as_text: bool, turn: int, api: Api
 ) -> Iterator[_Value]:
     for low, inner in named:
-        if low not in api.silent:
+        if low not in api.silent or (
+            low == "role" and isinstance(inner, str) and inner.lower() not in api.roles
+        ):
             name = "content" if as_text and low in BLOBS else low
             yield inner, api.keys.get(low, voice), name, low in api.free and type(inner) is not str, turn
 
@@ -286,20 +352,22 @@ def _text(value: str, key: str, certain: bool) -> str | None:
     """The text that a string is, or holds; None for ids, links and pictures."""
     if value.startswith("data:"):
         head, comma, rest = value.partition(",")
-        if comma and len(head) < 256:
-            return _decode_base64(rest) if head.endswith(";base64") else rest if key not in LINKS else None
+        if comma and len(head) < LONGEST_HEAD:
+            return _decode_base64(rest) if head.lower().endswith(";base64") else unquote(rest)
     if key in LINKS or (len(value) <= LONG and value in REDACTED):  # a long one need not be hashed for it
         return None
-    if key in BLOBS and len(value) >= 16 and _BASE64.fullmatch(value):
-        return _decode_base64(value)
+    if key in BLOBS and len(value) >= 16:
+        if _BASE64.fullmatch(value):
+            return _decode_base64(value)
+        if "\n" in value and _BASE64.fullmatch(joined := value.replace("\r", "").replace("\n", "")):
+            return _decode_base64(joined) or value  # lines of base64, or of single words
     return value if certain or len(value) > LONG or _PROSE.search(value) else None
 
 
 def _decode_base64(value: str) -> str | None:
     """The text in base64, or None where it is none: a picture, a sound, a PDF."""
     try:
-        raw = base64.b64decode(value.translate(_URLSAFE) + "==", validate=False)
-        return None if b"\0" in raw[:512] else raw.decode("utf-8")
+        return _plain(base64.b64decode(value.translate(_URLSAFE) + "==", validate=False))
     except (binascii.Error, ValueError):
         return None
 
@@ -335,12 +403,19 @@ def _part(part: bytes) -> str | None:
 
 
 def _plain(raw: bytes) -> str | None:
-    if b"\0" in raw[:4096]:
-        return None
+    """The text that some bytes are, in the encodings of text files; None for what is none."""
+    for mark, coding in MARKS:
+        if raw.startswith(mark):
+            return raw.decode(coding, "replace").strip() or None
+    head = raw[:4096]
+    if b"\0" in head:
+        zeros = [head[at::2].count(0) * 4 > len(head) for at in (0, 1)]  # of half the bytes, half
+        text = raw.decode("utf-16-be" if zeros[0] else "utf-16-le", "replace")
+        return None if zeros[0] == zeros[1] or _NO_TEXT.search(text[:4096]) else text.strip() or None
     try:
         return raw.decode("utf-8").strip() or None
     except UnicodeDecodeError:
-        return None
+        return None if _CONTROL.search(head) else raw.decode("cp1252", "replace").strip() or None
 
 
 def _strings(raw: bytes) -> str | None:

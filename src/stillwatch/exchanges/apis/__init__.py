@@ -53,7 +53,7 @@ SILENT = frozenset(
     ("id", "type", "role", "model", "user", "object", "status", "metadata", "safety_identifier",
      "prompt_cache_key", "cache_control", "call_id", "tool_call_id", "tool_use_id", "tooluseid", "item_id",
      "signature", "thoughtsignature", "thought_signature", "encrypted_content", "encrypted_index",
-     "redactedcontent", "media_type", "mimetype", "mime_type", "detail", "format", "file_id", "fileuri",
+     "redactedcontent", "media_type", "mimetype", "mime_type", "detail", "file_id", "fileuri",
      "file_uri", "stop", "stop_sequences", "stopsequences", "logit_bias", "previous_response_id",
      "conversation", "finish_reason")
 )  # fmt: skip
@@ -68,6 +68,7 @@ class Api:
     paths: tuple[str, ...]  # endings of the paths to which its requests go
     marks: tuple[str, ...]  # where the path says nothing: a body with one of these keys is this API's
     places: Mapping[str, Voice]  # keys of the body under which text lies
+    stored: tuple[str, ...] = ()  # keys that name a text which lies at the provider
     turns: tuple[str, ...] = ()  # lists whose elements are turns: earlier ones come again with each request
     roles: Mapping[str, Voice] = field(default_factory=lambda: ROLES)
     types: Mapping[str, Voice] = field(default_factory=lambda: TYPES)

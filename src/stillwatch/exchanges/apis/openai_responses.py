@@ -12,6 +12,7 @@ API = Api(
     marks=("input", "items", "instructions"),
     places={"input": USER, "items": USER, "prompt": USER, "instructions": SYSTEM, "tools": SYSTEM,
             "text": SYSTEM},
+    stored=("prompt",),
     turns=("input", "items"),
     texts=TEXTS | {"code", "logs", "queries", "variables"},
 )  # fmt: skip

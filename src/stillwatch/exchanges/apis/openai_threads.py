@@ -14,5 +14,6 @@ API = Api(
     places={"thread": USER, "additional_messages": USER, "content": USER, "tool_outputs": USER,
             "instructions": SYSTEM, "additional_instructions": SYSTEM, "tools": SYSTEM,
             "response_format": SYSTEM},
+    stored=("assistant_id",),
     turns=("messages", "additional_messages"),
 )  # fmt: skip

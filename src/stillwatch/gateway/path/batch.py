@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
+from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS, count_of, prompts_in, wants_logprobs
+
 MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
 MOST_OF_RESPONSE = ("max_output_tokens",)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
-MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
-MOST_N = 1 << 20  # answers to one question, likewise: counters have 63 bits
 KEPT_US = 40 * 86_400_000_000  # a note of an uploaded file: longer than upstreams keep such files
 MOST_FILES = 100_000  # noted
 TIDY = 1_000  # after so many notes what is over is let go
@@ -52,9 +52,11 @@ class _Asks(msgspec.Struct):
     max_output_tokens: object = None
     max_tokens: object = None
     n: object = None
+    best_of: object = None
     logprobs: object = None
     top_logprobs: object = None
     messages: object = None
+    prompt: object = None
 
 
 class _BatchQuestion(msgspec.Struct):
@@ -95,6 +97,7 @@ class _BatchAnswer(msgspec.Struct):
 
 _QUESTION = msgspec.json.Decoder(_BatchQuestion)
 _ANSWER = msgspec.json.Decoder(_BatchAnswer)
+_UNREAD = _BatchQuestion(custom_id="", body=_Asks())  # whose answer may have any length
 
 
 class TooMany(ValueError):
@@ -122,8 +125,11 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     for number, line in enumerate(lines_of(body)):
         if number >= MOST_LINES:
             raise TooMany
-        with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        try:
             found.append(_QUESTION.decode(line))
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            if is_batch(line):  # to another reader it may be a question all the same
+                found.append(_UNREAD)
     return _count_questions([one for one in found if one.custom_id is not None])
 
 
@@ -138,7 +144,7 @@ def begun(asked: object) -> BatchRequest:
             try:
                 found.append(msgspec.convert(one, _BatchQuestion))
             except msgspec.ValidationError:
-                found.append(_BatchQuestion(body=_Asks()))
+                found.append(_UNREAD)
         counted = _count_questions(found)
         assert counted is not None
         return msgspec.structs.replace(counted, begins=True)
@@ -152,9 +158,12 @@ def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
     most_n, logprobs = 1, False
     for one in questions:
         asks = one.body or one.params or one.request or _Asks()
-        if isinstance(one.url, str) and one.url.endswith("/embeddings") and asks.messages is None:
+        embeds = isinstance(one.url, str) and one.url.endswith("/embeddings")
+        if embeds and asks.messages is None and asks.prompt is None:
             continue
-        n = min(asks.n, MOST_N) if type(asks.n) is int and asks.n > 0 else 1
+        n = max(count_of(asks.n), count_of(asks.best_of))
+        most_n = max(most_n, n)
+        n = min(n * prompts_in(asks.prompt), MOST_N)
         response = isinstance(one.url, str) and one.url.endswith("/responses")
         names = MOST_OF_RESPONSE if response else MOST
         told = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
@@ -162,8 +171,7 @@ def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
             said += int(min(max(told), MOST_TOKENS)) * n
         else:
             unsaid += n
-        most_n = max(most_n, n)
-        logprobs = logprobs or asks.logprobs not in (None, False) or asks.top_logprobs is not None
+        logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
     return BatchRequest(len(questions), said, unsaid, most_n, logprobs) if questions else None
 
 

@@ -15,12 +15,22 @@ from stillwatch.gateway.path.server import HOP, Client, Request
 from stillwatch.gateway.path.upstream import Header
 
 OURS = b"x-stillwatch-"
-NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect"}
+# Ours to say; and what would have an upstream tell less than what it did: a part of a file, of its fields
+NOT_PASSED = HOP | {b"host", b"accept-encoding", b"expect", b"range", b"if-range", b"x-goog-fieldmask"}
 NO_KEY = "Give a key of this gateway: `Authorization: Bearer sk-sw-…` or `x-api-key`."
-# What would make an upstream do something else than what was looked at
+# What would make an upstream do something else than what was looked at, or send it, and its key, elsewhere
 DIVERTS = frozenset(
-    (b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url")
-)
+    (b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url",
+     b"x-portkey-custom-host", b"helicone-target-url", b"helicone-openai-api-base", b"x-litellm-api-base")
+)  # fmt: skip
+ELSEWHERE = (
+    b"custom_host",
+    b"customhost",
+    b"api_base",
+    b"base_url",
+    b"baseurl",
+)  # the same in a header's JSON
+IDEMPOTENCY = (b"idempotency-key", b"x-idempotency-key")
 ONCE = (b"content-type", b"content-encoding", b"user-agent")  # two that differ could be read two ways
 
 
@@ -108,9 +118,9 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         said.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
-        name = "key_" + _name(gate, key)
+        name = "key_" + _keyed(gate, b"upstream-keys", key)
         named = in_headers(request.headers)
-        return Caller(name, None, "", None, None, *head, _upstream_head(gate, request, issued=False), named)
+        return Caller(name, None, "", None, None, *head, _upstream_head(gate, request), named)
     parsed = parse(key.decode("latin-1"))
     entry = gate.tables.keys.get(parsed[0]) if parsed else None
     found = digest(parsed[1], gate.secret) if parsed else bytes(32)
@@ -126,7 +136,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         entry.org,
         entry.expires_us,
         *head,
-        _upstream_head(gate, request, issued=True),
+        _upstream_head(gate, request, entry.account),
         in_headers(request.headers),
     )
 
@@ -136,7 +146,8 @@ def _read_headers(request: Request) -> dict[bytes, bytes]:
     said: dict[bytes, bytes] = {}
     for name, value in request.headers:
         lower = name.lower()
-        if lower in DIVERTS:
+        diverts = lower.replace(b"_", b"-") in DIVERTS  # to servers that speak CGI's way they are the same
+        if diverts or (lower.endswith(b"-config") and any(word in value.lower() for word in ELSEWHERE)):
             what = f"The header {lower.decode()} could make it another request: send that one itself."
             raise BadRequest(400, "bad_header", what)
         twice = lower == b"content-encoding" and lower in said  # even the same: some undo it twice
@@ -156,9 +167,9 @@ def _bare(name: bytes, value: bytes) -> bytes:
     return value.strip()
 
 
-def _name(gate: Gate, key: bytes) -> str:
-    """An account's name where clients bring the upstream's own keys."""
-    return hashlib.blake2b(key, key=derive(gate.secret, b"upstream-keys"), digest_size=8).hexdigest()
+def _keyed(gate: Gate, purpose: bytes, value: bytes) -> str:
+    """A name for a value that only this gateway gives it."""
+    return hashlib.blake2b(value, key=derive(gate.secret, purpose), digest_size=8).hexdigest()
 
 
 def _address(gate: Gate, peer: str, request: Request) -> str | None:
@@ -194,8 +205,12 @@ def _within(text: str, networks: tuple[object, ...]) -> bool:
     return any(found in network for network in networks)  # type: ignore[operator]
 
 
-def _upstream_head(gate: Gate, request: Request, *, issued: bool) -> bytes:
-    """The lines that go upstream, built anew: what we do not pass on cannot be disagreed about."""
+def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> bytes:
+    """The lines that go upstream, built anew: what we do not pass on cannot be disagreed about.
+
+    `account`: whose key was issued here. Behind the upstream's one key accounts must not repeat one another's
+    idempotency keys: each gets its own of it.
+    """
     dropped = set(NOT_PASSED)
     for name, value in request.headers:
         if name.lower() == b"connection":
@@ -204,8 +219,10 @@ def _upstream_head(gate: Gate, request: Request, *, issued: bool) -> bytes:
     for name, value in request.headers:
         lower = name.lower()
         if lower not in dropped and not lower.startswith(OURS):
+            if account is not None and lower in IDEMPOTENCY:
+                value = _keyed(gate, b"idempotency", account.encode() + b"\0" + value).encode()
             lines.append(b"%s: %s\r\n" % (name, value))
-    if not issued:
+    if account is None:
         lines += [b"%s: %s\r\n" % pair for pair in request.keys]
     elif gate.upstream_key:
         by = request.keys[0][0].lower()

@@ -39,7 +39,7 @@ class Charge:
         budgets, limits = gate.budgets, gate.terms.limits
         place = self._place = budgets.place(self._account, self._number)
         if facts.does in ("generates", "unknown"):
-            self._on_way = self.answer_tokens() * facts.n
+            self._on_way = self.answer_tokens() * facts.answers
             names = facts.models or (None,)
             self._sets = tuple(sorted({k for name in names if (k := gate.set_of(name)) is not None}))
             budgets.hold(place, self._on_way, self._sets)

@@ -10,7 +10,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from stillwatch.exchanges.operations import NAMES_A_MODEL, REFUSED, OperationMatch
+from stillwatch.exchanges.operations import NAMES_A_MODEL
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
@@ -19,6 +19,7 @@ from stillwatch.gateway.path.answers import REASONS, error_body, error_event, er
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
+from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.passing import (
@@ -39,7 +40,7 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step, Terms
+from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
 from stillwatch.terms.decide import decide, step_now
 from stillwatch.terms.hops import LONGEST_MODEL
 
@@ -48,7 +49,7 @@ MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
 TWICE = frozenset(
     ("chat", "completions", "responses", "messages")
 )  # operations of which a coin may ask twice
-MOST_HELD_BODY = 64 << 10  # bytes; of a longer request that a hold refuses the text is not noted
+MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
 _CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
@@ -118,7 +119,8 @@ class Exchange:
             self._read()
         except BadRequest as why:
             gate.counters[_REFUSED_BODY] += 1
-            self._refuse(Decision(False, why.code, why.status, why.code, why.message))
+            noted = why.status == 404 and gate.is_first_refusal(self.caller.account, self.began_us)
+            self._refuse(Decision(False, why.code, why.status, why.code, why.message), noted=noted)
             return
         self.decision, verdict = self._decide()
         decision, charge = self.decision, self._charge
@@ -127,10 +129,7 @@ class Exchange:
             charge.let_go()
             charge.give_back_batch()
             gate.counters[_REFUSED_TERMS] += 1
-            body = b""
-            if self._held and charge.refused_by_hold():
-                body = request.body  # one a minute: whether another account asks the same is evidence
-            self._refuse(decision, verdict, body if len(body) <= MOST_HELD_BODY else b"")
+            self._refuse(decision, verdict, noted=self._held and charge.refused_by_hold())
             return
         if not self.budgeted:
             charge.let_go()
@@ -146,7 +145,7 @@ class Exchange:
         terms = self.gate.terms
         operations, limit = self.gate.operations, terms.capture.max_body_bytes
         facts = read(request.method, request.target, who.kind, who.coding, request.body, limit, operations)
-        if why := _not_forwarded(terms, self.found, request):
+        if why := why_not_forwarded(terms, self.found, request):
             raise BadRequest(403, "path_not_allowed", why)
         if who.named:
             facts = replace(facts, models=tuple(dict.fromkeys((*facts.models, *who.named))))
@@ -219,9 +218,13 @@ class Exchange:
             )
         )  # fmt: skip
 
-    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, body: bytes = b"") -> None:
-        """Answer instead of the upstream. It is noted, mostly without a body: that could fill the disk."""
-        gate = self.gate
+    def _refuse(self, decision: Decision, verdict: ModelVerdict | None = None, noted: bool = False) -> None:
+        """Answer instead of the upstream. It is recorded, mostly without its body: that could fill the disk.
+
+        `noted`: with it. Whether another account asks the same is evidence.
+        """
+        gate, body = self.gate, self.request.body
+        body = body if noted and len(body) <= MOST_NOTED_BODY else b""
         if gate.overloaded():
             gate.uncaptured(1, "more waits for the disk than may")
         else:
@@ -626,7 +629,7 @@ class Exchange:
         else:
             charge.settle(found.output_tokens or 0)
             if self.does == "generates" and not found.estimated:
-                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.n)
+                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.answers)
         gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
         gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
 
@@ -650,7 +653,7 @@ class Exchange:
         if outcome == "complete":
             gate.counters[_ANSWERED] += 1
         self._observe(DURATION, now)
-        if gate.logs_requests:
+        if gate.logs_requests or outcome == "upstream_error":
             self._log(outcome, rule)
         if not self.number:
             return
@@ -757,28 +760,6 @@ class Exchange:
         draw, self._draw = self._draw, None
         if draw is not None:
             draw.mine.fail(why)
-
-
-def _not_forwarded(terms: Terms, found: OperationMatch | None, request: Request) -> str | None:
-    """Why an operation does not go upstream, or None. The owner's own lines go, whatever they do."""
-    if found is None and (terms.capture.unknown_paths == "pass" or request.method in ("GET", "HEAD")):
-        return None
-    if found is not None and (found.line.by_owner or found.does not in REFUSED):
-        return None
-    if found is not None and found.does == "mints" and terms.identity.keys == "upstream":
-        return None
-    why = _WHY[found.does if found else "unknown"]
-    path = request.target.partition("?")[0][:200]
-    line = f'[[operation]] with method = "{request.method}", path = "{path}" and does = "…"'
-    return f"{why} The owner can allow it in the terms: {line}."
-
-
-_WHY = {
-    "unknown": "The gateway does not know what this request does, so that nobody could count what it brings.",
-    "opens": "A model would write where the gateway cannot see it: sessions are not opened through it.",
-    "mints": "Keys that work without this gateway are not given out through it.",
-    "administers": "What rules the organisation or the server does not go through this gateway.",
-}
 
 
 class _Named(msgspec.Struct):

@@ -89,7 +89,7 @@ class Gate:
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
         self.histograms = histograms or Histograms(None)
-        self.logs_requests = logs.requests.isEnabledFor(logging.WARNING)
+        self.logs_requests = logs.requests.isEnabledFor(logging.INFO)
         self.ratios = Ratios()
         self.draining = False
         self.clients: set[Any] = set()  # open connections
@@ -104,6 +104,9 @@ class Gate:
         self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
         self._longest: dict[str, int] = {}  # answers that were longer
         self.disobedient: set[str] = set()  # models that wrote more than a request allowed
+        self._refused: dict[
+            str, int
+        ] = {}  # accounts, and the minute of their last refusal whose text was noted
         self.durations: deque[int] = deque(maxlen=KEPT_DURATIONS)  # of whole answers, µs
         self.set_terms(terms)
         self._commit_us = 0  # of the log's time in commits, so much is counted
@@ -164,6 +167,14 @@ class Gate:
             self.disobedient.add(model)
         if tokens > self.longest(model, self.terms.limits.answer_tokens) * n:
             _keep(self._longest, model, tokens // n)
+
+    def is_first_refusal(self, account: str, now_us: int) -> bool:
+        """Whether an account was refused nothing else this minute: all texts could fill the disk."""
+        minute = now_us // 60_000_000
+        if self._refused.get(account) == minute:
+            return False
+        _keep(self._refused, account, minute)
+        return True
 
     def settles_s(self) -> int:
         """Seconds in which nine of ten answers have come lately."""

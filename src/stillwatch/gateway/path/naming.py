@@ -36,6 +36,8 @@ WORDS = frozenset(
      "content", "contents", "documents", "items", "item", "response_format", "text", "function", "functions",
      "parameters", "input_schema", "schema", "json_schema", "arguments", "suffix", "stop", "query")
 )  # fmt: skip
+# Of routers: where a request, and the key that comes with it, would go instead
+ELSEWHERE = frozenset(("api_base", "apibase", "base_url", "baseurl", "custom_host", "customhost"))
 ENDINGS = ("chat/completions", "completions", "responses", "messages", "embeddings", "predictions", "models")
 MOST_NAMES = 200  # in one request: each is looked up, while other clients wait
 MOST_VALUES = 1_000_000  # looked at below the top; a batch of 100,000 requests has fewer
@@ -68,10 +70,12 @@ def in_object(asked: dict[str, object]) -> list[str]:
         kind = type(value)
         if kind is dict or kind is list:
             lower = _fold_key(key)
+            _refuse_elsewhere(lower)
             if lower not in WORDS:
                 todo.append((value, lower in MANY))
         elif kind is str and key != "model":
             lower = _fold_key(key)
+            _refuse_elsewhere(lower)
             if lower in MANY or (lower != "model" and _is_one(key, lower)):
                 found.append(value)  # type: ignore[arg-type]
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
@@ -91,6 +95,7 @@ def in_object(asked: dict[str, object]) -> list[str]:
         elif isinstance(value, dict):
             for key, inner in value.items():
                 lower = _fold_key(key)
+                _refuse_elsewhere(lower)
                 if isinstance(inner, str) and _is_one(key, lower):
                     found.append(inner)
                 elif lower not in WORDS:  # {"gpt-4": ["claude"]}: what answers instead of a model
@@ -102,6 +107,11 @@ def in_object(asked: dict[str, object]) -> list[str]:
 def _fold_key(key: str) -> str:
     """A key as a reader in Go knows it, who does not tell letters by case (K and the sign of Kelvin too)."""
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
+
+
+def _refuse_elsewhere(folded: str) -> None:
+    if folded in ELSEWHERE:
+        raise Ambiguous(f"{folded} would send the request, and the key that comes with it, elsewhere")
 
 
 def _is_one(key: str, folded: str) -> bool:
@@ -122,11 +132,6 @@ def in_lines(body: bytes) -> list[str]:
 # --- forms ------------------------------------------------------------------------------------------------
 
 
-def in_form(kind: str, body: bytes) -> list[str]:
-    """Models in the fields of a form, of either type. Raises: Ambiguous."""
-    return _models_named(form_fields(kind, body))
-
-
 def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     """The fields of a form, of either type, that are no files. Raises: Ambiguous."""
     if "urlencoded" in kind:
@@ -139,7 +144,8 @@ def form_fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     return _fields(kind, body)
 
 
-def _models_named(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Models in the fields of a form or a query. Raises: Ambiguous."""
     found = []
     for name, value in pairs:
         bare = name.strip().partition("[")[0]  # models[], models[0]
@@ -242,9 +248,18 @@ def in_query(query: str) -> list[str]:
     if not query:
         return []
     try:
-        return _models_named(parse_qsl(query, max_num_fields=1_000))
+        return in_fields(parse_qsl(query, max_num_fields=1_000))
     except ValueError:
         raise Ambiguous("the query has too many fields") from None
+
+
+def hides_reply(query: str) -> bool:
+    """Whether a query asks for less of the reply, or for none that can be read. Google's."""
+    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=1_000):
+        parameter = name.strip().lower().lstrip("$")
+        if parameter == "fields" or (parameter == "alt" and value.strip().lower() not in ("", "json", "sse")):
+            return True
+    return False
 
 
 def in_headers(headers: Iterable[Header]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.objects import Listing, place_of
 from stillwatch.gateway.path.passing import COUNTED
-from stillwatch.gateway.path.references import made_in, made_in_list
+from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
 from stillwatch.gateway.path.request import BadRequest, Facts
 from stillwatch.gateway.path.server import Request
 
@@ -45,6 +45,8 @@ class ObjectAccess:
 
     def _refuse_others(self) -> None:
         place, uses, account = self._place, self._facts.references, self._account
+        if place.names_nothing and not (uses.owned or uses.named):
+            return
         reads = self._request.method in ("GET", "HEAD")
         owned, named = [*uses.owned, *place.query.owned], [*uses.named, *place.others, *place.query.named]
         if place.parent:
@@ -53,8 +55,6 @@ class ObjectAccess:
             owned.append(place.model)
         elif place.model.startswith("ft:"):
             named.append(place.model)
-        if not (owned or named):
-            return
         try:
             owners = self._gate.owners.owners({*owned, *named})
         except OwnersError:
@@ -112,9 +112,11 @@ class ObjectAccess:
         if facts.operation == "responses" and method == "POST":
             return None if facts.references.stored is False else ("responses", True, b'"id"')
         if facts.operation == "chat" and method == "POST":
-            if facts.references.stored:
+            if facts.references.stored or (place.kind == "completions" and "/async/" in self._request.target):
                 return "completions", True, b'"id"'
             return ("audio", False, b'"audio"') if facts.references.audio else None
+        if facts.operation == "videos" and not place.kind:  # Google's
+            return "operations", True, b'"name"'
         if facts.operation == "messages" and not place.kind:
             return "containers", False, b'"container"'
         if facts.operation in STATELESS or not (place.kind or (place.model and facts.does not in COUNTED)):
@@ -127,6 +129,8 @@ class ObjectAccess:
     def learn(self, body: bytes) -> None:
         """Note whose objects a whole reply names, before the client learns their names."""
         names = self.reply_names
+        if self._kept_apart and self._facts.operation == "chat" and (later := deferred_in(body)):
+            self.note([(later, "deferred-completion")])
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
             return
         kind, itself, _ = names

@@ -12,14 +12,15 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 
-from stillwatch.gateway.path.references import References, Walk, fold_key, in_fields, in_lines
+from stillwatch.gateway.path.references import NONE, References, Walk, fold_key, in_fields, in_lines
 
 # Collections whose objects are an account's own: OpenAI, Azure, Anthropic, Mistral, Gemini.
 COLLECTIONS = frozenset(
     ("files", "uploads", "batches", "batch", "responses", "completions", "conversations", "assistants",
      "threads", "vector_stores", "fine_tuning", "fine-tunes", "fine_tunes", "evals", "containers", "videos",
      "skills", "chatkit", "agents", "sessions", "environments", "vaults", "memory_stores", "libraries",
-     "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations")
+     "cachedcontents", "tunedmodels", "corpora", "voices", "voice_consents", "calls", "operations",
+     "interactions", "predictions", "filesearchstores", "ragcorpora", "deferred-completion")
 )  # fmt: skip
 # What may follow: collections within an object, and what is done to one.
 WORDS = frozenset(
@@ -59,7 +60,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     lists: bool = False  # a GET of it may show more than one's own
     is_object: bool = False  # it is an object and nothing in it
     model: str = ""  # a model's name in it
-    query: References = References()
+    query: References = NONE
+    names_nothing: bool = False  # no object and no model: what most requests are
 
 
 def place_of(target: str) -> Place:
@@ -111,6 +113,7 @@ def _place(target: str) -> Place:
         is_object=bool(parent) and parts[-1] == parent and words[-2:-1] == [kind],
         model=model,
         query=walk.references(),
+        names_nothing=not (ids or model or walk.owned or walk.named),
     )
 
 

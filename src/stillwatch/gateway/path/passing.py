@@ -28,6 +28,7 @@ from stillwatch.gateway.path.reply import (
     last_end,
     model_field,
     models_in,
+    untold_tokens,
 )
 from stillwatch.gateway.path.strip import SseStrip, strip_json
 
@@ -158,6 +159,9 @@ class Whole:
             found = facts_of_json(body)
             if to.does == "generates" and found.output_tokens is None and not found.background:
                 found = replace(found, output_tokens=1 + int(len(body) / FALLBACK_BYTES), estimated=True)
+            elif to.does == "generates" and found.output_tokens is not None:
+                untold = untold_tokens(to.operation, body, found.output_tokens)
+                found = found if untold is None else replace(found, output_tokens=untold, estimated=True)
             if to.does in COUNTED or found.background:
                 self._facts = found  # else it was generated, and counted, at another time
             else:
@@ -267,30 +271,30 @@ class Events:
         self.to = to
         self._mark = b"\n" if lines else b"data:"  # one for each event; or each line, of JSON
         self._stream = Stream(to.operation, lines)
+        self._budgeted = to.budgeted
         self._made = made
+        self._events = 0  # pieces that are not counted yet
         self._strip = SseStrip() if to.strip else None
         self._held = b""
         self._needle = b""  # the model's field as this stream writes it
         self._carry = b""
 
     def feed(self, data: bytes) -> None:
-        if not self.to.still_allowed():
+        to, within = self.to, True
+        if not to.still_allowed():
             return
         if not self._needle:
             data = self._release_whole(data)
+            if not data:
+                return
         elif not self._same_model(data):
             return
-        if data:
-            self._pass(data)
-
-    def _pass(self, data: bytes) -> None:
-        to, within = self.to, True
         if self._made is not None:
             self._made.feed(data)
-        if to.budgeted:
+        if self._budgeted:
             data, within = self._within_budget(data)
         self._stream.feed(data)
-        to.gate.counters[_CHUNKS] += 1
+        self._events += 1
         to.deliver(self._strip.feed(data) if self._strip else data)
         if not within:
             to.gate.counters[_CUT_BUDGET] += 1
@@ -356,6 +360,8 @@ class Events:
         return self._strip is None and self._mark != b"\n"
 
     def facts(self, complete: bool) -> ReplyFacts:
+        self.to.gate.counters[_CHUNKS] += self._events
+        self._events = 0
         return self._stream.facts(self.to.gate.ratios, self.to.asked, complete)
 
 

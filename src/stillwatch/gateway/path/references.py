@@ -22,11 +22,13 @@ FIELDS = frozenset(
     ("file_id", "file_ids", "input_file_id", "input_file_ids", "input_files", "training_file",
      "training_files", "validation_file", "validation_files", "previous_response_id", "conversation",
      "container", "container_id", "assistant_id", "thread_id", "vector_store_id", "vector_store_ids",
-     "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content")
+     "part_ids", "batch_id", "upload_id", "cachedcontent", "cached_content", "agent_id", "library_id",
+     "library_ids", "previous_interaction_id", "operationname", "operation_name")
 )  # fmt: skip
 BY_ID = frozenset(("conversation", "container", "audio", "video", "voice"))  # an object with the id in it
 ITEMS = frozenset(("input", "items"))  # of these an element may be a bare reference
 _BARE = frozenset(("id", "type", "status"))
+_UNUSED = ("role", "type")  # what no upstream looks an object up by
 OWN_DATA = frozenset(
     ("metadata", "parameters", "input_schema", "schema", "json_schema", "arguments", "properties",
      "variables", "extra_metadata", "attributes")
@@ -40,11 +42,20 @@ _OBJECT = re.compile(
     r"|cfile|run)[-_][A-Za-z0-9]"
 )
 _NAMED = re.compile(
-    _OBJECT.pattern + r"|(?:msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
+    _OBJECT.pattern + r"|(?:pmpt|msg|rs|fc|ig|ci|ws|fs|mcp|chatcmpl|audio|voice|step|part)[-_]\w|ft:"
 )
-_PATHLIKE = re.compile(
-    r"(?:https?://[^\s?#]+/)?(?:files|cachedContents|batches|operations|tunedModels|corpora)/([\w-]+)"
+# Google's names of what is stored: projects/p/locations/l/cachedContents/7, or the whole address of a file
+_RESOURCE = re.compile(
+    r"(?:https?://[^\s?#]+/v\d\w*/)?(?:[\w.-]+/)*?"
+    r"(?:files|batches|operations|interactions|cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)"
+    r"/([\w.~-]+)(?:[?:#]\S*)?"
 )
+# Names of these are looked for in every field; a `files/7` may be anybody's word for a file
+_ANYWHERE = re.compile(r"(?:^|/)(?:cachedContents|tunedModels|corpora|ragCorpora|fileSearchStores)/[^/]+$")
+_SPOKEN = frozenset(
+    ("content", "text", "input", "prompt", "query", "name", "title", "description", "instructions",
+     "message", "display_name", "displayname", "filename", "file_name", "url")
+)  # fmt: skip
 _HINT = re.compile(rb'"id"|_ids?"|Id"|_file|conversation|container|audio|\\u00', re.IGNORECASE)
 _URL = re.compile(rb'"url"[ \t]*:[ \t]*"([^"\\]*)"', re.IGNORECASE)
 _FORM_LIST = re.compile(r"\[.*$")
@@ -83,16 +94,19 @@ class Walk:
                 self.owned[value[: LONGEST + 1]] = None  # of nobody
             return
         if not own and field in FIELDS:
-            at = _PATHLIKE.fullmatch(value)
+            at = _RESOURCE.fullmatch(value)
             self.owned[at[1] if at else value] = None
         elif _NAMED.match(value):
             strict = not own and field.endswith(("_id", "_ids")) and _OBJECT.match(value)
             (self.owned if strict else self.named)[value] = None
-        elif field in ("fileuri", "file_uri") and (at := _PATHLIKE.fullmatch(value)):
-            self.owned[at[1]] = None
+        elif "/" in value and field not in _SPOKEN:
+            named = field in ("fileuri", "file_uri") or _ANYWHERE.search(value)
+            if named and (at := _RESOURCE.fullmatch(value)):
+                (self.named if own else self.owned)[at[1]] = None
 
-    def value(self, value: object) -> None:
-        """Look at one JSON value."""
+    def value(self, value: object) -> int:
+        """Look at one JSON value. Gives how many keys it has."""
+        keys = 0
         todo: list[tuple[Any, str, bool]] = [(value, "", False)]
         while todo:
             value, key, own = todo.pop()
@@ -106,18 +120,25 @@ class Walk:
                 continue
             if type(value) is not dict:
                 continue
-            own_input = value.get("type") in _TOOL_USE
+            keys += len(value)
+            own_input = False
+            if "type" in value:
+                what = value["type"]
+                own_input = what in _TOOL_USE
+                if own and isinstance(what, str) and what.startswith("input_"):
+                    own = False  # a file among a prompt's variables
             if not own and ("id" in value or key in _DRAWS_ON):
                 self._by_id(value, key)
             for name, inner in value.items():
                 kind = type(inner)
                 if kind is str:
-                    if len(inner) <= LONGEST or name not in ("content", "text"):
+                    if name not in _UNUSED and (len(inner) <= LONGEST or name not in ("content", "text")):
                         self.text(name if name.islower() else fold_key(name), inner, own)
                 elif kind is dict or kind is list:
                     field = name if name.islower() else fold_key(name)
                     mine = own or field in OWN_DATA or (own_input and field == "input")
                     todo.append((inner, field, mine))
+        return keys
 
     def _by_id(self, value: dict[str, Any], key: str) -> None:
         kind = value.get("type")
@@ -140,10 +161,10 @@ def fold_key(key: str) -> str:
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
-def in_value(asked: object) -> References:
-    """Objects that a JSON body names."""
+def in_value(asked: object) -> tuple[References, int]:
+    """Objects that a JSON body names, and how many keys it has."""
     walk = Walk()
-    walk.value(asked)
+    keys = walk.value(asked)
     found = walk.references()
     if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
         stored = asked.get("store")
@@ -152,7 +173,7 @@ def in_value(asked: object) -> References:
             stored=stored if isinstance(stored, bool) else None,
             audio=asked.get("audio") is not None,
         )
-    return found
+    return found, keys
 
 
 def in_fields(walk: Walk, fields: list[tuple[str, str]]) -> None:
@@ -214,6 +235,7 @@ class _CreationReply(msgspec.Struct):
     message: msgspec.Raw = _NULL
     delta: msgspec.Raw = _NULL
     audio: msgspec.Raw = _NULL
+    interaction: msgspec.Raw = _NULL
 
 
 _REPLY = msgspec.json.Decoder(_CreationReply)
@@ -256,7 +278,7 @@ def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[st
     if itself:
         if name := _read(reply.id, str):
             found.append((name, kind))
-        if (path := _read(reply.name, str)) and (at := _PATHLIKE.fullmatch(path)):
+        if (path := _read(reply.name, str)) and (at := _RESOURCE.fullmatch(path)):
             found.append((at[1], kind))
         for one in _read(reply.data, list[_CreationReply]) or ():  # items of a conversation
             if name := _read(one.id, str):
@@ -283,6 +305,18 @@ def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[st
                 _gather(_CreationReply(audio=said.audio), "audio", False, found)
 
 
+class _Deferred(msgspec.Struct):
+    request_id: str = ""
+
+
+def deferred_in(body: bytes) -> str:
+    """The name under which xAI hands out an answer later; "" for a reply that is one."""
+    if len(body) > LONGEST or b'"request_id"' not in body:
+        return ""
+    found = _read(msgspec.Raw(body), _Deferred)
+    return found.request_id if found else ""
+
+
 def made_in_list(body: bytes, kind: str) -> list[tuple[str, str]]:
     """The same of each element of a list."""
     try:
@@ -302,7 +336,7 @@ def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
     found: list[tuple[str, str]] = []
-    within = _read(event.response, _CreationReply)
+    within = _read(event.response, _CreationReply) or _read(event.interaction, _CreationReply)
     if within is not None:
         _gather(_CreationReply(id=within.id, conversation=within.conversation), kind, itself, found)
         return found

@@ -19,6 +19,7 @@ JSON_LIMIT = 8 << 20
 MODELS = 4096  # that ratios are kept of
 LONGEST_NAME = 512  # of such a model
 LEARN = 64  # complete streams that a model's ratio is taken from
+MOST_BYTES = 64  # of text that a token is, on average of an answer: who tells fewer tokens is not believed
 FALLBACK_BYTES = 4.0  # text bytes a token, for a model that never completed a stream
 
 
@@ -201,7 +202,8 @@ class Stream:
         usage = _usage(self._usage)
         model = served or asked
         output, estimated = usage[1], False
-        if output is None or (not complete and (self.operation == "messages" and self._finish is None)):
+        left = not complete and self.operation == "messages" and self._finish is None
+        if output is None or left or output * MOST_BYTES < self._text_bytes:
             output, estimated = ratios.tokens(model, self.operation, self._chunks, self._text_bytes), True
         elif complete and self._chunks:
             hidden = 0 if self._reasoning_seen else (usage[2] or 0)
@@ -345,6 +347,14 @@ def _loosely(body: bytes) -> ReplyFacts:
         finish_reason=finish[-1].decode("utf-8", "replace") if finish else None,
         others=tuple(models[1:]),
     )
+
+
+def untold_tokens(operation: str, body: bytes, told: int) -> int | None:
+    """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
+    if told * MOST_BYTES >= len(body):
+        return None
+    text = sum(map(len, TEXTS.get(operation, _ANY_TEXT).findall(body)))
+    return None if told * MOST_BYTES >= text else round(text / FALLBACK_BYTES)
 
 
 def model_field(data: bytes) -> bytes:

@@ -22,10 +22,11 @@ from stillwatch.exchanges.operations import (
     Operations,
     plain,
 )
-from stillwatch.exchanges.strict_json import decode
+from stillwatch.exchanges.strict_json import decode_counted, refuse_duplicates
 from stillwatch.gateway.path import batch as batches
 from stillwatch.gateway.path import naming
-from stillwatch.gateway.path.batch import MOST_N, MOST_TOKENS, BatchRequest, begun
+from stillwatch.gateway.path.amounts import amounts
+from stillwatch.gateway.path.batch import BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
 from stillwatch.gateway.path.references import NONE, References, in_value
 
@@ -50,30 +51,13 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 LOOKED_THROUGH = 256 << 10  # bytes; in a longer body values are counted: others wait while each is looked at
 FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond, one for so many bytes
 MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
+# JSON in which a reader of forms finds fields: some divide them at semicolons
+_ALSO_A_FORM = re.compile(rb"[&;]\s*[\w%+.\[\]-]+=")
 ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
 
 
 LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
-
-
-# What limits one answer, by operation
-ALLOWS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "chat": (("max_completion_tokens",), ("max_tokens",)),
-    "completions": (("max_tokens",), ("max_tokens_to_sample",)),
-    "responses": (("max_output_tokens",),),
-    "messages": (("max_tokens",),),
-    "runs": (("max_completion_tokens",),),
-    "generate_content": (
-        ("generationConfig", "maxOutputTokens"), ("generation_config", "max_output_tokens"),
-    ),
-    "converse": (("inferenceConfig", "maxTokens"),),
-    "cohere_chat": (("max_tokens",),),
-    "ollama_chat": (("options", "num_predict"),),
-    "ollama_generate": (("options", "num_predict"),),
-    "generate": (("parameters", "max_new_tokens"), ("max_tokens",)),
-    "completion": (("n_predict",),),
-}  # fmt: skip
 
 
 class BadRequest(Exception):
@@ -100,6 +84,7 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     batch: BatchRequest | None = None  # what it uploads or begins
     background: bool = False  # answered at once, worked off and fetched later
     references: References = NONE  # stored objects that it names
+    answers: int = 1  # to all its questions
 
 
 def operation_of(target: str) -> str:
@@ -126,8 +111,10 @@ def read(
     line = found.line if found else _UNKNOWN
     operation, does = line.name, line.does if found else "unknown"
     starts = does == "begins"
+    asks_logprobs = "?" in target and "logprobs" in unquote(target.partition("?")[2])
     if not body:
-        return Facts(operation, does, named, batch=begun(None) if starts else None)
+        batch = begun(None) if starts else None
+        return Facts(operation, does, named, logprobs=asks_logprobs, batch=batch)
     if method in ("GET", "HEAD"):
         raise BadRequest(400, "bad_body", f"a {method} has no body: what one would mean is anyone's guess")
     if coding not in ("", "identity"):
@@ -139,22 +126,31 @@ def read(
     start = body[:8]
     if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
         raise BadRequest(400, "bad_json", "the body is JSON in UTF-16 or UTF-32; send UTF-8")
-    form = operation not in JSON_ONLY and ("form-data" in kind or "urlencoded" in kind)
+    form = "form-data" in kind or "urlencoded" in kind
+    if form and operation in JSON_ONLY:
+        form = False
+        if "urlencoded" in kind and _ALSO_A_FORM.search(body):
+            why = "the content type says a form, and the body can be read as one: send application/json"
+            raise BadRequest(415, "bad_form", why)
     like_json = "json" in kind or body[:1] in b"{[" or body.lstrip()[:1] in (b"{", b"[")
     if operation in JSON_ONLY or (like_json and not form):
         facts = _json(operation, does, named, kind, body)
     else:
         try:
-            names = naming.in_form(kind, body) if form else []
-            models = _distinct(*names, *named, *naming.in_lines(body))
+            fields = naming.form_fields(kind, body) if form else []
+            models = _distinct(*naming.in_fields(fields), *named, *naming.in_lines(body))
         except naming.Ambiguous as why:
             raise BadRequest(400, "bad_form", str(why)) from None
+        asks_logprobs = asks_logprobs or any(
+            "logprobs" in value for name, value in fields if "include" in name
+        )
         facts = Facts(operation, does, models, batch=begun(None) if starts else _uploaded_batch(body))
     if facts.batch is not None:
         facts = msgspec.structs.replace(facts, n=facts.batch.n, logprobs=facts.batch.logprobs)
     if form or (not facts.is_json and batches.is_batch(body)):
-        references = _beside(kind if form else "", body)
-        facts = msgspec.structs.replace(facts, references=references)
+        facts = msgspec.structs.replace(facts, references=_beside(fields if form else [], body))
+    if asks_logprobs:
+        facts = msgspec.structs.replace(facts, logprobs=True)
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
@@ -186,6 +182,8 @@ def _target(target: str, found: OperationMatch | None) -> tuple[str, ...]:
         raise BadRequest(400, "bad_target", "the request target must hold no dots for folders")
     try:
         named = naming.in_query(query)
+        if query and (found is None or found.does in NAMES_A_MODEL) and naming.hides_reply(query):
+            raise BadRequest(400, "bad_target", "the reply is asked for whole: leave out `fields` and `alt`")
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_target", str(why)) from None
     guessed = naming.in_path(parts) + naming.in_path(bare)
@@ -211,7 +209,10 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
-        asked = decode(body)
+        asked, endings = decode_counted(body)
+        references, keys = in_value(asked)
+        if endings and endings != keys:
+            refuse_duplicates(body)
     except Refused as why:
         media = kind.partition(";")[0].strip()
         is_json = media == "application/json" or media.endswith("+json")
@@ -225,7 +226,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
-        return Facts(operation, does, names, is_json=True, batch=found, references=in_value(asked))
+        return Facts(operation, does, names, is_json=True, batch=found, references=references)
     model = asked.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
@@ -239,7 +240,7 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
     models: tuple[str, ...] = (model,) if model else ()
     if named or many:
         models = _distinct(*models, *named, *many)
-    n, logprobs = asked.get("n"), asked.get("logprobs")
+    wants = amounts(operation, asked)
     end_user = None
     if not SAYS_WHO.isdisjoint(asked):
         end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
@@ -249,28 +250,16 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
         models,
         end_user if isinstance(end_user, str) else None,
         asked.get("stream") is True,
-        min(n, MOST_N) if type(n) is int and n > 0 else 1,
-        logprobs not in (None, False) or asked.get("top_logprobs") is not None or _include(asked),
+        wants.n,
+        wants.logprobs,
         True,
         asked.get("stream_options") is not None,
-        _allowed_tokens(operation, asked),
+        wants.most,
         begun(asked) if starts else _uploaded_batch(body) if operation == "other" else None,
         operation in LATER or asked.get("background") is True,
-        references=in_value(asked),
+        references,
+        wants.answers,
     )
-
-
-def _allowed_tokens(operation: str, asked: dict[str, object]) -> int | None:
-    """Output tokens that a request allows one answer, by the fields that its API obeys; of two the larger.
-
-    A field of another API would be a promise that nobody keeps.
-    """
-    most = 0
-    for path in ALLOWS.get(operation, ()):
-        found = asked.get(path[0]) if len(path) == 1 else dig(asked, *path)
-        if type(found) is int and found > most:
-            most = found
-    return min(most, MOST_TOKENS) or None
 
 
 def _uploaded_batch(body: bytes) -> BatchRequest | None:
@@ -281,9 +270,8 @@ def _uploaded_batch(body: bytes) -> BatchRequest | None:
         raise BadRequest(400, "too_many_questions", what) from None
 
 
-def _beside(form: str, body: bytes) -> References:
+def _beside(fields: list[tuple[str, str]], body: bytes) -> References:
     """Objects that a form's fields and an uploaded batch's questions name."""
-    fields = naming.form_fields(form, body) if form else []
     lines = list(batches.lines_of(body)) if batches.is_batch(body) else []
     try:
         return in_upload(fields, lines)
@@ -302,11 +290,6 @@ def _too_many(body: bytes, size: int = 0) -> bool:
     if body.count(b"[") + body.count(b"{") > max(FREE_VALUES, (size or len(body)) // BYTES_A_VALUE):
         return True
     return any(body.count(sign) > most for sign, most in MOST_SIGNS)
-
-
-def _include(asked: dict[str, object]) -> bool:
-    include = asked.get("include")
-    return isinstance(include, list) and any(isinstance(v, str) and "logprobs" in v for v in include)
 
 
 def _lines(body: bytes) -> list[str]:

@@ -401,15 +401,16 @@ class Client(asyncio.Protocol):
         lines = [b"HTTP/1.1 %d %s\r\n" % (status, reason)]
         named: set[bytes] = set()  # hop by hop, as the upstream says
         for name, value in headers:
-            if name.lower() == b"connection":
-                named |= _split_list(value)
-        for name, value in headers:
             lower = name.lower()
-            if lower in HOP or lower in named:
+            if lower in HOP:
+                if lower == b"connection":
+                    named |= _split_list(value) - HOP
                 told = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
                 if not told:
                     continue
             lines.append(b"%s: %s\r\n" % (name, value))
+        if named:
+            lines[1:] = [line for line in lines[1:] if line.partition(b":")[0].lower() not in named]
         if length is not None and not bare:
             lines.append(b"content-length: %d\r\n" % length)
         elif self._chunked:

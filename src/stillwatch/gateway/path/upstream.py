@@ -113,10 +113,10 @@ class Connection(asyncio.Protocol):
             self.close()  # it wrote on after its reply: the reply counts, the connection does not
         if self.asker is not asker:
             return
-        if self._parts:
-            parts = self._parts
-            self._parts = []
-            asker.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
+        if parts := self._parts:
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            asker.on_data(data)
         if self._done and self.asker is asker:
             self._finish()
 

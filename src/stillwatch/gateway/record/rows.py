@@ -33,15 +33,10 @@ ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is b
 INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
+_ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason")
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
-
-
-class _AnthropicBatch(msgspec.Struct):
-    """Anthropic's message batch."""
-
-    requests: list[dict[str, object]] = []
 
 
 def row(
@@ -135,22 +130,40 @@ def batch_rows(
 
 
 def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]]]:
-    """(operation, request) of each question in a batch."""
-    found = []
-    if intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches"):
-        try:
-            requests = msgspec.json.decode(body, type=_AnthropicBatch).requests
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return []
-        return [("messages", asks) for said in requests if isinstance(asks := said.get("params"), dict)]
-    for line in islice(lines_of(body), MOST_LINES):
-        try:
-            said = msgspec.json.decode(line)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            continue
-        if isinstance(said, dict) and "custom_id" in said and isinstance(said.get("body"), dict):
-            found.append((operation_of(str(said.get("url"))), said["body"]))
-    return found
+    """(operation, request) of each question in a batch: requests of one object, or lines of a file."""
+    try:
+        whole = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        whole = None
+    if isinstance(whole, dict) and isinstance(requests := whole.get("requests"), list):
+        anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
+        usual = "messages" if anthropic else operation_of(str(whole.get("endpoint")))
+        return [found for said in requests if (found := _question(said, usual))]
+    lines = islice(lines_of(body), MOST_LINES)
+    return [found for line in lines if (found := _question_in(line))]
+
+
+def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
+    """The question in a line, or None."""
+    try:
+        return _question(msgspec.json.decode(line), "other")
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _question(said: object, usual: str) -> tuple[str, dict[str, object]] | None:
+    """(operation, request) of a question; `usual` where it says no path of its own."""
+    if not isinstance(said, dict) or "custom_id" not in said:
+        return None
+    for field in _ASKS:
+        if isinstance(asks := said.get(field), dict):
+            return operation_of(str(said["url"])) if "url" in said else usual, asks
+    return None
+
+
+def _beside_questions(body: bytes) -> bytes:
+    """An upload without its lines that are questions: these are rows of their own."""
+    return b"\n".join(line for line in body.split(b"\n") if b"{" not in line or not _question_in(line))
 
 
 def foreign(worker: int, number: int, said: Row) -> Row:
@@ -179,9 +192,12 @@ def _request(
     try:
         found = msgspec.json.decode(body)  # the worker has looked at it strictly
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):  # an upload, a form
-        return {}, NOTHING if is_batch(body) else bytes_text(body, intent.kind)
-    text = NOTHING if intent.operation == "other" and is_batch(body) else read(found, intent.target)
-    return found if isinstance(found, dict) else {}, text
+        return {}, bytes_text(_beside_questions(body) if is_batch(body) else body, intent.kind)
+    if not isinstance(found, dict):
+        return {}, read(found, intent.target)
+    if intent.operation == "other" and is_batch(body) and _questions(intent, body):
+        found = {key: value for key, value in found.items() if key not in ("requests", *_ASKS)}
+    return found, read(found, intent.target)
 
 
 def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, object]:

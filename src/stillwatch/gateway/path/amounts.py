@@ -1,0 +1,145 @@
+"""How much a request asks for: answers, tokens of each, log-probabilities. Data of the APIs, pure functions.
+
+A field that only some servers obey can make a request larger and never smaller: one in other letters (Go's
+reader does not tell them apart), a number written as a text or as 9.0, another API's name for the same.
+"""
+
+import math
+from typing import NamedTuple
+
+MOST_N = 1 << 20  # answers to one question: counters have 63 bits
+MOST_TOKENS = 1 << 40  # of one answer, or one batch: what nobody means
+# What limits one answer, by operation: fields that its API obeys
+ALLOWS: dict[str, tuple[str, ...]] = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens", "max_tokens_to_sample"),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
+    "runs": ("max_completion_tokens",),
+    "generate_content": ("generationConfig.maxOutputTokens", "generation_config.max_output_tokens"),
+    "converse": ("inferenceConfig.maxTokens",),
+    "cohere_chat": ("max_tokens",),
+    "ollama_chat": ("options.num_predict",),
+    "ollama_generate": ("options.num_predict",),
+    "generate": ("parameters.max_new_tokens", "max_tokens"),
+    "completion": ("n_predict",),
+}
+# Objects of a body that hold such fields
+SETTINGS = frozenset(
+    ("generationconfig", "parameters", "options", "inferenceconfig", "samplingparams", "extrabody",
+     "textgenerationconfig")
+)  # fmt: skip
+ANSWERS = frozenset(
+    ("n", "bestof", "candidatecount", "numgenerations", "numreturnsequences", "numresults", "ncmpl")
+)
+LOGPROBS = frozenset(("nprobs", "topntokens", "decoderinputdetails", "details", "returnlikelihoods"))
+NONE_IF_ZERO = frozenset(("nprobs", "topntokens"))
+# Lists in which each element is a prompt of its own, by operation
+PROMPTS: dict[str, tuple[str, ...]] = {
+    "completions": ("prompt",),
+    "completion": ("prompt",),
+    "generate": ("prompt", "text", "inputs", "input_ids"),
+    "predict": ("inputs", "instances"),
+    "invoke": ("inputs", "instances"),
+}
+_ALLOWS = {name: frozenset(path.lower().replace("_", "") for path in paths) for name, paths in ALLOWS.items()}
+_TOKENS = frozenset(path.rpartition(".")[2] for paths in _ALLOWS.values() for path in paths)
+_names: dict[str, str] = {}  # a key as clients write it -> its name here; "" says nothing of amounts
+
+
+class Amounts(NamedTuple):
+    """What one request asks for."""
+
+    n: int  # answers to one question
+    answers: int  # in all
+    most: int | None  # output tokens that it allows each, where it says so to every reader
+    logprobs: bool
+
+
+_USUAL = Amounts(1, 1, None, False)
+
+
+def amounts(operation: str, asked: dict[str, object]) -> Amounts:
+    """Read a body. Of fields that differ the larger counts."""
+    told: list[tuple[str, str, object]] = []
+    for key in asked:
+        name = _names.get(key)
+        if name is None:
+            name = _name(key)
+        if name:
+            told.append((key, name, asked[key]))
+    prompts = 1
+    if operation in PROMPTS:
+        prompts = max(prompts_in(asked.get(key)) for key in PROMPTS[operation])
+    if not told and prompts == 1:
+        return _USUAL
+    n, most, raised, logprobs = 1, 0, 0, False
+    allows = ALLOWS.get(operation, ())
+    for path, name, value in told:
+        if name in SETTINGS:
+            if type(value) is dict:
+                told += _within(path, name, value)  # grows as it is walked
+            continue
+        last = name.rpartition(".")[2] if "." in name else name
+        if last in ANSWERS:
+            n = max(n, count_of(value))
+        elif last in _TOKENS:
+            if path in allows and type(value) is int:
+                most = max(most, value)
+            elif name in _ALLOWS.get(operation, ()):
+                raised = max(raised, count_of(value, MOST_TOKENS))
+        else:
+            logprobs = logprobs or _wants(last, value)
+    allowed = min(max(most, raised), MOST_TOKENS) if most > 0 else None
+    return Amounts(n, min(n * prompts, MOST_N), allowed, logprobs)
+
+
+def count_of(value: object, most: int = MOST_N) -> int:
+    """How many a lenient reader takes a value for; 1 for what is no number above it."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 1
+    if type(value) is int:
+        return min(max(value, 1), most)
+    if type(value) is float and math.isfinite(value):
+        return min(max(math.floor(value), 1), most)
+    return 1
+
+
+def prompts_in(value: object) -> int:
+    """Prompts in a field: a list of texts or lists is several, one of tokens a single one."""
+    several = isinstance(value, list) and value and type(value[0]) in (str, list, dict)
+    return len(value) if several else 1  # type: ignore[arg-type]
+
+
+def wants_logprobs(value: object) -> bool:
+    """Whether a field for log-probabilities asks for them: 0 means those of the drawn token alone."""
+    return not (value is None or value is False or (isinstance(value, str) and value.lower() == "none"))
+
+
+def _wants(name: str, value: object) -> bool:
+    if name == "include":
+        return isinstance(value, list) and any(isinstance(one, str) and "logprobs" in one for one in value)
+    return wants_logprobs(value) and not (name in NONE_IF_ZERO and value == 0)
+
+
+def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str, str, object]]:
+    """(path, the same as we call it, value) of the fields in an object of settings that say something."""
+    written, outer = ("", "") if name == "extrabody" else (f"{path}.", f"{name}.")
+    found = [(key, _name(key), value) for key, value in settings.items()]
+    return [(written + key, outer + said, value) for key, said, value in found if said not in ("", *SETTINGS)]
+
+
+def _name(key: str) -> str:
+    """What a key is called here; "" where it says nothing of amounts."""
+    if (known := _names.get(key)) is not None:
+        return known
+    name = key.lower() if key.isascii() else key.casefold()
+    name = name.replace("_", "").replace("-", "")
+    told = name in ANSWERS or name in _TOKENS or name in SETTINGS or name in LOGPROBS or name == "include"
+    name = name if told or "logprob" in name else ""
+    if len(_names) < 4096 and len(key) <= 64:
+        _names[key] = name
+    return name

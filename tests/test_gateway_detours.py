@@ -1,0 +1,112 @@
+"""No header, query or field sends a request elsewhere, or hides what its reply should tell."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gateway_world import UPSTREAM_KEY, Running, gateway
+from stillwatch.gateway.path.request import BadRequest, read
+from upstream import Upstream
+
+CHAT = {"model": "mira", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Upstream]:
+    with Upstream(key=UPSTREAM_KEY) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def gate(up: Upstream) -> Iterator[Running]:
+    with gateway(up.url, recorder=False) as running:
+        yield running
+
+
+def ask(gate: Running, **headers: str) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection("127.0.0.1", gate.port, timeout=20)
+    try:
+        head = {**gate.auth, "content-type": "application/json"}
+        head |= {name.replace("__", "-"): value for name, value in headers.items()}
+        connection.request("POST", "/v1/chat/completions", json.dumps(CHAT), head)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read())
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x__portkey__custom__host": "http://evil.test"},  # it would get the upstream's key
+        {"X_Portkey_Custom_Host": "http://evil.test"},
+        {"helicone__target__url": "http://evil.test"},
+        {"helicone__openai__api__base": "http://evil.test"},
+        {"x__portkey__config": '{"provider": "openai", "Custom_Host": "http://evil.test"}'},
+        {"x__portkey__config": '{"targets": [{"base_url": "http://evil.test"}]}'},
+        {"x_http_method_override": "DELETE"},  # to a server that speaks CGI's way the same as with hyphens
+        {"X_Original_URL": "/v1/organization"},
+    ],
+)
+def test_a_header_that_leads_elsewhere_is_refused(
+    gate: Running, up: Upstream, headers: dict[str, str]
+) -> None:
+    before = len(up.seen)
+    status, body = ask(gate, **headers)
+    assert (status, body["error"]["code"]) == (400, "bad_header")
+    assert len(up.seen) == before
+
+
+def test_what_would_cut_the_reply_short_is_not_passed_on(gate: Running, up: Upstream) -> None:
+    """A part of a batch's answers begins in the middle of a line, which nobody looks at; Google's field mask
+    leaves out which model answered and how many tokens it took."""
+    status, _ = ask(
+        gate, range="bytes=1-", if__range="x", x__goog__fieldmask="candidates", x__portkey__config="pc-1"
+    )
+    assert status == 200
+    seen = up.wait_seen(1)[-1]
+    assert [seen.header(name) for name in ("range", "if-range", "x-goog-fieldmask")] == [None, None, None]
+    assert seen.header("x-portkey-config") == "pc-1"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"api_base": "http://evil.test"},
+        {"Base_URL": "http://evil.test"},
+        {"litellm_params": {"api_base": "http://evil.test"}},
+        {"fallbacks": [{"model": "mira", "api-base": "http://evil.test"}]},
+        {"user_config": {"model_list": [{"litellm_params": {"api_base": "http://evil.test"}}]}},
+        {"extra_body": {"custom_host": "http://evil.test"}},
+    ],
+)
+def test_a_field_that_leads_elsewhere_is_refused(more: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match="elsewhere"):
+        read(
+            "POST", "/v1/chat/completions", "application/json", "", json.dumps(CHAT | more).encode(), 1 << 20
+        )
+
+
+def test_what_people_say_of_addresses_is_no_field(gate: Running) -> None:
+    told = {
+        "messages": [{"role": "user", "content": "api_base", "api_base": "x"}],
+        "metadata": {"base_url": "x"},
+    }
+    body = json.dumps(CHAT | told).encode()
+    assert read("POST", "/v1/chat/completions", "application/json", "", body, 1 << 20).models == ("mira",)
+
+
+@pytest.mark.parametrize(
+    "query", ["fields=candidates", "%24fields=candidates", "Fields=x", "$alt=proto", "alt=proto"]
+)
+def test_a_query_that_hides_who_answered_is_refused(query: str) -> None:
+    for target in ("/v1beta/models/g:generateContent", "/v1/chat/completions"):
+        with pytest.raises(BadRequest, match="whole"):
+            read("POST", f"{target}?{query}", "application/json", "", b'{"contents": []}', 1 << 20)
+    assert read("GET", f"/v1beta/files?{query}", "", "", b"", 1 << 20).does == "lists"
+    assert read("POST", "/v1beta/models/g:streamGenerateContent?alt=sse", "", "", b"{}", 1 << 20).models == (
+        "g",
+    )
