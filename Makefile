@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= stillwatch-report
+STORY ?= stillwatch-story
 PYTEST := $(BIN)/python -m pytest -q
 
 # As many threads as the smallest machine has cores; say more on a larger one.
@@ -15,7 +16,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo test test-slow test-browser test-train test-train-slow check format docs range bench bench-gateway bench-state bench-prove screenshots lock dist clean distclean
+.PHONY: help demo story test test-slow test-browser test-train test-train-slow check format docs range bench bench-gateway bench-state bench-prove screenshots lock dist clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ build/docs/.done: requirements-docs.lock
 demo: $(VENV)/.core ## Install, scan the sample log, say which page to open
 	$(BIN)/stillwatch scan sample/exchanges.parquet --accounts sample/accounts.parquet --out $(OUT)
 	echo "Open $(abspath $(OUT))/index.html in a browser."
+
+story: $(VENV)/.core ## Play the whole product with two installations: a log, a case, an alert, a block, an appeal, a proof, a ban
+	$(BIN)/python examples/story/story.py $(STORY)
 
 test: $(VENV)/.dev ## Run the fast tests (two to four minutes on two cores)
 	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train"
@@ -142,7 +146,7 @@ dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/
 	ls dist/*
 
 clean: ## Remove reports, caches and builds
-	rm -rf $(OUT) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf $(OUT) $(STORY) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## Remove the environment as well

@@ -451,6 +451,41 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (tmp_path / "audit.key").stat().st_mode & 0o077 == 0
 
 
+def test_a_reader_that_goes_away_costs_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `scan … | head`: the pipe breaks while the table is printed."""
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"time": "2026-03-01T00:00:00Z", "account": "a", "prompt": "hello there"}\n')
+    found = result(campaign("sw-1", names(0, 40)))
+    monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: found)
+
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("stillwatch.cli.scan.print_result", gone)
+    url = f"sqlite:///{tmp_path}/cases.db"
+    assert RUN.invoke(app, ["scan", str(log), "--out", str(tmp_path / "report"), "--cases", url]).exit_code
+    with Store(url) as store:
+        assert told(store).members == 40
+
+
+def test_what_was_found_is_printed_even_where_the_cases_refuse_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"time": "2026-03-01T00:00:00Z", "account": "a", "prompt": "hello there"}\n')
+    found = result(campaign("sw-1", names(0, 40)))
+    monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: found)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise CaseError("the cases are locked")
+
+    monkeypatch.setattr("stillwatch.cli.scan.fold", refuse)
+    url = f"sqlite:///{tmp_path}/cases.db"
+    done = RUN.invoke(app, ["scan", str(log), "--out", str(tmp_path / "report"), "--cases", url])
+    assert (done.exit_code, "sw-1" in done.stdout) == (2, True)
+    assert "the cases are locked" in done.stderr
+
+
 def test_cases_that_cannot_be_opened_are_said_before_the_scan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

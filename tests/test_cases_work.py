@@ -146,6 +146,22 @@ def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) 
     assert "acct_00003" not in reading.targets(store, case_id).accounts
 
 
+def test_a_grant_reaches_no_further_than_its_appeal(lite: Store) -> None:
+    case_id = only(lite)
+    handling.judge(lite, case_id, Verdict.TRUE, **BY)
+    with pytest.raises(RecordNotFound, match="acct_99999"):
+        handling.appeal(lite, case_id, "not us", account="acct_99999", who="bo", now_us=NOW_US)
+    handling.appeal(lite, case_id, "not us", account="acct_00003", who="bo", now_us=NOW_US)
+    assert handling.appellant(lite, case_id) == "acct_00003"
+    case = handling.decide(lite, case_id, True, who="cy", why="an old customer", now_us=NOW_US)
+    assert (case.verdict, case.cleared, case.appeal) == (Verdict.TRUE, 1, None)
+    assert handling.appellant(lite, case_id) is None
+    handling.appeal(lite, case_id, "acct_00004: we are all one class", who="bo", now_us=NOW_US)
+    assert handling.appellant(lite, case_id) is None  # what is written in it names nobody
+    case = handling.decide(lite, case_id, True, who="cy", why="the school confirmed", now_us=NOW_US)
+    assert (case.verdict, case.cleared) == (Verdict.FALSE, 1)
+
+
 def test_nobody_dismisses_many_cases_alone(lite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
     many = [campaign(f"sw-{i}", names(100 * i, 100 * i + 6)) for i in range(2, 8)]

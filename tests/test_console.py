@@ -40,8 +40,10 @@ from stillwatch.console import (
     sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
+from stillwatch.console.page_context import in_form
 from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 from stillwatch.console.trail_checks import TrailChecks
+from stillwatch.terms import Step
 
 MINUTE_US = 60_000_000
 BIG = "c-7f3a19"
@@ -657,6 +659,28 @@ def test_a_small_step_is_taken_at_once_and_undone_exactly(mine: World) -> None:
     assert anna.submit("/ask/1/undo", why="it was a mistake")[0] == 303
     assert dict(mine.gateway.standings(mine.store.case(case).accounts)) == before
     assert anna.submit("/ask/1/undo", why="again")[0] == 409
+
+
+def test_an_appeal_that_is_granted_ends_the_steps_of_who_appealed_and_no_more(mine: World) -> None:
+    anna, paul, case = mine.client("anna"), mine.client("paul"), mine.cases[BIG]
+    one, other = may(mine, case)[:2]
+    for account in (one, other):
+        fields = dry(anna, case, step="throttle", for_s="3600", account=account)
+        assert anna.post(f"/case/{case}/act", data={**fields, "account": account}).status_code == 303
+    here = f"/case/{case}"
+    assert anna.submit(f"{here}/appeal", account="not its own", text="not us")[0] == 404
+    assert anna.submit(f"{here}/appeal", account=in_form(one), text="not us: an old customer")[0] == 303
+    assert f"<bdi>{one}</bdi></code> is cleared and every step on it ends" in paul.get(here).text
+    assert paul.submit(f"{here}/decide", granted="yes", why="it is")[1] == f"{here}?done=lifted"
+    stands = mine.gateway.standings(mine.store.case(case).accounts)
+    assert (stands[other].step, len(mine.gateway.actions)) == (Step.THROTTLE, 3)
+    ended, _ = mine.gateway.actions[-1]
+    assert [(account, status.step) for account, status in ended.items()] == [(one, Step.CLEAR)]
+    assert (mine.store.case(case).cleared, mine.store.case(case).verdict) == (1, None)
+    assert anna.submit(f"{here}/appeal", account="", text="it is all one class")[0] == 303
+    assert "the whole case is judged false" in paul.get(here).text
+    assert paul.submit(f"{here}/decide", granted="no", why="no such school")[1] == f"{here}?done=decided"
+    assert len(mine.gateway.actions) == 3
 
 
 def test_a_big_step_waits_for_another_person(mine: World) -> None:

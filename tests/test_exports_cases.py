@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import stix2
 from typer.testing import CliRunner, Result
 
 from cases_world import NOW_US, START_US, campaign, names, result
@@ -319,6 +320,57 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
     )
     assert stranger.exit_code == 2
     assert "answers no case of yours" in stranger.stderr
+
+
+def test_what_a_partner_tells_is_noted_on_the_cases_that_hold_such_accounts(
+    alpha: Provider, beta: Provider, store: Store, folder: Path, tmp_path: Path
+) -> None:
+    case = fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan").opened[0]
+    key, told = tmp_path / "key", tmp_path / "told.json"
+    run("indicators", "keygen", key)
+    run("indicators", "export", case, alpha.log, "--exchange-key", key, "--sender", "Alpha Inc.", "--tlp",
+        "amber", "--yes", "--folder", folder, "--out", told)  # fmt: skip
+    take = ("indicators", "import", told, beta.log, "--exchange-key", key, "--note", "--folder", folder)
+    assert "needs a log" in run(*take[:3], *take[4:]).stderr
+    assert "no case of yours holds one of these accounts" in run(*take).stdout
+    mine = fold(store, result(campaign("sw-2", (*beta.pool[:9], "acct_own"))), NOW_US, "scan").opened[0]
+    for _ in range(2):
+        done = run(*take, "--json")
+        assert done.exit_code == 0
+        assert len(json.loads(done.stdout)) == 1
+    (text,) = [act.text for act in acts(store, mine) if act.verb == "note"]
+    assert text.startswith("Alpha Inc. (TLP:AMBER) tells of ")
+    assert text.endswith(": 9 of the 10 accounts here carry its marks.")
+    assert f"{mine}: {text}" in done.stderr
+
+
+def test_plain_values_leave_only_where_they_are_asked_for_and_marked(
+    alpha: Provider, beta: Provider, store: Store, folder: Path, tmp_path: Path
+) -> None:
+    case = fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan").opened[0]
+    key, told = tmp_path / "key", tmp_path / "told.json"
+    run("indicators", "keygen", key)
+    export = ("indicators", "export", case, alpha.log, "--exchange-key", key, "--sender", "Alpha Inc.",
+              "--yes", "--folder", folder, "--out", told)  # fmt: skip
+    assert run(*export, "--tlp", "amber").exit_code == 0
+    assert "203.0.113" not in told.read_text()
+    plain = ("--plain", "network", "--plain", "email-domain", "--accounts", alpha.accounts)
+    assert "lets plain values go further" in run(*export, "--tlp", "green", *plain).stderr
+    assert "needs --accounts" in run(*export, "--tlp", "amber", "--plain", "email-domain").stderr
+    assert "share nothing in plain" in run(*export, "--tlp", "amber", "--plain", "asn").stderr
+    done = run(*export, "--tlp", "amber", *plain)
+    assert "IN PLAIN, networks: 1" in done.stderr
+    assert "IN PLAIN, e-mail domains: 1" in done.stderr
+    objects = json.loads(told.read_text())["objects"]
+    patterns = [one["pattern"] for one in objects if one["type"] == "indicator"]
+    assert {p for p in patterns if "stillwatch" not in p} == {
+        "[ipv4-addr:value = '203.0.113.0/24']",
+        "[domain-name:value = 'drain.example']",
+    }
+    bundle = stix2.parse(told.read_text(), allow_custom=True)  # an official parser takes it whole
+    assert len(bundle.objects) == len(objects)
+    found = run("indicators", "import", told, beta.log, "--exchange-key", key, "--json")
+    assert {c["account"] for c in json.loads(found.stdout)[0]["carriers"]} == set(beta.pool)
 
 
 def test_who_else_sent_this(alpha: Provider, store: Store, folder: Path) -> None:

@@ -383,6 +383,14 @@ def test_bad_lineage_is_refused(tmp_path: Path, name: str, text: str, said: str)
         read_lineage([path])
 
 
+def test_a_library_needs_no_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "kins.toml"
+    path.write_text('[[model]]\nname = "x-7b"\nkin = "of x"\n')
+    with pytest.raises(LineageError, match="names no candidate"):
+        read_lineage([path])
+    assert read_lineage([path], candidates=False).models["x-7b"].kin == "of x"
+
+
 def test_the_three_forms_of_lineage_say_the_same(tmp_path: Path) -> None:
     rows = [
         ("gpt-4-0613", "teacher", "", "2023-06"), ("claude-2", "teacher", "", "2023-07"),

@@ -255,6 +255,33 @@ def test_extra_names_and_hosts() -> None:
     assert host_verdict(BANNED, "deepseek.com.example").allow
 
 
+@pytest.mark.parametrize(
+    ("model", "switch"),
+    [
+        ("nimbus/Acme-7B-Instruct-GGUF", "quantized"),
+        ("acme-7b-q4_k_m.gguf", "quantized"),
+        ("hf.co/nimbus/ACME_7B:Q8_0", None),  # the name itself, and a tag: its own at any switch
+        ("ft-acme7b-lora", "finetune"),
+        ("router/acme-7b-slerp:free", "merged"),
+        ("acme-7b-chat", None),
+        ("acme-7b-distill", "distilled"),
+        ("acme-7b-mini", "another"),  # a model of its own
+        ("acme-70b", "another"),
+        ("acme-7b-v2", "another"),
+        ("pacme-7b", "another"),
+        ("gpt-4o", "another"),
+    ],
+)
+def test_a_ban_on_a_model_that_the_table_does_not_know_reaches_its_copies(
+    model: str, switch: str | None
+) -> None:
+    ban = Ban("acme", models=("Acme 7B",), distilled="deny")
+    assert may(replace(PLAIN, bans=(ban,)), model).allow is (switch == "another")
+    if switch not in (None, "another"):
+        off = replace(ban, **{switch: "allow" if switch == "distilled" else False})  # type: ignore[arg-type]
+        assert may(replace(PLAIN, bans=(off,)), model).allow
+
+
 def test_the_upstreams_model_is_what_counts() -> None:
     aliases = {"fast": "quick", "quick": "deepseek/deepseek-chat", "deepseek-old": "gpt-4o"}
     terms = replace(BANNED, models=Models(aliases=aliases, fallbacks={"gpt-4o": ("mistral-small", "fast")}))

@@ -258,7 +258,8 @@ def test_what_is_doubtful_is_a_warning_on_the_day() -> None:
         "t:3: identity.trusted_proxies: believes everybody's x-forwarded-for",
         "t:5: models.aliases.fast: 'fast' is refused all the same (ban:deepseek): 'deepseek-chat' is of the "
         "banned family deepseek.",
-        "t:9: ban.family: 'in-house' is not in the lineage table: only its models and hosts are banned",
+        "t:9: ban.family: 'in-house' is not in the lineage table: only its models, copies under their "
+        "names, and hosts are banned",
         "t:14: exception.expires: this exception ends in 1 days",
         "t:16: exception.family: 'qwen' is not banned: excepts nothing",
     ]

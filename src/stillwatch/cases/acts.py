@@ -28,6 +28,7 @@ FACETS: Mapping[str, Any] = {  # and what stands where no act set them
 CLEARED = (Verdict.FALSE, Verdict.PERMITTED)
 NOT_THE_ACTOR = (*CLEARED, Verdict.VICTIM)  # such accounts are nobody's to act on
 CAME_BACK = "came back"
+GRANTED = "appeal granted"
 NAMES_ON_RECORD = 100  # accounts that the trail names one by one; of more, a digest
 
 

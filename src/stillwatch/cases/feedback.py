@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
+from stillwatch.cases.acts import GRANTED
 from stillwatch.cases.claims import CLASSES, RAISING
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts, among, cases, detector_states, spoken
@@ -34,7 +35,7 @@ NEEDED: dict[DetectorState, tuple[int, int, float]] = {
     DetectorState.ACT: (20, 2, 0.9),
 }
 _ORDER = list(DetectorState)
-JUDGING = ("judge", "close", "appeal granted")  # acts that say what a case is
+JUDGING = ("judge", "close", GRANTED)  # acts that say what a case is
 
 
 @dataclass(frozen=True)

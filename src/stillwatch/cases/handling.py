@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, RecordNotFound, Verdict
 from stillwatch.cases.acts import CLEARED as DISMISSED
-from stillwatch.cases.acts import act_of, acts_of, put, put_back, take_back
+from stillwatch.cases.acts import GRANTED, act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
 from stillwatch.cases.joining import MERGE, SPLIT, create, part
 from stillwatch.cases.joining import merge as merge_cases
@@ -212,6 +212,9 @@ def appeal(
             raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
         said = text if account is None else f"{account}: {text}"
         sets: dict[str, Any] = {"appeal": said, "state": CaseState.OPEN.value}
+        if account is not None:
+            _members(tx, case_id, [account])
+            sets["appellant"] = key_of(account)
         put(tx, case_id, who, "appeal", said, sets)
         return case_in(tx.db, case_id)
 
@@ -229,19 +232,16 @@ def decide(
 ) -> Case:
     """Decide an appeal: whoever judged the case does not.
 
-    accounts: those that are cleared where it is granted; without any the whole case is judged false.
+    accounts: those that are cleared where it is granted; without any the one that the appeal is for. Only an
+    appeal that is for no single account ends the whole case: a grant reaches no further than its appeal.
     """
     with _changing(store, case_id, who, now_us, if_revision) as tx:
         case = case_in(tx.db, case_id, accounts=False)
         if case.appeal is None:
             raise CaseError(f"case {case_id} has no open appeal")
-        cleared = {key_of(account): account for account in accounts}
-        m = members.c
-        there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, cleared))
-        for key in sorted(cleared.keys() - set(tx.db.execute(there).scalars())):
-            raise RecordNotFound(f"account {cleared[key]!a}: not in case {case_id}")
-        judges = {a.who for a in acts_of(tx.db, case_id, in_force=True) if _judges(a.sets)}
-        if who in judges:
+        done = acts_of(tx.db, case_id, in_force=True)
+        cleared = _members(tx, case_id, accounts) or _appellant(done)
+        if who in {act.who for act in done if _judges(act.sets) and act.verb != GRANTED}:
             raise CaseError(f"{who!a} judged case {case_id}: somebody else decides the appeal")
         sets: dict[str, Any] = {"appeal": None}
         if granted and cleared:
@@ -249,7 +249,7 @@ def decide(
         elif granted:
             sets["verdict"] = str(Verdict.FALSE)
         hold(tx.db, case_id)
-        put(tx, case_id, who, "appeal granted" if granted else "appeal refused", _why(why), sets)
+        put(tx, case_id, who, GRANTED if granted else "appeal refused", _why(why), sets)
         return case_in(tx.db, case_id)
 
 
@@ -364,7 +364,35 @@ def _turn(tx: Transaction, case_id: str) -> None:
         (put_back if counts else take_back)(tx, act)
 
 
+def appellant(store: Store, case_id: str) -> str | None:
+    """Give the account that a case's open appeal is for; None where it is for no single one."""
+    with store.reading() as db:
+        if case_in(db, case_id, accounts=False).appeal is None:
+            return None
+        m = members.c
+        for key in _appellant(acts_of(db, case_id, in_force=True)):
+            name = select(m.account).where(m.case_id == case_id, m.key == key)
+            return db.execute(name).scalar_one_or_none()
+    return None
+
+
 # --- what the verbs share ---
+
+
+def _members(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[str]:
+    """Give the keys of accounts of a case. Raises: RecordNotFound."""
+    asked = {key_of(account): account for account in accounts}
+    m = members.c
+    there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, asked))
+    for key in sorted(asked.keys() - set(tx.db.execute(there).scalars())):
+        raise RecordNotFound(f"account {asked[key]!a}: not in case {case_id}")
+    return set(asked)
+
+
+def _appellant(done: Collection[Act]) -> set[str]:
+    """Give the key of the account that the last appeal was for."""
+    last = [act.sets for act in done if act.verb == "appeal"][-1:]
+    return {sets["appellant"] for sets in last if "appellant" in sets}
 
 
 def _act(

@@ -18,6 +18,7 @@ from stillwatch.cli.folder import AsJson, iso_time, read_names, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.option_group import expand_groups
 from stillwatch.errors import InputError
+from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 
@@ -236,11 +237,19 @@ def decide_command(
     ] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Decide an appeal. Whoever judged the case does not."""
+    """Decide an appeal. Whoever judged the case does not.
+
+    A grant clears the accounts that are named, else the one that the appeal is for.
+    """
     names = _names(accounts, accounts_file)
     if granted is None:
         raise InputError("give --grant or --refuse")
     options.do(case, handling.decide, granted, accounts=names)
+    if granted and Folder(options.folder).state.exists():
+        told = "steps that stand against who was cleared go on: `stillwatch standing show`, and end them with"
+        print(
+            f'stillwatch: {told} `stillwatch standing set ACCOUNT --step clear --why "..."`', file=sys.stderr
+        )
 
 
 def statement_command(

@@ -227,7 +227,7 @@ def add_all_command(
 ) -> None:
     """Add every model of a file of outputs."""
     pool = read_pool([source])
-    told = read_lineage(lineage).models if lineage else {}
+    told = read_lineage(lineage, candidates=False).models if lineage else {}
     kept = [m for m in pool.models if m not in told or told[m].role is not Role.COPY]
     if not kept:
         raise PoolError(f"{source}: the lineage calls every model in it a copy")
@@ -311,8 +311,9 @@ def print_identified(done: Identification, console: Console) -> None:
         f"{found.p_comparison:.4f} (floor {found.floor_comparison:.4f}); beside the likest of all: "
         f"{found.p_stranger:.3f} (floor {found.floor_stranger:.3f}).",
         f"Of {found.named_falsely[1]} references with their kin taken out of the library, "
-        f"{found.named_falsely[0]} would be named and {found.false_alarms[0] - found.named_falsely[0]} more "
-        f"resemble somebody (alpha {found.alpha:g}); most of those are pupils or cousins of another.",
+        f"{found.named_falsely[0]} would be named and "
+        f"{max(0, found.false_alarms[0] - found.named_falsely[0])} more resemble somebody (alpha "
+        f"{found.alpha:g}); most of those are pupils or cousins of another.",
     ]
     pair = found.set_by
     said.append(

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
 
-from stillwatch.cases import Case
+from stillwatch.cases import Case, reading
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.marking import Tlp, mark
 from stillwatch.cases.exports.sums import describe_leaving
@@ -33,6 +33,7 @@ from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import read_partners
+from stillwatch.cases.indicators.plain_values import PlainKind, gather_plain
 from stillwatch.cases.indicators.search import search
 from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
@@ -93,6 +94,8 @@ Examples:
   stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
 
   stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
+
+  stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
 
 Without a log it only says what the file holds. The answer names nobody: counts, first and last by the hour.
 """
@@ -191,6 +194,13 @@ def export_command(
     sender: Sender,
     tlp: Annotated[str, typer.Option(help="clear, green, amber or amber+strict.")],
     kind: Kinds = None,
+    plain: Annotated[
+        list[PlainKind] | None,
+        typer.Option(
+            "--plain",
+            help="Also as it stands, for programs without the key; more than once. TLP amber at least.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where it goes; else standard output.")] = None,
     valid_days: Annotated[
         int, typer.Option(help="For how many days from now a mark holds.", min=1, max=3650)
@@ -204,7 +214,7 @@ def export_command(
 ) -> None:
     """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
 
-    No prompt, no name.
+    No prompt, no name. --plain adds networks, autonomous systems or mail domains as they stand.
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
@@ -213,7 +223,8 @@ def export_command(
     with place.open() as store:
         found = store.case(find(store, case))
         told = _gather(history, found.accounts, kind, rejects)
-        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts)
+        shown = gather_plain(history, found.accounts, plain, Rejects()) if plain else ()
+        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts, shown)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
@@ -235,14 +246,18 @@ def import_command(
         str, typer.Option(help="With --answer: your organisation's name.", envvar="STILLWATCH_SENDER")
     ] = "",
     yes: Yes = False,
+    noted: Annotated[
+        bool, typer.Option("--note", help="Note it on each of your cases that holds such accounts.")
+    ] = False,
     unsealed: Unsealed = False,
     options: HistoryOptions = AS_IN_SCAN,
+    place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
     key, now_us = read_exchange(exchange_key), wall_us()
-    if answer is not None and not logs:
-        raise InputError("--answer needs a log to look in")
+    if (answer is not None or noted) and not logs:
+        raise InputError(f"{'--note' if noted else '--answer'} needs a log to look in")
     told = read_partners(file, key, now_us, unsealed)
     if not logs:
         show_partners(told.partners, told.sealed, as_json)
@@ -250,6 +265,8 @@ def import_command(
     history, rejects = _history(logs, key, options), Rejects()
     hits = [_search(history, partner, since, until, rejects) for partner in told.partners]
     show_hits(hits, (), as_json)
+    if noted:
+        _note_on_cases(hits, place, now_us, sys.stderr if as_json else sys.stdout)
     if answer is not None:
         _answer(hits, key, sender, answer, yes, now_us)
     _say_rejected(rejects)
@@ -381,6 +398,28 @@ def _as_partner(case: Case, told: tuple[Indicator, ...]) -> Partner:
 def _is_noted(store: Store, case: str, text: str) -> bool:
     """Whether an answer was taken in before."""
     return any(act.verb == "note" and act.text == text for act in acts(store, case))
+
+
+def _note_on_cases(hits: list[Hits], place: CasePlace, now_us: int, to: TextIO) -> None:
+    """Put on record, in each case that holds accounts which carry a partner's marks, how many do."""
+    with place.open() as store:
+        for one in hits:
+            inside: dict[str, int] = {}
+            for carrier in one.carriers:
+                for found in reading.account(store, carrier.account):
+                    if found.member.moved_to is None:
+                        inside[found.case.id] = inside.get(found.case.id, 0) + 1
+            for case, many in sorted(inside.items()):
+                of = plural(store.case(case, accounts=False).members, "account")
+                who = f"{one.partner.sender} (TLP:{one.partner.tlp.upper()})"
+                what = one.partner.name or one.partner.id
+                text = f"{who} tells of {what}: {many:,} of the {of} here carry its marks."
+                if not _is_noted(store, case, text):
+                    note(store, case, text, who=whoami(), now_us=now_us)
+                print(f"{case}: {one_line(text)}", file=to)
+            if not inside:
+                where = "`stillwatch scan LOG... --cases URL` opens cases of what it finds"
+                print(f"no case of yours holds one of these accounts: {where}", file=to)
 
 
 def _answer(hits: list[Hits], key: IndicatorKey, sender: str, out: Path, yes: bool, now_us: int) -> None:

@@ -16,7 +16,7 @@ from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
 from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import key_in
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database, public_url
 from stillwatch.exchanges.sources import local_files
 from stillwatch.gateway.heartbeat import utc_us
@@ -118,16 +118,24 @@ def scan_command(
         raise typer.Exit(INTERRUPTED) from None
     rejects = result.rejects
     page, unwritten = _write(result, out)
+    folded = None
+    unfolded: StillwatchError | None = None
+    if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
+        told = {"false_cases_per_10k_account_days": false_cases}
+        try:
+            read = inputs_of([*logs, *([] if accounts is None else [accounts])])
+            with new_cases(cases, audit_key, audit_witness) as store:
+                folded = fold(store, result.scan, utc_us(), f"scan of {shown}", inputs=read, settings=told)
+        except StillwatchError as why:
+            unfolded = why
     if json:
         print(result.to_json(), end="")
     else:
         print_result(result.scan, Console(), page)
-    if cases is not None:
-        read = inputs_of([*logs, *([] if accounts is None else [accounts])])
-        told = {"false_cases_per_10k_account_days": false_cases}
-        with new_cases(cases, audit_key, audit_witness) as store:
-            folded = fold(store, result.scan, utc_us(), f"scan of {shown}", inputs=read, settings=told)
+    if folded is not None:
         errors.print(words_of(folded), markup=False, highlight=False)
+    if unfolded is not None:
+        raise unfolded
     if result.totals.rejected:
         errors.print(f"{plural(result.totals.rejected, 'line')} rejected; see {dead_letters}", markup=False)
     if rejects.mended:

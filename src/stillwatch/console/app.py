@@ -237,6 +237,7 @@ DONE = {
     "unsuppressed": "The case is no longer suppressed.",
     "appealed": "The appeal is kept.",
     "decided": "The appeal is decided.",
+    "lifted": "The appeal is granted, and what stood against the account has ended.",
     "undone": "It is taken back.",
     "late": "It is written down, but not in force on every worker yet. Health says why.",
     "acted": "The step is taken. It can be undone below.",

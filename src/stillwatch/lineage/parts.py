@@ -17,7 +17,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 # "70b", "1.5b", "1p5b" (Fireworks writes p for the point), "0.5B"; "8x22b" is the 22.
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:\d+x)?(\d+(?:[.p]\d+)?)b(?![a-z0-9])")
 # llama.cpp's quantisation types: Q4_K_M, IQ2_XXS, Q8_0 (github.com/ggml-org/llama.cpp, tools/quantize, 2025)
-_LLAMA_CPP_TYPE = re.compile(r"(?<![a-z0-9])i?q[1-8]_(?:[0-9]|k|k_[a-z]+|xxs|xs|s|m|nl)(?![a-z0-9])")
+LLAMA_CPP_TYPE = re.compile(r"(?<![a-z0-9])i?q[1-8]_(?:[0-9]|k_[a-z]+|k|xxs|xs|s|m|nl)(?![a-z0-9])")
 LONGEST_SUFFIX = 24  # what follows a family's name without a boundary is not looked at beyond this
 
 
@@ -48,7 +48,7 @@ class NamePart:
 
     def is_quantized(self) -> bool:
         """Whether it ends in a llama.cpp quantisation type."""
-        return bool(_LLAMA_CPP_TYPE.search(self.text))
+        return bool(LLAMA_CPP_TYPE.search(self.text))
 
 
 def parts(name: str) -> list[NamePart]:

@@ -126,7 +126,8 @@ def _idle(terms: Terms, notes: Mistakes) -> None:
         if ban.family not in table().families:
             notes.warn(
                 ("ban", number, "family"),
-                f"{show_value(ban.family)} is not in the lineage table: only its models and hosts are banned",
+                f"{show_value(ban.family)} is not in the lineage table: only its models, copies under their "
+                "names, and hosts are banned",
             )
 
 

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage.copies import copy_of
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import fold_name, skeleton
 from stillwatch.lineage.table import table
@@ -67,6 +68,9 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
         return "deny"
     if any(on_host(hosts_of(ban), piece) for piece in _pieces(found.name) if "." in piece):
         return "deny"
+    for copy in (copy_of(name, model) for name in names for model in ban.models):
+        if copy is not None:
+            return _of_copy(ban, copy)
     if found.family == ban.family and not (found.relation is Relation.DISTILLED and not found.teachers):
         return "deny" if _is_included(ban, found) else None
     if ban.family in found.teachers and found.relation is Relation.MERGED:
@@ -76,17 +80,28 @@ def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
     return None
 
 
+def _of_copy(ban: Ban, copy: Relation) -> str | None:
+    """How a ban meets a copy of a model that it names itself."""
+    if copy is Relation.DISTILLED:
+        return ban.distilled
+    return "deny" if _is_switched_on(ban, copy) else None
+
+
 def _is_included(ban: Ban, found: Resolved) -> bool:
     """Whether the ban reaches this far from the maker's own weights on the maker's own service."""
     if found.host is not None and not ban.hosted_by_others and not _is_own_host(ban, found):
         return False
+    return _is_switched_on(ban, found.relation)
+
+
+def _is_switched_on(ban: Ban, relation: Relation) -> bool:
     switch = {
         Relation.FINETUNE: ban.finetune,
         Relation.DISTILLED: ban.finetune,  # of this family's weights, on another's answers
         Relation.QUANTIZED: ban.quantized,
         Relation.MERGED: ban.merged,
     }
-    return switch.get(found.relation, True)  # SAME; and UNKNOWN, where nobody can say that it is not
+    return switch.get(relation, True)  # SAME; and UNKNOWN, where nobody can say that it is not
 
 
 def _is_own_host(ban: Ban, found: Resolved) -> bool:

@@ -28,6 +28,7 @@ from stillwatch.cases.exports.plain import to_bytes, whole
 from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorKind
 from stillwatch.cases.indicators.keys import IndicatorKey
+from stillwatch.cases.indicators.plain_values import PlainIndicator, PlainKind
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
@@ -40,6 +41,11 @@ NAMES = {
     IndicatorKind.NETWORK: "the same network",
     IndicatorKind.PAYMENT: "the same payment instrument",
     IndicatorKind.DOMAIN: "the same e-mail domain",
+}
+PLAIN = {
+    PlainKind.NETWORK: "networks",
+    PlainKind.SYSTEM: "autonomous systems",
+    PlainKind.DOMAIN: "e-mail domains",
 }
 LONGEST_NAME = 200
 
@@ -75,15 +81,19 @@ def campaign_bundle(
     now_us: int,
     valid_days: int,
     with_accounts: bool = False,
+    plain: Sequence[PlainIndicator] = (),
 ) -> tuple[bytes, Leaving]:
     """Write a case as a sealed bundle, with what leaves in it.
 
     opened_us: when the case was opened, which never changes; with_accounts: also keyed hashes of the names
-    that the alert holds, of which a partner can test guesses. Raises: ExportError where an indicator is under
-    another key than the bundle.
+    that the alert holds, of which a partner can test guesses; plain: values as they stand, which name
+    somebody. Raises: ExportError where an indicator is under another key than the bundle, or plain values
+    would go out under a mark that lets them go further.
     """
     if any(one.key != key.fingerprint for one in indicators):
         raise ExportError("an indicator was made under another key than the one that seals the file")
+    if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
+        raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
     who = identity_id(checked_sender(sender))
 
     def new(kind: str, *of: str, **more: Any) -> Json:
@@ -96,6 +106,9 @@ def campaign_bundle(
         objects += [used, _relationship(new, campaign, "uses", used)]
     for indicator in indicators:
         told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
+        objects += [told, _relationship(new, told, "indicates", campaign)]
+    for value in plain:
+        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
         objects += [told, _relationship(new, told, "indicates", campaign)]
     if with_accounts:
         objects += _observed_data(new, alert, key, tlp)
@@ -116,13 +129,16 @@ def campaign_bundle(
         marking(tlp),
     ]
     data = to_bytes(bundle(everything, key.sealing, key.fingerprint), indent=1) + b"\n"
-    return data, leaving(Form.STIX, data, _counts(everything, indicators), tlp)
+    return data, leaving(Form.STIX, data, _counts(everything, indicators, plain), tlp)
 
 
-def _counts(objects: list[Json], indicators: Sequence[Indicator]) -> dict[str, int]:
+def _counts(
+    objects: list[Json], indicators: Sequence[Indicator], plain: Sequence[PlainIndicator]
+) -> dict[str, int]:
     kinds = [one["type"] for one in objects]
     sketches = sum(one.kind in SKETCHED for one in indicators)
     return {
+        **{f"IN PLAIN, {PLAIN[kind]}": sum(one.kind is kind for one in plain) for kind in PLAIN},
         "keyed sketches of wording": sketches,
         "keyed identifiers (network, payment, e-mail domain)": len(indicators) - sketches,
         "keyed hashes of account names": kinds.count("user-account"),
@@ -199,6 +215,40 @@ def _indicator(new: Any, one: Indicator, until_us: int) -> Json:
             extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
         )
     )
+
+
+def _plain_indicator(new: Any, one: PlainIndicator, until_us: int) -> Json:
+    return dict(
+        new(
+            "indicator",
+            f"plain {one.kind}",
+            one.value,
+            name=f"{PLAIN[one.kind]}: {one.value}",
+            description=f"Of {one.accounts:,} of the campaign's accounts and {one.others:,} others. Whoever "
+            "comes from there is not thereby one of them.",
+            indicator_types=["anomalous-activity"],
+            pattern=plain_pattern(one.kind, one.value),
+            pattern_type="stix",
+            pattern_version="2.1",
+            valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
+            valid_until=timestamp(until_us),
+            confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
+            extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
+        )
+    )
+
+
+def plain_pattern(kind: PlainKind, value: str) -> str:
+    """Write a pattern of what STIX itself knows: any tool can look for it.
+
+    >>> plain_pattern(PlainKind.NETWORK, "192.0.2.0/24")
+    "[ipv4-addr:value = '192.0.2.0/24']"
+    """
+    if kind is PlainKind.SYSTEM:
+        return f"[autonomous-system:number = {int(value)}]"
+    what = "domain-name" if kind is PlainKind.DOMAIN else "ipv6-addr" if ":" in value else "ipv4-addr"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"[{what}:value = '{escaped}']"
 
 
 def _relationship(new: Any, source: Json, how: str, target: Json) -> Json:

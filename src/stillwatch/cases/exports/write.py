@@ -25,6 +25,7 @@ from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.indicators import Indicator
 from stillwatch.cases.indicators.keys import IndicatorKey
+from stillwatch.cases.indicators.plain_values import PlainIndicator
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
 
@@ -41,6 +42,7 @@ class ToPartner:
     indicators: Sequence[Indicator] = ()
     valid_days: int = VALID_DAYS
     with_accounts: bool = False
+    plain: Sequence[PlainIndicator] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def prepare(
             now_us=now_us,
             valid_days=partner.valid_days,
             with_accounts=partner.with_accounts,
+            plain=partner.plain,
         )
         return ReadyExport(case.id, data, left)
     data = _render(told, form, now_us, case.updated_us)

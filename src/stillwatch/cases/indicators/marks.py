@@ -20,7 +20,7 @@ from stillwatch.exchanges.sketch import Sketcher
 
 LEAST_WORDS = 6  # a shorter question is nobody's own: "yes", "continue" (as actors.markers has it)
 BATCH_ROWS = 65_536
-COLUMNS = ("exchange_id", "client_ip", "system", "prompt", "status")
+COLUMNS = ("exchange_id", "client_ip", "asn", "system", "prompt", "status")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillwatch.cases import Case, RecordNotFound, Verdict, reading
+from stillwatch.cases import Case, RecordNotFound, Verdict, handling, reading
 from stillwatch.cases.alert import Alert
 from stillwatch.console import Proposed, Unavailable, requested_steps
 from stillwatch.console.page_context import PageRequest
@@ -49,6 +49,7 @@ def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[st
     """What a case's page shows beside its evidence."""
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
+        "appellant": handling.appellant(asked.store, case.id),
         "story": reading.timeline(asked.store, case.id, limit=STORY),
         "asks": requested_steps.of_case(asked.store, case.id),
         "proposals": _proposals(asked, targets.accounts),

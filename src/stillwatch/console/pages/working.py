@@ -6,6 +6,8 @@ from stillwatch.cases import Verdict, handling
 from stillwatch.console import ConsoleError
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.pages.acting import to_case
+from stillwatch.console.pages.case import standings
+from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.units import DAY_US
 
 MOST_DAYS = 3_650
@@ -107,17 +109,31 @@ def appeal(asked: PageRequest) -> Response:
     case, text = asked.part("case"), asked.form("text")
     if not text:
         raise ConsoleError("the appeal is empty")
+    account = next((name for name in asked.accounts() if name), None)
     handling.appeal(
-        asked.store, case, text, who=asked.user.name, now_us=asked.now_us, if_revision=asked.revision()
-    )
+        asked.store, case, text, account=account,
+        who=asked.user.name, now_us=asked.now_us, if_revision=asked.revision(),
+    )  # fmt: skip
     return to_case(asked, case, "appealed")
 
 
 def decide(asked: PageRequest) -> Response:
-    """Decide an appeal."""
+    """Decide an appeal. Where it is granted, what stands against who appealed ends."""
     case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
+    heard = handling.appellant(asked.store, case)
     handling.decide(asked.store, case, granted, **asked.stated())
-    return to_case(asked, case, "decided")
+    if not granted:
+        return to_case(asked, case, "decided")
+    accounts = asked.store.case(case).accounts if heard is None else (heard,)
+    stand = sorted(standings(asked, accounts) or ())
+    if not stand or asked.deployment.acts is not None:
+        return to_case(asked, case, "decided")
+    why = f"appeal granted, {case}: {asked.why()}"
+    clear = EnforcementStatus(Step.CLEAR, asked.now_us, why)
+    action = asked.deployment.act(stand, clear, asked.user.name, why, asked.now_us)
+    detail = {"action": action, "accounts": len(stand)}
+    asked.store.look(asked.user.name, "steps ended by an appeal", case, detail, asked.now_us)
+    return to_case(asked, case, "lifted" if asked.deployment.in_force() else "late")
 
 
 def undo(asked: PageRequest) -> Response:

@@ -32,9 +32,10 @@ NOTHING = frozenset({"", "-", "?", "none", "human"})
 Told = dict[str, Any]
 
 
-def read_lineage(paths: Sequence[Path]) -> Lineage:
+def read_lineage(paths: Sequence[Path], *, candidates: bool = True) -> Lineage:
     """Read and merge lineage files.
 
+    candidates: whether there must be some, as a test of lineage needs them and a library does not.
     Raises: LineageError with the place of what cannot be read, and for a lineage without candidates.
     """
     merged: dict[str, Told] = {}
@@ -50,7 +51,7 @@ def read_lineage(paths: Sequence[Path]) -> Lineage:
                 if field != "teachers" and told.get(field) and not held.get(field):
                     held[field] = told[field]
     lineage = Lineage({name: _model(told) for name, told in sorted(merged.items())})
-    if not lineage.candidates():
+    if candidates and not lineage.candidates():
         raise LineageError(
             f"{', '.join(map(str, paths))}: names no candidate; give models the role candidate"
         )

@@ -1,0 +1,138 @@
+"""What a campaign's accounts share as it stands, for programs that know no keyed marks.
+
+A network or a number of an autonomous system names somebody: it leaves only where a person asks for it by
+name. The rule is that of the marks: enough of the campaign's accounts have it, and few others do.
+Null: none; nothing here is a test. Blind to: addresses that change, and networks that everybody uses.
+Fooled by: a campaign that sends from an honest customer's network.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+import pyarrow as pa
+
+from stillwatch.cases.indicators import IndicatorError
+from stillwatch.cases.indicators.gather import LEAST_ACCOUNTS, MOST, PURITY
+from stillwatch.cases.indicators.marks import LogHistory
+from stillwatch.exchanges.read import Progress
+from stillwatch.exchanges.rejects import Rejects
+
+PREFIX_BITS = {4: 24, 6: 48}  # as `exchanges.log.network` cuts addresses
+
+
+class PlainKind(StrEnum):
+    """What can be told in plain."""
+
+    NETWORK = "network"  # the /24 or /48 that clients came from
+    SYSTEM = "asn"  # the number of the autonomous system
+    DOMAIN = "email-domain"  # of the accounts table
+
+
+@dataclass(frozen=True)
+class PlainIndicator:
+    """One value that a campaign's accounts share, as it stands."""
+
+    kind: PlainKind
+    value: str
+    accounts: int  # of the campaign that have it
+    others: int  # accounts outside it that do
+    exchanges: int  # of the campaign's accounts
+    first_us: int
+    last_us: int
+
+
+@dataclass
+class _PlainUse:
+    mine: set[str] = field(default_factory=set)
+    others: set[str] = field(default_factory=set)
+    rows: int = 0
+    first_us: int = 0
+    last_us: int = 0
+
+
+def cidr(address: str) -> str | None:
+    """Give the network that an address lies in, as it is written; None where it is no address.
+
+    >>> cidr("192.0.2.17"), cidr("::ffff:192.0.2.17"), cidr("2001:db8:1:2::9"), cidr("unknown")
+    ('192.0.2.0/24', '192.0.2.0/24', '2001:db8:1::/48', None)
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return None
+    found = getattr(found, "ipv4_mapped", None) or found
+    return str(ip_network(f"{found}/{PREFIX_BITS[found.version]}", strict=False))
+
+
+def gather_plain(
+    history: LogHistory,
+    members: Collection[str],
+    kinds: Collection[PlainKind],
+    rejects: Rejects,
+    progress: Progress | None = None,
+) -> tuple[PlainIndicator, ...]:
+    """Give what the accounts share in plain, most shared first within each kind.
+
+    Raises: IndicatorError where they share nothing of the kinds that were asked for.
+    """
+    mine = set(members)
+    uses: dict[PlainKind, dict[str, _PlainUse]] = {kind: {} for kind in kinds}
+    domains = _domains(history.accounts) if PlainKind.DOMAIN in kinds else {}
+    for batch in history.batches(rejects, progress):
+        for kind, found in uses.items():
+            _count(found, batch, kind, mine, domains)
+    least = min(LEAST_ACCOUNTS, len(mine))
+    told: list[PlainIndicator] = []
+    for kind, found in uses.items():
+        shared = [
+            PlainIndicator(kind, value, len(u.mine), len(u.others), u.rows, u.first_us, u.last_us)
+            for value, u in found.items()
+            if len(u.mine) >= least and len(u.mine) >= PURITY * (len(u.mine) + len(u.others))
+        ]
+        told += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:MOST]
+    if kinds and not told:
+        raise IndicatorError(
+            f"of {', '.join(kinds)} the campaign's accounts share nothing in plain that {least} of them have "
+            "and few others; leave --plain out"
+        )
+    return tuple(told)
+
+
+def _domains(accounts: pa.Table | None) -> dict[str, str]:
+    if accounts is None:
+        raise IndicatorError("--plain email-domain needs --accounts: domains stand in the accounts table")
+    pairs = zip(accounts["account"].to_pylist(), accounts["email_domain"].to_pylist(), strict=True)
+    return {account: name.strip().rstrip(".").lower() for account, name in pairs if name}
+
+
+def _count(
+    found: dict[str, _PlainUse],
+    batch: pa.RecordBatch,
+    kind: PlainKind,
+    mine: set[str],
+    domains: dict[str, str],
+) -> None:
+    column = {PlainKind.NETWORK: "client_ip", PlainKind.SYSTEM: "asn", PlainKind.DOMAIN: "account"}[kind]
+    rows = pa.table(
+        {"value": batch[column], "account": batch["account"], "at": batch["time"].cast(pa.int64())}
+    )
+    sums = [("at", "count"), ("at", "min"), ("at", "max")]
+    for row in rows.group_by(["value", "account"]).aggregate(sums).to_pylist():
+        if row["value"] is None:
+            continue
+        if kind is PlainKind.DOMAIN:
+            value = domains.get(row["account"])
+        else:
+            value = cidr(row["value"]) if kind is PlainKind.NETWORK else str(row["value"])
+        if not value:
+            continue
+        use = found.setdefault(value, _PlainUse())
+        if row["account"] not in mine:
+            use.others.add(row["account"])
+            continue
+        use.mine.add(row["account"])
+        use.first_us = min(use.first_us, row["at_min"]) if use.rows else row["at_min"]
+        use.last_us = max(use.last_us, row["at_max"])
+        use.rows += row["at_count"]

@@ -1,0 +1,57 @@
+"""Whether a name means a copy of one certain model, which the table need not know.
+
+It is a copy by name where nothing else stands in one segment of the name than the model's own name and words
+for what was done to the weights, or in which form they are. "acme-7b-mini" is another model, and so is a copy
+that was renamed.
+"""
+
+import re
+from functools import lru_cache
+
+from stillwatch.lineage import Relation
+from stillwatch.lineage.parts import LLAMA_CPP_TYPE
+from stillwatch.lineage.resolve import STRENGTH
+from stillwatch.lineage.skeleton import fold_name, skeleton
+from stillwatch.lineage.table import table
+
+# Of the same maker, or of nobody in particular: how it is tuned to answer, and where it is offered.
+FORMS = frozenset(("base", "chat", "free", "hf", "instruct", "it", "latest"))
+_SEGMENT = re.compile(r"[/\\]+")
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+@lru_cache(maxsize=8192)
+def copy_of(name: str, model: str) -> Relation | None:
+    """Say how a name means a copy of a model: same weights, or what was done to them. None: it means none.
+
+    >>> copy_of("nimbus/Acme-7B-Instruct-GGUF", "acme-7b").value
+    'quantized'
+    >>> copy_of("acme-7b-mini", "acme-7b") is None
+    True
+    """
+    wanted = skeleton(model)
+    for segment in reversed(_SEGMENT.split(fold_name(name))):
+        plain = LLAMA_CPP_TYPE.sub(" ", segment)
+        words = _WORD.findall(plain)
+        rest = _rest(words, wanted)
+        if rest is None:
+            continue
+        known = table().treatments
+        if all(word in FORMS or word in known for word in rest):
+            done = {known[word] for word in rest if word in known}
+            done |= {Relation.QUANTIZED} if plain != segment else set()
+            return next((relation for relation in STRENGTH if relation in done), Relation.SAME)
+    return None
+
+
+def _rest(words: list[str], wanted: str) -> list[str] | None:
+    """Give the words beside those that make up the wanted one; None where none do."""
+    for start in range(len(words)):
+        made = ""
+        for end in range(start, len(words)):
+            made += words[end]
+            if made == wanted:
+                return words[:start] + words[end + 1 :]
+            if len(made) >= len(wanted):
+                break
+    return None
