@@ -125,8 +125,8 @@ def test_of_those_named_by_their_first_bet_few_are_honest(pool: int, honest: int
         many = np.where(of_pool, 1, at_once)
         share = 0.0
         for k in range(1, len(came) + 1):
-            seen = np.repeat(came[:k], many[:k])
-            if seen.sum() >= LEAST_NAMED and few_by_chance(seen, CHANCE, 0.75 * FALSE_SHARE):
+            seen, draw = np.repeat(came[:k], many[:k]), np.repeat(np.arange(k), many[:k])
+            if seen.sum() >= LEAST_NAMED and few_by_chance(seen, draw, CHANCE, 0.75 * FALSE_SHARE):
                 share = (many * came * ~of_pool)[:k].sum() / seen.sum()
                 break
         false.append(share)
@@ -377,6 +377,23 @@ def test_nobody_is_framed_by_who_asks_by_what_was_refused(way: str) -> None:
         assert not found.named_us, (seed, found.text)
         low += found.p_value <= 0.05
     assert low <= binom.ppf(0.9995, runs, 0.05), low
+
+
+@pytest.mark.slow
+def test_who_greets_after_a_queue_that_was_refused_is_not_named() -> None:
+    """A queue is found, and greets now and then. One draw would name all who greet in the next hours."""
+    for seed in range(20):
+        drawn, rng = schedule(seed, 16), np.random.default_rng((seed, 3))
+        door = queue(drawn, np.random.default_rng(seed), 8)
+        for k in range(45):
+            at_us = drawn.start_us + int(rng.integers(0, 2 * DAY_US) if k > 2 else -HOUR_US)
+            door.rows.append((at_us, f"person-{k:02}", 200, 999_999))
+        for at_us in range(drawn.start_us, drawn.end_us, drawn.block_us):
+            if rng.random() < 0.1:
+                door.rows.append((at_us, drawn.accounts[rng.integers(16)], 429, 999_999))
+        found = evidence(door)
+        assert found.found_us is not None
+        assert set(found.named_us) <= set(drawn.accounts), seed
 
 
 def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_permitted() -> None:

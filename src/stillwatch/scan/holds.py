@@ -29,7 +29,7 @@ CONTROL = "provider"  # who is held, and when, the client cannot choose
 LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold no hand one is expected to lie
 FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most, however they depend
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
-MOST_ASKERS = 50  # who asks a text after so many accounts shows nothing: a greeting, an exercise
+MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
 REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
 
 
@@ -90,14 +90,14 @@ def holds_evidence(
     alone = p_values(_own_wealth(bets, gains, moment, len(accounts)))
     found_us: int | None = None
     named_us: dict[str, int] = {}
-    since, came = _first_bets(bets, moment, len(accounts))
+    since, came, first = _first_bets(bets, moment, len(accounts))
     inside = np.arange(len(accounts)) < len(schedule.accounts)
     for k in np.flatnonzero(group <= LEVEL).tolist():
         seen = since <= k
         tested = seen | inside
         chosen = np.zeros(len(accounts), bool)
         chosen[tested] = likely_true(alone[tested, k], FALSE_SHARE / 4)
-        if few_by_chance(came[seen], schedule.chance, FALSE_SHARE * 3 / 4):
+        if few_by_chance(came[seen], first[seen], schedule.chance, FALSE_SHARE * 3 / 4):
             chosen |= seen & came
         chosen = _connected_accounts(chosen, bets, numbers, at_block[k])
         at_us = int(blocks.start + at_block[k] + 1) * schedule.block_us + REPEAT_WITHIN_US
@@ -111,14 +111,16 @@ def holds_evidence(
     )
 
 
-def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
-    """(accounts,) the moment of each account's first bet, and whether that was drawn."""
+def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(accounts,) the moment of each account's first bet, whether that was drawn, and which bet it is."""
     who = np.r_[bets.asked_by, bets.repeated_by]
     bet = np.r_[np.arange(len(bets.drawn)), bets.bet]
     order = np.lexsort((bet, moment[bet]))[::-1]  # the earliest is written last
     since, came = np.full(accounts, len(moment)), np.zeros(accounts, bool)
+    first = np.full(accounts, -1)
     since[who[order]], came[who[order]] = moment[bet[order]], bets.drawn[bet[order]]
-    return since, came
+    first[who[order]] = bet[order]
+    return since, came, first
 
 
 def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, last: int) -> np.ndarray:

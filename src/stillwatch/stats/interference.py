@@ -57,24 +57,27 @@ def p_values(reached: np.ndarray) -> np.ndarray:
     return 1.0 / most
 
 
-def few_by_chance(drawn: np.ndarray, chance: float, false_share: float) -> bool:
+def few_by_chance(came: np.ndarray, draw: np.ndarray, chance: float, false_share: float) -> bool:
     """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
 
-    drawn: (units,) bool, whether the one draw that a unit is judged by came. Of units that react to nothing
-    `chance` / (1 - `chance`) come for each that does not, so those that did not come bound them. One is
-    added, as with knockoffs.
-    Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own. With
-        shared draws and a stop at the first good look the share is up to half as high again (simulated).
+    came: (units,) bool, whether the one draw that a unit is judged by came; draw: (units,) which draw that
+    was. Of units that react to nothing `chance` / (1 - `chance`) come for each that does not, so those that
+    did not come bound them. As many are added as one draw decides for at most: one, with knockoffs.
+    Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own;
+        simulated for shared draws and a stop at the first good look (tests/test_holds.py).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
         (Selective SeqStep+), https://arxiv.org/abs/1404.5609.
 
-    >>> few_by_chance(np.array([True] * 9 + [False]), 1 / 16, 0.05)
+    >>> few_by_chance(np.array([True] * 9 + [False]), np.arange(10), 1 / 16, 0.05)
     True
-    >>> few_by_chance(np.array([True] * 2 + [False] * 2), 1 / 16, 0.05)
+    >>> few_by_chance(np.array([True] * 2 + [False] * 2), np.arange(4), 1 / 16, 0.05)
     False
     """
-    came = int(drawn.sum())
-    return (1 + len(drawn) - came) * chance / (1 - chance) <= false_share * came
+    if len(came) == 0:
+        return False
+    together = int(np.unique(draw, return_counts=True)[1].max())
+    by_chance = (together + int((~came).sum())) * chance / (1 - chance)
+    return bool(by_chance <= false_share * int(came.sum()))
 
 
 def likely_true(p_value: np.ndarray, false_share: float) -> np.ndarray:

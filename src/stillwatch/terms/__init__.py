@@ -265,7 +265,7 @@ class Holds:
     block_minutes: int = 15  # one hold's length
     one_block_in: int = 16  # of an account's blocks one is drawn: an hour and a half of a day
     refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
-    refused_share_at_most: float = 0.002  # of all requests, by all holds that run
+    refused_share_at_most: float = 0.004  # of all requests, by all holds that run
     accounts_at_least: int = 2  # who takes their work over is seen, and may join them
     accounts_at_most: int = 200
     candidates_at_once: int = 20
