@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stillwatch.distill import DistillRun, Example, Prompt
 from stillwatch.distill.collect.questions import TEMPLATE_TOKENS, bound_tokens, questions
@@ -25,6 +25,9 @@ from stillwatch.distill.prices import PUSD, price_of
 from stillwatch.distill.rows import read_examples, read_json
 from stillwatch.errors import StillwatchError
 from stillwatch.stats.intervals import further_sum
+
+if TYPE_CHECKING:
+    from stillwatch.distill.train.probe import WritingPace
 
 ENOUGH = 10  # stored answers from which others are foretold
 WORDS_BYTES = 8  # of text for a token at most, on average: no tokenizer in use has longer words
@@ -51,7 +54,7 @@ class Amount:
         return cls(what, unit, bounds[0], bounds[1], rests_on)
 
     @classmethod
-    def unknown(cls, what: str, unit: str, rests_on: str, least: float | None = None) -> "Amount":
+    def without(cls, what: str, unit: str, rests_on: str, least: float | None = None) -> "Amount":
         return cls(what, unit, least, None, rests_on)
 
 
@@ -142,7 +145,7 @@ def _collecting(
         Amount.between("tokens in answers", "tokens", out, ground),
         Amount.between("the teacher's bill", "US dollars", usd, f"{ground}; {price.source}")
         if price is not None and usd is not None
-        else Amount.unknown("the teacher's bill", "US dollars", "no price is known: give [prices]"),
+        else Amount.without("the teacher's bill", "US dollars", "no price is known: give [prices]"),
     ]
     asking = plan.collect
     least = 0.0
@@ -152,7 +155,7 @@ def _collecting(
         least = max(least, 60 * ((into[0] + out[0]) / asking.tokens_per_minute - 1))
     if took is None:
         first = "unknown: ask a few first, they belong to the run (`distill collect PLAN --requests 20`)"
-        told.append(Amount.unknown("collecting", "seconds", first, least or None))
+        told.append(Amount.without("collecting", "seconds", first, least or None))
     else:
         seconds = [max(least, one / asking.concurrency) for one in took]
         told.append(
@@ -179,7 +182,7 @@ def _computing(
         ("students on disk", "bytes"),
     )
     if not probe:
-        return [Amount.unknown(*name, "unknown: no step was tried (--no-probe)") for name in names]
+        return [Amount.without(*name, "unknown: no step was tried (--no-probe)") for name in names]
     from stillwatch.distill.train.probe import training_pace, writing_pace
 
     settings = plan.train
@@ -190,7 +193,7 @@ def _computing(
         held_out = [one.messages for one in prompts]
         writing = writing_pace(plan.evaluate, settings, held_out)
     except StillwatchError as why:
-        return [Amount.unknown(*name, f"unknown: {why}") for name in names]
+        return [Amount.without(*name, f"unknown: {why}") for name in names]
     students = [min(n, examples) for n in settings.curve] + [examples]
     a_step = settings.batch * settings.accumulate * settings.processes
     steps = sum(settings.steps or math.ceil(settings.epochs * n / a_step) for n in students)
@@ -201,14 +204,6 @@ def _computing(
     ground = f"95 %, from {len(paces[0].step_s)} steps of {weights / 1e6:,.3g} M weights on {paces[0].device}"
     if not _kept_examples(run):
         ground += "; if curating keeps every answer" if not settings.steps else ""
-    models = len(students) + plan.evaluate.before
-    tested = _held_out(run, plan)
-    batches = math.ceil(tested / plan.evaluate.batch)
-    written = [1.0, float(plan.evaluate.new_tokens)]
-    if seen is not None:
-        mean = sum(row[1] for row in seen.rows) / len(seen.rows)
-        written[0] = min(written[1], mean / 2)  # a student may be briefer than its teacher
-    batch_s = [writing.read_s + writing.token_s * tokens for tokens in written]
     checkpoints = CHECKPOINTS * ADAM_BYTES * paces[0].trained_parameters if settings.checkpoint_every else 0
     hour = settings.usd_per_hour / SECONDS_AN_HOUR
     return [
@@ -217,14 +212,8 @@ def _computing(
         Amount("training", "FLOPs", flops[0], flops[-1], "6 for each weight and token"),
         Amount.between("training", "US dollars", [one * hour for one in seconds], "train.usd_per_hour")
         if hour
-        else Amount.unknown("training", "US dollars", "unknown: give train.usd_per_hour"),
-        Amount.between(
-            "evaluation",
-            "seconds",
-            [models * batches * one for one in batch_s],
-            f"{models} models, {tested:,} questions, {written[0]:,.0f} to {written[1]:,.0f} tokens each, "
-            "at the pace of two batches here; without the teacher",
-        ),
+        else Amount.without("training", "US dollars", "unknown: give train.usd_per_hour"),
+        _evaluation(plan, run, seen, writing, len(students) + plan.evaluate.before),
         Amount(
             "students on disk",
             "bytes",
@@ -233,6 +222,25 @@ def _computing(
             "to: with the checkpoints of one training",
         ),
     ]
+
+
+def _evaluation(
+    plan: DistillPlan, run: DistillRun, seen: AnswerCosts | None, writing: "WritingPace", models: int
+) -> Amount:
+    """Seconds that so many models take to answer the held-out questions on this machine."""
+    questions = _held_out(run, plan)
+    batches = math.ceil(questions / plan.evaluate.batch)
+    written = [1.0, float(plan.evaluate.new_tokens)]
+    if seen is not None:
+        mean = sum(row[1] for row in seen.rows) / len(seen.rows)
+        written[0] = min(written[1], mean / 2)  # a student may be briefer than its teacher
+    return Amount.between(
+        "evaluation",
+        "seconds",
+        [models * batches * (writing.read_s + writing.token_s * tokens) for tokens in written],
+        f"{models} models, {questions:,} questions, {written[0]:,.0f} to {written[1]:,.0f} tokens each, "
+        "at the pace of two batches here; without the teacher",
+    )
 
 
 def _alike(

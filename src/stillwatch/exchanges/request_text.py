@@ -192,10 +192,10 @@ def pieces_of(body: object, api: Api) -> list[RequestPiece]:
         if type(piece) is ShortPiece:
             short.setdefault(piece.voice, set()).update(_WORD.findall(piece.text.lower()))
     said = {voice for voice, words in short.items() if len(words) > MANY}
-    return _joined(found, said) if short else found
+    return _join_words(found, said) if short else found
 
 
-def _joined(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiece]:
+def _join_words(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiece]:
     """The pieces, with the words of names that stand beside one another as one; the same name once."""
     kept: list[RequestPiece] = []
     seen: set[tuple[Voice, str]] = set()
@@ -226,7 +226,7 @@ def _all_pieces(body: object, api: Api) -> Iterator[RequestPiece]:
         place = api.places.get(low)
         if low == "role" and isinstance(value, str):
             voice = api.roles.get(value.lower(), USER)
-        if low in api.stored and (named := _stored(low, value)):
+        if low in api.stored and (named := _stored_text(low, value)):
             yield RequestPiece(SYSTEM, named, -1)
         if place is None and (low in api.silent or (type(value) in NUMBERS and low not in api.free)):
             continue
@@ -242,7 +242,7 @@ def _all_pieces(body: object, api: Api) -> Iterator[RequestPiece]:
         yield from _walk((value, told, low, free, beside), api, turns)
 
 
-def _stored(key: str, value: object) -> str | None:
+def _stored_text(key: str, value: object) -> str | None:
     """What stands for a text that lies at the provider: nobody here can read it, but it has a name."""
     if not isinstance(value, dict):
         return f"stored {key} {value}" if isinstance(value, str) and value else None

@@ -82,7 +82,7 @@ report: Any = _part("report.py")
 parts = proof.ProofFiles(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
 
 
-def shown(outcome: Any) -> str:
+def outcome_words(outcome: Any) -> str:
     return str(outcome).upper().replace("_", " ")
 
 
@@ -286,7 +286,7 @@ def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any
         if given != proof.Trust(trust.stamp_ca, tuple(sorted(trust.witnesses)), trust.released) or not found:
             found = proof.examine(told, signer, given, parts)
         digest = hashlib.sha256(bundle.read(PROOF)).hexdigest()
-        lacks, sealed = found.missing, found.told() | {"proof": digest}
+        lacks, sealed = found.missing, found.facts() | {"proof": digest}
         proven = {digest} if found.holds else set()
     claims.told("verdict.json, sealed", verdict["sealed"] == sealed, f"{sealed} comes out")
     rules = outcome(verdict["evidence"], proven)
@@ -412,8 +412,8 @@ def check(
         says = outcome(verdict["evidence"], {digest} if found is not None and found.holds else set())
         if verdict["outcome"] != says:
             claims.open.append(
-                f"the verdict is {shown(verdict['outcome'])}, for a reader who grants what it names; by what "
-                f"you gave it is {shown(says)}: see below"
+                f"the verdict is {outcome_words(verdict['outcome'])}, for a reader who grants what it names; "
+                f"by what you gave it is {outcome_words(says)}: see below"
             )
         for name in TOLD:
             claims.told(f"manifest, {name}", told.get(name) == verdict[name], "the verdict says another")
@@ -424,7 +424,7 @@ def check(
     summary = f"{len(claims.same)} claims computed and the same, {len(claims.open)} are the sender's word"
     if not claims.same and not claims.open:
         claims.open.append("nothing here could be computed")
-    lines = [f"by what is here and what you gave, the verdict is: {shown(says)}"]
+    lines = [f"by what is here and what you gave, the verdict is: {outcome_words(says)}"]
     lines += sealed
     lines += [f"  the sender's word: {sentence}" for sentence in claims.open]
     lines += [f"  missing for *trained*: {sentence}" for sentence in missing if says != "trained"]

@@ -77,7 +77,7 @@ class Examined:
     trust: Trust = Trust()  # under which it was examined
     words: dict[str, Any] = field(default_factory=dict)  # what evidence of this test says
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What a verdict states of its seal, and of what its sender took for granted."""
         names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs")
         future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)

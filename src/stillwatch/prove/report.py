@@ -229,12 +229,12 @@ def escape(text: str) -> str:
     return html.escape(text).replace("&#x27;", "&#39;")
 
 
-def shown(text: Any, limit: int = 1200) -> str:
+def escaped_text(text: Any, limit: int = 1200) -> str:
     """A text for HTML: escaped, and each character that acts, hides or piles up as its code.
 
     By Unicode 3.2, which every Python has: all machines make the same page.
 
-    >>> shown("a<b\\u202e")
+    >>> escaped_text("a<b\\u202e")
     '<bdi>a&lt;b<span class="ctl">\\\\u202e</span></bdi>'
     """
     if text is None or text == "":
@@ -291,7 +291,7 @@ def page(
 ) -> str:
     """The page of a verdict. In a bundle: who signed it, and what of it nobody else can compute."""
     told = verdict["outcome"]
-    title = shown(f"verdict on {verdict['suspect']}", 160)
+    title = escaped_text(f"verdict on {verdict['suspect']}", 160)
     parts = [
         f"""<!DOCTYPE html>
 <html lang="en">
@@ -304,11 +304,11 @@ def page(
 <style>{STYLE}</style>
 </head>
 <body>
-<header><p class="soft">Stillwatch {shown(verdict["stillwatch"], 40)}: {title}</p></header>
+<header><p class="soft">Stillwatch {escaped_text(verdict["stillwatch"], 40)}: {title}</p></header>
 <main>
 <p class="outcome {told}">{escape(OUTCOMES[told])}</p>
-<h1>{shown(verdict["headline"], 400)}</h1>
-<p>{shown(verdict["means"])}</p>""",
+<h1>{escaped_text(verdict["headline"], 400)}</h1>
+<p>{escaped_text(verdict["means"])}</p>""",
         _conditions(verdict),
         _list("What is missing for more", verdict["missing"]),
         _three_lines(verdict, signer, senders_word),
@@ -331,7 +331,7 @@ def _plain(text: str) -> str:
 
 
 def _items(sentences: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{shown(one)}</li>' for one in sentences)}</ul>"
+    return f"<ul>{''.join(f'<li>{escaped_text(one)}</li>' for one in sentences)}</ul>"
 
 
 def _list(title: str, sentences: Sequence[str]) -> str:
@@ -363,10 +363,10 @@ def _conditions(verdict: Mapping[str, Any]) -> str:
         f"{sealed['pairs']} pairs are disclosed.{there}"
     )
     if not given:
-        return f"<p>{shown(facts)} The sender granted no third party's word and no release date.</p>"
+        return f"<p>{escaped_text(facts)} The sender granted no third party's word and no release date.</p>"
     return (
-        f"<p>{shown(facts)}</p><p><b>This verdict holds for a reader who grants</b> "
-        f"{shown('; '.join(given), 4000)}. Whoever grants less names to the checker what he grants "
+        f"<p>{escaped_text(facts)}</p><p><b>This verdict holds for a reader who grants</b> "
+        f"{escaped_text('; '.join(given), 4000)}. Whoever grants less names to the checker what he grants "
         "(--witness, --stamp-ca, --released); it says which verdict is left.</p>"
     )
 
@@ -396,8 +396,8 @@ def _three_lines(verdict: Mapping[str, Any], signer: str | None, senders_word: S
         ),
         (
             "signer verified",
-            f"The manifest is signed by key <code>{shown(signer, 80)}</code>. It is verified only by who got "
-            "this key from the sender by another way than this bundle.",
+            f"The manifest is signed by key <code>{escaped_text(signer, 80)}</code>. It is verified only by "
+            "who got this key from the sender by another way than this bundle.",
         ),
         ("claims recomputed", claims),
     ]
@@ -419,7 +419,7 @@ def _card(e: Mapping[str, Any]) -> str:
     )
     rows = [
         (
-            shown(row["name"], 160), f"{row['n']:,}",
+            escaped_text(row["name"], 160), f"{row['n']:,}",
             number_text(row["effect"])
             + (
                 ""
@@ -433,7 +433,7 @@ def _card(e: Mapping[str, Any]) -> str:
     heads = ("Name", "n", "Effect (95 % interval)", "p", "p, adjusted")
     more = len(e["rows"]) - _MOST_ROWS
     null = (
-        f"<b>Null:</b> {shown(e['null'])}"
+        f"<b>Null:</b> {escaped_text(e['null'])}"
         if e["null"]
         else "A lead: a score, without a null and without a p-value."
     )
@@ -445,17 +445,18 @@ def _card(e: Mapping[str, Any]) -> str:
     means = f" Found means: p, adjusted, at most {p_text(e['alpha'])}.{floor}" if e["null"] else ""
     none = " This test says: none of the candidates." if e["none_of_them"] else ""
     checks = [
-        (shown(c["what"]), shown(c["found"]), "yes" if c["clear"] else '<b class="no">no</b>')
+        (escaped_text(c["what"]), escaped_text(c["found"]), "yes" if c["clear"] else '<b class="no">no</b>')
         for c in e["confounds"]
     ]
     return "".join(
         (
-            f'<div class="card"><h3><span class="grade">{escape(e["grade"])}</span>{shown(e["method"])}</h3>',
-            f'<p class="soft">{whose}</p><p><b>Under test:</b> {shown(e["claim"])}</p>',
+            f'<div class="card"><h3><span class="grade">{escape(e["grade"])}</span>',
+            f"{escaped_text(e['method'])}</h3>",
+            f'<p class="soft">{whose}</p><p><b>Under test:</b> {escaped_text(e["claim"])}</p>',
             f'<p class="null">{null}</p>{_table(heads, rows, found)}',
             f"<p>{more} more are in verdict.json.</p>" if more > 0 else "",
-            f'<p class="soft">Effect: {shown(e["unit"], 400)}.{means}{none}</p>',
-            f"<p><b>Power, as the sender states it:</b> {shown(e['power'])}</p>" if e["power"] else "",
+            f'<p class="soft">Effect: {escaped_text(e["unit"], 400)}.{means}{none}</p>',
+            f"<p><b>Power, as the sender states it:</b> {escaped_text(e['power'])}</p>" if e["power"] else "",
             f"<h4>What else could explain it</h4>{_table(('Checked', 'Found', 'Clear'), checks)}"
             if checks
             else "",
@@ -479,21 +480,21 @@ def _protocol(verdict: Mapping[str, Any]) -> str:
         )
     units = ", ".join(p["units"][:40]) + (f" and {len(p['units']) - 40} more" if len(p["units"]) > 40 else "")
     rows = [
-        ("Made at", f"{shown(p['made_at'])}, as its signer says"),
-        ("Statistic", shown(p["statistic"])),
-        ("Tested together", shown(units, 6000)),
+        ("Made at", f"{escaped_text(p['made_at'])}, as its signer says"),
+        ("Statistic", escaped_text(p["statistic"])),
+        ("Tested together", escaped_text(units, 6000)),
         ("Alpha over all of them", p_text(p["alpha"])),
-        ("Prompts", f"{p['prompts']:,}, SHA-256 <code>{shown(p['prompts_sha256'])}</code>"),
-        ("Looks", shown(p["stop"])),
-        *(("Commitment", f"<code>{shown(one)}</code>") for one in p["commitments"]),
-        *((shown(name), shown(value)) for name, value in p["settings"]),
-        ("Signed by", f"<code>{shown(p['signed_by'])}</code>"),
-        ("SHA-256 of the signed file", f"<code>{shown(p['sha256'])}</code>"),
+        ("Prompts", f"{p['prompts']:,}, SHA-256 <code>{escaped_text(p['prompts_sha256'])}</code>"),
+        ("Looks", escaped_text(p["stop"])),
+        *(("Commitment", f"<code>{escaped_text(one)}</code>") for one in p["commitments"]),
+        *((escaped_text(name), escaped_text(value)) for name, value in p["settings"]),
+        ("Signed by", f"<code>{escaped_text(p['signed_by'])}</code>"),
+        ("SHA-256 of the signed file", f"<code>{escaped_text(p['sha256'])}</code>"),
     ]
     if p["effect"] is not None:
         rows.insert(4, ("Effect that is to be found", number_text(p["effect"])))
     not_fixed = "".join(
-        f" The test “{shown(e['method'])}” was not fixed by it."
+        f" The test “{escaped_text(e['method'])}” was not fixed by it."
         for e in verdict["evidence"]
         if e["protocol_sha256"] != p["sha256"]
     )

@@ -75,7 +75,7 @@ def as_document(
         "suspect": evidence[0].suspect,
         "outcome": told,
         **report.words(told, shown, lacks),
-        "sealed": None if proof is None else proof.examined.told() | {"proof": proof.sha256},
+        "sealed": None if proof is None else proof.examined.facts() | {"proof": proof.sha256},
         "protocol": None if protocol is None else _protocol_json(protocol),
         "evidence": shown,
     }

@@ -8,7 +8,7 @@ Blind to: a bill that is too high and stays within limit and bytes; reasoning th
 
 import sqlite3
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,28 @@ MOST = 0.5  # share of answers that are cut or empty, or of tokens not shown, be
 LEAST = 10  # answers for that
 
 
+@dataclass
+class _Bills:
+    """What is odd about the answers and their bills."""
+
+    answers: int = 0
+    billed: int = 0  # output tokens
+    hidden: int = 0  # of these, reasoning that was not shown
+    cut: int = 0  # answers
+    empty: int = 0
+    beyond_limit: list[int] = field(default_factory=list)  # billed tokens
+    beyond_text: list[int] = field(default_factory=list)  # billed tokens beyond the answer's bytes
+    beyond_prompt: list[int] = field(default_factory=list)
+    miscounted: list[int] = field(default_factory=list)
+
+
 def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> dict[str, Any]:
     """The account of the teacher, with `warnings` in sentences; of the answers that the plan asks for."""
     most_in = {question.key: bound_tokens(question, plan)[0] for question in questions(plan, prompts)}
     models: Counter[str] = Counter()
     fingerprints: Counter[str] = Counter()
-    beyond_limit, beyond_text, beyond_prompt, miscounted = [], [], [], []
-    lengths, bytes_a_token, billed, hidden, cut, empty = [], [], 0, 0, 0, 0
+    bills = _Bills()
+    lengths, bytes_a_token = [], []
     for key, raw, into, out in replies(db):
         if key not in most_in:
             continue
@@ -41,24 +56,24 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
         fingerprints[str(reply.get("system_fingerprint") or "")] += 1
         shown = _bytes(reply["choices"][0]["message"])
         lengths.append(float(np.log1p(shown)))
-        cut += answer.finish_reason in ("length", "max_tokens")
-        empty += not answer.answer.strip()
+        bills.cut += answer.finish_reason in ("length", "max_tokens")
+        bills.empty += not answer.answer.strip()
         if not used.told:
             continue
         unseen = 0 if answer.reasoning else min(used.reasoning_tokens or 0, out)
-        hidden += unseen
-        billed += out
+        bills.hidden += unseen
+        bills.billed += out
         if shown:
             bytes_a_token.append(float(np.log((shown + 1) / (out - unseen + 1))))
         if out > plan.collect.max_tokens:
-            beyond_limit.append(out)
+            bills.beyond_limit.append(out)
         elif out - unseen > shown + CONTROL_TOKENS:
-            beyond_text.append(out - unseen - shown)
+            bills.beyond_text.append(out - unseen - shown)
         if into > most_in[key]:
-            beyond_prompt.append(into)
+            bills.beyond_prompt.append(into)
         if answer.logprobs and abs(len(answer.logprobs) - (out - unseen)) > CONTROL_TOKENS:
-            miscounted.append(out)
-    n = len(lengths)
+            bills.miscounted.append(out)
+    bills.answers = len(lengths)
     changes = [
         found
         for what, values in (("bytes of an answer", lengths), ("bytes a billed token", bytes_a_token))
@@ -66,48 +81,57 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
     ]
     first = next(iter(models), plan.teacher.model)
     warnings = [
-        f"{count:,} of {n:,} answers are by {name}, not by {first}"
+        f"{count:,} of {bills.answers:,} answers are by {name}, not by {first}"
         for name, count in models.items()
         if name != first
     ]
-    if beyond_limit:
-        warnings.append(
-            f"{len(beyond_limit):,} of {n:,} answers were billed beyond max_tokens "
-            f"({plan.collect.max_tokens:,}), the worst with {max(beyond_limit):,} tokens; "
-            "what was billed counts as spent"
-        )
-    if beyond_text:
-        warnings.append(
-            f"{len(beyond_text):,} of {n:,} answers were billed more tokens than they have bytes, "
-            f"{sum(beyond_text):,} tokens in all"
-        )
-    if beyond_prompt:
-        warnings.append(
-            f"{len(beyond_prompt):,} of {n:,} prompts were billed more tokens than they have bytes, "
-            f"the worst with {max(beyond_prompt):,}"
-        )
-    if hidden > MOST * billed:
-        warnings.append(
-            f"{hidden:,} of {billed:,} billed output tokens are reasoning that was not shown: "
-            "nobody can count them"
-        )
-    if miscounted:
-        warnings.append(f"{len(miscounted):,} bills differ from the tokens whose log-probabilities came")
-    for share, what in (
-        (cut, f"were cut off at max_tokens ({plan.collect.max_tokens:,})"),
-        (empty, "are empty"),
-    ):
-        if n >= LEAST and share > MOST * n:
-            warnings.append(f"{share:,} of {n:,} answers {what}")
+    warnings += _bill_warnings(bills, plan.collect.max_tokens)
     warnings += [one.sentence for one in changes]
     return {
         "model": first,
         "models": dict(models),
         "fingerprints": {name: count for name, count in fingerprints.items() if name},
-        "hidden_reasoning_tokens": hidden,
+        "hidden_reasoning_tokens": bills.hidden,
         "changes": [asdict(one) for one in changes],
         "warnings": warnings,
     }
+
+
+def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
+    """What is odd, in sentences."""
+    n, warnings = bills.answers, []
+    if bills.beyond_limit:
+        warnings.append(
+            f"{len(bills.beyond_limit):,} of {n:,} answers were billed beyond max_tokens "
+            f"({max_tokens:,}), the worst with {max(bills.beyond_limit):,} tokens; "
+            "what was billed counts as spent"
+        )
+    if bills.beyond_text:
+        warnings.append(
+            f"{len(bills.beyond_text):,} of {n:,} answers were billed more tokens than they have bytes, "
+            f"{sum(bills.beyond_text):,} tokens in all"
+        )
+    if bills.beyond_prompt:
+        warnings.append(
+            f"{len(bills.beyond_prompt):,} of {n:,} prompts were billed more tokens than they have bytes, "
+            f"the worst with {max(bills.beyond_prompt):,}"
+        )
+    if bills.hidden > MOST * bills.billed:
+        warnings.append(
+            f"{bills.hidden:,} of {bills.billed:,} billed output tokens are reasoning that was not shown: "
+            "nobody can count them"
+        )
+    if bills.miscounted:
+        warnings.append(
+            f"{len(bills.miscounted):,} bills differ from the tokens whose log-probabilities came"
+        )
+    for share, what in (
+        (bills.cut, f"were cut off at max_tokens ({max_tokens:,})"),
+        (bills.empty, "are empty"),
+    ):
+        if n >= LEAST and share > MOST * n:
+            warnings.append(f"{share:,} of {n:,} answers {what}")
+    return warnings
 
 
 def _bytes(said: Any) -> int:

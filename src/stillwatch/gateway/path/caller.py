@@ -118,7 +118,7 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         said.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
-        name = "key_" + _keyed(gate, b"upstream-keys", key)
+        name = "key_" + _name_by_key(gate, b"upstream-keys", key)
         named = in_headers(request.headers)
         return Caller(name, None, "", None, None, *head, _upstream_head(gate, request), named)
     parsed = parse(key.decode("latin-1"))
@@ -167,7 +167,7 @@ def _bare(name: bytes, value: bytes) -> bytes:
     return value.strip()
 
 
-def _keyed(gate: Gate, purpose: bytes, value: bytes) -> str:
+def _name_by_key(gate: Gate, purpose: bytes, value: bytes) -> str:
     """A name for a value that only this gateway gives it."""
     return hashlib.blake2b(value, key=derive(gate.secret, purpose), digest_size=8).hexdigest()
 
@@ -220,7 +220,7 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
         lower = name.lower()
         if lower not in dropped and not lower.startswith(OURS):
             if account is not None and lower in IDEMPOTENCY:
-                value = _keyed(gate, b"idempotency", account.encode() + b"\0" + value).encode()
+                value = _name_by_key(gate, b"idempotency", account.encode() + b"\0" + value).encode()
             lines.append(b"%s: %s\r\n" % (name, value))
     if account is None:
         lines += [b"%s: %s\r\n" % pair for pair in request.keys]

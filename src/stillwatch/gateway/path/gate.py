@@ -104,9 +104,7 @@ class Gate:
         self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
         self._longest: dict[str, int] = {}  # answers that were longer
         self.disobedient: set[str] = set()  # models that wrote more than a request allowed
-        self._refused: dict[
-            str, int
-        ] = {}  # accounts, and the minute of their last refusal whose text was noted
+        self._refused: dict[str, int] = {}  # account -> minute of its last refusal whose text was noted
         self.durations: deque[int] = deque(maxlen=KEPT_DURATIONS)  # of whole answers, µs
         self.set_terms(terms)
         self._commit_us = 0  # of the log's time in commits, so much is counted

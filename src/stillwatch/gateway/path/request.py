@@ -120,12 +120,7 @@ def read(
     if coding not in ("", "identity"):
         body = inflate(body, coding, limit)
     _plainly_typed(kind, does)
-    if body.startswith(MARKS):
-        raise BadRequest(400, "bad_encoding", "the body begins with a byte-order mark; leave it out")
-    # whatever it calls itself: an upstream may read any body as JSON, also one in UTF-16
-    start = body[:8]
-    if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
-        raise BadRequest(400, "bad_json", "the body is JSON in UTF-16 or UTF-32; send UTF-8")
+    _check_utf_8(body)
     form = "form-data" in kind or "urlencoded" in kind
     if form and operation in JSON_ONLY:
         form = False
@@ -154,6 +149,15 @@ def read(
     if len(facts.models) > naming.MOST_NAMES:
         raise BadRequest(400, "too_many_models", f"one request may name {naming.MOST_NAMES} models")
     return facts
+
+
+def _check_utf_8(body: bytes) -> None:
+    """Raises: BadRequest for a body that begins as other encodings do. Any may be read as JSON upstream."""
+    if body.startswith(MARKS):
+        raise BadRequest(400, "bad_encoding", "the body begins with a byte-order mark; leave it out")
+    start = body[:8]
+    if b"\0" in start and start.lstrip(b"\xff\xfe\0")[:1] in (b"{", b"["):
+        raise BadRequest(400, "bad_json", "the body is JSON in UTF-16 or UTF-32; send UTF-8")
 
 
 def _plainly_typed(kind: str, does: str) -> None:
