@@ -304,7 +304,8 @@ def test_every_account_can_be_opened_whatever_its_name(still: World) -> None:
 def test_accounts_of_any_name_can_be_picked_and_judged(mine: World) -> None:
     anna, case = mine.client("anna"), hostile(mine)
     found = Tags(anna.get(f"/case/{case}").text).found
-    values = [has["value"] for tag, has in found if tag == "input" and has.get("name") == "account"]
+    picks = [has for tag, has in found if tag == "input" and has.get("type") == "checkbox"]
+    values = [has["value"] for has in picks if has.get("name") == "account"]
     assert all(value.isascii() and value.isprintable() for value in values)  # browsers alter nothing of such
     named = set(mine.store.case(case).accounts)
     assert len(values) == len(named)

@@ -122,16 +122,20 @@ def m002_holds(db: sqlite3.Connection) -> None:
 
 def m003_draws_for_each_block(db: sqlite3.Connection) -> None:
     """Holds by another draw: of each account in each block. What ran by the first one ends."""
-    revision = db.execute("SELECT value + 1 FROM meta WHERE name = 'revision'").fetchone()[0]
     now_us = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
     why = "a newer version draws otherwise"
+    runs = "why_ended IS NULL"
+    if db.execute(f"SELECT 1 FROM holds WHERE {runs}").fetchone():
+        for statement in (
+            "UPDATE meta SET value = value + 1 WHERE name = 'revision'",
+            f"""INSERT INTO events (at_us, who, what, subject, detail)
+                SELECT {now_us}, 'stillwatch', 'holds ended', number, '{{"why": "{why}"}}' FROM holds
+                WHERE {runs} ORDER BY number""",
+            f"""UPDATE holds SET ended_us = {now_us}, why_ended = '{why}',
+                revision = (SELECT value FROM meta WHERE name = 'revision') WHERE {runs}""",
+        ):
+            db.execute(statement)
     for statement in (
-        f"UPDATE meta SET value = {revision} WHERE name = 'revision'",
-        f"""INSERT INTO events (at_us, who, what, subject, detail)
-            SELECT {now_us}, 'stillwatch', 'holds ended', number, '{{"why": "{why}"}}' FROM holds
-            WHERE why_ended IS NULL ORDER BY number""",
-        f"""UPDATE holds SET ended_us = {now_us}, why_ended = '{why}', revision = {revision}
-            WHERE why_ended IS NULL""",
         """CREATE TABLE hold_schedules (
             number INTEGER PRIMARY KEY,
             candidate TEXT NOT NULL,
