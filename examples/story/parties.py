@@ -366,7 +366,7 @@ class DryRun:
     def order(self) -> int:
         return self.act.order
 
-    def said(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         self.act.say(sentence)
 
     def take(self) -> Act:
@@ -400,7 +400,7 @@ class Browser:
         status, text = self._post(path, form)
         if status != 303:
             raise Failed(f"POST {path} by {self.name}: {status} {plain(text)[:1500]}")
-        return self._told(path, form, status, text)
+        return self._note_act(path, form, status, text)
 
     def page(self, path: str, page: str, what: str, **form: str) -> Act:
         """Send a form that is answered with a page."""
@@ -408,7 +408,7 @@ class Browser:
         status, text = self._post(path, whole)
         if status != 200:
             raise Failed(f"{what}: POST {path} by {self.name}: {status} {plain(text)[:1500]}")
-        return self._told(path, whole, status, text)
+        return self._note_act(path, whole, status, text)
 
     def refused(self, path: str, page: str, **form: str) -> Act:
         """Send a form that has to be refused; the act's output says why."""
@@ -417,7 +417,7 @@ class Browser:
         if status < 400:
             raise Failed(f"POST {path} by {self.name} was not refused: {status}")
         said = re.search(r'<p class="trouble"[^>]*>(.*?)</p>', text, re.S)
-        return self._told(path, whole, status, plain(said[1]) if said else plain(text)[:300])
+        return self._note_act(path, whole, status, plain(said[1]) if said else plain(text)[:300])
 
     def dry_run(self, case: str, step: str, for_s: int, why: str) -> DryRun:
         act = self.page(
@@ -441,7 +441,7 @@ class Browser:
             unescape(big[1]) if big else "",
         )
 
-    def _told(self, path: str, form: dict[str, str], status: int, output: str) -> Act:
+    def _note_act(self, path: str, form: dict[str, str], status: int, output: str) -> Act:
         shown = " ".join(
             f"{k}={v!r}" for k, v in form.items() if k not in ("csrf", "digest", "revision") and v
         )

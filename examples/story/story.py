@@ -291,7 +291,7 @@ def blocked(desk: Desk, group: dict[str, object]) -> None:
     member = sorted(group["members"])[0]
     before = chat(desk.port["maker"], group["keys"][member], "mira-think", "still here?")[0]
     dry = mia.dry_run(case, "block", BLOCK_S, "unauthorised distillation: section 4 of our terms")
-    dry.said(
+    dry.say(
         f"The dry run names {dry.accounts} accounts, {dry.keys} keys, and who stands near them and is "
         f"not touched. It says: a second person must agree, because {dry.big}."
     )

@@ -115,7 +115,7 @@ formula.py made the p-values, report.py the page.
 # --- what follows from an outcome and its evidence ---
 
 
-def _found(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
+def _names_found(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
     """The rows that were found, each with its smallest adjusted p-value, in order of that."""
     least: dict[str, float] = {}
     for one in evidence:
@@ -130,18 +130,18 @@ def headline(outcome: str, evidence: Sequence[Mapping[str, Any]]) -> str:
     """Say in one sentence what all the evidence says at most."""
     suspect = evidence[0]["suspect"]
     if outcome == "trained":
-        names = _found(one for one in evidence if one["proof_sha256"] and one["grade"] == "A")
+        names = _names_found(one for one in evidence if one["proof_sha256"] and one["grade"] == "A")
         who, p = name_list([name for name, _ in names]), p_text(names[0][1])
         return f"Evidence that {suspect} was trained on answers served to {who}: p = {p}, adjusted, exact."
     if outcome == "owner_word":
-        names = _found(one for one in evidence if one["grade"] in ("A", "A'"))
+        names = _names_found(one for one in evidence if one["grade"] in ("A", "A'"))
         who, p = name_list([name for name, _ in names]), p_text(names[0][1])
         return (
             f"The owner's word: by its own test {suspect} leans to answers served to {who} (p = {p}). "
             "No proof."
         )
     if outcome == "consistent":
-        who = name_list([name for name, _ in _found(one for one in evidence if one["grade"] == "B")])
+        who = name_list([name for name, _ in _names_found(one for one in evidence if one["grade"] == "B")])
         return f"{suspect} is consistent with {who} as its teacher. That is no proof of it."
     if outcome == "none":
         return f"None of the candidates stands out as the teacher of {suspect}."
@@ -163,7 +163,7 @@ def name_list(names: Sequence[str], most: int = 3) -> str:
 
 def words(outcome: str, evidence: Sequence[Mapping[str, Any]], of_proof: Sequence[str]) -> dict[str, Any]:
     """All that verdict.json says in words. of_proof: what its proof lacks for *trained*."""
-    found = [e for e in evidence if e["grade"] in ("A", "A'") and _found([e])]
+    found = [e for e in evidence if e["grade"] in ("A", "A'") and _names_found([e])]
     missing = [NO_PROOF] if any(not e["proof_sha256"] for e in found) else []
     if any(e["proof_sha256"] for e in found):
         missing = list(of_proof)

@@ -13,12 +13,9 @@ import numpy as np
 from numba import njit
 
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.scan import Reason
 from stillwatch.stats.arrays import place_of
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 
-NAME = "failover"
-CONTROL = "provider"  # what is refused, the client does not choose; what it does then, it does
 WITHIN_US = 10 * 60_000_000
 STRATUM_US = 6 * 3_600_000_000
 # of honest failures that another account repeats, as counted on the first author's development worlds
@@ -162,12 +159,6 @@ def _top(root: np.ndarray, code: int) -> int:
         root[code] = root[root[code]]
         code = int(root[code])
     return code
-
-
-def failover_reason(evidence: FailoverEvidence, bits: float) -> Reason:
-    """Give the evidence as a finding's reason, worth `bits`: the caller knows what it combines them with."""
-    share = evidence.repeated / evidence.refused if evidence.refused else 0.0
-    return Reason(NAME, evidence.text, bits, share, evidence.rate_elsewhere, n=evidence.refused)
 
 
 def _is_failed(status: np.ndarray) -> np.ndarray:

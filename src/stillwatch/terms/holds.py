@@ -87,7 +87,7 @@ class HoldSchedule:
         return int.from_bytes(digest[:8], "big") * self.one_block_in < 1 << 64
 
 
-LATER = 0.5  # of places and of what may be refused, kept for candidates by refusals that are not known yet
+RESERVED = 0.5  # of places and of what may be refused: for candidates by refusals that are not known yet
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def choose(
         free = own - taken
         kept = tuple(sorted(free if 2 * len(free) >= len(own) else own))
         left = replace(one, accounts=kept, share=one.share * len(kept) / max(1, len(one.accounts)))
-        kept_back = 0 if one.rank == 0 else LATER  # for candidates of the first rank, which come one by one
-        room = places - round(kept_back * terms.candidates_at_once)
-        why_not = _why_not(terms, left, taken, room, cost + kept_back * terms.refused_share_at_most)
+        reserved = 0 if one.rank == 0 else RESERVED
+        room = places - round(reserved * terms.candidates_at_once)
+        why_not = _why_not(terms, left, taken, room, cost + reserved * terms.refused_share_at_most)
         if why_not is None:
             taken.update(left.accounts)
             places -= 1
@@ -148,7 +148,7 @@ def choose(
 
 
 def of_schedule(schedule: HoldSchedule, candidates: Iterable[HoldCandidate]) -> HoldCandidate | None:
-    """Give the candidate that most accounts of a schedule are in, the largest share first; or None."""
+    """Give the candidate that has most of a schedule's accounts, of several the one with more; or None."""
     shared = {one: len(schedule.begin_us.keys() & set(one.accounts)) for one in candidates}
     best = max(shared, key=lambda one: (shared[one], -one.rank), default=None)
     return best if best is not None and 2 * shared[best] > len(schedule.begin_us) else None
@@ -158,13 +158,12 @@ def running_cost(
     terms: Holds, running: Iterable[HoldSchedule], candidates: Collection[HoldCandidate]
 ) -> float:
     """Give the share of all requests that running schedules refuse, by what their candidates ask now."""
-    found = [(schedule, of_schedule(schedule, candidates)) for schedule in running]
-    return sum(
-        _refused_share(terms, one.share)
-        * min(1, len(schedule.begin_us.keys() & set(one.accounts)) / len(one.accounts))
-        for schedule, one in found
-        if one is not None
-    )
+    cost = 0.0
+    for schedule in running:
+        if (one := of_schedule(schedule, candidates)) is not None:
+            shared = len(schedule.begin_us.keys() & set(one.accounts))
+            cost += _refused_share(terms, one.share) * shared / len(one.accounts)
+    return cost
 
 
 def joining(

@@ -110,8 +110,9 @@ def count_of(value: object, most: int = MOST_N) -> int:
 
 def prompts_in(value: object) -> int:
     """Prompts in a field: a list of texts or lists is several, one of tokens a single one."""
-    several = isinstance(value, list) and value and type(value[0]) in (str, list, dict)
-    return len(value) if several else 1  # type: ignore[arg-type]
+    if isinstance(value, list) and value and type(value[0]) in (str, list, dict):
+        return len(value)
+    return 1
 
 
 def wants_logprobs(value: object) -> bool:
