@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import sys
 import threading
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -55,6 +56,21 @@ def create(path: Path) -> None:
     """
     with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def use_wal(db: sqlite3.Connection, timeout_s: float) -> None:
+    """Switch to WAL mode, once in a file's life. Raises: sqlite3.Error.
+
+    Of two that switch at once SQLite refuses one at once, whatever its timeout: waiting would be a deadlock.
+    """
+    until = time.monotonic() + timeout_s
+    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as why:
+            if "locked" not in str(why) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def reader(path: Path, timeout_s: float) -> sqlite3.Connection:

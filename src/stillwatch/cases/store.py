@@ -26,7 +26,7 @@ from stillwatch.cases import (
     tables,
 )
 from stillwatch.cases.migrations import MIGRATIONS, migrate
-from stillwatch.sqlite_file import Keeper, create, database_ids
+from stillwatch.sqlite_file import Keeper, create, database_ids, use_wal
 
 BUSY_MS = 10_000
 PAGE = 100
@@ -249,7 +249,8 @@ def _engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # `begun` says when, not the driver
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        use_wal(connection, BUSY_MS / 1000)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

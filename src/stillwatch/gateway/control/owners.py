@@ -8,7 +8,6 @@ Written without waiting for the disk, but before the client learns the name: a k
 power cut may lose the last moments. What is lost is out of everybody's reach until it is assigned.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from stillwatch.errors import StillwatchError
+from stillwatch.sqlite_file import create, use_wal
 
 ASSIGNED = "assigned"  # kind of what an administrator assigned: it may be of any
 EVERYBODY = ""  # owner of what all accounts may use and none may change: no account is called so
@@ -226,13 +226,12 @@ class Owners:
             if self.path is None:
                 raise OwnersError("nothing is remembered here of who made what")
             try:
-                with suppress(FileExistsError):  # before SQLite, which would make it 0644
-                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                create(self.path)
                 db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
             except (OSError, sqlite3.Error) as why:
                 raise self._refusal(why) from why
             try:
-                db.execute("PRAGMA journal_mode = WAL")
+                use_wal(db, WAIT_S)
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("PRAGMA wal_autocheckpoint = 4000")
                 for statement in _TABLE:

@@ -24,7 +24,7 @@ from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
 from stillwatch.gateway.folder import Folder
-from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log
+from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
 
 BUSY_MS = 5_000
 LONGEST_NAME = 200
@@ -135,7 +135,7 @@ class ControlState:
             raise StateError(f"{self.path}: cannot be opened: {why}") from why
         self._db = db
         try:
-            _use_wal(db)
+            use_wal(db, BUSY_MS / 1000)
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             migrate(db, self.path)
@@ -473,18 +473,6 @@ def check_name(name: str, what: str) -> None:
         raise StateError(f"{what} has {len(name)} characters; give 1 to {LONGEST_NAME}")
     if not _NAME.fullmatch(name) or any("\ud800" <= c <= "\udfff" for c in name):
         raise StateError(f"{what} {name!a}: no control characters, and no blank at either end")
-
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    """Switch to WAL mode, once in a file's life. SQLite does not wait for this as it does for a write."""
-    until = time.monotonic() + BUSY_MS / 1000
-    while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as why:
-            if "locked" not in str(why) or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
 
 
 def _refusal(path: Path, why: sqlite3.Error) -> StateError:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS, count_of, prompts_in, wants_logprobs
+from stillwatch.sqlite_file import use_wal
 
 MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
 MOST_OF_RESPONSE = ("max_output_tokens",)
@@ -262,7 +263,7 @@ class Notes:
 def _open_database(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
+        use_wal(db, WAIT_S)
         db.execute("PRAGMA synchronous = OFF")
         db.execute(_TABLE)
     except sqlite3.Error:
