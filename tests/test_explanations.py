@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillwatch.actors import AccountFacts
-from stillwatch.scan.explanations import class_members
+from stillwatch.scan.explanations import class_members, share_instruments
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -25,3 +25,23 @@ def test_a_class_is_taken_out_of_a_group_and_leaves_the_pool(
     group = np.arange(students + others, dtype=np.int32)
     assert class_members(known_by(domains), group).tolist() == list(range(set_aside))
     assert class_members(None, group).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("payment", "party", "shared"),
+    [
+        (["a"] * 9 + ["b"] * 9, [0] * 9 + [9] * 9, False),
+        (["a", "a", "b", "b"], [0, 1, 2, 3], True),
+        (["a"] * 9 + ["b", "c", "d"], [0] * 9 + [9, 10, 11], False),
+        (["a"] * 6 + ["b"], [0, 1, 1, 1, 1, 1, 6], True),
+        ([""] * 4, [0, 1, 2, 3], False),
+    ],
+    ids=["two firms' cards", "strangers in pairs", "a firm and three", "a firm and a stranger", "none known"],
+)
+def test_colleagues_with_their_firms_card_share_nothing_with_others(
+    payment: list[str], party: list[int], shared: bool
+) -> None:
+    blank = [""] * len(payment)
+    zero = np.zeros(len(payment), np.int64)
+    known = AccountFacts(blank, payment, zero, blank, [()] * len(payment), blank)
+    assert share_instruments(known, np.arange(len(payment)), np.array(party)) is shared

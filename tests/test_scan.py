@@ -637,6 +637,18 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
 
 
 @pytest.mark.slow
+def test_colleagues_who_share_their_firms_card_are_customers_of_one_program_still() -> None:
+    """Six newsrooms of ten with one program and one wire: six parties, none of which shares with another."""
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
+    for row in crowd.known[-60:]:
+        firm = int(row["account"][-3:]) % 6
+        row |= {"org": f"newsroom{firm}", "payment": f"newsroom-card{firm}"}
+    assert not named(scan(crowd.table(), crowd.accounts())) & customers
+
+
+@pytest.mark.slow
 def test_a_lead_keeps_its_id_while_it_grows() -> None:
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)

@@ -19,7 +19,7 @@ LOOK = Candidate(
 )
 
 
-def one_source(candidate: Candidate) -> Judgement:
+def one_source(candidate: Candidate, others: frozenset[int] = frozenset()) -> Judgement:
     return Judgement(ContentTest(0.5, 0.0, 0.001, 900, 0.9))
 
 
@@ -37,6 +37,28 @@ def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
 
 def test_without_what_a_test_may_spend_every_look_waits() -> None:
     assert looks_needed(1e-300, 0.0) == PERSISTENT
+
+
+def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> None:
+    alarms = Alarms()
+    asked: list[frozenset[int]] = []
+
+    def judge(candidate: Candidate, others: frozenset[int]) -> Judgement:
+        asked.append(candidate.matching - others)
+        return one_source(candidate)
+
+    for hour in range(PERSISTENT):
+        alarms.look(LOOK, hour * HOUR_US, ALPHA, judge)
+    wide = PARTIES | frozenset(range(12, 60))
+    for hour in range(PERSISTENT, 2 * PERSISTENT):
+        alarms.look(
+            replace(LOOK, carriers=wide - frozenset(range(3, 12)), matching=wide),
+            hour * HOUR_US,
+            ALPHA,
+            judge,
+        )
+    assert asked[0] == PARTIES
+    assert asked[-1] == wide - PARTIES
 
 
 @pytest.mark.slow

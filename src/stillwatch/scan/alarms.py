@@ -54,7 +54,7 @@ class Candidate:
     settings: tuple[int, int] | None = None  # what a group by settings shares, see `new_settings`
 
 
-Judge = Callable[[Candidate], Judgement]
+Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and whom other raised alarms have
 
 
 @dataclass
@@ -192,7 +192,7 @@ class Alarms:
         """Count a candidate as a look at the alarm that has most of its carriers, or at a new one.
 
         alpha: what one test may spend; 0 where every candidate has to wait for all looks; judge: whether a
-        candidate is one hand. Without that verdict it stays a lead.
+        candidate is one hand, without what other alarms have. Without that verdict it stays a lead.
         """
         alarm, number = None, len(self._all)
         owners = Counter(self._owner[p] for p in candidate.carriers if p in self._owner)
@@ -215,7 +215,7 @@ class Alarms:
         partly = alarm.judgement is not None and alarm.judgement.part is not None
         grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
         if agreed and grown and (alarm.at_us == NEVER or partly):
-            judgement, alarm.exchanges = judge(candidate), len(candidate.rows)
+            judgement, alarm.exchanges = judge(candidate, self._of_others(number)), len(candidate.rows)
             if alarm.at_us == NEVER or judgement.one_hand:  # a doubt of later lifts no bound on whom it names
                 alarm.judgement = judgement
         if alarm.at_us == NEVER and agreed and alarm.judgement is not None:
@@ -231,6 +231,11 @@ class Alarms:
             named &= alarm.judgement.part
         for p in sorted(named):
             self._count(p, number, until_us, min(needed, self.looks_before_naming))
+
+    def _of_others(self, number: int) -> frozenset[int]:
+        """The parties of raised alarms but one: what they ask must not speak for whom that one would name."""
+        raised = {k for k, alarm in enumerate(self._all) if alarm.at_us != NEVER and k != number}
+        return frozenset(p for p, owner in self._owner.items() if owner in raised)
 
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
         """Write down one account of each new alarm, which no other alarm of the same first look has.

@@ -340,7 +340,8 @@ def _without_software(world: ActorContext, accounts: np.ndarray) -> np.ndarray:
     users = np.array(
         sorted(world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))), np.int32
     )
-    return accounts if share_instruments(world.known, users) else np.setdiff1d(accounts, users)
+    party = np.arange(len(log.accounts)) if world.party is None else world.party
+    return accounts if share_instruments(world.known, users, party) else np.setdiff1d(accounts, users)
 
 
 def _products(world: ActorContext) -> Products:

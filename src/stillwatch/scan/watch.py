@@ -342,9 +342,18 @@ class _Watcher:
             self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
         self.alike.mark_first_accounts(self.names.party_name)
 
-    def _judge_settings(self, candidate: Candidate, hour: _WatchedHour) -> Judgement:
+    def _judge_settings(self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour) -> Judgement:
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        return self._judge_content(candidate.rows, candidate.matching, begin, end)
+        members = candidate.matching - others
+        if len(members) < LEAST_PARTIES:
+            return self._others_judgement(candidate, others)
+        return self._judge_content(candidate.rows, members, begin, end)
+
+    def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
+        """Of a group that is no group without the accounts of other findings: it stays a lead."""
+        content = content_of(self.log, candidate.rows, self.party, candidate.matching, self.names.party_name)
+        inside, every = len(candidate.matching & others), len(candidate.matching)
+        return Judgement(content, f"{inside:,} of {every:,} accounts belong to other findings")
 
     def _look_at_wording(self, hour: _WatchedHour) -> None:
         until = hour.until_us
@@ -417,7 +426,7 @@ class _Watcher:
                     rows = self._hot_of(sorted(who), hour)
                     candidates.append(Candidate(p_value, who, who, who, (), (), (), own, (), rows))
 
-        def judge(candidate: Candidate) -> Judgement:
+        def judge(candidate: Candidate, _: frozenset[int]) -> Judgement:
             content = content_of(
                 self.log, candidate.rows, self.party, candidate.matching, self.names.party_name
             )
@@ -451,7 +460,7 @@ class _Watcher:
                     candidate, judged[candidate.matching] = lead
                     kept.append(candidate)
         for candidate in kept:
-            self.sourced.look(candidate, hour.until_us, 0.0, lambda c: judged[c.matching])
+            self.sourced.look(candidate, hour.until_us, 0.0, lambda c, _: judged[c.matching])
         self.sourced.mark_first_accounts(self.names.party_name)
 
     def _of_one_source(self, group: Candidate, begin: int, end: int) -> tuple[Candidate, Judgement] | None:
@@ -610,22 +619,29 @@ class _Watcher:
         seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
         return hot.row[rows[seen]]
 
-    def _judge(self, candidate: Candidate, hour: _WatchedHour, alpha: float) -> Judgement:
+    def _judge(
+        self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
+    ) -> Judgement:
         """Whether a candidate is one hand, by what its parties ask and by what else would make it honest.
 
-        Users of one vendor's software are set aside first: the others must stand out by themselves.
+        The accounts of other findings and users of one vendor's software are set aside first: the rest must
+        stand out by itself.
         """
-        log, members, rows = self.log, candidate.matching, candidate.rows
+        log, every, rows = self.log, candidate.matching - others, candidate.rows
+        if len(every) < len(candidate.matching) and (
+            len(every) < LEAST_PARTIES or self._members_p(every, hour) >= alpha
+        ):
+            return self._others_judgement(candidate, others)
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
-        users = self.products.users(self.party, members, begin, end)
-        name_of = self.names.party_name
-        if users and not share_instruments(self.known, self._accounts(users)):
-            every, members = members, members.difference(users)
+        users = self.products.users(self.party, every, begin, end)
+        members, name_of = every, self.names.party_name
+        if users and not share_instruments(self.known, self._accounts(users), self.party_of_account):
+            members = every.difference(users)
             if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
                 content = content_of(log, rows, self.party, every, name_of)
                 return Judgement(content, software_text(users, len(every)))
         judgement = self._judge_content(rows, members, begin, end)
-        if judgement.content.hands is Hands.ONE and len(members) < len(candidate.matching):
+        if judgement.content.hands is Hands.ONE and len(members) < len(every):
             return replace(judgement, part=judgement.part or members)
         return judgement
 
