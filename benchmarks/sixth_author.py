@@ -806,12 +806,15 @@ def write_worlds(options: argparse.Namespace) -> None:
 
 
 def write_git_logs(options: argparse.Namespace) -> None:
+    """Write each project's log, as far back as its history is whole: a mirror may lack old parts."""
     options.out.mkdir(parents=True, exist_ok=True)
     for project in PROJECTS:
-        log = git(
-            options.mirror, project, "log", "--no-merges", "--format=%x01%ae%x02%at%x02%B%x02", "--name-only"
-        )
-        (options.out / f"{project.replace('/', '+')}.log").write_text(log)
+        name = project.replace("/", "+")
+        command = ["git", "-C", str(options.mirror / name / "repo"), "log", "--no-merges", "--name-only"]
+        with (options.out / f"{name}.log").open("wb") as log:
+            done = subprocess.run([*command, "--format=%x01%ae%x02%at%x02%B%x02"], stdout=log, check=False)
+            if done.returncode and not log.tell():
+                raise SystemExit(f"{project}: no history in {options.mirror / name / 'repo'}; fetch it there")
 
 
 def write_texts(options: argparse.Namespace) -> None:
