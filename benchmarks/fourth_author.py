@@ -1089,6 +1089,17 @@ def deal_units(
 # --- failures ------------------------------------------------------------------------------------------------
 
 
+CLIENT_FIELDS = ("user_agent", "model", "temperature", "top_p", "max_tokens", "stream", "tools", "response_format")  # fmt: skip
+
+
+def move_to(rng: np.random.Generator, row: dict, other: Account, latest: Mapping[str, dict]) -> None:
+    """Let another account send this row, with its client, its settings and one of its addresses."""
+    where = choose(rng, other.addresses)
+    model = latest.get(other.name, row)
+    row |= {name: model[name] for name in CLIENT_FIELDS}
+    row |= {"account": other.name, "client_ip": where[0], "asn": where[1], "conversation": None, "turn": 1}
+
+
 def fail_and_retry(
     log: Log,
     accounts: dict[str, Account],
@@ -1128,29 +1139,7 @@ def fail_and_retry(
             continue
         if away and others:
             alive = [o for o in others if accounts[o].start <= day <= accounts[o].end] or others
-            other = accounts[choose(rng, alive)]
-            where = choose(rng, other.addresses)
-            model = latest.get(other.name, row)
-            again |= {
-                name: model[name]
-                for name in (
-                    "user_agent",
-                    "model",
-                    "temperature",
-                    "top_p",
-                    "max_tokens",
-                    "stream",
-                    "tools",
-                    "response_format",
-                )
-            }
-            again |= {
-                "account": other.name,
-                "client_ip": where[0],
-                "asn": where[1],
-                "conversation": None,
-                "turn": 1,
-            }
+            move_to(rng, again, accounts[choose(rng, alive)], latest)
         again["exchange_id"] = f"req_{keyed('again', row['exchange_id']):016x}"[:18]
         new.append(again)
         counts[

@@ -143,7 +143,8 @@ def main() -> None:
         reports = (options.reports or Path(temporary)).resolve()
         reports.mkdir(parents=True, exist_ok=True)
         for world in chosen(
-            worlds_in(options.shared, options.fourth, options.people, options.fifth), options.worlds
+            worlds_in(options.shared, options.fourth, options.people, options.fifth, options.sixth),
+            options.worlds,
         ):
             one = counted(world, load(report_of(code, world, reports)))
             seen = ", development" if world.name.startswith(DEVELOPMENT) else ""

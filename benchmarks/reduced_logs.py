@@ -148,7 +148,9 @@ def main() -> None:
     options = parser().parse_args()
     if options.page:
         around(options.page, BEGIN, END)
-    worlds = chosen(worlds_in(options.shared, options.fourth, None, options.fifth), options.worlds)
+    worlds = chosen(
+        worlds_in(options.shared, options.fourth, None, options.fifth, options.sixth), options.worlds
+    )
     wanted = options.lacking.split(";")
     if unknown := [name for name in wanted if name not in LACKING]:
         raise SystemExit(f"--lacking {'; '.join(unknown)}: known are {'; '.join(LACKING)}")
