@@ -234,10 +234,15 @@ def lead(number: str, accounts: tuple[str, ...], hands: str = "open") -> Lead:
     return Lead(number, at, 1e-4, accounts, 10 + len(accounts), hands, "why it is no finding")
 
 
-def hand_over(folder: Folder, *campaigns: Campaign, leads: tuple[Lead, ...] = ()) -> None:
+def hand_over(
+    folder: Folder,
+    *campaigns: Campaign,
+    leads: tuple[Lead, ...] = (),
+    weak: tuple[HoldCandidate, ...] = (),
+) -> None:
     at = datetime(2026, 11, 25, tzinfo=UTC)
     scanned = Scanned(100_000 + len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
-    result = ScanResult("test", scanned, campaigns, (), leads=leads)
+    result = ScanResult("test", scanned, campaigns, (), leads=leads, weak=weak)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
 
@@ -330,6 +335,35 @@ def test_holds_of_a_lead_go_on_while_it_grows_and_becomes_a_finding(folder: Fold
         hand_over(folder, leads=(lead("lead-7", names("a", 7)),))
         found.step(NOW + 20 * SECOND_US)
         assert [h.why_ended for h in all_held(state)] == ["it is no candidate any more"]
+
+
+def test_holds_of_a_group_whose_work_moves_are_drawn_more_often(folder: Folder) -> None:
+    leads = lead("lead-1", names("a")), lead("lead-2", names("b"))
+    hand_over(folder, leads=leads)
+    with enforcer(folder, ON) as (found, state):
+        found.step(NOW)
+        before = {h.schedule.candidate: h.schedule for h in all_held(state)}
+        shown = [
+            HoldCandidate(one.id, 1.0, one.accounts, moved_p=p)
+            for one, p in zip(leads, (0.09, 0.11), strict=True)
+        ]
+        hand_over(folder, leads=leads, weak=tuple(shown))
+        found.step(NOW + SECOND_US)
+        found.step(NOW + 2 * SECOND_US)
+        assert not found.errors
+        after = {h.schedule.candidate: h.schedule for h in all_held(state)}
+        assert after["lead-2"] == before["lead-2"]
+        one, was = after["lead-1"], before["lead-1"]
+        from_us = (NOW // one.block_us + 1) * one.block_us
+        assert (one.denser_one_block_in, one.denser_from_us) == (4, from_us)
+        assert schedules_in(folder.state) == tuple(after.values())
+        held = load_tables(folder.state).holds["a-00"]
+        blocks = range(from_us // one.block_us, from_us // one.block_us + 7 * 96)
+        assert sum(held.draw("a-00", b) is True for b in blocks) > 2 * sum(
+            was.draw("a-00", b) is True for b in blocks
+        )
+        (event,) = [e for e in state.events() if e.what == "holds denser"]
+        assert event.detail == {"one_block_in": 4, "from_us": from_us}
 
 
 def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: Folder) -> None:

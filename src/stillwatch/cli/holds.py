@@ -153,6 +153,9 @@ def _plain(one: HoldRecord) -> dict[str, Any]:
         "days": schedule.days,
         "block_minutes": schedule.block_minutes,
         "one_block_in": schedule.one_block_in,
+        "denser": None
+        if schedule.denser_from_us is None
+        else {"one_block_in": schedule.denser_one_block_in, "from": iso_time(schedule.denser_from_us)},
         "commitment": schedule.commitment,
         # before the end it would tell when the next hold comes
         "key": None if one.why_ended is None else schedule.key.hex(),

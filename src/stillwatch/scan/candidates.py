@@ -46,8 +46,10 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
-    known = {one.candidate for one in (*leads, *findings)}
-    return leads + findings + tuple(one for one in result.weak if one.candidate not in known)
+    moved_p = {one.candidate: one.moved_p for one in result.weak}
+    groups = [replace(one, moved_p=moved_p.get(one.candidate, 1.0)) for one in (*leads, *findings)]
+    known = {one.candidate for one in groups}
+    return (*groups, *(one for one in result.weak if one.candidate not in known))
 
 
 def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
@@ -56,7 +58,7 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Hold
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND)
+        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.p_value)
         for schedule, evidence in held
         if schedule.ended_us is None
         and not (evidence.blocks * schedule.block_us >= FUTILE_US and evidence.p_value > FUTILE_P_VALUE)

@@ -52,6 +52,7 @@ class _Bets:
     """One bet for each block in which what an account asked first was asked by another customer later."""
 
     drawn: np.ndarray  # (bets,) whether the account was held then
+    chance: np.ndarray  # (bets,) of that
     block: np.ndarray  # (bets,) counted from the schedule's first
     asked_by: np.ndarray  # (bets,) place of the account among those that are tested
     bet: np.ndarray  # (repeats,) which bet it is that another customer's account asked the same later
@@ -84,7 +85,7 @@ def holds_evidence(
         return HoldsEvidence(1.0, "Holds show nothing yet: they have just begun.", 0, own=own)
     accounts, asked, bets = _bets(log, schedule, blocks, party_of)
     numbers = np.unique([party_of.get(account, account) for account in accounts], return_inverse=True)[1]
-    gains = log_gains(bets.drawn, schedule.chance)
+    gains = log_gains(bets.drawn, bets.chance)
     at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
     group = p_values(_least_wealth(bets, gains, moment, numbers))
     alone = p_values(_own_wealth(bets, gains, moment, len(accounts)))
@@ -97,7 +98,7 @@ def holds_evidence(
         tested = seen | inside
         chosen = np.zeros(len(accounts), bool)
         chosen[tested] = likely_true(alone[tested, k], FALSE_SHARE / 4)
-        if few_by_chance(came[seen], first[seen], schedule.chance, FALSE_SHARE * 3 / 4):
+        if few_by_chance(came[seen], first[seen], bets.chance[first[seen]], FALSE_SHARE * 3 / 4):
             chosen |= seen & came
         chosen = _connected_accounts(chosen, bets, numbers, at_block[k])
         at_us = int(blocks.start + at_block[k] + 1) * schedule.block_us + REPEAT_WITHIN_US
@@ -197,7 +198,8 @@ def _bets(
     at = np.array([place.get(account, -1) for account in log.accounts], np.int64)
     asked = np.zeros((2, len(accounts)), np.int64)
     np.add.at(asked, (drawn.astype(int), at[who]), 1)
-    return accounts, asked, _Bets(drawn[used], within[used], at[who[used]], bet, at[taker])
+    chance = np.array([schedule.chance(blocks.start + block) for block in within[used].tolist()], float)
+    return accounts, asked, _Bets(drawn[used], chance, within[used], at[who[used]], bet, at[taker])
 
 
 def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:

@@ -387,7 +387,7 @@ class _Watcher:
                 self.groups.append((p_members, members))
                 if p_members >= MAYBE:
                     continue
-                candidate = self._test(members, hour, p_members, value[g], having[g], tails)
+                candidate = self._test(members, hour)
                 if candidate is not None and candidate.p_value < PART_ALPHA:
                     candidates.append(candidate)
         if remember:
@@ -444,15 +444,13 @@ class _Watcher:
         kept: list[Candidate] = []
         judged: dict[frozenset[int], Judgement] = {}  # by the members of what is kept
         for starts, member in reversed(found):  # the tightest first: a loose group mixes a pool with others
-            value, having = (a.T.tolist() for a in commonest(hour.dominant, starts, member))
             for g in range(len(starts) - 1):
                 members = member[starts[g] : starts[g + 1]]
                 who = frozenset(members.tolist())
                 if who in seen or len(named & who) >= 0.5 * len(who):
                     continue
                 seen.add(who)
-                tails = self._tails(value[g], having[g], len(members))
-                one = self._test(members, hour, combine(tails), value[g], having[g], tails)
+                one = self._test(members, hour)
                 if one is None or one.matching in tested or overlaps(one.matching, judged):
                     continue
                 tested.add(one.matching)
@@ -557,31 +555,14 @@ class _Watcher:
             if concentration_tail(count, n, share, self.settings.correlation_floor[s]) > 1e-3:
                 quiet[s].append((count, n, share))
 
-    def _test(
-        self,
-        members: np.ndarray,
-        hour: _WatchedHour,
-        p_members: float,
-        values: list[int],
-        having: list[int],
-        tails: list[float],
-    ) -> Candidate | None:
+    def _test(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
         """A group by everyone who carries its stock."""
         own = self.stock.own(members, hour.since_us, hour.until_us)
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         rows = self.stock.carried(own, row_lo, row_hi)
         carriers, counts, first, dominant = choices(rows, self.party, self.values, self.tokens, self.levels)
         if len(carriers) < 0.5 * len(members):
-            # its texts share a manner but no stock: nobody outside it can be counted, nor its exchanges
-            alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
-            same = frozenset(members[alike].tolist())
-            if len(same) < LEAST_PARTIES:
-                return None
-            shares = tuple(count / len(members) for count in having)
-            nothing = np.zeros(0, np.int64)
-            named, tested = self._named_tails(tails), self._setting_tests(values, having, len(members))
-            rows = self._hot_of(sorted(same), hour)
-            return Candidate(p_members, same, same, same, tuple(values), shares, named, nothing, tested, rows)
+            return self._test_without_stock(members, hour)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
@@ -610,6 +591,38 @@ class _Watcher:
             own,
             self._setting_tests(values, having, n),
             rows,
+        )
+
+    def _test_without_stock(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
+        """A group whose texts share a manner but no stock: nobody outside it can be counted.
+
+        For a party that sends much else, a manner that it shares is chance.
+        """
+        row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
+        rows = self._hot_of(members.tolist(), hour)
+        parties, first, counts = np.unique(self.party[rows], return_index=True, return_counts=True)
+        sent = since(parties, rows[first].astype(np.int64), self.all.begin, self.all.row, row_hi)
+        members = parties[counts >= CARRIED_SHARE * sent].astype(np.int32)
+        if len(members) < LEAST_PARTIES:
+            return None
+        value, count = commonest(hour.dominant, np.array([0, len(members)]), members)
+        values, having = value[:, 0].tolist(), count[:, 0].tolist()
+        tails = self._tails(values, having, len(members))
+        alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
+        same = frozenset(members[alike].tolist())
+        if not tails or len(same) < LEAST_PARTIES:
+            return None
+        return Candidate(
+            combine(tails),
+            same,
+            same,
+            same,
+            tuple(values),
+            tuple(n / len(members) for n in having),
+            self._named_tails(tails),
+            np.zeros(0, np.int64),
+            self._setting_tests(values, having, len(members)),
+            rows[np.isin(self.party[rows], list(same))],
         )
 
     def _hot_of(self, parties: list[int], hour: _WatchedHour) -> np.ndarray:

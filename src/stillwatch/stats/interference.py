@@ -16,17 +16,17 @@ STAKES = np.array([0.2, 0.2, 0.6])
 RUIN = -1e4  # log of no wealth: so low that nothing wins it back
 
 
-def log_gains(drawn: np.ndarray, chance: float) -> np.ndarray:
+def log_gains(drawn: np.ndarray, chance: np.ndarray | float) -> np.ndarray:
     """(bets, bettors) log of what a bet on each reaction multiplies each bettor's wealth by.
 
-    drawn: (bets,) bool, whether what was reacted to had been drawn; chance: of each draw. A bet of x pays
-    1 + x (drawn / chance - 1): 1 on average over the draw.
+    drawn: (bets,) bool, whether what was reacted to had been drawn; chance: (bets,) of each draw, or of all.
+    A bet of x pays 1 + x (drawn / chance - 1): 1 on average over the draw, whatever was before it.
 
     >>> gains = np.exp(log_gains(np.array([True, False]), 1 / 16))
     >>> np.allclose([1 / 16, 15 / 16] @ gains, 1)
     True
     """
-    net = np.where(drawn, 1 / chance - 1, -1.0)
+    net = np.where(drawn, 1 / np.asarray(chance) - 1, -1.0)
     factor = 1 + net[:, None] * BETS
     with np.errstate(divide="ignore"):
         found: np.ndarray = np.maximum(np.log(factor), RUIN)
@@ -57,12 +57,13 @@ def p_values(reached: np.ndarray) -> np.ndarray:
     return 1.0 / most
 
 
-def few_by_chance(came: np.ndarray, draw: np.ndarray, chance: float, false_share: float) -> bool:
+def few_by_chance(came: np.ndarray, draw: np.ndarray, chance: np.ndarray | float, false_share: float) -> bool:
     """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
 
     came: (units,) bool, whether the one draw that a unit is judged by came; draw: (units,) which draw that
-    was. Of units that react to nothing `chance` / (1 - `chance`) come for each that does not, so those that
-    did not come bound them. As many are added as one draw decides for at most: one, with knockoffs.
+    was; chance: (units,) that it comes, or of all. A unit that reacts to nothing comes with odds of
+    `chance` / (1 - `chance`), so the odds of those that did not come bound how many did. The largest odds
+    are added once for each unit that one draw decides for at most: once, with knockoffs.
     Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own;
         simulated for shared draws and a stop at the first good look (tests/test_holds.py).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
@@ -76,7 +77,8 @@ def few_by_chance(came: np.ndarray, draw: np.ndarray, chance: float, false_share
     if len(came) == 0:
         return False
     together = int(np.unique(draw, return_counts=True)[1].max())
-    by_chance = (together + int((~came).sum())) * chance / (1 - chance)
+    odds = np.broadcast_to(np.asarray(chance) / (1 - np.asarray(chance)), len(came))
+    by_chance = together * odds.max() + odds[~came].sum()
     return bool(by_chance <= false_share * int(came.sum()))
 
 

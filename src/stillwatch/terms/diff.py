@@ -163,6 +163,7 @@ def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         ("days", STRICTER),
         ("block_minutes", OTHER),
         ("one_block_in", LOOSER),
+        ("one_block_in_once_moved", LOOSER),
         ("refused_minutes_per_day", STRICTER),
         ("refused_share_at_most", STRICTER),
         ("accounts_at_least", LOOSER),

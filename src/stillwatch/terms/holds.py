@@ -27,6 +27,9 @@ class HoldSchedule:
     one_block_in: int  # of an account's blocks, on average, one is drawn
     key: bytes = field(repr=False)  # of this candidate alone: it can be handed to whoever recomputes the draw
     ended_us: int | None = None  # where it ended before its days were over
+    # draws once its own holds showed that work moves: one block of so many, and from when on
+    denser_one_block_in: int | None = None
+    denser_from_us: int | None = None
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
@@ -42,10 +45,9 @@ class HoldSchedule:
     def block_us(self) -> int:
         return self.block_minutes * MINUTE_US
 
-    @property
-    def chance(self) -> float:
-        """Give the chance that an account is drawn in a block."""
-        return 1 / self.one_block_in
+    def chance(self, block: int) -> float:
+        """Give the chance that an account is drawn in a block, counted from the epoch."""
+        return 1 / self._one_in(block)
 
     @property
     def commitment(self) -> str:
@@ -84,9 +86,14 @@ class HoldSchedule:
 
     def _is_drawn(self, account: str, block: int) -> bool:
         digest = hmac.digest(self.key, f"{block}\0{account}".encode("utf-8", "surrogatepass"), "sha256")
-        return int.from_bytes(digest[:8], "big") * self.one_block_in < 1 << 64
+        return int.from_bytes(digest[:8], "big") * self._one_in(block) < 1 << 64
+
+    def _one_in(self, block: int) -> int:
+        denser = self.denser_from_us is not None and block * self.block_us >= self.denser_from_us
+        return self.denser_one_block_in if denser and self.denser_one_block_in else self.one_block_in
 
 
+MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
 RESERVED = 0.5  # of places and of what may be refused: for candidates by refusals that are not known yet
 
 
@@ -99,6 +106,7 @@ class HoldCandidate:
     accounts: tuple[str, ...]
     share: float = 0.0  # of all requests, lately
     rank: int = 1  # the least comes first
+    moved_p: float = 1.0  # p-value of the holds of its schedule so far, where one runs
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ def running_cost(
     for schedule in running:
         if (one := of_schedule(schedule, candidates)) is not None:
             shared = len(schedule.begin_us.keys() & set(one.accounts))
-            cost += _refused_share(terms, one.share) * shared / len(one.accounts)
+            cost += one.share / schedule.one_block_in * shared / len(one.accounts)
     return cost
 
 
@@ -186,7 +194,7 @@ def joining(
         for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
         if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
     )
-    more = _refused_share(terms, candidate.share) * len(new) / len(candidate.accounts)
+    more = candidate.share / schedule.one_block_in * len(new) / len(candidate.accounts)
     fits = (
         candidate.p_value <= terms.p_value_at_most
         and len(schedule.begin_us) + len(new) <= terms.accounts_at_most
@@ -199,6 +207,35 @@ def join(schedule: HoldSchedule, accounts: Iterable[str], now_us: int) -> HoldSc
     """Give a schedule with further accounts, which may be held from the next block on."""
     begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
     return replace(schedule, begin_us={**schedule.begin_us, **dict.fromkeys(accounts, begin_us)})
+
+
+def draw_denser(
+    terms: Holds, running: Collection[HoldSchedule], candidates: Collection[HoldCandidate], now_us: int
+) -> list[HoldSchedule]:
+    """Give those of the running schedules that draw more often from the next block on.
+
+    Due is it once a schedule's own holds show that work moves (p at most `MOVED`). What all of them refuse
+    beside their first draws is at most `refused_share_at_most` once more.
+
+    What is drawn later may depend on what was seen before: a bet is fair at the chance of its own block.
+    """
+    often = terms.one_block_in_once_moved
+    moved_p = {one.candidate: one.moved_p for one in candidates}
+    left, found = terms.refused_share_at_most, []
+    for schedule in sorted(running, key=lambda s: (s.denser_from_us is None, moved_p.get(s.candidate, 1.0))):
+        one = of_schedule(schedule, candidates)
+        denser = schedule.denser_one_block_in or often
+        if one is None or denser >= schedule.one_block_in:
+            continue
+        share = one.share * len(schedule.begin_us.keys() & set(one.accounts)) / len(one.accounts)
+        more = share * (1 / denser - 1 / schedule.one_block_in)
+        if schedule.denser_from_us is not None:
+            left -= more
+        elif moved_p.get(schedule.candidate, 1.0) <= MOVED and more <= left:
+            left -= more
+            begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
+            found.append(replace(schedule, denser_one_block_in=often, denser_from_us=begin_us))
+    return found
 
 
 def _refused_share(terms: Holds, share: float) -> float:

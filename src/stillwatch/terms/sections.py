@@ -138,6 +138,7 @@ def holds(table: TableReader) -> Holds:
         days=table.whole("days", Holds.days, 1, 14),
         block_minutes=table.whole("block_minutes", Holds.block_minutes, 5, 60),
         one_block_in=one_block_in,
+        one_block_in_once_moved=table.whole("one_block_in_once_moved", Holds.one_block_in_once_moved, 4, 96),
         refused_minutes_per_day=table.whole("refused_minutes_per_day", Holds.refused_minutes_per_day, 1, 60),
         refused_share_at_most=table.share("refused_share_at_most", Holds.refused_share_at_most),
         accounts_at_least=table.whole("accounts_at_least", Holds.accounts_at_least, 2, 10_000),

@@ -20,6 +20,7 @@ from stillwatch.terms.holds import (
     HoldCandidate,
     HoldSchedule,
     choose,
+    draw_denser,
     join,
     joining,
     of_schedule,
@@ -32,7 +33,10 @@ PURPOSE = b"holds"
 WHO = "stillwatch"
 REST_US = 30 * DAY_US  # an account is in no other schedule for so long
 SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
-COLUMNS = "candidate, accounts, start_us, days, block_minutes, one_block_in, key, ended_us"
+COLUMNS = (
+    "candidate, accounts, start_us, days, block_minutes, one_block_in, key, ended_us, denser_one_block_in,"
+    " denser_from_us"
+)
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,22 @@ def schedule_of(
     one_block_in: int,
     key: bytes,
     ended_us: int | None,
+    denser_one_block_in: int | None,
+    denser_from_us: int | None,
 ) -> HoldSchedule:
     """Give a schedule from the columns of its row."""
     begin_us = {account: int(at_us) for account, at_us in json.loads(accounts).items()}
     return HoldSchedule(
-        candidate, begin_us, start_us, days, block_minutes, one_block_in, bytes(key), ended_us
+        candidate,
+        begin_us,
+        start_us,
+        days,
+        block_minutes,
+        one_block_in,
+        bytes(key),
+        ended_us,
+        denser_one_block_in,
+        denser_from_us,
     )
 
 
@@ -140,6 +155,7 @@ def follow(
     }
     if terms.holds.mode == "on":
         _grow(state, terms, ever, candidates, orgs, resting, now_us=now_us, tell=tell)
+        _draw_denser(state, terms, candidates, now_us=now_us, tell=tell)
         running = [one.schedule for one in all_held(state) if one.why_ended is None]
     fresh = [one for one in candidates if one.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
@@ -228,6 +244,30 @@ def _grow(
             tell(f"holds of {one.schedule.candidate}: {len(new):,} accounts join")
 
 
+def _draw_denser(
+    state: ControlState,
+    terms: Terms,
+    candidates: Collection[HoldCandidate],
+    *,
+    now_us: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Let schedules whose own holds show that work moves draw more often."""
+    running = {one.schedule.candidate: one for one in all_held(state) if one.why_ended is None}
+    schedules = [one.schedule for one in running.values()]
+    for denser in draw_denser(terms.holds, schedules, candidates, now_us):
+        number, often = running[denser.candidate].number, denser.denser_one_block_in
+        with state.writing() as (db, revision):
+            db.execute(
+                "UPDATE hold_schedules SET denser_one_block_in = ?, denser_from_us = ?, revision = ?"
+                " WHERE number = ? AND why_ended IS NULL",
+                (often, denser.denser_from_us, revision, number),
+            )
+            detail = {"one_block_in": often, "from_us": denser.denser_from_us}
+            write_event(db, now_us, WHO, "holds denser", str(number), detail)
+        tell(f"holds of {denser.candidate}: work moves, one block in {often} is drawn")
+
+
 def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
     """Write down, once, that a candidate would be held."""
     what = "holds would begin"
@@ -242,7 +282,7 @@ def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
 def _insert(db: sqlite3.Connection, drawn: HoldSchedule, now_us: int, revision: int) -> int:
     done = db.execute(
         f"INSERT INTO hold_schedules ({COLUMNS}, begun_us, revision)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?, ?)",
         (
             drawn.candidate,
             json.dumps(drawn.begin_us),

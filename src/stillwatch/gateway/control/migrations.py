@@ -148,6 +148,8 @@ def m003_draws_for_each_block(db: sqlite3.Connection) -> None:
             begun_us INTEGER NOT NULL,
             ended_us INTEGER,
             why_ended TEXT,
+            denser_one_block_in INTEGER,            -- once its holds show that work moves
+            denser_from_us INTEGER,
             revision INTEGER NOT NULL)""",
         "CREATE INDEX hold_schedules_by_revision ON hold_schedules (revision)",
     ):
