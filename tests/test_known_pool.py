@@ -32,22 +32,23 @@ def items(many: int = ITEMS, seed: int = 3) -> list[str]:
     return [sentence(rng, rng.randint(12, 30)) for _ in range(many)]
 
 
-def asked(pool: KnownPool, texts: list[str]) -> np.ndarray:
+def items_asked(pool: KnownPool, texts: list[str]) -> np.ndarray:
     return pool.items_of(SKETCHER(pa.array(texts, pa.large_string())).phrases)
 
 
 # --- which exchanges ask an item --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_item_is_found_bare_and_in_any_wrapper() -> None:
     texts = items()
     pool = sketch_pool(texts, SKETCHER, "set")
     assert len(pool) == ITEMS
-    bare = asked(pool, texts)
+    bare = items_asked(pool, texts)
     assert sorted(bare.tolist()) == list(range(ITEMS))
     rng = random.Random(1)
     wrapped = [f"{sentence(rng, 9)}:\n\n{text.upper()} -- {sentence(rng, 5)}" for text in texts]
-    found = asked(pool, wrapped)
+    found = items_asked(pool, wrapped)
     assert (found == bare).mean() > 0.9
     assert set(found[found != bare]) <= {-1}  # missed perhaps, never mistaken
 
@@ -56,8 +57,8 @@ def test_other_texts_ask_nothing_even_in_the_set_s_own_template() -> None:
     lead = sentence(random.Random(8), 14)
     pool = sketch_pool([f"{lead} {text}" for text in items()], SKETCHER, "set")
     others = [f"{lead} {text}" for text in items(2_000, seed=77)]
-    assert (asked(pool, others) >= 0).sum() == 0
-    assert (asked(pool, items(2_000, seed=78)) >= 0).sum() == 0
+    assert (items_asked(pool, others) >= 0).sum() == 0
+    assert (items_asked(pool, items(2_000, seed=78)) >= 0).sum() == 0
 
 
 def test_items_that_differ_in_numbers_are_one_and_short_texts_are_none() -> None:
@@ -71,7 +72,7 @@ def test_part_of_an_item_is_another_text() -> None:
     texts = items()
     pool = sketch_pool(texts, SKETCHER, "set")
     halves = [" ".join(text.split()[: len(text.split()) // 2]) for text in texts]
-    assert (asked(pool, halves) >= 0).mean() < 0.15
+    assert (items_asked(pool, halves) >= 0).mean() < 0.15
 
 
 def test_the_order_of_a_set_changes_nothing() -> None:
@@ -84,8 +85,8 @@ def test_the_order_of_a_set_changes_nothing() -> None:
 
 def test_an_empty_set_and_an_empty_log() -> None:
     nothing = sketch_pool([], SKETCHER, "none")
-    assert asked(nothing, ["a b c d e f g h"]).tolist() == [-1]
-    assert asked(sketch_pool(items(), SKETCHER, "set"), [""]).tolist() == [-1]
+    assert items_asked(nothing, ["a b c d e f g h"]).tolist() == [-1]
+    assert items_asked(sketch_pool(items(), SKETCHER, "set"), [""]).tolist() == [-1]
     assert cover(np.zeros(0, np.int64), np.zeros(0, np.int64), 10).p_value == 1.0
 
 
@@ -97,7 +98,7 @@ def test_a_pool_s_file_is_read_back(tmp_path: Path) -> None:
     pool.write(tmp_path / "a.pool")
     back = read_pool(tmp_path / "a.pool", SKETCHER)
     assert (back.name, back.training, len(back), back.texts) == ("sums", False, len(pool), pool.texts)
-    assert (asked(back, items()) == asked(pool, items())).all()
+    assert (items_asked(back, items()) == items_asked(pool, items())).all()
 
 
 def test_what_is_no_pool_or_has_another_key_is_refused(tmp_path: Path) -> None:
@@ -189,6 +190,7 @@ def a_leaderboard(rng: np.random.Generator) -> list[np.ndarray]:
     return [rng.choice(SIZE, SIZE if k < 3 else EACH, replace=False) for k in range(PEOPLE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowd", [evenly, by_popularity, from_the_beginning, a_leaderboard])
 def test_people_who_choose_by_themselves_are_rarely_a_queue(
     crowd: Callable[[np.random.Generator], list[np.ndarray]],
@@ -267,7 +269,7 @@ def users(
     return crowd, names
 
 
-def dealt(rng: random.Random) -> Iterator[list[int]]:
+def deal_out(rng: random.Random) -> Iterator[list[int]]:
     queue = rng.sample(range(ITEMS), USERS * TASKS)
     while True:
         yield [queue.pop() for _ in range(TASKS)]
@@ -293,15 +295,16 @@ def by_subject(seed: int = 3) -> list[str]:
     ]
 
 
-def scanned(crowd: Crowd, texts: list[str], folder: Path, *, training: bool = True) -> sw.ScanReport:
+def scan_with(crowd: Crowd, texts: list[str], folder: Path, *, training: bool = True) -> sw.ScanReport:
     path = folder / "set.pool"
     sketch_pool(texts, SKETCHER, "the-set", training=training).write(path)
     return sw.scan(crowd.table(), crowd.accounts(), settings=sw.Settings(known_pools=(str(path),)))
 
 
+@pytest.mark.slow
 def test_a_queue_over_accounts_with_nothing_else_in_common_is_a_lead_and_no_finding(tmp_path: Path) -> None:
-    crowd, names = users(1, dealt, items())
-    result = scanned(crowd, items(), tmp_path)
+    crowd, names = users(1, deal_out, items())
+    result = scan_with(crowd, items(), tmp_path)
     (lead,) = [one for one in result.leads if one.pools]
     assert set(lead.accounts) == names
     assert "as one queue dealt over them: one operator, but also one firm" in lead.text
@@ -311,7 +314,7 @@ def test_a_queue_over_accounts_with_nothing_else_in_common_is_a_lead_and_no_find
     assert lead.pools == (told,)
     assert told.p_value < 1e-4
     assert not any("not the shipped settings" in note for note in result.notes)
-    benchmark = scanned(crowd, items(), tmp_path, training=False)
+    benchmark = scan_with(crowd, items(), tmp_path, training=False)
     assert benchmark.scan.pools == (told,)
     assert not any(names & set(one.accounts) for one in benchmark.leads)
     bare = sw.scan(crowd.table(), crowd.accounts())
@@ -319,14 +322,15 @@ def test_a_queue_over_accounts_with_nothing_else_in_common_is_a_lead_and_no_find
     assert "known_pools" not in json.loads(bare.to_json())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choose", "texts", "columns"),
     [
         (each_alone, items, lambda _: {}),
         (each_its_own_part, by_subject, lambda _: {}),
-        (dealt, items, lambda _: {"org": "one-firm"}),
-        (dealt, items, lambda _: {"payment": "one-card"}),
-        (dealt, items, lambda k: {"permissions": ["synthetic_data"]} if k % 2 else {"org": "other"}),
+        (deal_out, items, lambda _: {"org": "one-firm"}),
+        (deal_out, items, lambda _: {"payment": "one-card"}),
+        (deal_out, items, lambda k: {"permissions": ["synthetic_data"]} if k % 2 else {"org": "other"}),
     ],
     ids=["each alone", "own subjects", "one firm", "one card", "permitted"],
 )
@@ -337,14 +341,15 @@ def test_honest_users_of_a_set_are_no_lead(
     tmp_path: Path,
 ) -> None:
     crowd, names = users(2, choose, texts(), columns)
-    result = scanned(crowd, texts(), tmp_path)
+    result = scan_with(crowd, texts(), tmp_path)
     named = [one.accounts for one in result.leads] + [one.accounts for one in result.campaigns]
     assert not any(names & set(accounts) for accounts in named)
 
 
+@pytest.mark.slow
 def test_a_report_holds_the_pools_and_is_read_back(tmp_path: Path) -> None:
-    crowd, _ = users(1, dealt, items())
-    result = scanned(crowd, items(), tmp_path)
+    crowd, _ = users(1, deal_out, items())
+    result = scan_with(crowd, items(), tmp_path)
     result.report(tmp_path / "report")
     document = json.loads((tmp_path / "report" / "findings.json").read_text())
     Draft202012Validator(schema()).validate(document)
@@ -357,11 +362,13 @@ def test_a_report_holds_the_pools_and_is_read_back(tmp_path: Path) -> None:
     assert lead.pools == back.pools
     told = result.explain(lead.id)
     assert "the-set" in told
+    assert "exchanges of the set's items" in told
     assert "settings alone" not in told
 
 
+@pytest.mark.slow
 def test_the_verb_and_the_option(tmp_path: Path) -> None:
-    crowd, _ = users(1, dealt, items())
+    crowd, _ = users(1, deal_out, items())
     pq.write_table(crowd.table(), tmp_path / "log.parquet")
     pq.write_table(crowd.accounts(), tmp_path / "accounts.parquet")
     (tmp_path / "set.txt").write_text("\n".join(items()))
@@ -385,6 +392,6 @@ def test_two_pools_of_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("a.pool", "b.pool"):
         sketch_pool(items(9), SKETCHER, "sums").write(tmp_path / name)
     paths = (str(tmp_path / "a.pool"), str(tmp_path / "b.pool"))
-    crowd, _ = users(1, dealt, items())
+    crowd, _ = users(1, deal_out, items())
     with pytest.raises(InputError, match="two known pools are called 'sums'"):
         sw.scan(crowd.table(), settings=sw.Settings(known_pools=paths))

@@ -167,7 +167,7 @@ def texts_of(path: Path, columns: Sequence[str] = ()) -> Iterator[str]:
         if kind == "parquet":
             yield from _texts(_parquet_rows(path, columns), columns, path)
             return
-        with _opened(path) as file:
+        with _open_text(path) as file:
             if kind in ("txt", "text"):
                 yield from (line.rstrip("\r\n") for line in file)
             elif kind in ("jsonl", "ndjson"):
@@ -183,7 +183,7 @@ def texts_of(path: Path, columns: Sequence[str] = ()) -> Iterator[str]:
         raise InputError(f"{path}: cannot be read as {kind}: {why}") from None
 
 
-def _opened(path: Path) -> io.TextIOBase:
+def _open_text(path: Path) -> io.TextIOBase:
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="")
     return path.open(encoding="utf-8", errors="replace", newline="")

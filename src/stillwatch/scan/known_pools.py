@@ -80,7 +80,7 @@ def _add_pools(lead: Lead, world: ActorContext, code: dict[str, int]) -> Lead:
     found = covers(world, rows)
     if not found:
         return lead
-    told = [_told(world, *one) for one in found]
+    told = [_pool_cover(world, *one) for one in found]
     texts = [
         cover_text(use, seen, one.accounts, one.exchanges)
         for (use, seen, _), one in zip(found, told, strict=True)
@@ -95,7 +95,7 @@ def _pool_leads(
     leads, told = [], []
     for use in world.pools:
         seen, rows = cover_of(use, world, _rows_of_users(use, world, excused))
-        one = _told(world, use, seen, rows)
+        one = _pool_cover(world, use, seen, rows)
         told.append(one)
         if not use.training or seen.p_value * len(world.pools) > alpha:
             continue
@@ -125,7 +125,7 @@ def _rows_of_users(use: KnownPoolUse, world: ActorContext, excused: set[int]) ->
     return rows
 
 
-def _told(world: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.ndarray) -> PoolCover:
+def _pool_cover(world: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.ndarray) -> PoolCover:
     accounts = len(np.unique(world.log["account"][rows]))
     return PoolCover(
         use.name, use.items, accounts, len(rows), seen.covered, seen.repeated, seen.expected, seen.p_value

@@ -145,7 +145,7 @@ class DetectionSettings:
     known_pools: tuple[str, ...] = _constant(
         (),
         "paths",
-        "Sketches of public sets of prompts, as `stillwatch pool` writes them. They change no finding.",
+        "Sketches of public sets of prompts (`stillwatch pool`). They raise no finding.",
         "docs/scan.md",
     )
 
