@@ -12,11 +12,15 @@ Source: docs/scan.md, known pools; docs/field.md, signal 7.
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, KnownPoolUse
+from stillwatch.signals import Signal
 from stillwatch.stats.cover import Cover, cover
 
 NAME = "known_pool"
 CONTROL = "client"
 CLASS = "division of work"
+SIGNAL = Signal(
+    not_recomputed="a bundle does not hold the sketched set; scan again with the same --known-pool"
+)
 LEAST_SHARE = 0.1  # of a group's exchanges that ask items of a pool: less is said of nobody
 SPEAKS = 0.01  # p-value of the cover from which it weighs anything
 
