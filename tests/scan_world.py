@@ -15,8 +15,10 @@ import pyarrow as pa
 from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.spread import spread
 from stillwatch.exchanges import ACCOUNTS, RECORD
+from stillwatch.exchanges.known_pool import sketch_pool
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.scan.known_pools import pool_uses
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 MODELS = ("mira-large", "mira-small", "mira-think", "mira-mini")
@@ -45,6 +47,7 @@ class Crowd:
     seed: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     known: list[dict[str, Any]] = field(default_factory=list)
+    known_pool: list[str] = field(default_factory=list)  # texts of a public set, which a scan is given
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -142,6 +145,7 @@ def stage(
         found.marker,
         found.marker_kind,
         entrants,
+        pools=pool_uses(log, (sketch_pool(crowd.known_pool, SKETCHER, "set"),)) if crowd.known_pool else (),
     )
     return actor, world
 

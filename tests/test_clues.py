@@ -175,11 +175,19 @@ def answers_handed_on(crowd: Crowd) -> list[str]:
     return names
 
 
+def one_known_set_dealt_out(crowd: Crowd) -> list[str]:
+    people(crowd)
+    crowd.known_pool = [sentence(crowd.rng, 14) for _ in range(200)]
+    queue = iter(crowd.known_pool)
+    return members(crowd, prompt=lambda _: f"{sentence(crowd.rng, 4)}: {next(queue)}")
+
+
 SEEN: dict[str, Case] = {
     "complementary_load": throttled_and_taken_over,
     "complementary_parts": one_list_dealt_out,
     "echo": answers_handed_on,
     "even_shares": equal_shares,
+    "known_pool": one_known_set_dealt_out,
     "pivot": moved_at_once,
     "reappearance": silenced_and_replaced,
     "repeated_question": asked_again_and_again,
@@ -377,11 +385,18 @@ def texts_they_all_know(crowd: Crowd) -> list[str]:
     return names
 
 
+def each_chooses_from_a_known_set(crowd: Crowd) -> list[str]:
+    people(crowd)
+    crowd.known_pool = [sentence(crowd.rng, 14) for _ in range(200)]
+    return members(crowd, prompt=lambda _: f"{sentence(crowd.rng, 4)}: {crowd.rng.choice(crowd.known_pool)}")
+
+
 ALIKE: dict[str, tuple[Case, ...]] = {
     "complementary_load": (own_retries, a_busy_pool, nobody_repeats),
     "complementary_parts": (a_class_with_one_assignment, nobody_repeats),
     "echo": (one_judge, texts_they_all_know),
     "even_shares": (uneven_shares,),
+    "known_pool": (each_chooses_from_a_known_set, nobody_repeats),
     "pivot": (everybody_moves, a_model_that_was_there, models_no_longer_named),
     "reappearance": (come_and_go_evenly, gone_with_the_log),
     "repeated_question": (viral_question, hello, nobody_repeats),
@@ -477,6 +492,8 @@ def _frozen(value: Any) -> Any:
         return value.dtype.str, value.tobytes()
     if isinstance(value, dict):
         return {k: _frozen(v) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_frozen, value))
     if hasattr(value, "__dataclass_fields__"):
         kept = (
             k for k, f in value.__dataclass_fields__.items() if f.compare
@@ -495,6 +512,7 @@ def test_a_clue_does_not_depend_on_what_accounts_are_called(clue: Clue) -> None:
     other = dict(zip(everyone, crowd.rng.sample(everyone, len(everyone)), strict=True))
     renamed = Crowd(7, [{**row, "account": other[row["account"]]} for row in crowd.rows])
     renamed.known = [{**row, "account": other[row["account"]]} for row in reversed(crowd.known)]
+    renamed.known_pool = crowd.known_pool
     first, second = stage(crowd, names, p_settings), stage(renamed, [other[n] for n in names], p_settings)
     a, b = clue.weigh(*first), clue.weigh(*second)
     assert a is not None

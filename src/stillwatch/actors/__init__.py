@@ -37,6 +37,16 @@ class AccountFacts:
 
 
 @dataclass(frozen=True)
+class KnownPoolUse:
+    """Which exchanges ask an item of a known pool."""
+
+    name: str
+    training: bool  # whether its users may become a lead
+    items: int  # of the pool
+    item: np.ndarray  # (exchanges,) int32, -1 for none
+
+
+@dataclass(frozen=True)
 class ActorContext:
     """What an actor is compared with: the whole log, its markers, and what the provider knows."""
 
@@ -47,6 +57,8 @@ class ActorContext:
     marker_kind: np.ndarray  # (markers,) int8 into spread.KINDS
     entrants: np.ndarray  # (markers,) int32 parties that ever took a marker up
     party: np.ndarray | None = None  # (accounts,) int32 who counts as one; None: each account
+    payer: np.ndarray | None = None  # (accounts,) int32 the same, accounts behind one instrument being one
+    pools: tuple[KnownPoolUse, ...] = ()
     counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, count: Callable[..., Any], *more: Any) -> Any:

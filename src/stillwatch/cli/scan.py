@@ -41,6 +41,8 @@ Examples:
 
   stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
 
+  stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
+
   stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
 
   stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
@@ -78,6 +80,12 @@ def scan_command(
     key_file: Annotated[
         Path | None, typer.Option(help="Key for the sketches, at least 16 bytes.", envvar=KEY_VARIABLE)
     ] = None,
+    known_pool: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Sketch of a public set of prompts (stillwatch pool); give several times for several."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
     cases: Annotated[
         str | None,
@@ -92,7 +100,8 @@ def scan_command(
     logs = list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
-    settings = DetectionSettings(false_cases_per_10k_account_days=false_cases)
+    pools = tuple(map(str, known_pool or ()))
+    settings = DetectionSettings(false_cases_per_10k_account_days=false_cases, known_pools=pools)
     key = None if key_file is None else key_in(key_file)
     dead_letters = out / "rejected.jsonl"
     _prepare(out, dead_letters)

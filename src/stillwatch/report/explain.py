@@ -25,6 +25,7 @@ from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
 from stillwatch.scan.assemble import GROUP_TESTS, clues
 from stillwatch.scan.curve import cite_curve
+from stillwatch.scan.known_pools import ONE_QUEUE
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 
 NEAR = 5  # names offered when a subject is not found
@@ -314,14 +315,15 @@ def _print_lead(lead: Lead, console: Console) -> None:
         Text("Lead ", style="bold") + safe(lead.id, console, 60, "bold") + Text(": it accuses nobody")
     )
     sizes = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
-    console.print(Text(f"  {sizes} with the group's wording, since {amounts.iso(lead.since)}"))
+    formed = "of the set's items" if lead.text.startswith(ONE_QUEUE) else "with the group's wording"
+    console.print(Text(f"  {sizes} {formed}, since {amounts.iso(lead.since)}"))
     console.print(
         Text(
             f"  p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
             "that choose independently would act so alike. Users of one program's defaults do not choose "
             "independently."
             if lead.p_value < 1
-            else "  Its settings say nothing. Its wording and content alone made it a lead."
+            else "  Its settings say nothing. What its accounts ask alone made it a lead."
         )
     )
     console.print(Text(f"  Content: {HANDS.get(lead.hands, 'unknown')}"))

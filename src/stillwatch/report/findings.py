@@ -30,6 +30,7 @@ from stillwatch.scan import (
     Link,
     OwnReaction,
     OwnTie,
+    PoolCover,
     Reason,
     Scanned,
     ScanResult,
@@ -151,8 +152,16 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
                 "text": lead.text,
             }
             | ({"echoes": [_echo_json(one) for one in lead.echoes]} if lead.echoes else {})
+            | ({"known_pools": [_pool_json(one) for one in lead.pools]} if lead.pools else {})
             for lead in result.leads
         ],
+    } | ({"known_pools": [_pool_json(one) for one in result.pools]} if result.pools else {})
+
+
+def _pool_json(one: PoolCover) -> dict[str, Any]:
+    return asdict(one) | {
+        "expected": _number(one.expected, f"known pool {one.pool}: expected"),
+        "p_value": _number(one.p_value, f"known pool {one.pool}: p_value"),
     }
 
 
@@ -332,6 +341,7 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
         ),
         cannot_claim=tuple(e["cannot_claim"]),
         leads=tuple(_lead(one) for one in f.get("leads", ())),
+        pools=tuple(PoolCover(**one) for one in f.get("known_pools", ())),
         judged=_coverage(f.get("judged")),
     )
 
@@ -342,8 +352,10 @@ def _lead(told: dict[str, Any]) -> Lead:
         Echo(**dict(one, answered_at=at(one["answered_at"]), quoted_at=at(one["quoted_at"])))
         for one in told.get("echoes", ())
     )
+    pools = tuple(PoolCover(**one) for one in told.get("known_pools", ()))
+    plain = {name: value for name, value in told.items() if name != "known_pools"}
     accounts = tuple(told["accounts"])
-    return Lead(**dict(told, since=at(told["since"]), accounts=accounts, echoes=echoes))
+    return Lead(**dict(plain, since=at(told["since"]), accounts=accounts, echoes=echoes, pools=pools))
 
 
 def _coverage(told: dict[str, Any] | None) -> Coverage:

@@ -18,7 +18,7 @@ from stillwatch.report import amounts
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges
 from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
-from stillwatch.scan import Campaign, ScanResult
+from stillwatch.scan import Campaign, PoolCover, ScanResult
 from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import MEASURED, TITLE
 
@@ -111,6 +111,15 @@ def _print_leads(result: ScanResult, console: Console) -> None:
         console.print(Text(f"... {len(result.leads) - LEADS:,} more in {FINDINGS}"))
 
 
+def _pool_line(one: PoolCover) -> str:
+    users, items = amounts.plural(one.accounts, "account"), amounts.plural(one.items, "item")
+    p_value = amounts.p_value(one.p_value, plain=True)
+    return (
+        f"{one.pool}: {users} asked {one.covered:,} of {items} in {one.exchanges:,} exchanges; "
+        f"{one.repeated:,} were asked by a second payer, {one.expected:.1f} if each chose alone (p {p_value})"
+    )
+
+
 def print_list(title: str, lines: Sequence[str], console: Console) -> None:
     """Print sentences under a title, or nothing where there is none."""
     if not lines:
@@ -144,6 +153,9 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
             safe(f"The largest took {amounts.plural(most, 'exchange')}. {cite_curve(most)}", console, 400)
         )
     _print_leads(result, console)
+    print_list(
+        "Known pools, and who uses them (that accuses nobody)", list(map(_pool_line, result.pools)), console
+    )
     suppressed = [
         f"{c.id}: {c.title} Suppressed by: {c.suppressed_by}" for c in ordered if c.suppressed_by is not None
     ]

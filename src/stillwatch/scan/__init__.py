@@ -151,6 +151,20 @@ class Campaign:
 
 
 @dataclass(frozen=True)
+class PoolCover:
+    """How accounts go through a known pool, see `scan.known_pools`."""
+
+    pool: str
+    items: int  # of the pool
+    accounts: int
+    exchanges: int  # that ask an item
+    covered: int  # items asked
+    repeated: int  # times that another payer asked an item again
+    expected: float  # of these, if each payer chose by itself
+    p_value: float  # of so few
+
+
+@dataclass(frozen=True)
 class Lead:
     """A group whose settings or content are too alike, and that may still be many unrelated people.
 
@@ -165,6 +179,7 @@ class Lead:
     hands: str  # what its content says: "many", "one" or "open"
     text: str  # why it is no finding, and what its refused texts and its echoes show, if anything
     echoes: tuple[Echo, ...] = ()  # of each pair of its accounts the first, where they are more than chance
+    pools: tuple[PoolCover, ...] = ()  # known pools that a tenth of its exchanges go through
 
 
 @dataclass(frozen=True)
@@ -246,6 +261,7 @@ class ScanResult:
     weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     shares: Mapping[str, float] = field(default_factory=dict)  # id of a lead or finding -> of latest requests
     judged: Coverage = Coverage()
+    pools: tuple[PoolCover, ...] = ()  # of each known pool: its users, whoever they are
 
 
 class _CallablePackage(ModuleType):

@@ -34,6 +34,7 @@ from stillwatch.scan.candidates import request_shares
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
 from stillwatch.scan.harvest import moment
+from stillwatch.scan.known_pools import pool_uses, read_pools, with_pools
 from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.scan.settings import DetectionSettings
@@ -88,6 +89,7 @@ def run(
     options = options or Options()
     rejects = rejects if rejects is not None else Rejects()
     begun = time.perf_counter()
+    read_pools(options.known_pools, options.key)  # a file that is none is said before hours of scanning
     table = None
     if accounts is not None:
         table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
@@ -171,7 +173,9 @@ def scan_log(
         )
 
     watched = None if options.every_account else watching()
-    if watched is not None and not options.held and _nothing_found(log, known, payer, watched):
+    pools = pool_uses(log, read_pools(options.known_pools, options.key))
+    idle = not options.held and not pools
+    if watched is not None and idle and _nothing_found(log, known, payer, watched):
         return _result(log, known, (party, payer), watched, (), ())
     with closing(open_engine(threads=options.threads)) as engine:
         tell("features", 0, 1)
@@ -188,6 +192,8 @@ def scan_log(
             watched.spread.marker_kind,
             np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
             party,
+            payer,
+            pools,
         )
         found, leads, weak = campaigns(
             engine,
@@ -202,8 +208,11 @@ def scan_log(
             held=options.held,
             until_us=until_us,
         )
+    excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
+    leads, told = with_pools(world, excused, options.alpha_ceiling, found, leads)
     verdicts = _verdicts(log, features, kinds, found)
-    return _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads), weak)
+    result = _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads), weak)
+    return replace(result, pools=told)
 
 
 def _result(

@@ -142,10 +142,18 @@ class DetectionSettings:
         10_000,
     )
 
+    known_pools: tuple[str, ...] = _constant(
+        (),
+        "paths",
+        "Sketches of public sets of prompts (`stillwatch pool`). They raise no finding.",
+        "docs/scan.md",
+    )
+
     def __post_init__(self) -> None:
         check_parts(self.parts)
+        _check_paths(self.known_pools)
         for one in fields(DetectionSettings):
-            if one.name != "parts":
+            if one.name not in ("parts", "known_pools"):
                 _check(one, getattr(self, one.name))
         floor, ceiling = self.correlation_floor, self.correlation_ceiling
         if any(low > high for low, high in zip(floor, ceiling, strict=True)):
@@ -171,7 +179,8 @@ class DetectionSettings:
 
     def caveat(self) -> tuple[str, ...]:
         """What a report must say where these are not the shipped settings."""
-        changes = [f"{name} {_value_text(getattr(self, name))}" for name in self.changes()]
+        moved = [name for name in self.changes() if name != "known_pools"]  # these change no finding
+        changes = [f"{name} {_value_text(getattr(self, name))}" for name in moved]
         if not changes:
             return ()
         return (
@@ -190,6 +199,12 @@ class DetectionSettings:
 
 def _value_text(value: object) -> str:
     return f"without {', '.join(sorted(PARTS - value))}" if isinstance(value, frozenset) else str(value)
+
+
+def _check_paths(value: object) -> None:
+    """Raises: InputError for what are no paths."""
+    if not isinstance(value, tuple) or not all(isinstance(path, str) for path in value):
+        raise InputError(f"known_pools is {value!r}; give a tuple of paths")
 
 
 def _check(one: "Field[Any]", value: object) -> None:

@@ -1,0 +1,63 @@
+"""Accounts that go through a known set of prompts together, as one queue dealt over them would.
+
+Asked only where a scan is given known pools. It forms no groups here: `scan/known_pools.py` makes leads.
+
+Null: each account draws its items by itself (`stats/cover.py`).
+Blind to: a set that nobody sketched; paraphrase; a queue that draws with replacement, at little cost.
+Fooled by: one queue in honest hands: a benchmark over one firm's keys, annotators, a class with dealt
+    exercises; authors of texts that were made into a set. So it makes no account firm.
+Source: docs/scan.md, known pools; docs/field.md, signal 7.
+"""
+
+import numpy as np
+
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, KnownPoolUse
+from stillwatch.signals import Signal
+from stillwatch.stats.cover import Cover, cover
+
+NAME = "known_pool"
+CONTROL = "client"
+CLASS = "division of work"
+SIGNAL = Signal(
+    not_recomputed="a bundle does not hold the sketched set; scan again with the same --known-pool"
+)
+LEAST_SHARE = 0.1  # of a group's exchanges that ask items of a pool: less is said of nobody
+SPEAKS = 0.01  # p-value of the cover from which it weighs anything
+
+
+def cover_of(use: KnownPoolUse, world: ActorContext, rows: np.ndarray) -> tuple[Cover, np.ndarray]:
+    """How some exchanges go through a pool, and those that ask an item. rows: in time order."""
+    rows = rows[use.item[rows] >= 0]
+    account = world.log["account"][rows]
+    by = account if world.payer is None else world.payer[account]
+    return cover(by, use.item[rows], use.items), rows
+
+
+def covers(world: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, Cover, np.ndarray]]:
+    """The pools of which a tenth of some exchanges ask items, the most telling first."""
+    found = [(use, *cover_of(use, world, rows)) for use in world.pools]
+    found = [one for one in found if len(one[2]) >= max(1.0, LEAST_SHARE * len(rows))]
+    return sorted(found, key=lambda one: (one[1].p_value, -one[1].draws, one[0].name))
+
+
+def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) -> str:
+    """Say how much of a pool was asked, and how much like one queue."""
+    return (
+        f"{accounts:,} accounts asked {seen.covered:,} of the {use.items:,} items of {use.name} in "
+        f"{exchanges:,} exchanges; {seen.repeated:,} were asked by a second payer, {seen.expected:.1f} if "
+        f"each chose by itself (p = {seen.p_value:.2g})"
+    )
+
+
+def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+    """The known pool that the actor goes through, and how often two of its accounts ask one item."""
+    found = covers(world, actor.rows)
+    if not found or len(actor.accounts) < 2:
+        return None
+    use, seen, rows = found[0]
+    p_value = min(1.0, seen.p_value * len(world.pools))
+    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-300)))) if p_value <= SPEAKS else 0.0
+    accounts = len(np.unique(world.log["account"][rows]))
+    share = seen.repeated / max(seen.draws, 1)
+    text = cover_text(use, seen, accounts, len(rows))
+    return ClueWeight(bits, text, share, seen.expected / max(seen.draws, 1), None, len(rows))

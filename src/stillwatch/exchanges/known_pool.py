@@ -1,0 +1,273 @@
+"""Known pools: sketches of public sets of prompts, and which exchanges ask an item of one.
+
+An item is kept as its sample of phrases, under the key of the logs, so that no text is kept. Of a text that
+holds an item whole, with whatever before and after it, the sample begins with the item's own: what is kept of
+the item is always the item's smallest hashes. So an exchange asks an item if the phrases that they share are
+the first ones of the item, at least three, one of them rare in the pool.
+
+It does not know who asked, nor why. It does not see paraphrase, a translation, an item that is less than
+about a quarter of the text, or an item of under six tokens. Items that differ in numbers alone are one item.
+"""
+
+# mypy: allow-untyped-defs
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numba import njit
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.text.kernel import PHRASES
+
+LEAST_PHRASES = 4  # of an item: a shorter text is no item of its own
+LEAST_SHARED = 3  # phrases of an item that an exchange must hold, the item's first ones
+RARE = 8  # items that may have a phrase by which one is told: more, and it is a template's
+MOST_ALIKE = 64  # items that may have the phrase by which one is looked up; bounds the work
+BATCH = 50_000  # texts sketched at a time
+PREFIX_BITS = 18  # of a hash, by which it is looked up
+FORM = b"1"
+COLUMNS = ("prompt", "question", "problem", "instruction", "query", "text", "messages", "conversations")
+RIGHT = ".parquet, .jsonl, .json, .csv or .txt (one prompt a line), each but Parquet also with .gz"
+
+
+@dataclass(frozen=True)
+class KnownPool:
+    """A public set of prompts as sketches."""
+
+    name: str
+    training: bool  # whether people train on it, and have little reason to ask its items otherwise
+    key_fingerprint: str  # of the key that it was sketched under
+    phrases: np.ndarray  # (items, k) uint32, the phrases of each different item, in the sketch's order
+    rarest: np.ndarray  # (items,) uint8, which of its first three phrases the fewest items have
+    needed: (
+        np.ndarray
+    )  # (items,) uint8, how many of its first phrases a text must hold: a rare one among them
+    texts: int  # in the source
+    short: int  # texts of it that are no items: too short
+    alike: int  # texts that are left out: equal but for numbers, or nothing but a template
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+    def items_of(self, phrases: np.ndarray) -> np.ndarray:
+        """(n,) int32: which item each text asks, -1 for none. phrases: (n, j) uint32 as a log holds them."""
+        out = np.full(len(phrases), -1, np.int32)
+        if len(self) and phrases.shape[1] >= LEAST_SHARED:
+            keys = self.phrases[np.arange(len(self)), self.rarest]
+            order = np.argsort(keys, kind="stable").astype(np.int32)
+            begin = np.zeros((1 << PREFIX_BITS) + 1, np.int64)
+            np.cumsum(np.bincount(keys >> (32 - PREFIX_BITS), minlength=1 << PREFIX_BITS), out=begin[1:])
+            _match(phrases, self.phrases, self.needed, keys[order], order, begin, out)
+        return out
+
+    def write(self, path: Path) -> None:
+        """Write the pool's file.
+
+        Raises: InputError where it cannot be written.
+        """
+        told = {
+            "stillwatch.known_pool": FORM,
+            "name": self.name.encode(),
+            "training": str(int(self.training)).encode(),
+            "key": self.key_fingerprint.encode(),
+            "counts": json.dumps([self.texts, self.short, self.alike]).encode(),
+        }
+        width = self.phrases.shape[1] * 4
+        raw = pa.py_buffer(np.ascontiguousarray(self.phrases.astype("<u4")))
+        items = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(self), [None, raw])
+        columns = {"phrases": items, "rarest": pa.array(self.rarest), "needed": pa.array(self.needed)}
+        table = pa.table(columns).replace_schema_metadata(told)
+        try:
+            pq.write_table(table, path, compression="zstd")
+        except OSError as why:
+            raise InputError(f"{path}: cannot be written: {why.strerror or why}") from None
+
+
+def read_pool(path: str | Path, sketcher: Sketcher) -> KnownPool:
+    """Read a pool's file.
+
+    Raises: InputError where it is none, or was sketched under another key than the logs are.
+    """
+    try:
+        table = pq.read_table(path)
+        told = table.schema.metadata or {}
+        if told.get(b"stillwatch.known_pool") != FORM:
+            raise ValueError("no known pool")
+        counts = json.loads(told[b"counts"])
+        raw = table["phrases"].combine_chunks()
+        width = raw.type.byte_width
+        items = np.frombuffer(raw.buffers()[1], "<u4")[raw.offset * width // 4 :]
+        items = items[: len(raw) * width // 4].reshape(len(raw), width // 4)
+        rarest, needed = (table[name].to_numpy().astype(np.uint8) for name in ("rarest", "needed"))
+        if items.shape[1] != PHRASES or (rarest >= LEAST_SHARED).any() or (needed < LEAST_SHARED).any():
+            raise ValueError("sketches of another form")
+        pool = KnownPool(
+            told[b"name"].decode(),
+            told[b"training"] == b"1",
+            told[b"key"].decode(),
+            items,
+            rarest,
+            needed,
+            *map(int, counts),
+        )
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make one: stillwatch pool TEXTS --out {path}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as why:
+        raise InputError(
+            f"{path}: is no known pool ({why}); make one: stillwatch pool TEXTS --out FILE"
+        ) from None
+    if pool.key_fingerprint != sketcher.fingerprint:
+        raise InputError(
+            f"{path}: was sketched under another key than this log; sketch it anew with the log's --key-file"
+        )
+    return pool
+
+
+def sketch_pool(texts: Iterable[str], sketcher: Sketcher, name: str, *, training: bool = False) -> KnownPool:
+    """Sketch a set of prompts. The order of the texts changes nothing."""
+    parts, total, short = [], 0, 0
+    waiting = iter(texts)
+    while batch := list(islice(waiting, BATCH)):
+        phrases = sketcher(pa.array(batch, pa.large_string()), content=0).phrases
+        long = phrases[:, LEAST_PHRASES - 1] != 0
+        parts.append(phrases[long])
+        total += len(batch)
+        short += int((~long).sum())
+    every = np.concatenate(parts) if parts else np.zeros((0, PHRASES), np.uint32)
+    items = np.unique(every, axis=0)
+    _, place, count = np.unique(items, return_inverse=True, return_counts=True)
+    with_it = count[place.reshape(items.shape)]  # of each phrase: how many items have it
+    rare = (with_it <= RARE) & (items != 0)
+    rarest = with_it[:, :LEAST_SHARED].argmin(axis=1) if len(items) else np.zeros(0, np.int64)
+    own = rare.any(axis=1) & (with_it[np.arange(len(items)), rarest] <= MOST_ALIKE)
+    needed = np.maximum(LEAST_SHARED, rare.argmax(axis=1) + 1)[own].astype(np.uint8)
+    items, rarest = items[own], rarest[own].astype(np.uint8)
+    alike = total - short - len(items)
+    return KnownPool(name, training, sketcher.fingerprint, items, rarest, needed, total, short, alike)
+
+
+def texts_of(path: Path, columns: Sequence[str] = ()) -> Iterator[str]:
+    """The prompts of a file, one by one. columns: joined by a line break; by default the first known one.
+
+    Raises: InputError for a file of another kind, or without such a column.
+    """
+    kind = "".join(path.suffixes[-2:]).lower().removesuffix(".gz").rpartition(".")[2]
+    try:
+        if kind == "parquet":
+            yield from _texts(_parquet_rows(path, columns), columns, path)
+            return
+        with _open_text(path) as file:
+            if kind in ("txt", "text"):
+                yield from (line.rstrip("\r\n") for line in file)
+            elif kind in ("jsonl", "ndjson"):
+                yield from _texts((json.loads(line) for line in file if line.strip()), columns, path)
+            elif kind == "json":
+                rows = json.load(file)
+                yield from _texts(rows if isinstance(rows, list) else [], columns, path)
+            elif kind == "csv":
+                yield from _texts(csv.DictReader(file), columns, path)
+            else:
+                raise InputError(f"{path}: no file of prompts by its name; right would be {RIGHT}")
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as why:
+        raise InputError(f"{path}: cannot be read as {kind}: {why}") from None
+
+
+def _open_text(path: Path) -> io.TextIOBase:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="")
+    return path.open(encoding="utf-8", errors="replace", newline="")
+
+
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    file = pq.ParquetFile(path)
+    names = file.schema_arrow.names
+    wanted = [name for name in columns or COLUMNS if name in names]
+    for batch in file.iter_batches(BATCH, columns=wanted or names):
+        yield from batch.to_pylist()
+
+
+def _texts(rows: Iterable[Any], columns: Sequence[str], path: Path) -> Iterator[str]:
+    for row in rows:
+        if isinstance(row, str):
+            yield row
+            continue
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{path}: a row is neither a text nor an object; right would be one object a row"
+            )
+        columns = columns or [next((name for name in COLUMNS if name in row), "")]
+        if missing := [name for name in columns if name not in row]:
+            has = ", ".join(map(str, list(row)[:12]))
+            raise InputError(
+                f"{path}: has no column {missing[0] or COLUMNS[0]!r}; say which (--column): {has}"
+            )
+        yield "\n".join(filter(None, (_prompt(row[name]) for name in columns)))
+
+
+def _prompt(value: Any) -> str:
+    """A cell's text; of a conversation the first turn, or the user's first."""
+    if not isinstance(value, list):
+        return "" if value is None else str(value)
+    turns = [turn for turn in value if isinstance(turn, dict)]
+    if not turns:
+        return str(value[0]) if value else ""
+    users = [turn for turn in turns if (turn.get("role") or turn.get("from")) in ("user", "human")]
+    first = (users or turns)[0]
+    return str(first.get("content") or first.get("value") or "")
+
+
+@njit(cache=True, nogil=True)
+def _match(phrases, items, needed, keys, order, begin, out):
+    """The item of each text whose first phrases the text holds, the most of them; the lowest of equals.
+
+    keys: each item's rarest phrase, ascending; order: the items in that order; begin: where each prefix of
+    hashes begins in keys.
+    """
+    shift = np.uint32(32 - PREFIX_BITS)
+    for i in range(len(phrases)):
+        best = 0
+        for j in range(phrases.shape[1]):
+            h = phrases[i, j]
+            if h == np.uint32(0):
+                break
+            for s in range(begin[h >> shift], begin[(h >> shift) + np.uint32(1)]):
+                if keys[s] != h:
+                    continue
+                held = _first_held(items[order[s]], phrases[i])
+                if held < needed[order[s]]:
+                    continue
+                if held > best or (held == best and order[s] < out[i]):
+                    best = held
+                    out[i] = order[s]
+
+
+@njit(cache=True, nogil=True)
+def _first_held(item, text):
+    """How many of an item's first phrases a text holds; 0 where it holds one after a gap."""
+    first = 0
+    gap = False
+    for q in range(len(item)):
+        if item[q] == np.uint32(0):
+            break
+        there = False
+        for j in range(len(text)):
+            if text[j] == item[q]:
+                there = True
+        if there and gap:
+            return 0
+        if there:
+            first += 1
+        else:
+            gap = True
+    return first

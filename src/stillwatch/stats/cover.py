@@ -1,0 +1,84 @@
+"""Whether accounts that ask items of one set go through it as one queue does, or each by itself.
+
+A queue deals each item once. People who choose by themselves ask some items twice, by chance alone, and the
+popular ones more often than that.
+
+Null: each account draws its next item from those of the set that it has not asked, all as likely, whatever
+    others did. Draws by popularity repeat more often, so that they look less like a queue, not more.
+Blind to: a queue that draws with replacement, or goes through the set several times; a set so large that
+    chance repeats nothing: about four square roots of its size must be asked; repeats by others in the group.
+Fooled by: one queue in honest hands (a benchmark over one firm's keys, annotators, a class); people who each
+    keep to a part of the set of their own, so content must be asked as well; the authors of the set.
+Source: betting against a null, Shafer 2021, J. R. Stat. Soc. A 184:407; Ville's inequality. Uniform draws
+    repeat least: Wong and Yue 1973, "Properties of generalized occupancy".
+"""
+
+# mypy: allow-untyped-defs
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+BETS = (0.0, 0.25, 0.5)  # what a repeat leaves of the stake: never, rarely, half as often as by chance
+
+
+@dataclass(frozen=True)
+class Cover:
+    """How accounts went through a set. An account's second request for an item does not count."""
+
+    draws: int  # pairs of an account and an item that it asked
+    covered: int  # different items
+    repeated: int  # draws of an item that another account had asked
+    expected: float  # of these, if each account draws by itself
+    p_value: float  # one over the most that bets on a queue ever won; valid at whatever time one looks
+    largest_at: int  # the draw after which they had won the most; -1 where they never won
+
+
+def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
+    """Test draws in the order of time. account, item: (draws,) whole numbers from 0; size: of the set."""
+    if len(item) == 0:
+        return Cover(0, 0, 0, 0.0, 1.0, -1)
+    _, first = np.unique(account.astype(np.int64) << 32 | item, return_index=True)
+    at = np.sort(first)
+    _, who = np.unique(account[at], return_inverse=True)
+    names, what = np.unique(item[at], return_inverse=True)
+    repeated, expected, won, largest = _bet(who, what, len(names), size, np.array(BETS))
+    p_value = float(min(1.0, np.exp(-won)))
+    return Cover(
+        len(at), len(names), int(repeated), float(expected), p_value, int(at[largest]) if largest >= 0 else -1
+    )
+
+
+@njit(cache=True, nogil=True)
+def _bet(who, what, items, size, bets):
+    """(repeats, how many chance gives, log of the most that was won, after which draw)."""
+    asked = np.zeros(items, np.bool_)
+    mine = np.zeros(who.max() + 1, np.int64)
+    won = np.zeros(len(bets))
+    together = np.int64(0)  # items asked by anybody
+    repeated = np.int64(0)
+    expected = 0.0
+    most = 0.0
+    largest = np.int64(-1)
+    for k in range(len(who)):
+        own = mine[who[k]]
+        chance = (together - own) / max(size - own, 1)  # that it is one of the items which only others asked
+        again = asked[what[k]]
+        repeated += again
+        expected += min(chance, 1.0)
+        if 0.0 < chance < 1.0:
+            total = 0.0
+            for b in range(len(bets)):
+                if again:
+                    won[b] += np.log(bets[b]) if bets[b] > 0 else -np.inf
+                else:
+                    won[b] += np.log((1 - bets[b] * chance) / (1 - chance))
+                total += np.exp(min(won[b], 600.0)) / len(bets)
+            if np.log(total) > most:
+                most = np.log(total)
+                largest = np.int64(k)
+        together += not again
+        asked[what[k]] = True
+        mine[who[k]] += 1
+    return repeated, expected, most, largest
