@@ -91,14 +91,16 @@ def holds_evidence(
     alone = p_values(_own_wealth(bets, gains, moment, len(accounts)))
     found_us: int | None = None
     named_us: dict[str, int] = {}
-    since, came, first = _first_bets(bets, moment, len(accounts))
+    judged_by = _first_bets(bets, moment, len(accounts))
+    since = np.where(judged_by >= 0, np.r_[moment, len(moment)][judged_by], len(moment))
+    came = np.r_[bets.drawn, False][judged_by]
     inside = np.arange(len(accounts)) < len(schedule.accounts)
     for k in np.flatnonzero(group <= LEVEL).tolist():
         seen = since <= k
         tested = seen | inside
         chosen = np.zeros(len(accounts), bool)
         chosen[tested] = likely_true(alone[tested, k], FALSE_SHARE / 4)
-        if few_by_chance(came[seen], first[seen], bets.chance[first[seen]], FALSE_SHARE * 3 / 4):
+        if few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE * 3 / 4):
             chosen |= seen & came
         chosen = _connected_accounts(chosen, bets, numbers, at_block[k])
         at_us = int(blocks.start + at_block[k] + 1) * schedule.block_us + REPEAT_WITHIN_US
@@ -112,16 +114,22 @@ def holds_evidence(
     )
 
 
-def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(accounts,) the moment of each account's first bet, whether that was drawn, and which bet it is."""
-    who = np.r_[bets.asked_by, bets.repeated_by]
-    bet = np.r_[np.arange(len(bets.drawn)), bets.bet]
-    order = np.lexsort((bet, moment[bet]))[::-1]  # the earliest is written last
-    since, came = np.full(accounts, len(moment)), np.zeros(accounts, bool)
-    first = np.full(accounts, -1)
-    since[who[order]], came[who[order]] = moment[bet[order]], bets.drawn[bet[order]]
-    first[who[order]] = bet[order]
-    return since, came, first
+def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> np.ndarray:
+    """(accounts,) the bet that each account is judged by, or -1: no two by the same.
+
+    A bet judges who asked; where an earlier one has judged him, who took the text over. The order of
+    accounts does not depend on what was drawn.
+    """
+    judged_by = np.full(accounts, -1)
+    order = np.argsort(bets.bet, kind="stable")
+    begin = np.searchsorted(bets.bet[order], np.arange(len(bets.drawn) + 1))
+    for bet in np.argsort(moment, kind="stable").tolist():
+        takers = bets.repeated_by[order[begin[bet] : begin[bet + 1]]]
+        for account in (bets.asked_by[bet], *sorted(takers.tolist())):
+            if judged_by[account] < 0:
+                judged_by[account] = bet
+                break
+    return judged_by
 
 
 def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, last: int) -> np.ndarray:

@@ -57,28 +57,26 @@ def p_values(reached: np.ndarray) -> np.ndarray:
     return 1.0 / most
 
 
-def few_by_chance(came: np.ndarray, draw: np.ndarray, chance: np.ndarray | float, false_share: float) -> bool:
+def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> bool:
     """Say whether at most `false_share` of the units whose draw came are expected to owe that to chance.
 
-    came: (units,) bool, whether the one draw that a unit is judged by came; draw: (units,) which draw that
-    was; chance: (units,) that it comes, or of all. A unit that reacts to nothing comes with odds of
-    `chance` / (1 - `chance`), so the odds of those that did not come bound how many did. The largest odds
-    are added once for each unit that one draw decides for at most: once, with knockoffs.
+    came: (units,) bool, whether the one draw came that a unit, and no other, is judged by; chance: (units,)
+    of that. A unit that reacts to nothing comes with odds of `chance` / (1 - `chance`), so the odds of those
+    that did not come, with the largest added, bound how many did.
     Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own;
-        simulated for shared draws and a stop at the first good look (tests/test_holds.py).
+        simulated for a stop at the first good look (tests/test_holds.py).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
         (Selective SeqStep+), https://arxiv.org/abs/1404.5609.
 
-    >>> few_by_chance(np.array([True] * 9 + [False]), np.arange(10), 1 / 16, 0.05)
+    >>> few_by_chance(np.array([True] * 9 + [False]), np.full(10, 1 / 16), 0.05)
     True
-    >>> few_by_chance(np.array([True] * 2 + [False] * 2), np.arange(4), 1 / 16, 0.05)
+    >>> few_by_chance(np.array([True] * 2 + [False] * 2), np.full(4, 1 / 16), 0.05)
     False
     """
     if len(came) == 0:
         return False
-    together = int(np.unique(draw, return_counts=True)[1].max())
-    odds = np.broadcast_to(np.asarray(chance) / (1 - np.asarray(chance)), len(came))
-    by_chance = together * odds.max() + odds[~came].sum()
+    odds = chance / (1 - chance)
+    by_chance = odds.max() + odds[~came].sum()
     return bool(by_chance <= false_share * int(came.sum()))
 
 
