@@ -94,6 +94,7 @@ class HoldSchedule:
 
 
 MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
+DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
 RESERVED = 0.5  # of places and of what may be refused: for candidates by refusals that are not known yet
 
 
@@ -215,13 +216,13 @@ def draw_denser(
     """Give those of the running schedules that draw more often from the next block on.
 
     Due is it once a schedule's own holds show that work moves (p at most `MOVED`). What all of them refuse
-    beside their first draws is at most `refused_share_at_most` once more.
+    beside their first draws is at most `DENSER_COST` times `refused_share_at_most`.
 
     What is drawn later may depend on what was seen before: a bet is fair at the chance of its own block.
     """
     often = terms.one_block_in_once_moved
     moved_p = {one.candidate: one.moved_p for one in candidates}
-    left, found = terms.refused_share_at_most, []
+    left, found = DENSER_COST * terms.refused_share_at_most, []
     for schedule in sorted(running, key=lambda s: (s.denser_from_us is None, moved_p.get(s.candidate, 1.0))):
         one = of_schedule(schedule, candidates)
         denser = schedule.denser_one_block_in or often
