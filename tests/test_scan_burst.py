@@ -1,5 +1,6 @@
 """A harvest that is over within hours: the surer a look is, the fewer have to agree with it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 
 from scan_world import START, Crowd, honest, pool
+from stillwatch.scan import watch
 from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarms, Candidate, Judgement, looks_needed
+from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.scan.settings import DetectionSettings
 from stillwatch.stats.exchangeability import ContentTest
 
 HOUR_US = 3_600_000_000
@@ -59,6 +63,30 @@ def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> 
         )
     assert asked[0] == PARTIES
     assert asked[-1] == wide - PARTIES
+
+
+@pytest.mark.parametrize("more", [0, 300])
+def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int) -> None:
+    """Resellers: what some of their many customers have in common is chance."""
+    crowd = Crowd(3)
+    honest(crowd, 100, 10.0, 0)
+    members = pool(crowd, "p", many=8, begin_day=6.0, days=1.0, each=6)
+    for account in members:
+        for _ in range(more):
+            crowd.says(account, 24 * crowd.rng.uniform(6.0, 7.0), model="mira-think", status=200)
+    log = crowd.log()
+    party = np.arange(len(log.accounts), dtype=np.int32)
+    watcher = watch._Watcher(log, party, DetectionSettings(), CarriedScan(), 0, None)
+    hour = None
+    with ThreadPoolExecutor(1) as threads:
+        for seen in watcher.hours(watcher.steps(NEVER), threads):
+            watcher.look(seen)
+            hour = seen if seen.found else hour
+    codes = np.array(sorted(log.accounts.index(name) for name in members), np.int32)
+    found = watcher._test_without_stock(codes, hour)
+    assert (found is None) == bool(more)
+    if found is not None:
+        assert found.matching == frozenset(codes.tolist())
 
 
 @pytest.mark.slow
