@@ -25,8 +25,8 @@ from stillwatch.cli.identify import (
     identify_suspect,
     print_identified,
 )
-from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.who import ALPHA
 from stillwatch.prove.lineage.reading import KinClaim, read_kins
@@ -47,8 +47,7 @@ were left out.
 """
 
 
-@app.command("probe", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "probe", epilog=EXAMPLES)
 def probe_command(
     suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
     library: AtLibrary = LIBRARY,

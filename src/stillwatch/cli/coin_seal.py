@@ -15,6 +15,7 @@ from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_key
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import Places, Samples
+from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
@@ -46,23 +47,9 @@ Examples:
 
 Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is out.
 """
-WITNESS_EXAMPLES = """
-Examples:
-
-  stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
-
-  stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
-"""
-EXCLUDE_EXAMPLES = """
-Examples:
-
-  stillwatch coin exclude --reading-key reading.key --out hashes.txt
-
-Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
-"""
 
 
-@app.command("seal", epilog=SEAL_EXAMPLES)
+@verb(app, "seal", epilog=SEAL_EXAMPLES)
 def seal_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -176,7 +163,7 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
     return TrainingStatement(word, hashlib.sha256(data).hexdigest(), len(have))
 
 
-@app.command("exclude", epilog=EXCLUDE_EXAMPLES)
+@verb(app, "exclude")
 def exclude_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -187,6 +174,10 @@ def exclude_command(
     """Write the SHA-256 of every coined answer, served or not: what your own training has to leave out.
 
     Else your next model leans to what was served, and innocents who learn from it are accused.
+
+    $ stillwatch coin exclude --reading-key reading.key --out hashes.txt
+
+    Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
     """
     place, keys_at = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
@@ -200,7 +191,7 @@ def exclude_command(
     )
 
 
-@app.command("witness", epilog=WITNESS_EXAMPLES)
+@verb(app, "witness")
 def witness_command(
     seal: Annotated[Path, typer.Argument(help="Another's seal.")],
     signing_key: Annotated[Path, typer.Option(help="The witness's key; made at first use.")] = Path(
@@ -211,7 +202,11 @@ def witness_command(
     ),
     out: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
 ) -> None:
-    """Sign that you were shown a seal, and when. A second seal of one number by one owner is refused."""
+    """Sign that you were shown a seal, and when. A second seal of one number by one owner is refused.
+
+    $ stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
+    $ stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
+    """
     word = witness(seal, kept, open_signer(signing_key), iso(time.time_ns() // 1000))
     text = json.dumps(word, indent=1) + "\n"
     if out is None:

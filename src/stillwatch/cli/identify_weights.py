@@ -15,6 +15,7 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import app
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
 from stillwatch.lineage.weights import TURNED_LOOK, WeightsComparison, WeightsVerdict, compare_weights
@@ -40,7 +41,7 @@ Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not 
 NOT_JUDGED = 3
 
 
-@app.command("weights", epilog=EXAMPLES)
+@verb(app, "weights", epilog=EXAMPLES)
 def weights_command(
     models: Annotated[
         list[str], typer.Argument(metavar="[NAME=]PLACE...", help="Folders or files, originals first.")

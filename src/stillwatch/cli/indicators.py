@@ -45,8 +45,8 @@ from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -64,13 +64,6 @@ app = typer.Typer(
 
 REJECTED = 3
 
-KEYGEN_EXAMPLES = """
-Examples:
-
-  stillwatch indicators keygen partner-b.key
-
-Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
-"""
 SHARE_EXAMPLES = """
 Examples:
 
@@ -98,20 +91,6 @@ Examples:
   stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
 
 Without a log it only says what the file holds. The answer names nobody: counts, first and last by the hour.
-"""
-SEARCH_EXAMPLES = """
-Examples:
-
-  stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
-
-  stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
-"""
-SIGHTINGS_EXAMPLES = """
-Examples:
-
-  stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
-
-Give the --sender that the export had. Each answer becomes a note on its case.
 """
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folders or globs, as for scan.")]
@@ -165,15 +144,20 @@ def indicators_verbs() -> None:
     """Keyed marks of what a campaign shares: export, import, search, and the sightings that come back."""
 
 
-@app.command("keygen", epilog=KEYGEN_EXAMPLES)
+@verb(app, "keygen")
 def keygen_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
 ) -> None:
-    """Make an exchange key for one partner, and say its fingerprint, which both may show."""
+    """Make an exchange key for one partner, and say its fingerprint, which both may show.
+
+    $ stillwatch indicators keygen partner-b.key
+
+    Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+    """
     print(f"{file}: key {create(file).fingerprint}")
 
 
-@app.command("share", epilog=SHARE_EXAMPLES)
+@verb(app, "share", epilog=SHARE_EXAMPLES)
 def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
     folder: AtFolder = FOLDER,
@@ -185,8 +169,7 @@ def share_command(
     print(f"from now on what {folder} serves can be compared under key {key}, not what it served before")
 
 
-@app.command("export", epilog=EXPORT_EXAMPLES)
-@expand_groups
+@verb(app, "export", epilog=EXPORT_EXAMPLES)
 def export_command(
     case: CaseId,
     logs: Logs,
@@ -233,8 +216,7 @@ def export_command(
     _say_rejected(rejects)
 
 
-@app.command("import", epilog=IMPORT_EXAMPLES)
-@expand_groups
+@verb(app, "import", epilog=IMPORT_EXAMPLES)
 def import_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -272,8 +254,7 @@ def import_command(
     _say_rejected(rejects)
 
 
-@app.command("search", epilog=SEARCH_EXAMPLES)
-@expand_groups
+@verb(app, "search")
 def search_command(
     case: CaseId,
     logs: Logs,
@@ -284,7 +265,11 @@ def search_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
+    """Look for what a case's accounts share in a history of your own: who else sent it, and since when.
+
+    $ stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
+    $ stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
+    """
     key = _own_key(logs, options.key_file)
     history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
@@ -295,8 +280,7 @@ def search_command(
     _say_rejected(rejects)
 
 
-@app.command("sightings", epilog=SIGHTINGS_EXAMPLES)
-@expand_groups
+@verb(app, "sightings")
 def sightings_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -305,7 +289,12 @@ def sightings_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a partner's answer: each becomes a note on the case that it is of."""
+    """Take in a partner's answer: each becomes a note on the case that it is of.
+
+    $ stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
+
+    Give the --sender that the export had. Each answer becomes a note on its case.
+    """
     answers = read_sightings(file, read_exchange(exchange_key), unsealed)
     with place.open() as store:
         mine = campaigns(store, sender)

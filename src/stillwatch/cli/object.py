@@ -8,6 +8,7 @@ import typer
 
 from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, iso_time, open_state, table, whoami
 from stillwatch.cli.main import one_line
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
 from stillwatch.gateway.folder import Folder
@@ -18,39 +19,23 @@ app = typer.Typer(
 )
 ALL = "everybody"
 
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch object list --account acme
-
-  stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-  stillwatch object show file-abc123
-"""
-ASSIGN_EXAMPLES = """
-Examples:
-
-  stillwatch object assign file-abc123 acme
-
-  stillwatch object assign vs_handbook --everybody
-"""
-
 
 @app.callback()
 def object_verbs() -> None:
     """Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone."""
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@verb(app, "list")
 def list_command(
     account: Annotated[str | None, typer.Option(help="Only objects of this account.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """List the objects whose owner is known."""
+    """List the objects whose owner is known.
+
+    $ stillwatch object list --account acme
+    $ stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
+    """
     found: list[Object] = []
     with _owners(folder) as owners:
         while len(page := owners.page(account, found[-1].name if found else "", PAGE)) == PAGE:
@@ -72,13 +57,16 @@ def list_command(
     table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")
 
 
-@app.command("show", epilog=SHOW_EXAMPLES)
+@verb(app, "show")
 def show_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Say whose an object is."""
+    """Say whose an object is.
+
+    $ stillwatch object show file-abc123
+    """
     with _owners(folder) as owners:
         found = owners.object(name)
     if found is None:
@@ -90,7 +78,7 @@ def show_command(
     print(json.dumps(_plain(found), indent=1) if as_json else f"{one_line(name)} is of {one_line(whose)}")
 
 
-@app.command("assign", epilog=ASSIGN_EXAMPLES)
+@verb(app, "assign")
 def assign_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
     account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Whose it shall be.")] = None,
@@ -101,7 +89,11 @@ def assign_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an object to an account, whoever had it. It counts at once."""
+    """Give an object to an account, whoever had it. It counts at once.
+
+    $ stillwatch object assign file-abc123 acme
+    $ stillwatch object assign vs_handbook --everybody
+    """
     if everybody == (account is not None):
         raise InputError("give either an ACCOUNT or --everybody")
     to = EVERYBODY if account is None else account

@@ -16,6 +16,7 @@ from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import Places, Samples, Witness, app, say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
@@ -66,7 +67,7 @@ Examples:
 KEY_VARIABLE = "SUSPECT_API_KEY"
 
 
-@app.command("coin", epilog=COIN_EXAMPLES)
+@verb(app, "coin", epilog=COIN_EXAMPLES)
 def coin_command(
     suspect: Annotated[
         str, typer.Option(help="Outputs (.jsonl, .parquet), an address, a folder of weights or a .gguf.")

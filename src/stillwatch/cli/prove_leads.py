@@ -13,9 +13,9 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
-from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
@@ -32,8 +32,7 @@ With --out, rare.json and claims.json are written for `prove verdict`, where the
 """
 
 
-@app.command("leads", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "leads", epilog=EXAMPLES)
 def leads_command(
     suspect: Suspect,
     pool_files: PoolFiles,

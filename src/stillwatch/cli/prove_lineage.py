@@ -13,8 +13,8 @@ from rich.console import Console, RenderableType
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
 from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.prove import app, say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, outcome
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
@@ -43,15 +43,6 @@ The pool holds the candidates and the audited
 models on the same prompts. Exit codes: 0 ranked; 2 nothing can be compared; 3 ranked, and rows of a file were
 left out.
 """
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
-
-  stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json
-
-Run it before any suspect: it says what an accusation by this pool is worth.
-"""
 PoolFiles = Annotated[
     list[Path], typer.Option("--pool", metavar="FILE", help="Outputs of models; may be given again.")
 ]
@@ -68,8 +59,7 @@ Prompts = Annotated[int, typer.Option(min=30, help="Prompts to ask an endpoint, 
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false accusation, over all.")]
 
 
-@app.command("lineage", epilog=LINEAGE_EXAMPLES)
-@expand_groups
+@verb(app, "lineage", epilog=LINEAGE_EXAMPLES)
 def lineage_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -113,7 +103,7 @@ def lineage_command(
     say_left_out(pool.unread)
 
 
-@app.command("lineage-check", epilog=CHECK_EXAMPLES)
+@verb(app, "lineage-check")
 def lineage_check_command(
     pool_files: PoolFiles,
     lineage_files: LineageFiles,
@@ -122,7 +112,13 @@ def lineage_check_command(
     << 20,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every known student of a pool as a stranger, with and without its teachers."""
+    """Judge every known student of a pool as a stranger, with and without its teachers.
+
+    $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
+    $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json
+
+    Run it before any suspect: it says what an accusation by this pool is worth.
+    """
     lineage = read_lineage(lineage_files)
     pool = read_pool(pool_files)
     pool = pool.of(pool.models, pool.prompts[:prompts])

@@ -7,26 +7,13 @@ import typer
 
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.planner import EFFECTS, STUDENTS, floor, needed_coins, queries, smallest_effect
 
-PLAN_EXAMPLES = """
-Examples:
 
-  stillwatch prove plan
-
-  stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
-
-  stillwatch prove plan --coins 2000 --actors 3
-
-  stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
-
-  stillwatch prove plan --statistic continuation --samples 2 --actors 3
-"""
-
-
-@app.command("plan", epilog=PLAN_EXAMPLES)
+@verb(app, "plan")
 def plan_command(
     effect: Annotated[
         list[float] | None,
@@ -54,7 +41,14 @@ def plan_command(
     places: Places = PLACES,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent."""
+    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent.
+
+    $ stillwatch prove plan
+    $ stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
+    $ stillwatch prove plan --coins 2000 --actors 3
+    $ stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
+    $ stillwatch prove plan --statistic continuation --samples 2 --actors 3
+    """
     if statistic is not None and statistic not in STATISTICS:
         raise InputError(f"--statistic {statistic}: give one of {', '.join(STATISTICS)}")
     if statistic is not None and statistic not in EFFECTS and not effect:

@@ -10,6 +10,7 @@ from stillwatch.cli.coin import ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line
 from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs
@@ -33,7 +34,7 @@ stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same opt
 """
 
 
-@app.command("questions", epilog=QUESTIONS_EXAMPLES)
+@verb(app, "questions", epilog=QUESTIONS_EXAMPLES)
 def questions_command(
     statistic: Annotated[str, typer.Option(help=", ".join((*CONTINUATIONS, "overlap")))] = "continuation",
     ledger: Annotated[

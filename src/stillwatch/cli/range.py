@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli import range_run
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
@@ -15,16 +16,6 @@ app = typer.Typer(
     help="Benchmark defences in worlds of known truth.", no_args_is_help=True, add_completion=False
 )
 range_run.attach(app)
-
-EXAMPLES = """
-Examples:
-
-  stillwatch range score stillwatch-report/findings.json scenes/dev-a
-
-  stillwatch range score stillwatch-report scenes/dev-a --json
-
-  stillwatch range score findings.json truth/ --exchanges logs.parquet
-"""
 
 
 @app.callback()
@@ -46,7 +37,7 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-@app.command("score", epilog=EXAMPLES)
+@verb(app, "score")
 def score_command(
     findings: Annotated[
         Path, typer.Argument(metavar="FINDINGS", help="findings.json, or the folder that holds it.")
@@ -62,7 +53,12 @@ def score_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
-    """Score findings against a scene: campaigns exposed, harvest before the alarm, honest accounts named."""
+    """Score findings against a scene: campaigns exposed, harvest before the alarm, honest accounts named.
+
+    $ stillwatch range score stillwatch-report/findings.json scenes/dev-a
+    $ stillwatch range score stillwatch-report scenes/dev-a --json
+    $ stillwatch range score findings.json truth/ --exchanges logs.parquet
+    """
     file = findings / "findings.json" if findings.is_dir() else findings
     beside = file.with_name("evidence.json")
     more = evidence or (beside if beside.is_file() else None)

@@ -16,6 +16,7 @@ from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
 from stillwatch.cli.columns import Map, MapFile, columns_of
 from stillwatch.cli.sketchkey import key_in
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database, public_url
 from stillwatch.exchanges.sources import local_files
@@ -171,4 +172,4 @@ def _prepare(out: Path, dead_letters: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("scan", epilog=SCAN_EXAMPLES)(scan_command)
+    verb(app, "scan", epilog=SCAN_EXAMPLES)(scan_command)

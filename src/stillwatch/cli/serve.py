@@ -11,7 +11,7 @@ import typer
 
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
@@ -85,7 +85,6 @@ class SettingOptions:
 AS_BEFORE = SettingOptions()
 
 
-@expand_groups
 def serve_command(
     options: SettingOptions = AS_BEFORE,
     folder: Annotated[
@@ -186,4 +185,4 @@ def _show(looked: list[SetupCheck], as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("serve", epilog=EXAMPLES)(serve_command)
+    verb(app, "serve", epilog=EXAMPLES)(serve_command)

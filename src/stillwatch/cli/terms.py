@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.diff import difference
@@ -20,20 +21,6 @@ app = typer.Typer(help="Policy file: check, test, compare.", no_args_is_help=Tru
 
 FAILED, CANNOT = 1, 2
 
-INIT_EXAMPLES = """
-Examples:
-
-  stillwatch terms init terms.toml --owner "Example Inc."
-"""
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch terms check terms.toml
-
-  stillwatch terms check terms.toml --json | jq -r '.problems[]'
-
-Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
-"""
 DIFF_EXAMPLES = """
 Examples:
 
@@ -43,13 +30,6 @@ Examples:
 
 Exit codes: 0 compared; 2 one of them cannot be used.
 """
-TEST_EXAMPLES = """
-Examples:
-
-  stillwatch terms test terms.toml
-
-Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
-"""
 
 
 @app.callback()
@@ -57,12 +37,15 @@ def terms_verbs() -> None:
     """The owner's rules, as one file: make, check, compare, test."""
 
 
-@app.command("init", epilog=INIT_EXAMPLES)
+@verb(app, "init")
 def init_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
     owner: Annotated[str, typer.Option(help="Whose rules these are.")] = "",
 ) -> None:
-    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written."""
+    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written.
+
+    $ stillwatch terms init terms.toml --owner "Example Inc."
+    """
     text = default_text(owner)
     try:
         loads(text)
@@ -78,12 +61,18 @@ def init_command(
     print(f"{file}: written; change it and run `stillwatch terms check {file}`")
 
 
-@app.command("check", epilog=CHECK_EXAMPLES)
+@verb(app, "check")
 def check_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print problems and warnings as JSON.")] = False,
 ) -> None:
-    """Say all that is wrong with a terms file, each with its line, and what is doubtful."""
+    """Say all that is wrong with a terms file, each with its line, and what is doubtful.
+
+    $ stillwatch terms check terms.toml
+    $ stillwatch terms check terms.toml --json | jq -r '.problems[]'
+
+    Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
+    """
     try:
         checked = check(read(file), str(file), wall_us())
         problems, warnings, terms = checked.problems, checked.warnings, checked.terms
@@ -115,7 +104,7 @@ def _extent(terms: Terms) -> str:
     return extent if terms.holds.mode == "off" else f"{extent}, holds: {terms.holds.mode}"
 
 
-@app.command("diff", epilog=DIFF_EXAMPLES)
+@verb(app, "diff", epilog=DIFF_EXAMPLES)
 def diff_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The terms in force.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
@@ -135,12 +124,17 @@ def diff_command(
     Console(markup=False, highlight=False).print(table)
 
 
-@app.command("test", epilog=TEST_EXAMPLES)
+@verb(app, "test")
 def try_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every test as JSON.")] = False,
 ) -> None:
-    """Run the tests that stand in a terms file, through the same decisions as the gateway's."""
+    """Run the tests that stand in a terms file, through the same decisions as the gateway's.
+
+    $ stillwatch terms test terms.toml
+
+    Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
+    """
     tried = run(load(file), wall_us())
     failed = sum(not one.passed for one in tried)
     if as_json:

@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.columns import AS_CALLED, NameOptions
-from stillwatch.cli.option_group import expand_groups
 from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.cli.terms import app
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
@@ -27,21 +27,9 @@ from stillwatch.report.terminal import progress
 from stillwatch.units import DAY_US
 
 REJECTED = 3
-EXAMPLES = """
-Examples:
-
-  stillwatch terms allowance logs/*.parquet >> terms.toml
-
-  stillwatch terms allowance stillwatch-serve --report stillwatch-report
-
-  stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
-
-Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
-"""
 
 
-@app.command("allowance", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "allowance")
 def allowance_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
     share: Annotated[
@@ -65,7 +53,14 @@ def allowance_command(
     names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
-    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
+    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more.
+
+    $ stillwatch terms allowance logs/*.parquet >> terms.toml
+    $ stillwatch terms allowance stillwatch-serve --report stillwatch-report
+    $ stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
+
+    Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+    """
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
