@@ -4,7 +4,7 @@ It finds nothing and decides nothing. `as_json` is what the command line, the co
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -184,7 +184,7 @@ def alert(
         victims=case.victims,
         cleared=case.cleared,
         accounts=case.accounts[:ACCOUNTS_SHOWN],
-        accounts_sha256=_sha256_of_names(case.accounts),
+        accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
         why=tuple(Claim(**one) for one in told["why"]),
         benign=tuple(Benign(**one) for one in told["benign"]),
         links=tuple(LinkRow(**one) for one in told["links"]),
@@ -211,10 +211,6 @@ def alert(
         bundle_sha256=bundle,
         merged_into=case.merged_into,
     )
-
-
-def _sha256_of_names(accounts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(accounts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _exposure(case: Case, told: Mapping[str, Any], spent: Mapping[str, int], prices: TokenPrices) -> Exposure:

@@ -83,7 +83,10 @@ def fold(
     Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
-    found = [_campaign_to_fold(c, exchanges) for c in _in_order(result.campaigns)]
+    found = [
+        _campaign_to_fold(c, exchanges)
+        for c in sorted(result.campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
+    ]
     folded = FoldResult()
     with store.reading() as db:
         if all(_is_known(db, one) for one in found) and not result.followers:
@@ -99,10 +102,6 @@ def fold(
             _into(tx, case_id, [found[i] for i in which], source, told, folded)
         _followers(tx, result, {found[i].campaign.id: case_id for i, case_id in placed.items()}, folded)
     return folded
-
-
-def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
-    return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
 
 
 def _campaign_to_fold(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:

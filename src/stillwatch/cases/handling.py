@@ -473,7 +473,7 @@ def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[s
         return
     a = acts.c
     mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > tx.now_us - DAY_US)
-    before = [_weight_of_words(words) for words in tx.db.execute(mine).scalars()]
+    before = [_weight(json.loads(words)) for words in tx.db.execute(mine).scalars()]
     dismissed = cases_now + sum(n for n, _ in before), accounts_now + sum(n for _, n in before)
     if cases_now and dismissed[0] > DISMISSED_CASES_A_DAY:
         raise CaseError(
@@ -484,10 +484,6 @@ def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[s
             f"{who!a} would have cleared {dismissed[1]:,} accounts within a day; over "
             f"{DISMISSED_ACCOUNTS_A_DAY:,} need an approver"
         )
-
-
-def _weight_of_words(words: str) -> tuple[int, int]:
-    return _weight(json.loads(words))
 
 
 def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillwatch.cases.evidence import Input
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
 
 MIB = 1 << 20
@@ -18,10 +18,7 @@ def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(MIB):
-                digest.update(chunk)
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
+    with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as file:
+        while chunk := file.read(MIB):
+            digest.update(chunk)
     return digest.hexdigest()

@@ -32,7 +32,7 @@ from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import verb
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 
@@ -211,10 +211,8 @@ def checkpoint_command(
     if to is None:
         print(line_of(seen))
         return
-    try:
+    with refuse_os_errors(AuditError, f"{to}: the checkpoint cannot be written"):
         Witness(to).add([seen])
-    except OSError as why:
-        raise AuditError(f"{to}: the checkpoint cannot be written: {why.strerror}") from why
     print(f"record {head.seq} is witnessed by {to}")
     if stamped is not None:
         print(f"  stamped {stamped.at:%Y-%m-%dT%H:%M:%SZ} by {one_line(stamped.authority)}")
@@ -236,10 +234,8 @@ def witness_command(
     """
     signer = open_signer(signing_key)
     seen = [one for path in files for one in read_heads(path)]
-    try:
+    with refuse_os_errors(AuditError, f"{keep}: cannot be written"):
         taken, refused = vouch(seen, Witness(keep), signer, utc_us())
-    except OSError as why:
-        raise AuditError(f"{keep}: cannot be written: {why.strerror}") from why
     for one in taken:
         print(line_of(one))
     for sentence in refused:

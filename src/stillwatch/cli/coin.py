@@ -19,7 +19,7 @@ from stillwatch.coin.keys import current, new_key, read_keys, write_key
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import new_reading_key, public_of, read_reading_key
 from stillwatch.coin.verify import Head, against, read, verify
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
 
@@ -115,11 +115,9 @@ def commit_command(
     if out is None:
         print(text, end="")
         return
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, "utf-8")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(f"{one_line(str(out))}: {len(told['keys'])} keys, {len(heads)} ledgers; publish it")
 
 

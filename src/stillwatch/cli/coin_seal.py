@@ -21,7 +21,7 @@ from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs, verify
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.seals import (
@@ -150,10 +150,8 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
         return TrainingStatement(word)
     import hashlib
 
-    try:
+    with refuse_os_errors(InputError, f"{listed}: cannot be read"):
         data = listed.read_bytes()
-    except OSError as why:
-        raise InputError(f"{listed}: cannot be read: {why.strerror}") from why
     have = set(data.decode("ascii", "replace").split())
     missing = [one for one in hashes_of(found) if one not in have]  # type: ignore[arg-type]
     if missing:
@@ -182,10 +180,8 @@ def exclude_command(
     place, keys_at = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
     found = hashes_of(pairs(place, read_keys(keys_at), reading))
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.write_text("".join(f"{one}\n" for one in found), "ascii")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(
         f"{one_line(str(out))}: {len(found):,} answers; leave them out of your training, and seal that you do"
     )
@@ -212,8 +208,6 @@ def witness_command(
     if out is None:
         print(text, end="")
         return
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.write_text(text, "ascii")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(f"{one_line(str(out))}: give it to the owner; your public key, for checkers: {word['witness']}")

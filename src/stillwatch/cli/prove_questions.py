@@ -14,7 +14,7 @@ from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.choosing import Put, choose
@@ -79,13 +79,10 @@ def questions_command(
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, places)
         rows = [(one.id, one.request_messages()) for of_pair in begun.values() for one in of_pair.values()]
-    try:
-        with out.open("w", encoding="ascii") as file:
-            for name, messages in rows:
-                line = {"prompt_id": name, "messages": list(messages), "samples": samples}
-                file.write(json.dumps(line) + "\n")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    with refuse_os_errors(InputError, f"{out}: cannot be written"), out.open("w", encoding="ascii") as file:
+        for name, messages in rows:
+            line = {"prompt_id": name, "messages": list(messages), "samples": samples}
+            file.write(json.dumps(line) + "\n")
     told = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
     if as_json:
         print(json.dumps(told, indent=1))

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from stillwatch.cli.range_text import PIPED, print_run
 from stillwatch.cli.verb import verb
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.range import manifest as made
 from stillwatch.range import written
 from stillwatch.range.attackers import registry as attackers
@@ -267,10 +267,8 @@ def compose_command(
     """
     read = read_scene(scene)
     used = read.seeds[0] if seed is None else seed
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
     with progress(Console(stderr=True), as_json) as tell:
         folder = compose_scene(read, used, out, tell)
     if as_json:

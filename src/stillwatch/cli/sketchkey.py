@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillwatch.api.exchanges import key_of
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 
 
 def sketch_key(logs: Sequence[Path], key_file: Path | None) -> bytes:
@@ -20,10 +20,8 @@ def key_in(path: Path) -> bytes:
 
     Raises: InputError where it cannot be read, or is too short.
     """
-    try:
+    with refuse_os_errors(InputError, f"{path}: cannot read the sketch key"):
         key = path.read_bytes().strip()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the sketch key: {error.strerror}") from error
     if len(key) < 16:
         raise InputError(f"{path}: a sketch key of {len(key)} bytes; give at least 16")
     return key

@@ -28,7 +28,6 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import MOST_NAMED, reach
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -252,12 +251,8 @@ def approve_command(
         hits = reach(state, Folder(folder.resolve()), names, step, now_us)
         action = None
         if not dry_run:
-            action = _approve(state, proposal, why, now_us, until_us)
+            action = proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
         _tell_done(action, step, hits, as_json)
-
-
-def _approve(state: ControlState, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:
-    return proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
 
 
 @verb(app, "dismiss")

@@ -234,7 +234,7 @@ class _File:
         )
 
     def _record(self, found: dict[str, Any], place: str, index: int) -> Pair | Unpaired:
-        number, at_us = int(found["n"]), _at_us(found["at"])
+        number, at_us = int(found["n"]), round(datetime.fromisoformat(found["at"]).timestamp() * 1e6)
         if found["kind"] == "unpaired":
             return Unpaired(self.name, number, at_us, str(found["why"]))
         if found["kind"] != "pair":
@@ -294,7 +294,3 @@ class _File:
             return text if self.head["format"] == 2 else json.loads(text)
         except CoinError as why:
             raise CoinError(f"{place}: {why}") from why
-
-
-def _at_us(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1e6)

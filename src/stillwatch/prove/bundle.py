@@ -20,6 +20,7 @@ from typing import Any
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Evidence, ProveError, checker, report
 from stillwatch.prove.protocol import Signed
 from stillwatch.prove.proven import Proof
@@ -100,11 +101,9 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
     """
     if out.exists():
         raise ProveError(f"{out}: is there already; name another place")
-    try:
+    with refuse_os_errors(ProveError, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
-    except OSError as why:
-        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
     try:
         made = (
             _write_zip(beside / out.name, files, out.stem)
@@ -147,12 +146,10 @@ def read_attached(paths: list[Path]) -> dict[str, bytes]:
     for path in paths:
         if path.name in found:
             raise ProveError(f"{path}: another attached file is called {path.name}, too")
-        try:
+        with refuse_os_errors(ProveError, f"{path}: cannot be read"):
             if path.stat().st_size > LARGEST:
                 raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB")
             found[path.name] = path.read_bytes()
-        except OSError as why:
-            raise ProveError(f"{path}: cannot be read: {why.strerror}") from why
     return found
 
 

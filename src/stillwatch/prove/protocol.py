@@ -17,6 +17,7 @@ from typing import Any
 
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.cases.bundle.verify import pae
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
 
 PAYLOAD_TYPE = "application/vnd.stillwatch.protocol+json"
@@ -98,7 +99,7 @@ def write(signed: Signed, path: Path) -> Path:
 
     Raises: ProveError where another one lies there, or the place cannot be written.
     """
-    try:
+    with refuse_os_errors(ProveError, f"{path}: the protocol cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         with beside.open("xb") as out:
@@ -114,19 +115,15 @@ def write(signed: Signed, path: Path) -> Path:
                 ) from None
         finally:
             beside.unlink(missing_ok=True)
-    except OSError as why:
-        raise ProveError(f"{path}: the protocol cannot be written: {why.strerror}") from why
     return path
 
 
 def read(path: Path, key: str | None = None) -> Signed:
     """Read a protocol and check its signature. Raises: ProveError; `key`: who must have signed."""
-    try:
+    with refuse_os_errors(ProveError, f"{path}: the protocol cannot be read"):
         if path.stat().st_size > LARGEST:
             raise ProveError(f"{path}: is larger than any protocol")
         return open_protocol(path.read_bytes(), str(path), key)
-    except OSError as why:
-        raise ProveError(f"{path}: the protocol cannot be read: {why.strerror}") from why
 
 
 def taken_up(path: Path, made: Protocol) -> Signed:

@@ -38,6 +38,7 @@ from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
+from stillwatch.errors import refuse_os_errors
 from stillwatch.report.findings import campaign_json
 
 KEPT = "token key of a bundle kept"
@@ -131,11 +132,9 @@ def release(
     stamped = None if stamped_by is None else stamp(manifest, stamped_by)
     if stamped is not None:
         files[verify.STAMP] = stamped.answer
-    try:
+    with refuse_os_errors(BundleError, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
-    except OSError as why:
-        raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
     try:
         made = _written(beside, files, out)
         with store.writing(now_us) as tx:

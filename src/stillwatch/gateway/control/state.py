@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
@@ -154,10 +155,8 @@ class ControlState:
 
     def _files(self) -> tuple[FileId | None, ...]:
         """Say which files lie at the path now. Raises: StateError where that cannot be told."""
-        try:
+        with refuse_os_errors(StateError, f"{self.path}: cannot be reached"):
             return database_ids(self.path)
-        except OSError as why:
-            raise StateError(f"{self.path}: cannot be reached: {why.strerror}") from why
 
     def _close(self) -> None:
         if self._db is not None:

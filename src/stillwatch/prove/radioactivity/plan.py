@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove.checker import SCORED
 from stillwatch.prove.protocol import Protocol, Signed, prompts_digest
 from stillwatch.prove.radioactivity import RadioactivityError, RadioactivitySettings, TokenSelection
@@ -104,8 +105,6 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
         "window": mark.window,
         **judged.statistic.shown(mark.key),
     }
-    try:
+    with refuse_os_errors(RadioactivityError, f"{path}: cannot be written"):
         write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
-    except OSError as why:
-        raise RadioactivityError(f"{path}: cannot be written: {why.strerror}") from why
     return path
