@@ -131,14 +131,8 @@ def context(
         "settings": dict(settings),
         "scanned": _scan_facts(result),
         "accounts": len(set(c.accounts)),
-        "why": [
-            asdict(_claim(c, r, files, settings))
-            for r in sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
-        ],
-        "benign": [
-            asdict(Benign(b.kind, b.text, not b.text.startswith("not checked")))
-            for b in c.benign_alternatives
-        ],
+        "why": [asdict(_claim(c, r, files, settings)) for r in _rank_reasons(c)],
+        "benign": [asdict(Benign(b.kind, b.text, _was_checked(b.text))) for b in c.benign_alternatives],
         "links": [
             asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
             for k in c.links[:LINKS_SHOWN]
@@ -195,6 +189,10 @@ def _scan_facts(result: ScanResult) -> dict[str, Any]:
     }
 
 
+def _rank_reasons(c: Campaign) -> list[Reason]:
+    return sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
+
+
 def _claim(c: Campaign, r: Reason, files: list[dict[str, Any]], settings: Mapping[str, Any]) -> Claim:
     actual, baseline = _finite(r.actual), _finite(r.baseline)
     effect = _finite(actual / baseline) if actual is not None and baseline else None
@@ -233,6 +231,10 @@ def _input_digest(c: Campaign, files: list[dict[str, Any]]) -> str:
     for hour in c.timeline:
         digest.update(f"{us(hour.start)} {hour.exchanges} {hour.output_tokens}\n".encode())
     return digest.hexdigest()
+
+
+def _was_checked(text: str) -> bool:
+    return not text.startswith("not checked")
 
 
 def _ours(clue: Any) -> bool:

@@ -65,10 +65,7 @@ def allowance_command(
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
-    busiest: dict[str, int] = {}
-    for (account, _), tokens in spent.items():
-        if account not in named:
-            busiest[account] = max(busiest.get(account, 0), tokens)
+    busiest = _busiest_days({day: tokens for day, tokens in spent.items() if day[0] not in named})
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
@@ -93,6 +90,13 @@ def allowance_command(
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
         raise typer.Exit(REJECTED)
+
+
+def _busiest_days(spent: dict[tuple[str, int], int]) -> dict[str, int]:
+    busiest: dict[str, int] = {}
+    for (account, _), tokens in spent.items():
+        busiest[account] = max(busiest.get(account, 0), tokens)
+    return busiest
 
 
 def _plain(found: Allowances) -> dict[str, object]:
