@@ -242,9 +242,7 @@ def list_command(library: AtLibrary = LIBRARY, as_json: AsJson = False) -> None:
         print(json.dumps([asdict(one) for one in known.values()], indent=1))
         return
     console = Console()
-    shown = plain_table(console)
-    for head in ("reference", "kin", "prompts", "SHA-256", "note"):
-        shown.add_column(head, justify="right" if head == "prompts" else "left")
+    shown = plain_table(console, ("reference", "kin", "prompts", "SHA-256", "note"), right=("prompts",))
     for one in known.values():
         cells = (safe(one.name, console, 40), safe(one.kin, console, 20), str(one.prompts))
         shown.add_row(*cells, one.sha256[:16], safe(one.note, console, 60))
@@ -292,9 +290,7 @@ def print_identified(done: Identification, console: Console) -> None:
         IdentificationResult.UNKNOWN: "unknown",
     }[found.answer]
     console.print(safe(f"{found.suspect}: {says}", console))
-    shown = plain_table(console)
-    for head in ("nearest", "kin", "likeness", "score"):
-        shown.add_column(head, justify="right" if head in ("likeness", "score") else "left")
+    shown = plain_table(console, ("nearest", "kin", "likeness", "score"), right=("likeness", "score"))
     for one in found.nearest:
         name, kin = safe(one.reference, console, 40), safe(one.kin, console, 20)
         shown.add_row(name, kin, f"{one.likeness:.3f}", f"{one.score:+.2f}")

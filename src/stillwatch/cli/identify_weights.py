@@ -123,9 +123,8 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
 
 
 def _print(found: Sequence[WeightsComparison], console: Console) -> None:
-    shown = plain_table(console)
-    for head in ("model", "beside", "says", "layers", "alike", "z", "tokens shared", "merges shared"):
-        shown.add_column(head, justify="left" if head in ("model", "beside", "says") else "right")
+    numbers = ("layers", "alike", "z", "tokens shared", "merges shared")
+    shown = plain_table(console, ("model", "beside", "says", *numbers), right=numbers)
     for one in found:
         shown.add_row(
             safe(one.one, console, 40), safe(one.other, console, 40), one.verdict.value,

@@ -149,10 +149,7 @@ def print_inspection(found: Inspection, console: Console) -> None:
         cells = (one.file or "(joined over files)", one.format, one.version or "", f"{one.rows:,}")
         files.add_row(*(safe(cell, console) for cell in cells))
     console.print(files)
-    have = plain_table(console)
-    have.add_column("column")
-    have.add_column("filled", justify="right")
-    have.add_column("read from")
+    have = plain_table(console, ("column", "filled", "read from"), right=("filled",))
     for name, share in found.filled.items():
         if share:
             have.add_row(name, _percent(share), safe(found.taken.get(name, ""), console))

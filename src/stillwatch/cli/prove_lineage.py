@@ -163,10 +163,9 @@ def with_suspect(
 def print_evidence(evidence: Evidence, console: Console) -> None:
     """Print rows, what was checked, and what it does not mean."""
     console.print(safe(f"{evidence.suspect}: grade {evidence.grade}, {evidence.method}", console))
-    shown = plain_table(console)
     graded = any(row.p_value is not None for row in evidence.rows)
-    for head in ("candidate", "prompts", "effect", *(("95 %", "p", "adjusted") if graded else ())):
-        shown.add_column(head, justify="left" if head == "candidate" else "right")
+    numbers = ("prompts", "effect", *(("95 %", "p", "adjusted") if graded else ()))
+    shown = plain_table(console, ("candidate", *numbers), right=numbers)
     for row in evidence.rows:
         cells: list[RenderableType] = [
             safe(row.name, console, 40),
@@ -221,9 +220,8 @@ def _check_document(found: Checkup, prompts: int, alpha: float) -> dict[str, Any
 
 
 def _print_check(found: Checkup, prompts: int, alpha: float, console: Console) -> None:
-    shown = plain_table(console)
-    for head in ("student", "taught by", "likest", "adjusted p", "accused", "without its teachers"):
-        shown.add_column(head, justify="right" if head == "adjusted p" else "left")
+    heads = ("student", "taught by", "likest", "adjusted p", "accused", "without its teachers")
+    shown = plain_table(console, heads, right=("adjusted p",))
     for one in found.tried:
         first = one.present.standings[0]
         without = "" if one.absent is None else one.absent.accused or "nobody"

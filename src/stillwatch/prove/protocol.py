@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.cases.bundle.verify import pae
 from stillwatch.errors import refuse_os_errors
@@ -165,26 +167,13 @@ def open_protocol(data: bytes, place: str, key: str | None = None) -> Signed:
 
 
 def _protocol(told: Any, place: str) -> Protocol:
-    names = {field.name for field in fields(Protocol)}
-    if not isinstance(told, dict) or set(told) - names or names - set(told):
+    if not isinstance(told, dict) or set(told) != {field.name for field in fields(Protocol)}:
         raise ProveError(f"{place}: does not hold what a protocol of this version holds")
-    texts = ("method", "suspect", "claim", "statistic", "null", "prompts_sha256", "made_at", "stop")
-    good = all(isinstance(told[name], str) for name in texts) and isinstance(told["prompts"], int)
-    good = good and all(
-        isinstance(told[name], list) and all(isinstance(one, str) for one in told[name])
-        for name in ("units", "commitments")
-    )
-    good = good and isinstance(told["settings"], list) and all(map(_is_pair, told["settings"]))
-    good = good and _is_number(told["alpha"]) and (told["effect"] is None or _is_number(told["effect"]))
-    if not good:
-        raise ProveError(f"{place}: a protocol's field is of the wrong kind")
-    lists = {name: tuple(told[name]) for name in ("units", "commitments")}
-    return Protocol(**(told | lists | {"settings": tuple((a, b) for a, b in told["settings"])}))
-
-
-def _is_pair(one: Any) -> bool:
-    return isinstance(one, list) and len(one) == 2 and all(isinstance(part, str) for part in one)
-
-
-def _is_number(one: Any) -> bool:
-    return isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
+    wrong = ProveError(f"{place}: a protocol's field is of the wrong kind")
+    try:
+        found = msgspec.convert(told, Protocol)
+    except msgspec.ValidationError:
+        raise wrong from None
+    if not math.isfinite(found.effect or 0.0):
+        raise wrong
+    return found
