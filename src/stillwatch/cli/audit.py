@@ -28,9 +28,9 @@ from stillwatch.cli.case_opening import (
     opened_cases,
     seen_cases,
 )
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
+from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.heartbeat import utc_us

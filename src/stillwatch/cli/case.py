@@ -27,12 +27,18 @@ from stillwatch.cli.case_opening import (
     CasesAt,
     new_cases,
 )
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.case_text import alert_lines, event_row, print_targets, words_of
-from stillwatch.cli.columns import AS_CALLED, NameOptions
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
-from stillwatch.cli.leave import Yes, may_leave
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import (
+    AS_CALLED,
+    NameOptions,
+    StampCa,
+    StampUrl,
+    Yes,
+    may_leave,
+    named_authority,
+    sketch_key,
+)
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us

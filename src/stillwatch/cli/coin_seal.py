@@ -10,10 +10,10 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
 from stillwatch.cli.main import one_line
+from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.prove import Places, Samples
 from stillwatch.cli.verb import verb
 from stillwatch.coin import openings

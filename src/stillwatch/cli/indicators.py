@@ -40,12 +40,10 @@ from stillwatch.cases.indicators.sighting import read_sightings, sentence, sight
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
-from stillwatch.cli.columns import NameOptions
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
-from stillwatch.cli.leave import Yes, may_leave
 from stillwatch.cli.main import one_line
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts

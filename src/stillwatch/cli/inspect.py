@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import AS_CALLED, NameOptions
+from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.scan import KEY_VARIABLE
-from stillwatch.cli.sketchkey import sketch_key
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping

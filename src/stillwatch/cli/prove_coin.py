@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.cli.case_stamping import StampCa
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
+from stillwatch.cli.options import StampCa
 from stillwatch.cli.prove import Places, Samples, Witness, app, say_left_out
 from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cases.audit.signing import open_signer, read_public
-from stillwatch.cli.case_stamping import StampCa
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line
+from stillwatch.cli.options import StampCa
 from stillwatch.cli.prove import Witness, app
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, protocol

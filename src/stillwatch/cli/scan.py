@@ -14,8 +14,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
-from stillwatch.cli.columns import Map, MapFile, columns_of
-from stillwatch.cli.sketchkey import key_in
+from stillwatch.cli.options import Map, MapFile, columns_of, key_in
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database, public_url

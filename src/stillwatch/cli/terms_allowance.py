@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import AS_CALLED, NameOptions
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.terms import app
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
