@@ -5,21 +5,16 @@ The same evidence, protocol and key give the same bytes: there is no time in it 
 anything is written.
 """
 
-import base64
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
-from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
+from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest
+from stillwatch.cases.bundle.verify import MANIFEST
 from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Evidence, ProveError, checker, report
 from stillwatch.prove.protocol import Signed
@@ -54,7 +49,7 @@ def make(
     document = as_document(evidence, protocol, proof)
     files = {
         checker.README: report.readme(document).encode("utf-8", "backslashreplace"),
-        DOCUMENT: _json(document),
+        DOCUMENT: json_file(document),
         "verify.py": Path(checker.__file__).read_bytes(),
     }
     files |= {name: place.read_bytes() for name, place in checker.PARTS.items()}
@@ -67,31 +62,10 @@ def make(
             raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
         files[f"attached/{name}"] = data
     files[checker.REPORT] = checker.page_of(checker.FilesInMemory(files), signer.key)
-    files[MANIFEST] = _manifest(files, document, signer)
+    predicate = {name: document[name] for name in checker.TOLD if name != "stillwatch"}
+    predicate["stillwatch"] = stillwatch.__version__
+    files[MANIFEST] = sign_manifest(files, checker.PREDICATE, predicate, signer)
     return files
-
-
-def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: TrailSigner) -> bytes:
-    """Name every file with its SHA-256. Source: in-toto Attestation Framework 1.0; DSSE 1.0."""
-    statement = {
-        "_type": STATEMENT,
-        "subject": [
-            {"name": name, "digest": {"sha256": hashlib.sha256(files[name]).hexdigest()}}
-            for name in sorted(files)
-        ],
-        "predicateType": checker.PREDICATE,
-        "predicate": {
-            name: stillwatch.__version__ if name == "stillwatch" else document[name] for name in checker.TOLD
-        },
-    }
-    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")
-    signature = bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))
-    envelope = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode("ascii"),
-        "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode("ascii")}],
-    }
-    return json.dumps(envelope, indent=1, sort_keys=True).encode("ascii") + b"\n"
 
 
 def write(files: Mapping[str, bytes], out: Path) -> Written:
@@ -101,10 +75,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
     """
     if out.exists():
         raise ProveError(f"{out}: is there already; name another place")
-    with refuse_os_errors(ProveError, f"{out}: cannot be written"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
-    try:
+    with folder_beside(out, ProveError) as beside:
         made = (
             _write_zip(beside / out.name, files, out.stem)
             if out.suffix == ".zip"
@@ -113,11 +84,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
         found = checker.check(made, None)
         if found["contradictions"]:
             raise ProveError(f"nothing was written: {'; '.join(found['contradictions'][:5])}")
-        os.rename(made, out)
-    except OSError as why:
-        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        made.rename(out)
     manifest = hashlib.sha256(files[MANIFEST]).hexdigest()
     return Written(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
 
@@ -151,7 +118,3 @@ def read_attached(paths: list[Path]) -> dict[str, bytes]:
                 raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB")
             found[path.name] = path.read_bytes()
     return found
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"

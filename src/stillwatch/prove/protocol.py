@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
+from stillwatch.cases.bundle.signed import sign_document
 from stillwatch.cases.bundle.verify import pae
 from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
@@ -77,22 +78,8 @@ def prompts_digest(prompts: Sequence[str]) -> str:
 
 
 def sign(protocol: Protocol, signer: TrailSigner) -> Signed:
-    """Sign a protocol: a DSSE envelope. The same protocol and key give the same bytes.
-
-    Source: DSSE 1.0; RFC 8032.
-    """
-    payload = json.dumps(asdict(protocol), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    envelope = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode(),
-        "signatures": [
-            {
-                "keyid": signer.key,
-                "sig": base64.b64encode(bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))).decode(),
-            }
-        ],
-    }
-    data = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
+    """Sign a protocol: the same one and the same key give the same bytes."""
+    data = sign_document(asdict(protocol), PAYLOAD_TYPE, signer)
     return Signed(protocol, data, hashlib.sha256(data).hexdigest(), signer.key)
 
 
