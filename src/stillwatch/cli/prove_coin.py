@@ -297,15 +297,8 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
         print(json.dumps(told, indent=1))
         return
     heads = (
-        "actor",
-        "coins",
-        "to the served one",
-        "95 % interval",
-        "p",
-        "p adjusted",
-        "sign test",
-        "fortune",
-    )
+        "actor", "coins", "to the served one", "95 % interval", "p", "p adjusted", "sign test", "fortune",
+    )  # fmt: skip
     lines = [
         (
             one.actor, f"{one.n:,}", f"{one.share:.1%}", f"{one.share_low:.1%} to {one.share_high:.1%}",
