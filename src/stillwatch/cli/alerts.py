@@ -21,11 +21,11 @@ from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
 
-app = typer.Typer(help="Send case alerts: webhooks, syslog.", no_args_is_help=True, add_completion=False)
+app = group("Send case alerts: webhooks, syslog.", "Tell others of cases, by signed webhooks and syslog.")
 
 OUTBOX = "outbox"
 FAILED = 3
@@ -43,11 +43,6 @@ BaseUrl = Annotated[
 TargetsFile = Annotated[
     Path | None, typer.Option("--targets", help=f"The list of who is told; else {NAME} in the folder.")
 ]
-
-
-@app.callback()
-def alerts_verbs() -> None:
-    """Tell others of cases, by signed webhooks and syslog."""
 
 
 @verb(app, "deliver")

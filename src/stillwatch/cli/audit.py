@@ -31,20 +31,18 @@ from stillwatch.cli.case_opening import (
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 
-app = typer.Typer(help="Audit trail: verify, show, witness.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Audit trail: verify, show, witness.",
+    "The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it.",
+)
 
 BROKEN = 1  # the exit code for a trail that is not what was written
 Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
-
-
-@app.callback()
-def audit_verbs() -> None:
-    """The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it."""
 
 
 @verb(app, "verify")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.exports import litellm_config, rpz_zone
@@ -28,7 +28,7 @@ from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.judge import hosts_of
 from stillwatch.terms.load import default_text, load, loads
 
-app = typer.Typer(help="Bans by lineage: check names, export.", no_args_is_help=True, add_completion=False)
+app = group("Bans by lineage: check names, export.")
 
 BANNED = 1
 LIMITS = "A name is as good as the table: a model renamed without a trace is unknown here."
@@ -56,11 +56,6 @@ class Program(StrEnum):
 
     litellm = "litellm"
     rpz = "rpz"
-
-
-@app.callback()
-def ban_verbs() -> None:
-    """Bans by lineage: check names, export."""
 
 
 @verb(app, "check")

@@ -39,12 +39,15 @@ from stillwatch.cli.options import (
     named_authority,
     sketch_key,
 )
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 
-app = typer.Typer(help="Cases: show, judge, undo.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Cases: show, judge, undo.",
+    "Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo.",
+)
 add_verbs(app)
 
 
@@ -73,11 +76,6 @@ class CaseExportShape(StrEnum):
     cloudevent = "cloudevent"
     stix = "stix"
     bundle = "bundle"
-
-
-@app.callback()
-def case_verbs() -> None:
-    """Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo."""
 
 
 @verb(app, "list")

@@ -12,7 +12,7 @@ import typer
 from stillwatch.cases.audit.signing import is_signed, open_signer
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import canonical
 from stillwatch.coin.keys import current, new_key, read_keys, write_key
@@ -23,19 +23,15 @@ from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
 
-app = typer.Typer(
-    help="The coin that picks which of two answers is served.", no_args_is_help=True, add_completion=False
+app = group(
+    "The coin that picks which of two answers is served.",
+    "The coin that picks which of two answers is served: its key, its ledger, its commitment.",
 )
 
 KIND = "stillwatch coin commitment 1"
 ReadingKey = Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")]
 Ledger = Annotated[Path | None, typer.Argument(help="A ledger's folder or file; else the gateway's own.")]
 CoinKey = Annotated[Path | None, typer.Option("--key", help="The coin's keys: a folder or a file.")]
-
-
-@app.callback()
-def coin_verbs() -> None:
-    """The coin that picks which of two answers is served: its key, its ledger, its commitment."""
 
 
 @verb(app, "new-key")

@@ -15,7 +15,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import FINDINGS
@@ -39,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     subcommand_metavar="[FOLDER | user ...]",
 )
-users = typer.Typer(help="Who may log in to the console.", no_args_is_help=True, add_completion=False)
+users = group("Who may log in to the console.", "Who may log in to the console: add, list, disable.")
 app.add_typer(users, name="user")
 
 EXAMPLES = """
@@ -204,11 +204,6 @@ def _fold_report(store: Store, folder: Path) -> list[str]:
 
 
 # --- users ---
-
-
-@users.callback()
-def user_verbs() -> None:
-    """Who may log in to the console: add, list, disable."""
 
 
 @verb(users, "add")

@@ -28,7 +28,7 @@ from stillwatch.cli.distill_run import (
     tell_curated,
 )
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
@@ -38,8 +38,9 @@ from stillwatch.errors import InputError
 from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
-app = typer.Typer(
-    help="From a teacher's answers to a measured student.", no_args_is_help=True, add_completion=False
+app = group(
+    "From a teacher's answers to a measured student.",
+    "From a teacher's answers to a measured student: one plan, and each step also alone.",
 )
 
 EXIT = """
@@ -78,11 +79,6 @@ Where = Annotated[
     typer.Argument(metavar="[PLAN]", help="A plan file, or the folder of a run.", show_default=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-
-
-@app.callback()
-def distill_verbs() -> None:
-    """From a teacher's answers to a measured student: one plan, and each step also alone."""
 
 
 @verb(app, "new")

@@ -9,13 +9,16 @@ import typer
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, open_state, table
 from stillwatch.cli.main import CANNOT
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.hooks.doctor import FILES, look
 
-app = typer.Typer(help="Connect gateways you already run.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Connect gateways you already run.",
+    "Gateways that you already run: files for them, and whether all is in order (docs/hooks.md).",
+)
 
 WHAT = {
     "stillwatch_litellm.py": "LiteLLM: the callback, to lie beside its config.yaml",
@@ -23,11 +26,6 @@ WHAT = {
     "envoy.yaml": "Envoy: ext_authz over HTTP, with the body",
     "nginx.conf": "nginx: auth_request",
 }
-
-
-@app.callback()
-def hooks_verbs() -> None:
-    """Gateways that you already run: files for them, and whether all is in order (docs/hooks.md)."""
 
 
 @verb(app, "files")

@@ -44,7 +44,7 @@ from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.main import one_line
 from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -54,10 +54,9 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
 from stillwatch.terms.reload import wall_us
 
-app = typer.Typer(
-    help="Share a campaign's indicators with partners; search for theirs.",
-    no_args_is_help=True,
-    add_completion=False,
+app = group(
+    "Share a campaign's indicators with partners; search for theirs.",
+    "Keyed marks of what a campaign shares: export, import, search, and the sightings that come back.",
 )
 
 REJECTED = 3
@@ -135,11 +134,6 @@ AS_IN_SCAN = HistoryOptions()
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
 ]
-
-
-@app.callback()
-def indicators_verbs() -> None:
-    """Keyed marks of what a campaign shares: export, import, search, and the sightings that come back."""
 
 
 @verb(app, "keygen")

@@ -21,18 +21,16 @@ from stillwatch.cli.folder import (
     whoami,
 )
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.control.state import ClientKey, ControlState
 from stillwatch.gateway.heartbeat import utc_us
 
-app = typer.Typer(help="Client keys of a gateway.", no_args_is_help=True, add_completion=False)
-
-
-@app.callback()
-def key_verbs() -> None:
-    """Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once."""
+app = group(
+    "Client keys of a gateway.",
+    "Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once.",
+)
 
 
 @verb(app, "issue")

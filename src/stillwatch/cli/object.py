@@ -8,21 +8,17 @@ import typer
 
 from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, iso_time, open_state, table, whoami
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 
-app = typer.Typer(
-    help="Objects stored at the upstream, and whose they are.", no_args_is_help=True, add_completion=False
+app = group(
+    "Objects stored at the upstream, and whose they are.",
+    "Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone.",
 )
 ALL = "everybody"
-
-
-@app.callback()
-def object_verbs() -> None:
-    """Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone."""
 
 
 @verb(app, "list")

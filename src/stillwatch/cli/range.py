@@ -8,19 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli import range_run
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
-app = typer.Typer(
-    help="Benchmark defences in worlds of known truth.", no_args_is_help=True, add_completion=False
-)
+app = group("Benchmark defences in worlds of known truth.", "The benchmark: scenes with known truth.")
 range_run.attach(app)
-
-
-@app.callback()
-def range_verbs() -> None:
-    """The benchmark: scenes with known truth."""
 
 
 def _content(path: Path) -> dict[str, Any]:

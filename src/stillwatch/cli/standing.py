@@ -22,7 +22,7 @@ from stillwatch.cli.folder import (
     whoami,
 )
 from stillwatch.cli.main import one_line
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.console import NearbyAccount, StepImpact
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
@@ -33,7 +33,10 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
 
-app = typer.Typer(help="Enforcement status of accounts.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Enforcement status of accounts.",
+    "Show or change an account's enforcement status; approve what the ladder proposes.",
+)
 
 Why = Annotated[
     str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
@@ -42,11 +45,6 @@ For = Annotated[str | None, typer.Option("--for", help="It ends by itself after 
 Number = Annotated[int, typer.Argument(min=1)]
 
 SHOWN = 10  # accounts in a table of a dry run
-
-
-@app.callback()
-def standing_verbs() -> None:
-    """Show or change an account's enforcement status; approve what the ladder proposes."""
 
 
 @verb(app, "show")

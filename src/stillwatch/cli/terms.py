@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stillwatch.cli.verb import verb
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.diff import difference
@@ -17,7 +17,9 @@ from stillwatch.terms.load import check, default_text, load, loads, read
 from stillwatch.terms.reload import wall_us
 from stillwatch.terms.trial import run
 
-app = typer.Typer(help="Policy file: check, test, compare.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Policy file: check, test, compare.", "The owner's rules, as one file: make, check, compare, test."
+)
 
 FAILED, CANNOT = 1, 2
 
@@ -30,11 +32,6 @@ Examples:
 
 Exit codes: 0 compared; 2 one of them cannot be used.
 """
-
-
-@app.callback()
-def terms_verbs() -> None:
-    """The owner's rules, as one file: make, check, compare, test."""
 
 
 @verb(app, "init")

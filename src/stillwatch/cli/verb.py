@@ -16,6 +16,17 @@ import typer
 Verb = Callable[..., None]
 
 
+def group(short: str, text: str = "") -> typer.Typer:
+    """Make an app for the verbs of one name. short: beside others of its kind; text: above its verbs."""
+    app = typer.Typer(help=short, no_args_is_help=True, add_completion=False)
+
+    def about() -> None: ...
+
+    about.__doc__ = text or short
+    app.callback()(about)
+    return app
+
+
 def verb(
     app: typer.Typer, name: str, epilog: str | None = None, hidden: bool = False
 ) -> Callable[[Verb], Verb]:

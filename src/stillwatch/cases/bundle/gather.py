@@ -30,6 +30,11 @@ TOKEN_BYTES = (
 LEAST_SHARED = 2  # accounts of the case that must share a thing before others are counted on it
 BURST_US = 2 * 86_400_000_000  # as in actors/clues/signup_burst.py
 KINDS = {"p": "phrases", "h": "head", "l": "tail", "q": "exact", "y": "system"}  # event key -> column
+EVENT_COLUMNS = (
+    "ts_us", "account", "model", "max_tokens", "temperature_milli", "input_tokens", "output_tokens",
+    "status", "finish", "words", "turn", "top_logprobs", "classes", "exact", "head", "tail", "system",
+    "agent", "net",
+)  # fmt: skip
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 
 
@@ -152,34 +157,7 @@ def _us(moment: datetime | None) -> int | None:
 def _events(
     log: ExchangeLog, rows: np.ndarray, place: np.ndarray, tokens: _Tokens
 ) -> Iterator[dict[str, Any]]:
-    columns = {
-        name: log[name][rows].tolist()
-        for name in (
-            *(
-                "ts_us",
-                "account",
-                "model",
-                "max_tokens",
-                "temperature_milli",
-                "input_tokens",
-                "output_tokens",
-            ),
-            *(
-                "status",
-                "finish",
-                "words",
-                "turn",
-                "top_logprobs",
-                "classes",
-                "exact",
-                "head",
-                "tail",
-                "system",
-                "agent",
-                "net",
-            ),
-        )
-    }
+    columns = {name: log[name][rows].tolist() for name in EVENT_COLUMNS}
     phrases = log.phrases[rows].tolist()
     c = columns
 
