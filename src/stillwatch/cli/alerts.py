@@ -20,7 +20,7 @@ from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
@@ -88,7 +88,7 @@ def check_command(
     """
     rows = [_check_target(target, send_one) for target in _targets(folder, targets)]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         cells = [tuple(str(row[name]) for name in ("name", "kind", "at", "says")) for row in rows]
         table(("target", "kind", "at", "check"), cells, "nobody is told: the list is empty")
@@ -115,7 +115,7 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     outbox = _outbox(folder)
     waiting, dead = outbox.waiting(), outbox.dead()
     if as_json:
-        print(json.dumps({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))}, indent=1))
+        print_json({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))})
         return
     rows = [_row(letter, "waits") for letter in waiting] + [_row(letter, "given up") for letter in dead]
     table(("id", "target", "case", "state", "tried", "next", "last refusal"), rows, "nothing waits")

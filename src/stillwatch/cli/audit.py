@@ -29,7 +29,7 @@ from stillwatch.cli.case_opening import (
     seen_cases,
 )
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, refuse_os_errors
@@ -83,7 +83,7 @@ def verify_command(
         found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
     if as_json:
         sound = isinstance(found, VerifiedTrail)
-        print(json.dumps({"sound": sound} | asdict(found), indent=1))
+        print_json({"sound": sound} | asdict(found))
     elif isinstance(found, VerifiedTrail):
         _tell_verified(found)
     else:
@@ -167,7 +167,7 @@ def show_command(
         with seen_cases(folder, cases) as store:
             rows = find_records(store)
     if as_json:
-        print(json.dumps([asdict(row) | {"at": iso_time(row.at_us)} for row in rows], indent=1))
+        print_json([asdict(row) | {"at": iso_time(row.at_us)} for row in rows])
         return
     heads = ("record", "at", "who", "what", "subject", "detail", "about persons")
     table(heads, [_row(row) for row in rows], "nothing on the trail is so")

@@ -3,7 +3,6 @@
 It parses words and prints. Who answers is `prove.identify`, what to do about it is `terms`.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from stillwatch.cli.identify import (
     identify_suspect,
     print_identified,
 )
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import say_left_out
 from stillwatch.cli.verb import verb
 from stillwatch.prove.identify import IdentificationResult, Identified
@@ -72,7 +72,7 @@ def probe_command(
     found = done.found
     judged = _judge_nearest(found, kins, terms, account)
     if as_json:
-        print(json.dumps(done.document() | {"terms": judged}, indent=1))
+        print_json(done.document() | {"terms": judged})
     else:
         console = Console()
         print_identified(done, console)

@@ -1,6 +1,5 @@
 """`stillwatch case`: the queue, one case, its accounts and history, what detectors are worth."""
 
-import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +28,7 @@ from stillwatch.cli.case_opening import (
 )
 from stillwatch.cli.case_text import alert_lines, event_row, print_targets, words_of
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
+from stillwatch.cli.main import print_json
 from stillwatch.cli.options import (
     AS_CALLED,
     NameOptions,
@@ -109,7 +109,7 @@ def list_command(
         found = reading.queue(store, wanted, utc_us())
     if as_json:
         told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     rows = [
         (
@@ -151,7 +151,7 @@ def show_command(
     with place.reading() as store:
         told = alert(store, find(store, case), utc_us(), console, TokenPrices(cost, price))
     if as_json:
-        print(json.dumps(told.as_json(), indent=1))
+        print_json(told.as_json())
     else:
         print("\n".join(alert_lines(told)))
 
@@ -185,7 +185,7 @@ def accounts_command(
             return
         found, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
     if as_json:
-        print(json.dumps({"total": total, "accounts": [asdict(m) for m in found]}, indent=1))
+        print_json({"total": total, "accounts": [asdict(m) for m in found]})
         return
     rows = [
         (
@@ -217,7 +217,7 @@ def log_command(
     with place.reading() as store:
         events = reading.timeline(store, find(store, case), limit=limit)
     if as_json:
-        print(json.dumps([asdict(event) for event in events], indent=1))
+        print_json([asdict(event) for event in events])
         return
     table(("at", "act", "who", "what", "why"), [event_row(event) for event in events], "nothing has happened")
 
@@ -240,7 +240,7 @@ def fold_command(
     ) as store:
         folded = fold(store, found, utc_us(), f"report {report.name}")
     if as_json:
-        print(json.dumps(asdict(folded), indent=1))
+        print_json(asdict(folded))
     else:
         print(words_of(folded))
 
@@ -266,7 +266,7 @@ def detectors_command(
         )
     if as_json:
         rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table(
         (

@@ -11,7 +11,7 @@ import typer
 
 from stillwatch.cases.audit.signing import is_signed, open_signer
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import canonical
@@ -67,7 +67,7 @@ def new_key_command(
         "reading_key": str(reading_key) if reading_key else None,
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"epoch {key.epoch}: key in {one_line(str(path))}; whoever has it can tell every coin")
     print(f"commitment {key.commitment}")
@@ -147,7 +147,7 @@ def verify_command(
         "published_heads": len(heads),
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"in order: {found.pairs:,} pairs ({found.ties:,} ties) in {len(found.heads)} files")
     print(f"  {found.first_slot:,} of them served the first answer")
@@ -181,7 +181,7 @@ def show_command(
             records.append(one)
             del records[:-last]
     if as_json:
-        print(json.dumps([_plain(one) for one in records], indent=1))
+        print_json([_plain(one) for one in records])
         return
     rows = [
         (f"{one.ledger}/{one.number}", iso(one.at_us)[:19] + "Z", *_words(one)) for one in records

@@ -12,7 +12,7 @@ from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.prove import Places, Samples
 from stillwatch.cli.verb import verb
@@ -121,7 +121,7 @@ def seal_command(
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         _tell_seal(told, stamped)
 

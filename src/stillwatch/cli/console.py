@@ -14,7 +14,7 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
@@ -236,7 +236,7 @@ def add_command(
         people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
 
@@ -269,7 +269,7 @@ def list_command(
         for u in found
     ]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     cells = [tuple(row[n] or "" for n in ("name", "role", "added", "disabled")) for row in rows]
     table(

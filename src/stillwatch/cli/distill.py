@@ -3,7 +3,6 @@
 What needs PyTorch is imported when its verb runs.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -28,6 +27,7 @@ from stillwatch.cli.distill_run import (
     tell_curated,
 )
 from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
@@ -136,7 +136,7 @@ def estimate_command(
     warning = disk_warning(amounts, made.run.path)
     if as_json:
         told = {"amounts": [asdict(one) for one in amounts], "disk_warning": warning, "teacher": made.teacher}
-        print(json.dumps(found | told, indent=1))
+        print_json(found | told)
         return
     most = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
     rows = [
@@ -170,7 +170,7 @@ def collect_command(
     got = collect(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
-        print(json.dumps(asdict(got) | {"folder": str(made.run.path), "spent": spent}, indent=1))
+        print_json(asdict(got) | {"folder": str(made.run.path), "spent": spent})
     else:
         tell_collected(made.run, got)
     leave(made, got)
@@ -191,7 +191,7 @@ def curate_command(
     run, plan = options.open(where)
     account = curate(run, plan, quiet or as_json)
     if as_json:
-        print(json.dumps(account, indent=1))
+        print_json(account)
     else:
         tell_curated(run, account)
 
@@ -202,7 +202,7 @@ def train_command(where: Where = None, options: StepOptions = AS_PLANNED, as_jso
     run, plan = options.open(where)
     told = _train(run, plan)
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
 
 
 @verb(app, "evaluate", epilog=STEP_EXAMPLES.format(verb="evaluate", key="evaluate.n=200"))
@@ -211,7 +211,7 @@ def evaluate_command(where: Where = None, options: StepOptions = AS_PLANNED, as_
     run, plan = options.open(where)
     told = _evaluate(run, plan)
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
 
 
 @verb(app, "report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))
@@ -220,7 +220,7 @@ def report_command(where: Where = None, options: StepOptions = AS_PLANNED, as_js
     run, _ = options.open(where)
     page = _report(run)
     if as_json:
-        print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
+        print_json(read_json(page.with_suffix(".json")))
     else:
         print(f"Page: {page}")
 
@@ -254,7 +254,7 @@ def run_command(
     _evaluate(run, plan, tell)
     page = _report(run)
     if as_json:
-        print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
+        print_json(read_json(page.with_suffix(".json")))
     else:
         print(f"Page: {page}")
     leave(made, got)

@@ -1,6 +1,5 @@
 """`stillwatch hooks`: the files that other gateways need, and whether all is in order. It changes nothing."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, open_state, table
-from stillwatch.cli.main import CANNOT
+from stillwatch.cli.main import CANNOT, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
@@ -45,7 +44,7 @@ def files_command(
             raise InputError(f"{name!r} is no file for a gateway; there are {', '.join(WHAT)}")
         print(FILES / name)
     elif as_json:
-        print(json.dumps([{"name": n, "for": w, "path": str(FILES / n)} for n, w in WHAT.items()], indent=1))
+        print_json([{"name": n, "for": w, "path": str(FILES / n)} for n, w in WHAT.items()])
     else:
         print(f"In {FILES}:")
         table(("file", "for"), list(WHAT.items()), "")
@@ -66,7 +65,7 @@ def doctor_command(
     with open_state(folder):  # a folder of ours, or the error that says so
         found = look(Folder(folder.resolve()), utc_us(), litellm)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        print_json([asdict(one) for one in found])
     else:
         table(("what", "", ""), [(one.what, one.verdict, one.text) for one in found], "")
     if any(one.verdict == "error" for one in found):

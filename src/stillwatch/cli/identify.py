@@ -3,7 +3,6 @@
 It parses words and prints. Likeness and thresholds are `prove.identify`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import say_left_out
 from stillwatch.cli.verb import verb
 from stillwatch.prove.identify import IdentificationResult, Identified
@@ -118,7 +117,7 @@ def who_command(
     way = endpoint.asking(store)
     done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
     if as_json:
-        print(json.dumps(done.document(), indent=1))
+        print_json(done.document())
     else:
         print_identified(done, Console())
     say_left_out(done.fitted.pool.unread)
@@ -239,7 +238,7 @@ def list_command(library: AtLibrary = LIBRARY, as_json: AsJson = False) -> None:
     """
     known = references(library)
     if as_json:
-        print(json.dumps([asdict(one) for one in known.values()], indent=1))
+        print_json([asdict(one) for one in known.values()])
         return
     console = Console()
     shown = plain_table(console, ("reference", "kin", "prompts", "SHA-256", "note"), right=("prompts",))
@@ -274,7 +273,7 @@ def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:
 
 def _say_added(added: tuple[Any, ...], library: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(one) for one in added], indent=1))
+        print_json([asdict(one) for one in added])
         return
     for one in added[:10]:
         print(one_line(f"{one.name}: kin {one.kin}, {one.prompts} prompts, SHA-256 {one.sha256[:16]}"))

@@ -4,7 +4,6 @@ It parses words and prints. What is compared is `lineage.weights`.
 """
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import app
+from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
@@ -70,7 +70,7 @@ def weights_command(
         write_atomically(kin_out, _kin_file(names, kins, found))
     if as_json:
         told = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         _print(found, Console())
         if kin_out is not None:

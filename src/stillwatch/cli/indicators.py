@@ -3,7 +3,6 @@
 It judges nobody.
 """
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
@@ -297,7 +296,7 @@ def sightings_command(
                 note(store, of, sentence(one), who=whoami(), now_us=wall_us())
             rows.append(asdict(one) | {"case": of})
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         for one, row in zip(answers, rows, strict=True):
             print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(one))}")

@@ -20,7 +20,7 @@ from stillwatch.cli.folder import (
     table,
     whoami,
 )
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import keys as forms
@@ -76,7 +76,7 @@ def list_command(
             found += page
         found += page
     if as_json:
-        print(json.dumps([_plain(key) for key in found], indent=1))
+        print_json([_plain(key) for key in found])
         return
     rows = [(k.key_id, k.account, k.org or "", iso_time(k.issued_us) or "", _end(k, utc_us())) for k in found]
     table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
@@ -157,7 +157,7 @@ def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
     assert parsed is not None
     found = state.key(parsed[0])
     if as_json:
-        print(json.dumps({"key": key, **_plain(found)}, indent=1))
+        print_json({"key": key, **_plain(found)})
         return
     print(key)
     print(
@@ -196,7 +196,7 @@ def _end(key: ClientKey, now_us: int) -> str:
 
 def _tell(what: dict[str, Any], as_json: bool, done: str) -> None:
     if as_json:
-        print(json.dumps(what, indent=1))
+        print_json(what)
         return
     name = what.get("key_id") or "a key"
     of = one_line(str(what["account"])) + (f" ({one_line(str(what['org']))})" if what.get("org") else "")

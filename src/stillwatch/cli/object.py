@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, iso_time, open_state, table, whoami
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
@@ -38,7 +38,7 @@ def list_command(
             found += page
         found += page
     if as_json:
-        print(json.dumps([_plain(one) for one in found], indent=1))
+        print_json([_plain(one) for one in found])
         return
     rows = [
         (
@@ -107,7 +107,7 @@ def assign_command(
             detail = {"account": to or ALL, "had": had}
             state.event(whoami(), "object assigned", name, detail, now_us=now_us)
     if as_json:
-        print(json.dumps({"name": name, "account": to or None, "everybody": everybody, "had": had}, indent=1))
+        print_json({"name": name, "account": to or None, "everybody": everybody, "had": had})
         return
     done = "would be" if dry_run else "is now"
     of = f" (was of {one_line(had)})" if had else ""

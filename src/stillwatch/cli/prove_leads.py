@@ -3,7 +3,6 @@
 It parses words and prints. The scores are `prove.leads`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
 from stillwatch.cli.verb import verb
@@ -56,7 +56,7 @@ def leads_command(
     }
     if as_json:
         leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]
-        print(json.dumps({"leads": leads, "examples": examples}, indent=1))
+        print_json({"leads": leads, "examples": examples})
     else:
         _print(rare, claimed, examples)
     say_left_out(pool.unread)

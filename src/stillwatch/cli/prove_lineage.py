@@ -3,7 +3,6 @@
 It parses words and prints. The ranks are `prove.lineage`.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from rich.console import Console, RenderableType
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, outcome
@@ -91,11 +90,7 @@ def lineage_command(
     if out is not None:
         evidence_json.write(traced.evidence, out)
     if as_json:
-        print(
-            json.dumps(
-                evidence_json.as_json(traced.evidence) | {"outcome": _outcome(traced.evidence)}, indent=1
-            )
-        )
+        print_json(evidence_json.as_json(traced.evidence) | {"outcome": _outcome(traced.evidence)})
     else:
         print_evidence(traced.evidence, Console())
         if traced.left_out:
@@ -128,7 +123,7 @@ def lineage_check_command(
     if not found.tried:
         raise LineageError("no model of the pool is a student with a teacher among its candidates")
     if as_json:
-        print(json.dumps(_check_document(found, len(pool.prompts), alpha), indent=1))
+        print_json(_check_document(found, len(pool.prompts), alpha))
     else:
         _print_check(found, len(pool.prompts), alpha, Console())
     say_left_out(pool.unread)

@@ -1,6 +1,5 @@
 """`stillwatch prove mark` and its helpers: marks looked for in a suspect's answers."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
@@ -72,7 +71,7 @@ def mark_key_command(
     if names:
         told["actors"] = {name: commitment(owner.mark(name).key) for name in names}
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"commitment to the owner's key: {told['owner']}")
     for name in names:
@@ -242,7 +241,7 @@ def mark_command(
             raise RadioactivityError(f"--reveal {reveal_actor}: is none of the actors under test")
         reveal(judged, mark, out / f"scored-{marks.index(mark) + 1}.json")
     if as_json:
-        print(json.dumps(evidence_json.as_json(judged.evidence), indent=1))
+        print_json(evidence_json.as_json(judged.evidence))
         return
     _print(judged.evidence, page)
 

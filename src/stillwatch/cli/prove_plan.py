@@ -1,11 +1,11 @@
 """`stillwatch prove plan`: how many coins an effect takes, or what a number of coins can find."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
@@ -62,7 +62,7 @@ def plan_command(
             "effect": smallest_effect(coins, each, power),
         }
         if as_json:
-            print(json.dumps(told, indent=1))
+            print_json(told)
         elif coins < floor(each):
             print(f"{coins:,} coins cannot reach p = {each:.2g} however they fall; {floor(each)} can")
         else:
@@ -89,9 +89,7 @@ def plan_command(
             }
         )  # fmt: skip
     if as_json:
-        print(
-            json.dumps({"alpha_each": each, "power": power, "floor": floor(each), "needed": rows}, indent=1)
-        )
+        print_json({"alpha_each": each, "power": power, "floor": floor(each), "needed": rows})
         return
     heads = (
         "student", "statistic", "effect", "coins of an actor", "exchanges of the actor",

@@ -8,7 +8,7 @@ import typer
 
 from stillwatch.cli.coin import ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
@@ -85,7 +85,7 @@ def questions_command(
             file.write(json.dumps(line) + "\n")
     told = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(
         f"{one_line(str(out))}: {len(rows):,} questions on {len(puts):,} pairs, {samples} times each: "

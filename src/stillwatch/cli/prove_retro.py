@@ -12,7 +12,7 @@ from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app
 from stillwatch.cli.verb import verb
 from stillwatch.coin.ledger import iso
@@ -140,11 +140,7 @@ def retro_command(
     page = write_verdict((said,), out, signed)
     if as_json:
         rows = [vars(row) | {"counts": vars(row.counts) if row.counts else None} for row in said.rows]
-        print(
-            json.dumps(
-                {"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)}, indent=1
-            )
-        )
+        print_json({"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)})
         return
     table(
         ("actor", "prompts", "mean place", "p", "p adjusted"),

@@ -1,6 +1,5 @@
 """`stillwatch prove verdict` and `prove verify`: evidence in, a page and a bundle out; a bundle checked."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer, read_public
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
 from stillwatch.cli.prove import Witness, app
 from stillwatch.cli.verb import verb
@@ -64,7 +63,7 @@ def verdict_command(
         files = bundles.make(found, open_signer(signing_key), signed, attached, proof)
         written = bundles.write(files, bundle)
     if as_json:
-        print(json.dumps(document, indent=1))
+        print_json(document)
         return
     print(one_line(document["headline"]))
     print(f"  {document['means']}")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli import range_run
+from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
@@ -60,6 +61,6 @@ def score_command(
     result = score(_content(file), truth, exchanges, None if more is None else _content(more))
     if as_json:
         rows = [asdict(row) for row in result.rows]
-        print(json.dumps({**result.as_dict(), "beyond": result.beyond(), "rows": rows}, indent=1))
+        print_json({**result.as_dict(), "beyond": result.beyond(), "rows": rows})
     else:
         print(result.table(), end="")

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from stillwatch.cli.main import print_json
 from stillwatch.cli.range_text import PIPED, print_run
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, refuse_os_errors
@@ -198,7 +199,7 @@ def repro_command(
         "changed": said,
     }
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         for sentence in said:
             print(f"{sentence[0].upper()}{sentence[1:]}.")
@@ -291,7 +292,7 @@ def list_command(as_json: AsJson = False) -> None:
         "attackers": {name: _first(attackers.attacker(name).__doc__) for name in attackers.names()},
     }
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     for title, some in told.items():
         print(f"{title}:")

@@ -1,6 +1,5 @@
 """`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing."""
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
-from stillwatch.cli.main import CANNOT, one_line
+from stillwatch.cli.main import CANNOT, one_line, print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
@@ -177,7 +176,7 @@ def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
 
 def _show(looked: list[SetupCheck], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(one) for one in looked], indent=1))
+        print_json([asdict(one) for one in looked])
         return
     for one in looked:
         print(f"{one.verdict:8}{one.what:14}{one_line(one.text)}")

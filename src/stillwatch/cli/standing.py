@@ -1,6 +1,5 @@
 """`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +20,7 @@ from stillwatch.cli.folder import (
     table,
     whoami,
 )
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.console import NearbyAccount, StepImpact
 from stillwatch.errors import InputError
@@ -74,7 +73,7 @@ def show_command(
                 found |= page
                 after = max(page)
     if as_json:
-        print(json.dumps([_plain(name, standing) for name, standing in found.items()], indent=1))
+        print_json([_plain(name, standing) for name, standing in found.items()])
         return
     nothing = "no account is on a step: all are clear" if account is None else f"{one_line(account)} is clear"
     rows = [
@@ -153,7 +152,7 @@ def undo_command(
         did = "would take" if number is None else "takes"
         what = "it" if number is None else f"action {number}"
         if as_json:
-            print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
+            print_json({"action": number, "undoes": action, "accounts": touched})
         else:
             print(
                 f"{what} {did} back action {action}, of {plural(len(touched), 'account')}: {_names(touched)}"
@@ -181,7 +180,7 @@ def log_command(
             | {"undone": c.undone, "over": c.over}
             for c in found
         ]
-        print(json.dumps(plain, indent=1))
+        print_json(plain)
         return
     rows = [
         (
@@ -212,7 +211,7 @@ def proposals_command(
     with open_state(folder) as state:
         found = proposals.proposals(state, None if every else "open", limit=PAGE)
     if as_json:
-        print(json.dumps([_plain_proposal(one) for one in found], indent=1))
+        print_json([_plain_proposal(one) for one in found])
         return
     rows = [
         (
@@ -267,7 +266,7 @@ def dismiss_command(
         proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
         found = proposals.proposal(state, proposal)
     if as_json:
-        print(json.dumps(_plain_proposal(found), indent=1))
+        print_json(_plain_proposal(found))
     else:
         print(f"proposal {proposal} is dismissed")
 
@@ -282,7 +281,7 @@ def _step(text: str) -> Step:
 
 def _tell_done(action: int | None, step: Step, hits: StepImpact, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"action": action, "step": step.name.lower(), "reach": asdict(hits)}, indent=1))
+        print_json({"action": action, "step": step.name.lower(), "reach": asdict(hits)})
         return
     did = "would be set" if action is None else "is set"
     print(f"{step.name.lower()} {did} for {plural(len(hits.accounts), 'account')}: {_names(hits.accounts)}")

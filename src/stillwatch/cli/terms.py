@@ -1,6 +1,5 @@
 """`stillwatch terms`: make, check, compare and test a terms file. It decides nothing itself."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
@@ -77,7 +77,7 @@ def check_command(
         problems, warnings, terms = tuple(error.problems), (), None
     if as_json:
         version = terms.version if terms is not None else None
-        print(json.dumps({"version": version, "problems": problems, "warnings": warnings}, indent=1))
+        print_json({"version": version, "problems": problems, "warnings": warnings})
     else:
         for sentence in problems:
             print(sentence)
@@ -110,7 +110,7 @@ def diff_command(
     """Say by meaning what changes between two terms files: what gets stricter and what looser."""
     changes = difference(load(old), load(new), wall_us())
     if as_json:
-        print(json.dumps({"changes": [asdict(change) for change in changes]}, indent=1))
+        print_json({"changes": [asdict(change) for change in changes]})
         return
     if not changes:
         print("The same rules.")
@@ -137,7 +137,7 @@ def try_command(
     if as_json:
         passed = len(tried) - failed
         rows = [asdict(one) for one in tried]
-        print(json.dumps({"passed": passed, "failed": failed, "tests": rows}, indent=1))
+        print_json({"passed": passed, "failed": failed, "tests": rows})
     elif not tried:
         print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
     else:

@@ -3,7 +3,6 @@
 It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
+from stillwatch.cli.main import print_json
 from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.terms import app
 from stillwatch.cli.verb import verb
@@ -79,7 +79,7 @@ def allowance_command(
             f"{len(found.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
         )
     if as_json:
-        print(json.dumps(_plain(found), indent=1))
+        print_json(_plain(found))
     else:
         print(found.terms(), end="")
         errors.print(
