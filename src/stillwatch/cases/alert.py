@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from stillwatch.cases import Case, DetectorState, Verdict
+from stillwatch.cases import Case, DetectorState, Json, Verdict
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.claims import Benign, Claim, LinkRow, SharedRow
 from stillwatch.cases.evidence import context_in
@@ -126,8 +126,8 @@ class Alert:
     cannot_claim: tuple[str, ...]
     atlas: tuple[dict[str, str], ...]  # id, name, why
     action: RecommendedAction
-    inputs: tuple[dict[str, Any], ...]  # files scanned: name, sha256, bytes
-    scanned: dict[str, Any]
+    inputs: tuple[Json, ...]  # files scanned: name, sha256, bytes
+    scanned: Json
     source: str
     stillwatch: str
     permalink: str
@@ -135,7 +135,7 @@ class Alert:
     bundle_sha256: str | None  # of the last evidence bundle made of this case
     merged_into: str | None = None  # the case that goes on with this actor
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Give it as JSON can hold it."""
         return {"format": FORMAT} | asdict(self)
 

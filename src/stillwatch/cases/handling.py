@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, RecordNotFound, Verdict
+from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, Json, RecordNotFound, Verdict
 from stillwatch.cases.acts import CLEARED as DISMISSED
 from stillwatch.cases.acts import GRANTED, act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
@@ -67,7 +67,7 @@ def assign(
     """
     if owner is not None:
         _name(owner, "the owner")
-    sets: dict[str, Any] = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
+    sets: Json = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
     return _act(store, case_id, by, "assign", why, sets, opens=True)
 
 
@@ -105,7 +105,7 @@ def judge_accounts(
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
             raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
-        sets: dict[str, Any] = {"accounts": [group]} | _open_if_new(tx, case_id)
+        sets: Json = {"accounts": [group]} | _open_if_new(tx, case_id)
         _second_person(tx, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
         put(tx, case_id, by["who"], "judge accounts", _why(by["why"]), sets)
@@ -172,7 +172,7 @@ def appeal(
         if case.appeal is not None:
             raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
         said = text if account is None else f"{account}: {text}"
-        sets: dict[str, Any] = {"appeal": said, "state": CaseState.OPEN.value}
+        sets: Json = {"appeal": said, "state": CaseState.OPEN.value}
         if account is not None:
             _members(tx, case_id, [account])
             sets["appellant"] = key_of(account)
@@ -196,7 +196,7 @@ def decide(
         cleared = _members(tx, case_id, accounts) or _appellant(done)
         if by["who"] in {act.who for act in done if _judges(act.sets) and act.verb != GRANTED}:
             raise CaseError(f"{by['who']!a} judged case {case_id}: somebody else decides the appeal")
-        sets: dict[str, Any] = {"appeal": None}
+        sets: Json = {"appeal": None}
         if granted and cleared:
             sets["accounts"] = [{"verdict": str(Verdict.FALSE), "keys": sorted(cleared)}]
         elif granted:
@@ -379,7 +379,7 @@ def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
     }
 
 
-def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[str, Any]) -> None:
+def _second_person(tx: Transaction, who: str, approver: str | None, sets: Json) -> None:
     """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
 
     Raises: CaseError where a second person is needed, or is the first one.

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 import stillwatch
+from stillwatch.cases import Json
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit import Broken
 from stillwatch.cases.audit.signing import TrailSigner
@@ -102,7 +103,7 @@ def prepare(
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
 
 
-def _evidence_of(told: dict[str, Any]) -> dict[str, Any]:
+def _evidence_of(told: Json) -> Json:
     """The alert without what is advice to its owner, or a comparison, and no evidence."""
     told = {name: value for name, value in told.items() if name not in ADVICE}
     told["exposure"] = {name: value for name, value in told["exposure"].items() if name != "milestones"}
@@ -182,7 +183,7 @@ def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
 def _files(
     store: Store,
     case_id: str,
-    told: dict[str, Any],
+    told: Json,
     found: FindingEvidence,
     gathered: Gathered | None,
     who: str,
@@ -242,9 +243,9 @@ def _hours(store: Store, case_id: str) -> list[list[int]]:
         return [[hour, *sums] for hour, sums in sorted(hours_of(db, case_id).items())]
 
 
-def _acts(store: Store, case_id: str) -> dict[str, Any]:
+def _acts(store: Store, case_id: str) -> Json:
     """Who did what when; for what they said, its SHA-256. `sets`: None where it holds words or names."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Json] = [
         {
             "act": act.id,
             "at_us": act.at_us,
@@ -261,7 +262,7 @@ def _acts(store: Store, case_id: str) -> dict[str, Any]:
     return {"acts": rows}
 
 
-def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[Json], Json]:
     """Give the case's records of the trail, and its end, signed. Raises: BundleError for a broken one."""
     if not isinstance(store.trail, Audit):
         raise BundleError("a bundle holds an extract of the audit trail; open the cases with their trail")
@@ -280,6 +281,6 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]
     return rows, signed | {"keys": keys}
 
 
-def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
+def _records(db: Connection, case_id: str) -> list[Json]:
     query = select(records).where(records.c.subject == to_stored(case_id)).order_by(records.c.seq)
     return [dict(row) for row in db.execute(query).mappings()]

@@ -7,6 +7,7 @@ guilty: wording can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7
 from collections.abc import Sequence
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError, Form, Leaving
 from stillwatch.cases.exports.atlas import Technique, technique
@@ -48,8 +49,6 @@ PLAIN = {
     PlainKind.DOMAIN: "e-mail domains",
 }
 LONGEST_NAME = 200
-
-Json = dict[str, Any]
 
 
 def campaign_id(sender: str, case: str) -> str:

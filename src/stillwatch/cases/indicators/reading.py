@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports.marking import EXTENSION as TLP_EXTENSION
 from stillwatch.cases.exports.marking import IDS, MARK_OF, OLD_IDS, Tlp
 from stillwatch.cases.exports.objects import EXTENSION, is_sealed, sealed_under
@@ -29,8 +30,6 @@ _ID = re.compile(
     r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
