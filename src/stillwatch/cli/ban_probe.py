@@ -34,20 +34,8 @@ from stillwatch.report.terminal import safe
 from stillwatch.terms import Terms
 from stillwatch.terms.decide import model_verdict
 
-EXAMPLES = """
-Examples:
 
-  stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
-
-  stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
-
-What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not; 1 only
-with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file
-were left out.
-"""
-
-
-@verb(app, "probe", epilog=EXAMPLES)
+@verb(app, "probe")
 def probe_command(
     suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
     library: AtLibrary = LIBRARY,
@@ -64,7 +52,15 @@ def probe_command(
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when what answers is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Identify what answers by its answers, and judge it by the terms."""
+    """Identify what answers by its answers, and judge it by the terms.
+
+    $ stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
+    $ stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
+
+    What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not;
+    1 only with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file were
+    left out.
+    """
     terms = terms_of(terms_file, family or [], distilled)
     way = endpoint.asking(store)
     kins = read_kins(kin_file or [])

@@ -35,21 +35,8 @@ from stillwatch.prove.coin.seals import (
 )
 from stillwatch.prove.planner import EFFECTS
 
-SEAL_EXAMPLES = """
-Examples:
 
-  stillwatch coin seal --reading-key reading.key --own-training none --stamp https://freetsa.org/tsr
-  --stamp-ca tsa.pem
-
-  stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap --own-training
-  excluded \\
-      --excluded hashes.txt
-
-Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is out.
-"""
-
-
-@verb(app, "seal", epilog=SEAL_EXAMPLES)
+@verb(app, "seal")
 def seal_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -85,9 +72,17 @@ def seal_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
+    r"""Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
 
     The seal can be published: it tells no account and no answer. The .private.json beside it stays with you.
+
+    $ stillwatch coin seal --reading-key reading.key --own-training none \
+        --stamp https://freetsa.org/tsr --stamp-ca tsa.pem
+    $ stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap \
+        --own-training excluded --excluded hashes.txt
+
+    Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is
+    out.
     """
     if own_training not in TRAINING:
         raise InputError(f"--own-training {own_training}: give one of {', '.join(TRAINING)}")

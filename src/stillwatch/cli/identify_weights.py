@@ -25,23 +25,10 @@ from stillwatch.report.terminal import plain_table, progress, safe
 from stillwatch.report.visible import visible
 from stillwatch.toml import document
 
-EXAMPLES = """
-Examples:
-
-  stillwatch identify weights Qwen2.5-7B/ suspect-7b/
-
-  stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
-
-  stillwatch identify outputs.jsonl --library known --kin-file kin.toml
-
-Give originals before what may be made from them: a kin is called by its first model. Folders as on Hugging
-Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is run.
-Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
-"""
 NOT_JUDGED = 3
 
 
-@verb(app, "weights", epilog=EXAMPLES)
+@verb(app, "weights")
 def weights_command(
     models: Annotated[
         list[str], typer.Argument(metavar="[NAME=]PLACE...", help="Folders or files, originals first.")
@@ -51,7 +38,16 @@ def weights_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not."""
+    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not.
+
+    $ stillwatch identify weights Qwen2.5-7B/ suspect-7b/
+    $ stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
+    $ stillwatch identify outputs.jsonl --library known --kin-file kin.toml
+
+    Give originals before what may be made from them: a kin is called by its first model. Folders as on
+    Hugging Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is
+    run. Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
+    """
     read = [_read(one) for one in models]
     names = [one.name for one in read]
     if len(read) < 2:

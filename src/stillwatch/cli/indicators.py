@@ -60,14 +60,6 @@ app = group(
 
 REJECTED = 3
 
-SHARE_EXAMPLES = """
-Examples:
-
-  stillwatch indicators share partner-a.key --folder stillwatch-serve
-
-A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside them, as
-long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
-"""
 EXPORT_EXAMPLES = """
 Examples:
 
@@ -76,17 +68,6 @@ Examples:
   stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp green --kind network
 
 What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
-"""
-IMPORT_EXAMPLES = """
-Examples:
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
-
-Without a log it only says what the file holds. The answer names nobody: counts, first and last by the hour.
 """
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folders or globs, as for scan.")]
@@ -148,12 +129,18 @@ def keygen_command(
     print(f"{file}: key {create(file).fingerprint}")
 
 
-@verb(app, "share", epilog=SHARE_EXAMPLES)
+@verb(app, "share")
 def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Let a gateway sketch what it serves under a partner's key too, to be searched later."""
+    """Let a gateway sketch what it serves under a partner's key too, to be searched later.
+
+    $ stillwatch indicators share partner-a.key --folder stillwatch-serve
+
+    A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside
+    them, as long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
+    """
     if not is_gateway(folder):
         raise InputError(f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names it")
     key = place_key(folder, file).fingerprint
@@ -207,7 +194,7 @@ def export_command(
     _say_rejected(rejects)
 
 
-@verb(app, "import", epilog=IMPORT_EXAMPLES)
+@verb(app, "import")
 def import_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -227,7 +214,15 @@ def import_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
+    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting.
+
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
+
+    Without a log it only says what the file holds. The answer names nobody: counts, first and last by the
+    hour.
+    """
     key, now_us = read_exchange(exchange_key), wall_us()
     if (answer is not None or noted) and not logs:
         raise InputError(f"{'--note' if noted else '--answer'} needs a log to look in")

@@ -21,18 +21,8 @@ from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.report.terminal import safe
 
-EXAMPLES = """
-Examples:
 
-  stillwatch prove leads acme-7b.jsonl --pool pool.parquet
-
-  stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
-
-With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move nothing.
-"""
-
-
-@verb(app, "leads", epilog=EXAMPLES)
+@verb(app, "leads")
 def leads_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -43,7 +33,14 @@ def leads_command(
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Find what is worth a look (grade C): scores, never p-values."""
+    """Find what is worth a look (grade C): scores, never p-values.
+
+    $ stillwatch prove leads acme-7b.jsonl --pool pool.parquet
+    $ stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
+
+    With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move
+    nothing.
+    """
     way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)

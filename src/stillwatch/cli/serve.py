@@ -18,18 +18,6 @@ from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
 
-EXAMPLES = """
-Examples:
-
-  stillwatch serve --upstream http://127.0.0.1:8000
-
-  STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
-
-  stillwatch serve --check
-
-Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot start.
-"""
-
 
 @dataclass(frozen=True)
 class SettingOptions:
@@ -100,7 +88,15 @@ def serve_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --check: print it as JSON.")] = False,
 ) -> None:
-    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned."""
+    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned.
+
+    $ stillwatch serve --upstream http://127.0.0.1:8000
+    $ STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
+    $ stillwatch serve --check
+
+    Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot
+    start.
+    """
     found = open_folder(folder)
     inherited = take()
     settings = _settings(found, options.typed_values())
@@ -184,4 +180,4 @@ def _show(looked: list[SetupCheck], as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    verb(app, "serve", epilog=EXAMPLES)(serve_command)
+    verb(app, "serve")(serve_command)
