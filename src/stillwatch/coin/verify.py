@@ -173,8 +173,7 @@ class _File:
             had = ", ".join(f"{key.epoch} ({c[:12]}…)" for c, key in keys.items()) or "none"
             raise CoinError(
                 f"{path}:1: written with the key of epoch {self.head['epoch']} (commitment "
-                f"{commitment[:12]}…); "
-                f"given: {had}. Give the key of that epoch"
+                f"{commitment[:12]}…); given: {had}. Give the key of that epoch"
             )
         self._key = keys[commitment]
 

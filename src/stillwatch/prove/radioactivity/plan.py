@@ -88,8 +88,7 @@ def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
     if prompts_digest(distinct) != signed.protocol.prompts_sha256:
         raise RadioactivityError(
             f"the answers are to other prompts than the protocol's {signed.protocol.prompts:,}, or in "
-            "another "
-            "order of first appearance"
+            "another order of first appearance"
         )
 
 

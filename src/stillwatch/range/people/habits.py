@@ -300,8 +300,7 @@ def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
         days,
         [
             f"Seed {n}: {papers.slice(town.rng, 60, 260)}\nInvent an instruction that fits the seed, solve "
-            f"it with all "
-            "steps, grade your own solution."
+            "it with all steps, grade your own solution."
             for n in range(count)
         ],
     )
