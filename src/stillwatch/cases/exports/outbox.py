@@ -24,9 +24,8 @@ WAITING, DEAD = "waiting", "dead"
 MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
 # seconds before each further attempt: Standard Webhooks 1.0.0, "Retry schedule"; then the letter is dead
 BACK_OFF_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-JITTER = (
-    0.2  # share by which a wait is lengthened at random, so that what failed together does not come together
-)
+# share by which a wait is lengthened at random, so that what failed together does not come together
+JITTER = 0.2
 LONGEST_WAIT_S = 86_400
 _REASON = 300  # characters of a refusal that are kept
 

@@ -27,9 +27,8 @@ class Refused(StillwatchError):
         self.row = row  # where only its time or account is missing: the owner's mapping may have them
 
 
-ASIDE: Literal["aside"] = (
-    "aside"  # read and understood, but no exchange of its own (a piece, a join row, a span)
-)
+# read and understood, but no exchange of its own (a piece, a join row, a span)
+ASIDE: Literal["aside"] = "aside"
 
 Item = Row | Refused | Literal["aside"]
 
