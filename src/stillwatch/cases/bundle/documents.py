@@ -156,8 +156,8 @@ def checker() -> dict[str, bytes]:
     for name, place, known in (
         (
             "contradictions.py",
-            "RELEASE: Json | None = None\n",
-            f"RELEASE: Json | None = {release()!r}\n",
+            "RELEASE: dict[str, Any] | None = None\n",
+            f"RELEASE: dict[str, Any] | None = {release()!r}\n",
         ),
         ("recompute.py", "TIES: dict[str, Ties] = {}\n", "TIES: dict[str, Ties] = {}\n" + _signals_source()),
     ):

@@ -137,9 +137,8 @@ class Outbox:
                 if (letter := _letter(path)) is not None:
                     found.append(letter)
                 else:
-                    path.rename(
-                        self.folder / DEAD / f"{path.stem}.unreadable"
-                    )  # the others must not wait for it
+                    # the others must not wait for it
+                    path.rename(self.folder / DEAD / f"{path.stem}.unreadable")
         return sorted(found, key=lambda letter: (letter.created_us, letter.name))
 
     def _write(self, where: str, letter: Letter) -> None:

@@ -217,7 +217,6 @@ def comparison_threshold(pairs: Floats, alpha: float) -> float:
 
 def _threshold(null: Floats, alpha: float) -> float:
     """The score that a share alpha of strangers passes; where they are too few for that, all they show."""
-    passing = (
-        int(np.floor(alpha * (len(null) + 1))) - 1
-    )  # of the null above it, so that the rank is at most alpha
+    # of the null above it, so that the rank is at most alpha
+    passing = int(np.floor(alpha * (len(null) + 1))) - 1
     return float(np.sort(null)[::-1][max(0, passing)])
