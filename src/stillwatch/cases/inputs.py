@@ -8,8 +8,6 @@ from stillwatch.cases.evidence import Input
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
 
-MIB = 1 << 20
-
 
 def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
     """Hash every file that these logs stand for. Raises: InputError where one cannot be read."""
@@ -17,8 +15,5 @@ def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as file:
-        while chunk := file.read(MIB):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,7 @@
-"""Files of texts in data/: lists come as tuples. It does not know what they say."""
+"""Files of texts beside the code that uses them: lists come as tuples. It does not know what they say.
+
+They lie outside of data/, so that a run's manifest hashes them with the code.
+"""
 
 import tomllib
 from importlib import resources
@@ -7,7 +10,7 @@ from typing import Any
 
 def read_texts(name: str) -> dict[str, Any]:
     """Read one file."""
-    told = tomllib.loads(resources.files("stillwatch.range").joinpath("data", name).read_text("utf-8"))
+    told = tomllib.loads(resources.files("stillwatch.range").joinpath(name).read_text("utf-8"))
     return {key: _frozen(value) for key, value in told.items()}
 
 

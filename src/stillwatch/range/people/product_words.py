@@ -1,11 +1,11 @@
-"""Wordings of made-up programs. They stand in data/product_words.toml.
+"""Wordings of made-up programs. They stand in product_words.toml.
 
 All of it was written for the composer; no program's text is copied.
 """
 
 from stillwatch.range.texts import read_texts
 
-_TEXTS = read_texts("product_words.toml")
+_TEXTS = read_texts("people/product_words.toml")
 LEADS: dict[str, tuple[str, ...]] = _TEXTS["leads"]
 RULES_OF: dict[str, tuple[str, ...]] = _TEXTS["rules_of"]
 RULES_SHOWN: dict[str, int] = _TEXTS["rules_shown"]

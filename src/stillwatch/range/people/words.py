@@ -1,11 +1,11 @@
-"""Wordings around honest texts: templates, system prompts, topics. They stand in data/people_words.toml.
+"""Wordings around honest texts: templates, system prompts, topics. They stand in words.toml.
 
 All of it was written for the composer.
 """
 
 from stillwatch.range.texts import read_texts
 
-_TEXTS = read_texts("people_words.toml")
+_TEXTS = read_texts("people/words.toml")
 PUBLIC: tuple[str, ...] = _TEXTS["public"]
 NEW: tuple[str, ...] = _TEXTS["new"]
 VIRAL: tuple[str, ...] = _TEXTS["viral"]
