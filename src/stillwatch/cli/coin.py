@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cases.audit.signing import is_signed, open_signer
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, gateway_folder, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
@@ -92,7 +92,7 @@ def commit_command(
     $ stillwatch coin commit > commitment.json      then publish it, or have it time-stamped
     $ stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
     """
-    place = _folder(folder)
+    place = gateway_folder(folder)
     keys = read_keys(place.coin / "keys")
     now = current(place.coin / "keys")
     ledger = place.coin / "ledger"
@@ -217,15 +217,6 @@ def published_before(paths: list[Path]) -> Published:
         except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
     return Published(tuple(found), frozenset(commitments))
-
-
-def _folder(folder: Path) -> Folder:
-    found = Folder(folder.resolve())
-    if not found.secret_file.exists():
-        raise InputError(
-            f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
-        )
-    return found
 
 
 def ledger_and_keys(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
-from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest
+from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
 from stillwatch.cases.bundle.verify import MANIFEST
 from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Evidence, ProveError, checker, report
@@ -79,7 +79,7 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
         made = (
             _write_zip(beside / out.name, files, out.stem)
             if out.suffix == ".zip"
-            else _write_folder(beside / "b", files)
+            else write_files(beside / "b", files)
         )
         found = checker.check(made, None)
         if found["contradictions"]:
@@ -97,14 +97,6 @@ def _write_zip(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
             packed.writestr(entry, files[name])
     return path
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
 
 
 def read_attached(paths: list[Path]) -> dict[str, bytes]:

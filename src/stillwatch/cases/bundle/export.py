@@ -29,7 +29,7 @@ from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.contradictions import clock_words
 from stillwatch.cases.bundle.gather import Gathered, ScannedLog, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
-from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest
+from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
 from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of
@@ -167,11 +167,7 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
         return made
     made = beside / "bundle"
     made.mkdir(mode=0o700)
-    for name, data in files.items():
-        path = made / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return made
+    return write_files(made, files)
 
 
 def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:

@@ -52,6 +52,15 @@ def json_file(document: Any) -> bytes:
     return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
 
 
+def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write files below a folder."""
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
 @contextmanager
 def folder_beside(out: Path, refusal: type[StillwatchError]) -> Iterator[Path]:
     """Lend a folder beside a place that is to be taken whole or not at all. Raises: the refusal."""
