@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
@@ -62,10 +63,13 @@ def make(
             raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
         files[f"attached/{name}"] = data
     files[checker.REPORT] = checker.page_of(checker.FilesInMemory(files), signer.key)
-    predicate = {name: document[name] for name in checker.TOLD if name != "stillwatch"}
-    predicate["stillwatch"] = stillwatch.__version__
-    files[MANIFEST] = sign_manifest(files, checker.PREDICATE, predicate, signer)
+    files[MANIFEST] = _manifest(files, document, signer)
     return files
+
+
+def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: TrailSigner) -> bytes:
+    told = {**document, "stillwatch": stillwatch.__version__}
+    return sign_manifest(files, checker.PREDICATE, {name: told[name] for name in checker.TOLD}, signer)
 
 
 def write(files: Mapping[str, bytes], out: Path) -> Written:
