@@ -30,7 +30,7 @@ def files_of(made: tuple[World, Any], **trust: Any) -> dict[str, bytes]:
 
 
 def check(world: World, files: dict[str, bytes], out: Path, *, given: bool = True) -> dict[str, Any]:
-    place = bundle._write_folder(out, files)
+    place = bundle.write_files(out, files)
     trust = (None, world.witness.key, RELEASED) if given else ()
     return checker.check(place, world.owner.key, *trust)
 
@@ -210,7 +210,7 @@ def test_a_bare_python_makes_the_page_again(made: tuple[World, Any], tmp_path: P
     if python is None:
         pytest.skip("there is no Python 3.9 here")
     world = made[0]
-    place = bundle._write_folder(tmp_path / "b", files_of(made))
+    place = bundle.write_files(tmp_path / "b", files_of(made))
     words = ["--key", world.owner.key, "--witness", world.witness.key, "--released", RELEASED]
     told = subprocess.run(
         [python, "-I", "-S", str(place / "verify.py"), *words], capture_output=True, text=True, check=False

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from scan_world import START, scene
 from stillwatch.cli.main import app
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog, build

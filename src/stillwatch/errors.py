@@ -1,6 +1,7 @@
 """Everything Stillwatch can refuse, as one small tree. It knows nothing of rooms above it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class StillwatchError(Exception):
@@ -26,3 +27,12 @@ class RejectedLine(StillwatchError):
         super().__init__(f"{place}: {reason}")
         self.place = place
         self.reason = reason
+
+
+@contextmanager
+def refuse_os_errors(refusal: type[StillwatchError], what: str) -> Iterator[None]:
+    """Turn what the system refuses within into a refusal of ours: what cannot be done, and why."""
+    try:
+        yield
+    except OSError as why:
+        raise refusal(f"{what}: {why.strerror}") from why

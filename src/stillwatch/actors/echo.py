@@ -25,9 +25,8 @@ from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
 MOST_QUOTING = 2  # parties beside the answered one: what more of them quote is public
-MOST_ENTRIES = (
-    2 + 2 * MOST_QUOTING
-)  # of one passage: the answered party and those who quote may answer and bring
+# of one passage: the answered party and those who quote may answer and bring
+MOST_ENTRIES = 2 + 2 * MOST_QUOTING
 BROUGHT, ANSWERED = 0, 1
 
 

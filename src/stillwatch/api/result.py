@@ -11,7 +11,7 @@ from rich.console import Console
 
 from stillwatch.api import Path as PathLike
 from stillwatch.api.exchanges import warnings_of
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report import arrow_tables, notebook
 from stillwatch.report.amounts import plural
@@ -172,14 +172,12 @@ class ScanReport:
         Raises: InputError where it cannot be written.
         """
         place = Path(path)
-        try:
+        with refuse_os_errors(InputError, f"{place}: the report could not be written"):
             if place.suffix.lower() in (".html", ".htm"):
                 write_atomically(place, render(self.scan))
                 return place
             write(self.scan, place)
             return write_page(self.scan, place)
-        except OSError as why:
-            raise InputError(f"{place}: the report could not be written: {why.strerror}") from why
 
     def __repr__(self) -> str:
         return f"ScanReport: {headline(self.scan)}".replace("\u00a0", " ")

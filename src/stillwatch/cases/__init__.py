@@ -19,6 +19,7 @@ class StaleRevision(CaseError):
 
 
 MACHINE = "stillwatch"  # who acts when findings do
+Json = dict[str, Any]  # an object of JSON
 
 
 class DatabaseUnreachable(CaseError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, null, select, update
 
-from stillwatch.cases import Act, CaseError, CaseState, RecordNotFound, Verdict
+from stillwatch.cases import Act, CaseError, CaseState, Json, RecordNotFound, Verdict
 from stillwatch.cases.store import Personal, Transaction
 from stillwatch.cases.tables import acts, among, cases, members
 
@@ -176,9 +176,7 @@ def _keys(sets: Mapping[str, Any]) -> list[str]:
     return [key for group in sets.get("accounts", ()) for key in group["keys"]]
 
 
-def _detail(
-    number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None
-) -> dict[str, Any]:
+def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes: int | None) -> Json:
     """Give what stays on the trail for ever: no names and no words."""
     kept = {
         name: sets[name] for name in ("state", "verdict", "due_us", "suppressed_until_us") if name in sets
@@ -198,7 +196,7 @@ def _detail(
 
 def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:
     """Give what may have to be forgotten: words, and names of accounts."""
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, Json] = {}
     about_case = {name: sets[name] for name in ("owner", "suppressed_by", "appeal") if name in sets}
     if text:
         about_case["text"] = text

@@ -4,13 +4,13 @@ It finds nothing and decides nothing. `as_json` is what the command line, the co
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from stillwatch.cases import Case, DetectorState, Verdict
+from stillwatch.cases import Case, DetectorState, Json, Verdict
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.claims import Benign, Claim, LinkRow, SharedRow
 from stillwatch.cases.evidence import context_in
@@ -126,8 +126,8 @@ class Alert:
     cannot_claim: tuple[str, ...]
     atlas: tuple[dict[str, str], ...]  # id, name, why
     action: RecommendedAction
-    inputs: tuple[dict[str, Any], ...]  # files scanned: name, sha256, bytes
-    scanned: dict[str, Any]
+    inputs: tuple[Json, ...]  # files scanned: name, sha256, bytes
+    scanned: Json
     source: str
     stillwatch: str
     permalink: str
@@ -135,7 +135,7 @@ class Alert:
     bundle_sha256: str | None  # of the last evidence bundle made of this case
     merged_into: str | None = None  # the case that goes on with this actor
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Give it as JSON can hold it."""
         return {"format": FORMAT} | asdict(self)
 
@@ -184,7 +184,7 @@ def alert(
         victims=case.victims,
         cleared=case.cleared,
         accounts=case.accounts[:ACCOUNTS_SHOWN],
-        accounts_sha256=_sha256_of_names(case.accounts),
+        accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
         why=tuple(Claim(**one) for one in told["why"]),
         benign=tuple(Benign(**one) for one in told["benign"]),
         links=tuple(LinkRow(**one) for one in told["links"]),
@@ -211,10 +211,6 @@ def alert(
         bundle_sha256=bundle,
         merged_into=case.merged_into,
     )
-
-
-def _sha256_of_names(accounts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(accounts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _exposure(case: Case, told: Mapping[str, Any], spent: Mapping[str, int], prices: TokenPrices) -> Exposure:

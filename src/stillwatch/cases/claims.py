@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.evidence import Input
 from stillwatch.detectors import lone_harvest
 from stillwatch.report.amounts import iso
@@ -119,7 +120,7 @@ class SharedRow:
 
 def context(
     result: ScanResult, c: Campaign, source: str, inputs: Sequence[Input], settings: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Json:
     """Give the static part of a campaign's alert, as JSON can hold it."""
     files = [asdict(one) for one in sorted(inputs, key=lambda i: (i.name, i.sha256))]
     told = {r.detector for r in c.reasons}
@@ -178,7 +179,7 @@ def context(
     }
 
 
-def _scan_facts(result: ScanResult) -> dict[str, Any]:
+def _scan_facts(result: ScanResult) -> Json:
     s = result.scanned
     return {
         "exchanges": s.exchanges,
@@ -193,7 +194,7 @@ def _rank_reasons(c: Campaign) -> list[Reason]:
     return sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text))
 
 
-def _claim(c: Campaign, r: Reason, files: list[dict[str, Any]], settings: Mapping[str, Any]) -> Claim:
+def _claim(c: Campaign, r: Reason, files: list[Json], settings: Mapping[str, Any]) -> Claim:
     actual, baseline = _finite(r.actual), _finite(r.baseline)
     effect = _finite(actual / baseline) if actual is not None and baseline else None
     names = " ".join(shlex.quote(one["name"]) for one in files) or "LOG..."
@@ -221,7 +222,7 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _input_digest(c: Campaign, files: list[dict[str, Any]]) -> str:
+def _input_digest(c: Campaign, files: list[Json]) -> str:
     """Name what a claim was computed from: the files, the accounts, the hours."""
     digest = hashlib.sha256()
     for one in files:
@@ -267,13 +268,13 @@ def _atlas(told: set[str]) -> list[dict[str, str]]:
 
 
 @cache
-def signal_sources() -> dict[str, Any]:
+def signal_sources() -> Json:
     """Every signal's module by its name; the alarm's own test has no file to itself."""
     modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings)
     return {one.NAME: one for one in modules}
 
 
-def _source(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _source(name: str, settings: Mapping[str, Any]) -> Json:
     digest = hashlib.sha256(_source_text(name).encode())
     digest.update(json.dumps(dict(settings), sort_keys=True).encode())
     told = documented_limits(name)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from stillwatch.cases import CaseError, Finding, RecordNotFound
+from stillwatch.cases import CaseError, Finding, Json, RecordNotFound
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings
 from stillwatch.report.findings import campaign_json, campaign_of
@@ -37,7 +37,7 @@ class FindingEvidence:
     """A finding with what it rests on."""
 
     finding: Finding
-    context: dict[str, Any]  # what the scan was, and the static part of the alert: see `alert`
+    context: Json  # what the scan was, and the static part of the alert: see `alert`
     campaign: Campaign
 
 
@@ -104,7 +104,7 @@ def evidence_in(db: Connection, number: int) -> FindingEvidence:
     return FindingEvidence(finding_of(row), json.loads(row["context"]), unpack(row["packed"]))
 
 
-def context_in(db: Connection, case_id: str) -> tuple[Finding, dict[str, Any]]:
+def context_in(db: Connection, case_id: str) -> tuple[Finding, Json]:
     """Give a case's latest finding and its context, without unpacking the campaign. Raises: Missing."""
     query = select(findings, evidence.c.context).join(evidence, evidence.c.finding == findings.c.finding)
     query = query.where(evidence.c.case_id == case_id).order_by(evidence.c.finding.desc()).limit(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from stillwatch.cases import MACHINE, CaseError, CaseState, Verdict
+from stillwatch.cases import MACHINE, CaseError, CaseState, Json, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.bundle.contradictions import context_digest, sha256_of
 from stillwatch.cases.claims import RAISING, context, us
@@ -83,7 +83,10 @@ def fold(
     Raises: CaseError where the cases cannot be read or written; Missing where `returning` names none.
     """
     exchanges = {a.account: a.exchanges for a in result.accounts}
-    found = [_campaign_to_fold(c, exchanges) for c in _in_order(result.campaigns)]
+    found = [
+        _campaign_to_fold(c, exchanges)
+        for c in sorted(result.campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
+    ]
     folded = FoldResult()
     with store.reading() as db:
         if all(_is_known(db, one) for one in found) and not result.followers:
@@ -99,10 +102,6 @@ def fold(
             _into(tx, case_id, [found[i] for i in which], source, told, folded)
         _followers(tx, result, {found[i].campaign.id: case_id for i, case_id in placed.items()}, folded)
     return folded
-
-
-def _in_order(campaigns: Sequence[Campaign]) -> list[Campaign]:
-    return sorted(campaigns, key=lambda c: (-len(c.accounts), c.alarm_at, c.id))
 
 
 def _campaign_to_fold(c: Campaign, exchanges: Mapping[str, int]) -> _CampaignToFold:
@@ -179,7 +178,7 @@ def _due(now_us: int, exchanges: int) -> int:
     return now_us + (DUE_LARGE_US if exchanges >= LARGE else DUE_US)
 
 
-def _row(c: Campaign) -> dict[str, Any]:
+def _row(c: Campaign) -> Json:
     """What the latest finding says, as a case holds it."""
     raised = [r.detector for r in c.reasons if r.detector in RAISING]
     return {
@@ -200,7 +199,7 @@ def _into(
     case_id: str,
     found: Sequence[_CampaignToFold],
     source: str,
-    told: dict[str, Any],
+    told: Json,
     folded: FoldResult,
 ) -> None:
     """Fold one scan's findings of one actor into its case."""
@@ -313,7 +312,7 @@ def _tell(
         why = _came_back(tx.db, case_id, verdict, now, last_us)
         if why is not None:
             due = _due(tx.now_us, now["exchanges"])
-            sets: dict[str, Any] = {"state": CaseState.OPEN.value, "due_us": due}
+            sets: Json = {"state": CaseState.OPEN.value, "due_us": due}
             if verdict in (Verdict.FALSE, Verdict.PERMITTED):
                 sets["verdict"] = None  # dismissed at another size: to be judged anew
             put(tx, case_id, MACHINE, CAME_BACK, why, sets)

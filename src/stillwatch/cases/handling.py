@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import func, select
 
-from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, RecordNotFound, Verdict
+from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, Json, RecordNotFound, Verdict
 from stillwatch.cases.acts import CLEARED as DISMISSED
 from stillwatch.cases.acts import GRANTED, act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
@@ -32,16 +32,34 @@ DISMISSED_ACCOUNTS_A_DAY = 1_000
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
+class Author(TypedDict):
+    """Who acts on a case, and when. `if_revision`: only if nobody has changed it since that one."""
+
+    who: str
+    now_us: int
+    if_revision: NotRequired[int | None]
+
+
+class StatedAct(Author):
+    """An act that needs a reason."""
+
+    why: str
+
+
+class Dismissal(StatedAct):
+    """`approver`: a second person, needed once somebody dismisses many cases in a day."""
+
+    approver: NotRequired[str | None]
+
+
 def assign(
     store: Store,
     case_id: str,
     owner: str | None,
     *,
-    who: str,
     why: str = "",
     due_us: int | None = None,
-    now_us: int,
-    if_revision: int | None = None,
+    **by: Unpack[Author],
 ) -> Case:
     """Give a case to somebody, or to nobody. A new case is open from then on.
 
@@ -49,50 +67,27 @@ def assign(
     """
     if owner is not None:
         _name(owner, "the owner")
-    sets: dict[str, Any] = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
-    return _act(store, case_id, who, "assign", why, sets, now_us, if_revision, opens=True)
+    sets: Json = {"owner": owner} | ({} if due_us is None else {"due_us": due_us})
+    return _act(store, case_id, by, "assign", why, sets, opens=True)
 
 
-def note(
-    store: Store, case_id: str, text: str, *, who: str, now_us: int, if_revision: int | None = None
-) -> Case:
+def note(store: Store, case_id: str, text: str, **by: Unpack[Author]) -> Case:
     """Add a note. Its words can be erased later, that it was made cannot."""
-    return _act(store, case_id, who, "note", _words(text, "the note"), {}, now_us, if_revision)
+    return _act(store, case_id, by, "note", _words(text, "the note"), {})
 
 
-def judge(
-    store: Store,
-    case_id: str,
-    verdict: Verdict,
-    *,
-    who: str,
-    why: str,
-    approver: str | None = None,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def judge(store: Store, case_id: str, verdict: Verdict, **by: Unpack[Dismissal]) -> Case:
     """Say what the case is. It stays open.
 
     approver: a second person, needed once somebody dismisses many cases in a day. Raises: CaseError.
     """
     _of_cases(verdict)
     sets = {"verdict": str(verdict)}
-    return _act(
-        store, case_id, who, "judge", _why(why), sets, now_us, if_revision, opens=True, approver=approver
-    )
+    return _act(store, case_id, by, "judge", _why(by["why"]), sets, opens=True, approver=by.get("approver"))
 
 
 def judge_accounts(
-    store: Store,
-    case_id: str,
-    accounts: Collection[str],
-    verdict: Verdict | None,
-    *,
-    who: str,
-    why: str,
-    approver: str | None = None,
-    now_us: int,
-    if_revision: int | None = None,
+    store: Store, case_id: str, accounts: Collection[str], verdict: Verdict | None, **by: Unpack[Dismissal]
 ) -> Case:
     """Say what single accounts of a case are; None takes back what was said of them.
 
@@ -102,7 +97,7 @@ def judge_accounts(
     keys = {key_of(account): account for account in accounts}
     if not keys:
         raise CaseError("no account was named")
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         m = members.c
         there = select(m.key).where(m.case_id == case_id, m.moved_to.is_(None), among(tx.db, m.key, keys))
         missing = sorted(keys.keys() - set(tx.db.execute(there).scalars()))
@@ -110,31 +105,21 @@ def judge_accounts(
             more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
             raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
-        sets: dict[str, Any] = {"accounts": [group]} | _open_if_new(tx, case_id)
-        _second_person(tx, who, approver, sets)
+        sets: Json = {"accounts": [group]} | _open_if_new(tx, case_id)
+        _second_person(tx, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
-        put(tx, case_id, who, "judge accounts", _why(why), sets)
+        put(tx, case_id, by["who"], "judge accounts", _why(by["why"]), sets)
         return case_in(tx.db, case_id)
 
 
-def close(
-    store: Store,
-    case_id: str,
-    verdict: Verdict | None = None,
-    *,
-    who: str,
-    why: str,
-    approver: str | None = None,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def close(store: Store, case_id: str, verdict: Verdict | None = None, **by: Unpack[Dismissal]) -> Case:
     """Close a judged case. What comes after re-opens it: see `fold`.
 
     Raises: CaseError where it has no verdict and none is given, or while an appeal is open.
     """
     if verdict is not None:
         _of_cases(verdict)
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         case = case_in(tx.db, case_id, accounts=False)
         said = verdict or case.verdict
         if said is None:
@@ -144,147 +129,97 @@ def close(
         if case.state == CaseState.CLOSED and said == case.verdict:
             return case_in(tx.db, case_id)
         sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _closed_extent(tx, case)}
-        _second_person(tx, who, approver, sets)
+        _second_person(tx, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
-        put(tx, case_id, who, "close", _why(why), sets)
+        put(tx, case_id, by["who"], "close", _why(by["why"]), sets)
         return case_in(tx.db, case_id)
 
 
-def reopen(
-    store: Store, case_id: str, *, who: str, why: str, now_us: int, if_revision: int | None = None
-) -> Case:
+def reopen(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
     """Open a closed case again. Its verdict stays until it is judged anew."""
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         if case_in(tx.db, case_id, accounts=False).state != CaseState.CLOSED:
             raise CaseError(f"case {case_id} is not closed")
-        put(tx, case_id, who, "reopen", _why(why), {"state": CaseState.OPEN.value})
+        put(tx, case_id, by["who"], "reopen", _why(by["why"]), {"state": CaseState.OPEN.value})
         return case_in(tx.db, case_id)
 
 
-def suppress(
-    store: Store,
-    case_id: str,
-    *,
-    owner: str,
-    until_us: int,
-    who: str,
-    why: str,
-    approver: str | None = None,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def suppress(store: Store, case_id: str, *, owner: str, until_us: int, **by: Unpack[Dismissal]) -> Case:
     """Let nobody be told of a case for a while; it is measured all the same.
 
     owner: who answers for it. Raises: CaseError where the expiry is past, or over a year away.
     """
     _name(owner, "who answers for it")
-    if not now_us < until_us <= now_us + LONGEST_SUPPRESSION_US:
+    if not by["now_us"] < until_us <= by["now_us"] + LONGEST_SUPPRESSION_US:
         raise CaseError("a suppression ends between now and a year from now; give it an expiry there")
-    sets = {"suppressed_until_us": until_us, "suppressed_by": owner, "suppressed_why": _why(why)}
-    return _act(
-        store, case_id, who, "suppress", why, sets, now_us, if_revision, opens=True, approver=approver
-    )
+    sets = {"suppressed_until_us": until_us, "suppressed_by": owner, "suppressed_why": _why(by["why"])}
+    return _act(store, case_id, by, "suppress", by["why"], sets, opens=True, approver=by.get("approver"))
 
 
-def unsuppress(
-    store: Store, case_id: str, *, who: str, why: str, now_us: int, if_revision: int | None = None
-) -> Case:
+def unsuppress(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
     """End a suppression before its expiry."""
     sets = {"suppressed_until_us": None, "suppressed_by": None, "suppressed_why": None}
-    return _act(store, case_id, who, "unsuppress", _why(why), sets, now_us, if_revision)
+    return _act(store, case_id, by, "unsuppress", _why(by["why"]), sets)
 
 
 def appeal(
-    store: Store,
-    case_id: str,
-    text: str,
-    *,
-    account: str | None = None,
-    who: str,
-    now_us: int,
-    if_revision: int | None = None,
+    store: Store, case_id: str, text: str, *, account: str | None = None, **by: Unpack[Author]
 ) -> Case:
     """Take in what a customer says against a case, or for one account. A closed case opens again."""
     _words(text, "the appeal")
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         case = case_in(tx.db, case_id, accounts=False)
         if case.appeal is not None:
             raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
         said = text if account is None else f"{account}: {text}"
-        sets: dict[str, Any] = {"appeal": said, "state": CaseState.OPEN.value}
+        sets: Json = {"appeal": said, "state": CaseState.OPEN.value}
         if account is not None:
             _members(tx, case_id, [account])
             sets["appellant"] = key_of(account)
-        put(tx, case_id, who, "appeal", said, sets)
+        put(tx, case_id, by["who"], "appeal", said, sets)
         return case_in(tx.db, case_id)
 
 
 def decide(
-    store: Store,
-    case_id: str,
-    granted: bool,
-    *,
-    accounts: Collection[str] = (),
-    who: str,
-    why: str,
-    now_us: int,
-    if_revision: int | None = None,
+    store: Store, case_id: str, granted: bool, *, accounts: Collection[str] = (), **by: Unpack[StatedAct]
 ) -> Case:
     """Decide an appeal: whoever judged the case does not.
 
     accounts: those that are cleared where it is granted; without any the one that the appeal is for. Only an
     appeal that is for no single account ends the whole case: a grant reaches no further than its appeal.
     """
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         case = case_in(tx.db, case_id, accounts=False)
         if case.appeal is None:
             raise CaseError(f"case {case_id} has no open appeal")
         done = acts_of(tx.db, case_id, in_force=True)
         cleared = _members(tx, case_id, accounts) or _appellant(done)
-        if who in {act.who for act in done if _judges(act.sets) and act.verb != GRANTED}:
-            raise CaseError(f"{who!a} judged case {case_id}: somebody else decides the appeal")
-        sets: dict[str, Any] = {"appeal": None}
+        if by["who"] in {act.who for act in done if _judges(act.sets) and act.verb != GRANTED}:
+            raise CaseError(f"{by['who']!a} judged case {case_id}: somebody else decides the appeal")
+        sets: Json = {"appeal": None}
         if granted and cleared:
             sets["accounts"] = [{"verdict": str(Verdict.FALSE), "keys": sorted(cleared)}]
         elif granted:
             sets["verdict"] = str(Verdict.FALSE)
         hold(tx.db, case_id)
-        put(tx, case_id, who, GRANTED if granted else "appeal refused", _why(why), sets)
+        put(tx, case_id, by["who"], GRANTED if granted else "appeal refused", _why(by["why"]), sets)
         return case_in(tx.db, case_id)
 
 
-def merge(
-    store: Store,
-    case_id: str,
-    into: str,
-    *,
-    who: str,
-    why: str,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def merge(store: Store, case_id: str, into: str, **by: Unpack[StatedAct]) -> Case:
     """Let one case go on with another's actor: they are one. Give the case that goes on."""
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
-        merge_cases(tx, case_id, into, who, _why(why))
+    with _changing(store, case_id, by) as tx:
+        merge_cases(tx, case_id, into, by["who"], _why(by["why"]))
         return case_in(tx.db, into)
 
 
-def split(
-    store: Store,
-    case_id: str,
-    accounts: Collection[str],
-    *,
-    who: str,
-    why: str,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def split(store: Store, case_id: str, accounts: Collection[str], **by: Unpack[StatedAct]) -> Case:
     """Make accounts a case of their own: they are another actor's. Give the new case.
 
     Its harvest is what those accounts sent in the scanned log, until a finding says more.
     """
     keys = {key_of(account): account for account in accounts}
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         m, c = members.c, cases.c
         mine = select(m.key).where(m.case_id == case_id, m.home.is_not(None))
         there = set(tx.db.execute(mine).scalars())
@@ -297,7 +232,7 @@ def split(
         row = {name: had[name] for name in ("campaign", "p_value", "score_bits", "permission", "raised_by")}
         row["title"] = f"{len(keys):,} accounts of {case_id} that are another actor's."
         made = create(tx, f"{case_id} {min(keys)}", row)
-        split_case(tx, case_id, keys, made, who, _why(why), {})
+        split_case(tx, case_id, keys, made, by["who"], _why(by["why"]), {})
         return case_in(tx.db, made)
 
 
@@ -307,32 +242,23 @@ def record_export(
     """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
     if set(export) != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
         raise CaseError("an export has a format and the SHA-256 of what was written, in hex")
-    with _changing(store, case_id, who, now_us, None) as tx:
+    with _changing(store, case_id, {"who": who, "now_us": now_us}) as tx:
         hold(tx.db, case_id)
         put(tx, case_id, who, "export", why, {"export": dict(export)})
         return case_in(tx.db, case_id)
 
 
-def undo(
-    store: Store,
-    case_id: str,
-    act: int,
-    *,
-    who: str,
-    why: str,
-    now_us: int,
-    if_revision: int | None = None,
-) -> Case:
+def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
     """Take an act back: what stands then is exactly what would stand without it. An undo can be undone too.
 
     Raises: Missing; CaseError where it was taken back already, or later acts stand on it.
     """
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         found = act_of(tx.db, case_id, act)
         if not found.in_force:
             raise CaseError(f"act {act} was taken back already")
         if found.verb in (MERGE, SPLIT):
-            part(tx, found, who, _why(why))
+            part(tx, found, by["who"], _why(by["why"]))
             return case_in(tx.db, case_id)
         if found.verb == "export":
             raise CaseError(f"act {act} is an export: what has left cannot be taken back")
@@ -340,7 +266,7 @@ def undo(
             raise CaseError(
                 f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
             )
-        put(tx, case_id, who, "undo", _why(why), {}, undoes=act)
+        put(tx, case_id, by["who"], "undo", _why(by["why"]), {}, undoes=act)
         _turn(tx, case_id)
         return case_in(tx.db, case_id)
 
@@ -398,39 +324,35 @@ def _appellant(done: Collection[Act]) -> set[str]:
 def _act(
     store: Store,
     case_id: str,
-    who: str,
+    by: Author,
     verb: str,
     text: str,
     sets: Mapping[str, Any],
-    now_us: int,
-    if_revision: int | None,
     *,
     opens: bool = False,
     approver: str | None = None,
 ) -> Case:
     if len(text) > LONGEST_WORDS:
         _words(text, "the reason")
-    with _changing(store, case_id, who, now_us, if_revision) as tx:
+    with _changing(store, case_id, by) as tx:
         put_sets = dict(sets) | (_open_if_new(tx, case_id) if opens else {})
-        _second_person(tx, who, approver, put_sets)
+        _second_person(tx, by["who"], approver, put_sets)
         if verb in ("judge", "suppress"):
             hold(tx.db, case_id)
-        put(tx, case_id, who, verb, text, put_sets)
+        put(tx, case_id, by["who"], verb, text, put_sets)
         return case_in(tx.db, case_id)
 
 
-def _changing(
-    store: Store, case_id: str, who: str, now_us: int, if_revision: int | None
-) -> AbstractContextManager[Transaction]:
+def _changing(store: Store, case_id: str, by: Author) -> AbstractContextManager[Transaction]:
     """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
-    _name(who, "who does it")
-    if who == MACHINE:
+    _name(by["who"], "who does it")
+    if by["who"] == MACHINE:
         raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
     with store.reading() as db:
         into = case_in(db, case_id, accounts=False).merged_into
     if into is not None:
         raise CaseError(f"case {case_id} was merged into {into}; name that one")
-    return store.writing(now_us, case=case_id, if_revision=if_revision)
+    return store.writing(by["now_us"], case=case_id, if_revision=by.get("if_revision"))
 
 
 def _open_if_new(tx: Transaction, case_id: str) -> dict[str, str]:
@@ -457,7 +379,7 @@ def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
     }
 
 
-def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[str, Any]) -> None:
+def _second_person(tx: Transaction, who: str, approver: str | None, sets: Json) -> None:
     """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
 
     Raises: CaseError where a second person is needed, or is the first one.
@@ -473,7 +395,7 @@ def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[s
         return
     a = acts.c
     mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > tx.now_us - DAY_US)
-    before = [_weight_of_words(words) for words in tx.db.execute(mine).scalars()]
+    before = [_weight(json.loads(words)) for words in tx.db.execute(mine).scalars()]
     dismissed = cases_now + sum(n for n, _ in before), accounts_now + sum(n for _, n in before)
     if cases_now and dismissed[0] > DISMISSED_CASES_A_DAY:
         raise CaseError(
@@ -484,10 +406,6 @@ def _second_person(tx: Transaction, who: str, approver: str | None, sets: dict[s
             f"{who!a} would have cleared {dismissed[1]:,} accounts within a day; over "
             f"{DISMISSED_ACCOUNTS_A_DAY:,} need an approver"
         )
-
-
-def _weight_of_words(words: str) -> tuple[int, int]:
-    return _weight(json.loads(words))
 
 
 def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stillwatch.cases.evidence import Input
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
-
-MIB = 1 << 20
 
 
 def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
@@ -17,11 +15,5 @@ def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(MIB):
-                digest.update(chunk)
-    except OSError as why:
-        raise InputError(f"{path}: cannot be read: {why.strerror}") from why
-    return digest.hexdigest()
+    with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

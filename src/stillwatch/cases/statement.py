@@ -10,9 +10,8 @@ Blind to: what the account did outside the scanned log, and what a person knows 
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from stillwatch.cases import Act, Case, CaseError, Member, Verdict, evidence, reading
+from stillwatch.cases import Act, Case, CaseError, Json, Member, Verdict, evidence, reading
 from stillwatch.cases.alert import alert
 from stillwatch.cases.claims import NEVER_CLAIMED
 from stillwatch.cases.store import Store
@@ -68,7 +67,7 @@ class StatementOfReasons:
     blanks: tuple[str, ...]  # what is to be filled in before it is sent
     judged: bool  # whether a person has judged the account or its case
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Give it as JSON can hold it."""
         return {"format": FORMAT} | asdict(self)
 
@@ -160,7 +159,7 @@ def _judgement(acts: list[Act], key: str) -> Act | None:
     return of_case
 
 
-def _facts(case: Case, member: Member, campaign: Campaign, scanned: dict[str, Any]) -> tuple[str, ...]:
+def _facts(case: Case, member: Member, campaign: Campaign, scanned: Json) -> tuple[str, ...]:
     first = campaign.since.get(member.account)
     of_group = (
         "The finding is about the payer of this account."

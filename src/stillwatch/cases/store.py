@@ -26,6 +26,7 @@ from stillwatch.cases import (
     tables,
 )
 from stillwatch.cases.migrations import MIGRATIONS, migrate
+from stillwatch.errors import refuse_os_errors
 from stillwatch.sqlite_file import Keeper, create, database_ids, use_wal
 
 BUSY_MS = 10_000
@@ -239,11 +240,9 @@ def _engine(url: URL) -> Engine:
         except (ImportError, NoSuchModuleError) as why:
             raise CaseError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
     path = Path(str(url.database))
-    try:
+    with refuse_os_errors(CaseError, f"{path}: cannot be opened"):
         path.parent.mkdir(mode=0o700, exist_ok=True)  # one folder: a mistyped path makes no tree
         create(path)
-    except OSError as why:
-        raise CaseError(f"{path}: cannot be opened: {why.strerror}") from why
     engine = create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")

@@ -23,7 +23,7 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 METADATA = MetaData()
 LONGEST_KEY = 1_000  # bytes; an entry of PostgreSQL's B-tree holds 2,704
@@ -44,6 +44,11 @@ class Words(TypeDecorator[str]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:
         return None if value is None else read_back(value)
+
+
+KINDS: dict[str, type[TypeEngine[Any]] | type[Words]] = {
+    "N": BigInteger, "W": Words, "T": Text, "F": Double, "B": LargeBinary,
+}  # fmt: skip
 
 
 def to_stored(text: str) -> str:
@@ -78,89 +83,43 @@ def among(db: Connection, column: Column[Any], keys: Collection[str]) -> ColumnE
     return column.in_(select(cast(listed.c.value, Text)))
 
 
-def _table(name: str, /, **columns: Any) -> Table:
-    return Table(name, METADATA, *(Column(column, kind) for column, kind in columns.items()))
+def table(metadata: MetaData, name: str, columns: str) -> Table:
+    """Make a table of columns, each with the letter of its kind, in their order."""
+    pairs = (column.split(":") for column in columns.split())
+    return Table(name, metadata, *(Column(column, KINDS[kind]) for column, kind in pairs))
 
 
-N, W, F = BigInteger, Words, Double
-
-meta = _table("meta", name=W, value=N)
-cases = _table(
+meta = table(METADATA, "meta", "name:W value:N")
+cases = table(
+    METADATA,
     "cases",
-    id=W,
-    opened_us=N,
-    updated_us=N,
-    campaign=W,
-    title=W,
-    p_value=F,
-    score_bits=F,
-    exchanges=N,
-    output_tokens=N,
-    first_us=N,
-    last_us=N,
-    members=N,
-    victims=N,
-    cleared=N,
-    reopened=N,
-    raised_by=W,
-    permission=W,
-    merged_into=W,
-    split_from=W,
-    state=W,
-    verdict=W,
-    owner=W,
-    due_us=N,
-    suppressed_until_us=N,
-    suppressed_by=W,
-    suppressed_why=W,
-    appeal=W,
-    revision=N,
+    "id:W opened_us:N updated_us:N campaign:W title:W p_value:F score_bits:F exchanges:N "
+    "output_tokens:N first_us:N last_us:N members:N victims:N cleared:N reopened:N raised_by:W "
+    "permission:W merged_into:W split_from:W state:W verdict:W owner:W due_us:N suppressed_until_us:N "
+    "suppressed_by:W suppressed_why:W appeal:W revision:N",
 )
-members = _table(
+members = table(
+    METADATA,
     "members",
-    case_id=W,
-    key=Text,
-    account=W,
-    since_us=N,
-    last_us=N,
-    finding=N,
-    provisional=N,
-    exchanges=N,
-    verdict=W,
-    moved_to=W,
-    home=Text,
-    tied=N,
+    "case_id:W key:T account:W since_us:N last_us:N finding:N provisional:N exchanges:N verdict:W "
+    "moved_to:W home:T tied:N",
 )
-findings = _table(
+findings = table(
+    METADATA,
     "findings",
-    finding=N,
-    case_id=W,
-    at_us=N,
-    source=W,
-    campaign=W,
-    digest=W,
-    alarm_us=N,
-    p_value=F,
-    exchanges=N,
-    output_tokens=N,
-    accounts=N,
+    "finding:N case_id:W at_us:N source:W campaign:W digest:W alarm_us:N p_value:F exchanges:N "
+    "output_tokens:N accounts:N",
 )
-evidence = _table("evidence", finding=N, case_id=W, context=Text, campaign=LargeBinary, held=N)
-spoken = _table("spoken", case_id=W, detector=W, first_us=N, last_us=N, bits=F, raised=N)
-detector_states = _table(
-    "detector_states", change=N, detector=W, at_us=N, who=W, state=W, text=W, measured=Text
+evidence = table(METADATA, "evidence", "finding:N case_id:W context:T campaign:B held:N")
+spoken = table(METADATA, "spoken", "case_id:W detector:W first_us:N last_us:N bits:F raised:N")
+detector_states = table(
+    METADATA,
+    "detector_states",
+    "change:N detector:W at_us:N who:W state:W text:W measured:T",
 )
-hours = _table("hours", case_id=W, hour_us=N, exchanges=N, output_tokens=N)
-acts = _table(
+hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
+acts = table(
+    METADATA,
     "acts",
-    act=N,
-    case_id=W,
-    at_us=N,
-    who=W,
-    verb=W,
-    text=W,
-    sets=Text,
-    undoes=N,
-    in_force=N,
-    revision=N,
+    "act:N case_id:W at_us:N who:W verb:W text:W sets:T undoes:N in_force:N revision:N",
 )

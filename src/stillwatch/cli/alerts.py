@@ -20,49 +20,22 @@ from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
 
-app = typer.Typer(help="Send case alerts: webhooks, syslog.", no_args_is_help=True, add_completion=False)
+app = group("Send case alerts: webhooks, syslog.", "Tell others of cases, by signed webhooks and syslog.")
 
 OUTBOX = "outbox"
 FAILED = 3
 
-DELIVER_EXAMPLES = """
-Examples:
-
-  stillwatch alerts deliver                 once: what changed since the last time, and what is due again
-
-  stillwatch alerts deliver --every 30s     go on until interrupted
-
-Exit codes: 0 all that was due arrived; 3 something did not, and waits; 2 could not look.
-"""
 KEYGEN_EXAMPLES = """
 Examples:
 
   stillwatch alerts keygen stillwatch-serve/on-call.key
 
   stillwatch alerts keygen stillwatch-serve/siem.key --ed25519    (the receiver needs the public half only)
-"""
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch alerts check
-
-  stillwatch alerts check --send     also send each a test event
-"""
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch alerts list --json | jq '.dead[].last_error'
-"""
-RETRY_EXAMPLES = """
-Examples:
-
-  stillwatch alerts retry            all that were given up
-
-  stillwatch alerts retry 3f0c2a
 """
 BaseUrl = Annotated[
     str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
@@ -72,12 +45,7 @@ TargetsFile = Annotated[
 ]
 
 
-@app.callback()
-def alerts_verbs() -> None:
-    """Tell others of cases, by signed webhooks and syslog."""
-
-
-@app.command("deliver", epilog=DELIVER_EXAMPLES)
+@verb(app, "deliver")
 def deliver_command(
     folder: AtFolder = FOLDER,
     cases: CasesUrl = None,
@@ -86,7 +54,13 @@ def deliver_command(
     every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the news of cases to everybody on the list; what fails is tried again later, ten times in all."""
+    """Send the news of cases to everybody on the list; what fails is tried again later, ten times in all.
+
+    $ stillwatch alerts deliver                 once: what changed since the last time, and what is due again
+    $ stillwatch alerts deliver --every 30s     go on until interrupted
+
+    Exit codes: 0 all that was due arrived; 3 something did not, and waits; 2 could not look.
+    """
     pause_s = None if every is None else span_s(every, "--every")
     while pause_s is not None:
         try:
@@ -100,17 +74,21 @@ def deliver_command(
         raise typer.Exit(FAILED)
 
 
-@app.command("check", epilog=CHECK_EXAMPLES)
+@verb(app, "check")
 def check_command(
     folder: AtFolder = FOLDER,
     targets: TargetsFile = None,
     send_one: Annotated[bool, typer.Option("--send", help="Send each target a test event.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check the list of who is told: its form, keys, addresses; with --send, whether they take an event."""
+    """Check the list of who is told: its form, keys, addresses; with --send, whether they take an event.
+
+    $ stillwatch alerts check
+    $ stillwatch alerts check --send     also send each a test event
+    """
     rows = [_check_target(target, send_one) for target in _targets(folder, targets)]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         cells = [tuple(str(row[name]) for name in ("name", "kind", "at", "says")) for row in rows]
         table(("target", "kind", "at", "check"), cells, "nobody is told: the list is empty")
@@ -118,7 +96,7 @@ def check_command(
         raise typer.Exit(FAILED)
 
 
-@app.command("keygen", epilog=KEYGEN_EXAMPLES)
+@verb(app, "keygen", epilog=KEYGEN_EXAMPLES)
 def keygen_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
     ed25519: Annotated[bool, typer.Option(help="A key pair instead of a shared secret.")] = False,
@@ -128,26 +106,33 @@ def keygen_command(
     print(made.public or f"{file}: give the receiver its one line, over a safe way")
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@verb(app, "list")
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """List what waits to be sent and what was given up."""
+    """List what waits to be sent and what was given up.
+
+    $ stillwatch alerts list --json | jq '.dead[].last_error'
+    """
     outbox = _outbox(folder)
     waiting, dead = outbox.waiting(), outbox.dead()
     if as_json:
-        print(json.dumps({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))}, indent=1))
+        print_json({"waiting": list(map(_plain, waiting)), "dead": list(map(_plain, dead))})
         return
     rows = [_row(letter, "waits") for letter in waiting] + [_row(letter, "given up") for letter in dead]
     table(("id", "target", "case", "state", "tried", "next", "last refusal"), rows, "nothing waits")
 
 
-@app.command("retry", epilog=RETRY_EXAMPLES)
+@verb(app, "retry")
 def retry_command(
     letter: Annotated[
         str, typer.Argument(metavar="[ID]", help="Of `alerts list`, or its beginning; else all.")
     ] = "",
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Put what was given up among what waits again."""
+    """Put what was given up among what waits again.
+
+    $ stillwatch alerts retry            all that were given up
+    $ stillwatch alerts retry 3f0c2a
+    """
     outbox = _outbox(folder)
     found = [one for one in outbox.dead() if one.name.startswith(letter)]
     if letter and not found:

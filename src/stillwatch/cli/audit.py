@@ -28,72 +28,24 @@ from stillwatch.cli.case_opening import (
     opened_cases,
     seen_cases,
 )
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
-from stillwatch.cli.main import one_line
-from stillwatch.errors import InputError
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import StampCa, StampUrl, named_authority
+from stillwatch.cli.verb import group, verb
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 
-app = typer.Typer(help="Audit trail: verify, show, witness.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Audit trail: verify, show, witness.",
+    "The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it.",
+)
 
 BROKEN = 1  # the exit code for a trail that is not what was written
 Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]
 
-VERIFY_EXAMPLES = """
-Examples:
 
-  stillwatch audit verify
-
-  stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
-
-  stillwatch audit verify --witness from-partner.jsonl --witness-key partner.pub --json
-
-  stillwatch audit verify --witness heads.jsonl --stamp-ca tsa.pem
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-  stillwatch audit show
-
-  stillwatch audit show --subject CASE --limit 20
-
-  stillwatch audit show --person acct_1234 --open
-"""
-CHECKPOINT_EXAMPLES = """
-Examples:
-
-  stillwatch audit checkpoint
-
-  stillwatch audit checkpoint --to /mnt/other/heads.jsonl
-
-  stillwatch audit checkpoint --to heads.jsonl --stamp http://tsa.example --stamp-ca tsa.pem
-"""
-WITNESS_EXAMPLES = """
-Examples:
-
-  stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
-"""
-ERASE_EXAMPLES = """
-Examples:
-
-  stillwatch audit erase acct_1234 --dry-run
-
-  stillwatch audit erase acct_1234 --why "request 2026-118"
-"""
-ROTATE_EXAMPLES = """
-Examples:
-
-  stillwatch audit rotate --why "yearly"
-"""
-
-
-@app.callback()
-def audit_verbs() -> None:
-    """The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it."""
-
-
-@app.command("verify", epilog=VERIFY_EXAMPLES)
+@verb(app, "verify")
 def verify_command(
     key: Annotated[
         list[Path] | None,
@@ -115,6 +67,11 @@ def verify_command(
     With --stamp-ca the time stamps on the witnesses' lines are checked too.
 
     Exit codes: 0 it is; 1 it is not; 2 it cannot be read.
+
+    $ stillwatch audit verify
+    $ stillwatch audit verify --key audit.key.pub --witness /mnt/other/heads.jsonl
+    $ stillwatch audit verify --witness from-partner.jsonl --witness-key partner.pub --json
+    $ stillwatch audit verify --witness heads.jsonl --stamp-ca tsa.pem
     """
     seen = None if witness is None else [one for path in witness for one in read_heads(path)]
     partners = [read_public(path) for path in witness_key or []]
@@ -126,7 +83,7 @@ def verify_command(
         found = check_stamps(found, seen or (), None if stamp_ca is None else read_roots(stamp_ca), partners)
     if as_json:
         sound = isinstance(found, VerifiedTrail)
-        print(json.dumps({"sound": sound} | asdict(found), indent=1))
+        print_json({"sound": sound} | asdict(found))
     elif isinstance(found, VerifiedTrail):
         _tell_verified(found)
     else:
@@ -171,7 +128,7 @@ def _tell_broken(found: Broken) -> None:
         print(f"  what stands before record {found.seq} is what was written")
 
 
-@app.command("show", epilog=SHOW_EXAMPLES)
+@verb(app, "show")
 def show_command(
     subject: Annotated[str | None, typer.Option(help="Only of this subject: a case, mostly.")] = None,
     who: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
@@ -186,7 +143,12 @@ def show_command(
     audit_key: AuditKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show records, newest first. It does not check them: see verify."""
+    """Show records, newest first. It does not check them: see verify.
+
+    $ stillwatch audit show
+    $ stillwatch audit show --subject CASE --limit 20
+    $ stillwatch audit show --person acct_1234 --open
+    """
 
     def find_records(store: Store) -> list[AuditRecord]:
         with store.reading() as db:
@@ -205,7 +167,7 @@ def show_command(
         with seen_cases(folder, cases) as store:
             rows = find_records(store)
     if as_json:
-        print(json.dumps([asdict(row) | {"at": iso_time(row.at_us)} for row in rows], indent=1))
+        print_json([asdict(row) | {"at": iso_time(row.at_us)} for row in rows])
         return
     heads = ("record", "at", "who", "what", "subject", "detail", "about persons")
     table(heads, [_row(row) for row in rows], "nothing on the trail is so")
@@ -219,7 +181,7 @@ def _row(row: AuditRecord) -> tuple[str, ...]:
     return (str(row.seq), iso_time(row.at_us) or "", row.who, row.what, row.subject, detail, ", ".join(told))
 
 
-@app.command("checkpoint", epilog=CHECKPOINT_EXAMPLES)
+@verb(app, "checkpoint")
 def checkpoint_command(
     to: Annotated[
         Path | None, typer.Option(help="Add it to this file of checkpoints instead of printing it.")
@@ -233,6 +195,10 @@ def checkpoint_command(
     """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed.
 
     With --stamp a time-stamping authority signs when it was there; it is shown a SHA-256 and nothing else.
+
+    $ stillwatch audit checkpoint
+    $ stillwatch audit checkpoint --to /mnt/other/heads.jsonl
+    $ stillwatch audit checkpoint --to heads.jsonl --stamp http://tsa.example --stamp-ca tsa.pem
     """
     by = named_authority(stamp, stamp_ca)
     with opened_cases(folder, cases, audit_key) as store, store.reading() as db:
@@ -243,16 +209,14 @@ def checkpoint_command(
     if to is None:
         print(line_of(seen))
         return
-    try:
+    with refuse_os_errors(AuditError, f"{to}: the checkpoint cannot be written"):
         Witness(to).add([seen])
-    except OSError as why:
-        raise AuditError(f"{to}: the checkpoint cannot be written: {why.strerror}") from why
     print(f"record {head.seq} is witnessed by {to}")
     if stamped is not None:
         print(f"  stamped {stamped.at:%Y-%m-%dT%H:%M:%SZ} by {one_line(stamped.authority)}")
 
 
-@app.command("witness", epilog=WITNESS_EXAMPLES)
+@verb(app, "witness")
 def witness_command(
     files: Annotated[list[Path], typer.Argument(help="Checkpoints of another instance's trail.")],
     keep: Annotated[Path, typer.Option(help="Where they are kept here; what was kept before is compared.")],
@@ -263,13 +227,13 @@ def witness_command(
     """Witness another instance's trail: keep its checkpoints, and print them signed, to be sent back.
 
     Exit codes: 0 all are kept; 1 one contradicts what was kept before, or is not what it says.
+
+    $ stillwatch audit witness heads-of-a.jsonl --keep seen-of-a.jsonl --signing-key witness.key > for-a.jsonl
     """
     signer = open_signer(signing_key)
     seen = [one for path in files for one in read_heads(path)]
-    try:
+    with refuse_os_errors(AuditError, f"{keep}: cannot be written"):
         taken, refused = vouch(seen, Witness(keep), signer, utc_us())
-    except OSError as why:
-        raise AuditError(f"{keep}: cannot be written: {why.strerror}") from why
     for one in taken:
         print(line_of(one))
     for sentence in refused:
@@ -278,7 +242,7 @@ def witness_command(
         raise typer.Exit(BROKEN)
 
 
-@app.command("erase", epilog=ERASE_EXAMPLES)
+@verb(app, "erase")
 def erase_command(
     person: Annotated[str, typer.Argument(help="The account, or the case for words about it as a whole.")],
     why: Why = "",
@@ -287,7 +251,11 @@ def erase_command(
     audit_key: AuditKey = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Erase what the trail holds about a person. The records stay, and verify still passes. No way back."""
+    """Erase what the trail holds about a person. The records stay, and verify still passes. No way back.
+
+    $ stillwatch audit erase acct_1234 --dry-run
+    $ stillwatch audit erase acct_1234 --why "request 2026-118"
+    """
     if dry_run:
         with seen_cases(folder, cases) as store, store.reading() as db:
             key_id, count = sealed_about(db, person)
@@ -310,7 +278,7 @@ def erase_command(
     print("  cases, reports and logs may still name it; back-ups hold the key until they are gone")
 
 
-@app.command("rotate", epilog=ROTATE_EXAMPLES)
+@verb(app, "rotate")
 def rotate_command(
     why: Why = "",
     folder: AtFolder = FOLDER,
@@ -318,7 +286,10 @@ def rotate_command(
     audit_key: AuditKey = None,
     witness: WitnessFile = None,
 ) -> None:
-    """Let a new key sign from here on. The old one signs the hand-over, and is gone then."""
+    """Let a new key sign from here on. The old one signs the hand-over, and is gone then.
+
+    $ stillwatch audit rotate --why "yearly"
+    """
     if not why.strip():
         raise InputError("--why is missing: the next reader of the trail has nothing else")
     with opened_cases(folder, cases, audit_key, witness) as store:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.lineage import Relation, Resolved
 from stillwatch.lineage.exports import litellm_config, rpz_zone
@@ -27,43 +28,10 @@ from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.judge import hosts_of
 from stillwatch.terms.load import default_text, load, loads
 
-app = typer.Typer(help="Bans by lineage: check names, export.", no_args_is_help=True, add_completion=False)
+app = group("Bans by lineage: check names, export.")
 
 BANNED = 1
 LIMITS = "A name is as good as the table: a model renamed without a trace is unknown here."
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch ban check azure_ai/MAI-DS-R1 DEEPSEEK_R1 --family deepseek
-
-  stillwatch ban check gpt-4o team-fast --terms terms.toml --account acct-1
-
-  curl -s localhost:4000/v1/models | jq -r '.data[].id' | stillwatch ban check - --family deepseek
-
-Exit codes: 0 checked; 2 could not; 1 only with --fail-on-banned, when a name is denied.
-"""
-FAMILIES_EXAMPLES = """
-Examples:
-
-  stillwatch ban families
-
-  stillwatch ban families --json | jq '.[] | select(.id == "deepseek").hosts'
-"""
-EXPLAIN_EXAMPLES = """
-Examples:
-
-  stillwatch ban explain perplexity/r1-1776
-"""
-EXPORT_EXAMPLES = """
-Examples:
-
-  stillwatch ban export --to rpz --family deepseek > rpz.zone
-
-  stillwatch ban export --to litellm --terms terms.toml $(cat served-models.txt) > banned.yaml
-
-DNS blocks the vendor's own hosts and nothing that somebody else hosts. LiteLLM compares names as they are
-written: give it every name that your proxy serves.
-"""
 
 Names = Annotated[
     list[str], typer.Argument(metavar="NAME...", help="Model names; - reads them from standard input.")
@@ -90,12 +58,7 @@ class Program(StrEnum):
     rpz = "rpz"
 
 
-@app.callback()
-def ban_verbs() -> None:
-    """Bans by lineage: check names, export."""
-
-
-@app.command("check", epilog=CHECK_EXAMPLES)
+@verb(app, "check")
 def check_command(
     names: Names,
     terms_file: TermsFile = None,
@@ -105,7 +68,14 @@ def check_command(
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when a name is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what model names resolve to, and what the terms say of each."""
+    """Say what model names resolve to, and what the terms say of each.
+
+    $ stillwatch ban check azure_ai/MAI-DS-R1 DEEPSEEK_R1 --family deepseek
+    $ stillwatch ban check gpt-4o team-fast --terms terms.toml --account acct-1
+    $ curl -s localhost:4000/v1/models | jq -r '.data[].id' | stillwatch ban check - --family deepseek
+
+    Exit codes: 0 checked; 2 could not; 1 only with --fail-on-banned, when a name is denied.
+    """
     terms = terms_of(terms_file, family or [], distilled)
     now_us = time.time_ns() // 1000
     found = [
@@ -120,9 +90,13 @@ def check_command(
         raise typer.Exit(BANNED)
 
 
-@app.command("families", epilog=FAMILIES_EXAMPLES)
+@verb(app, "families")
 def families_command(as_json: AsJson = False) -> None:
-    """List the families of the lineage table: vendor, its own hosts, who was trained on its answers."""
+    """List the families of the lineage table: vendor, its own hosts, who was trained on its answers.
+
+    $ stillwatch ban families
+    $ stillwatch ban families --json | jq '.[] | select(.id == "deepseek").hosts'
+    """
     known = table()
     rows = [
         {
@@ -147,11 +121,14 @@ def families_command(as_json: AsJson = False) -> None:
     console.print(shown)
 
 
-@app.command("explain", epilog=EXPLAIN_EXAMPLES)
+@verb(app, "explain")
 def explain_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One model name.")], as_json: AsJson = False
 ) -> None:
-    """Show how one name is read, which entry of the table decided, and the source of that entry."""
+    """Show how one name is read, which entry of the table decided, and the source of that entry.
+
+    $ stillwatch ban explain perplexity/r1-1776
+    """
     found = resolve(name)
     if as_json:
         print(json.dumps(_row(found, None), indent=1, ensure_ascii=False))
@@ -174,7 +151,7 @@ def explain_command(
     console.print(shown)
 
 
-@app.command("export", epilog=EXPORT_EXAMPLES)
+@verb(app, "export")
 def export_command(
     to: Annotated[Program, typer.Option("--to", help="litellm: model_list; rpz: DNS zone.")],
     names: Annotated[
@@ -185,7 +162,14 @@ def export_command(
     family: Families = None,
     distilled: Annotated[Students, typer.Option(help="With --family: students of it.")] = Students.warn,
 ) -> None:
-    """Write the bans of the terms for another program: LiteLLM's proxy, or DNS as a response policy zone."""
+    """Write the bans of the terms for another program: LiteLLM's proxy, or DNS as a response policy zone.
+
+    $ stillwatch ban export --to rpz --family deepseek > rpz.zone
+    $ stillwatch ban export --to litellm --terms terms.toml $(cat served-models.txt) > banned.yaml
+
+    DNS blocks the vendor's own hosts and nothing that somebody else hosts. LiteLLM compares names as they are
+    written: give it every name that your proxy serves.
+    """
     terms = terms_of(terms_file, family or [], distilled)
     if terms is None:
         raise InputError(

@@ -3,7 +3,6 @@
 It parses words and prints. Who answers is `prove.identify`, what to do about it is `terms`.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,8 +24,9 @@ from stillwatch.cli.identify import (
     identify_suspect,
     print_identified,
 )
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.who import ALPHA
 from stillwatch.prove.lineage.reading import KinClaim, read_kins
@@ -34,21 +34,8 @@ from stillwatch.report.terminal import safe
 from stillwatch.terms import Terms
 from stillwatch.terms.decide import model_verdict
 
-EXAMPLES = """
-Examples:
 
-  stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
-
-  stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
-
-What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not; 1 only
-with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file
-were left out.
-"""
-
-
-@app.command("probe", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "probe")
 def probe_command(
     suspect: Annotated[str, typer.Argument(help="An address, or a file of outputs.")],
     library: AtLibrary = LIBRARY,
@@ -65,7 +52,15 @@ def probe_command(
     fail_on_banned: Annotated[bool, typer.Option(help="Exit with 1 when what answers is denied.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Identify what answers by its answers, and judge it by the terms."""
+    """Identify what answers by its answers, and judge it by the terms.
+
+    $ stillwatch ban probe http://localhost:8000/v1 --model fast-1 --terms terms.toml --library known
+    $ stillwatch ban probe outputs.jsonl --family deepseek --library known --fail-on-banned
+
+    What is only resembled is no finding: it may be a pupil or a cousin. Exit codes: 0 probed; 2 could not;
+    1 only with --fail-on-banned, when the model that was named is denied; 3 probed, and rows of a file were
+    left out.
+    """
     terms = terms_of(terms_file, family or [], distilled)
     way = endpoint.asking(store)
     kins = read_kins(kin_file or [])
@@ -73,7 +68,7 @@ def probe_command(
     found = done.found
     judged = _judge_nearest(found, kins, terms, account)
     if as_json:
-        print(json.dumps(done.document() | {"terms": judged}, indent=1))
+        print_json(done.document() | {"terms": judged})
     else:
         console = Console()
         print_identified(done, console)

@@ -1,6 +1,5 @@
 """`stillwatch case`: the queue, one case, its accounts and history, what detectors are worth."""
 
-import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -27,81 +26,30 @@ from stillwatch.cli.case_opening import (
     CasesAt,
     new_cases,
 )
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.case_text import alert_lines, event_row, print_targets, words_of
-from stillwatch.cli.columns import AS_CALLED, NameOptions
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
-from stillwatch.cli.leave import Yes, may_leave
-from stillwatch.cli.option_group import expand_groups
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.main import print_json
+from stillwatch.cli.options import (
+    AS_CALLED,
+    NameOptions,
+    StampCa,
+    StampUrl,
+    Yes,
+    may_leave,
+    named_authority,
+    sketch_key,
+)
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 
-app = typer.Typer(help="Cases: show, judge, undo.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Cases: show, judge, undo.",
+    "Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo.",
+)
 add_verbs(app)
 
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch case list
-
-  stillwatch case list --owner none --state new --json | jq -r '.cases[].id'
-
-  stillwatch case list --all --account acct_1234
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-  stillwatch case show case-7f3a
-
-  stillwatch case show case-7f3a --json > alert.json     (the whole alert: docs/cases.md)
-"""
-ACCOUNTS_EXAMPLES = """
-Examples:
-
-  stillwatch case accounts case-7f3a
-
-  stillwatch case accounts case-7f3a --targets > them.txt
-
-  stillwatch standing set --accounts-file them.txt --step throttle --why case-7f3a --dry-run
-"""
-LOG_EXAMPLES = """
-Examples:
-
-  stillwatch case log case-7f3a --limit 20
-"""
-FOLD_EXAMPLES = """
-Examples:
-
-  stillwatch case fold stillwatch-report --folder stillwatch-serve
-"""
-DETECTORS_EXAMPLES = """
-Examples:
-
-  stillwatch case detectors
-
-  stillwatch case detectors --months --json
-"""
-DETECTOR_EXAMPLES = """
-Examples:
-
-  stillwatch case detector lone_harvest shadow --why "three false cases this week"
-
-  stillwatch case detector coordinated_harvest act --why "24 of 24 right, by three of us"
-"""
-EXPORT_EXAMPLES = """
-Examples:
-
-  stillwatch case export case-7f3a --form ocsf --out finding.json
-
-  stillwatch case export case-7f3a --form bundle --log logs/may.parquet --accounts a.csv --out evidence
-
-  stillwatch case export case-7f3a --form bundle --out e.zip --stamp http://tsa.example --stamp-ca tsa.pem
-
-What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
-`stillwatch indicators export`, which names no accounts.
-"""
 
 Console = Annotated[
     str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
@@ -130,13 +78,7 @@ class CaseExportShape(StrEnum):
     bundle = "bundle"
 
 
-@app.callback()
-def case_verbs() -> None:
-    """Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo."""
-
-
-@app.command("list", epilog=LIST_EXAMPLES)
-@expand_groups
+@verb(app, "list")
 def list_command(
     state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None,
     verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
@@ -148,7 +90,12 @@ def list_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the queue: what is due first, then the largest harvest."""
+    """Show the queue: what is due first, then the largest harvest.
+
+    $ stillwatch case list
+    $ stillwatch case list --owner none --state new --json | jq -r '.cases[].id'
+    $ stillwatch case list --all --account acct_1234
+    """
     wanted = Filter(
         states=tuple(state) if state else () if every else (CaseState.NEW, CaseState.OPEN),
         verdict=verdict,
@@ -162,7 +109,7 @@ def list_command(
         found = reading.queue(store, wanted, utc_us())
     if as_json:
         told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     rows = [
         (
@@ -185,8 +132,7 @@ def list_command(
         print(f"{found.counts['suppressed']:,} suppressed; --all shows them too")
 
 
-@app.command("show", epilog=SHOW_EXAMPLES)
-@expand_groups
+@verb(app, "show")
 def show_command(
     case: CaseId,
     price: Annotated[
@@ -197,17 +143,20 @@ def show_command(
     console: Console = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show one case: why, what would make it honest, what has left, how sure, what to do."""
+    """Show one case: why, what would make it honest, what has left, how sure, what to do.
+
+    $ stillwatch case show case-7f3a
+    $ stillwatch case show case-7f3a --json > alert.json     (the whole alert: docs/cases.md)
+    """
     with place.reading() as store:
         told = alert(store, find(store, case), utc_us(), console, TokenPrices(cost, price))
     if as_json:
-        print(json.dumps(told.as_json(), indent=1))
+        print_json(told.as_json())
     else:
         print("\n".join(alert_lines(told)))
 
 
-@app.command("accounts", epilog=ACCOUNTS_EXAMPLES)
-@expand_groups
+@verb(app, "accounts")
 def accounts_command(
     case: CaseId,
     targets: Annotated[
@@ -223,7 +172,12 @@ def accounts_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show the accounts of a case, or print those that an action may touch."""
+    """Show the accounts of a case, or print those that an action may touch.
+
+    $ stillwatch case accounts case-7f3a
+    $ stillwatch case accounts case-7f3a --targets > them.txt
+    $ stillwatch standing set --accounts-file them.txt --step throttle --why case-7f3a --dry-run
+    """
     with place.reading() as store:
         case_id = find(store, case)
         if targets:
@@ -231,7 +185,7 @@ def accounts_command(
             return
         found, total = reading.members_of(store, case_id, which=which, starts=starts, limit=limit)
     if as_json:
-        print(json.dumps({"total": total, "accounts": [asdict(m) for m in found]}, indent=1))
+        print_json({"total": total, "accounts": [asdict(m) for m in found]})
         return
     rows = [
         (
@@ -249,31 +203,35 @@ def accounts_command(
         print(f"{total - len(found):,} more; --limit shows more")
 
 
-@app.command("log", epilog=LOG_EXAMPLES)
-@expand_groups
+@verb(app, "log")
 def log_command(
     case: CaseId,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=100_000)] = 50,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened to a case: findings, and what people did, with the numbers that undo takes."""
+    """Show what happened to a case: findings, and what people did, with the numbers that undo takes.
+
+    $ stillwatch case log case-7f3a --limit 20
+    """
     with place.reading() as store:
         events = reading.timeline(store, find(store, case), limit=limit)
     if as_json:
-        print(json.dumps([asdict(event) for event in events], indent=1))
+        print_json([asdict(event) for event in events])
         return
     table(("at", "act", "who", "what", "why"), [event_row(event) for event in events], "nothing has happened")
 
 
-@app.command("fold", epilog=FOLD_EXAMPLES)
-@expand_groups
+@verb(app, "fold")
 def fold_command(
     report: Annotated[Path, typer.Argument(help="Folder that `stillwatch scan` wrote.")],
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Fold the findings of a report into cases. Twice the same changes nothing."""
+    """Fold the findings of a report into cases. Twice the same changes nothing.
+
+    $ stillwatch case fold stillwatch-report --folder stillwatch-serve
+    """
     found = load(report)
     with new_cases(
         place.cases or f"sqlite:///{place.folder / CASES}",
@@ -282,19 +240,22 @@ def fold_command(
     ) as store:
         folded = fold(store, found, utc_us(), f"report {report.name}")
     if as_json:
-        print(json.dumps(asdict(folded), indent=1))
+        print_json(asdict(folded))
     else:
         print(words_of(folded))
 
 
-@app.command("detectors", epilog=DETECTORS_EXAMPLES)
-@expand_groups
+@verb(app, "detectors")
 def detectors_command(
     months: Annotated[bool, typer.Option("--months", help="Month by month.")] = False,
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each detector's word was worth, by what people found, and what its alarms may do."""
+    """Show what each detector's word was worth, by what people found, and what its alarms may do.
+
+    $ stillwatch case detectors
+    $ stillwatch case detectors --months --json
+    """
     with place.reading() as store:
         standing = feedback.states(store)
         record = {} if months else feedback.measure_all(store, utc_us())
@@ -305,7 +266,7 @@ def detectors_command(
         )
     if as_json:
         rows = [asdict(one) | {"state": str(standing[one.detector].state)} for one in found]
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     table(
         (
@@ -337,22 +298,24 @@ def detectors_command(
     )
 
 
-@app.command("detector", epilog=DETECTOR_EXAMPLES)
-@expand_groups
+@verb(app, "detector")
 def detector_command(
     detector: Annotated[str, typer.Argument(help="Its name.")],
     state: Annotated[DetectorState, typer.Argument(help="What its alarms may do.")],
     why: Why = "",
     place: CasePlace = HERE,
 ) -> None:
-    """Change what a detector's alarms may do: down at any time, up by evidence only."""
+    """Change what a detector's alarms may do: down at any time, up by evidence only.
+
+    $ stillwatch case detector lone_harvest shadow --why "three false cases this week"
+    $ stillwatch case detector coordinated_harvest act --why "24 of 24 right, by three of us"
+    """
     with place.open() as store:
         now = feedback.set_state(store, detector, state, who=whoami(), why=why, now_us=utc_us())
     print(f"{now.detector} is on {now.state}")
 
 
-@app.command("export", epilog=EXPORT_EXAMPLES)
-@expand_groups
+@verb(app, "export")
 def export_command(
     case: CaseId,
     form: Annotated[
@@ -376,7 +339,15 @@ def export_command(
     place: CasePlace = HERE,
     console: Console = "",
 ) -> None:
-    """Write one case in another program's words, or as evidence. It names accounts."""
+    """Write one case in another program's words, or as evidence. It names accounts.
+
+    $ stillwatch case export case-7f3a --form ocsf --out finding.json
+    $ stillwatch case export case-7f3a --form bundle --log logs/may.parquet --accounts a.csv --out evidence
+    $ stillwatch case export case-7f3a --form bundle --out e.zip --stamp http://tsa.example --stamp-ca tsa.pem
+
+    What is in it is said before it leaves, and asked; --yes says yes beforehand. For another provider:
+    `stillwatch indicators export`, which names no accounts.
+    """
     now_us, stamped_by = utc_us(), named_authority(stamp, stamp_ca)
     if stamped_by is not None and form is not CaseExportShape.bundle:
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")

@@ -8,8 +8,8 @@ from stillwatch.cases.reading import find
 from stillwatch.cases.stamping import Authority
 from stillwatch.cases.store import Store
 from stillwatch.cli.folder import whoami
-from stillwatch.cli.leave import may_leave
 from stillwatch.cli.main import one_line
+from stillwatch.cli.options import may_leave
 from stillwatch.errors import InputError
 
 

@@ -16,7 +16,7 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, iso_time, read_names, span_s, whoami
 from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
@@ -32,76 +32,6 @@ Revision = Annotated[
     int | None, typer.Option("--if-revision", help="Only if nobody has changed the case since this one.")
 ]
 Approver = Annotated[str | None, typer.Option(help="A second person, where many are dismissed within a day.")]
-
-ASSIGN_EXAMPLES = """
-Examples:
-
-  stillwatch case assign case-7f3a ann --due 4h
-
-  stillwatch case assign case-7f3a --nobody
-"""
-NOTE_EXAMPLES = """
-Examples:
-
-  stillwatch case note case-7f3a "called them, they will ring back"
-"""
-JUDGE_EXAMPLES = """
-Examples:
-
-  stillwatch case judge case-7f3a true --why "one template, one card behind 18 accounts"
-
-  stillwatch case judge case-7f3a victim acct_12 acct_31 --why "keys found on a paste site"
-
-  stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (takes the account's verdict away)
-"""
-CLOSE_EXAMPLES = """
-Examples:
-
-  stillwatch case close case-7f3a --verdict true --why "blocked, see standing action 12"
-"""
-SUPPRESS_EXAMPLES = """
-Examples:
-
-  stillwatch case suppress case-7f3a --owner bo --for 30d --why "their red team, contract 17"
-
-  stillwatch case suppress case-7f3a --end --why "contract ended"
-"""
-APPEAL_EXAMPLES = """
-Examples:
-
-  stillwatch case appeal case-7f3a "we are a class of 40" --account acct_12
-"""
-DECIDE_EXAMPLES = """
-Examples:
-
-  stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
-
-  stillwatch case decide case-7f3a --refuse --why "no such school"
-"""
-STATEMENT_EXAMPLES = """
-Examples:
-
-  stillwatch case statement case-7f3a acct_12
-
-  stillwatch case statement case-7f3a acct_12 --measure "20,000 tokens an hour until 1 May" \\
-      --ground "section 4 of our terms: no training of other models on answers" \\
-      --contact appeals@example.com --out statement.md
-"""
-MERGE_EXAMPLES = """
-Examples:
-
-  stillwatch case merge case-9c1e case-7f3a --why "the same card"
-"""
-SPLIT_EXAMPLES = """
-Examples:
-
-  stillwatch case split case-7f3a --accounts-file theirs.txt --why "another template since May"
-"""
-UNDO_EXAMPLES = """
-Examples:
-
-  stillwatch case undo case-7f3a 12 --why "wrong case"
-"""
 
 
 @dataclass(frozen=True)
@@ -143,7 +73,11 @@ def assign_command(
     due: Annotated[str | None, typer.Option(help="Due after so long: 4h, 2d.")] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Give a case to somebody, and say until when."""
+    """Give a case to somebody, and say until when.
+
+    $ stillwatch case assign case-7f3a ann --due 4h
+    $ stillwatch case assign case-7f3a --nobody
+    """
     if (owner is None) == (not nobody):
         raise InputError("give an owner, or --nobody")
     options.do(case, handling.assign, owner, due_us=None if due is None else _later_us(due, "--due"))
@@ -154,7 +88,10 @@ def note_command(
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
     options: CaseAct = ACT,
 ) -> None:
-    """Add a note to a case."""
+    """Add a note to a case.
+
+    $ stillwatch case note case-7f3a "called them, they will ring back"
+    """
     options.do(case, handling.note, sys.stdin.read() if text == "-" else text)
 
 
@@ -174,7 +111,12 @@ def judge_command(
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Record a verdict on a case or on single accounts. Victims of stolen keys are never sanctioned."""
+    """Record a verdict on a case or on single accounts. Victims of stolen keys are never sanctioned.
+
+    $ stillwatch case judge case-7f3a true --why "one template, one card behind 18 accounts"
+    $ stillwatch case judge case-7f3a victim acct_12 acct_31 --why "keys found on a paste site"
+    $ stillwatch case judge case-7f3a --clear acct_12 --why "mixed up"     (takes the account's verdict away)
+    """
     names = _names(accounts, accounts_file)
     if (verdict is None) == (not clear):
         raise InputError("give a verdict, or --clear ACCOUNT")
@@ -191,7 +133,10 @@ def close_command(
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Close a judged case. It opens by itself when the actor comes back."""
+    """Close a judged case. It opens by itself when the actor comes back.
+
+    $ stillwatch case close case-7f3a --verdict true --why "blocked, see standing action 12"
+    """
     options.do(case, handling.close, None if verdict is None else _verdict(verdict), approver=approver)
 
 
@@ -208,7 +153,11 @@ def suppress_command(
     approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Let nobody be told of a case for a while. It is measured all the same."""
+    """Let nobody be told of a case for a while. It is measured all the same.
+
+    $ stillwatch case suppress case-7f3a --owner bo --for 30d --why "their red team, contract 17"
+    $ stillwatch case suppress case-7f3a --end --why "contract ended"
+    """
     if end:
         options.do(case, handling.unsuppress)
     elif owner is None or lasts is None:
@@ -224,7 +173,10 @@ def appeal_command(
     account: Annotated[str | None, typer.Option(help="The account that it is for.")] = None,
     options: CaseAct = ACT,
 ) -> None:
-    """Take in what a customer says against a case."""
+    """Take in what a customer says against a case.
+
+    $ stillwatch case appeal case-7f3a "we are a class of 40" --account acct_12
+    """
     options.do(case, handling.appeal, text, account=account)
 
 
@@ -240,6 +192,9 @@ def decide_command(
     """Decide an appeal. Whoever judged the case does not.
 
     A grant clears the accounts that are named, else the one that the appeal is for.
+
+    $ stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
+    $ stillwatch case decide case-7f3a --refuse --why "no such school"
     """
     names = _names(accounts, accounts_file)
     if granted is None:
@@ -263,7 +218,13 @@ def statement_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Write a statement of reasons to a customer: its own evidence, error rate, and how to appeal."""
+    r"""Write a statement of reasons to a customer: its own evidence, error rate, and how to appeal.
+
+    $ stillwatch case statement case-7f3a acct_12
+    $ stillwatch case statement case-7f3a acct_12 --measure "20,000 tokens an hour until 1 May" \
+        --ground "section 4 of our terms: no training of other models on answers" \
+        --contact appeals@example.com --out statement.md
+    """
     given = StatementTerms(measure.strip(), ground.strip(), contact.strip(), appeal_days)
     with place.open() as store:
         made = state_reasons(store, find(store, case), account, given, who=whoami(), now_us=utc_us())
@@ -287,7 +248,10 @@ def merge_command(
     into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Make two cases one: they are one actor. Findings do not part them again."""
+    """Make two cases one: they are one actor. Findings do not part them again.
+
+    $ stillwatch case merge case-9c1e case-7f3a --why "the same card"
+    """
 
     def merge(store: Store, case_id: str, **stated: Any) -> Case:
         return handling.merge(store, case_id, find(store, into), **stated)
@@ -301,7 +265,10 @@ def split_command(
     accounts_file: AccountsFile = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Make accounts a case of their own: they are another actor's. Findings do not join them again."""
+    """Make accounts a case of their own: they are another actor's. Findings do not join them again.
+
+    $ stillwatch case split case-7f3a --accounts-file theirs.txt --why "another template since May"
+    """
     options.do(case, handling.split, _names(accounts, accounts_file))
 
 
@@ -312,27 +279,30 @@ def undo_command(
     ],
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Take an act back: what stands then is exactly what would stand without it."""
+    """Take an act back: what stands then is exactly what would stand without it.
+
+    $ stillwatch case undo case-7f3a 12 --why "wrong case"
+    """
     options.do(case, handling.undo, act)
 
 
 def add_verbs(app: typer.Typer) -> None:
     """Add these to `stillwatch case`."""
-    for name, examples, command in (
-        ("assign", ASSIGN_EXAMPLES, assign_command),
-        ("note", NOTE_EXAMPLES, note_command),
-        ("judge", JUDGE_EXAMPLES, judge_command),
-        ("close", CLOSE_EXAMPLES, close_command),
-        ("reopen", None, reopen_command),
-        ("suppress", SUPPRESS_EXAMPLES, suppress_command),
-        ("appeal", APPEAL_EXAMPLES, appeal_command),
-        ("decide", DECIDE_EXAMPLES, decide_command),
-        ("statement", STATEMENT_EXAMPLES, statement_command),
-        ("merge", MERGE_EXAMPLES, merge_command),
-        ("split", SPLIT_EXAMPLES, split_command),
-        ("undo", UNDO_EXAMPLES, undo_command),
+    for command in (
+        assign_command,
+        note_command,
+        judge_command,
+        close_command,
+        reopen_command,
+        suppress_command,
+        appeal_command,
+        decide_command,
+        statement_command,
+        merge_command,
+        split_command,
+        undo_command,
     ):
-        app.command(name, epilog=examples)(expand_groups(command))
+        verb(app, command.__name__.removesuffix("_command"))(command)
 
 
 # --- parts ---

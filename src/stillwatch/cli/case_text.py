@@ -1,6 +1,5 @@
 """What the verbs on cases say, in lines and rows. It is no verb itself."""
 
-import json
 import sys
 from dataclasses import asdict
 
@@ -9,7 +8,7 @@ from stillwatch.cases.alert import Alert
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.fold import FoldResult
 from stillwatch.cli.folder import iso_time
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.report import amounts
 
 LINKS_PRINTED = 8
@@ -31,7 +30,7 @@ def words_of(folded: FoldResult) -> str:
 def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
     """Print whom an action may touch, a name a line, and on standard error who is left out."""
     if as_json:
-        print(json.dumps(asdict(found), indent=1))
+        print_json(asdict(found))
         return
     wanted = found.weak if weak else found.accounts
     odd = [name for name in wanted if one_line(name) != name or not name]

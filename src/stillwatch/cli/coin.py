@@ -10,62 +10,31 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cases.audit.signing import is_signed, open_signer
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, gateway_folder, table
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import canonical
 from stillwatch.coin.keys import current, new_key, read_keys, write_key
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import new_reading_key, public_of, read_reading_key
 from stillwatch.coin.verify import Head, against, read, verify
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
 
-app = typer.Typer(
-    help="The coin that picks which of two answers is served.", no_args_is_help=True, add_completion=False
+app = group(
+    "The coin that picks which of two answers is served.",
+    "The coin that picks which of two answers is served: its key, its ledger, its commitment.",
 )
 
-NEW_KEY_EXAMPLES = """
-Examples:
-
-  stillwatch coin new-key --reading-key /media/safe/reading.key
-
-  stillwatch coin new-key --epoch 2026-12
-"""
-COMMIT_EXAMPLES = """
-Examples:
-
-  stillwatch coin commit > commitment.json      then publish it, or have it time-stamped
-
-  stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
-"""
-VERIFY_EXAMPLES = """
-Examples:
-
-  stillwatch coin verify
-
-  stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-  stillwatch coin show
-
-  stillwatch coin show --reading-key /media/safe/reading.key --last 3 --json
-"""
 KIND = "stillwatch coin commitment 1"
 ReadingKey = Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")]
 Ledger = Annotated[Path | None, typer.Argument(help="A ledger's folder or file; else the gateway's own.")]
 CoinKey = Annotated[Path | None, typer.Option("--key", help="The coin's keys: a folder or a file.")]
 
 
-@app.callback()
-def coin_verbs() -> None:
-    """The coin that picks which of two answers is served: its key, its ledger, its commitment."""
-
-
-@app.command("new-key", epilog=NEW_KEY_EXAMPLES)
+@verb(app, "new-key")
 def new_key_command(
     epoch: Annotated[str | None, typer.Option(help="The epoch's name; else the day.")] = None,
     reading_key: Annotated[
@@ -78,6 +47,9 @@ def new_key_command(
     """Make the coin's key for an epoch: a gateway that throws coins uses it from the next second on.
 
     Publish the commitment before the key is used: `stillwatch coin commit`.
+
+    $ stillwatch coin new-key --reading-key /media/safe/reading.key
+    $ stillwatch coin new-key --epoch 2026-12
     """
     place = open_folder(folder)
     now = datetime.now(UTC)
@@ -95,7 +67,7 @@ def new_key_command(
         "reading_key": str(reading_key) if reading_key else None,
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"epoch {key.epoch}: key in {one_line(str(path))}; whoever has it can tell every coin")
     print(f"commitment {key.commitment}")
@@ -105,7 +77,7 @@ def new_key_command(
         print('no reading key: the terms\' texts = "sealed" needs one; make it with --reading-key FILE')
 
 
-@app.command("commit", epilog=COMMIT_EXAMPLES)
+@verb(app, "commit")
 def commit_command(
     out: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
     signing_key: Annotated[
@@ -116,8 +88,11 @@ def commit_command(
     """Print what is to be published beforehand: the key's commitment, and how far each ledger has grown.
 
     It tells neither a coin nor an answer. Give it to somebody who can say later when he had it.
+
+    $ stillwatch coin commit > commitment.json      then publish it, or have it time-stamped
+    $ stillwatch coin commit --signing-key coin.key --out commitments/2026-11-26.json
     """
-    place = _folder(folder)
+    place = gateway_folder(folder)
     keys = read_keys(place.coin / "keys")
     now = current(place.coin / "keys")
     ledger = place.coin / "ledger"
@@ -136,15 +111,13 @@ def commit_command(
     if out is None:
         print(text, end="")
         return
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, "utf-8")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(f"{one_line(str(out))}: {len(told['keys'])} keys, {len(heads)} ledgers; publish it")
 
 
-@app.command("verify", epilog=VERIFY_EXAMPLES)
+@verb(app, "verify")
 def verify_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -158,6 +131,9 @@ def verify_command(
     """Check a ledger: the chain, the numbers, every coin; with the reading key, the answers too.
 
     Exit codes: 0 it is in order; 2 it is not, and the first record that is not right is named.
+
+    $ stillwatch coin verify
+    $ stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
     """
     place, keys = ledger_and_keys(ledger, key, folder)
     found = verify(place, read_keys(keys), read_reading_key(reading_key) if reading_key else None)
@@ -171,7 +147,7 @@ def verify_command(
         "published_heads": len(heads),
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"in order: {found.pairs:,} pairs ({found.ties:,} ties) in {len(found.heads)} files")
     print(f"  {found.first_slot:,} of them served the first answer")
@@ -183,7 +159,7 @@ def verify_command(
     print(f"  {len(heads)} published heads lie in it" if heads else "  no published heads were given")
 
 
-@app.command("show", epilog=SHOW_EXAMPLES)
+@verb(app, "show")
 def show_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -192,7 +168,11 @@ def show_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show a ledger's records; with the reading key, whose they are and what was answered."""
+    """Show a ledger's records; with the reading key, whose they are and what was answered.
+
+    $ stillwatch coin show
+    $ stillwatch coin show --reading-key /media/safe/reading.key --last 3 --json
+    """
     place, keys = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
     records: list[Pair | Unpaired] = []
@@ -201,7 +181,7 @@ def show_command(
             records.append(one)
             del records[:-last]
     if as_json:
-        print(json.dumps([_plain(one) for one in records], indent=1))
+        print_json([_plain(one) for one in records])
         return
     rows = [
         (f"{one.ledger}/{one.number}", iso(one.at_us)[:19] + "Z", *_words(one)) for one in records
@@ -237,15 +217,6 @@ def published_before(paths: list[Path]) -> Published:
         except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
     return Published(tuple(found), frozenset(commitments))
-
-
-def _folder(folder: Path) -> Folder:
-    found = Folder(folder.resolve())
-    if not found.secret_file.exists():
-        raise InputError(
-            f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
-        )
-    return found
 
 
 def ledger_and_keys(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:

@@ -10,17 +10,18 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
-from stillwatch.cli.case_stamping import StampCa, StampUrl, named_authority
 from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.prove import Places, Samples
+from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs, verify
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.seals import (
@@ -34,35 +35,8 @@ from stillwatch.prove.coin.seals import (
 )
 from stillwatch.prove.planner import EFFECTS
 
-SEAL_EXAMPLES = """
-Examples:
 
-  stillwatch coin seal --reading-key reading.key --own-training none --stamp https://freetsa.org/tsr
-  --stamp-ca tsa.pem
-
-  stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap --own-training
-  excluded \\
-      --excluded hashes.txt
-
-Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is out.
-"""
-WITNESS_EXAMPLES = """
-Examples:
-
-  stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
-
-  stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
-"""
-EXCLUDE_EXAMPLES = """
-Examples:
-
-  stillwatch coin exclude --reading-key reading.key --out hashes.txt
-
-Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
-"""
-
-
-@app.command("seal", epilog=SEAL_EXAMPLES)
+@verb(app, "seal")
 def seal_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -98,9 +72,17 @@ def seal_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
+    r"""Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
 
     The seal can be published: it tells no account and no answer. The .private.json beside it stays with you.
+
+    $ stillwatch coin seal --reading-key reading.key --own-training none \
+        --stamp https://freetsa.org/tsr --stamp-ca tsa.pem
+    $ stillwatch coin seal --actors findings.json --statistic likelihood --statistic overlap \
+        --own-training excluded --excluded hashes.txt
+
+    Then let a witness sign it as well: stillwatch coin witness seals/0001.json. Do it before any suspect is
+    out.
     """
     if own_training not in TRAINING:
         raise InputError(f"--own-training {own_training}: give one of {', '.join(TRAINING)}")
@@ -134,7 +116,7 @@ def seal_command(
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         _tell_seal(told, stamped)
 
@@ -163,10 +145,8 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
         return TrainingStatement(word)
     import hashlib
 
-    try:
+    with refuse_os_errors(InputError, f"{listed}: cannot be read"):
         data = listed.read_bytes()
-    except OSError as why:
-        raise InputError(f"{listed}: cannot be read: {why.strerror}") from why
     have = set(data.decode("ascii", "replace").split())
     missing = [one for one in hashes_of(found) if one not in have]  # type: ignore[arg-type]
     if missing:
@@ -176,7 +156,7 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
     return TrainingStatement(word, hashlib.sha256(data).hexdigest(), len(have))
 
 
-@app.command("exclude", epilog=EXCLUDE_EXAMPLES)
+@verb(app, "exclude")
 def exclude_command(
     ledger: Ledger = None,
     key: CoinKey = None,
@@ -187,20 +167,22 @@ def exclude_command(
     """Write the SHA-256 of every coined answer, served or not: what your own training has to leave out.
 
     Else your next model leans to what was served, and innocents who learn from it are accused.
+
+    $ stillwatch coin exclude --reading-key reading.key --out hashes.txt
+
+    Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
     """
     place, keys_at = ledger_and_keys(ledger, key, folder)
     reading = read_reading_key(reading_key) if reading_key else None
     found = hashes_of(pairs(place, read_keys(keys_at), reading))
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.write_text("".join(f"{one}\n" for one in found), "ascii")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(
         f"{one_line(str(out))}: {len(found):,} answers; leave them out of your training, and seal that you do"
     )
 
 
-@app.command("witness", epilog=WITNESS_EXAMPLES)
+@verb(app, "witness")
 def witness_command(
     seal: Annotated[Path, typer.Argument(help="Another's seal.")],
     signing_key: Annotated[Path, typer.Option(help="The witness's key; made at first use.")] = Path(
@@ -211,14 +193,16 @@ def witness_command(
     ),
     out: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
 ) -> None:
-    """Sign that you were shown a seal, and when. A second seal of one number by one owner is refused."""
+    """Sign that you were shown a seal, and when. A second seal of one number by one owner is refused.
+
+    $ stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
+    $ stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
+    """
     word = witness(seal, kept, open_signer(signing_key), iso(time.time_ns() // 1000))
     text = json.dumps(word, indent=1) + "\n"
     if out is None:
         print(text, end="")
         return
-    try:
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.write_text(text, "ascii")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
     print(f"{one_line(str(out))}: give it to the owner; your public key, for checkers: {word['witness']}")

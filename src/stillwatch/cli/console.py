@@ -14,7 +14,8 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES, KEY, AuditKey, CasesUrl
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import FINDINGS
@@ -38,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     subcommand_metavar="[FOLDER | user ...]",
 )
-users = typer.Typer(help="Who may log in to the console.", no_args_is_help=True, add_completion=False)
+users = group("Who may log in to the console.", "Who may log in to the console: add, list, disable.")
 app.add_typer(users, name="user")
 
 EXAMPLES = """
@@ -51,23 +52,6 @@ Examples:
   stillwatch console stillwatch-report --log logs/may.parquet --accounts accounts.csv
 
   stillwatch console user add anna --role analyst
-"""
-ADD_EXAMPLES = """
-Examples:
-
-  stillwatch console user add anna --role analyst
-
-  stillwatch console user add ben --role approver --generate
-"""
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch console user list --json
-"""
-DISABLE_EXAMPLES = """
-Examples:
-
-  stillwatch console user disable anna
 """
 Folder = Annotated[Path, typer.Option("--folder", help="Where the report and the cases are.")]
 
@@ -222,12 +206,7 @@ def _fold_report(store: Store, folder: Path) -> list[str]:
 # --- users ---
 
 
-@users.callback()
-def user_verbs() -> None:
-    """Who may log in to the console: add, list, disable."""
-
-
-@users.command("add", epilog=ADD_EXAMPLES)
+@verb(users, "add")
 def add_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, dots, dashes.")],
     role: Annotated[
@@ -244,6 +223,9 @@ def add_command(
     """Add a user, or give one another role and password, which ends that one's sessions.
 
     The password is asked for twice on a terminal, else read as one line from standard input.
+
+    $ stillwatch console user add anna --role analyst
+    $ stillwatch console user add ben --role approver --generate
     """
     from stillwatch.console import UserRole, people
 
@@ -254,7 +236,7 @@ def add_command(
         people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
 
@@ -265,11 +247,14 @@ def _password() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
-@users.command("list", epilog=LIST_EXAMPLES)
+@verb(users, "list")
 def list_command(
     folder: Folder = REPORTS, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
 ) -> None:
-    """List who may log in, and who no longer."""
+    """List who may log in, and who no longer.
+
+    $ stillwatch console user list --json
+    """
     from stillwatch.console import people
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
@@ -284,7 +269,7 @@ def list_command(
         for u in found
     ]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     cells = [tuple(row[n] or "" for n in ("name", "role", "added", "disabled")) for row in rows]
     table(
@@ -292,7 +277,7 @@ def list_command(
     )
 
 
-@users.command("disable", epilog=DISABLE_EXAMPLES)
+@verb(users, "disable")
 def disable_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose access ends.")],
     folder: Folder = REPORTS,
@@ -300,7 +285,10 @@ def disable_command(
     audit_key: AuditKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """End somebody's access now, with all sessions. What that person did stays on record."""
+    """End somebody's access now, with all sessions. What that person did stays on record.
+
+    $ stillwatch console user disable anna
+    """
     from stillwatch.console import people
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:

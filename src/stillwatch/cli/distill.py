@@ -3,7 +3,6 @@
 What needs PyTorch is imported when its verb runs.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -28,7 +27,8 @@ from stillwatch.cli.distill_run import (
     tell_curated,
 )
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
@@ -38,31 +38,14 @@ from stillwatch.errors import InputError
 from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
-app = typer.Typer(
-    help="From a teacher's answers to a measured student.", no_args_is_help=True, add_completion=False
+app = group(
+    "From a teacher's answers to a measured student.",
+    "From a teacher's answers to a measured student: one plan, and each step also alone.",
 )
 
 EXIT = """
 Exit codes: 0 done; 2 could not, what was collected stays; 3 done, but lines were rejected or answers are
 missing; 4 stopped at the budget; 130 interrupted.
-"""
-NEW_EXAMPLES = """
-Examples:
-
-  stillwatch distill new clock.toml
-
-  stillwatch distill new - | less
-"""
-ESTIMATE_EXAMPLES = """
-Examples:
-
-  stillwatch distill estimate plan.toml
-
-  stillwatch distill estimate plan.toml --samples 4 --json
-
-  stillwatch distill collect plan.toml --requests 20 && stillwatch distill estimate plan.toml
-
-  stillwatch distill estimate plan.toml --like runs/last-month --no-probe
 """
 COLLECT_EXAMPLES = f"""
 Examples:
@@ -75,13 +58,6 @@ Examples:
     --folder run --requests 500
 
 {EXIT}"""
-CURATE_EXAMPLES = """
-Examples:
-
-  stillwatch distill curate runs/clock
-
-  stillwatch distill curate plan.toml --set curate.near_duplicates=0.8 --json
-"""
 STEP_EXAMPLES = """
 Examples:
 
@@ -97,13 +73,6 @@ Examples:
   stillwatch distill run plan.toml --usd 5 --set train.student=HuggingFaceTB/SmolLM2-135M
 
 {EXIT}"""
-TEACH_EXAMPLES = """
-Examples:
-
-  stillwatch distill teach
-
-  stillwatch distill teach ./model --port 8000 --reasoning inline --mark-key mark.key
-"""
 
 Where = Annotated[
     Path | None,
@@ -112,17 +81,16 @@ Where = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.")]
 
 
-@app.callback()
-def distill_verbs() -> None:
-    """From a teacher's answers to a measured student: one plan, and each step also alone."""
-
-
-@app.command("new", epilog=NEW_EXAMPLES)
+@verb(app, "new")
 def new_command(
     file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
     force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a plan to start from: it runs as it is, with a teacher of its own."""
+    """Write a plan to start from: it runs as it is, with a teacher of its own.
+
+    $ stillwatch distill new clock.toml
+    $ stillwatch distill new - | less
+    """
     text = files("stillwatch.distill").joinpath("example.toml").read_text(encoding="utf-8")
     if str(file) == "-":
         print(text, end="")
@@ -133,8 +101,7 @@ def new_command(
     print(f"{file} is written; `stillwatch distill run {file}` does all of it")
 
 
-@app.command("estimate", epilog=ESTIMATE_EXAMPLES)
-@expand_groups
+@verb(app, "estimate")
 def estimate_command(
     where: Where = None,
     options: PlanOptions = NO_OPTIONS,
@@ -146,7 +113,13 @@ def estimate_command(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what the rest of a plan will take: money, time, disk, each from-to. Sends nothing."""
+    """Say what the rest of a plan will take: money, time, disk, each from-to. Sends nothing.
+
+    $ stillwatch distill estimate plan.toml
+    $ stillwatch distill estimate plan.toml --samples 4 --json
+    $ stillwatch distill collect plan.toml --requests 20 && stillwatch distill estimate plan.toml
+    $ stillwatch distill estimate plan.toml --like runs/last-month --no-probe
+    """
     plan = load(where, options.as_plan)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
@@ -163,7 +136,7 @@ def estimate_command(
     warning = disk_warning(amounts, made.run.path)
     if as_json:
         told = {"amounts": [asdict(one) for one in amounts], "disk_warning": warning, "teacher": made.teacher}
-        print(json.dumps(found | told, indent=1))
+        print_json(found | told)
         return
     most = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
     rows = [
@@ -183,8 +156,7 @@ def estimate_command(
         say(f"warning: {warning}")
 
 
-@app.command("collect", epilog=COLLECT_EXAMPLES)
-@expand_groups
+@verb(app, "collect", epilog=COLLECT_EXAMPLES)
 def collect_command(
     where: Where = None,
     options: PlanOptions = NO_OPTIONS,
@@ -198,63 +170,62 @@ def collect_command(
     got = collect(made, plan, quiet or as_json)
     if as_json:
         spent = read_json(made.run.spent)
-        print(json.dumps(asdict(got) | {"folder": str(made.run.path), "spent": spent}, indent=1))
+        print_json(asdict(got) | {"folder": str(made.run.path), "spent": spent})
     else:
         tell_collected(made.run, got)
     leave(made, got)
 
 
-@app.command("curate", epilog=CURATE_EXAMPLES)
-@expand_groups
+@verb(app, "curate")
 def curate_command(
     where: Where = None,
     options: StepOptions = AS_PLANNED,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set."""
+    """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set.
+
+    $ stillwatch distill curate runs/clock
+    $ stillwatch distill curate plan.toml --set curate.near_duplicates=0.8 --json
+    """
     run, plan = options.open(where)
     account = curate(run, plan, quiet or as_json)
     if as_json:
-        print(json.dumps(account, indent=1))
+        print_json(account)
     else:
         tell_curated(run, account)
 
 
-@app.command("train", epilog=STEP_EXAMPLES.format(verb="train", key="train.steps=400"))
-@expand_groups
+@verb(app, "train", epilog=STEP_EXAMPLES.format(verb="train", key="train.steps=400"))
 def train_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Train the student on what curating left. Killed, it goes on from its last checkpoint."""
     run, plan = options.open(where)
     told = _train(run, plan)
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
 
 
-@app.command("evaluate", epilog=STEP_EXAMPLES.format(verb="evaluate", key="evaluate.n=200"))
-@expand_groups
+@verb(app, "evaluate", epilog=STEP_EXAMPLES.format(verb="evaluate", key="evaluate.n=200"))
 def evaluate_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Measure the student before and after, and the teacher, on the held-out set, with intervals."""
     run, plan = options.open(where)
     told = _evaluate(run, plan)
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
 
 
-@app.command("report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))
-@expand_groups
+@verb(app, "report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))
 def report_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Write the page: what was gained for each teacher token and dollar, and what is still missing."""
     run, _ = options.open(where)
     page = _report(run)
     if as_json:
-        print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
+        print_json(read_json(page.with_suffix(".json")))
     else:
         print(f"Page: {page}")
 
 
-@app.command("run", epilog=RUN_EXAMPLES)
-@expand_groups
+@verb(app, "run", epilog=RUN_EXAMPLES)
 def run_command(
     where: Where = None,
     options: PlanOptions = NO_OPTIONS,
@@ -283,13 +254,13 @@ def run_command(
     _evaluate(run, plan, tell)
     page = _report(run)
     if as_json:
-        print(json.dumps(read_json(page.with_suffix(".json")), indent=1))
+        print_json(read_json(page.with_suffix(".json")))
     else:
         print(f"Page: {page}")
     leave(made, got)
 
 
-@app.command("teach", epilog=TEACH_EXAMPLES)
+@verb(app, "teach")
 def teach_command(
     model: Annotated[
         str, typer.Argument(help="clock (the embedded teacher), a folder, a GGUF file.")
@@ -305,7 +276,11 @@ def teach_command(
     ] = None,
     mark_window: Annotated[int, typer.Option(help="Tokens before the marked one.", min=1, max=8)] = WINDOW,
 ) -> None:
-    """Serve a local model as a teacher, OpenAI-compatible, until Ctrl-C."""
+    """Serve a local model as a teacher, OpenAI-compatible, until Ctrl-C.
+
+    $ stillwatch distill teach
+    $ stillwatch distill teach ./model --port 8000 --reasoning inline --mark-key mark.key
+    """
     from stillwatch.distill.embedded.serve.run import serve
 
     owner = None if mark_key is None else Owner(read_owner_key(mark_key), mark_window)

@@ -6,18 +6,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from stillwatch.cli.verb import verb
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import FOLDER, load
-
-EXAMPLES = """
-Examples:
-
-  stillwatch explain acct_4112b93e705092
-
-  stillwatch explain sw-1f0c22aa90 --report report
-
-  stillwatch explain lead-5b0c93ad11 --report report
-"""
 
 
 def explain_command(
@@ -26,10 +17,15 @@ def explain_command(
     ],
     report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = FOLDER,
 ) -> None:
-    """Show the evidence on an account, a campaign or a lead, with the numbers and their baselines."""
+    """Show the evidence on an account, a campaign or a lead, with the numbers and their baselines.
+
+    $ stillwatch explain acct_4112b93e705092
+    $ stillwatch explain sw-1f0c22aa90 --report report
+    $ stillwatch explain lead-5b0c93ad11 --report report
+    """
     print_explanation(explain(load(report), subject), Console())
 
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("explain", epilog=EXAMPLES)(explain_command)
+    verb(app, "explain")(explain_command)

@@ -35,13 +35,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
-def open_state(folder: Path) -> ControlState:
-    """Open a folder's state. Raises: InputError where there is none."""
+def gateway_folder(folder: Path) -> Folder:
+    """Give a gateway's folder. Raises: InputError where there is none."""
     found = Folder(folder.resolve())
     if not found.secret_file.exists():
         raise InputError(
             f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names another"
         )
+    return found
+
+
+def open_state(folder: Path) -> ControlState:
+    """Open a folder's state. Raises: InputError where there is none."""
+    found = gateway_folder(folder)
     return ControlState(found.state, found.secret())
 
 

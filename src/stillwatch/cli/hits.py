@@ -1,13 +1,12 @@
 """Prints what a search for indicators found, and how much of it would be there anyway. It is no verb."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from stillwatch.cases.indicators import Hits, Partner
 from stillwatch.cli.folder import iso_time, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.report.amounts import plural, short
 
 SHOWN = 20  # carriers in the table; --json has all
@@ -20,7 +19,7 @@ def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) ->
             {**asdict(replace(one, indicators=())), "sealed": sealed, "indicators": _kinds(one)}
             for one in partners
         ]
-        print(json.dumps(plain, indent=1))
+        print_json(plain)
         return
     rows = [
         (
@@ -46,7 +45,7 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
     """Print who carries a campaign's marks; accounts that are in the case already (`mine`) come last."""
     known = set(mine)
     if as_json:
-        print(json.dumps([_plain(one, known) for one in hits], indent=1))
+        print_json([_plain(one, known) for one in hits])
         return
     for one in hits:
         print(_sentence(one, known))

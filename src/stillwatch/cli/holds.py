@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, iso_time, open_state, table, whoami
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import sketch_key
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import build
 from stillwatch.exchanges.read import read

@@ -1,6 +1,5 @@
 """`stillwatch hooks`: the files that other gateways need, and whether all is in order. It changes nothing."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -8,30 +7,18 @@ from typing import Annotated
 import typer
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, open_state, table
-from stillwatch.cli.main import CANNOT
+from stillwatch.cli.main import CANNOT, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.hooks.doctor import FILES, look
 
-app = typer.Typer(help="Connect gateways you already run.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Connect gateways you already run.",
+    "Gateways that you already run: files for them, and whether all is in order (docs/hooks.md).",
+)
 
-FILES_EXAMPLES = """
-Examples:
-
-  stillwatch hooks files
-
-  cp $(stillwatch hooks files stillwatch_litellm.py) /etc/litellm/
-
-Exit codes: 0 printed; 2 there is no such file.
-"""
-DOCTOR_EXAMPLES = """
-Examples:
-
-  stillwatch hooks doctor --litellm /etc/litellm/config.yaml
-
-Exit codes: 0 nothing is wrong, or only warnings; 2 something cannot work.
-"""
 WHAT = {
     "stillwatch_litellm.py": "LiteLLM: the callback, to lie beside its config.yaml",
     "litellm.yaml": "LiteLLM: what its config.yaml needs",
@@ -40,39 +27,45 @@ WHAT = {
 }
 
 
-@app.callback()
-def hooks_verbs() -> None:
-    """Gateways that you already run: files for them, and whether all is in order (docs/hooks.md)."""
-
-
-@app.command("files", epilog=FILES_EXAMPLES)
+@verb(app, "files")
 def files_command(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print only this file's path.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where the files lie that LiteLLM, Envoy and nginx need."""
+    """Say where the files lie that LiteLLM, Envoy and nginx need.
+
+    $ stillwatch hooks files
+    $ cp $(stillwatch hooks files stillwatch_litellm.py) /etc/litellm/
+
+    Exit codes: 0 printed; 2 there is no such file.
+    """
     if name is not None:
         if name not in WHAT:
             raise InputError(f"{name!r} is no file for a gateway; there are {', '.join(WHAT)}")
         print(FILES / name)
     elif as_json:
-        print(json.dumps([{"name": n, "for": w, "path": str(FILES / n)} for n, w in WHAT.items()], indent=1))
+        print_json([{"name": n, "for": w, "path": str(FILES / n)} for n, w in WHAT.items()])
     else:
         print(f"In {FILES}:")
         table(("file", "for"), list(WHAT.items()), "")
 
 
-@app.command("doctor", epilog=DOCTOR_EXAMPLES)
+@verb(app, "doctor")
 def doctor_command(
     litellm: Annotated[Path | None, typer.Option(help="LiteLLM's config.yaml, to look at too.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the hooks can work as they are set up."""
+    """Say whether the hooks can work as they are set up.
+
+    $ stillwatch hooks doctor --litellm /etc/litellm/config.yaml
+
+    Exit codes: 0 nothing is wrong, or only warnings; 2 something cannot work.
+    """
     with open_state(folder):  # a folder of ours, or the error that says so
         found = look(Folder(folder.resolve()), utc_us(), litellm)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        print_json([asdict(one) for one in found])
     else:
         table(("what", "", ""), [(one.what, one.verdict, one.text) for one in found], "")
     if any(one.verdict == "error" for one in found):

@@ -3,7 +3,6 @@
 It parses words and prints. Likeness and thresholds are `prove.identify`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, choose_prompts, probes
 from stillwatch.prove.identify.library import add, read_library, references
@@ -47,22 +46,6 @@ Examples:
 
 Answers: named (this kin, or a copy of it in disguise), resembles (or a pupil or cousin of it), unknown.
 Exit codes: 0 answered; 2 could not; 3 answered, and rows of a file were left out.
-"""
-ADD_EXAMPLES = """
-Examples:
-
-  stillwatch identify add qwen3-8b answers.jsonl --kin qwen --note "own run, Apache-2.0 weights"
-
-  stillwatch identify add house-model http://localhost:8000/v1 --model house-1
-
-An endpoint or weights are asked the library's prompts, or the probes that ship where there are none yet.
-"""
-ADD_ALL_EXAMPLES = """
-Examples:
-
-  stillwatch identify add-all pool.parquet --lineage lineage.toml
-
-Models that the lineage calls copies are left out, so that a copy is found by its original.
 """
 
 
@@ -118,8 +101,7 @@ class EndpointOptions:
 AS_IT_ANSWERS = EndpointOptions()
 
 
-@app.command("who", epilog=WHO_EXAMPLES, hidden=True)
-@expand_groups
+@verb(app, "who", epilog=WHO_EXAMPLES, hidden=True)
 def who_command(
     suspect: Annotated[str, typer.Argument(help="A file of outputs, an address, or weights.")],
     library: AtLibrary = LIBRARY,
@@ -135,7 +117,7 @@ def who_command(
     way = endpoint.asking(store)
     done = identify_suspect(suspect, name, library, read_kins(kin_file or []), prompts, alpha, way, as_json)
     if as_json:
-        print(json.dumps(done.document(), indent=1))
+        print_json(done.document())
     else:
         print_identified(done, Console())
     say_left_out(done.fitted.pool.unread)
@@ -190,8 +172,7 @@ def identify_suspect(
     return Identification(found, fitted, versions, tokenizers, kins_by)
 
 
-@app.command("add", epilog=ADD_EXAMPLES)
-@expand_groups
+@verb(app, "add")
 def add_command(
     name: Annotated[str, typer.Argument(help="What the reference is called.")],
     source: Annotated[str, typer.Argument(metavar="FILE", help="Its outputs; or an address, or weights.")],
@@ -203,7 +184,13 @@ def add_command(
     store: Store = Path("identify-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Add a reference to the library, or replace its answers."""
+    """Add a reference to the library, or replace its answers.
+
+    $ stillwatch identify add qwen3-8b answers.jsonl --kin qwen --note "own run, Apache-2.0 weights"
+    $ stillwatch identify add house-model http://localhost:8000/v1 --model house-1
+
+    An endpoint or weights are asked the library's prompts, or the probes that ship where there are none yet.
+    """
     asked: dict[str, str] = {}
     if not is_recording(source):
         known = references(library)
@@ -214,7 +201,7 @@ def add_command(
     say_left_out(own.unread)
 
 
-@app.command("add-all", epilog=ADD_ALL_EXAMPLES)
+@verb(app, "add-all")
 def add_all_command(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="Outputs of many models.")],
     library: AtLibrary = LIBRARY,
@@ -225,7 +212,12 @@ def add_all_command(
     note: Annotated[str, typer.Option(help="Where the answers are from, and their licence.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add every model of a file of outputs."""
+    """Add every model of a file of outputs.
+
+    $ stillwatch identify add-all pool.parquet --lineage lineage.toml
+
+    Models that the lineage calls copies are left out, so that a copy is found by its original.
+    """
     pool = read_pool([source])
     told = read_lineage(lineage, candidates=False).models if lineage else {}
     kept = [m for m in pool.models if m not in told or told[m].role is not Role.COPY]
@@ -246,12 +238,10 @@ def list_command(library: AtLibrary = LIBRARY, as_json: AsJson = False) -> None:
     """
     known = references(library)
     if as_json:
-        print(json.dumps([asdict(one) for one in known.values()], indent=1))
+        print_json([asdict(one) for one in known.values()])
         return
     console = Console()
-    shown = plain_table(console)
-    for head in ("reference", "kin", "prompts", "SHA-256", "note"):
-        shown.add_column(head, justify="right" if head == "prompts" else "left")
+    shown = plain_table(console, ("reference", "kin", "prompts", "SHA-256", "note"), right=("prompts",))
     for one in known.values():
         cells = (safe(one.name, console, 40), safe(one.kin, console, 20), str(one.prompts))
         shown.add_row(*cells, one.sha256[:16], safe(one.note, console, 60))
@@ -283,7 +273,7 @@ def _versions(pool: Pool, found: Identified) -> tuple[SameVersion, ...]:
 
 def _say_added(added: tuple[Any, ...], library: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(one) for one in added], indent=1))
+        print_json([asdict(one) for one in added])
         return
     for one in added[:10]:
         print(one_line(f"{one.name}: kin {one.kin}, {one.prompts} prompts, SHA-256 {one.sha256[:16]}"))
@@ -299,9 +289,7 @@ def print_identified(done: Identification, console: Console) -> None:
         IdentificationResult.UNKNOWN: "unknown",
     }[found.answer]
     console.print(safe(f"{found.suspect}: {says}", console))
-    shown = plain_table(console)
-    for head in ("nearest", "kin", "likeness", "score"):
-        shown.add_column(head, justify="right" if head in ("likeness", "score") else "left")
+    shown = plain_table(console, ("nearest", "kin", "likeness", "score"), right=("likeness", "score"))
     for one in found.nearest:
         name, kin = safe(one.reference, console, 40), safe(one.kin, console, 20)
         shown.add_row(name, kin, f"{one.likeness:.3f}", f"{one.score:+.2f}")

@@ -4,7 +4,6 @@ It parses words and prints. What is compared is `lineage.weights`.
 """
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,8 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import app
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
 from stillwatch.lineage.weights import TURNED_LOOK, WeightsComparison, WeightsVerdict, compare_weights
@@ -24,23 +25,10 @@ from stillwatch.report.terminal import plain_table, progress, safe
 from stillwatch.report.visible import visible
 from stillwatch.toml import document
 
-EXAMPLES = """
-Examples:
-
-  stillwatch identify weights Qwen2.5-7B/ suspect-7b/
-
-  stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
-
-  stillwatch identify outputs.jsonl --library known --kin-file kin.toml
-
-Give originals before what may be made from them: a kin is called by its first model. Folders as on Hugging
-Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is run.
-Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
-"""
 NOT_JUDGED = 3
 
 
-@app.command("weights", epilog=EXAMPLES)
+@verb(app, "weights")
 def weights_command(
     models: Annotated[
         list[str], typer.Argument(metavar="[NAME=]PLACE...", help="Folders or files, originals first.")
@@ -50,7 +38,16 @@ def weights_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not."""
+    """Say which open weights were made from which: fine-tuned, merged, pruned, rounded, reordered or not.
+
+    $ stillwatch identify weights Qwen2.5-7B/ suspect-7b/
+    $ stillwatch identify weights qwen=base.gguf acme-7b=models/acme r1-distill=models/r1 --kin-out kin.toml
+    $ stillwatch identify outputs.jsonl --library known --kin-file kin.toml
+
+    Give originals before what may be made from them: a kin is called by its first model. Folders as on
+    Hugging Face (safetensors), single .safetensors files, .gguf files. No torch is needed, and no code is
+    run. Exit codes: 0 all pairs judged; 2 could not read a model; 3 some pair could not be judged.
+    """
     read = [_read(one) for one in models]
     names = [one.name for one in read]
     if len(read) < 2:
@@ -69,7 +66,7 @@ def weights_command(
         write_atomically(kin_out, _kin_file(names, kins, found))
     if as_json:
         told = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         _print(found, Console())
         if kin_out is not None:
@@ -122,9 +119,8 @@ def _kin_file(names: Sequence[str], kins: dict[str, list[str]], found: Sequence[
 
 
 def _print(found: Sequence[WeightsComparison], console: Console) -> None:
-    shown = plain_table(console)
-    for head in ("model", "beside", "says", "layers", "alike", "z", "tokens shared", "merges shared"):
-        shown.add_column(head, justify="left" if head in ("model", "beside", "says") else "right")
+    numbers = ("layers", "alike", "z", "tokens shared", "merges shared")
+    shown = plain_table(console, ("model", "beside", "says", *numbers), right=numbers)
     for one in found:
         shown.add_row(
             safe(one.one, console, 40), safe(one.other, console, 40), one.verdict.value,

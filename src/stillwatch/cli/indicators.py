@@ -3,7 +3,6 @@
 It judges nobody.
 """
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -40,13 +39,11 @@ from stillwatch.cases.indicators.sighting import read_sightings, sentence, sight
 from stillwatch.cases.reading import acts, find
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
-from stillwatch.cli.columns import NameOptions
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
-from stillwatch.cli.leave import Yes, may_leave
-from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -56,29 +53,13 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
 from stillwatch.terms.reload import wall_us
 
-app = typer.Typer(
-    help="Share a campaign's indicators with partners; search for theirs.",
-    no_args_is_help=True,
-    add_completion=False,
+app = group(
+    "Share a campaign's indicators with partners; search for theirs.",
+    "Keyed marks of what a campaign shares: export, import, search, and the sightings that come back.",
 )
 
 REJECTED = 3
 
-KEYGEN_EXAMPLES = """
-Examples:
-
-  stillwatch indicators keygen partner-b.key
-
-Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
-"""
-SHARE_EXAMPLES = """
-Examples:
-
-  stillwatch indicators share partner-a.key --folder stillwatch-serve
-
-A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside them, as
-long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
-"""
 EXPORT_EXAMPLES = """
 Examples:
 
@@ -87,31 +68,6 @@ Examples:
   stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp green --kind network
 
 What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
-"""
-IMPORT_EXAMPLES = """
-Examples:
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
-
-  stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
-
-Without a log it only says what the file holds. The answer names nobody: counts, first and last by the hour.
-"""
-SEARCH_EXAMPLES = """
-Examples:
-
-  stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
-
-  stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
-"""
-SIGHTINGS_EXAMPLES = """
-Examples:
-
-  stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
-
-Give the --sender that the export had. Each answer becomes a note on its case.
 """
 
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folders or globs, as for scan.")]
@@ -160,33 +116,38 @@ Unsealed = Annotated[
 ]
 
 
-@app.callback()
-def indicators_verbs() -> None:
-    """Keyed marks of what a campaign shares: export, import, search, and the sightings that come back."""
-
-
-@app.command("keygen", epilog=KEYGEN_EXAMPLES)
+@verb(app, "keygen")
 def keygen_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
 ) -> None:
-    """Make an exchange key for one partner, and say its fingerprint, which both may show."""
+    """Make an exchange key for one partner, and say its fingerprint, which both may show.
+
+    $ stillwatch indicators keygen partner-b.key
+
+    Give it to this partner and to nobody else, over a way that you trust: who has it can test guesses.
+    """
     print(f"{file}: key {create(file).fingerprint}")
 
 
-@app.command("share", epilog=SHARE_EXAMPLES)
+@verb(app, "share")
 def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """Let a gateway sketch what it serves under a partner's key too, to be searched later."""
+    """Let a gateway sketch what it serves under a partner's key too, to be searched later.
+
+    $ stillwatch indicators share partner-a.key --folder stillwatch-serve
+
+    A gateway keeps no prompts and its own sketches are of no use to a partner: this keeps others beside
+    them, as long as the terms keep sketches. Remove the file in the folder's partners/ to end it.
+    """
     if not is_gateway(folder):
         raise InputError(f"{folder}: is no gateway's folder; `stillwatch serve` makes one, --folder names it")
     key = place_key(folder, file).fingerprint
     print(f"from now on what {folder} serves can be compared under key {key}, not what it served before")
 
 
-@app.command("export", epilog=EXPORT_EXAMPLES)
-@expand_groups
+@verb(app, "export", epilog=EXPORT_EXAMPLES)
 def export_command(
     case: CaseId,
     logs: Logs,
@@ -233,8 +194,7 @@ def export_command(
     _say_rejected(rejects)
 
 
-@app.command("import", epilog=IMPORT_EXAMPLES)
-@expand_groups
+@verb(app, "import")
 def import_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -254,7 +214,15 @@ def import_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting."""
+    """Take in what a partner tells: check it, look for it in your history, and answer with a sighting.
+
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --since 2026-05-01
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --answer to-a.json --sender "Beta GmbH"
+    $ stillwatch indicators import a.json logs/ --exchange-key a.key --note --folder stillwatch-serve
+
+    Without a log it only says what the file holds. The answer names nobody: counts, first and last by the
+    hour.
+    """
     key, now_us = read_exchange(exchange_key), wall_us()
     if (answer is not None or noted) and not logs:
         raise InputError(f"{'--note' if noted else '--answer'} needs a log to look in")
@@ -272,8 +240,7 @@ def import_command(
     _say_rejected(rejects)
 
 
-@app.command("search", epilog=SEARCH_EXAMPLES)
-@expand_groups
+@verb(app, "search")
 def search_command(
     case: CaseId,
     logs: Logs,
@@ -284,7 +251,11 @@ def search_command(
     place: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Look for what a case's accounts share in a history of your own: who else sent it, and since when."""
+    """Look for what a case's accounts share in a history of your own: who else sent it, and since when.
+
+    $ stillwatch indicators search case-7f3a logs/ --since 2026-05-01     who else sent this?
+    $ stillwatch indicators search case-7f3a stillwatch-serve --kind wording --json
+    """
     key = _own_key(logs, options.key_file)
     history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
@@ -295,8 +266,7 @@ def search_command(
     _say_rejected(rejects)
 
 
-@app.command("sightings", epilog=SIGHTINGS_EXAMPLES)
-@expand_groups
+@verb(app, "sightings")
 def sightings_command(
     file: PartnerFile,
     exchange_key: ExchangeKey,
@@ -305,7 +275,12 @@ def sightings_command(
     place: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Take in a partner's answer: each becomes a note on the case that it is of."""
+    """Take in a partner's answer: each becomes a note on the case that it is of.
+
+    $ stillwatch indicators sightings from-b.json --exchange-key b.key --sender "Alpha Inc."
+
+    Give the --sender that the export had. Each answer becomes a note on its case.
+    """
     answers = read_sightings(file, read_exchange(exchange_key), unsealed)
     with place.open() as store:
         mine = campaigns(store, sender)
@@ -316,7 +291,7 @@ def sightings_command(
                 note(store, of, sentence(one), who=whoami(), now_us=wall_us())
             rows.append(asdict(one) | {"case": of})
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print_json(rows)
     else:
         for one, row in zip(answers, rows, strict=True):
             print(f"{row['case'] or 'no case of yours'}: {one_line(sentence(one))}")

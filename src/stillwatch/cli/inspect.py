@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import AS_CALLED, NameOptions
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.scan import KEY_VARIABLE
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.sources import local_files
@@ -21,18 +20,6 @@ from stillwatch.scan.inspect import Inspection, inspect
 from stillwatch.scan.pipeline import Options
 
 REJECTED, NOT_JUDGED, CANNOT = 3, 4, 2
-EXAMPLES = """
-Examples:
-
-  stillwatch inspect logs/                  what is there, what is missing, what that costs
-
-  stillwatch inspect log.csv --write-map map.toml && stillwatch scan log.csv --map-file map.toml
-
-  zcat api.jsonl.gz | stillwatch inspect - --json | jq '.missing[] | [.column, .remedy]'
-
-Exit codes: 0 read, and groups can be judged; 3 read, but lines were refused; 4 read, but a scan could not
-judge groups; 2 nothing could be read (the columns and what to try are shown where there are any).
-"""
 
 
 def inspect_command(
@@ -55,7 +42,15 @@ def inspect_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the tables.")] = False,
 ) -> None:
-    """Say what a log has: format, columns filled, what is missing, what that costs and what to set."""
+    """Say what a log has: format, columns filled, what is missing, what that costs and what to set.
+
+    $ stillwatch inspect logs/                  what is there, what is missing, what that costs
+    $ stillwatch inspect log.csv --write-map map.toml && stillwatch scan log.csv --map-file map.toml
+    $ zcat api.jsonl.gz | stillwatch inspect - --json | jq '.missing[] | [.column, .remedy]'
+
+    Exit codes: 0 read, and groups can be judged; 3 read, but lines were refused; 4 read, but a scan could not
+    judge groups; 2 nothing could be read (the columns and what to try are shown where there are any).
+    """
     columns = names.columns
     with local_files(logs) as local:
         options = Options(
@@ -153,10 +148,7 @@ def print_inspection(found: Inspection, console: Console) -> None:
         cells = (one.file or "(joined over files)", one.format, one.version or "", f"{one.rows:,}")
         files.add_row(*(safe(cell, console) for cell in cells))
     console.print(files)
-    have = plain_table(console)
-    have.add_column("column")
-    have.add_column("filled", justify="right")
-    have.add_column("read from")
+    have = plain_table(console, ("column", "filled", "read from"), right=("filled",))
     for name, share in found.filled.items():
         if share:
             have.add_row(name, _percent(share), safe(found.taken.get(name, ""), console))
@@ -180,4 +172,4 @@ def _percent(share: float) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("inspect", epilog=EXAMPLES)(expand_groups(inspect_command))
+    verb(app, "inspect")(inspect_command)

@@ -20,56 +20,20 @@ from stillwatch.cli.folder import (
     table,
     whoami,
 )
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.control.state import ClientKey, ControlState
 from stillwatch.gateway.heartbeat import utc_us
 
-app = typer.Typer(help="Client keys of a gateway.", no_args_is_help=True, add_completion=False)
-
-ISSUE_EXAMPLES = """
-Examples:
-
-  stillwatch key issue acme --org "Acme Inc." --expires-in 90d
-
-  KEY=$(stillwatch key issue acme --json | jq -r .key)
-"""
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch key list
-
-  stillwatch key list --account acme --json | jq -r '.[].key_id'
-"""
-REVOKE_EXAMPLES = """
-Examples:
-
-  stillwatch key revoke k3v9x2ab
-"""
-ROTATE_EXAMPLES = """
-Examples:
-
-  stillwatch key rotate k3v9x2ab --overlap 24h
-"""
-ADMIN_EXAMPLES = """
-Examples:
-
-  stillwatch key admin
-"""
-METRICS_EXAMPLES = """
-Examples:
-
-  stillwatch key metrics > /etc/prometheus/stillwatch.token
-"""
+app = group(
+    "Client keys of a gateway.",
+    "Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once.",
+)
 
 
-@app.callback()
-def key_verbs() -> None:
-    """Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once."""
-
-
-@app.command("issue", epilog=ISSUE_EXAMPLES)
+@verb(app, "issue")
 def issue_command(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Whose key it is.")],
     org: Annotated[str | None, typer.Option(help="The account's organisation.")] = None,
@@ -78,7 +42,11 @@ def issue_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere."""
+    """Issue a key to an account, which is made if need be. The key is printed once and kept nowhere.
+
+    $ stillwatch key issue acme --org "Acme Inc." --expires-in 90d
+    $ KEY=$(stillwatch key issue acme --json | jq -r .key)
+    """
     now_us = utc_us()
     expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
     with changing(folder) as state:
@@ -91,26 +59,30 @@ def issue_command(
         _show_issued(state, key, as_json)
 
 
-@app.command("list", epilog=LIST_EXAMPLES)
+@verb(app, "list")
 def list_command(
     account: Annotated[str | None, typer.Option(help="Only keys of this account.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """List the keys that were issued. None is shown: they are not kept."""
+    """List the keys that were issued. None is shown: they are not kept.
+
+    $ stillwatch key list
+    $ stillwatch key list --account acme --json | jq -r '.[].key_id'
+    """
     found: list[ClientKey] = []
     with open_state(folder) as state:
         while len(page := state.keys(account, found[-1].key_id if found else "", PAGE)) == PAGE:
             found += page
         found += page
     if as_json:
-        print(json.dumps([_plain(key) for key in found], indent=1))
+        print_json([_plain(key) for key in found])
         return
     rows = [(k.key_id, k.account, k.org or "", iso_time(k.issued_us) or "", _end(k, utc_us())) for k in found]
     table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
 
 
-@app.command("revoke", epilog=REVOKE_EXAMPLES)
+@verb(app, "revoke")
 def revoke_command(
     key: Annotated[
         str, typer.Argument(metavar="KEY_ID", help="The key's id: the 8 characters after sk-sw-.")
@@ -119,7 +91,10 @@ def revoke_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a key now: within a second no worker takes it any more."""
+    """End a key now: within a second no worker takes it any more.
+
+    $ stillwatch key revoke k3v9x2ab
+    """
     key_id = _id_of(key)
     with changing(folder) as state:
         if not dry_run:
@@ -127,7 +102,7 @@ def revoke_command(
         _tell(_plain(state.key(key_id)), as_json, "would be revoked" if dry_run else "is revoked")
 
 
-@app.command("rotate", epilog=ROTATE_EXAMPLES)
+@verb(app, "rotate")
 def rotate_command(
     key: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key to replace.")],
     overlap: Annotated[str, typer.Option(help="How long the old one goes on working.")] = "24h",
@@ -136,7 +111,10 @@ def rotate_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a key in the place of another. The old one ends when the overlap is over."""
+    """Issue a key in the place of another. The old one ends when the overlap is over.
+
+    $ stillwatch key rotate k3v9x2ab --overlap 24h
+    """
     now_us, key_id = utc_us(), _id_of(key)
     overlap_us = 1_000_000 * span_s(overlap, "--overlap")
     expires_us = None if expires_in is None else now_us + 1_000_000 * span_s(expires_in, "--expires-in")
@@ -152,17 +130,23 @@ def rotate_command(
         _show_issued(state, new, as_json)
 
 
-@app.command("admin", epilog=ADMIN_EXAMPLES)
+@verb(app, "admin")
 def admin_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token for the admin port; the old one stops working at once."""
+    """Make a new token for the admin port; the old one stops working at once.
+
+    $ stillwatch key admin
+    """
     with open_state(folder) as state:
         token = state.admin_token(now_us=utc_us(), renew=True, who=whoami())
     print(json.dumps({"token": token}, indent=1) if as_json else token)
 
 
-@app.command("metrics", epilog=METRICS_EXAMPLES)
+@verb(app, "metrics")
 def metrics_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """Make a new token that reads /metrics and nothing else; the old one stops working at once."""
+    """Make a new token that reads /metrics and nothing else; the old one stops working at once.
+
+    $ stillwatch key metrics > /etc/prometheus/stillwatch.token
+    """
     with open_state(folder) as state:
         token = state.metrics_token(now_us=utc_us(), who=whoami())
     print(json.dumps({"token": token}, indent=1) if as_json else token)
@@ -173,7 +157,7 @@ def _show_issued(state: ControlState, key: str, as_json: bool) -> None:
     assert parsed is not None
     found = state.key(parsed[0])
     if as_json:
-        print(json.dumps({"key": key, **_plain(found)}, indent=1))
+        print_json({"key": key, **_plain(found)})
         return
     print(key)
     print(
@@ -212,7 +196,7 @@ def _end(key: ClientKey, now_us: int) -> str:
 
 def _tell(what: dict[str, Any], as_json: bool, done: str) -> None:
     if as_json:
-        print(json.dumps(what, indent=1))
+        print_json(what)
         return
     name = what.get("key_id") or "a key"
     of = one_line(str(what["account"])) + (f" ({one_line(str(what['org']))})" if what.get("org") else "")

@@ -5,6 +5,7 @@ the top, or a Typer app named `app`, which is mounted under that name. A verb is
 this module does not know what any verb does, and nobody waits for what the others need.
 """
 
+import json
 import os
 import pkgutil
 import sys
@@ -42,6 +43,11 @@ def one_line(text: str) -> str:
     'a.jsonl:3: bad value \\x1b[2J'
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
+def print_json(told: object) -> None:
+    """Print what a program reads."""
+    print(json.dumps(told, indent=1))
 
 
 class Verbs(TyperGroup):

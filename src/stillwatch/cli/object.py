@@ -7,57 +7,38 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli.folder import FOLDER, PAGE, AsJson, AtFolder, DryRun, iso_time, open_state, table, whoami
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 
-app = typer.Typer(
-    help="Objects stored at the upstream, and whose they are.", no_args_is_help=True, add_completion=False
+app = group(
+    "Objects stored at the upstream, and whose they are.",
+    "Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone.",
 )
 ALL = "everybody"
 
-LIST_EXAMPLES = """
-Examples:
 
-  stillwatch object list --account acme
-
-  stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
-"""
-SHOW_EXAMPLES = """
-Examples:
-
-  stillwatch object show file-abc123
-"""
-ASSIGN_EXAMPLES = """
-Examples:
-
-  stillwatch object assign file-abc123 acme
-
-  stillwatch object assign vs_handbook --everybody
-"""
-
-
-@app.callback()
-def object_verbs() -> None:
-    """Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone."""
-
-
-@app.command("list", epilog=LIST_EXAMPLES)
+@verb(app, "list")
 def list_command(
     account: Annotated[str | None, typer.Option(help="Only objects of this account.")] = None,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """List the objects whose owner is known."""
+    """List the objects whose owner is known.
+
+    $ stillwatch object list --account acme
+    $ stillwatch object list --json | jq -r '.[] | select(.kind == "files").name'
+    """
     found: list[Object] = []
     with _owners(folder) as owners:
         while len(page := owners.page(account, found[-1].name if found else "", PAGE)) == PAGE:
             found += page
         found += page
     if as_json:
-        print(json.dumps([_plain(one) for one in found], indent=1))
+        print_json([_plain(one) for one in found])
         return
     rows = [
         (
@@ -72,13 +53,16 @@ def list_command(
     table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")
 
 
-@app.command("show", epilog=SHOW_EXAMPLES)
+@verb(app, "show")
 def show_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Say whose an object is."""
+    """Say whose an object is.
+
+    $ stillwatch object show file-abc123
+    """
     with _owners(folder) as owners:
         found = owners.object(name)
     if found is None:
@@ -90,7 +74,7 @@ def show_command(
     print(json.dumps(_plain(found), indent=1) if as_json else f"{one_line(name)} is of {one_line(whose)}")
 
 
-@app.command("assign", epilog=ASSIGN_EXAMPLES)
+@verb(app, "assign")
 def assign_command(
     name: Annotated[str, typer.Argument(metavar="ID", help="The object's id, as the upstream writes it.")],
     account: Annotated[str | None, typer.Argument(metavar="ACCOUNT", help="Whose it shall be.")] = None,
@@ -101,7 +85,11 @@ def assign_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give an object to an account, whoever had it. It counts at once."""
+    """Give an object to an account, whoever had it. It counts at once.
+
+    $ stillwatch object assign file-abc123 acme
+    $ stillwatch object assign vs_handbook --everybody
+    """
     if everybody == (account is not None):
         raise InputError("give either an ACCOUNT or --everybody")
     to = EVERYBODY if account is None else account
@@ -119,7 +107,7 @@ def assign_command(
             detail = {"account": to or ALL, "had": had}
             state.event(whoami(), "object assigned", name, detail, now_us=now_us)
     if as_json:
-        print(json.dumps({"name": name, "account": to or None, "everybody": everybody, "had": had}, indent=1))
+        print_json({"name": name, "account": to or None, "everybody": everybody, "had": had})
         return
     done = "would be" if dry_run else "is now"
     of = f" (was of {one_line(had)})" if had else ""

@@ -6,25 +6,13 @@ from typing import Annotated
 
 import typer
 
+from stillwatch.cli.options import key_in
 from stillwatch.cli.scan import KEY_VARIABLE
-from stillwatch.cli.sketchkey import key_in
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.known_pool import KnownPool, sketch_pool, texts_of
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.report.amounts import plural
-
-EXAMPLES = """
-Examples:
-
-  stillwatch pool gsm8k-test.jsonl --out gsm8k.pool && stillwatch scan logs/ --known-pool gsm8k.pool
-
-  stillwatch pool alpaca_data.json --column instruction --column input --training --out alpaca.pool
-
-  stillwatch pool ultrachat/*.parquet --training --out ultrachat.pool --key-file sketch.key
-
-Of benchmarks give no --training: honest firms go through them too. Nor of sets made of users' requests:
-whoever wrote them looks like a queue. Sketch under the key that the logs are scanned with.
-"""
 
 
 def pool_command(
@@ -50,7 +38,15 @@ def pool_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Sketch a public set of prompts: a training set or a benchmark that accounts may go through."""
+    """Sketch a public set of prompts: a training set or a benchmark that accounts may go through.
+
+    $ stillwatch pool gsm8k-test.jsonl --out gsm8k.pool && stillwatch scan logs/ --known-pool gsm8k.pool
+    $ stillwatch pool alpaca_data.json --column instruction --column input --training --out alpaca.pool
+    $ stillwatch pool ultrachat/*.parquet --training --out ultrachat.pool --key-file sketch.key
+
+    Of benchmarks give no --training: honest firms go through them too. Nor of sets made of users' requests:
+    whoever wrote them looks like a queue. Sketch under the key that the logs are scanned with.
+    """
     called = out.name.partition(".")[0] if name is None else name
     if not called.strip() or not called.isprintable():
         raise InputError(f"--name {called!r} is no name; give a word, such as math-train")
@@ -84,4 +80,4 @@ def _counts(pool: KnownPool) -> dict[str, int | str]:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("pool", epilog=EXAMPLES)(pool_command)
+    verb(app, "pool")(pool_command)

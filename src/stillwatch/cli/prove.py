@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stillwatch.cli.main import one_line
+from stillwatch.cli.verb import group
 
 Witness = Annotated[
     list[str] | None,
@@ -20,16 +21,7 @@ Places = Annotated[
 ]
 REJECTED = 3  # the exit code for "done, and rows of a file were left out"
 
-app = typer.Typer(
-    help="Was this model distilled from that one? Evidence by grades.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-
-@app.callback()
-def prove_verbs() -> None:
-    """Was this model distilled from that one? Evidence by grades."""
+app = group("Was this model distilled from that one? Evidence by grades.")
 
 
 def say_left_out(rows: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """`stillwatch prove coin`: a ledger and a suspect in, evidence of grade A out."""
 
-import json
 import sys
 import time
 from dataclasses import replace
@@ -11,11 +10,12 @@ import typer
 from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.cli.case_stamping import StampCa
 from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import StampCa
 from stillwatch.cli.prove import Places, Samples, Witness, app, say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import read_reading_key
@@ -66,7 +66,7 @@ Examples:
 KEY_VARIABLE = "SUSPECT_API_KEY"
 
 
-@app.command("coin", epilog=COIN_EXAMPLES)
+@verb(app, "coin", epilog=COIN_EXAMPLES)
 def coin_command(
     suspect: Annotated[
         str, typer.Option(help="Outputs (.jsonl, .parquet), an address, a folder of weights or a .gguf.")
@@ -241,7 +241,7 @@ def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: 
     if as_json:
         keys = ("outcome", "headline", "missing", "sealed")
         told = {name: document[name] for name in keys} | {"actors": [vars(one) for one in came.tested]}
-        print(json.dumps(told | {"evidence": str(came.path), "page": str(page)}, indent=1))
+        print_json(told | {"evidence": str(came.path), "page": str(page)})
         return
     lines = [
         (one.name, f"{one.n:,} of {one.pairs:,}", f"{one.hits / one.n:.1%}" if one.n else "-",
@@ -274,7 +274,7 @@ def _protocol(planned: Planned, as_json: bool) -> None:
         "statistic": planned.statistic, "ties": chosen.ties, "too_few": chosen.too_few,
     }  # fmt: skip
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"{len(chosen.puts):,} pairs of {len(chosen.actors)}, by {planned.statistic}; nothing was asked")
     print("give the protocol's SHA-256 to somebody who can say later when he had it; then run this again")
@@ -293,18 +293,11 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
                 for one in done.fallen
             ],
         }  # fmt: skip
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     heads = (
-        "actor",
-        "coins",
-        "to the served one",
-        "95 % interval",
-        "p",
-        "p adjusted",
-        "sign test",
-        "fortune",
-    )
+        "actor", "coins", "to the served one", "95 % interval", "p", "p adjusted", "sign test", "fortune",
+    )  # fmt: skip
     lines = [
         (
             one.actor, f"{one.n:,}", f"{one.share:.1%}", f"{one.share_low:.1%} to {one.share_high:.1%}",

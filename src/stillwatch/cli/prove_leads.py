@@ -3,7 +3,6 @@
 It parses words and prints. The scores are `prove.leads`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,27 +12,17 @@ from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.report.terminal import safe
 
-EXAMPLES = """
-Examples:
 
-  stillwatch prove leads acme-7b.jsonl --pool pool.parquet
-
-  stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
-
-With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move nothing.
-"""
-
-
-@app.command("leads", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "leads")
 def leads_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -44,7 +33,14 @@ def leads_command(
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Find what is worth a look (grade C): scores, never p-values."""
+    """Find what is worth a look (grade C): scores, never p-values.
+
+    $ stillwatch prove leads acme-7b.jsonl --pool pool.parquet
+    $ stillwatch prove leads acme-7b --pool pool.parquet --out leads --json
+
+    With --out, rare.json and claims.json are written for `prove verdict`, where they are shown and move
+    nothing.
+    """
     way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)
@@ -57,7 +53,7 @@ def leads_command(
     }
     if as_json:
         leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]
-        print(json.dumps({"leads": leads, "examples": examples}, indent=1))
+        print_json({"leads": leads, "examples": examples})
     else:
         _print(rare, claimed, examples)
     say_left_out(pool.unread)

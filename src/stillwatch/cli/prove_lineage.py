@@ -3,7 +3,6 @@
 It parses words and prints. The ranks are `prove.lineage`.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +11,9 @@ from rich.console import Console, RenderableType
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
-from stillwatch.cli.main import one_line
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app, say_left_out
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, outcome
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
@@ -43,15 +42,6 @@ The pool holds the candidates and the audited
 models on the same prompts. Exit codes: 0 ranked; 2 nothing can be compared; 3 ranked, and rows of a file were
 left out.
 """
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
-
-  stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json
-
-Run it before any suspect: it says what an accusation by this pool is worth.
-"""
 PoolFiles = Annotated[
     list[Path], typer.Option("--pool", metavar="FILE", help="Outputs of models; may be given again.")
 ]
@@ -68,8 +58,7 @@ Prompts = Annotated[int, typer.Option(min=30, help="Prompts to ask an endpoint, 
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false accusation, over all.")]
 
 
-@app.command("lineage", epilog=LINEAGE_EXAMPLES)
-@expand_groups
+@verb(app, "lineage", epilog=LINEAGE_EXAMPLES)
 def lineage_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -101,11 +90,7 @@ def lineage_command(
     if out is not None:
         evidence_json.write(traced.evidence, out)
     if as_json:
-        print(
-            json.dumps(
-                evidence_json.as_json(traced.evidence) | {"outcome": _outcome(traced.evidence)}, indent=1
-            )
-        )
+        print_json(evidence_json.as_json(traced.evidence) | {"outcome": _outcome(traced.evidence)})
     else:
         print_evidence(traced.evidence, Console())
         if traced.left_out:
@@ -113,7 +98,7 @@ def lineage_command(
     say_left_out(pool.unread)
 
 
-@app.command("lineage-check", epilog=CHECK_EXAMPLES)
+@verb(app, "lineage-check")
 def lineage_check_command(
     pool_files: PoolFiles,
     lineage_files: LineageFiles,
@@ -122,7 +107,13 @@ def lineage_check_command(
     << 20,
     as_json: AsJson = False,
 ) -> None:
-    """Judge every known student of a pool as a stranger, with and without its teachers."""
+    """Judge every known student of a pool as a stranger, with and without its teachers.
+
+    $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml
+    $ stillwatch prove lineage-check --pool pool.parquet --lineage lineage.toml --alpha 0.1 --json
+
+    Run it before any suspect: it says what an accusation by this pool is worth.
+    """
     lineage = read_lineage(lineage_files)
     pool = read_pool(pool_files)
     pool = pool.of(pool.models, pool.prompts[:prompts])
@@ -132,7 +123,7 @@ def lineage_check_command(
     if not found.tried:
         raise LineageError("no model of the pool is a student with a teacher among its candidates")
     if as_json:
-        print(json.dumps(_check_document(found, len(pool.prompts), alpha), indent=1))
+        print_json(_check_document(found, len(pool.prompts), alpha))
     else:
         _print_check(found, len(pool.prompts), alpha, Console())
     say_left_out(pool.unread)
@@ -167,10 +158,9 @@ def with_suspect(
 def print_evidence(evidence: Evidence, console: Console) -> None:
     """Print rows, what was checked, and what it does not mean."""
     console.print(safe(f"{evidence.suspect}: grade {evidence.grade}, {evidence.method}", console))
-    shown = plain_table(console)
     graded = any(row.p_value is not None for row in evidence.rows)
-    for head in ("candidate", "prompts", "effect", *(("95 %", "p", "adjusted") if graded else ())):
-        shown.add_column(head, justify="left" if head == "candidate" else "right")
+    numbers = ("prompts", "effect", *(("95 %", "p", "adjusted") if graded else ()))
+    shown = plain_table(console, ("candidate", *numbers), right=numbers)
     for row in evidence.rows:
         cells: list[RenderableType] = [
             safe(row.name, console, 40),
@@ -225,9 +215,8 @@ def _check_document(found: Checkup, prompts: int, alpha: float) -> dict[str, Any
 
 
 def _print_check(found: Checkup, prompts: int, alpha: float, console: Console) -> None:
-    shown = plain_table(console)
-    for head in ("student", "taught by", "likest", "adjusted p", "accused", "without its teachers"):
-        shown.add_column(head, justify="right" if head == "adjusted p" else "left")
+    heads = ("student", "taught by", "likest", "adjusted p", "accused", "without its teachers")
+    shown = plain_table(console, heads, right=("adjusted p",))
     for one in found.tried:
         first = one.present.standings[0]
         without = "" if one.absent is None else one.absent.accused or "nobody"

@@ -1,6 +1,5 @@
 """`stillwatch prove mark` and its helpers: marks looked for in a suspect's answers."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +9,9 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
 from stillwatch.prove.radioactivity import (
@@ -41,36 +41,6 @@ from stillwatch.watermark import WINDOW, Mark
 from stillwatch.watermark.formula import commitment
 from stillwatch.watermark.keys import Owner, make_owner_key, read_owner_key
 
-KEY_EXAMPLES = """
-Examples:
-
-  stillwatch prove mark-key mark.key
-
-  stillwatch prove mark-key mark.key --actor acct_17 --actor acct_23 --json
-"""
-PROTOCOL_EXAMPLES = """
-Examples:
-
-  stillwatch prove mark-protocol prompts.txt --suspect acme-7b --mark-key mark.key --actor acct_17 \\
-      --tokenizer ./teacher
-"""
-ASK_EXAMPLES = """
-Examples:
-
-  stillwatch prove mark-ask ./suspect-weights prompts.txt --protocol protocol.dsse.json
-
-  stillwatch prove mark-ask https://api.example.com/v1 prompts.txt --model acme-7b --most-requests 5000 \\
-      --consent "contract of 3 May, clause 4"
-"""
-MARK_EXAMPLES = """
-Examples:
-
-  stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actor acct_17 \\
-      --tokenizer ./teacher --protocol protocol.dsse.json
-
-  stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actors actors.txt \\
-      --tokenizer ./teacher --reference base.jsonl --teacher unmarked.jsonl --served served.jsonl
-"""
 Suspect = Annotated[str, typer.Option(help="The suspect's name, as it is to stand in the verdict.")]
 KeyFile = Annotated[Path, typer.Option("--mark-key", help="The owner's key.")]
 Actor = Annotated[list[str] | None, typer.Option(help="An actor whose key is tested; may be given again.")]
@@ -81,14 +51,18 @@ Effect = Annotated[float, typer.Option(help="The effect to be found, in nats per
 SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
 
 
-@app.command("mark-key", epilog=KEY_EXAMPLES)
+@verb(app, "mark-key")
 def mark_key_command(
     key_file: Annotated[Path, typer.Argument(help="Where the owner's key is, or is to be made.")],
     actor: Actor = None,
     actors: Actors = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the owner's key where there is none; print what to publish of it and of actors' keys."""
+    """Make the owner's key where there is none; print what to publish of it and of actors' keys.
+
+    $ stillwatch prove mark-key mark.key
+    $ stillwatch prove mark-key mark.key --actor acct_17 --actor acct_23 --json
+    """
     if not key_file.exists():
         make_owner_key(key_file)
     owner = Owner(read_owner_key(key_file))
@@ -97,7 +71,7 @@ def mark_key_command(
     if names:
         told["actors"] = {name: commitment(owner.mark(name).key) for name in names}
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(f"commitment to the owner's key: {told['owner']}")
     for name in names:
@@ -105,7 +79,7 @@ def mark_key_command(
     print("publish these before the first answer is marked; the key itself stays with its owner")
 
 
-@app.command("mark-protocol", epilog=PROTOCOL_EXAMPLES)
+@verb(app, "mark-protocol")
 def mark_protocol_command(
     prompts: Annotated[
         Path, typer.Argument(help="What the suspect will be asked: lines, or rows with `prompt`.")
@@ -124,7 +98,11 @@ def mark_protocol_command(
     out: Annotated[Path, typer.Option(help="Where the signed protocol goes.")] = Path("protocol.dsse.json"),
     signing_key: SigningKey = Path("prove.key"),
 ) -> None:
-    """Fix the test and sign it, before the suspect is asked."""
+    r"""Fix the test and sign it, before the suspect is asked.
+
+    $ stillwatch prove mark-protocol prompts.txt --suspect acme-7b --mark-key mark.key --actor acct_17 \
+        --tokenizer ./teacher
+    """
     settings = RadioactivitySettings(window, choice, alpha, effect)
     marks = _marks(key_file, actor, actors, window)
     fixed = protocol(suspect, marks, read_prompts(prompts), settings, tokenizer_name, iso(datetime.now(UTC)))
@@ -136,7 +114,7 @@ def mark_protocol_command(
     print(f"  give this to somebody else before the suspect is asked: {signed.sha256}")
 
 
-@app.command("mark-ask", epilog=ASK_EXAMPLES)
+@verb(app, "mark-ask")
 def mark_ask_command(
     suspect: Annotated[
         str, typer.Argument(help="An endpoint's address, a folder of weights, a .gguf, clock.")
@@ -160,7 +138,12 @@ def mark_ask_command(
     most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
     out: Annotated[Path, typer.Option(help="Where the answers go.")] = Path("answers.jsonl"),
 ) -> None:
-    """Ask the suspect the prompts. Stopped and called again, it asks an endpoint for nothing that it has."""
+    r"""Ask the suspect the prompts. Stopped and called again, it asks an endpoint for nothing that it has.
+
+    $ stillwatch prove mark-ask ./suspect-weights prompts.txt --protocol protocol.dsse.json
+    $ stillwatch prove mark-ask https://api.example.com/v1 prompts.txt --model acme-7b --most-requests 5000 \
+        --consent "contract of 3 May, clause 4"
+    """
     asked = read_prompts(prompts)
     if protocol_file is not None:
         asked_as_planned(protocols.read(protocol_file), asked)
@@ -183,7 +166,7 @@ def mark_ask_command(
     )
 
 
-@app.command("mark", epilog=MARK_EXAMPLES)
+@verb(app, "mark")
 def mark_command(
     answers: Annotated[
         list[Path], typer.Argument(help="The suspect's answers: JSONL or Parquet with `output`.")
@@ -218,9 +201,14 @@ def mark_command(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Was the suspect trained on marked answers, and on whose? Every actor's key on the suspect's answers.
+    r"""Was the suspect trained on marked answers, and on whose? Every actor's key on the suspect's answers.
 
     Exit codes: 0 tested, whatever was found; 2 could not.
+
+    $ stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actor acct_17 \
+        --tokenizer ./teacher --protocol protocol.dsse.json
+    $ stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actors actors.txt \
+        --tokenizer ./teacher --reference base.jsonl --teacher unmarked.jsonl --served served.jsonl
     """
     marks = _marks(key_file, actor, actors, window)
     settings = RadioactivitySettings(
@@ -253,7 +241,7 @@ def mark_command(
             raise RadioactivityError(f"--reveal {reveal_actor}: is none of the actors under test")
         reveal(judged, mark, out / f"scored-{marks.index(mark) + 1}.json")
     if as_json:
-        print(json.dumps(evidence_json.as_json(judged.evidence), indent=1))
+        print_json(evidence_json.as_json(judged.evidence))
         return
     _print(judged.evidence, page)
 

@@ -1,32 +1,19 @@
 """`stillwatch prove plan`: how many coins an effect takes, or what a number of coins can find."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import print_json
 from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.planner import EFFECTS, STUDENTS, floor, needed_coins, queries, smallest_effect
 
-PLAN_EXAMPLES = """
-Examples:
 
-  stillwatch prove plan
-
-  stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
-
-  stillwatch prove plan --coins 2000 --actors 3
-
-  stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
-
-  stillwatch prove plan --statistic continuation --samples 2 --actors 3
-"""
-
-
-@app.command("plan", epilog=PLAN_EXAMPLES)
+@verb(app, "plan")
 def plan_command(
     effect: Annotated[
         list[float] | None,
@@ -54,7 +41,14 @@ def plan_command(
     places: Places = PLACES,
     as_json: AsJson = False,
 ) -> None:
-    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent."""
+    """Say how many coins, exchanges and queries of the suspect an effect takes, before a dollar is spent.
+
+    $ stillwatch prove plan
+    $ stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
+    $ stillwatch prove plan --coins 2000 --actors 3
+    $ stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
+    $ stillwatch prove plan --statistic continuation --samples 2 --actors 3
+    """
     if statistic is not None and statistic not in STATISTICS:
         raise InputError(f"--statistic {statistic}: give one of {', '.join(STATISTICS)}")
     if statistic is not None and statistic not in EFFECTS and not effect:
@@ -68,7 +62,7 @@ def plan_command(
             "effect": smallest_effect(coins, each, power),
         }
         if as_json:
-            print(json.dumps(told, indent=1))
+            print_json(told)
         elif coins < floor(each):
             print(f"{coins:,} coins cannot reach p = {each:.2g} however they fall; {floor(each)} can")
         else:
@@ -95,9 +89,7 @@ def plan_command(
             }
         )  # fmt: skip
     if as_json:
-        print(
-            json.dumps({"alpha_each": each, "power": power, "floor": floor(each), "needed": rows}, indent=1)
-        )
+        print_json({"alpha_each": each, "power": power, "floor": floor(each), "needed": rows})
         return
     heads = (
         "student", "statistic", "effect", "coins of an actor", "exchanges of the actor",

@@ -8,12 +8,13 @@ import typer
 
 from stillwatch.cli.coin import ledger_and_keys
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.cli.verb import verb
 from stillwatch.coin.keys import read_keys
 from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.choosing import Put, choose
@@ -33,7 +34,7 @@ stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same opt
 """
 
 
-@app.command("questions", epilog=QUESTIONS_EXAMPLES)
+@verb(app, "questions", epilog=QUESTIONS_EXAMPLES)
 def questions_command(
     statistic: Annotated[str, typer.Option(help=", ".join((*CONTINUATIONS, "overlap")))] = "continuation",
     ledger: Annotated[
@@ -78,16 +79,13 @@ def questions_command(
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, places)
         rows = [(one.id, one.request_messages()) for of_pair in begun.values() for one in of_pair.values()]
-    try:
-        with out.open("w", encoding="ascii") as file:
-            for name, messages in rows:
-                line = {"prompt_id": name, "messages": list(messages), "samples": samples}
-                file.write(json.dumps(line) + "\n")
-    except OSError as why:
-        raise InputError(f"{out}: cannot be written: {why.strerror}") from why
+    with refuse_os_errors(InputError, f"{out}: cannot be written"), out.open("w", encoding="ascii") as file:
+        for name, messages in rows:
+            line = {"prompt_id": name, "messages": list(messages), "samples": samples}
+            file.write(json.dumps(line) + "\n")
     told = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     print(
         f"{one_line(str(out))}: {len(rows):,} questions on {len(puts):,} pairs, {samples} times each: "

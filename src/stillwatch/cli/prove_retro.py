@@ -12,8 +12,9 @@ from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.prove import app
+from stillwatch.cli.verb import verb
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.seeded import SAMPLER
 from stillwatch.prove import ProveError, evidence_json, outcome, protocol
@@ -27,16 +28,8 @@ from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
 
-RETRO_EXAMPLES = """
-Examples:
 
-  stillwatch prove retro served.jsonl --draws fresh.jsonl --suspect models/acme-7b
-
-  stillwatch prove retro served.jsonl --teacher models/ours --draws-per-prompt 4 --suspect outputs.jsonl
-"""
-
-
-@app.command("retro", epilog=RETRO_EXAMPLES)
+@verb(app, "retro")
 def retro_command(
     log: Annotated[Path, typer.Argument(help="What was served: prompt, output and account a line.")],
     suspect: Annotated[str, typer.Option(help="Outputs, an address, a folder of weights or a .gguf.")],
@@ -75,6 +68,9 @@ def retro_command(
     weights, the served answers are drawn again: that shows that the teacher is what it was.
 
     Exit codes: 0 tested; 2 could not.
+
+    $ stillwatch prove retro served.jsonl --draws fresh.jsonl --suspect models/acme-7b
+    $ stillwatch prove retro served.jsonl --teacher models/ours --draws-per-prompt 4 --suspect outputs.jsonl
     """
     if (draws is None) == (teacher is None):
         raise ProveError(
@@ -144,11 +140,7 @@ def retro_command(
     page = write_verdict((said,), out, signed)
     if as_json:
         rows = [vars(row) | {"counts": vars(row.counts) if row.counts else None} for row in said.rows]
-        print(
-            json.dumps(
-                {"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)}, indent=1
-            )
-        )
+        print_json({"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)})
         return
     table(
         ("actor", "prompts", "mean place", "p", "p adjusted"),

@@ -1,16 +1,16 @@
 """`stillwatch prove verdict` and `prove verify`: evidence in, a page and a bundle out; a bundle checked."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stillwatch.cases.audit.signing import open_signer, read_public
-from stillwatch.cli.case_stamping import StampCa
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import StampCa
 from stillwatch.cli.prove import Witness, app
+from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, protocol
 from stillwatch.prove import bundle as bundles
 from stillwatch.prove.coin.sealed import PROOF
@@ -18,26 +18,10 @@ from stillwatch.prove.proven import Proof, trust
 from stillwatch.prove.proven import read as read_proof
 from stillwatch.prove.verdict import as_document, write_verdict
 
-VERDICT_EXAMPLES = """
-Examples:
-
-  stillwatch prove verdict coin.json mark.json --protocol protocol.dsse.json
-
-  stillwatch prove verdict coin.json --out verdict --bundle acme-7b.zip --signing-key prove.key
-
-  stillwatch prove verdict coin.json lineage.json --json
-"""
-VERIFY_EXAMPLES = """
-Examples:
-
-  stillwatch prove verify acme-7b.zip
-
-  stillwatch prove verify acme-7b.zip --key sender.pub --witness witness.pub --released 2027-01-15 --json
-"""
 SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
 
 
-@app.command("verdict", epilog=VERDICT_EXAMPLES)
+@verb(app, "verdict")
 def verdict_command(
     evidence: Annotated[list[Path], typer.Argument(help="Evidence that other `prove` verbs wrote.")],
     out: Annotated[Path, typer.Option(help="The folder for index.html and verdict.json.")] = Path("verdict"),
@@ -62,7 +46,12 @@ def verdict_command(
     signing_key: SigningKey = Path("prove.key"),
     as_json: AsJson = False,
 ) -> None:
-    """Put evidence together into one verdict: a page, verdict.json, and a bundle that others can check."""
+    """Put evidence together into one verdict: a page, verdict.json, and a bundle that others can check.
+
+    $ stillwatch prove verdict coin.json mark.json --protocol protocol.dsse.json
+    $ stillwatch prove verdict coin.json --out verdict --bundle acme-7b.zip --signing-key prove.key
+    $ stillwatch prove verdict coin.json lineage.json --json
+    """
     found = tuple(evidence_json.read(path) for path in evidence)
     signed = None if protocol_file is None else protocol.read(protocol_file)
     proof = _proof(found, evidence, proof_file, signing_key, trust(stamp_ca, witness or [], released))
@@ -74,7 +63,7 @@ def verdict_command(
         files = bundles.make(found, open_signer(signing_key), signed, attached, proof)
         written = bundles.write(files, bundle)
     if as_json:
-        print(json.dumps(document, indent=1))
+        print_json(document)
         return
     print(one_line(document["headline"]))
     print(f"  {document['means']}")
@@ -99,7 +88,7 @@ def _proof(
     return read_proof(named or places[0], open_signer(signing_key).key, given)
 
 
-@app.command("verify", epilog=VERIFY_EXAMPLES)
+@verb(app, "verify")
 def verify_command(
     bundle: Annotated[Path, typer.Argument(help="The bundle: a folder or a .zip.")],
     key: Annotated[str | None, typer.Option(help="Who must have signed: 64 hex digits, or a file.")] = None,
@@ -113,6 +102,9 @@ def verify_command(
     """Check a bundle of a verdict, as the verify.py in it does.
 
     Exit codes: 0 intact, signed by the key that you gave, and all claims recomputed; 1 not; 2 no bundle.
+
+    $ stillwatch prove verify acme-7b.zip
+    $ stillwatch prove verify acme-7b.zip --key sender.pub --witness witness.pub --released 2027-01-15 --json
     """
     from stillwatch.prove import checker
 

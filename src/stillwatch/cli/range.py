@@ -8,28 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli import range_run
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
-app = typer.Typer(
-    help="Benchmark defences in worlds of known truth.", no_args_is_help=True, add_completion=False
-)
+app = group("Benchmark defences in worlds of known truth.", "The benchmark: scenes with known truth.")
 range_run.attach(app)
-
-EXAMPLES = """
-Examples:
-
-  stillwatch range score stillwatch-report/findings.json scenes/dev-a
-
-  stillwatch range score stillwatch-report scenes/dev-a --json
-
-  stillwatch range score findings.json truth/ --exchanges logs.parquet
-"""
-
-
-@app.callback()
-def range_verbs() -> None:
-    """The benchmark: scenes with known truth."""
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -46,7 +31,7 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-@app.command("score", epilog=EXAMPLES)
+@verb(app, "score")
 def score_command(
     findings: Annotated[
         Path, typer.Argument(metavar="FINDINGS", help="findings.json, or the folder that holds it.")
@@ -62,7 +47,12 @@ def score_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
-    """Score findings against a scene: campaigns exposed, harvest before the alarm, honest accounts named."""
+    """Score findings against a scene: campaigns exposed, harvest before the alarm, honest accounts named.
+
+    $ stillwatch range score stillwatch-report/findings.json scenes/dev-a
+    $ stillwatch range score stillwatch-report scenes/dev-a --json
+    $ stillwatch range score findings.json truth/ --exchanges logs.parquet
+    """
     file = findings / "findings.json" if findings.is_dir() else findings
     beside = file.with_name("evidence.json")
     more = evidence or (beside if beside.is_file() else None)
@@ -71,6 +61,6 @@ def score_command(
     result = score(_content(file), truth, exchanges, None if more is None else _content(more))
     if as_json:
         rows = [asdict(row) for row in result.rows]
-        print(json.dumps({**result.as_dict(), "beyond": result.beyond(), "rows": rows}, indent=1))
+        print_json({**result.as_dict(), "beyond": result.beyond(), "rows": rows})
     else:
         print(result.table(), end="")

@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from stillwatch.cli.main import print_json
 from stillwatch.cli.range_text import PIPED, print_run
-from stillwatch.errors import InputError
+from stillwatch.cli.verb import verb
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.range import manifest as made
 from stillwatch.range import written
 from stillwatch.range.attackers import registry as attackers
@@ -35,53 +37,15 @@ DIFFERS, PARTLY = 1, 3  # exit codes
 OUT = Path("stillwatch-range")
 MODES = ("log", LIVE)
 
-RUN_EXAMPLES = """
-Examples:
-
-  stillwatch range run pool-of-60
-
-  stillwatch range run pool-of-60 calm my-scene.toml --seeds 5 --jobs 2
-
-  stillwatch range run pool-of-60 --defences none,prefix,stillwatch --json
-
-  stillwatch range run pool-of-60 --defences stillwatch --attackers naive,adaptive
-
-  stillwatch range run live-clock --mode live
-
-Exit codes: 0 done; 2 could not; 3 done, but some cells could not be played.
-"""
-REPRO_EXAMPLES = """
-Examples:
-
-  stillwatch range repro 4f1c09ab22d0
-
-  stillwatch range repro stillwatch-range/4f1c09ab22d0 --json
-
-Exit codes: 0 every number came again; 1 one differs; 2 could not.
-"""
-COMPOSE_EXAMPLES = """
-Examples:
-
-  stillwatch range compose pool-of-60 --out scenes
-
-  stillwatch range compose my-scene.toml --seed 7 --out scenes
-"""
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch range list
-
-  stillwatch range list --json
-"""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def attach(app: typer.Typer) -> None:
     """Add these verbs to `stillwatch range`."""
-    app.command("run", epilog=RUN_EXAMPLES)(run_command)
-    app.command("repro", epilog=REPRO_EXAMPLES)(repro_command)
-    app.command("compose", epilog=COMPOSE_EXAMPLES)(compose_command)
-    app.command("list", epilog=LIST_EXAMPLES)(list_command)
+    verb(app, "run")(run_command)
+    verb(app, "repro")(repro_command)
+    verb(app, "compose")(compose_command)
+    verb(app, "list")(list_command)
 
 
 def run_command(
@@ -103,7 +67,16 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Tell no progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play scenes against defences, seed by seed: one table with intervals, a page, a manifest."""
+    """Play scenes against defences, seed by seed: one table with intervals, a page, a manifest.
+
+    $ stillwatch range run pool-of-60
+    $ stillwatch range run pool-of-60 calm my-scene.toml --seeds 5 --jobs 2
+    $ stillwatch range run pool-of-60 --defences none,prefix,stillwatch --json
+    $ stillwatch range run pool-of-60 --defences stillwatch --attackers naive,adaptive
+    $ stillwatch range run live-clock --mode live
+
+    Exit codes: 0 done; 2 could not; 3 done, but some cells could not be played.
+    """
     if mode not in MODES:
         raise InputError(f"--mode is {mode!r}; it can be {' or '.join(MODES)}")
     if students and mode == LIVE:
@@ -195,7 +168,13 @@ def repro_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Tell no progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play a run again from its manifest and compare every number."""
+    """Play a run again from its manifest and compare every number.
+
+    $ stillwatch range repro 4f1c09ab22d0
+    $ stillwatch range repro stillwatch-range/4f1c09ab22d0 --json
+
+    Exit codes: 0 every number came again; 1 one differs; 2 could not.
+    """
     folder = _find_run(which)
     then = made.read_manifest(folder)
     before = _document(folder / written.FILE)
@@ -220,7 +199,7 @@ def repro_command(
         "changed": said,
     }
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
         for sentence in said:
             print(f"{sentence[0].upper()}{sentence[1:]}.")
@@ -282,13 +261,15 @@ def compose_command(
     out: Annotated[Path, typer.Option(help="The log goes into a folder of this one.")] = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Compose a scene's log with its truth. The same seed gives the same bytes."""
+    """Compose a scene's log with its truth. The same seed gives the same bytes.
+
+    $ stillwatch range compose pool-of-60 --out scenes
+    $ stillwatch range compose my-scene.toml --seed 7 --out scenes
+    """
     read = read_scene(scene)
     used = read.seeds[0] if seed is None else seed
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
     with progress(Console(stderr=True), as_json) as tell:
         folder = compose_scene(read, used, out, tell)
     if as_json:
@@ -298,7 +279,11 @@ def compose_command(
 
 
 def list_command(as_json: AsJson = False) -> None:
-    """List the scenes that ship, the shapes of campaigns, the defences and the attackers."""
+    """List the scenes that ship, the shapes of campaigns, the defences and the attackers.
+
+    $ stillwatch range list
+    $ stillwatch range list --json
+    """
     told = {
         "scenes": {name: _comment(path) for name, path in shipped_scenes().items()},
         "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
@@ -307,7 +292,7 @@ def list_command(as_json: AsJson = False) -> None:
         "attackers": {name: _first(attackers.attacker(name).__doc__) for name in attackers.names()},
     }
     if as_json:
-        print(json.dumps(told, indent=1))
+        print_json(told)
         return
     for title, some in told.items():
         print(f"{title}:")

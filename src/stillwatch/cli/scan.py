@@ -14,8 +14,8 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
-from stillwatch.cli.columns import Map, MapFile, columns_of
-from stillwatch.cli.sketchkey import key_in
+from stillwatch.cli.options import Map, MapFile, columns_of, key_in
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database, public_url
 from stillwatch.exchanges.sources import local_files
@@ -27,30 +27,6 @@ from stillwatch.scan.settings import DetectionSettings
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count
-
-SCAN_EXAMPLES = """
-Examples:
-
-  stillwatch scan logs/*.parquet
-
-  stillwatch scan logs/ --accounts accounts.csv --out report
-
-  stillwatch scan log.csv --map time=when_utc --map account=tenant_name --map prompt=user_message_text
-
-  stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
-
-  stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
-
-  stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
-
-  stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
-
-  stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
-
-Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the log
-lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2 could not
-scan; 1 only with --fail-on-campaign, when a campaign was found.
-"""
 
 
 def scan_command(
@@ -94,7 +70,21 @@ def scan_command(
     audit_key: AuditKey = None,
     audit_witness: WitnessFile = None,
 ) -> None:
-    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much."""
+    """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
+
+    $ stillwatch scan logs/*.parquet
+    $ stillwatch scan logs/ --accounts accounts.csv --out report
+    $ stillwatch scan log.csv --map time=when_utc --map account=tenant_name --map prompt=user_message_text
+    $ stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
+    $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
+    $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
+    $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
+    $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
+
+    Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the
+    log lacks texts, models or accounts, or a group needs --accounts to be judged, and nothing was found; 2
+    could not scan; 1 only with --fail-on-campaign, when a campaign was found.
+    """
     errors = Console(stderr=True)
     shown = public_url(logs[0]) if is_database(logs[0]) else logs[0]
     logs = list(map(str, ctx.with_resource(local_files(logs))))
@@ -180,4 +170,4 @@ def _prepare(out: Path, dead_letters: Path) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("scan", epilog=SCAN_EXAMPLES)(scan_command)
+    verb(app, "scan")(scan_command)

@@ -1,6 +1,5 @@
 """`stillwatch serve`: parse the words, say what is served where, keep it running. It serves nothing."""
 
-import json
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -10,26 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
-from stillwatch.cli.main import CANNOT, one_line
-from stillwatch.cli.option_group import expand_groups
+from stillwatch.cli.main import CANNOT, one_line, print_json
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
-
-EXAMPLES = """
-Examples:
-
-  stillwatch serve --upstream http://127.0.0.1:8000
-
-  STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
-
-  stillwatch serve --check
-
-Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot start.
-"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +72,6 @@ class SettingOptions:
 AS_BEFORE = SettingOptions()
 
 
-@expand_groups
 def serve_command(
     options: SettingOptions = AS_BEFORE,
     folder: Annotated[
@@ -102,7 +88,15 @@ def serve_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --check: print it as JSON.")] = False,
 ) -> None:
-    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned."""
+    """Serve a model behind the terms: capture every exchange, watch for campaigns, refuse what is banned.
+
+    $ stillwatch serve --upstream http://127.0.0.1:8000
+    $ STILLWATCH_UPSTREAM_KEY=sk-... stillwatch serve --upstream https://api.example.com --workers 2
+    $ stillwatch serve --check
+
+    Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot
+    start.
+    """
     found = open_folder(folder)
     inherited = take()
     settings = _settings(found, options.typed_values())
@@ -178,7 +172,7 @@ def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
 
 def _show(looked: list[SetupCheck], as_json: bool) -> None:
     if as_json:
-        print(json.dumps([asdict(one) for one in looked], indent=1))
+        print_json([asdict(one) for one in looked])
         return
     for one in looked:
         print(f"{one.verdict:8}{one.what:14}{one_line(one.text)}")
@@ -186,4 +180,4 @@ def _show(looked: list[SetupCheck], as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this command to the top of the command line."""
-    app.command("serve", epilog=EXAMPLES)(serve_command)
+    verb(app, "serve")(serve_command)

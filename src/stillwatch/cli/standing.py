@@ -1,6 +1,5 @@
 """`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,19 +20,22 @@ from stillwatch.cli.folder import (
     table,
     whoami,
 )
-from stillwatch.cli.main import one_line
+from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.console import NearbyAccount, StepImpact
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import MOST_NAMED, reach
 from stillwatch.gateway.control.ladder import Proposal
-from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
 
-app = typer.Typer(help="Enforcement status of accounts.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Enforcement status of accounts.",
+    "Show or change an account's enforcement status; approve what the ladder proposes.",
+)
 
 Why = Annotated[
     str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)
@@ -43,65 +45,8 @@ Number = Annotated[int, typer.Argument(min=1)]
 
 SHOWN = 10  # accounts in a table of a dry run
 
-SHOW_EXAMPLES = """
-Examples:
 
-  stillwatch standing show
-
-  stillwatch standing show acme
-
-  stillwatch standing show --step block --json | jq -r '.[].account'
-"""
-SET_EXAMPLES = """
-Examples:
-
-  stillwatch standing set acme --step throttle --why "load test ran away" --for 6h
-
-  stillwatch standing set --accounts-file pool.txt --step block --why "case 12" --dry-run
-
-  stillwatch standing set acme --step clear --why "verified by phone"
-"""
-UNDO_EXAMPLES = """
-Examples:
-
-  stillwatch standing undo 17 --why "wrong account"
-
-  stillwatch standing undo 17 --dry-run
-"""
-LOG_EXAMPLES = """
-Examples:
-
-  stillwatch standing log
-
-  stillwatch standing log acme --limit 5
-"""
-PROPOSALS_EXAMPLES = """
-Examples:
-
-  stillwatch standing proposals
-
-  stillwatch standing proposals --all --json
-"""
-APPROVE_EXAMPLES = """
-Examples:
-
-  stillwatch standing approve 3 --dry-run
-
-  stillwatch standing approve 3 --for 7d
-"""
-DISMISS_EXAMPLES = """
-Examples:
-
-  stillwatch standing dismiss 3 --why "their own evaluation, they told us"
-"""
-
-
-@app.callback()
-def standing_verbs() -> None:
-    """Show or change an account's enforcement status; approve what the ladder proposes."""
-
-
-@app.command("show", epilog=SHOW_EXAMPLES)
+@verb(app, "show")
 def show_command(
     account: Annotated[
         str | None, typer.Argument(help="One account; all that are not clear without.")
@@ -111,7 +56,12 @@ def show_command(
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what stands for accounts now. Who is not named here is clear."""
+    """Show what stands for accounts now. Who is not named here is clear.
+
+    $ stillwatch standing show
+    $ stillwatch standing show acme
+    $ stillwatch standing show --step block --json | jq -r '.[].account'
+    """
     only = None if step is None else _step(step)
     with open_state(folder) as state:
         if account is not None:
@@ -123,7 +73,7 @@ def show_command(
                 found |= page
                 after = max(page)
     if as_json:
-        print(json.dumps([_plain(name, standing) for name, standing in found.items()], indent=1))
+        print_json([_plain(name, standing) for name, standing in found.items()])
         return
     nothing = "no account is on a step: all are clear" if account is None else f"{one_line(account)} is clear"
     rows = [
@@ -140,7 +90,7 @@ def show_command(
     table(("account", "step", "since", "until", "campaign", "reason"), rows, nothing)
 
 
-@app.command("set", epilog=SET_EXAMPLES)
+@verb(app, "set")
 def set_command(
     accounts: Annotated[list[str] | None, typer.Argument(help="The accounts.")] = None,
     step: Annotated[str, typer.Option(help="clear, watch, verify, throttle, strip, mark or block.")] = "",
@@ -156,7 +106,12 @@ def set_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run."""
+    """Set the standing of accounts; `--step clear` lifts it. Says whom it hits, first with --dry-run.
+
+    $ stillwatch standing set acme --step throttle --why "load test ran away" --for 6h
+    $ stillwatch standing set --accounts-file pool.txt --step block --why "case 12" --dry-run
+    $ stillwatch standing set acme --step clear --why "verified by phone"
+    """
     names = sorted({*(accounts or ()), *(map(str.strip, read_names(accounts_file)) if accounts_file else ())})
     if not names:
         raise InputError("no account was given; name some, or use --accounts-file")
@@ -174,7 +129,7 @@ def set_command(
         _tell_done(action, to, hits, as_json)
 
 
-@app.command("undo", epilog=UNDO_EXAMPLES)
+@verb(app, "undo")
 def undo_command(
     action: Number,
     why: Why = "",
@@ -182,7 +137,11 @@ def undo_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take an action back: what lay below it stands again, exactly. An undo can be undone too."""
+    """Take an action back: what lay below it stands again, exactly. An undo can be undone too.
+
+    $ stillwatch standing undo 17 --why "wrong account"
+    $ stillwatch standing undo 17 --dry-run
+    """
     if not why.strip() and not dry_run:
         raise InputError("--why is missing: the next reader of the log has nothing else")
     with changing(folder) as state:
@@ -193,21 +152,25 @@ def undo_command(
         did = "would take" if number is None else "takes"
         what = "it" if number is None else f"action {number}"
         if as_json:
-            print(json.dumps({"action": number, "undoes": action, "accounts": touched}, indent=1))
+            print_json({"action": number, "undoes": action, "accounts": touched})
         else:
             print(
                 f"{what} {did} back action {action}, of {plural(len(touched), 'account')}: {_names(touched)}"
             )
 
 
-@app.command("log", epilog=LOG_EXAMPLES)
+@verb(app, "log")
 def log_command(
     account: Annotated[str | None, typer.Argument(help="One account; all without.")] = None,
     limit: Annotated[int, typer.Option(help="How many changes, newest first.", min=1, max=100_000)] = 50,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show every change of standings: who, when, why, and whether it still counts."""
+    """Show every change of standings: who, when, why, and whether it still counts.
+
+    $ stillwatch standing log
+    $ stillwatch standing log acme --limit 5
+    """
     with open_state(folder) as state:
         found = actions.history(state, account, limit=limit)
     if as_json:
@@ -217,7 +180,7 @@ def log_command(
             | {"undone": c.undone, "over": c.over}
             for c in found
         ]
-        print(json.dumps(plain, indent=1))
+        print_json(plain)
         return
     rows = [
         (
@@ -234,17 +197,21 @@ def log_command(
     table(("action", "at", "who", "account", "step", "", "why"), rows, "nothing was changed yet")
 
 
-@app.command("proposals", epilog=PROPOSALS_EXAMPLES)
+@verb(app, "proposals")
 def proposals_command(
     every: Annotated[bool, typer.Option("--all", help="Also those that are decided.")] = False,
     folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when."""
+    """Show what the terms' ladder asks for: what waits for a person, and what is done by itself and when.
+
+    $ stillwatch standing proposals
+    $ stillwatch standing proposals --all --json
+    """
     with open_state(folder) as state:
         found = proposals.proposals(state, None if every else "open", limit=PAGE)
     if as_json:
-        print(json.dumps([_plain_proposal(one) for one in found], indent=1))
+        print_json([_plain_proposal(one) for one in found])
         return
     rows = [
         (
@@ -260,7 +227,7 @@ def proposals_command(
     table(("proposal", "step", "accounts", "campaign", "state", "why"), rows, "nothing is proposed")
 
 
-@app.command("approve", epilog=APPROVE_EXAMPLES)
+@verb(app, "approve")
 def approve_command(
     proposal: Number,
     why: Why = "",
@@ -269,7 +236,11 @@ def approve_command(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the step that a proposal asks for. Says whom it hits, first with --dry-run."""
+    """Take the step that a proposal asks for. Says whom it hits, first with --dry-run.
+
+    $ stillwatch standing approve 3 --dry-run
+    $ stillwatch standing approve 3 --for 7d
+    """
     now_us = utc_us()
     until_us = None if lasts is None else now_us + 1_000_000 * span_s(lasts, "--for")
     with changing(folder) as state:
@@ -277,26 +248,25 @@ def approve_command(
         hits = reach(state, Folder(folder.resolve()), names, step, now_us)
         action = None
         if not dry_run:
-            action = _approve(state, proposal, why, now_us, until_us)
+            action = proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
         _tell_done(action, step, hits, as_json)
 
 
-def _approve(state: ControlState, proposal: int, why: str, now_us: int, until_us: int | None) -> int | None:
-    return proposals.apply(state, proposal, who=whoami(), why=why, now_us=now_us, until_us=until_us)
-
-
-@app.command("dismiss", epilog=DISMISS_EXAMPLES)
+@verb(app, "dismiss")
 def dismiss_command(
     proposal: Number, why: Why = "", folder: AtFolder = FOLDER, as_json: AsJson = False
 ) -> None:
-    """Close a proposal. That step is not asked for on these accounts again."""
+    """Close a proposal. That step is not asked for on these accounts again.
+
+    $ stillwatch standing dismiss 3 --why "their own evaluation, they told us"
+    """
     if not why.strip():
         raise InputError("--why is missing: the next reader of the log has nothing else")
     with open_state(folder) as state:
         proposals.dismiss(state, proposal, who=whoami(), why=why, now_us=utc_us())
         found = proposals.proposal(state, proposal)
     if as_json:
-        print(json.dumps(_plain_proposal(found), indent=1))
+        print_json(_plain_proposal(found))
     else:
         print(f"proposal {proposal} is dismissed")
 
@@ -311,7 +281,7 @@ def _step(text: str) -> Step:
 
 def _tell_done(action: int | None, step: Step, hits: StepImpact, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"action": action, "step": step.name.lower(), "reach": asdict(hits)}, indent=1))
+        print_json({"action": action, "step": step.name.lower(), "reach": asdict(hits)})
         return
     did = "would be set" if action is None else "is set"
     print(f"{step.name.lower()} {did} for {plural(len(hits.accounts), 'account')}: {_names(hits.accounts)}")

@@ -1,6 +1,5 @@
 """`stillwatch terms`: make, check, compare and test a terms file. It decides nothing itself."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.diff import difference
@@ -16,24 +17,12 @@ from stillwatch.terms.load import check, default_text, load, loads, read
 from stillwatch.terms.reload import wall_us
 from stillwatch.terms.trial import run
 
-app = typer.Typer(help="Policy file: check, test, compare.", no_args_is_help=True, add_completion=False)
+app = group(
+    "Policy file: check, test, compare.", "The owner's rules, as one file: make, check, compare, test."
+)
 
 FAILED, CANNOT = 1, 2
 
-INIT_EXAMPLES = """
-Examples:
-
-  stillwatch terms init terms.toml --owner "Example Inc."
-"""
-CHECK_EXAMPLES = """
-Examples:
-
-  stillwatch terms check terms.toml
-
-  stillwatch terms check terms.toml --json | jq -r '.problems[]'
-
-Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
-"""
 DIFF_EXAMPLES = """
 Examples:
 
@@ -43,26 +32,17 @@ Examples:
 
 Exit codes: 0 compared; 2 one of them cannot be used.
 """
-TEST_EXAMPLES = """
-Examples:
-
-  stillwatch terms test terms.toml
-
-Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
-"""
 
 
-@app.callback()
-def terms_verbs() -> None:
-    """The owner's rules, as one file: make, check, compare, test."""
-
-
-@app.command("init", epilog=INIT_EXAMPLES)
+@verb(app, "init")
 def init_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")],
     owner: Annotated[str, typer.Option(help="Whose rules these are.")] = "",
 ) -> None:
-    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written."""
+    """Write a terms file to begin with: it bans and limits nothing, and shows what can be written.
+
+    $ stillwatch terms init terms.toml --owner "Example Inc."
+    """
     text = default_text(owner)
     try:
         loads(text)
@@ -78,12 +58,18 @@ def init_command(
     print(f"{file}: written; change it and run `stillwatch terms check {file}`")
 
 
-@app.command("check", epilog=CHECK_EXAMPLES)
+@verb(app, "check")
 def check_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print problems and warnings as JSON.")] = False,
 ) -> None:
-    """Say all that is wrong with a terms file, each with its line, and what is doubtful."""
+    """Say all that is wrong with a terms file, each with its line, and what is doubtful.
+
+    $ stillwatch terms check terms.toml
+    $ stillwatch terms check terms.toml --json | jq -r '.problems[]'
+
+    Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
+    """
     try:
         checked = check(read(file), str(file), wall_us())
         problems, warnings, terms = checked.problems, checked.warnings, checked.terms
@@ -91,7 +77,7 @@ def check_command(
         problems, warnings, terms = tuple(error.problems), (), None
     if as_json:
         version = terms.version if terms is not None else None
-        print(json.dumps({"version": version, "problems": problems, "warnings": warnings}, indent=1))
+        print_json({"version": version, "problems": problems, "warnings": warnings})
     else:
         for sentence in problems:
             print(sentence)
@@ -115,7 +101,7 @@ def _extent(terms: Terms) -> str:
     return extent if terms.holds.mode == "off" else f"{extent}, holds: {terms.holds.mode}"
 
 
-@app.command("diff", epilog=DIFF_EXAMPLES)
+@verb(app, "diff", epilog=DIFF_EXAMPLES)
 def diff_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The terms in force.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
@@ -124,7 +110,7 @@ def diff_command(
     """Say by meaning what changes between two terms files: what gets stricter and what looser."""
     changes = difference(load(old), load(new), wall_us())
     if as_json:
-        print(json.dumps({"changes": [asdict(change) for change in changes]}, indent=1))
+        print_json({"changes": [asdict(change) for change in changes]})
         return
     if not changes:
         print("The same rules.")
@@ -135,18 +121,23 @@ def diff_command(
     Console(markup=False, highlight=False).print(table)
 
 
-@app.command("test", epilog=TEST_EXAMPLES)
+@verb(app, "test")
 def try_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print every test as JSON.")] = False,
 ) -> None:
-    """Run the tests that stand in a terms file, through the same decisions as the gateway's."""
+    """Run the tests that stand in a terms file, through the same decisions as the gateway's.
+
+    $ stillwatch terms test terms.toml
+
+    Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
+    """
     tried = run(load(file), wall_us())
     failed = sum(not one.passed for one in tried)
     if as_json:
         passed = len(tried) - failed
         rows = [asdict(one) for one in tried]
-        print(json.dumps({"passed": passed, "failed": failed, "tests": rows}, indent=1))
+        print_json({"passed": passed, "failed": failed, "tests": rows})
     elif not tried:
         print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
     else:

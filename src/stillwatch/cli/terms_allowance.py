@@ -3,7 +3,6 @@
 It knows no campaign but those of a report that it is given: a thief who is in the log sets its own limit.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +12,10 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from stillwatch.cli.columns import AS_CALLED, NameOptions
-from stillwatch.cli.option_group import expand_groups
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.main import print_json
+from stillwatch.cli.options import AS_CALLED, NameOptions, sketch_key
 from stillwatch.cli.terms import app
+from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
@@ -27,21 +26,9 @@ from stillwatch.report.terminal import progress
 from stillwatch.units import DAY_US
 
 REJECTED = 3
-EXAMPLES = """
-Examples:
-
-  stillwatch terms allowance logs/*.parquet >> terms.toml
-
-  stillwatch terms allowance stillwatch-serve --report stillwatch-report
-
-  stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
-
-Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
-"""
 
 
-@app.command("allowance", epilog=EXAMPLES)
-@expand_groups
+@verb(app, "allowance")
 def allowance_command(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="Logs of quiet days, a week or more.")],
     share: Annotated[
@@ -65,15 +52,19 @@ def allowance_command(
     names: NameOptions = AS_CALLED,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of TOML.")] = False,
 ) -> None:
-    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more."""
+    """Print a [limits] part: output tokens a day for everybody, more for accounts that used more.
+
+    $ stillwatch terms allowance logs/*.parquet >> terms.toml
+    $ stillwatch terms allowance stillwatch-serve --report stillwatch-report
+    $ stillwatch terms allowance logs/*.parquet --flat        # refuses next to nobody; slows one loud account
+
+    Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+    """
     named = {a.account for a in load(report).accounts if a.campaign is not None} if report else set()
     errors = Console(stderr=True)
     with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
         spent, longest = _add_up(logs, key_file, names.columns, rejects, tell)
-    busiest: dict[str, int] = {}
-    for (account, _), tokens in spent.items():
-        if account not in named:
-            busiest[account] = max(busiest.get(account, 0), tokens)
+    busiest = _busiest_days({day: tokens for day, tokens in spent.items() if day[0] not in named})
     if not any(busiest.values()):
         raise InputError(
             f"{', '.join(map(str, logs))}: no answer with output tokens, which an allowance is read off"
@@ -88,7 +79,7 @@ def allowance_command(
             f"{len(found.vouch):,} would need more than {ceiling:g} times everybody's: vouch for them or not."
         )
     if as_json:
-        print(json.dumps(_plain(found), indent=1))
+        print_json(_plain(found))
     else:
         print(found.terms(), end="")
         errors.print(
@@ -98,6 +89,13 @@ def allowance_command(
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
         raise typer.Exit(REJECTED)
+
+
+def _busiest_days(spent: dict[tuple[str, int], int]) -> dict[str, int]:
+    busiest: dict[str, int] = {}
+    for (account, _), tokens in spent.items():
+        busiest[account] = max(busiest.get(account, 0), tokens)
+    return busiest
 
 
 def _plain(found: Allowances) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.sketchkey import sketch_key
+from stillwatch.cli.options import sketch_key
 from stillwatch.cli.terms import app, table_of
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.log import build

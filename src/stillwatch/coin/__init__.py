@@ -38,9 +38,8 @@ class Pair:
     served: int
     campaign: str | None = None  # what the account was held to belong to, then
     operation: str = "chat"
-    opening: str = field(
-        default="", compare=False, repr=False
-    )  # as the ledger holds it: proves this pair alone
+    # as the ledger holds it: proves this pair alone
+    opening: str = field(default="", compare=False, repr=False)
     leaf: str = field(default="", compare=False, repr=False)
     index: int = field(default=-1, compare=False, repr=False)  # of its leaf in the ledger's tree
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.coin import CoinError
+from stillwatch.errors import refuse_os_errors
 
 KEY_BYTES = 32
 _COIN, _COMMIT, _SAMPLE = b"stillwatch.coin.1\n", b"stillwatch.coin.key.1\n", b"stillwatch.coin.sample.1\n"
@@ -66,7 +67,7 @@ def write_key(folder: Path, key: EpochKey) -> Path:
     """Keep a key in a folder, readable to its owner alone. Raises: CoinError where the epoch has one."""
     path = folder / f"{key.epoch}.json"
     body = {"epoch": key.epoch, "key": key.secret.hex(), "commitment": key.commitment, "made": key.made}
-    try:
+    with refuse_os_errors(CoinError, f"{path}: the key cannot be written"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.exists():
             raise CoinError(f"{path}: epoch {key.epoch} has its key already; name another epoch")
@@ -80,8 +81,6 @@ def write_key(folder: Path, key: EpochKey) -> Path:
             os.link(beside, path)
         finally:
             beside.unlink(missing_ok=True)
-    except OSError as why:
-        raise CoinError(f"{path}: the key cannot be written: {why.strerror}") from why
     return path
 
 

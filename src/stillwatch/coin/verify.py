@@ -173,8 +173,7 @@ class _File:
             had = ", ".join(f"{key.epoch} ({c[:12]}…)" for c, key in keys.items()) or "none"
             raise CoinError(
                 f"{path}:1: written with the key of epoch {self.head['epoch']} (commitment "
-                f"{commitment[:12]}…); "
-                f"given: {had}. Give the key of that epoch"
+                f"{commitment[:12]}…); given: {had}. Give the key of that epoch"
             )
         self._key = keys[commitment]
 
@@ -234,7 +233,7 @@ class _File:
         )
 
     def _record(self, found: dict[str, Any], place: str, index: int) -> Pair | Unpaired:
-        number, at_us = int(found["n"]), _at_us(found["at"])
+        number, at_us = int(found["n"]), round(datetime.fromisoformat(found["at"]).timestamp() * 1e6)
         if found["kind"] == "unpaired":
             return Unpaired(self.name, number, at_us, str(found["why"]))
         if found["kind"] != "pair":
@@ -294,7 +293,3 @@ class _File:
             return text if self.head["format"] == 2 else json.loads(text)
         except CoinError as why:
             raise CoinError(f"{place}: {why}") from why
-
-
-def _at_us(text: str) -> int:
-    return round(datetime.fromisoformat(text).timestamp() * 1e6)

@@ -26,9 +26,8 @@ BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
-_AT_ONCE = threading.BoundedSemaphore(
-    2
-)  # each check holds 32 MiB: a crowd must not take the machine's memory
+# each check holds 32 MiB: a crowd must not take the machine's memory
+_AT_ONCE = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,8 @@ def export_table(url: str, folder: Path) -> Path:
                 cursor.itersize = FETCHED
                 cursor.execute(query)
                 for (line,) in cursor:
-                    out.write(
-                        line.replace("\n", " ") + "\n"
-                    )  # JSON's own line ends are escaped: these are blanks
+                    # JSON's own line ends are escaped: these are blanks
+                    out.write(line.replace("\n", " ") + "\n")
     except psycopg.Error as why:
         said = " ".join(str(why).split()).replace(address, shown)  # a driver may repeat the whole address
         raise InputError(f"{shown}: cannot be read: {said[:300]}") from None

@@ -73,9 +73,8 @@ def derive(batch: pa.RecordBatch) -> pa.Array:
         if field.name in UNNAMED or column.null_count == rows:
             continue
         valid = column.is_valid().to_numpy(zero_copy_only=False)
-        name = np.where(
-            valid, np.uint64(index + 1), np.uint64(0)
-        )  # which column: a text moved over is another row
+        # which column: a text moved over is another row
+        name = np.where(valid, np.uint64(index + 1), np.uint64(0))
         _numbers(state, name, valid)
         if pa.types.is_string(field.type):
             _, starts, data = column.buffers()

@@ -38,9 +38,8 @@ __all__ = ["Limits", "Rejects", "read", "read_accounts"]
 
 Progress = Callable[[int, int], None]
 
-BATCH_BYTES = (
-    64 << 20
-)  # a batch ends early when its sources weigh this much: long prompts bound memory, not rows
+# a batch ends early when its sources weigh this much: long prompts bound memory, not rows
+BATCH_BYTES = 64 << 20
 
 
 def read(

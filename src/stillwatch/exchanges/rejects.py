@@ -9,9 +9,8 @@ from typing import IO, Self
 
 RAW_LIMIT = 4096  # bytes of a refused line that are kept, with keep_text
 EXAMPLES = 20
-DEAD_LETTERS = (
-    1_000_000  # lines written; beyond it they are only counted, so that a hostile log fills no disk
-)
+# lines written; beyond it they are only counted, so that a hostile log fills no disk
+DEAD_LETTERS = 1_000_000
 
 
 class Rejects:

@@ -32,9 +32,8 @@ class Sketches:
     classes: np.ndarray  # (n,) uint32, one bit a lexical class
     words: np.ndarray  # (n,) int32, tokens
     phrases: np.ndarray  # (n, k) uint32, the k smallest hashes of three-token phrases: a MinHash sketch
-    content: (
-        np.ndarray
-    )  # (n, j) uint32, the j smallest hashes of content words: 20 bits, and 12 of the context
+    # (n, j) uint32, the j smallest hashes of content words: 20 bits, and 12 of the context
+    content: np.ndarray
 
 
 class Sketcher:

@@ -102,9 +102,8 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
     """
     if sketcher.public:
         raise InputError("sketches that are kept need a key of their own; the default one is public")
-    record = pa.RecordBatch.from_arrays(
-        [_column(batch, field) for field in RECORD], schema=RECORD
-    )  # ids are made from all of it
+    # ids are made from all of it
+    record = pa.RecordBatch.from_arrays([_column(batch, field) for field in RECORD], schema=RECORD)
     given = record.column("exchange_id")
     if given.null_count:
         given = pc.coalesce(given, ids.derive(record))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import BinaryIO
 
@@ -175,8 +175,5 @@ def _without_copies(sources: list[Source]) -> list[Source]:
 
 
 def _digest(path: Path) -> bytes:
-    state = blake2b(digest_size=32)
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            state.update(chunk)
-    return state.digest()
+        return file_digest(file, lambda: blake2b(digest_size=32)).digest()

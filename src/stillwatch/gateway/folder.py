@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import StillwatchError, refuse_os_errors
 
 SECRET_BYTES = 32
 
@@ -71,10 +71,8 @@ class Folder:
 
     def secret(self) -> bytes:
         """The folder's secret. Raises: FolderError when it is missing or damaged."""
-        try:
+        with refuse_os_errors(FolderError, f"{self.secret_file}: cannot read the secret"):
             found = self.secret_file.read_bytes()
-        except OSError as why:
-            raise FolderError(f"{self.secret_file}: cannot read the secret: {why.strerror}") from why
         if len(found) != SECRET_BYTES:
             raise FolderError(
                 f"{self.secret_file}: holds {len(found)} bytes, not {SECRET_BYTES}; put back the one that "

@@ -25,9 +25,8 @@ requests = logging.getLogger("stillwatch.gateway.requests")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 _random = random.SystemRandom()
 _numbers = random.Random(_random.getrandbits(256))  # ids, no secrets: the system's are ten times as dear
-os.register_at_fork(
-    after_in_child=lambda: _numbers.seed(_random.getrandbits(256))
-)  # no two workers' are alike
+# no two workers' are alike
+os.register_at_fork(after_in_child=lambda: _numbers.seed(_random.getrandbits(256)))
 
 
 def configure(form: str, level: str, name: str) -> None:

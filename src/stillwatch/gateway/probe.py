@@ -27,9 +27,8 @@ def bind(host: str, port: int, what: str) -> socket.socket:
         raise SettingsError(f"{what} {host!r}: no such address: {why}") from why
     taken = socket.socket(family, kind, protocol)
     try:
-        taken.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # connections of an earlier run may linger
+        # connections of an earlier run may linger
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(address)
     except OSError as why:
         taken.close()

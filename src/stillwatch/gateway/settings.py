@@ -40,9 +40,8 @@ class GatewaySettings:
     upstream_timeout_s: Annotated[float, Bounds(0, 86_400, above=True)] = 600.0
     admin_host: str = "127.0.0.1"
     admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
-    detector_memory_mb: Annotated[int, Bounds(256)] = (
-        4096  # the detector is ended and started again above this
-    )
+    # the detector is ended and started again above this
+    detector_memory_mb: Annotated[int, Bounds(256)] = 4096
     hooks_port: Port | None = None  # for other gateways (hooks/); None: nothing listens for them
     hooks_host: str = "127.0.0.1"
     # of what goes to standard error; "json": one object a line

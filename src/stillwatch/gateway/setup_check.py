@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from stillwatch.cases.store import check_url
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import StillwatchError, refuse_os_errors
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
@@ -76,11 +76,11 @@ def upstream_key(file: Path | None) -> str | None:
             return None
     else:
         place = str(file)
-        try:
-            with open(file, "rb") as opened:
-                key = opened.read(LARGEST_KEY + 1).strip()
-        except OSError as why:
-            raise SettingsError(f"{file}: cannot read the upstream's key: {why.strerror}") from why
+        with (
+            refuse_os_errors(SettingsError, f"{file}: cannot read the upstream's key"),
+            open(file, "rb") as opened,
+        ):
+            key = opened.read(LARGEST_KEY + 1).strip()
     if not key or len(key) > LARGEST_KEY or not all(33 <= byte <= 126 for byte in key):
         raise SettingsError(f"{place}: holds no key: give one line of printable ASCII without blanks")
     return key.decode("ascii")

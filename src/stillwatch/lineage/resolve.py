@@ -57,9 +57,8 @@ def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list
     scheme, colon, rest = pieces[0].text.partition(":")
     if colon and (host := known.hosts.get(skeleton(scheme))):
         return host, pieces
-    if scheme == "arn" and rest.startswith(
-        "aws:"
-    ):  # arn:aws:bedrock:us-east-1::foundation-model/deepseek.r1-v1:0
+    # arn:aws:bedrock:us-east-1::foundation-model/deepseek.r1-v1:0
+    if scheme == "arn" and rest.startswith("aws:"):
         return known.hosts.get(skeleton(rest.split(":")[1])), pieces
     if len(pieces) > 1 and pieces[0].bones == "accounts":  # accounts/fireworks/models/deepseek-r1
         return known.hosts.get(pieces[1].bones), pieces

@@ -67,9 +67,8 @@ class LineageTable:
 
     families: dict[str, Family]
     entries: tuple[LineageEntry, ...]
-    starts: dict[
-        str, tuple[tuple[str, tuple[LineageEntry, ...]], ...]
-    ]  # first two characters -> words, longest first
+    # first two characters -> words, longest first
+    starts: dict[str, tuple[tuple[str, tuple[LineageEntry, ...]], ...]]
     distinctive: tuple[tuple[str, LineageEntry], ...]  # found glued to other words and written in leet
     hosts: dict[str, str]
     decide: dict[str, str]  # a host whose prefix alone says the family

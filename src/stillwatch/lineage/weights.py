@@ -25,9 +25,8 @@ import numpy as np
 from stillwatch.lineage.checkpoint import CheckpointError, Floats, ModelCheckpoint, Units
 
 SAMPLE = 256  # units of a layer that are looked at
-IN_PLACE_Z = (
-    8.0  # standard deviations of the null; made models trained apart: 3.4 at most in 720 pairs of layers
-)
+# standard deviations of the null; made models trained apart: 3.4 at most in 720 pairs of layers
+IN_PLACE_Z = 8.0
 LAYERS_SHARE = 1 / 8  # of the layers that have to show it
 REORDERED = 0.25  # correlation of matched units; made models trained apart: 0.02 at most (docs/lineage.md)
 TURNED = 0.5  # the same with turned axes: models trained apart come to 0.36 in a first layer

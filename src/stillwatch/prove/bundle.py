@@ -5,12 +5,7 @@ The same evidence, protocol and key give the same bytes: there is no time in it 
 anything is written.
 """
 
-import base64
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +14,9 @@ from typing import Any
 
 import stillwatch
 from stillwatch.cases.audit.signing import TrailSigner
-from stillwatch.cases.bundle.verify import MANIFEST, PAYLOAD_TYPE, STATEMENT, pae
+from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
+from stillwatch.cases.bundle.verify import MANIFEST
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Evidence, ProveError, checker, report
 from stillwatch.prove.protocol import Signed
 from stillwatch.prove.proven import Proof
@@ -53,7 +50,7 @@ def make(
     document = as_document(evidence, protocol, proof)
     files = {
         checker.README: report.readme(document).encode("utf-8", "backslashreplace"),
-        DOCUMENT: _json(document),
+        DOCUMENT: json_file(document),
         "verify.py": Path(checker.__file__).read_bytes(),
     }
     files |= {name: place.read_bytes() for name, place in checker.PARTS.items()}
@@ -71,26 +68,8 @@ def make(
 
 
 def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: TrailSigner) -> bytes:
-    """Name every file with its SHA-256. Source: in-toto Attestation Framework 1.0; DSSE 1.0."""
-    statement = {
-        "_type": STATEMENT,
-        "subject": [
-            {"name": name, "digest": {"sha256": hashlib.sha256(files[name]).hexdigest()}}
-            for name in sorted(files)
-        ],
-        "predicateType": checker.PREDICATE,
-        "predicate": {
-            name: stillwatch.__version__ if name == "stillwatch" else document[name] for name in checker.TOLD
-        },
-    }
-    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")
-    signature = bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))
-    envelope = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode("ascii"),
-        "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode("ascii")}],
-    }
-    return json.dumps(envelope, indent=1, sort_keys=True).encode("ascii") + b"\n"
+    told = {**document, "stillwatch": stillwatch.__version__}
+    return sign_manifest(files, checker.PREDICATE, {name: told[name] for name in checker.TOLD}, signer)
 
 
 def write(files: Mapping[str, bytes], out: Path) -> Written:
@@ -100,25 +79,16 @@ def write(files: Mapping[str, bytes], out: Path) -> Written:
     """
     if out.exists():
         raise ProveError(f"{out}: is there already; name another place")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
-    except OSError as why:
-        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
-    try:
+    with folder_beside(out, ProveError) as beside:
         made = (
             _write_zip(beside / out.name, files, out.stem)
             if out.suffix == ".zip"
-            else _write_folder(beside / "b", files)
+            else write_files(beside / "b", files)
         )
         found = checker.check(made, None)
         if found["contradictions"]:
             raise ProveError(f"nothing was written: {'; '.join(found['contradictions'][:5])}")
-        os.rename(made, out)
-    except OSError as why:
-        raise ProveError(f"{out}: cannot be written: {why.strerror}") from why
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        made.rename(out)
     manifest = hashlib.sha256(files[MANIFEST]).hexdigest()
     return Written(out, manifest, len(files), sum(map(len, files.values())), found["told"]["signed_by"])
 
@@ -133,28 +103,14 @@ def _write_zip(path: Path, files: Mapping[str, bytes], inside: str) -> Path:
     return path
 
 
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> Path:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
-
-
 def read_attached(paths: list[Path]) -> dict[str, bytes]:
     """Read files to be attached. Raises: ProveError."""
     found: dict[str, bytes] = {}
     for path in paths:
         if path.name in found:
             raise ProveError(f"{path}: another attached file is called {path.name}, too")
-        try:
+        with refuse_os_errors(ProveError, f"{path}: cannot be read"):
             if path.stat().st_size > LARGEST:
                 raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB")
             found[path.name] = path.read_bytes()
-        except OSError as why:
-            raise ProveError(f"{path}: cannot be read: {why.strerror}") from why
     return found
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"

@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Checked, Counts, Evidence, Grade, ProveError, Row
 from stillwatch.report.findings import write_atomically
 
@@ -24,11 +25,9 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
 def write(evidence: Evidence, path: Path) -> Path:
     """Write one piece of evidence, whole or not at all. Raises: ProveError."""
     text = json.dumps(as_json(evidence), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
-    try:
+    with refuse_os_errors(ProveError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
-    except OSError as why:
-        raise ProveError(f"{path}: cannot be written: {why.strerror}") from why
     return path
 
 

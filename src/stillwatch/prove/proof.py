@@ -161,8 +161,7 @@ def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
     over = f", less what {test['base']} foretells" if test["base"] != "none" else ""
     tests = len(seal["actors"]) * len(test["statistics"])
     return {
-        "method": f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen "
-        "counted",
+        "method": f"{METHOD}, by {statistic}{over}; as sealed, all ways the coins could have fallen counted",
         "claim": CLAIM,
         "null": NULL,
         "unit": UNIT,
@@ -242,9 +241,8 @@ def _time(
         had = (proof["stamp"] is not None) + len(proof["witnesses"])
         what = "none that you trust" if had else "none"
         found.missing.append(
-            f"a third party's word on when key, heads, actors and test were sealed: {what}. A "
-            f"typed date is the "
-            "owner's own word; name the authority's root (--stamp-ca) or the witness's key (--witness)"
+            f"a third party's word on when key, heads, actors and test were sealed: {what}. A typed date is "
+            "the owner's own word; name the authority's root (--stamp-ca) or the witness's key (--witness)"
         )
         return
     at, found.sealed_at, found.by = min(times)

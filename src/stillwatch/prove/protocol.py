@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
+from stillwatch.cases.bundle.signed import sign_document
 from stillwatch.cases.bundle.verify import pae
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
 
 PAYLOAD_TYPE = "application/vnd.stillwatch.protocol+json"
@@ -74,22 +78,8 @@ def prompts_digest(prompts: Sequence[str]) -> str:
 
 
 def sign(protocol: Protocol, signer: TrailSigner) -> Signed:
-    """Sign a protocol: a DSSE envelope. The same protocol and key give the same bytes.
-
-    Source: DSSE 1.0; RFC 8032.
-    """
-    payload = json.dumps(asdict(protocol), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    envelope = {
-        "payloadType": PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode(),
-        "signatures": [
-            {
-                "keyid": signer.key,
-                "sig": base64.b64encode(bytes.fromhex(signer.sign(pae(PAYLOAD_TYPE, payload)))).decode(),
-            }
-        ],
-    }
-    data = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
+    """Sign a protocol: the same one and the same key give the same bytes."""
+    data = sign_document(asdict(protocol), PAYLOAD_TYPE, signer)
     return Signed(protocol, data, hashlib.sha256(data).hexdigest(), signer.key)
 
 
@@ -98,7 +88,7 @@ def write(signed: Signed, path: Path) -> Path:
 
     Raises: ProveError where another one lies there, or the place cannot be written.
     """
-    try:
+    with refuse_os_errors(ProveError, f"{path}: the protocol cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         with beside.open("xb") as out:
@@ -114,19 +104,15 @@ def write(signed: Signed, path: Path) -> Path:
                 ) from None
         finally:
             beside.unlink(missing_ok=True)
-    except OSError as why:
-        raise ProveError(f"{path}: the protocol cannot be written: {why.strerror}") from why
     return path
 
 
 def read(path: Path, key: str | None = None) -> Signed:
     """Read a protocol and check its signature. Raises: ProveError; `key`: who must have signed."""
-    try:
+    with refuse_os_errors(ProveError, f"{path}: the protocol cannot be read"):
         if path.stat().st_size > LARGEST:
             raise ProveError(f"{path}: is larger than any protocol")
         return open_protocol(path.read_bytes(), str(path), key)
-    except OSError as why:
-        raise ProveError(f"{path}: the protocol cannot be read: {why.strerror}") from why
 
 
 def taken_up(path: Path, made: Protocol) -> Signed:
@@ -168,26 +154,13 @@ def open_protocol(data: bytes, place: str, key: str | None = None) -> Signed:
 
 
 def _protocol(told: Any, place: str) -> Protocol:
-    names = {field.name for field in fields(Protocol)}
-    if not isinstance(told, dict) or set(told) - names or names - set(told):
+    if not isinstance(told, dict) or set(told) != {field.name for field in fields(Protocol)}:
         raise ProveError(f"{place}: does not hold what a protocol of this version holds")
-    texts = ("method", "suspect", "claim", "statistic", "null", "prompts_sha256", "made_at", "stop")
-    good = all(isinstance(told[name], str) for name in texts) and isinstance(told["prompts"], int)
-    good = good and all(
-        isinstance(told[name], list) and all(isinstance(one, str) for one in told[name])
-        for name in ("units", "commitments")
-    )
-    good = good and isinstance(told["settings"], list) and all(map(_is_pair, told["settings"]))
-    good = good and _is_number(told["alpha"]) and (told["effect"] is None or _is_number(told["effect"]))
-    if not good:
-        raise ProveError(f"{place}: a protocol's field is of the wrong kind")
-    lists = {name: tuple(told[name]) for name in ("units", "commitments")}
-    return Protocol(**(told | lists | {"settings": tuple((a, b) for a, b in told["settings"])}))
-
-
-def _is_pair(one: Any) -> bool:
-    return isinstance(one, list) and len(one) == 2 and all(isinstance(part, str) for part in one)
-
-
-def _is_number(one: Any) -> bool:
-    return isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
+    wrong = ProveError(f"{place}: a protocol's field is of the wrong kind")
+    try:
+        found = msgspec.convert(told, Protocol)
+    except msgspec.ValidationError:
+        raise wrong from None
+    if not math.isfinite(found.effect or 0.0):
+        raise wrong
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch import __version__
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import Evidence, Grade, ProveError, outcome, report
 from stillwatch.prove.evidence_json import as_json
 from stillwatch.prove.protocol import Signed
@@ -91,12 +92,10 @@ def write_verdict(
 ) -> Path:
     """Write index.html and verdict.json into a folder; give the page's path. Raises: ProveError."""
     document = as_document(evidence, protocol, proof)
-    try:
+    with refuse_os_errors(ProveError, f"{out_dir}: the verdict cannot be written"):
         out_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=True) + "\n"
         write_atomically(out_dir / DOCUMENT, text)
         page = report.page(document).encode("utf-8", "backslashreplace")
         write_atomically(out_dir / PAGE, page.decode("utf-8"))
-    except OSError as why:
-        raise ProveError(f"{out_dir}: the verdict cannot be written: {why.strerror}") from why
     return out_dir / PAGE

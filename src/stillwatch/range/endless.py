@@ -70,23 +70,17 @@ def _word_problem(rng: np.random.Generator) -> str:
     thing, a, b, c = THINGS[rng.integers(len(THINGS))], *(int(x) for x in rng.integers(3, 120, 3))
     forms = (
         f"{one} buys {a * c} {thing} and packs them in {c} equal boxes. {two} takes {1 + b % c} of the "
-        f"boxes. How many "
-        f"{thing} does {one} keep?",
+        f"boxes. How many {thing} does {one} keep?",
         f"A cart holds {a} {thing}. {one} and {two} make {b} trips each, and on the last one the cart is "
-        f"half full. "
-        f"How many {thing} did they move?",
+        f"half full. How many {thing} did they move?",
         f"{one} had {a + b + c} {thing}, gave {a} to {two}, lost {b}, and then doubled what was left. How "
-        f"many are "
-        "there now?",
-        f"{two} sells {thing} at {a} cents each and {one} at {b} cents for two. For {c * 2} {thing}, who "
-        f"is cheaper and "
-        "by how much?",
-        f"Of {a * 10} {thing}, {one} finds {b % 10} in every ten damaged. {two} mends {c} of those. How "
-        f"many stay damaged, "
-        "if that is possible at all?",
+        "many are there now?",
+        f"{two} sells {thing} at {a} cents each and {one} at {b} cents for two. For {c * 2} {thing}, who is "
+        "cheaper and by how much?",
+        f"Of {a * 10} {thing}, {one} finds {b % 10} in every ten damaged. {two} mends {c} of those. How many "
+        "stay damaged, if that is possible at all?",
         f"In week one {one} makes {a} {thing}, and each week {b % 9 + 1} more than the week before. After "
-        f"how many weeks "
-        f"have {a * c} been made at least?",
+        f"how many weeks have {a * c} been made at least?",
         f"{one} is {a % 40 + 8} and {two} is {b % 40 + 8}. In how many years will their ages add up to "
         f"{c + 120}?",
     )

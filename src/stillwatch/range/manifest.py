@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import stillwatch
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.range.scenes import Scene, stock_digest
 from stillwatch.scan.curve import curve
 
@@ -111,10 +111,8 @@ def _digest(folder: Path) -> str:
 
 
 def _of_file(path: Path) -> str:
-    try:
+    with refuse_os_errors(InputError, f"{path} cannot be read"):
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _versions(libraries: tuple[str, ...]) -> dict[str, str]:

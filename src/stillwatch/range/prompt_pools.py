@@ -82,9 +82,8 @@ def shelf() -> ShippedPrompts:
     agents: list[tuple[str | None, tuple[str, ...]]] = []
     for row in _rows():
         name, turns = row["corpus"], tuple(row["turns"])
-        sixth = part_of(
-            turns[0].strip('"'), 6
-        )  # by its text, so that a text that is there twice stays in one use
+        # by its text, so that a text that is there twice stays in one use
+        sixth = part_of(turns[0].strip('"'), 6)
         if name in ("chatbot_arena_1k", "user_oriented_252"):
             if turns[0] in said:
                 continue

@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from stillwatch.errors import Faults, InputError
+from stillwatch.errors import Faults, InputError, refuse_os_errors
 from stillwatch.range import manifest as made
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.cells import CELLS, LIVE, LOGS, SCENES, Cell, CellResult, play_cells, read_told
@@ -225,24 +225,20 @@ def _settle(out: Path, facts: made.Manifest, wanted: tuple[SceneRequest, ...]) -
             raise InputError(f"{out} holds run {there.id}, this is {facts.id} ({why}); name another --out")
     elif any(p.name not in OWN for p in out.iterdir()):
         raise InputError(f"{out} is not empty and no run; name another --out")
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written"):
         (out / CELLS).mkdir(exist_ok=True)
         (out / SCENES).mkdir(exist_ok=True)
         for a in wanted:
             if a.scene.path is not None:
                 shutil.copyfile(a.scene.path, out / SCENES / f"{a.scene.name}.toml")
         write_atomically(out / made.FILE, json.dumps(facts.as_dict(), indent=1) + "\n")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
 
 
 @contextmanager
 def _lock_folder(out: Path) -> Iterator[None]:
-    try:
+    with refuse_os_errors(InputError, f"{out} cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / LOCK).open("a")
-    except OSError as error:
-        raise InputError(f"{out} cannot be written: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -387,6 +387,5 @@ def find_base(scene: Scene) -> Path:
     where = ", ".join(str(folder) for folder in tried) or "nowhere"
     raise InputError(
         f"{scene.place('population', 'base')}: base {name!r} is not at hand (looked in {where}); give the "
-        f"folder "
-        "of a scene, or set STILLWATCH_RANGE to a folder that holds it"
+        "folder of a scene, or set STILLWATCH_RANGE to a folder that holds it"
     )

@@ -22,8 +22,7 @@ MOST_ROUNDS = 20  # of making items anew where many are taken
 PREFIXES = (
     "Return your final response within \\boxed{}. ",
     "Generate an executable Python function generated from the given prompt. Return the function body "
-    "without "
-    "invoking it at the final solution.",
+    "without invoking it at the final solution.",
 )
 
 

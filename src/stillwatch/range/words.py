@@ -12,19 +12,10 @@ from stillwatch.report.amounts import plural, short
 DASH = "-"
 CANNOT_FIRE = "cannot fire"
 HEADS = (
-    "defence",
-    "campaigns caught",
-    "false cases per 10k account-days",
-    "harvest before alarm",
-    "before containment",
-    "its tokens",
-    "student",
-    "linkage, B-cubed F1",
-    "honest accounts named",
-    "of all honest accounts",
-    "honest tokens refused per token denied",
-    "cost multiple",
-)
+    "defence", "campaigns caught", "false cases per 10k account-days", "harvest before alarm",
+    "before containment", "its tokens", "student", "linkage, B-cubed F1", "honest accounts named",
+    "of all honest accounts", "honest tokens refused per token denied", "cost multiple",
+)  # fmt: skip
 KEY = (
     "Means over campaigns, then over seeds; in brackets 95 % bounds: Student's t over populations, for "
     "counts the hull with exact bounds (Clopper and Pearson; Garwood). Seeds with honest people in common "

@@ -35,15 +35,21 @@ def safe(text: str, console: Console, limit: int = 160, style: str = "") -> Text
     return Text(visible(text, limit, ascii_only=not console.encoding.lower().startswith("utf")), style=style)
 
 
-def plain_table(console: Console) -> Table:
-    """Make a table without lines where a program reads it, with a rule under the head for a person."""
-    return Table(
+def plain_table(console: Console, heads: Sequence[str] = (), right: Sequence[str] = ()) -> Table:
+    """Make a table without lines where a program reads it, with a rule under the head for a person.
+
+    right: of the heads those of numbers.
+    """
+    table = Table(
         box=box.SIMPLE_HEAD if console.is_terminal else None,
         pad_edge=False,
         header_style="bold",
         show_edge=False,
         padding=(0, 2, 0, 0),
     )
+    for head in heads:
+        table.add_column(head, justify="right" if head in right else "left")
+    return table
 
 
 def _row(c: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:

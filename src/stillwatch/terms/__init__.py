@@ -55,9 +55,8 @@ class RequestFacts:
 
     account: str
     end_user: str | None
-    operation: (
-        str  # "chat", "responses", "messages", ...: exchanges/operations.txt; "other" where it has no name
-    )
+    # "chat", "responses", "messages", ...: exchanges/operations.txt; "other" where it has no name
+    operation: str
     model: str | None  # as the client wrote it
     stream: bool = False
     n: int = 1
@@ -114,9 +113,8 @@ class Decision:
     allow: bool
     rule: str = "allowed"
     status: int = 200
-    code: str = (
-        ""  # machine-readable: "model_banned", "account_blocked", "verification_required", "rate_limited"
-    )
+    # machine-readable: "model_banned", "account_blocked", "verification_required", "rate_limited"
+    code: str = ""
     message: str = ""
     retry_after_s: int | None = None
     strip: bool = False  # take log-probabilities and reasoning out of the reply

@@ -57,8 +57,7 @@ def _families(terms: Terms, notes: Mistakes) -> None:
         notes.wrong(
             ("ban", number, "family"),
             f"{show_value(ban.family)} is no family of the lineage table, so nothing would be banned; "
-            f"{right} "
-            "Names that the table does not know go under `models`",
+            f"{right} Names that the table does not know go under `models`",
         )
 
 

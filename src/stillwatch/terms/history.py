@@ -28,9 +28,8 @@ class HistoryEntry:
     at: str  # ISO, UTC
     outcome: str  # "accepted" or "refused"
     why: str = ""
-    text: str | None = (
-        None  # of an accepted one: a process starts from it when the terms file has been spoilt
-    )
+    # of an accepted one: a process starts from it when the terms file has been spoilt
+    text: str | None = None
 
 
 def digest(content: bytes) -> str:

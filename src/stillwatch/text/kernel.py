@@ -289,9 +289,8 @@ def _smallest(keyed, n, gap, grams, few, best):
     if gap:
         grams[gap - 2] = grams[gap - 1] = grams[gap - 3]
     keep = len(best)
-    if (
-        m > 3 * keep
-    ):  # hashes are uniform: enough of them lie below this, nearly always, and few must be sorted
+    # hashes are uniform: enough of them lie below this, nearly always, and few must be sorted
+    if m > 3 * keep:
         limit = np.uint64(5 * keep // 3) * (np.uint64(0xFFFFFFFFFFFFFFFF) // np.uint64(m))
         below = np.int64(0)
         for k in range(m):

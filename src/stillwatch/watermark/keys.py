@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 from stillwatch.watermark import STRONGEST, WINDOW, Mark, MarkError
 from stillwatch.watermark.formula import actor_key, commitment
@@ -27,10 +28,8 @@ def make_owner_key(path: Path) -> str:
 
 def read_owner_key(path: Path) -> bytes:
     """Read the owner's key. Raises: MarkError."""
-    try:
+    with refuse_os_errors(MarkError, f"{path}: the owner's key cannot be read"):
         text = path.read_bytes()
-    except OSError as why:
-        raise MarkError(f"{path}: the owner's key cannot be read: {why.strerror}") from why
     try:
         key = bytes.fromhex(text.decode("ascii").strip())
     except ValueError:

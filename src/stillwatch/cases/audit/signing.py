@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stillwatch.cases.audit import AuditError
+from stillwatch.errors import refuse_os_errors
 
 PUBLIC_SUFFIX = ".pub"
 _PUBLIC, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
@@ -121,10 +122,8 @@ def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
 
 def read_public(path: Path) -> str:
     """Read the public key in a file: PEM, or 64 hex digits. Raises: AuditError where there is none."""
-    try:
+    with refuse_os_errors(AuditError, f"{path}: cannot be read"):
         text = path.read_bytes()
-    except OSError as why:
-        raise AuditError(f"{path}: cannot be read: {why.strerror}") from why
     try:
         if len(text.strip()) == 64:
             return bytes.fromhex(text.decode("ascii").strip()).hex()

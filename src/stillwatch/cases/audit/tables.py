@@ -6,9 +6,10 @@ Texts are stored as `cases.tables.stored` writes them, and hashed as they are st
 
 import secrets
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, text
+from sqlalchemy import Connection, MetaData, text
 
 from stillwatch.cases.migrations import Step
+from stillwatch.cases.tables import table
 
 METADATA = MetaData()
 SUBJECT_INDEXED = 64  # characters: an entry of PostgreSQL's B-tree holds 2,704 bytes
@@ -64,25 +65,11 @@ def m002_who(db: Connection) -> None:
 MIGRATIONS: list[Step] = [m001_trail, m002_who]
 
 
-def _table(name: str, **columns: type[BigInteger] | type[Text]) -> Table:
-    return Table(name, METADATA, *(Column(column, kind) for column, kind in columns.items()))
-
-
-N, T = BigInteger, Text
-
-records = _table(
+records = table(
+    METADATA,
     "audit_records",
-    seq=N,
-    at_us=N,
-    who=T,
-    what=T,
-    subject=T,
-    detail=T,
-    sealed=T,
-    prev=T,
-    hash=T,
-    signature=T,
+    "seq:N at_us:N who:T what:T subject:T detail:T sealed:T prev:T hash:T signature:T",
 )
-checkpoints = _table("audit_checkpoints", seq=N, seal=T, at_us=N, key=T, signature=T)
-head = _table("audit_head", one=N, chain=T, seq=N, seal=T, key=T, checkpoint_seq=N, checkpoint_us=N)
-person_keys = _table("audit_person_keys", key_id=T, person=T, key=T)
+checkpoints = table(METADATA, "audit_checkpoints", "seq:N seal:T at_us:N key:T signature:T")
+head = table(METADATA, "audit_head", "one:N chain:T seq:N seal:T key:T checkpoint_seq:N checkpoint_us:N")
+person_keys = table(METADATA, "audit_person_keys", "key_id:T person:T key:T")

@@ -41,6 +41,7 @@ from stillwatch.cases.audit.witness import Witness
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import key_of, to_stored
+from stillwatch.errors import refuse_os_errors
 
 NEXT_SUFFIX = ".next"
 _STARTED = "stillwatch.audit.started"
@@ -170,12 +171,10 @@ class Audit:
         """Take up a key that was handed over elsewhere, or by a process that died before it could."""
         if self.signer.key == wanted:
             return
-        try:
+        with refuse_os_errors(AuditError, f"{self.key_file}: cannot be read"):
             self.signer = read_signer(self.key_file)
             if self.signer.key != wanted and self._next_file.exists():
                 self._adopt(read_signer(self._next_file), wanted)
-        except OSError as why:
-            raise AuditError(f"{self.key_file}: cannot be read: {why.strerror}") from why
         if self.signer.key != wanted:
             raise AuditError(
                 f"{self.key_file}: is key {self.signer.key[:16]}…, and the trail is signed with "

@@ -13,6 +13,7 @@ from pathlib import Path
 from stillwatch.cases.audit import AuditError, TrailHead
 from stillwatch.cases.audit.chain import canonical, signed_of_head
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
+from stillwatch.errors import refuse_os_errors
 
 STAMP_MARK = b"stillwatch.audit.stamp.1\n"
 VOUCH_MARK = b"stillwatch.audit.vouch.1\n"
@@ -81,10 +82,8 @@ def read_heads(path: Path) -> list[WitnessedHead | str]:
 
     Raises: AuditError where there is no such file.
     """
-    try:
+    with refuse_os_errors(AuditError, f"{path}: the witness cannot be read"):
         lines = path.read_bytes().decode("utf-8", "replace").split("\n")
-    except OSError as why:
-        raise AuditError(f"{path}: the witness cannot be read: {why.strerror}") from why
     return [_parse_line(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.strip()]
 
 

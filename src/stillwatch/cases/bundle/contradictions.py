@@ -33,9 +33,8 @@ CANNOT = (
 KEYS = {  # what each file holds, and nothing else
     "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "
     "score_bits members victims cleared accounts accounts_sha256 why benign links links_total shared "
-    "independent_classes seen_by_provider exposure confidence detectors gaps cannot_claim atlas "
-    "inputs scanned "
-    "source stillwatch merged_into",
+    "independent_classes seen_by_provider exposure confidence detectors gaps cannot_claim atlas inputs "
+    "scanned source stillwatch merged_into",
     "case.json": "case state verdict owner records hours acts",
     "finding.json": "id digest campaign",
     "settings.json": "settings inputs scanned gaps source",
@@ -43,9 +42,8 @@ KEYS = {  # what each file holds, and nothing else
     "population.json": "exchanges accounts first_us last_us mostly prompts networks markers signups payments",
     "confidence": "sentence measured_on right judged low high calibration",
     "exposure": "exchanges output_tokens value_tokens unique_prompts exchanges_at_alarm "
-    "output_tokens_at_alarm "
-    "first_us last_us capabilities next_milestone cost_to_us_usd cost_to_them_usd victims_exchanges "
-    "cleared_exchanges",
+    "output_tokens_at_alarm first_us last_us capabilities next_milestone cost_to_us_usd cost_to_them_usd "
+    "victims_exchanges cleared_exchanges",
 }
 FACETS: dict[str, Any] = {"state": "new", "verdict": None, "owner": None}
 VICTIMS = "AML.T0012"  # added to what the scan said where keys of customers were used

@@ -19,6 +19,7 @@ from types import CodeType
 from typing import Any
 
 import stillwatch
+from stillwatch.cases import Json
 from stillwatch.cases.bundle import BundleError, recompute
 from stillwatch.cases.bundle.claimed import recomputed_by
 from stillwatch.cases.bundle.contradictions import MARKER, plain
@@ -60,7 +61,7 @@ def sources(told: Iterable[str]) -> dict[str, bytes]:
 
 
 @cache
-def release() -> dict[str, Any]:
+def release() -> Json:
     """What a checker of this release knows: its code, definitions and texts."""
     names = sorted({*signal_sources(), TEST_NAME})
     code = sources(names)
@@ -91,7 +92,7 @@ def _definitions() -> str:
     return "\n".join(lines) + "\n"
 
 
-def environment(now_us: int) -> dict[str, Any]:
+def environment(now_us: int) -> Json:
     """Say which versions ran, and what this machine knows of its clock."""
     return {
         "python": sys.version.split()[0],
@@ -109,7 +110,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def clock() -> dict[str, Any]:
+def clock() -> Json:
     """Ask the kernel whether something keeps its clock right, and how far off it may be."""
     unknown = {"synchronised": None, "estimated_error_us": None, "largest_error_us": None}
     if sys.platform != "linux" or struct.calcsize("l") != 8:

@@ -4,12 +4,9 @@ Every claim is computed once more before it is signed, by the checker that trave
 computed from the bundle, or comes out otherwise from the log that was given, says so in `claims.ndjson`.
 """
 
-import base64
 import hashlib
 import json
-import os
-import shutil
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 import stillwatch
+from stillwatch.cases import Json
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit import Broken
 from stillwatch.cases.audit.signing import TrailSigner
@@ -31,6 +29,7 @@ from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.contradictions import clock_words
 from stillwatch.cases.bundle.gather import Gathered, ScannedLog, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
+from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
 from stillwatch.cases.evidence import FindingEvidence, latest
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of
@@ -78,7 +77,7 @@ def prepare(
     """
     told = _evidence_of(alert(store, case_id, now_us).as_json())
     found = latest(store, case_id)
-    token_key = os.urandom(32)
+    token_key = secrets.token_bytes(32)
     gathered = None
     if log is not None:
         exchanges, known = read_log(log)
@@ -104,7 +103,7 @@ def prepare(
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
 
 
-def _evidence_of(told: dict[str, Any]) -> dict[str, Any]:
+def _evidence_of(told: Json) -> Json:
     """The alert without what is advice to its owner, or a comparison, and no evidence."""
     told = {name: value for name, value in told.items() if name not in ADVICE}
     told["exposure"] = {name: value for name, value in told["exposure"].items() if name != "milestones"}
@@ -131,12 +130,7 @@ def release(
     stamped = None if stamped_by is None else stamp(manifest, stamped_by)
     if stamped is not None:
         files[verify.STAMP] = stamped.answer
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
-    except OSError as why:
-        raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
-    try:
+    with folder_beside(out, BundleError) as beside:
         made = _written(beside, files, out)
         with store.writing(now_us) as tx:
             tx.audit(
@@ -147,11 +141,7 @@ def release(
                 {ready.case: {"token_key": ready.token_key.hex()}},
             )
         record_export(store, ready.case, {"format": "bundle", "sha256": digest}, who=who, now_us=now_us)
-        os.rename(made, out)
-    except OSError as why:
-        raise BundleError(f"{out}: cannot be written: {why.strerror}") from why
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        made.rename(out)
     size = sum(map(len, files.values()))
     made_by = store.trail.signer.key
     if stamped is None:
@@ -177,43 +167,19 @@ def _written(beside: Path, files: Mapping[str, bytes], out: Path) -> Path:
         return made
     made = beside / "bundle"
     made.mkdir(mode=0o700)
-    for name, data in files.items():
-        path = made / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return made
+    return write_files(made, files)
 
 
 def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
-    """Name every file with its SHA-256: an in-toto Statement in a DSSE envelope.
-
-    Source: in-toto Attestation Framework 1.0, Statement; DSSE 1.0.
-    """
-    subject = [
-        {"name": name, "digest": {"sha256": hashlib.sha256(ready.files[name]).hexdigest()}}
-        for name in sorted(ready.files)
-        if name != verify.DRAFT  # a person completes it
-    ]
-    statement = {
-        "_type": verify.STATEMENT,
-        "subject": subject,
-        "predicateType": verify.PREDICATE,
-        "predicate": ready.predicate,
-    }
-    payload = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode("ascii")
-    signature = bytes.fromhex(signer.sign(verify.pae(verify.PAYLOAD_TYPE, payload)))
-    envelope = {
-        "payloadType": verify.PAYLOAD_TYPE,
-        "payload": base64.b64encode(payload).decode("ascii"),
-        "signatures": [{"keyid": signer.key, "sig": base64.b64encode(signature).decode("ascii")}],
-    }
-    return json.dumps(envelope, indent=1, sort_keys=True).encode("ascii") + b"\n"
+    """Name every file with its SHA-256, but for the draft: a person completes it."""
+    files = {name: data for name, data in ready.files.items() if name != verify.DRAFT}
+    return sign_manifest(files, verify.PREDICATE, ready.predicate, signer)
 
 
 def _files(
     store: Store,
     case_id: str,
-    told: dict[str, Any],
+    told: Json,
     found: FindingEvidence,
     gathered: Gathered | None,
     who: str,
@@ -240,14 +206,14 @@ def _files(
     case = stands | _acts(store, case_id) | {"records": len(rows), "hours": _hours(store, case_id)}
     files = {
         "README.txt": documents.readme(words),
-        "alert.json": _json(told),
-        "case.json": _json(case),
-        "finding.json": _json(finding),
+        "alert.json": json_file(told),
+        "case.json": json_file(case),
+        "finding.json": json_file(finding),
         "audit.ndjson": ndjson(rows),
-        "audit_head.json": _json(head),
+        "audit_head.json": json_file(head),
         "queries.sql": documents.queries(told["why"]),
-        "settings.json": _json(settings),
-        "environment.json": _json(environment),
+        "settings.json": json_file(settings),
+        "environment.json": json_file(environment),
         verify.DRAFT: documents.certificate(words, told["inputs"], told["gaps"]),
     }
     files |= documents.checker()
@@ -255,12 +221,8 @@ def _files(
     if gathered is not None:
         files["accounts.ndjson"] = ndjson(gathered.accounts)
         files["events.ndjson"] = ndjson(gathered.events)
-        files["population.json"] = _json(gathered.population)
+        files["population.json"] = json_file(gathered.population)
     return files
-
-
-def _json(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1).encode("ascii") + b"\n"
 
 
 def _verdicts(store: Store, case_id: str) -> dict[str, str]:
@@ -277,9 +239,9 @@ def _hours(store: Store, case_id: str) -> list[list[int]]:
         return [[hour, *sums] for hour, sums in sorted(hours_of(db, case_id).items())]
 
 
-def _acts(store: Store, case_id: str) -> dict[str, Any]:
+def _acts(store: Store, case_id: str) -> Json:
     """Who did what when; for what they said, its SHA-256. `sets`: None where it holds words or names."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Json] = [
         {
             "act": act.id,
             "at_us": act.at_us,
@@ -296,7 +258,7 @@ def _acts(store: Store, case_id: str) -> dict[str, Any]:
     return {"acts": rows}
 
 
-def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[Json], Json]:
     """Give the case's records of the trail, and its end, signed. Raises: BundleError for a broken one."""
     if not isinstance(store.trail, Audit):
         raise BundleError("a bundle holds an extract of the audit trail; open the cases with their trail")
@@ -315,6 +277,6 @@ def _trail(store: Store, case_id: str, now_us: int) -> tuple[list[dict[str, Any]
     return rows, signed | {"keys": keys}
 
 
-def _records(db: Connection, case_id: str) -> list[dict[str, Any]]:
+def _records(db: Connection, case_id: str) -> list[Json]:
     query = select(records).where(records.c.subject == to_stored(case_id)).order_by(records.c.seq)
     return [dict(row) for row in db.execute(query).mappings()]

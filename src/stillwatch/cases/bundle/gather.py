@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from stillwatch.cases import Json
 from stillwatch.cases.bundle import BundleError
 from stillwatch.cases.claims import us
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -24,12 +25,16 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
 
-TOKEN_BYTES = (
-    6  # eight letters: among a million different things two fall together once in a thousand bundles
-)
+# eight letters: among a million different things two fall together once in a thousand bundles
+TOKEN_BYTES = 6
 LEAST_SHARED = 2  # accounts of the case that must share a thing before others are counted on it
 BURST_US = 2 * 86_400_000_000  # as in actors/clues/signup_burst.py
 KINDS = {"p": "phrases", "h": "head", "l": "tail", "q": "exact", "y": "system"}  # event key -> column
+EVENT_COLUMNS = (
+    "ts_us", "account", "model", "max_tokens", "temperature_milli", "input_tokens", "output_tokens",
+    "status", "finish", "words", "turn", "top_logprobs", "classes", "exact", "head", "tail", "system",
+    "agent", "net",
+)  # fmt: skip
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 
 
@@ -37,9 +42,9 @@ SETTINGS = ("model", "max_tokens", "temperature_milli")
 class Gathered:
     """What a log says of a finding."""
 
-    accounts: list[dict[str, Any]]
-    events: list[dict[str, Any]]
-    population: dict[str, Any]
+    accounts: list[Json]
+    events: list[Json]
+    population: Json
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class ScannedLog:
         return [*self.paths, *([] if self.accounts is None else [self.accounts])]
 
 
-def read_log(scanned: ScannedLog) -> tuple[ExchangeLog, dict[str, dict[str, Any]]]:
+def read_log(scanned: ScannedLog) -> tuple[ExchangeLog, dict[str, Json]]:
     """Read the logs that a finding was made of; texts are sketched and let go.
 
     Raises: InputError, BundleError where nothing could be read.
@@ -132,7 +137,7 @@ class _Tokens:
 
 def _account(
     name: str, in_finding: bool, campaign: Campaign, known: Mapping[str, Any], tokens: _Tokens
-) -> dict[str, Any]:
+) -> Json:
     since, named_at, created = campaign.since.get(name), campaign.named_at.get(name), known.get("created")
     return {
         "account": name,
@@ -149,37 +154,8 @@ def _us(moment: datetime | None) -> int | None:
     return None if moment is None else us(moment)
 
 
-def _events(
-    log: ExchangeLog, rows: np.ndarray, place: np.ndarray, tokens: _Tokens
-) -> Iterator[dict[str, Any]]:
-    columns = {
-        name: log[name][rows].tolist()
-        for name in (
-            *(
-                "ts_us",
-                "account",
-                "model",
-                "max_tokens",
-                "temperature_milli",
-                "input_tokens",
-                "output_tokens",
-            ),
-            *(
-                "status",
-                "finish",
-                "words",
-                "turn",
-                "top_logprobs",
-                "classes",
-                "exact",
-                "head",
-                "tail",
-                "system",
-                "agent",
-                "net",
-            ),
-        )
-    }
+def _events(log: ExchangeLog, rows: np.ndarray, place: np.ndarray, tokens: _Tokens) -> Iterator[Json]:
+    columns = {name: log[name][rows].tolist() for name in EVENT_COLUMNS}
     phrases = log.phrases[rows].tolist()
     c = columns
 
@@ -221,7 +197,7 @@ def _population(
     named: set[str],
     inside: np.ndarray,
     tokens: _Tokens,
-) -> dict[str, Any]:
+) -> Json:
     """What the accounts outside the finding come to: counts of accounts, nobody's name."""
     account = log["account"]
     values: dict[str, Callable[[Any], Any]] = {

@@ -12,6 +12,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports.marking import IDS, Tlp
 from stillwatch.cases.indicators import DIGITS, IndicatorKind
 
@@ -25,8 +26,6 @@ _PATTERN = re.compile(
     r"\[x-stillwatch-mark:kind = '([a-z-]{1,20})' AND x-stillwatch-mark:key = '([0-9a-f]{16})' "
     r"AND x-stillwatch-mark:value = '([0-9a-f]{8,64})'\]"
 )
-
-Json = dict[str, Any]
 
 
 def stix_id(kind: str, sender: str, *of: str) -> str:

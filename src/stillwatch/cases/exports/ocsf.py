@@ -7,7 +7,7 @@ Source: schema.ocsf.io, version 1.8.0 (2026-03-16), classes detection_finding an
 
 from typing import Any
 
-from stillwatch.cases import CaseState, Verdict
+from stillwatch.cases import CaseState, Json, Verdict
 from stillwatch.cases.alert import Alert, SignalSource
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.exports import Activity
@@ -46,8 +46,6 @@ RESOURCE_UID, ACTOR = 10, 2
 NOBODY = "Stillwatch: nobody yet"  # the schema wants an assignee or a group; so it is said that there is none
 ACCOUNTS = 1_000  # named in one document, as the alert itself has it
 LONGEST = 4_000  # characters of one text; what is longer comes from an account's name
-
-Json = dict[str, Any]
 
 
 def detection(alert: Alert, activity: Activity, now_us: int) -> Json:

@@ -17,15 +17,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import sync_folder
 
 WAITING, DEAD = "waiting", "dead"
 MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
 # seconds before each further attempt: Standard Webhooks 1.0.0, "Retry schedule"; then the letter is dead
 BACK_OFF_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-JITTER = (
-    0.2  # share by which a wait is lengthened at random, so that what failed together does not come together
-)
+# share by which a wait is lengthened at random, so that what failed together does not come together
+JITTER = 0.2
 LONGEST_WAIT_S = 86_400
 _REASON = 300  # characters of a refusal that are kept
 
@@ -53,11 +53,9 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with refuse_os_errors(ExportError, f"{folder}: cannot hold an outbox"):
             for below in (WAITING, DEAD):
                 (folder / below).mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as why:
-            raise ExportError(f"{folder}: cannot hold an outbox: {why.strerror}") from why
 
     def put(self, target: str, event_id: str, case: str, body: str, now_us: int) -> bool:
         """Keep an event for a target; False where it waits already. Durable when this returns.
@@ -114,10 +112,8 @@ class Outbox:
     @contextmanager
     def hold_outbox(self) -> Iterator[bool]:
         """Hold the outbox for working it off; False where another process does."""
-        try:
+        with refuse_os_errors(ExportError, f"{self.folder}: cannot be written"):
             opened = (self.folder / "lock").open("a")
-        except OSError as why:
-            raise ExportError(f"{self.folder}: cannot be written: {why.strerror}") from why
         with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,14 +137,13 @@ class Outbox:
                 if (letter := _letter(path)) is not None:
                     found.append(letter)
                 else:
-                    path.rename(
-                        self.folder / DEAD / f"{path.stem}.unreadable"
-                    )  # the others must not wait for it
+                    # the others must not wait for it
+                    path.rename(self.folder / DEAD / f"{path.stem}.unreadable")
         return sorted(found, key=lambda letter: (letter.created_us, letter.name))
 
     def _write(self, where: str, letter: Letter) -> None:
         path = self._path(where, letter)
-        try:
+        with refuse_os_errors(ExportError, f"{path.parent}: cannot keep what is to be sent"):
             handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".")
             try:
                 with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -160,8 +155,6 @@ class Outbox:
                 Path(beside).unlink(missing_ok=True)
                 raise
             sync_folder(path.parent)
-        except OSError as why:
-            raise ExportError(f"{path.parent}: cannot keep what is to be sent: {why.strerror}") from why
 
 
 def _letter(path: Path) -> Letter | None:

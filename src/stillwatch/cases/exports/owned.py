@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 
 LONGEST = 4_096
@@ -24,12 +25,9 @@ def write_owned(path: Path, text: str, what: str) -> None:
 
 def read_owned(path: Path, what: str) -> str:
     """Read a key's file. Raises: ExportError where it cannot be read, or others can read it too."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(LONGEST + 1)
-    except OSError as why:
-        raise ExportError(f"{path}: cannot read {what}: {why.strerror}") from why
+    with refuse_os_errors(ExportError, f"{path}: cannot read {what}"), path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        raw = file.read(LONGEST + 1)
     if mode & 0o077:
         raise ExportError(f"{path}: holds {what} and others may read it; chmod 600 {path}")
     if len(raw) > LONGEST or not raw.isascii():

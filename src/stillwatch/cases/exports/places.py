@@ -20,9 +20,8 @@ LONGEST = 2_048
 RESOLVING_S = 10.0
 _PLAIN = re.compile(r"[!-~]+")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?|[0-9a-f:.]+")
-_AZURE_HOST = ipaddress.ip_address(
-    "168.63.129.16"
-)  # public by number, and the host of every machine in Azure
+# public by number, and the host of every machine in Azure
+_AZURE_HOST = ipaddress.ip_address("168.63.129.16")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # not of the public Internet by IANA's registries, whatever the version of Python knows of them
 _SPECIAL = tuple(

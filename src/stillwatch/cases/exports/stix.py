@@ -7,6 +7,7 @@ guilty: wording can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7
 from collections.abc import Sequence
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError, Form, Leaving
 from stillwatch.cases.exports.atlas import Technique, technique
@@ -48,8 +49,6 @@ PLAIN = {
     PlainKind.DOMAIN: "e-mail domains",
 }
 LONGEST_NAME = 200
-
-Json = dict[str, Any]
 
 
 def campaign_id(sender: str, case: str) -> str:
@@ -196,46 +195,41 @@ def _attack_pattern(one: Technique, tlp: Tlp) -> Json:
 
 
 def _indicator(new: Any, one: Indicator, until_us: int) -> Json:
-    return dict(
-        new(
-            "indicator",
-            one.kind,
-            one.value,
-            one.key,
-            name=f"Keyed mark of {NAMES[one.kind]}",
-            description=f"Carried by {one.accounts:,} of the campaign's accounts and {one.others:,} others.",
-            indicator_types=["anomalous-activity"],
-            pattern=pattern(one.kind, one.key, one.value),
-            pattern_type="stix",
-            pattern_version="2.1",
-            # by the hour: to the millisecond it would be a certain customer's exchange
-            valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
-            valid_until=timestamp(until_us),
-            confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
-            extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
-        )
-    )
+    about = f"Carried by {one.accounts:,} of the campaign's accounts and {one.others:,} others."
+    written = pattern(one.kind, one.key, one.value)
+    of = (one.kind, one.value, one.key)
+    return _new_indicator(new, of, one, until_us, f"Keyed mark of {NAMES[one.kind]}", about, written)
 
 
 def _plain_indicator(new: Any, one: PlainIndicator, until_us: int) -> Json:
-    return dict(
-        new(
-            "indicator",
-            f"plain {one.kind}",
-            one.value,
-            name=f"{PLAIN[one.kind]}: {one.value}",
-            description=f"Of {one.accounts:,} of the campaign's accounts and {one.others:,} others. Whoever "
-            "comes from there is not thereby one of them.",
-            indicator_types=["anomalous-activity"],
-            pattern=plain_pattern(one.kind, one.value),
-            pattern_type="stix",
-            pattern_version="2.1",
-            valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
-            valid_until=timestamp(until_us),
-            confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
-            extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
-        )
+    about = (
+        f"Of {one.accounts:,} of the campaign's accounts and {one.others:,} others. Whoever comes from there "
+        "is not thereby one of them."
     )
+    written, name = plain_pattern(one.kind, one.value), f"{PLAIN[one.kind]}: {one.value}"
+    return _new_indicator(new, (f"plain {one.kind}", one.value), one, until_us, name, about, written)
+
+
+def _new_indicator(
+    new: Any, of: tuple[str, ...], one: Indicator | PlainIndicator, until_us: int, name: str, about: str,
+    written: str,
+) -> Json:  # fmt: skip
+    made: Json = new(
+        "indicator",
+        *of,
+        name=name,
+        description=about,
+        indicator_types=["anomalous-activity"],
+        pattern=written,
+        pattern_type="stix",
+        pattern_version="2.1",
+        # by the hour: to the millisecond it would be a certain customer's exchange
+        valid_from=timestamp(one.first_us // HOUR_US * HOUR_US),
+        valid_until=timestamp(until_us),
+        confidence=round(100 * one.accounts / max(one.accounts + one.others, 1)),
+        extensions=extensions(accounts=one.accounts, others=one.others, exchanges=one.exchanges),
+    )
+    return made
 
 
 def plain_pattern(kind: PlainKind, value: str) -> str:

@@ -28,6 +28,7 @@ from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.plain_values import PlainIndicator
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
+from stillwatch.errors import refuse_os_errors
 
 VALID_DAYS = 180
 
@@ -133,7 +134,7 @@ def campaigns(store: Store, sender: str) -> dict[str, str]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Put a file in place, whole or not at all, for its owner only. Raises: ExportError."""
-    try:
+    with refuse_os_errors(ExportError, f"{path}: cannot be written"):
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -144,5 +145,3 @@ def write_file(path: Path, data: bytes) -> None:
         except BaseException:
             Path(beside).unlink(missing_ok=True)
             raise
-    except OSError as why:
-        raise ExportError(f"{path}: cannot be written: {why.strerror}") from why

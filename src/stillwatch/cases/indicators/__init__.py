@@ -90,9 +90,8 @@ class Chance:
     collisions: float  # exchanges expected to match because two values fell together
     before: int  # accounts that carried a mark before the sender saw the campaign at all
     before_days: float  # of the history that lie before that
-    expected: (
-        float | None
-    )  # accounts to be expected since, if they came as they did before; None: no such days
+    # accounts to be expected since, if they came as they did before; None: no such days
+    expected: float | None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.cases.indicators import IDENTIFIERS, IndicatorError, IndicatorKind
+from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.log import network
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.new_file import write_new_file
@@ -70,12 +71,9 @@ def _part(raw: bytes, purpose: bytes) -> bytes:
 
 def read_exchange(path: Path) -> IndicatorKey:
     """Read an exchange key as `create` wrote it: 64 hexadecimal digits. Raises: IndicatorError."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(4_096)
-    except OSError as error:
-        raise IndicatorError(f"{path}: cannot read the exchange key: {error.strerror}") from error
+    with refuse_os_errors(IndicatorError, f"{path}: cannot read the exchange key"), path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        text = file.read(4_096)
     if mode & 0o077:
         raise IndicatorError(f"{path}: holds an exchange key and others may read it; chmod 600 {path}")
     try:

@@ -6,13 +6,13 @@ It searches nothing.
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports.objects import read_pattern
 from stillwatch.cases.indicators import Indicator, IndicatorError, IndicatorKind, Partner
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.reading import (
     SHOWN,
     IndicatorFile,
-    Json,
     count,
     ours,
     read_file,

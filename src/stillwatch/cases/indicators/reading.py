@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports.marking import EXTENSION as TLP_EXTENSION
 from stillwatch.cases.exports.marking import IDS, MARK_OF, OLD_IDS, Tlp
 from stillwatch.cases.exports.objects import EXTENSION, is_sealed, sealed_under
 from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.keys import IndicatorKey
+from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.report.visible import visible
@@ -28,8 +30,6 @@ _ID = re.compile(
     r"[a-z][a-z0-9-]{1,60}--[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z", re.ASCII)
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,8 @@ def _seal_problem(said: Any, key: IndicatorKey) -> str:
 
 
 def _document(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LONGEST + 1)
-    except OSError as why:
-        raise IndicatorError(f"{path}: cannot be read: {why.strerror}") from why
+    with refuse_os_errors(IndicatorError, f"{path}: cannot be read"), path.open("rb") as file:
+        raw = file.read(LONGEST + 1)
     if len(raw) > LONGEST:
         raise IndicatorError(f"{path}: is larger than {LONGEST >> 20} MB; ask for it in pieces")
     if raw[:2] in (b"\x1f\x8b", b"PK") or raw[:4] == b"\x28\xb5\x2f\xfd":

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.keys import IndicatorKey, read_exchange
+from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.sketched import sketch_batch
 
 KEYS, SHELVES = "partners", "shared"
@@ -30,15 +31,13 @@ def place_key(folder: Path, file: Path) -> IndicatorKey:
     """Put an exchange key where the recorder looks. Raises: IndicatorError."""
     key = read_exchange(file)
     path = folder / KEYS / f"{key.fingerprint}.key"
-    try:
+    with refuse_os_errors(IndicatorError, f"{path}: cannot hold the key"):
         path.parent.mkdir(mode=0o700, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as out:
             out.write(file.read_bytes())
             out.flush()
             os.fsync(out.fileno())
-    except OSError as why:
-        raise IndicatorError(f"{path}: cannot hold the key: {why.strerror}") from why
     return key
 
 

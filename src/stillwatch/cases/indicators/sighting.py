@@ -5,8 +5,8 @@ answer of nought is an answer too. Source: STIX 2.1 (OASIS, 2021), section 5.2: 
 """
 
 from pathlib import Path
-from typing import Any
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports import Form, Leaving
 from stillwatch.cases.exports.marking import Tlp, marking
 from stillwatch.cases.exports.objects import (
@@ -49,7 +49,7 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     return data, leaving(Form.STIX, data, holds, tlp)
 
 
-def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str, Any]:
+def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
     said = (
         f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
         f"at least one of the {len(hits.partner.indicators):,} marks."
@@ -73,7 +73,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> dict[str,
 
 def _part(
     of: str, who: str, hits: Hits, tlp: Tlp, now_us: int, exchanges: int, first_us: int, last_us: int
-) -> dict[str, Any]:
+) -> Json:
     return make_object(
         "sighting",
         stix_id("sighting", who, of),
@@ -146,7 +146,7 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
     return tuple(found)
 
 
-def _read_span(said: dict[str, Any], place: str) -> tuple[int, int] | None:
+def _read_span(said: Json, place: str) -> tuple[int, int] | None:
     if "searched_from" not in said and "searched_to" not in said:
         return None
     return time_us(said, "searched_from", place), time_us(said, "searched_to", place)

@@ -65,18 +65,9 @@ def base(asked: PageRequest) -> str:
 def claims(said: Alert) -> list[dict[str, Any]]:
     """Write the alert's claims as rows."""
     names = (
-        "detector",
-        "text",
-        "actual",
-        "baseline",
-        "peer_p95",
-        "effect",
-        "bits",
-        "p_value",
-        "n",
-        "query",
+        "detector", "text", "actual", "baseline", "peer_p95", "effect", "bits", "p_value", "n", "query",
         "input_sha256",
-    )
+    )  # fmt: skip
     return [{name: getattr(claim, name) for name in names} for claim in said.why]
 
 

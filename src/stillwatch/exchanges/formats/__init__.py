@@ -11,9 +11,8 @@ from typing import Literal, Protocol, runtime_checkable
 from stillwatch.errors import StillwatchError
 
 Json = Mapping[str, object]
-Row = dict[
-    str, object
-]  # field of the record -> value as the source wrote it; values.tidy() checks and converts
+# field of the record -> value as the source wrote it; values.tidy() checks and converts
+Row = dict[str, object]
 
 NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
 
@@ -27,9 +26,8 @@ class Refused(StillwatchError):
         self.row = row  # where only its time or account is missing: the owner's mapping may have them
 
 
-ASIDE: Literal["aside"] = (
-    "aside"  # read and understood, but no exchange of its own (a piece, a join row, a span)
-)
+# read and understood, but no exchange of its own (a piece, a join row, a span)
+ASIDE: Literal["aside"] = "aside"
 
 Item = Row | Refused | Literal["aside"]
 

@@ -141,9 +141,8 @@ class Azure:
                 )
                 continue
             yield _join_pieces(key, held, caller)
-        for key, (_, caller) in sorted(
-            self.gateway.items()
-        ):  # bodies logged by the gateway itself, no LLM table
+        # bodies logged by the gateway itself, no LLM table
+        for key, (_, caller) in sorted(self.gateway.items()):
             request = from_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
             if isinstance(request, dict) and recognise(request):
                 answer = from_text(first(caller.get("responsebody"), caller.get("backendresponsebody")))

@@ -22,16 +22,8 @@ ACCOUNT = (
 
 ROLES = {"human": "user", "ai": "assistant"}  # LangChain's type of a message -> the role; others are the same
 ASKED = (
-    "model",
-    "temperature",
-    "top_p",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-    "seed",
-    "stream",
-    "user",
-)
+    "model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stream", "user",
+)  # fmt: skip
 
 
 def sniff(obj: Json) -> bool:

@@ -14,16 +14,9 @@ from stillwatch.exchanges.values import key_name
 
 TIME = ("time_iso8601", "msec", "time_local", "time", "timestamp", "@timestamp", "ts")
 ACCOUNT = (
-    "account",
-    "account_id",
-    "consumer",
-    "consumer_id",
-    "tenant",
-    "org",
-    "api_key_id",
-    "key_id",
+    "account", "account_id", "consumer", "consumer_id", "tenant", "org", "api_key_id", "key_id",
     "remote_user",
-)
+)  # fmt: skip
 SECRET = ("http_authorization", "authorization", "http_x_api_key", "x_api_key", "http_api_key")
 BODY = ("request_body", "req_body", "body")
 ANSWER = ("response_body", "resp_body")

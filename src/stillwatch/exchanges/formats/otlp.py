@@ -116,9 +116,8 @@ class PendingCall:
     place: str
     span: Json | None = None
     resource: Attributes = field(default_factory=dict)
-    events: list[tuple[int, str, Attributes, object]] = field(
-        default_factory=list
-    )  # time, name, attributes, body
+    # time, name, attributes, body
+    events: list[tuple[int, str, Attributes, object]] = field(default_factory=list)
 
 
 @dataclass

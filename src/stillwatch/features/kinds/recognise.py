@@ -21,23 +21,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 # In order of precedence where two are equally confident.
 KINDS = (
-    "permitted_synthetic",
-    "red_team",
-    "classroom",
-    "one_company",
-    "load_test",
-    "drift_monitor",
-    "llm_judge",
-    "evaluation",
-    "application",
-    "gateway",
-    "agent",
-    "coding",
-    "rag",
-    "batch",
-    "migration",
-    "chat",
-)
+    "permitted_synthetic", "red_team", "classroom", "one_company", "load_test", "drift_monitor", "llm_judge",
+    "evaluation", "application", "gateway", "agent", "coding", "rag", "batch", "migration", "chat",
+)  # fmt: skip
 LEAST = 0.2  # below a quarter of what a shape can reach, no name is better than a wrong one
 UNKNOWN = "unknown"
 

@@ -4,6 +4,7 @@ It decides nothing: who may ask for what is the console's matter, what a step do
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +40,14 @@ MOST_GAPS = 200
 _SAID = ["time", "exchange_id", "account", "model", "user_agent", "prompt", "completion"]
 
 
+@contextmanager
+def _as_console_error() -> Iterator[None]:
+    try:
+        yield
+    except StateError as refused:
+        raise ConsoleError(str(refused)) from refused
+
+
 class Gateway:
     """The deployment of `stillwatch serve`. Raises ConsoleError where `state` refuses, with its reason."""
 
@@ -59,16 +68,12 @@ class Gateway:
         self, accounts: Sequence[str], standing: EnforcementStatus, who: str, why: str, now_us: int
     ) -> int:
         changes = [(account, standing) for account in accounts]
-        try:
+        with _as_console_error():
             return actions.act(self._state, changes, who=who, why=why, now_us=now_us)
-        except StateError as refused:
-            raise ConsoleError(str(refused)) from refused
 
     def undo(self, action: int, who: str, why: str, now_us: int) -> int:
-        try:
+        with _as_console_error():
             return actions.undo(self._state, action, who=who, why=why, now_us=now_us)
-        except StateError as refused:
-            raise ConsoleError(str(refused)) from refused
 
     def proposals(self, accounts: Collection[str] | None = None) -> Sequence[Proposed]:
         wanted = None if accounts is None else set(accounts)
@@ -88,16 +93,12 @@ class Gateway:
         ]
 
     def approve(self, proposal: int, who: str, why: str, now_us: int) -> int | None:
-        try:
+        with _as_console_error():
             return proposals.apply(self._state, proposal, who=who, why=why, now_us=now_us)
-        except StateError as refused:
-            raise ConsoleError(str(refused)) from refused
 
     def dismiss(self, proposal: int, who: str, why: str, now_us: int) -> None:
-        try:
+        with _as_console_error():
             proposals.dismiss(self._state, proposal, who=who, why=why, now_us=now_us)
-        except StateError as refused:
-            raise ConsoleError(str(refused)) from refused
 
     def in_force(self) -> bool:
         return self._desk.takes_effect()

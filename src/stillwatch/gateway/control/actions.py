@@ -7,8 +7,7 @@ undo is an action too and can itself be undone. Nothing is ever deleted: the cha
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, check_name, write_event
@@ -76,20 +75,7 @@ def act_within(
     db.executemany(
         "INSERT INTO changes (action, account, step, since_us, reason, campaign, output_tokens_per_hour,"
         " until_us, mark) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                action,
-                account,
-                int(s.step),
-                s.since_us,
-                s.reason,
-                s.campaign,
-                s.output_tokens_per_hour,
-                s.until_us,
-                s.mark,
-            )
-            for account, s in changes
-        ],
+        [(action, account, *astuple(standing)) for account, standing in changes],
     )
     _settle(db, revision, [account for account, _ in changes])
     steps = sorted({s.step.name.lower() for _, s in changes})
@@ -183,13 +169,16 @@ def history(
     """List changes, of one account or all, newest first."""
     with state.reading() as db:
         rows = db.execute(
-            f"SELECT c.change, c.action, a.at_us, a.who, a.why, c.account, c.in_force, c.over, {_CHANGE}"
+            f"SELECT c.change, c.action, a.at_us, a.who, a.why, c.account, NOT c.in_force, c.over, {_CHANGE}"
             " FROM changes c JOIN actions a USING (action)"
             " WHERE (?1 IS NULL OR c.account = ?1) AND (?2 IS NULL OR c.change < ?2)"
             " ORDER BY c.change DESC LIMIT ?3",
             (account, before, limit),
         )
-        return [_change(*row) for row in rows]
+        return [
+            Change(*(*row[:6], EnforcementStatus(Step(row[8]), *row[9:]), bool(row[6]), bool(row[7])))
+            for row in rows
+        ]
 
 
 def actions(state: ControlState, *, before: int | None = None, limit: int = 100) -> list[Action]:
@@ -202,7 +191,7 @@ def actions(state: ControlState, *, before: int | None = None, limit: int = 100)
             " FROM actions a WHERE ?1 IS NULL OR action < ?1 ORDER BY action DESC LIMIT ?2",
             (before, limit),
         )
-        return [_make_action(*row) for row in rows]
+        return [Action(*(*row[:-1], bool(row[-1]))) for row in rows]
 
 
 def decided_steps(state: ControlState) -> dict[str, Step]:
@@ -232,27 +221,6 @@ def accounts_of(state: ControlState, action: int) -> list[str]:
     if not rows:
         raise Missing(f"there is no action {action}; `stillwatch standing log` shows them")
     return [account for (account,) in rows]
-
-
-def _change(
-    change: int,
-    action: int,
-    at_us: int,
-    who: str,
-    why: str,
-    account: str,
-    in_force: int,
-    over: int,
-    *rest: Any,
-) -> Change:
-    standing = EnforcementStatus(Step(rest[0]), *rest[1:])
-    return Change(change, action, at_us, who, why, account, standing, not in_force, bool(over))
-
-
-def _make_action(
-    action: int, at_us: int, who: str, why: str, undoes: int | None, accounts: int, force: int
-) -> Action:
-    return Action(action, at_us, who, why, undoes, accounts, bool(force))
 
 
 def _action(

@@ -9,8 +9,8 @@ power cut may lose the last moments. What is lost is out of everybody's reach un
 """
 
 import sqlite3
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -91,14 +91,9 @@ class Owners:
 
     def object(self, name: str) -> Object | None:
         """Look one up. Raises: OwnersError."""
+        query = "SELECT name, account, kind, made_us, until_us FROM objects WHERE name = ?"
         try:
-            row = (
-                self._open()
-                .execute(
-                    "SELECT name, account, kind, made_us, until_us FROM objects WHERE name = ?", (_fit(name),)
-                )
-                .fetchone()
-            )
+            row = self._open().execute(query, (_fit(name),)).fetchone()
         except sqlite3.Error as why:
             raise self._refusal(why) from why
         return None if row is None else Object(*row)
@@ -108,14 +103,12 @@ class Owners:
         if any(one[0] == account for one in self._waiting.values()):
             return True
         kinds = (kind, ASSIGNED, "built" if kind == "files" else kind)
-        try:
+        with self._refusing():
             row = self._open().execute(
                 "SELECT 1 FROM objects WHERE account IN (?, ?) AND kind IN (?, ?, ?) LIMIT 1",
                 (account, EVERYBODY, *kinds),
             )
             return row.fetchone() is not None
-        except sqlite3.Error as why:
-            raise self._refusal(why) from why
 
     def add(
         self, account: str, made: Iterable[tuple[str, str]], now_us: int, *, expected_new: bool = False
@@ -143,7 +136,7 @@ class Owners:
             (name, account, kind, at, at + PASSING_US if kind in PASSING else None)
             for name, (account, kind, at) in self._waiting.items()
         ]
-        try:
+        with self._refusing():
             db = self._open()
             if len(rows) <= MOST_AT_ONCE:  # one statement is its own transaction, at half the cost
                 values = ", ".join(["(?, ?, ?, ?, ?)"] * len(rows))
@@ -157,8 +150,6 @@ class Owners:
                 finally:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
-        except sqlite3.Error as why:
-            raise self._refusal(why) from why
         now_us = max(row[3] for row in rows)
         self._since_tidy.update(row[1] for row in rows)
         self._waiting.clear()
@@ -191,35 +182,29 @@ class Owners:
     def forget(self, name: str) -> None:
         """Let go of what is no more. Raises: OwnersError."""
         self._waiting.pop(name, None)
-        try:
+        with self._refusing():
             self._open().execute("DELETE FROM objects WHERE name = ?", (_fit(name),))
-        except sqlite3.Error as why:
-            raise self._refusal(why) from why
 
     def assign(self, name: str, account: str, now_us: int) -> None:
         """Give an object to an account, whoever had it. Raises: OwnersError."""
         if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or " " in name:
             raise OwnersError(f"{name[:80]!a} is no object's id; give it as the upstream writes it")
-        try:
+        with self._refusing():
             self._open().execute(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, NULL) ON CONFLICT (name)"
                 " DO UPDATE SET account = excluded.account, until_us = NULL",
                 (name, account, ASSIGNED, now_us),
             )
-        except sqlite3.Error as why:
-            raise self._refusal(why) from why
 
     def page(self, account: str | None = None, after: str = "", limit: int = 1_000) -> list[Object]:
         """List objects by name, those of one account or all, page by page. Raises: OwnersError."""
-        try:
+        with self._refusing():
             rows = self._open().execute(
                 "SELECT name, account, kind, made_us, until_us FROM objects"
                 " WHERE name > ?1 AND (?2 IS NULL OR account = ?2) ORDER BY name LIMIT ?3",
                 (after, account, limit),
             )
             return [Object(*row) for row in rows]
-        except sqlite3.Error as why:
-            raise self._refusal(why) from why
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:
@@ -241,6 +226,13 @@ class Owners:
                 raise self._refusal(why) from why
             self._db = db
         return self._db
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as why:
+            raise self._refusal(why) from why
 
     def _refusal(self, why: Exception) -> OwnersError:
         return OwnersError(

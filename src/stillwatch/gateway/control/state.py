@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
@@ -154,10 +155,8 @@ class ControlState:
 
     def _files(self) -> tuple[FileId | None, ...]:
         """Say which files lie at the path now. Raises: StateError where that cannot be told."""
-        try:
+        with refuse_os_errors(StateError, f"{self.path}: cannot be reached"):
             return database_ids(self.path)
-        except OSError as why:
-            raise StateError(f"{self.path}: cannot be reached: {why.strerror}") from why
 
     def _close(self) -> None:
         if self._db is not None:
@@ -426,34 +425,28 @@ class ControlState:
     def events(self, before: int | None = None, limit: int = 100) -> list[ControlEvent]:
         """List what happened, newest first."""
         with self.reading() as db:
-            rows = db.execute(
-                "SELECT event, at_us, who, what, subject, detail FROM events WHERE ?1 IS NULL OR event < ?1"
-                " ORDER BY event DESC LIMIT ?2",
-                (before, limit),
-            )
-            return [
-                ControlEvent(event, at_us, who, what, subject, json.loads(detail))
-                for event, at_us, who, what, subject, detail in rows
-            ]
+            query = f"{_EVENTS} WHERE ?1 IS NULL OR event < ?1 ORDER BY event DESC LIMIT ?2"
+            rows = db.execute(query, (before, limit))
+            return [_event(*row) for row in rows]
 
     def events_after(self, event: int, limit: int) -> list[ControlEvent]:
         """List what happened after an event, oldest first."""
         with self.reading() as db:
-            rows = db.execute(
-                "SELECT event, at_us, who, what, subject, detail FROM events WHERE event > ?"
-                " ORDER BY event LIMIT ?",
-                (event, limit),
-            )
-            return [
-                ControlEvent(number, at_us, who, what, subject, json.loads(detail))
-                for number, at_us, who, what, subject, detail in rows
-            ]
+            rows = db.execute(f"{_EVENTS} WHERE event > ? ORDER BY event LIMIT ?", (event, limit))
+            return [_event(*row) for row in rows]
 
 
 _KEYS = (
     "SELECT key_id, account, org, issued_us, expires_us, revoked_us, replaces"
     " FROM keys JOIN accounts USING (account)"
 )
+
+
+_EVENTS = "SELECT event, at_us, who, what, subject, detail FROM events"
+
+
+def _event(number: int, at_us: int, who: str, what: str, subject: str, detail: str) -> ControlEvent:
+    return ControlEvent(number, at_us, who, what, subject, json.loads(detail))
 
 
 def write_event(

@@ -169,7 +169,7 @@ class HookIntake:
 
 def check_row(row: Row, now_us: int) -> Row:
     """A row whose time, account and names can be used. Raises: Refused."""
-    row["time"] = as_time(row.get("time"), Clock(_moment(now_us)))
+    row["time"] = as_time(row.get("time"), Clock(datetime.fromtimestamp(now_us / 1e6, UTC)))
     account = row.get("account")
     if isinstance(account, int) and not isinstance(account, bool):
         account = row["account"] = str(account)
@@ -185,10 +185,6 @@ def digest_id(prefix: str, record: object) -> str:
     """An id that a record brings by its content: told again it is the same, and no client chooses it."""
     raw = msgspec.json.encode(record, order="deterministic")
     return f"{prefix}-{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
-
-
-def _moment(us: int) -> datetime:
-    return datetime.fromtimestamp(us / 1e6, UTC)
 
 
 def _key(row: Row) -> bytes:

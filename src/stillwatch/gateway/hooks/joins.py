@@ -20,9 +20,8 @@ from stillwatch.gateway.hooks.otlp import Read
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.record.wal import ROW, Reader, Writer, files, frame
 
-WAIT_S = (
-    30.0  # a batch of spans leaves an OpenTelemetry SDK within 5 s of its events, a collector adds as much
-)
+# a batch of spans leaves an OpenTelemetry SDK within 5 s of its events, a collector adds as much
+WAIT_S = 30.0
 MOST_WAITING = 50_000  # calls; beyond, the oldest are written as they are
 MOST_BYTES = 128 << 20  # of what waits, likewise
 IDLE_BYTES = 1 << 20  # a journal that nothing waits in any more is begun anew from this size on

@@ -12,8 +12,8 @@ import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.formats.otlp import Otlp, PendingCall
-from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply
+from stillwatch.gateway.hooks.dialects import json_object
 from stillwatch.gateway.hooks.intake import check_row
 from stillwatch.gateway.path.request import BadRequest
 
@@ -50,13 +50,7 @@ def read(kind: str, body: bytes, now_us: int) -> Read:
 
 def _objects(kind: str, body: bytes) -> list[dict[str, object]]:
     if kind == "application/json":
-        try:
-            obj = decode(body)
-        except Refused as why:
-            raise BadRequest(400, "bad_json", f"the body {why}") from None
-        if not isinstance(obj, dict):
-            raise BadRequest(400, "bad_json", "the body is no JSON object")
-        return [obj]
+        return [json_object(body)]
     if not body:
         return []
     pieces = _protobuf().objects(iter([body]), len(body))

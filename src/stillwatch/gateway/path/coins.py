@@ -82,9 +82,8 @@ def twice(operation: str, body: bytes) -> bool:
         return False
     if asked.web_search_options is not None:
         return False
-    return (
-        asked.store is False if operation == "responses" else not asked.store
-    )  # responses are stored unasked
+    # responses are stored unasked
+    return asked.store is False if operation == "responses" else not asked.store
 
 
 def second(head: bytes) -> bytes:

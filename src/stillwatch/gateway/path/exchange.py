@@ -46,9 +46,8 @@ from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
 MEDIA = (b"audio/", b"image/", b"video/")  # content types without a text
-TWICE = frozenset(
-    ("chat", "completions", "responses", "messages")
-)  # operations of which a coin may ask twice
+# operations of which a coin may ask twice
+TWICE = frozenset(("chat", "completions", "responses", "messages"))
 MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]

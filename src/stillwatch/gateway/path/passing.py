@@ -323,9 +323,8 @@ class Events:
         """Whether what follows names no other model than the one that was looked at."""
         seen = self._carry + data if self._carry else data
         self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
-        if seen.count(b'"model') == seen.count(
-            self._needle
-        ):  # which begins so; `"models"` is looked at below
+        # which begins so; `"models"` is looked at below
+        if seen.count(b'"model') == seen.count(self._needle):
             return True
         return all(self.to.served(name) for name in models_in(seen))
 

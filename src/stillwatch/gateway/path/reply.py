@@ -155,9 +155,8 @@ class Stream:
         self._size += len(data)
         if self._size > self._fold_at:
             self._fold(last=False)
-            self._fold_at = max(
-                FOLD, 2 * self._size
-            )  # an event of megabytes is not looked through at each piece
+            # an event of megabytes is not looked through at each piece
+            self._fold_at = max(FOLD, 2 * self._size)
 
     def count(self) -> tuple[int, int]:
         """(chunks, bytes of text) delivered so far."""

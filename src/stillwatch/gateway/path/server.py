@@ -35,9 +35,8 @@ SLOWEST = 1024  # bytes a second of a request that takes longer than HEAD_S
 LINGER_S = 1.0  # a refused client may finish its sentence: else it is reset before it has read the refusal
 TRUSTED_BYTES = 32 << 10  # a longer body is taken from those only whose key is known
 FIRST_BYTE_S = 10.0  # for the first byte of a connection
-RESERVED_FILES = (
-    64  # descriptors of a worker that are no connection: logs, databases, what is opened for a moment
-)
+# descriptors of a worker that are no connection: logs, databases, what is opened for a moment
+RESERVED_FILES = 64
 ACCEPTED = 32  # connections at most that are accepted before others have their turn
 GRACE_S = 0.2  # a new connection has so long before it may be closed for another
 LOOKED_AT = 256  # connections, for one that makes room

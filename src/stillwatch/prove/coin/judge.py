@@ -100,16 +100,14 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
     checks = [
         Checked(
             "the owner's own training on coined answers",
-            "nothing is sealed of it: if the owner's later models learned from its logs, an "
-            "innocent who learns from "
-            "those models' public answers leans the same way",
+            "nothing is sealed of it: if the owner's later models learned from its logs, an innocent who "
+            "learns from those models' public answers leans the same way",
             False,
         ),
         Checked(
             "choice after looking",
-            "actors and test were not sealed before the suspect was there (`stillwatch coin "
-            "seal`): they may have "
-            "been chosen after it was seen",
+            "actors and test were not sealed before the suspect was there (`stillwatch coin seal`): they may "
+            "have been chosen after it was seen",
             False,
         ),
         Checked(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.choosing import Put
@@ -66,10 +67,8 @@ class Kept:
         self.path = path
         self.values: dict[str, Any] = {}
         head = json.dumps(marks, sort_keys=True)
-        try:
+        with refuse_os_errors(ProveError, f"{path}: cannot be used"):
             self._open(path, head)
-        except OSError as why:
-            raise ProveError(f"{path}: cannot be used: {why.strerror}") from why
 
     def _open(self, path: Path, head: str) -> None:
         if path.exists():

@@ -20,6 +20,7 @@ from typing import Any
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
 from stillwatch.coin import Pair, openings
 from stillwatch.coin.verify import Verified, trees
+from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES, STATISTICS
@@ -246,10 +247,8 @@ def records_of(pairs: Iterable[Pair], seal: Mapping[str, Any], ledger: Path) -> 
 def stamp_beside(path: Path) -> str | None:
     """The time stamp beside a seal, base64. Raises: ProveError where it cannot be read."""
     place = path.with_suffix(STAMP)
-    try:
+    with refuse_os_errors(ProveError, f"{place}: cannot be read"):
         return base64.b64encode(place.read_bytes()).decode("ascii") if place.exists() else None
-    except OSError as why:
-        raise ProveError(f"{place}: cannot be read: {why.strerror}") from why
 
 
 # --- a witness ---

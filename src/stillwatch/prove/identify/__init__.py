@@ -68,9 +68,8 @@ class Identified:
     floor_comparison: float
     floor_stranger: float
     alpha: float
-    false_alarms: tuple[
-        int, int
-    ]  # library models with their kin taken away that got an answer other than unknown
+    # library models with their kin taken away that got an answer other than unknown
+    false_alarms: tuple[int, int]
     named_falsely: tuple[int, int]  # of them, that got a name
     named_at: float  # the score above which a name is given
     set_by: LikeStrangers  # whose likeness that is

@@ -12,6 +12,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove.identify import IdentifyError, Reference
 from stillwatch.prove.pool import Pool
 from stillwatch.prove.pool.reading import read_pool
@@ -49,10 +50,8 @@ def read_library(folder: Path) -> tuple[dict[str, Reference], Pool]:
     pool: Pool | None = None
     for name, one in known.items():
         path = folder / one.file
-        try:
+        with refuse_os_errors(IdentifyError, f"{path}: the answers of {name!r} cannot be read"):
             found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as why:
-            raise IdentifyError(f"{path}: the answers of {name!r} cannot be read: {why.strerror}") from why
         if found != one.sha256:
             raise IdentifyError(
                 f"{path}: was changed since {name!r} was added; its SHA-256 is {found[:16]} and not "
@@ -72,7 +71,7 @@ def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tu
     known = references(folder)
     answers = folder / "answers"
     added = []
-    try:
+    with refuse_os_errors(IdentifyError, f"{folder}: cannot be written"):
         answers.mkdir(parents=True, exist_ok=True)
         for model in pool.models:
             text = "".join(
@@ -93,8 +92,6 @@ def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tu
             before = known.get(one.name)
             if before is not None and before.file not in kept:
                 os.unlink(folder / before.file)
-    except OSError as why:
-        raise IdentifyError(f"{folder}: cannot be written: {why.strerror}") from why
     return tuple(added)
 
 

@@ -98,9 +98,8 @@ def kernel_of(pairs: Sequence[tuple[str, str]]) -> Floats:
     used = np.asarray((matrix != 0).sum(axis=0)).ravel()
     matrix = matrix[:, used > 1]  # what one prompt alone shows teaches nothing about another
     spread = np.sqrt(np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel())
-    matrix = matrix @ sparse.diags(
-        1 / np.sqrt(np.where(spread > 0, spread, 1))
-    )  # rare and common words between
+    # rare and common words between
+    matrix = matrix @ sparse.diags(1 / np.sqrt(np.where(spread > 0, spread, 1)))
     kernel = np.asarray((matrix @ matrix.T).todense())
     np.fill_diagonal(kernel, 0.0)
     return kernel

@@ -37,9 +37,8 @@ Places = NDArray[np.int64]
 
 ALPHA = 0.01
 FEWEST_KINS = 8
-SAFETY = (
-    2  # pairs of one kin are alike: at 1 alone a new kin passes 1.2 % for an alpha of 1 % (docs/identify.md)
-)
+# pairs of one kin are alike: at 1 alone a new kin passes 1.2 % for an alpha of 1 % (docs/identify.md)
+SAFETY = 2
 FEWEST_PROMPTS = 20
 SHOWN = 8
 DOUBTED_SHARE = 0.05  # of the references may be set aside for a kin that is doubted
@@ -218,7 +217,6 @@ def comparison_threshold(pairs: Floats, alpha: float) -> float:
 
 def _threshold(null: Floats, alpha: float) -> float:
     """The score that a share alpha of strangers passes; where they are too few for that, all they show."""
-    passing = (
-        int(np.floor(alpha * (len(null) + 1))) - 1
-    )  # of the null above it, so that the rank is at most alpha
+    # of the null above it, so that the rank is at most alpha
+    passing = int(np.floor(alpha * (len(null) + 1))) - 1
     return float(np.sort(null)[::-1][max(0, passing)])

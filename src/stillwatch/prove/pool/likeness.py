@@ -104,9 +104,8 @@ def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:
         for length in range(2, LONGEST + 1):
             longer = longer[:-1] * size + code[length - 1 :] if len(longer) > 1 else longer[:0]
             held.append(longer)
-        unique = np.unique(
-            np.concatenate(held)
-        )  # a shorter n-gram's code is below size, a longer one's above
+        # a shorter n-gram's code is below size, a longer one's above
+        unique = np.unique(np.concatenate(held))
         grams.append(unique)
         owners.append(np.full(len(unique), i))
     _, column = np.unique(np.concatenate(grams), return_inverse=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove.radioactivity import RadioactivityError
 from stillwatch.prove.suspect import Question, Suspect, Tell
 from stillwatch.report.findings import write_atomically
@@ -24,9 +25,7 @@ def ask(suspect: Suspect, prompts: Sequence[str], samples: int, out: Path, tell:
         for i, prompt in enumerate(prompts)
         for output in told.get(str(i)) or [""]
     ]
-    try:
+    with refuse_os_errors(RadioactivityError, f"{out}: cannot be written"):
         write_atomically(out, "".join(json.dumps(row) + "\n" for row in rows))
-    except OSError as why:
-        raise RadioactivityError(f"{out}: cannot be written: {why.strerror}") from why
     silent = sum(not told.get(str(i)) for i in range(len(prompts)))
     return sum(map(len, told.values())), silent

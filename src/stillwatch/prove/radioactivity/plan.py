@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove.checker import SCORED
 from stillwatch.prove.protocol import Protocol, Signed, prompts_digest
 from stillwatch.prove.radioactivity import RadioactivityError, RadioactivitySettings, TokenSelection
@@ -87,8 +88,7 @@ def asked_as_planned(signed: Signed, prompts: Sequence[str]) -> None:
     if prompts_digest(distinct) != signed.protocol.prompts_sha256:
         raise RadioactivityError(
             f"the answers are to other prompts than the protocol's {signed.protocol.prompts:,}, or in "
-            "another "
-            "order of first appearance"
+            "another order of first appearance"
         )
 
 
@@ -104,8 +104,6 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
         "window": mark.window,
         **judged.statistic.shown(mark.key),
     }
-    try:
+    with refuse_os_errors(RadioactivityError, f"{path}: cannot be written"):
         write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
-    except OSError as why:
-        raise RadioactivityError(f"{path}: cannot be written: {why.strerror}") from why
     return path

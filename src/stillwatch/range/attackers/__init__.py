@@ -29,9 +29,8 @@ class Evasion:
     kind: AccountKind = "fresh"
     per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
     hours: str = "flat"  # human: 16 waking hours; burst: everything at once
-    words: str = (
-        "template"  # own: a wrapper for each account; reworded: for each request; model: a local model's
-    )
+    # own: a wrapper for each account; reworded: for each request; model: a local model's
+    words: str = "template"
     spread_settings: bool = False  # limit and temperature as the population has them, per account
     decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
     cover: float = 0.0  # share of all requests that are honest talk, paid

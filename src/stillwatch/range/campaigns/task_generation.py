@@ -19,14 +19,11 @@ DEFAULTS = {
 SEEDS = ("personas", "environments", "seeds")
 FORMS = (
     "Seed person: {q}.\nWrite one request that only this person would make of an assistant, with all the "
-    "facts the "
-    "assistant needs, and nothing that gives away that it is invented.",
-    "Specify an environment for training an agent.\nSetting: {q}.\nState space, actions, reward, ten "
-    "checks that a "
-    "solver must pass, and one solution.",
+    "facts the assistant needs, and nothing that gives away that it is invented.",
+    "Specify an environment for training an agent.\nSetting: {q}.\nState space, actions, reward, ten checks "
+    "that a solver must pass, and one solution.",
     "Take the request between the lines as an example of style only.\n----\n{q}\n----\nInvent two requests "
-    "of the "
-    "same kind that are harder, and the answer key to both.",
+    "of the same kind that are harder, and the answer key to both.",
 )
 
 

@@ -13,11 +13,9 @@ from stillwatch.range.stock import Corpora
 DEFAULTS = {"pipelines": ("pairs",)}
 FORMS = (
     "Somebody was asked: {q}\nand finally said: {a}\n\nNobody wrote down what went on in between. "
-    "Reconstruct it "
-    "minute by minute, doubts included, as if you had been that somebody.",
+    "Reconstruct it minute by minute, doubts included, as if you had been that somebody.",
     "Q = {q}\nA = {a}\nFill the gap between Q and A with everything that must have been considered on the "
-    "way. "
-    "First person, present tense.",
+    "way. First person, present tense.",
 )
 
 

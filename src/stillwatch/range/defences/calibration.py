@@ -37,9 +37,8 @@ def level(scores: np.ndarray, allowed: float) -> float:
     if len(scores) < LEAST_UNITS or allowed <= 0:
         return float("inf")
     ranked = np.sort(np.asarray(scores, float))[::-1]
-    seen = float(
-        ranked[min(max(int(allowed) - 1, 0), len(ranked) - 1)]
-    )  # so many fewer than allowed passed it
+    # so many fewer than allowed passed it
+    seen = float(ranked[min(max(int(allowed) - 1, 0), len(ranked) - 1)])
     tail = min(TAIL, len(ranked) // 2)
     if allowed >= tail:
         return seen

@@ -23,9 +23,8 @@ from stillwatch.units import DAY_US
 __all__ = ["NAME", "ReasoningAllowanceWatch", "judge", "open_watch"]
 
 NAME = "reasoning_allowance"
-USUAL = (
-    0.98  # of the accounts seen in the clean days have no busier day: a tighter share than `allowance` has
-)
+# of the accounts seen in the clean days have no busier day: a tighter share than `allowance` has
+USUAL = 0.98
 
 
 @dataclass

@@ -22,18 +22,9 @@ from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
 
 FIRST = (
-    "none",
-    "limits",
-    "allowance",
-    "reasoning_allowance",
-    "ceiling",
-    "volume",
-    "prada",
-    "mmd_window",
-    "isolation_forest",
-    "prefix",
-    "stillwatch",
-)
+    "none", "limits", "allowance", "reasoning_allowance", "ceiling", "volume", "prada", "mmd_window",
+    "isolation_forest", "prefix", "stillwatch",
+)  # fmt: skip
 NEEDS = ("NAME", "open_watch")
 WANTED = "a defence is a Python file with NAME and open_watch: docs/range-defences.md"
 DIAL = 1.0  # false cases per 10,000 account-days

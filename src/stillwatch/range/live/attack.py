@@ -41,9 +41,8 @@ class LiveAttacker:
     unsent: int = 0
     stripped: int = 0
     used: set[str] = field(default_factory=set)
-    replaced: dict[str, tuple[AccountIdentity, int]] = field(
-        default_factory=dict
-    )  # dead: successor, from when
+    # dead: successor, from when
+    replaced: dict[str, tuple[AccountIdentity, int]] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
 
     def lives(self, accounts: Set[str]) -> bool:

@@ -53,10 +53,9 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
             f"a student right in {got} of questions."
         )
     return (
-        f"Under {words.defence_name(best.defence)} {words.plain(best.out.mean)} exchanges "
-        "a campaign got out, "
-        f"{words.percent(best.out_share.mean)} of what leaves undefended: "
-        f"a student right in {got} of questions instead of {without}."
+        f"Under {words.defence_name(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got "
+        f"out, {words.percent(best.out_share.mean)} of what leaves undefended: a student right in {got} of "
+        f"questions instead of {without}."
     )
 
 

@@ -25,9 +25,8 @@ class Town:
     began: dict[str, float] = field(default_factory=dict)  # account -> first day on which it can send
     lessons: dict[str, list[str]] = field(default_factory=dict)  # class -> its assignments
     papers: dict[str, Documents] = field(default_factory=dict)  # organisation -> its texts
-    frames: dict[str, tuple[str, str]] = field(
-        default_factory=dict
-    )  # organisation -> its template and system text
+    # organisation -> its template and system text
+    frames: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def choose(self, words: tuple[str, ...]) -> str:
         return words[self.rng.integers(len(words))]
@@ -300,8 +299,7 @@ def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
         days,
         [
             f"Seed {n}: {papers.slice(town.rng, 60, 260)}\nInvent an instruction that fits the seed, solve "
-            f"it with all "
-            "steps, grade your own solution."
+            "it with all steps, grade your own solution."
             for n in range(count)
         ],
     )

@@ -125,10 +125,6 @@ def _ids(prefix: str, count: int, digits: int, rng: np.random.Generator) -> list
     return [prefix + raw[i : i + digits] for i in range(0, count * digits, digits)]
 
 
-def _repeat(value: object, count: int, kind: pa.DataType) -> pa.Array:
-    return pa.repeat(pa.scalar(value, kind), count)
-
-
 def exchanges_of(
     who: Person,
     sent: Sent,
@@ -208,7 +204,8 @@ def exchanges_of(
         "response_format": who.response_format,
     }  # fmt: skip
     arrays = [
-        columns[f.name] if f.name in columns else _repeat(constant.get(f.name), n, f.type) for f in EXCHANGES
+        columns[f.name] if f.name in columns else pa.repeat(pa.scalar(constant.get(f.name), f.type), n)
+        for f in EXCHANGES
     ]
     return pa.Table.from_arrays(arrays, schema=EXCHANGES)
 

@@ -1,0 +1,120 @@
+"""Options that verbs of several files share, with what they come to. It is no verb itself."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.api.exchanges import key_of
+from stillwatch.cases.exports.places import place
+from stillwatch.cases.stamping import Authority, read_roots
+from stillwatch.cli.main import one_line
+from stillwatch.errors import InputError, refuse_os_errors
+from stillwatch.exchanges import mapping
+
+# --- the owner's names for a log's columns ---
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="What the log calls a field: account=tenant_name. A dotted path looks inside. May be repeated.",
+    ),
+]
+MapFile = Annotated[
+    Path | None,
+    typer.Option(help="The same from a TOML file, in a table named columns; stillwatch inspect writes one."),
+]
+
+
+@dataclass(frozen=True)
+class NameOptions:
+    """The owner's names, as options of a verb."""
+
+    names: Map = None
+    map_file: MapFile = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field -> column. Raises: InputError."""
+        return columns_of(self.names, self.map_file)
+
+
+AS_CALLED = NameOptions()
+
+
+def columns_of(pairs: list[str] | None, file: Path | None) -> dict[str, str]:
+    """Field -> column, the command line over the file. Raises: InputError."""
+    return (mapping.from_file(file) if file is not None else {}) | mapping.from_pairs(pairs or ())
+
+
+# --- what leaves ---
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand to what leaves.")]
+
+
+def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:
+    """Print what leaves, and go on only if somebody says yes.
+
+    Raises: InputError where nobody is there to say it, or the answer is no.
+    """
+    print(f"This leaves to {one_line(to)}:", file=sys.stderr)
+    for line in lines:
+        print(f"  {one_line(line)}", file=sys.stderr)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("nothing has left: nobody is there to be asked; --yes says yes beforehand")
+    if not typer.confirm("Let it leave?", err=True):
+        raise InputError("nothing has left")
+
+
+# --- a time-stamping authority ---
+
+
+StampUrl = Annotated[
+    str | None, typer.Option("--stamp", help="URL of a time-stamping authority (RFC 3161) to be asked.")
+]
+StampCa = Annotated[
+    Path | None, typer.Option("--stamp-ca", help="PEM file of the certificate that such stamps lead back to.")
+]
+
+
+def named_authority(url: str | None, roots: Path | None) -> Authority | None:
+    """Give the authority that was named, if one was. Raises: InputError, ExportError, StampError."""
+    if url is None and roots is None:
+        return None
+    if url is None or roots is None:
+        raise InputError(
+            "--stamp and --stamp-ca go together: whom to ask, and the certificate by which it is known"
+        )
+    place(url, ("https", "http"))  # before anything is made that would be stamped
+    return Authority(url, read_roots(roots))
+
+
+# --- the key of a log's sketches ---
+
+
+def sketch_key(logs: Sequence[Path], key_file: Path | None) -> bytes:
+    """Give the key: of the file, else of the gateway's folder among the logs, else the default.
+
+    Raises: InputError for a file that holds none, and for folders of two gateways.
+    """
+    return key_of(list(logs), None if key_file is None else key_in(key_file))
+
+
+def key_in(path: Path) -> bytes:
+    """Give the key that a file holds.
+
+    Raises: InputError where it cannot be read, or is too short.
+    """
+    with refuse_os_errors(InputError, f"{path}: cannot read the sketch key"):
+        key = path.read_bytes().strip()
+    if len(key) < 16:
+        raise InputError(f"{path}: a sketch key of {len(key)} bytes; give at least 16")
+    return key

@@ -1,0 +1,79 @@
+"""What makes a function a verb: its parameters are the options, its docstring is the help.
+
+Lines of the docstring that begin with `$` are the examples. Options that several verbs share are one
+parameter of each: a dataclass whose fields are the options.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from functools import wraps
+from typing import Any
+
+import typer
+
+Verb = Callable[..., None]
+
+
+def group(short: str, text: str = "") -> typer.Typer:
+    """Make an app for the verbs of one name. short: beside others of its kind; text: above its verbs."""
+    app = typer.Typer(help=short, no_args_is_help=True, add_completion=False)
+
+    def about() -> None: ...
+
+    about.__doc__ = text or short
+    app.callback()(about)
+    return app
+
+
+def verb(
+    app: typer.Typer, name: str, epilog: str | None = None, hidden: bool = False
+) -> Callable[[Verb], Verb]:
+    """Add a function to the command line under this name."""
+
+    def add(call: Verb) -> Verb:
+        text, examples = split_examples(inspect.getdoc(call) or "")
+        return app.command(name, help=text, epilog=epilog or examples, hidden=hidden)(_expand_groups(call))
+
+    return add
+
+
+def split_examples(docstring: str) -> tuple[str, str | None]:
+    r"""Split a docstring into the help, and what is printed below the options.
+
+    >>> split_examples("Look.\n\n$ stillwatch look a\n$ stillwatch look b\n\nIt looks.")
+    ('Look.', '\nExamples:\n\n  stillwatch look a\n\n  stillwatch look b\n\nIt looks.\n')
+    """
+    text, dollar, examples = f"\n{docstring}".partition("\n\n$ ")
+    examples = re.sub(r"^ ", "   ", examples, flags=re.MULTILINE).replace("\n$ ", "\n\n  ")
+    return text.strip(), f"\nExamples:\n\n  {examples}\n" if dollar else None
+
+
+def _expand_groups(call: Verb) -> Verb:
+    """Let the command line see the fields of each parameter that is a dataclass in that parameter's place."""
+    parameters, groups = [], {}
+    for one in inspect.signature(call).parameters.values():
+        if not is_dataclass(one.annotation):
+            parameters.append(one.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        groups[one.name] = one.annotation
+        for field in fields(one.annotation):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            parameters.append(
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=field.type
+                )
+            )
+    if not groups:
+        return call
+
+    @wraps(call)
+    def expanded(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})  # type: ignore[operator]
+        call(**given)
+
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {one.name: one.annotation for one in parameters}
+    return expanded
