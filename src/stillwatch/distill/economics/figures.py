@@ -68,6 +68,7 @@ class Trade:
     attacker: str
     examples: int
     usd: float
+    usd_seeds: tuple[float, ...]  # the same for each seed of the contest
     own_usd: float | None  # with this task's tokens in the place of the range's traces
     days: float
     accounts: float
@@ -161,7 +162,7 @@ def figures(experiment: Experiment, done: dict[Cell, CellResult]) -> EconomicsFi
         tasks=tasks,
         defences=DEFENCES,
         hours={"vCPU": vars(experiment.cpu_hour), "GPU": vars(experiment.gpu_hour)},
-        limits=_limits(experiment, tasks),
+        limits=_limits(experiment, tasks, escapes),
     )
 
 
@@ -296,6 +297,7 @@ def _trades(escapes: Sequence[Escape], usd: float | None) -> Iterable[Trade]:
                 attacker=one.attacker,
                 examples=one.goal,
                 usd=one.goal * one.usd_an_example,
+                usd_seeds=tuple(one.goal * u / max(o, 1) for u, o in zip(one.usd, one.out, strict=True)),
                 own_usd=own,
                 days=fmean(one.days),
                 accounts=one.accounts_for(one.goal),
@@ -386,10 +388,20 @@ def days(value: float) -> str:
     return f"{24 * value:.0f} hours" if value * 24 >= 1 else "minutes"
 
 
-def _limits(experiment: Experiment, tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
+def _limits(
+    experiment: Experiment, tasks: Sequence[TaskFigures], escapes: Sequence[Escape]
+) -> tuple[str, ...]:
     seeds = [len(size.seeds) for task in tasks for arm in task.arms for size in arm.sizes]
     few = (
         f"Some sizes have {min(seeds)} of {len(experiment.seeds)} declared seeds. Their bounds are wide, and "
         "five seeds may move them."
     )
-    return ((few,) if seeds and min(seeds) < ENOUGH_SEEDS else ()) + LIMITS
+    fought = [[one for one in escapes if one.defence == defence] for defence in DEFENCES]
+    contests = "Contests that were fought: " + "; ".join(
+        f"{name}, {len(some)} attackers on {min(len(one.seeds) for one in some)} seeds"
+        if some
+        else f"{name}, none"
+        for name, some in zip(DEFENCES.values(), fought, strict=True)
+    )
+    more = "An attacker that was not fought may be better off."
+    return ((few,) if seeds and min(seeds) < ENOUGH_SEEDS else ()) + (f"{contests}. {more}",) + LIMITS
