@@ -324,3 +324,23 @@ def test_arms_are_never_compared_by_dollars_alone(tmp_path: Path) -> None:
         for size in arm.sizes:
             assert dataclasses.asdict(size)["flops"] > 0
             assert size.train_days > 0
+
+
+def test_a_student_that_is_not_here_is_said_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["run", "--edition", "cpu", "--task", "smollm"])
+    assert isinstance(done.exception, InputError)
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf is not here" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_that_is_not_finished_does_not_narrow_the_interval(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    simulate(one, (1, 2, 3))
+    place(one, next(c for c in cells(one) if (c.arm, c.size, c.seed) == ("traces", 40, 3))).unlink()
+    traces = next(arm for arm in figures(one, finished(one)).tasks[0].arms if arm.arm == "traces")
+    assert traces.curve is not None
+    assert traces.curve.seeds == (1, 2)
+    assert traces.sizes[0].seeds == (1, 2, 3)

@@ -152,6 +152,7 @@ def run_command(
 
     experiment = _experiment(file, edition, folder)
     wanted = _wanted(experiment, task, seeds)
+    _check_students(experiment, wanted)
     tell = (lambda words: None) if quiet or as_json else say
     try:
         for one in experiment.task:
@@ -197,6 +198,18 @@ def _wanted(experiment: Experiment, task: str | None, seeds: str | None) -> list
         chosen = {int(one) for one in given}
     every = [cell for cell in cells(experiment) if task in (None, cell.task)]
     return [cell for cell in every if cell.seed in chosen or cell.spot or not cell.size]
+
+
+def _check_students(experiment: Experiment, wanted: list[Cell]) -> None:
+    """Refuse a student's file that is not here before anything is paid for. Raises: InputError."""
+    tasks = [task for task in experiment.task if any(cell.task == task.name for cell in wanted)]
+    students = {arm.train.student for task in tasks for arm in task.arm}
+    for student in students:
+        if student.endswith(".gguf") and not Path(student).exists():
+            raise InputError(
+                f"{student} is not here: put it beside the experiment (a comment says where it is from), or "
+                "take another task with --task"
+            )
 
 
 def _page(experiment: Experiment, as_json: bool) -> None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from stillwatch.distill.economics import ENOUGH_SEEDS, UNTRAINED, Cell, CellResult, Experiment, cells
+from stillwatch.distill.economics import (
+    ENOUGH_SEEDS,
+    Arm,
+    Cell,
+    CellResult,
+    EconomicsTask,
+    Experiment,
+    cells,
+)
 from stillwatch.distill.economics.escapes import DEFENCES, Escape, cheapest, fastest, read_escapes
 from stillwatch.distill.economics.fit import Estimate, LearningCurve, fit_curve
 from stillwatch.distill.rows import read_json
@@ -188,56 +196,13 @@ def _task(
     task = next(one for one in experiment.task if one.name == name)
     run = experiment.data(task)
     teacher = read_json(run.teacher) if run.teacher.exists() else {}
-    usd = None
-    if run.spent.exists() and (spent := read_json(run.spent)).get("usd") is not None:
-        usd = float(spent["usd"]) / max(
-            1, int(spent["answers"]) if "answers" in spent else int(spent["requests"])
-        )
-    arms: list[ArmFigures] = []
-    for arm in task.arm:
-        mine = {
-            c: r for c, r in done.items() if (c.task, c.arm) == (name, arm.name) and c.size and not c.spot
-        }
-        floor = next(
-            (
-                r.share
-                for c, r in done.items()
-                if (c.task, c.size) == (name, UNTRAINED) and _same_student(task, c.arm, arm.name)
-            ),
-            0.0,
-        )
-        sizes = tuple(
-            _size(experiment, n, [r for r in mine.values() if r.size == n])
-            for n in sorted({r.size for r in mine.values()})
-        )
-        twins = [
-            one.arm
-            for one in arms
-            if mine
-            and {r.fingerprint for r in mine.values()}
-            == {
-                r.fingerprint
-                for c, r in done.items()
-                if (c.task, c.arm) == (name, one.arm) and c.size and not c.spot
-            }
-        ]
-        arms.append(
-            ArmFigures(
-                task=name,
-                arm=arm.name,
-                declared=sum(
-                    (c.task, c.arm) == (name, arm.name) and c.size > 0 and not c.spot for c in every
-                ),
-                run=len(mine),
-                sizes=sizes,
-                curve=fit_curve(list(mine.values()), floor) if mine else None,
-                teacher_usd_an_example=0.0 if arm.name == "public" else usd,
-                same_students_as=twins[0] if twins else "",
-            )
-        )
+    spent = read_json(run.spent) if run.spent.exists() else {}
+    usd = None if spent.get("usd") is None else float(spent["usd"]) / max(1, int(spent["answers"]))
+    results = {c: r for c, r in done.items() if c.task == name}
+    arms = [_arm(experiment, task, arm, results, every, usd) for arm in task.arm]
     traces = next((one for one in arms if one.arm == "traces" and one.curve), None)
     curve = traces.curve if traces else None
-    best = {defence: cheapest(escapes, defence) for defence in DEFENCES}
+    best = [one for defence in DEFENCES if (one := cheapest(escapes, defence))]
     return TaskFigures(
         name=name,
         about=task.about,
@@ -247,21 +212,49 @@ def _task(
         trades=tuple(_trades(escapes, usd)),
         readings=tuple(_reading(one, curve) for one in escapes),
         prices=tuple(
-            _price(level, [one for one in best.values() if one], curve, traces.sizes[-1].train_usd)
-            for level in LEVELS
-            if traces and curve
+            _price(level, best, curve, traces.sizes[-1].train_usd) for level in LEVELS if traces and curve
         ),
         spots=tuple(
             SpotCheck(c.size, c.seed, r.share, curve.at(c.size) if curve else None)
-            for c, r in done.items()
-            if c.task == name and c.spot
+            for c, r in results.items()
+            if c.spot
         ),
     )
 
 
-def _same_student(task: object, one: str, other: str) -> bool:
-    students = {arm.name: arm.train.student for arm in task.arm}  # type: ignore[attr-defined]
-    return students[one] == students[other]
+def _arm(
+    experiment: Experiment,
+    task: EconomicsTask,
+    arm: Arm,
+    results: dict[Cell, CellResult],
+    every: Sequence[Cell],
+    usd: float | None,
+) -> ArmFigures:
+    def of(name: str) -> list[CellResult]:
+        return [r for c, r in results.items() if c.arm == name and c.size and not c.spot]
+
+    mine = of(arm.name)
+    students: dict[str, str] = {one.name: one.train.student for one in task.arm}
+    untrained = [r for c, r in results.items() if not c.size and students[c.arm] == arm.train.student]
+    # a seed that was not finished would count as a whole one in the interval
+    whole = {r.seed for r in mine if {o.size for o in mine if o.seed == r.seed} == set(task.sizes)}
+    fitted = [r for r in mine if r.seed in whole] or mine
+    earlier = [one.name for one in task.arm[: task.arm.index(arm)]]
+    learnt = {r.fingerprint for r in mine}
+    return ArmFigures(
+        task=task.name,
+        arm=arm.name,
+        declared=sum(c.task == task.name and c.arm == arm.name and c.size > 0 and not c.spot for c in every),
+        run=len(mine),
+        sizes=tuple(
+            _size(experiment, n, [r for r in mine if r.size == n]) for n in sorted({r.size for r in mine})
+        ),
+        curve=fit_curve(fitted, untrained[0].share if untrained else 0.0) if mine else None,
+        teacher_usd_an_example=0.0 if arm.name == "public" else usd,
+        same_students_as=next(
+            (name for name in earlier if mine and learnt == {r.fingerprint for r in of(name)}), ""
+        ),
+    )
 
 
 def _size(experiment: Experiment, n: int, some: Sequence[CellResult]) -> MeasuredSize:
