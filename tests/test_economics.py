@@ -130,6 +130,7 @@ def test_a_curve_is_not_read_below_what_was_trained() -> None:
     assert curve is not None
     assert curve.at(9) is None
     assert curve.at(10) is not None
+    assert curve.size_for(0.01)[1] is None  # a bound that lies below what was trained is unknown
     assert fit_curve([result("traces", 10, 1, "01")], 0.0) is None
 
 

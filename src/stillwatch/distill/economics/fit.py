@@ -60,7 +60,8 @@ class LearningCurve:
             next((n for n, y in zip(self.sizes, line, strict=True) if y >= share), None) if line else None
             for line in (self.share, self.high, self.low)
         ]
-        return crossed[0], crossed[1], crossed[2]
+        low = None if crossed[1] == self.sizes[0] else crossed[1]  # below what was trained: unknown
+        return crossed[0], low, crossed[2]
 
     def _read(self, line: tuple[float, ...] | None, n: float) -> float:
         return None if line is None else float(np.interp(np.log(n), np.log(self.sizes), line))  # type: ignore[return-value]
