@@ -42,7 +42,7 @@ Examples:
 RUN_EXAMPLES = """
 Examples:
 
-  stillwatch economics run --edition cpu --jobs 2              at most an hour on two idle cores
+  stillwatch economics run --edition cpu --jobs 2              meant for an hour on two idle cores
 
   stillwatch economics run --edition cpu --task dial --seeds 1,2 --minutes 20
 
