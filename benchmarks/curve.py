@@ -1,10 +1,11 @@
-"""Write what samples buy (`src/stillwatch/scan/curve.toml`) from students that benchmarks/distill.py trained.
+"""Write what samples buy: `scan/curve.toml` from students that benchmarks/distill.py trained.
 
     python benchmarks/distill.py OUT          # about 40 CPU-minutes
     python benchmarks/curve.py OUT            # from its scores
     python benchmarks/curve.py --page         # from the table it left in docs/distill-training.md
 
 Only students of the greedy teacher that learnt traces count, and only sizes that all the seeds have.
+`--page` also writes `scan/real_student.toml`, from the table of SmolLM2 in docs/figures/distill-training.md.
 """
 
 import argparse
@@ -19,6 +20,10 @@ PAGE = ROOT / "docs" / "distill-training.md"
 FILE = ROOT / "src" / "stillwatch" / "scan" / "curve.toml"
 HELD_OUT = 1000
 ROW = re.compile(r"^\| greedy \| traces \| ([\d,]+) \| ([\d,]+) \| ([\d. /]+) \|")
+REAL_PAGE = ROOT / "docs" / "figures" / "distill-training.md"
+REAL_FILE = FILE.with_name("real_student.toml")
+REAL_HEAD = re.compile(r"^\| samples \| teacher tokens \| right of ([\d,]+) held out \|")
+REAL_ROW = re.compile(r"^\| ([\d,]+) \| [\d,]+ \| ([\d.]+) % \(")
 TEACHER = re.compile(r"^Teacher: ([\d.]+)%")
 
 Found = dict[int, tuple[int, tuple[int, ...]]]  # samples -> tokens, right of HELD_OUT for each seed
@@ -70,6 +75,26 @@ def written(teacher: int, found: Found) -> str:
     return "\n".join(lines) + "\n"
 
 
+def real(text: str) -> str:
+    """Give the file of the real student from its table."""
+    lines = text.splitlines()
+    head = next(n for n, line in enumerate(lines) if REAL_HEAD.match(line))
+    of = int(REAL_HEAD.match(lines[head])[1].replace(",", ""))
+    rows = [row for line in lines[head + 1 :] if (row := REAL_ROW.match(line))]
+    found = {int(row[1].replace(",", "")): round(float(row[2]) / 100 * of) for row in rows}
+    told = [
+        "# What samples of a teacher bought a real model, as measured. Written by benchmarks/curve.py.",
+        "# Source: docs/figures/distill-training.md: all weights learn, one seed, one student a size.",
+        "# The task is a toy: arithmetic on a dial. It is no forecast for a large model.",
+        'model = "SmolLM2-135M"',
+        f"held_out = {of}",
+        f"before = {found.pop(0)}",
+    ]
+    for n, right in sorted(found.items()):
+        told += ["", "[[point]]", f"samples = {n:_}", f"right = {right}"]
+    return "\n".join(told) + "\n"
+
+
 def main() -> None:
     """Write the file, or say that there is nothing to write it from."""
     parser = argparse.ArgumentParser(
@@ -84,6 +109,8 @@ def main() -> None:
     if not found:
         sys.exit("no student of the greedy teacher that learnt traces is there")
     FILE.write_text(written(teacher, found))
+    if told.page:
+        REAL_FILE.write_text(real(REAL_PAGE.read_text()))
     print(f"{FILE}: {len(found)} sizes, {', '.join(f'{n:,}' for n in sorted(found))}")
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.report.page import render
 from stillwatch.report.terminal import print_result
-from stillwatch.scan.curve import cite_curve, curve
+from stillwatch.scan.curve import cite_curve, curve, real_student
 from test_report_world import result
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,8 @@ def test_the_curve_that_ships_is_the_table_of_the_page() -> None:
     teacher, found = module.of_page((ROOT / "docs" / "distill-training.md").read_text())
     assert found
     assert (ROOT / "src/stillwatch/scan/curve.toml").read_text() == module.written(teacher, found)
+    real = module.real((ROOT / "docs/figures/distill-training.md").read_text())
+    assert (ROOT / "src/stillwatch/scan/real_student.toml").read_text() == real
 
 
 def test_measured_sizes_come_back_as_measured() -> None:
@@ -48,12 +51,16 @@ def test_more_samples_never_buy_less(one: float, other: float) -> None:
     assert 0 <= curve().mean(few) <= 1
 
 
-@pytest.mark.parametrize("exchanges", [0, 1, 124, 125, 700, 1000, 1001, 16_000_000])
+@pytest.mark.parametrize("exchanges", [0, 1, 47, 48, 144, 500, 640, 1000, 16_000_000])
 def test_the_sentence_is_one_and_says_what_it_is_not(exchanges: int) -> None:
     said = cite_curve(exchanges)
     assert said.count(". ") == 0
-    assert said.endswith("not where a large model has it.")
-    assert "a toy's" in said
+    assert said.endswith("one student a size, and no forecast for a large model.")
+    assert "a toy task" in said
+    sizes = [samples for samples, _ in real_student().points]
+    tried = {max((n for n in sizes if n <= exchanges), default=sizes[0])}
+    tried |= {min((n for n in sizes if n > exchanges), default=sizes[-1])}
+    assert {n for n in sizes if re.search(rf"after {n}\b", said)} == tried  # the sizes beside it, no others
 
 
 @pytest.mark.slow
@@ -63,7 +70,7 @@ def test_page_terminal_explanation_and_evidence_cite_it_and_the_contract_does_no
     for c, f in zip(evidence["campaigns"], findings["campaigns"], strict=True):
         assert c["curve"] == cite_curve(f["harvest"]["exchanges"])
         assert "curve" not in f
-    said = "not where a large model has it."
+    said = "and no forecast for a large model."
     assert said in render(told)
     out = io.StringIO()
     screen = Console(file=out, width=4000)

@@ -189,7 +189,7 @@ def _computing(
     say(f"a few steps of {settings.student} are tried here (--no-probe leaves that out)")
     examples = _kept_examples(run) or len(prompts) * plan.collect.samples
     try:
-        paces = [training_pace(settings, rows) for rows in _alike(plan, run, prompts, seen)]
+        paces = [training_pace(settings, rows) for rows in examples_alike(plan, run, prompts, seen)]
         held_out = [one.messages for one in prompts]
         writing = writing_pace(plan.evaluate, settings, held_out)
     except StillwatchError as why:
@@ -243,7 +243,7 @@ def _evaluation(
     )
 
 
-def _alike(
+def examples_alike(
     plan: DistillPlan, run: DistillRun, prompts: list[Prompt], seen: AnswerCosts | None
 ) -> list[list[Example]]:
     """Examples to time steps with: the run's own, else its prompts with made-up answers, short and long."""

@@ -18,6 +18,7 @@ from stillwatch.distill.train import CLOCK, Training
 from stillwatch.errors import InputError
 from stillwatch.toml.declared import Bounds, OneOf, build
 from stillwatch.toml.document import parse, quote, read_text
+from stillwatch.toml.places import Path as TomlPath
 from stillwatch.toml.reading import Mistakes, TableReader
 
 PLAN = "plan.toml"
@@ -175,7 +176,7 @@ def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
         if path.is_dir():
             path = path / PLAN
         table = _toml(path)
-        _resolve(table.content, path.parent)
+        resolve(table.content, path.parent)
         table.content["folder"] = str(
             path.parent.resolve()
             if path.name == PLAN
@@ -184,7 +185,7 @@ def load(path: Path | None, changes: dict[str, Any]) -> DistillPlan:
     for key, value in changes.items():
         _put(table.content, key, value)
         table.notes.elsewhere[tuple(key.split("."))] = COMMAND_LINE
-    _resolve(table.content, Path.cwd())
+    resolve(table.content, Path.cwd())
     return read_plan(table)
 
 
@@ -192,7 +193,7 @@ def read_plan(table: TableReader) -> DistillPlan:
     """The plan that a table says. Raises: PlanError with every mistake, each with its place."""
     plan = build(DistillPlan, table)
     if plan is not None:
-        _check(plan, table.notes)
+        check(plan, table.notes)
     if table.notes.problems or plan is None:
         raise PlanError("\n".join(table.notes.sentences()))
     return plan
@@ -206,7 +207,7 @@ def _toml(path: Path) -> TableReader:
         raise PlanError(f"{why}{hint}") from why
 
 
-def _resolve(table: dict[str, Any], beside: Path) -> None:
+def resolve(table: dict[str, Any], beside: Path) -> None:
     """Make the files of a table absolute; what names no file, such as a model on a hub, stays as it is."""
     for name, key in (("", "folder"), ("prompts", "file"), ("heldout", "file"), *MODELS):
         within = table.get(name) if name else table
@@ -231,16 +232,16 @@ def _put(table: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def _check(plan: DistillPlan, notes: Mistakes) -> None:
-    """What is wrong between keys, or is no matter of bounds."""
+def check(plan: DistillPlan, notes: Mistakes, at: TomlPath = ()) -> None:
+    """Note what is wrong between keys, or is no matter of bounds, in a plan that stands at a path."""
     if urlsplit(plan.teacher.base_url).username is not None:
-        notes.wrong(("teacher", "base_url"), "has a login in it; put the key into a variable")
+        notes.wrong((*at, "teacher", "base_url"), "has a login in it; put the key into a variable")
     for key in sorted(RESERVED & plan.collect.extra.keys()):
-        notes.wrong(("collect", "extra", key), "has a place of its own in a plan; leave it out here")
+        notes.wrong((*at, "collect", "extra", key), "has a place of its own in a plan; leave it out here")
     try:
         json.dumps(plan.collect.extra, allow_nan=False)
     except (TypeError, ValueError) as why:
-        notes.wrong(("collect", "extra"), f"goes into a request, and JSON does not have it: {why}")
+        notes.wrong((*at, "collect", "extra"), f"goes into a request, and JSON does not have it: {why}")
 
 
 def text(plan: DistillPlan) -> str:

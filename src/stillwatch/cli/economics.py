@@ -1,0 +1,244 @@
+"""`stillwatch economics`: what distillation is worth, and what a defence makes it cost. It parses and prints.
+
+What needs PyTorch is imported when its verb runs.
+"""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stillwatch.cli.distill_run import PARTLY, say
+from stillwatch.cli.folder import AsJson, table, whoami
+from stillwatch.distill.economics import Cell, Experiment, cells
+from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
+from stillwatch.distill.economics.figures import EconomicsFigures, percent
+from stillwatch.distill.rows import replace_file
+from stillwatch.errors import InputError
+
+app = typer.Typer(
+    help="What distillation is worth, and what a defence makes it cost.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+NEW_EXAMPLES = """
+Examples:
+
+  stillwatch economics new mine.toml
+
+  stillwatch economics new - | less
+"""
+ESTIMATE_EXAMPLES = """
+Examples:
+
+  stillwatch economics estimate --edition cpu
+
+  stillwatch economics estimate mine.toml --task dial --no-probe --json
+"""
+RUN_EXAMPLES = """
+Examples:
+
+  stillwatch economics run --edition cpu --jobs 2              meant for an hour on two idle cores
+
+  stillwatch economics run --edition cpu --task dial --seeds 1,2 --minutes 20
+
+  stillwatch economics run mine.toml                           goes on where it was stopped or killed
+
+Exit codes: 0 every student that was asked for stands; 2 could not; 3 some are missing; 130 interrupted.
+"""
+PAGE_EXAMPLES = """
+Examples:
+
+  stillwatch economics page mine.toml
+
+  stillwatch economics page --edition cpu --json | jq '.tasks[].prices'
+"""
+
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="[EXPERIMENT]", help="A declared experiment, TOML.", show_default=False),
+]
+Edition = Annotated[
+    str | None, typer.Option(help=f"One that ships in the place of a file: {', '.join(EDITIONS)}.")
+]
+FolderOf = Annotated[Path | None, typer.Option("--folder", help="Where its data, cells and page lie.")]
+TaskName = Annotated[str | None, typer.Option("--task", help="This task alone.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="These of the declared seeds, as in 1,2.")]
+
+
+@app.callback()
+def economics_verbs() -> None:
+    """One declared experiment: students trained once, defences as examples that escape, one page."""
+
+
+@app.command("new", epilog=NEW_EXAMPLES)
+def new_command(
+    file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
+    edition: Annotated[str, typer.Option(help=f"Which one: {', '.join(EDITIONS)}.")] = EDITIONS[0],
+    force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a declared experiment to start from."""
+    content = edition_text(edition)
+    if str(file) == "-":
+        print(content, end="")
+        return
+    if file.exists() and not force:
+        raise InputError(f"{file}: is there already; --force writes over it")
+    replace_file(file, [content.encode()])
+    print(f"{file} is written; `stillwatch economics estimate {file}` says what it takes")
+
+
+@app.command("estimate", epilog=ESTIMATE_EXAMPLES)
+def estimate_command(
+    file: File = None,
+    edition: Edition = None,
+    folder: FolderOf = None,
+    task: TaskName = None,
+    seeds: Seeds = None,
+    probe: Annotated[
+        bool, typer.Option(help="Try a few steps of each student here, for the time that training takes.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is still to be trained, and the money and time of it. Asks no teacher and trains nothing."""
+    from stillwatch.distill.economics.estimate import estimate
+    from stillwatch.distill.economics.grid import finished, minutes
+
+    experiment = _experiment(file, edition, folder)
+    wanted = _wanted(experiment, task, seeds)
+    rows = estimate(experiment, wanted, finished(experiment), whoami(), time.time_ns() // 1000, probe, say)
+    if as_json:
+        print(json.dumps([asdict(one) for one in rows], indent=1))
+        return
+    table(
+        ("task", "learns", "to train", "of", "processor time", "rests on"),
+        [
+            (r.task, r.arm, f"{r.left:,}", f"{r.wanted:,}", minutes(r.cpu_s), r.rests_on)
+            for r in rows
+            if r.arm
+        ],
+        "",
+    )
+    for row in rows:
+        if not row.arm:
+            bill = "unknown: give plan.prices" if row.usd is None else f"${row.usd:,.2f} at most"
+            print(f"{row.task}: {row.left:,} answers of the teacher to collect, {bill}")
+    known = [row.cpu_s for row in rows if row.arm]
+    if None not in known:
+        total = sum(one or 0.0 for one in known)
+        print(f"In all {minutes(total)} of one idle core, {minutes(total / 2)} with --jobs 2 on two.")
+
+
+@app.command("run", epilog=RUN_EXAMPLES)
+def run_command(
+    file: File = None,
+    edition: Edition = None,
+    folder: FolderOf = None,
+    task: TaskName = None,
+    seeds: Seeds = None,
+    jobs: Annotated[int, typer.Option(help="Students trained at once, each on one core.", min=1, max=64)] = 1,
+    at_most: Annotated[
+        float | None, typer.Option("--minutes", help="Begin no further student after so many minutes.", min=0)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Collect, train what is missing, write the page. Killed and called again, it goes on."""
+    from stillwatch.distill.economics.grid import gather, run
+
+    experiment = _experiment(file, edition, folder)
+    wanted = _wanted(experiment, task, seeds)
+    _check_students(experiment, wanted)
+    tell = (lambda words: None) if quiet or as_json else say
+    try:
+        for one in experiment.task:
+            if any(cell.task == one.name for cell in wanted):
+                gather(experiment, one, whoami(), time.time_ns() // 1000, tell)
+        stand = run(experiment, wanted, jobs, None if at_most is None else 60 * at_most, tell)
+    except KeyboardInterrupt as stopped:
+        say("interrupted: finished students stay, the same command goes on")
+        raise typer.Exit(130) from stopped
+    _page(experiment, as_json)
+    if stand < len(wanted):
+        say(f"{len(wanted) - stand:,} of {len(wanted):,} students are missing; the same command goes on")
+        raise typer.Exit(PARTLY)
+
+
+@app.command("page", epilog=PAGE_EXAMPLES)
+def page_command(
+    file: File = None, edition: Edition = None, folder: FolderOf = None, as_json: AsJson = False
+) -> None:
+    """Write the page anew from the students that stand. Needs no PyTorch."""
+    _page(_experiment(file, edition, folder), as_json)
+
+
+def _experiment(file: Path | None, edition: str | None, folder: Path | None) -> Experiment:
+    if (file is None) == (edition is None):
+        raise InputError(f"name one experiment: a file, or --edition {EDITIONS[0]}")
+    return read_experiment(file, edition or "", folder)
+
+
+def _wanted(experiment: Experiment, task: str | None, seeds: str | None) -> list[Cell]:
+    names = [one.name for one in experiment.task]
+    if task is not None and task not in names:
+        raise InputError(f"--task {task}: the experiment has {', '.join(names)}")
+    chosen = set(experiment.seeds)
+    if seeds is not None:
+        given = [one.strip() for one in seeds.split(",")]
+        wrong = [one for one in given if not one.isdecimal() or int(one) not in chosen]
+        if wrong:
+            raise InputError(
+                f"--seeds {', '.join(wrong)}: declared are {', '.join(map(str, experiment.seeds))}; another "
+                "seed has to be declared first"
+            )
+        chosen = {int(one) for one in given}
+    every = [cell for cell in cells(experiment) if task in (None, cell.task)]
+    return [cell for cell in every if cell.seed in chosen or cell.spot or not cell.size]
+
+
+def _check_students(experiment: Experiment, wanted: list[Cell]) -> None:
+    """Refuse a student's file that is not here before anything is paid for. Raises: InputError."""
+    tasks = [task for task in experiment.task if any(cell.task == task.name for cell in wanted)]
+    students = {arm.train.student for task in tasks for arm in task.arm}
+    for student in students:
+        if student.endswith(".gguf") and not Path(student).exists():
+            raise InputError(
+                f"{student} is not here: put it beside the experiment (a comment says where it is from), or "
+                "take another task with --task"
+            )
+
+
+def _page(experiment: Experiment, as_json: bool) -> None:
+    from stillwatch.distill.economics.page import write_page
+
+    told = write_page(experiment)
+    folder = Path(experiment.folder)
+    if as_json:
+        print((folder / "economics.json").read_text(encoding="utf-8"), end="")
+        return
+    for line in told.headline:
+        print(line)
+    _print_curves(told)
+    print(
+        f"{told.run:,} of {told.declared:,} declared students were trained. Page: {folder / 'economics.html'}"
+    )
+
+
+def _print_curves(told: EconomicsFigures) -> None:
+    rows = [
+        (
+            task.name,
+            arm.arm,
+            f"{size.size:,}",
+            " / ".join(f"{100 * share:.1f}" for share in size.shares),
+            percent(arm.curve.at(size.size)) if arm.curve else "-",
+        )
+        for task in told.tasks
+        for arm in task.arms
+        for size in arm.sizes
+    ]
+    table(("task", "learns", "examples", "right, each seed, %", "curve (95 %)"), rows, "")

@@ -1,0 +1,400 @@
+"""From cells and contests to the figures of the page: what accuracy costs, with and without a defence.
+
+It trains nothing and plays nothing. What was not measured is None, and the page says so.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from stillwatch.distill.economics import (
+    ENOUGH_SEEDS,
+    Arm,
+    Cell,
+    CellResult,
+    EconomicsTask,
+    Experiment,
+    cells,
+)
+from stillwatch.distill.economics.escapes import DEFENCES, Escape, cheapest, fastest, read_escapes
+from stillwatch.distill.economics.fit import Estimate, LearningCurve, fit_curve
+from stillwatch.distill.rows import read_json
+
+LIMITS = (
+    "Students and teacher are toys. Where their curve rises says nothing of a language model's.",
+    "Attackers, people and prices of accounts are simulated: contests of the range, on one world.",
+    "An example of this task counts as one reasoning trace of the range, of some 7,000 tokens at $15 a "
+    "million. The dollars of the picture are that bill. A table has this task's own tokens beside it.",
+    "All that the range counts as out is taken for good examples.",
+    "Copies of an attack, side by side, are assumed to share nothing that detection sees.",
+    "Answers cost an attacker what traces cost: a teacher that hides its reasoning bills it all the same.",
+    "Not in the dollars: pre-training of open weights, evaluation, failed trials, people's time.",
+    "FLOPs are those of training the student alone.",
+    "No curve is read beyond the sizes that were trained. A larger harvest is read at the largest.",
+)
+LEVELS = (0.25, 0.5, 0.75, 0.9)
+HOUR_S, DAY_S = 3600.0, 86400.0
+
+
+Bounded = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class MeasuredSize:
+    """The students of one arm and size: the share right of each seed, and what one took to train."""
+
+    size: int
+    seeds: tuple[int, ...]
+    shares: tuple[float, ...]
+    flops: float
+    train_cpu_s: float
+    train_usd: float
+    train_days: float
+
+
+@dataclass(frozen=True)
+class ArmFigures:
+    """One arm of one task. `curve` is None where fewer than two sizes were trained."""
+
+    task: str
+    arm: str
+    declared: int  # cells
+    run: int
+    sizes: tuple[MeasuredSize, ...]
+    curve: LearningCurve | None
+    teacher_usd_an_example: float | None  # at the plan's prices, the task's own tokens
+    same_students_as: str  # the arm that learns the same, where there is one
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What an attacker pays for so many examples under a defence, by what it saves: dollars or days."""
+
+    defence: str
+    saves: str
+    attacker: str
+    examples: int
+    usd: float
+    usd_seeds: tuple[float, ...]  # the same for each seed of the contest
+    own_usd: float | None  # with this task's tokens in the place of the range's traces
+    days: float
+    accounts: float
+    copies: float  # operations side by side
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What escaped one attacker's contests, and what a student is worth on so many examples."""
+
+    defence: str
+    attacker: str
+    escaped: tuple[int, ...]
+    usd: float
+    days: float
+    accounts: float
+    least: Estimate | None  # of the student on the fewest that escaped on a seed
+    most: Estimate | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a share right takes: examples, and dollars by defence, each with its lower and upper bound.
+
+    The bounds are the curve's. None: not reached as measured.
+    """
+
+    level: float
+    examples: Bounded
+    usd: dict[str, Bounded]
+
+
+@dataclass(frozen=True)
+class SpotCheck:
+    """A student of a further seed beside what the curve says of its size."""
+
+    size: int
+    seed: int
+    share: float
+    curve: Estimate | None
+
+
+@dataclass(frozen=True)
+class TaskFigures:
+    """One task."""
+
+    name: str
+    about: str
+    teacher: dict[str, object]
+    questions: int
+    arms: tuple[ArmFigures, ...]
+    trades: tuple[Trade, ...]
+    readings: tuple[Reading, ...]
+    prices: tuple[Price, ...]
+    spots: tuple[SpotCheck, ...]
+
+
+@dataclass(frozen=True)
+class EconomicsFigures:
+    """All that the page says; `economics.json` has the same names."""
+
+    name: str
+    headline: tuple[str, ...]
+    seeds: tuple[int, ...]
+    declared: int
+    run: int
+    not_run: tuple[str, ...]
+    tasks: tuple[TaskFigures, ...]
+    defences: dict[str, str]
+    hours: dict[str, dict[str, object]]
+    limits: tuple[str, ...]
+
+
+def figures(experiment: Experiment, done: dict[Cell, CellResult]) -> EconomicsFigures:
+    """Compute what the finished cells say. Raises: InputError for a bad file of contests."""
+    escapes = read_escapes(Path(experiment.escapes) if experiment.escapes else None)
+    every = cells(experiment)
+    tasks = tuple(
+        _task(experiment, task.name, done, every, escapes)
+        for task in experiment.task
+        if any(cell.task == task.name and cell.size for cell in done)
+    )
+    return EconomicsFigures(
+        name=experiment.name,
+        headline=_headline(tasks),
+        seeds=experiment.seeds,
+        declared=len(every),
+        run=len(done),
+        not_run=_not_run(experiment, every, done),
+        tasks=tasks,
+        defences=DEFENCES,
+        hours={"vCPU": vars(experiment.cpu_hour), "GPU": vars(experiment.gpu_hour)},
+        limits=_limits(experiment, tasks, escapes),
+    )
+
+
+def _not_run(experiment: Experiment, every: Sequence[Cell], done: dict[Cell, CellResult]) -> tuple[str, ...]:
+    said = []
+    for task in experiment.task:
+        mine = [cell for cell in every if cell.task == task.name]
+        if left := [cell for cell in mine if cell not in done]:
+            seeds = sorted({cell.seed for cell in left})
+            said.append(
+                f"{task.name}: {len(left):,} of {len(mine):,} students, of seeds {', '.join(map(str, seeds))}"
+            )
+    return tuple(said)
+
+
+def _task(
+    experiment: Experiment,
+    name: str,
+    done: dict[Cell, CellResult],
+    every: Sequence[Cell],
+    escapes: Sequence[Escape],
+) -> TaskFigures:
+    task = next(one for one in experiment.task if one.name == name)
+    run = experiment.data(task)
+    teacher = read_json(run.teacher) if run.teacher.exists() else {}
+    spent = read_json(run.spent) if run.spent.exists() else {}
+    usd = None if spent.get("usd") is None else float(spent["usd"]) / max(1, int(spent["answers"]))
+    results = {c: r for c, r in done.items() if c.task == name}
+    arms = [_arm(experiment, task, arm, results, every, usd) for arm in task.arm]
+    traces = next((one for one in arms if one.arm == "traces" and one.curve), None)
+    curve = traces.curve if traces else None
+    best = [one for defence in DEFENCES if (one := cheapest(escapes, defence))]
+    return TaskFigures(
+        name=name,
+        about=task.about,
+        teacher={key: teacher.get(key) for key in ("model", "licence", "base_url")},
+        questions=task.questions,
+        arms=tuple(arms),
+        trades=tuple(_trades(escapes, usd)),
+        readings=tuple(_reading(one, curve) for one in escapes),
+        prices=tuple(
+            _price(level, best, curve, traces.sizes[-1].train_usd) for level in LEVELS if traces and curve
+        ),
+        spots=tuple(
+            SpotCheck(c.size, c.seed, r.share, curve.at(c.size) if curve else None)
+            for c, r in results.items()
+            if c.spot
+        ),
+    )
+
+
+def _arm(
+    experiment: Experiment,
+    task: EconomicsTask,
+    arm: Arm,
+    results: dict[Cell, CellResult],
+    every: Sequence[Cell],
+    usd: float | None,
+) -> ArmFigures:
+    def of(name: str) -> list[CellResult]:
+        return [r for c, r in results.items() if c.arm == name and c.size and not c.spot]
+
+    mine = of(arm.name)
+    students: dict[str, str] = {one.name: one.train.student for one in task.arm}
+    untrained = [r for c, r in results.items() if not c.size and students[c.arm] == arm.train.student]
+    # a seed that was not finished would count as a whole one in the interval
+    whole = {r.seed for r in mine if {o.size for o in mine if o.seed == r.seed} == set(task.sizes)}
+    fitted = [r for r in mine if r.seed in whole] or mine
+    earlier = [one.name for one in task.arm[: task.arm.index(arm)]]
+    learnt = {r.fingerprint for r in mine}
+    return ArmFigures(
+        task=task.name,
+        arm=arm.name,
+        declared=sum(c.task == task.name and c.arm == arm.name and c.size > 0 and not c.spot for c in every),
+        run=len(mine),
+        sizes=tuple(
+            _size(experiment, n, [r for r in mine if r.size == n]) for n in sorted({r.size for r in mine})
+        ),
+        curve=fit_curve(fitted, untrained[0].share if untrained else 0.0) if mine else None,
+        teacher_usd_an_example=0.0 if arm.name == "public" else usd,
+        same_students_as=next(
+            (name for name in earlier if mine and learnt == {r.fingerprint for r in of(name)}), ""
+        ),
+    )
+
+
+def _size(experiment: Experiment, n: int, some: Sequence[CellResult]) -> MeasuredSize:
+    some = sorted(some, key=lambda one: one.seed)
+    cpu_s, wall_s = fmean(one.train_cpu_s for one in some), fmean(one.train_wall_s for one in some)
+    on_cpu = all(one.device == "cpu" for one in some)
+    seconds, hour = (cpu_s, experiment.cpu_hour) if on_cpu else (wall_s, experiment.gpu_hour)
+    return MeasuredSize(
+        size=n,
+        seeds=tuple(one.seed for one in some),
+        shares=tuple(one.share for one in some),
+        flops=fmean(one.flops for one in some),
+        train_cpu_s=cpu_s,
+        train_usd=seconds / HOUR_S * hour.usd,
+        train_days=seconds / DAY_S,
+    )
+
+
+def _trades(escapes: Sequence[Escape], usd: float | None) -> Iterable[Trade]:
+    lightest = min((one.tokens_an_example for one in escapes if one.defence == "none"), default=0.0)
+    for defence in DEFENCES:
+        for saves, one in (("dollars", cheapest(escapes, defence)), ("days", fastest(escapes, defence))):
+            if one is None:
+                continue
+            own = None
+            if (
+                usd is not None and lightest
+            ):  # an attack that pays for tokens it cannot use pays for them here too
+                own = one.goal * (one.accounts_usd_an_example + usd * one.tokens_an_example / lightest)
+            yield Trade(
+                defence=defence,
+                saves=saves,
+                attacker=one.attacker,
+                examples=one.goal,
+                usd=one.goal * one.usd_an_example,
+                usd_seeds=tuple(one.goal * u / max(o, 1) for u, o in zip(one.usd, one.out, strict=True)),
+                own_usd=own,
+                days=fmean(one.days),
+                accounts=one.accounts_for(one.goal),
+                copies=max(1.0, one.goal / fmean(one.out)),
+            )
+
+
+def _reading(one: Escape, curve: LearningCurve | None) -> Reading:
+    return Reading(
+        defence=one.defence,
+        attacker=one.attacker,
+        escaped=one.out,
+        usd=fmean(one.usd),
+        days=fmean(one.days),
+        accounts=fmean(one.accounts),
+        least=curve.at(min(one.out)) if curve else None,
+        most=curve.at(max(one.out)) if curve else None,
+        source=one.source,
+    )
+
+
+def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd: float) -> Price:
+    sizes = curve.size_for(level)
+
+    def usd(one: Escape) -> Bounded:
+        n, low, high = (None if size is None else size * one.usd_an_example + train_usd for size in sizes)
+        return n, low, high
+
+    return Price(level, sizes, {one.defence: usd(one) for one in best})
+
+
+def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
+    """Sentences that lead the page: the attacker who is best off, never the one who fares worst."""
+    if not tasks:
+        return ("No student was trained yet.",)
+    cheap = {one.defence: one for one in tasks[0].trades if one.saves == "dollars"}
+    quick = {one.defence: one for one in tasks[0].trades if one.saves == "days"}
+    lead = []
+    if free := cheap.get("none"):
+        said = [
+            f"{name}: {cheap[one].usd / free.usd:.1f} times the dollars in {days(cheap[one].days)}"
+            + (f", or ${quick[one].usd:,.0f} in {days(quick[one].days)}" if one in quick else "")
+            for one, name in DEFENCES.items()
+            if one in cheap and one != "none"
+        ]
+        kept = "No defence keeps" if set(cheap) == set(DEFENCES) else "No defence that was fought keeps"
+        lead.append(
+            f"{kept} {free.examples:,} examples from the attacker that is best off. Undefended they cost "
+            f"${free.usd:,.0f} in {days(free.days)}. {'. '.join(one[0].upper() + one[1:] for one in said)}."
+        )
+    for task in tasks:
+        best = [
+            f"{percent(arm.curve.at(arm.curve.sizes[-1]))} {ARM_WORDS[arm.arm]}"
+            for arm in task.arms
+            if arm.curve
+        ]
+        if best:
+            n = max(arm.sizes[-1].size for arm in task.arms if arm.sizes)
+            lead.append(f"{task.name}, a toy, on {n:,} examples: {', '.join(best)}.")
+    return tuple(lead)
+
+
+ARM_WORDS = {"public": "from scratch on public answers", "answers": "on answers only", "traces": "on traces"}
+
+
+def percent(of: Estimate | None) -> str:
+    """
+    >>> percent(Estimate(0.5, 0.4, 0.61)), percent(None)
+    ('50 % (40 to 61)', '-')
+    """
+    if of is None:
+        return "-"
+    bounds = (
+        " (one seed)"
+        if of.low is None or of.high is None
+        else f" ({100 * of.low:.0f} to {100 * of.high:.0f})"
+    )
+    return f"{100 * of.share:.0f} %{bounds}"
+
+
+def days(value: float) -> str:
+    """
+    >>> days(14), days(0.25), days(0.00001)
+    ('14 days', '6 hours', 'minutes')
+    """
+    if value >= 2:
+        return f"{value:.0f} days"
+    return f"{24 * value:.0f} hours" if value * 24 >= 1 else "minutes"
+
+
+def _limits(
+    experiment: Experiment, tasks: Sequence[TaskFigures], escapes: Sequence[Escape]
+) -> tuple[str, ...]:
+    seeds = [len(size.seeds) for task in tasks for arm in task.arms for size in arm.sizes]
+    few = (
+        f"Some sizes have {min(seeds)} of {len(experiment.seeds)} declared seeds. Their bounds are wide, and "
+        "five seeds may move them."
+    )
+    fought = [[one for one in escapes if one.defence == defence] for defence in DEFENCES]
+    contests = "Contests that were fought: " + "; ".join(
+        f"{name}, {len(some)} attackers on {min(len(one.seeds) for one in some)} seeds"
+        if some
+        else f"{name}, none"
+        for name, some in zip(DEFENCES.values(), fought, strict=True)
+    )
+    more = "An attacker that was not fought may be better off."
+    return ((few,) if seeds and min(seeds) < ENOUGH_SEEDS else ()) + (f"{contests}. {more}",) + LIMITS

@@ -1,0 +1,274 @@
+"""Trains and scores the cells of an experiment; one finished cell is one file, so that a kill loses one cell.
+
+Students are trained by `distill.train.run`, which has checkpoints of its own. It fits no curve.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stillwatch.distill import DistillError, Example, Prompt
+from stillwatch.distill.economics import UNTRAINED, Arm, Cell, CellResult, EconomicsTask, Experiment, cells
+from stillwatch.distill.plan import text
+from stillwatch.distill.prepare import prepare
+from stillwatch.distill.rows import read_json, read_prompts, write_json, write_rows
+from stillwatch.errors import StillwatchError
+
+Say = Callable[[str], None]
+ADAM_FLOPS = 6  # for each weight and token: 2 forward, 4 backward (Kaplan et al. 2020, arXiv 2001.08361)
+
+
+def gather(experiment: Experiment, task: EconomicsTask, who: str, now_us: int, say: Say) -> None:
+    """Have a task's answers collected and curated by distill, unless they are there.
+
+    Raises: DistillError where too few examples or held-out questions came of it.
+    """
+    from stillwatch.distill.collect.ask import collect_run
+    from stillwatch.distill.curate.run import curate_run
+
+    run = experiment.data(task)
+    plan = dataclasses.replace(task.plan, folder=str(run.path))
+    same = run.plan.exists() and run.plan.read_text(encoding="utf-8") == text(plan)
+    if not (same and run.curation.exists() and experiment.public(task).exists()):
+        say(f"{task.name}: the teacher's answers are collected into {run.path}")
+        prepare(plan, who, now_us)
+        got = collect_run(run, plan, lambda progress: None, say)
+        if got.answers < got.wanted:
+            raise DistillError(
+                f"{task.name}: {got.answers:,} of {got.wanted:,} answers were collected: "
+                f"{got.stopped or 'some failed for good'}; `stillwatch distill collect {run.path}` says more"
+            )
+        curate_run(run, plan, lambda stage, done, total: None)
+        public = [_public(one) for one in read_prompts(run.prompts)]
+        write_rows(experiment.public(task), public)
+    most = max(*task.sizes, *task.spot_checks)
+    kept = int(read_json(run.curation)["kept"])
+    if kept < most:
+        raise DistillError(f"{task.name}: {kept:,} examples are kept, a size is {most:,}: raise prompts.n")
+    held_out = sum(1 for _ in read_prompts(run.heldout))
+    if held_out < task.questions:
+        raise DistillError(
+            f"{task.name}: {held_out:,} questions are held out, {task.questions:,} are declared: raise "
+            "heldout.n"
+        )
+
+
+def _public(one: Prompt) -> Example:
+    if not isinstance(one.expected, str | int | float) or one.expected == "":
+        raise DistillError(
+            f"{one.id}: has no right answer in words, which the arm `public` learns; leave that arm out"
+        )
+    return Example(one.id, 0, one.messages, None, str(one.expected), one.task, one.expected)
+
+
+def declared(experiment: Experiment, task: EconomicsTask, arm: Arm) -> str:
+    """A hash of what a cell of this arm depends on besides its size and seed."""
+    inert = {"checkpoint_every", "usd_per_hour", "seed", "curve", "learn"}
+    train = {k: v for k, v in dataclasses.asdict(arm.train).items() if k not in inert}
+    # where a file lies does not matter, which file it is does
+    train["student"] = Path(train["student"]).name
+    run = experiment.data(task)
+    digest = hashlib.sha256(
+        json.dumps([arm.name, train, task.questions, task.new_tokens], sort_keys=True).encode()
+    )
+    for path in (experiment.public(task) if arm.name == "public" else run.curated_file, run.heldout):
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()[:16]
+
+
+def place(experiment: Experiment, cell: Cell) -> Path:
+    return Path(experiment.folder) / "cells" / f"{cell.name}.json"
+
+
+def finished(experiment: Experiment) -> dict[Cell, CellResult]:
+    """Every cell that stands and is of this declaration. Raises: DistillError for a damaged file."""
+    hashes: dict[tuple[str, str], str] = {
+        (task.name, arm.name): declared(experiment, task, arm) for task in experiment.task for arm in task.arm
+    }
+    found = {}
+    for cell in cells(experiment):
+        path = place(experiment, cell)
+        if not path.exists():
+            continue
+        try:
+            result = CellResult(**read_json(path))
+        except (StillwatchError, TypeError) as why:
+            raise DistillError(f"{path}: is no cell of this version: {why}; move it away") from why
+        if (
+            result.declared == hashes[cell.task, cell.arm]
+            and set(result.right) <= {"0", "1"}
+            and result.right
+        ):
+            found[cell] = result
+    return found
+
+
+def run(experiment: Experiment, wanted: Sequence[Cell], jobs: int, until_s: float | None, say: Say) -> int:
+    """Train the wanted cells that are missing, `jobs` at once, starting none after `until_s` seconds.
+
+    Returns how many of them stand at the end.
+    """
+    others = [
+        multiprocessing.get_context("spawn").Process(
+            target=_work, args=(experiment, wanted, until_s, _silent, os.getpid())
+        )
+        for _ in range(jobs - 1)
+    ]
+    for one in others:
+        one.start()
+    try:
+        _work(experiment, wanted, until_s, say, None)
+        for one in others:
+            one.join()
+    finally:
+        for one in others:
+            one.terminate()
+    stand = finished(experiment)
+    return sum(cell in stand for cell in wanted)
+
+
+def _silent(words: str) -> None: ...
+
+
+def _work(
+    experiment: Experiment, wanted: Sequence[Cell], until_s: float | None, say: Say, parent: int | None
+) -> None:
+    """Take one missing cell after the other that nobody else is at."""
+    from stillwatch.distill.train.extra import need
+
+    torch = need("torch")
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    began = time.monotonic()
+    for cell in wanted:
+        if until_s is not None and time.monotonic() - began > until_s:
+            return
+        if parent is not None and os.getppid() != parent:  # it was killed: nobody waits for the rest
+            return
+        stand = finished(experiment)
+        if cell in stand:
+            continue
+        folder = Path(experiment.folder) / "work" / cell.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "cell.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if place(experiment, cell).exists() and cell in finished(experiment):
+                continue
+            result = _train_cell(experiment, cell, folder, stand)
+            path = place(experiment, cell)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, dataclasses.asdict(result))
+            shutil.rmtree(folder, ignore_errors=True)
+        stand = finished(experiment)
+        say(f"{cell.name}: {result.share:.1%} right, {_count(stand, wanted)}")
+
+
+def _count(stand: dict[Cell, CellResult], wanted: Sequence[Cell]) -> str:
+    left = [cell for cell in wanted if cell not in stand]
+    done = len(wanted) - len(left)
+    if not left:
+        return f"all {done:,} cells stand"
+    return (
+        f"{done:,} of {len(wanted):,} cells, about {minutes(time_to_go(stand, left))} of processor time to go"
+    )
+
+
+def minutes(seconds: float | None) -> str:
+    """
+    >>> minutes(None), minutes(90), minutes(9000)
+    ('an unknown time', '2 min', '2.5 h')
+    """
+    if seconds is None:
+        return "an unknown time"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
+def time_to_go(stand: dict[Cell, CellResult], left: Sequence[Cell]) -> float | None:
+    """CPU-seconds for the cells that are left, by what the nearest cell of the same arm took."""
+    total = 0.0
+    for cell in left:
+        alike = [one for one in stand if (one.task, one.arm) == (cell.task, cell.arm) and one.size]
+        if not alike:
+            alike = [one for one in stand if one.task == cell.task and one.size] or [
+                one for one in stand if one.size
+            ]
+        if not alike:
+            return None
+        nearest = min(alike, key=lambda one: abs(one.size - cell.size))
+        total += stand[nearest].train_cpu_s * (cell.size > 0) + stand[nearest].evaluate_cpu_s
+    return total
+
+
+def _train_cell(
+    experiment: Experiment, cell: Cell, folder: Path, stand: dict[Cell, CellResult]
+) -> CellResult:
+    from stillwatch.distill.evaluate.generate import write
+    from stillwatch.distill.evaluate.run import judge
+    from stillwatch.distill.train.examples import choose_examples, encode
+    from stillwatch.distill.train.models import context, load_to_run
+    from stillwatch.distill.train.run import fingerprint, train
+    from stillwatch.distill.train.wording import wording
+
+    task = next(one for one in experiment.task if one.name == cell.task)
+    arm = next(one for one in task.arm if one.name == cell.arm)
+    settings = arm.settings(cell.seed)
+    told: dict[str, Any] = {"learnt": 0}
+    if cell.size == UNTRAINED:
+        loaded = load_to_run(settings.student, cell.seed)
+        words = wording(loaded.model, loaded.tokenizer)
+    else:
+        source = experiment.public(task) if arm.name == "public" else experiment.data(task).curated_file
+        rows = choose_examples(source, cell.size, cell.seed)
+        if settings.learn == "answers":
+            rows = [dataclasses.replace(one, reasoning=None) for one in rows]
+        same = fingerprint(settings, rows)
+        for other, result in stand.items():
+            if result.fingerprint == same and (other.task, other.size) == (cell.task, cell.size):
+                mine = dataclasses.asdict(cell) | {"declared": declared(experiment, task, arm)}
+                return dataclasses.replace(result, **mine)
+        write_rows(folder / "curated.jsonl", rows)
+        trained = train(folder, settings, _silent)
+        loaded = load_to_run(str(trained.model))
+        words = wording(loaded.model, loaded.tokenizer)
+        encoded = encode(rows, words, settings, context(loaded.model)).rows
+        seen = trained.steps * settings.batch * settings.accumulate * settings.processes
+        tokens = seen * sum(len(one.prompt) + len(one.completion) for one in encoded) / len(encoded)
+        told = {
+            "fingerprint": same,
+            "learnt": trained.examples,
+            "parameters": trained.parameters,
+            "steps": trained.steps,
+            "flops": ADAM_FLOPS * trained.parameters * tokens,
+            "train_cpu_s": trained.cpu_s,
+            "train_wall_s": trained.wall_s,
+            "device": trained.device,
+            "left_out": trained.left_out,
+        }
+    questions = list(read_prompts(experiment.data(task).heldout))[: task.questions]
+    began = time.process_time()
+    written = write(
+        loaded, words, [one.messages for one in questions], new_tokens=task.new_tokens, batch=task.batch
+    )
+    right = "".join(
+        "1" if one.finished and judge(asked.task, asked.expected, one.answer).right else "0"
+        for asked, one in zip(questions, written, strict=True)
+    )
+    spent = round(time.process_time() - began, 1)
+    return CellResult(
+        **dataclasses.asdict(cell),
+        declared=declared(experiment, task, arm),
+        right=right,
+        evaluate_cpu_s=spent,
+        **told,
+    )

@@ -1,0 +1,90 @@
+"""One page about an experiment, and its figures as JSON. It computes nothing."""
+
+import json
+import tomllib
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from stillwatch import __version__
+from stillwatch.distill.economics import SAYS, Experiment
+from stillwatch.distill.economics.figures import Bounded, EconomicsFigures, days, figures, percent
+from stillwatch.distill.economics.grid import finished
+from stillwatch.distill.economics.picture import picture
+from stillwatch.distill.report.page import dollars
+from stillwatch.distill.rows import replace_file, write_json
+from stillwatch.report import sheet
+
+PACKAGE = "stillwatch.distill.economics"
+
+
+def write_page(experiment: Experiment) -> EconomicsFigures:
+    """Write `economics.html`, `economics.json` and a picture for each task from the cells that stand."""
+    told = figures(experiment, finished(experiment))
+    folder = Path(experiment.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {task.name: picture(task) for task in told.tasks}
+    for name, svg in pictures.items():
+        replace_file(folder / f"economics-{name}.svg", [svg.encode()])
+    write_json(
+        folder / "economics.json",
+        {"stillwatch": __version__} | json.loads(json.dumps(asdict(told))) | {"published": published()},
+    )
+    replace_file(folder / "economics.html", [render(told, pictures).encode("utf-8", "backslashreplace")])
+    return told
+
+
+def published() -> list[dict[str, str]]:
+    """The reference rows: what others published."""
+    text = files(PACKAGE).joinpath("published.toml").read_text(encoding="utf-8")
+    rows: list[dict[str, str]] = tomllib.loads(text)["row"]
+    return rows
+
+
+def render(told: EconomicsFigures, pictures: dict[str, str]) -> str:
+    """Give the page as text."""
+    style = sheet.style_with(PACKAGE, "economics.css")
+    return (
+        _environment()
+        .get_template("economics.html.j2")
+        .render(
+            a=told,
+            # drawn here from numbers and names of tasks, which are letters, digits and _
+            pictures={name: Markup(svg) for name, svg in pictures.items()},
+            published=published(),
+            says=SAYS,
+            style=style,
+            policy=sheet.policy(style),
+            version=__version__,
+        )
+    )
+
+
+def _span(values: tuple[int, ...]) -> str:
+    """
+    >>> _span((138, 162)), _span((1000, 1000))
+    ('138 to 162', '1,000')
+    """
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _bounded(of: Bounded, money: bool = False) -> str:
+    """
+    >>> _bounded((300.2, 250.0, None)), _bounded((None, 900.0, None))
+    ('300 (250 to ?)', 'not reached')
+    """
+    value, low, high = (None if one is None else f"{'$' if money else ''}{one:,.0f}" for one in of)
+    return "not reached" if value is None else f"{value} ({low or '?'} to {high or '?'})"
+
+
+@cache
+def _environment() -> Environment:
+    environment = sheet.environment(PACKAGE)
+    environment.filters.update(estimate=percent, dollars=dollars, days=days, span=_span)
+    environment.globals.update(bounded=_bounded)
+    return environment

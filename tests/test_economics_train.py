@@ -1,0 +1,109 @@
+"""Cells of an experiment with real students, three steps each: a grid that is killed goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from economics_world import DECLARATION
+from economics_world import experiment as declared
+from stillwatch.distill.economics import Experiment, cells
+from stillwatch.distill.economics.grid import finished, place, run
+from stillwatch.distill.economics.page import write_page
+
+pytestmark = [
+    pytest.mark.train,
+    # of the libraries that train, about each other: none is ours to mend
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"),
+]
+
+RUN = """
+import sys
+from pathlib import Path
+from stillwatch.distill.economics import cells
+from stillwatch.distill.economics.grid import run
+from test_economics_train import experiment
+one = experiment(Path(sys.argv[1]))
+run(one, [cell for cell in cells(one) if cell.seed in (1, 2)], 1, None, print)
+"""
+
+
+def experiment(folder: Path) -> Experiment:
+    """The small experiment with fewer and shorter questions: an untrained student never ends."""
+    return declared(folder, DECLARATION.replace("questions = 200", "questions = 40\nnew_tokens = 4"))
+
+
+def wanted(one: Experiment, *seeds: int) -> list:
+    return [cell for cell in cells(one) if cell.seed in seeds]
+
+
+def test_every_cell_is_trained_scored_and_counted(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    said: list[str] = []
+    mine = wanted(one, 1)
+    assert run(one, mine, 1, None, said.append) == len(mine)
+    stand = finished(one)
+    assert set(mine) == set(stand)
+    for cell, result in stand.items():
+        assert len(result.right) == 40
+        assert (result.flops > 0) == (cell.size > 0)
+    traces, answers = (
+        next(r for c, r in stand.items() if (c.arm, c.size) == (arm, 40)) for arm in ("traces", "answers")
+    )
+    assert traces.flops > answers.flops
+    # 3 steps of 8 examples, each of its prompt and completion: 6 for each weight and token
+    tokens = traces.flops / (6 * traces.parameters * 24)
+    assert 20 < tokens < 96
+    assert "about" in said[-2]
+    assert said[-1].endswith("cells stand")
+    assert not list((Path(one.folder) / "work").iterdir())
+    assert write_page(one).run == len(mine)
+
+
+def test_arms_that_learn_the_same_share_one_student(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    run(one, wanted(one, 1), 1, None, lambda words: None)
+    same = {(r.arm, r.size): r for r in finished(one).values()}
+    assert same["public", 40].right == same["answers", 40].right
+    assert same["public", 40].train_wall_s == same["answers", 40].train_wall_s
+    assert same["traces", 40].fingerprint != same["answers", 40].fingerprint
+
+
+@pytest.mark.slow
+def test_a_killed_grid_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    tests = str(Path(__file__).parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([tests, *sys.path])}
+    begun = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(tmp_path)], env=environment, stdout=subprocess.DEVNULL
+    )
+    folder = Path(one.folder) / "cells"
+    for _ in range(3000):
+        if folder.exists() and len(list(folder.glob("*.json"))) >= 4:
+            break
+        assert begun.poll() is None
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGKILL)
+    begun.wait()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    mine = wanted(one, 1, 2)
+    assert 4 <= len(before) < len(mine)
+    assert run(one, mine, 1, None, lambda words: None) == len(mine)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+def test_two_at_once_train_each_cell_once(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    mine = wanted(one, 1)
+    assert run(one, mine, 2, None, lambda words: None) == len(mine)
+    assert all(place(one, cell).exists() for cell in mine)
+
+
+def test_no_student_is_begun_after_the_time_that_was_given(tmp_path: Path) -> None:
+    one = experiment(tmp_path)
+    assert run(one, wanted(one, 1), 1, 0.0, lambda words: None) < len(wanted(one, 1))
