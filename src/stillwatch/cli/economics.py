@@ -13,50 +13,17 @@ import typer
 
 from stillwatch.cli.distill_run import PARTLY, say
 from stillwatch.cli.folder import AsJson, table, whoami
+from stillwatch.cli.verb import group, verb
 from stillwatch.distill.economics import Cell, Experiment, cells
 from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
 from stillwatch.distill.economics.figures import EconomicsFigures, percent
 from stillwatch.distill.rows import replace_file
 from stillwatch.errors import InputError
 
-app = typer.Typer(
-    help="What distillation is worth, and what a defence makes it cost.",
-    no_args_is_help=True,
-    add_completion=False,
+app = group(
+    "What distillation is worth, and what a defence makes it cost.",
+    "One declared experiment: students trained once, defences as examples that escape, one page.",
 )
-
-NEW_EXAMPLES = """
-Examples:
-
-  stillwatch economics new mine.toml
-
-  stillwatch economics new - | less
-"""
-ESTIMATE_EXAMPLES = """
-Examples:
-
-  stillwatch economics estimate --edition cpu
-
-  stillwatch economics estimate mine.toml --task dial --no-probe --json
-"""
-RUN_EXAMPLES = """
-Examples:
-
-  stillwatch economics run --edition cpu --jobs 2              meant for an hour on two idle cores
-
-  stillwatch economics run --edition cpu --task dial --seeds 1,2 --minutes 20
-
-  stillwatch economics run mine.toml                           goes on where it was stopped or killed
-
-Exit codes: 0 every student that was asked for stands; 2 could not; 3 some are missing; 130 interrupted.
-"""
-PAGE_EXAMPLES = """
-Examples:
-
-  stillwatch economics page mine.toml
-
-  stillwatch economics page --edition cpu --json | jq '.tasks[].prices'
-"""
 
 File = Annotated[
     Path | None,
@@ -70,18 +37,17 @@ TaskName = Annotated[str | None, typer.Option("--task", help="This task alone.")
 Seeds = Annotated[str | None, typer.Option("--seeds", help="These of the declared seeds, as in 1,2.")]
 
 
-@app.callback()
-def economics_verbs() -> None:
-    """One declared experiment: students trained once, defences as examples that escape, one page."""
-
-
-@app.command("new", epilog=NEW_EXAMPLES)
+@verb(app, "new")
 def new_command(
     file: Annotated[Path, typer.Argument(help="Where to write it; - for standard output.")],
     edition: Annotated[str, typer.Option(help=f"Which one: {', '.join(EDITIONS)}.")] = EDITIONS[0],
     force: Annotated[bool, typer.Option(help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write a declared experiment to start from."""
+    """Write a declared experiment to start from.
+
+    $ stillwatch economics new mine.toml
+    $ stillwatch economics new - | less
+    """
     content = edition_text(edition)
     if str(file) == "-":
         print(content, end="")
@@ -92,7 +58,7 @@ def new_command(
     print(f"{file} is written; `stillwatch economics estimate {file}` says what it takes")
 
 
-@app.command("estimate", epilog=ESTIMATE_EXAMPLES)
+@verb(app, "estimate")
 def estimate_command(
     file: File = None,
     edition: Edition = None,
@@ -104,7 +70,11 @@ def estimate_command(
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is still to be trained, and the money and time of it. Asks no teacher and trains nothing."""
+    """Say what is still to be trained, and the money and time of it. Asks no teacher and trains nothing.
+
+    $ stillwatch economics estimate --edition cpu
+    $ stillwatch economics estimate mine.toml --task dial --no-probe --json
+    """
     from stillwatch.distill.economics.estimate import estimate
     from stillwatch.distill.economics.grid import finished, minutes
 
@@ -133,7 +103,7 @@ def estimate_command(
         print(f"In all {minutes(total)} of one idle core, {minutes(total / 2)} with --jobs 2 on two.")
 
 
-@app.command("run", epilog=RUN_EXAMPLES)
+@verb(app, "run")
 def run_command(
     file: File = None,
     edition: Edition = None,
@@ -147,7 +117,14 @@ def run_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Collect, train what is missing, write the page. Killed and called again, it goes on."""
+    """Collect, train what is missing, write the page. Killed and called again, it goes on.
+
+    $ stillwatch economics run --edition cpu --jobs 2              meant for an hour on two idle cores
+    $ stillwatch economics run --edition cpu --task dial --seeds 1,2 --minutes 20
+    $ stillwatch economics run mine.toml                           goes on where it was stopped or killed
+
+    Exit codes: 0 every student that was asked for stands; 2 could not; 3 some are missing; 130 interrupted.
+    """
     from stillwatch.distill.economics.grid import gather, run
 
     experiment = _experiment(file, edition, folder)
@@ -168,11 +145,15 @@ def run_command(
         raise typer.Exit(PARTLY)
 
 
-@app.command("page", epilog=PAGE_EXAMPLES)
+@verb(app, "page")
 def page_command(
     file: File = None, edition: Edition = None, folder: FolderOf = None, as_json: AsJson = False
 ) -> None:
-    """Write the page anew from the students that stand. Needs no PyTorch."""
+    """Write the page anew from the students that stand. Needs no PyTorch.
+
+    $ stillwatch economics page mine.toml
+    $ stillwatch economics page --edition cpu --json | jq '.tasks[].prices'
+    """
     _page(_experiment(file, edition, folder), as_json)
 
 
