@@ -373,6 +373,28 @@ def test_explain_knows_campaigns_and_accounts_by_how_they_begin(
     check_polite(stillwatch("explain", honest, "--report", report), 0)
 
 
+def test_explain_as_json_says_the_same_and_of_an_account_names_no_stranger(
+    report: Path, findings: dict[str, Any]
+) -> None:
+    case = findings["campaigns"][0]
+    whole = json.loads(stillwatch("explain", case["id"], "--report", report, "--json").stdout)
+    assert (whole["sort"], whole["campaign"], whole["account"]) == ("campaign", case["id"], None)
+    assert {r["text"] for r in whole["reasons"]} == {r["text"] for r in case["reasons"]}
+    account = case["accounts"][0]
+    own = json.loads(stillwatch("explain", account, "--report", report, "--json").stdout)
+    assert own["account"]["account"] == account
+    assert own["campaign"] == case["id"]
+    assert own["firm"] in (True, False)
+    assert {
+        name
+        for link in own["links"]
+        for name in (link["a"], link["b"])
+        if account not in (link["a"], link["b"])
+    } == set()
+    honest = next(a["account"] for a in findings["accounts"] if a["campaign"] is None)
+    assert json.loads(stillwatch("explain", honest, "--report", report, "--json").stdout)["reasons"] == []
+
+
 @pytest.mark.parametrize(("subject", "said"), [("acct-", "subjects begin so"), ("nobody", "no such account")])
 def test_explain_says_why_it_cannot(report: Path, subject: str, said: str) -> None:
     done = stillwatch("explain", subject, "--report", report)

@@ -1,5 +1,6 @@
 """`stillwatch explain`: why an account, a campaign or a lead stands in a report. It scans nothing."""
 
+import json as jsonlib
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.verb import verb
-from stillwatch.report.explain import explain, print_explanation
+from stillwatch.report.explain import explain, explanation_json, print_explanation
 from stillwatch.report.findings import FOLDER, load
 
 
@@ -16,14 +17,20 @@ def explain_command(
         str, typer.Argument(help="An account, a campaign or a lead, or the beginning of its name.")
     ],
     report: Annotated[Path, typer.Option(help="Folder that a scan wrote.")] = FOLDER,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show the evidence on an account, a campaign or a lead, with the numbers and their baselines.
 
     $ stillwatch explain acct_4112b93e705092
     $ stillwatch explain sw-1f0c22aa90 --report report
     $ stillwatch explain lead-5b0c93ad11 --report report
+    $ stillwatch explain acct_4112b93e705092 --json | jq '.reasons[].text'
     """
-    print_explanation(explain(load(report), subject), Console())
+    found = explain(load(report), subject)
+    if json:
+        print(jsonlib.dumps(explanation_json(found), indent=1, allow_nan=False))
+    else:
+        print_explanation(found, Console())
 
 
 def register(app: typer.Typer) -> None:

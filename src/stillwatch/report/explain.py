@@ -8,9 +8,9 @@ Blind to: anything the scan did not keep. It repeats evidence and ranks p-values
 import bisect
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -206,6 +206,30 @@ def explain(result: ScanResult, subject: str) -> Explanation:
             if (sort == "lead" and lead.id == name) or (sort == "account" and name in lead.accounts)
         ),
     )
+
+
+def explanation_json(e: Explanation) -> dict[str, Any]:
+    """Give an explanation as JSON. Of an account it holds no other account but those its own links tie."""
+    campaign, leads = e.campaign, []
+    for lead in e.leads:
+        row = asdict(lead) | {"since": amounts.iso(lead.since), "accounts": len(lead.accounts)}
+        leads.append(
+            {k: row[k] for k in ("id", "since", "p_value", "accounts", "exchanges", "hands", "text")}
+        )
+    return {
+        "subject": e.subject,
+        "sort": e.sort,
+        "campaign": None if campaign is None else campaign.id,
+        "alarm_at": None if campaign is None else amounts.iso(campaign.alarm_at),
+        "named_at": None if e.named_at is None else amounts.iso(e.named_at),
+        "account": None if e.verdict is None else asdict(e.verdict),
+        "firm": None if e.verdict is None or campaign is None else e.subject in campaign.firm,
+        "reasons": [asdict(one) for one in e.reasons],
+        "links": [asdict(one) for one in e.links],
+        "compared_with": list(e.compared_with),
+        "leads": leads,
+        "cannot_claim": list(e.cannot_claim),
+    }
 
 
 def _print_reasons(e: Explanation, console: Console) -> None:
