@@ -213,8 +213,6 @@ def time_to_go(stand: dict[Cell, CellResult], left: Sequence[Cell]) -> float | N
 def _train_cell(
     experiment: Experiment, cell: Cell, folder: Path, stand: dict[Cell, CellResult]
 ) -> CellResult:
-    from stillwatch.distill.evaluate.generate import write
-    from stillwatch.distill.evaluate.run import judge
     from stillwatch.distill.train.examples import choose_examples, encode
     from stillwatch.distill.train.models import context, load_to_run
     from stillwatch.distill.train.run import fingerprint, train
@@ -255,20 +253,27 @@ def _train_cell(
             "device": trained.device,
             "left_out": trained.left_out,
         }
-    questions = list(read_prompts(experiment.data(task).heldout))[: task.questions]
     began = time.process_time()
-    written = write(
-        loaded, words, [one.messages for one in questions], new_tokens=task.new_tokens, batch=task.batch
-    )
-    right = "".join(
-        "1" if one.finished and judge(asked.task, asked.expected, one.answer).right else "0"
-        for asked, one in zip(questions, written, strict=True)
-    )
-    spent = round(time.process_time() - began, 1)
+    right = _answers_right(experiment, task, loaded, words)
     return CellResult(
         **dataclasses.asdict(cell),
         declared=declared(experiment, task, arm),
         right=right,
-        evaluate_cpu_s=spent,
+        evaluate_cpu_s=round(time.process_time() - began, 1),
         **told,
+    )
+
+
+def _answers_right(experiment: Experiment, task: EconomicsTask, loaded: Any, words: Any) -> str:
+    """A 1 for each held-out question that the student answers right, else a 0, in their order."""
+    from stillwatch.distill.evaluate.generate import write
+    from stillwatch.distill.evaluate.run import judge
+
+    questions = list(read_prompts(experiment.data(task).heldout))[: task.questions]
+    written = write(
+        loaded, words, [one.messages for one in questions], new_tokens=task.new_tokens, batch=task.batch
+    )
+    return "".join(
+        "1" if one.finished and judge(asked.task, asked.expected, one.answer).right else "0"
+        for asked, one in zip(questions, written, strict=True)
     )
