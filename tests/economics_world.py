@@ -8,9 +8,9 @@ import numpy as np
 
 from distill_world import asked, clock_run, question
 from stillwatch.distill import Example
-from stillwatch.distill.economics import CellResult, Experiment, cells
+from stillwatch.distill.economics import EconomicsResult, Experiment, cells
 from stillwatch.distill.economics.declare import read_experiment
-from stillwatch.distill.economics.grid import declared, place
+from stillwatch.distill.economics.grid import declaration_hash, place
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.rows import write_json, write_rows
 
@@ -93,9 +93,9 @@ def simulate(one: Experiment, seeds: tuple[int, ...], spread: float = 0.2, draw_
         if share:
             share = 1 / (1 + np.exp(-(np.log(share / (1 - share)) + spread * draw.normal())))
         arm = next(arm for arm in task.arm if arm.name == cell.arm)
-        result = CellResult(
+        result = EconomicsResult(
             **dataclasses.asdict(cell),
-            declared=declared(one, task, arm),
+            declared=declaration_hash(one, task, arm),
             right="".join("1" if x < share else "0" for x in draw.random(task.questions)),
             learnt=cell.size,
             parameters=1000,

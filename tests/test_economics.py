@@ -12,21 +12,21 @@ from typer.testing import CliRunner
 from economics_world import DECLARATION, expected, experiment, simulate
 from stillwatch.cli.economics import app
 from stillwatch.distill import PlanError
-from stillwatch.distill.economics import CellResult, cells
+from stillwatch.distill.economics import EconomicsResult, cells
 from stillwatch.distill.economics.declare import EDITIONS, read_experiment
 from stillwatch.distill.economics.escapes import cheapest, fastest, read_escapes
 from stillwatch.distill.economics.figures import figures
 from stillwatch.distill.economics.fit import fit_curve
-from stillwatch.distill.economics.grid import finished, place, time_to_go
-from stillwatch.distill.economics.page import published, render, write_page
+from stillwatch.distill.economics.grid import finished_cells, place, time_to_go
+from stillwatch.distill.economics.page import published_rows, render, write_page
 from stillwatch.distill.economics.picture import picture
 from stillwatch.errors import InputError, StillwatchError
 
 ROOT = Path(__file__).parent.parent
 
 
-def result(arm: str, size: int, seed: int, right: str) -> CellResult:
-    return CellResult("dial", arm, size, seed, False, "", right, size)
+def result(arm: str, size: int, seed: int, right: str) -> EconomicsResult:
+    return EconomicsResult("dial", arm, size, seed, False, "", right, size)
 
 
 # --- the declaration -------------------------------------------------------------------------------------
@@ -208,17 +208,17 @@ def test_the_page_says_what_was_run_and_leads_with_the_attacker_that_is_best_off
         assert words.split(" (")[0][:40] in html
     content = json.loads((Path(one.folder) / "economics.json").read_text())
     assert content["run"] == told.run
-    assert content["published"] == published()
+    assert content["published"] == published_rows()
 
 
 def test_every_published_row_says_where_it_is_from() -> None:
-    assert all(row["source"] and row["read"] for row in published())
+    assert all(row["source"] and row["read"] for row in published_rows())
 
 
 def test_dollars_are_the_harvest_and_the_training(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1, 2, 3, 4, 5), spread=0.05)
-    task = figures(one, finished(one)).tasks[0]
+    task = figures(one, finished_cells(one)).tasks[0]
     traces = next(arm for arm in task.arms if arm.arm == "traces")
     assert traces.sizes[0].train_usd == pytest.approx(36 / 3600 * 0.04)
     assert traces.teacher_usd_an_example == pytest.approx(0.03 / 60)
@@ -236,34 +236,34 @@ def test_dollars_are_the_harvest_and_the_training(tmp_path: Path) -> None:
 def test_a_cell_of_another_declaration_is_not_used(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1,))
-    before = len(finished(one))
+    before = len(finished_cells(one))
     other = experiment(tmp_path, DECLARATION.replace("steps = 3", "steps = 4", 1))
-    assert 0 < len(finished(other)) < before
+    assert 0 < len(finished_cells(other)) < before
     with_other_data = one.data(one.task[0]).heldout
     with_other_data.write_text(with_other_data.read_text() + "\n")
-    assert not finished(one)
+    assert not finished_cells(one)
 
 
 def test_a_damaged_cell_is_refused_and_one_that_is_cut_too(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1,))
-    path = place(one, next(iter(finished(one))))
+    path = place(one, next(iter(finished_cells(one))))
     path.write_text(path.read_text()[:40])
     with pytest.raises(StillwatchError, match=r"is no JSON|no cell of this version"):
-        finished(one)
+        finished_cells(one)
 
 
 def test_names_from_files_cannot_act_on_the_page(tmp_path: Path) -> None:
     one = experiment(tmp_path, DECLARATION.replace('about = "A toy."', 'about = "<script>alert(1)</script>"'))
     simulate(one, (1, 2))
-    told = figures(one, finished(one))
+    told = figures(one, finished_cells(one))
     assert "<script" not in render(told, {t.name: picture(t) for t in told.tasks})
 
 
 def test_time_to_go_is_that_of_the_nearest_size(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     simulate(one, (1,))
-    stand = finished(one)
+    stand = finished_cells(one)
     left = [cell for cell in cells(one) if cell not in stand]
     assert time_to_go(stand, left) == pytest.approx(40.0 * len(left))
     assert time_to_go({}, left) is None
@@ -321,7 +321,7 @@ def test_arms_are_never_compared_by_dollars_alone(tmp_path: Path) -> None:
     """Every arm has its FLOPs and days beside its dollars."""
     one = experiment(tmp_path)
     simulate(one, (1, 2))
-    for arm in figures(one, finished(one)).tasks[0].arms:
+    for arm in figures(one, finished_cells(one)).tasks[0].arms:
         for size in arm.sizes:
             assert dataclasses.asdict(size)["flops"] > 0
             assert size.train_days > 0
@@ -341,7 +341,7 @@ def test_a_seed_that_is_not_finished_does_not_narrow_the_interval(tmp_path: Path
     one = experiment(tmp_path)
     simulate(one, (1, 2, 3))
     place(one, next(c for c in cells(one) if (c.arm, c.size, c.seed) == ("traces", 40, 3))).unlink()
-    traces = next(arm for arm in figures(one, finished(one)).tasks[0].arms if arm.arm == "traces")
+    traces = next(arm for arm in figures(one, finished_cells(one)).tasks[0].arms if arm.arm == "traces")
     assert traces.curve is not None
     assert traces.curve.seeds == (1, 2)
     assert traces.sizes[0].seeds == (1, 2, 3)

@@ -12,7 +12,7 @@ import pytest
 from economics_world import DECLARATION
 from economics_world import experiment as declared
 from stillwatch.distill.economics import Experiment, cells
-from stillwatch.distill.economics.grid import finished, place, run
+from stillwatch.distill.economics.grid import finished_cells, place, run
 from stillwatch.distill.economics.page import write_page
 
 pytestmark = [
@@ -46,7 +46,7 @@ def test_every_cell_is_trained_scored_and_counted(tmp_path: Path) -> None:
     said: list[str] = []
     mine = wanted(one, 1)
     assert run(one, mine, 1, None, said.append) == len(mine)
-    stand = finished(one)
+    stand = finished_cells(one)
     assert set(mine) == set(stand)
     for cell, result in stand.items():
         assert len(result.right) == 40
@@ -67,7 +67,7 @@ def test_every_cell_is_trained_scored_and_counted(tmp_path: Path) -> None:
 def test_arms_that_learn_the_same_share_one_student(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     run(one, wanted(one, 1), 1, None, lambda words: None)
-    same = {(r.arm, r.size): r for r in finished(one).values()}
+    same = {(r.arm, r.size): r for r in finished_cells(one).values()}
     assert same["public", 40].right == same["answers", 40].right
     assert same["public", 40].train_wall_s == same["answers", 40].train_wall_s
     assert same["traces", 40].fingerprint != same["answers", 40].fingerprint

@@ -32,7 +32,7 @@ DISMISSED_ACCOUNTS_A_DAY = 1_000
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-class Author(TypedDict):
+class Authorship(TypedDict):
     """Who acts on a case, and when. `if_revision`: only if nobody has changed it since that one."""
 
     who: str
@@ -40,7 +40,7 @@ class Author(TypedDict):
     if_revision: NotRequired[int | None]
 
 
-class StatedAct(Author):
+class StatedAct(Authorship):
     """An act that needs a reason."""
 
     why: str
@@ -59,7 +59,7 @@ def assign(
     *,
     why: str = "",
     due_us: int | None = None,
-    **by: Unpack[Author],
+    **by: Unpack[Authorship],
 ) -> Case:
     """Give a case to somebody, or to nobody. A new case is open from then on.
 
@@ -71,7 +71,7 @@ def assign(
     return _act(store, case_id, by, "assign", why, sets, opens=True)
 
 
-def note(store: Store, case_id: str, text: str, **by: Unpack[Author]) -> Case:
+def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
     """Add a note. Its words can be erased later, that it was made cannot."""
     return _act(store, case_id, by, "note", _words(text, "the note"), {})
 
@@ -163,7 +163,7 @@ def unsuppress(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
 
 
 def appeal(
-    store: Store, case_id: str, text: str, *, account: str | None = None, **by: Unpack[Author]
+    store: Store, case_id: str, text: str, *, account: str | None = None, **by: Unpack[Authorship]
 ) -> Case:
     """Take in what a customer says against a case, or for one account. A closed case opens again."""
     _words(text, "the appeal")
@@ -324,7 +324,7 @@ def _appellant(done: Collection[Act]) -> set[str]:
 def _act(
     store: Store,
     case_id: str,
-    by: Author,
+    by: Authorship,
     verb: str,
     text: str,
     sets: Mapping[str, Any],
@@ -343,7 +343,7 @@ def _act(
         return case_in(tx.db, case_id)
 
 
-def _changing(store: Store, case_id: str, by: Author) -> AbstractContextManager[Transaction]:
+def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextManager[Transaction]:
     """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
     _name(by["who"], "who does it")
     if by["who"] == MACHINE:

@@ -14,7 +14,7 @@ import typer
 from stillwatch.cli.distill_run import PARTLY, say
 from stillwatch.cli.folder import AsJson, table, whoami
 from stillwatch.cli.verb import group, verb
-from stillwatch.distill.economics import Cell, Experiment, cells
+from stillwatch.distill.economics import EconomicsCell, Experiment, cells
 from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
 from stillwatch.distill.economics.figures import EconomicsFigures, percent
 from stillwatch.distill.rows import replace_file
@@ -76,11 +76,13 @@ def estimate_command(
     $ stillwatch economics estimate mine.toml --task dial --no-probe --json
     """
     from stillwatch.distill.economics.estimate import estimate
-    from stillwatch.distill.economics.grid import finished, minutes
+    from stillwatch.distill.economics.grid import finished_cells, minutes
 
     experiment = _experiment(file, edition, folder)
-    wanted = _wanted(experiment, task, seeds)
-    rows = estimate(experiment, wanted, finished(experiment), whoami(), time.time_ns() // 1000, probe, say)
+    wanted = _wanted_cells(experiment, task, seeds)
+    rows = estimate(
+        experiment, wanted, finished_cells(experiment), whoami(), time.time_ns() // 1000, probe, say
+    )
     if as_json:
         print(json.dumps([asdict(one) for one in rows], indent=1))
         return
@@ -128,7 +130,7 @@ def run_command(
     from stillwatch.distill.economics.grid import gather, run
 
     experiment = _experiment(file, edition, folder)
-    wanted = _wanted(experiment, task, seeds)
+    wanted = _wanted_cells(experiment, task, seeds)
     _check_students(experiment, wanted)
     tell = (lambda words: None) if quiet or as_json else say
     try:
@@ -163,7 +165,7 @@ def _experiment(file: Path | None, edition: str | None, folder: Path | None) -> 
     return read_experiment(file, edition or "", folder)
 
 
-def _wanted(experiment: Experiment, task: str | None, seeds: str | None) -> list[Cell]:
+def _wanted_cells(experiment: Experiment, task: str | None, seeds: str | None) -> list[EconomicsCell]:
     names = [one.name for one in experiment.task]
     if task is not None and task not in names:
         raise InputError(f"--task {task}: the experiment has {', '.join(names)}")
@@ -181,7 +183,7 @@ def _wanted(experiment: Experiment, task: str | None, seeds: str | None) -> list
     return [cell for cell in every if cell.seed in chosen or cell.spot or not cell.size]
 
 
-def _check_students(experiment: Experiment, wanted: list[Cell]) -> None:
+def _check_students(experiment: Experiment, wanted: list[EconomicsCell]) -> None:
     """Refuse a student's file that is not here before anything is paid for. Raises: InputError."""
     tasks = [task for task in experiment.task if any(cell.task == task.name for cell in wanted)]
     students = {arm.train.student for task in tasks for arm in task.arm}

@@ -69,11 +69,11 @@ def _expand_groups(call: Verb) -> Verb:
         return call
 
     @wraps(call)
-    def expanded(**given: Any) -> None:
+    def call_expanded(**given: Any) -> None:
         for name, group in groups.items():
             given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})  # type: ignore[operator]
         call(**given)
 
-    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    expanded.__annotations__ = {one.name: one.annotation for one in parameters}
-    return expanded
+    call_expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call_expanded.__annotations__ = {one.name: one.annotation for one in parameters}
+    return call_expanded

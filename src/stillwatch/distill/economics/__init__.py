@@ -33,7 +33,7 @@ class HourPrice:
 
 
 @dataclass(frozen=True)
-class Arm:
+class EconomicsArm:
     """What a student learns. `public` takes the prompts' right answers and no teacher."""
 
     name: ArmName
@@ -52,7 +52,7 @@ class EconomicsTask:
     name: str
     about: str  # what it is, and what it is not: the page shows it
     plan: DistillPlan
-    arm: tuple[Arm, ...]
+    arm: tuple[EconomicsArm, ...]
     sizes: tuple[Annotated[int, Bounds(1)], ...]
     spot_checks: tuple[Annotated[int, Bounds(1)], ...] = ()  # sizes at which a further seed tests the curve
     questions: Annotated[int, Bounds(20)] = 400
@@ -102,7 +102,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Cell:
+class EconomicsCell:
     """One student: trained on so many examples that its seed chose. `spot`: it tests the curve."""
 
     task: str
@@ -117,7 +117,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class CellResult:
+class EconomicsResult:
     """What one student came to: a file in `cells/`. `right` has a 1 or 0 for each held-out question."""
 
     task: str
@@ -143,20 +143,20 @@ class CellResult:
         return self.right.count("1") / len(self.right)
 
 
-def cells(experiment: Experiment) -> list[Cell]:
+def cells(experiment: Experiment) -> list[EconomicsCell]:
     """Every student of an experiment, one seed after the other: a part of a run has whole seeds."""
     found = []
     for task in experiment.task:
         seen = set()
         for arm in task.arm:
             if arm.train.student not in seen:
-                found.append(Cell(task.name, arm.name, UNTRAINED, experiment.seeds[0]))
+                found.append(EconomicsCell(task.name, arm.name, UNTRAINED, experiment.seeds[0]))
             seen.add(arm.train.student)
     for seed in experiment.seeds:
         for task in experiment.task:
-            found += [Cell(task.name, arm.name, n, seed) for n in task.sizes for arm in task.arm]
+            found += [EconomicsCell(task.name, arm.name, n, seed) for n in task.sizes for arm in task.arm]
     return found + [
-        Cell(task.name, arm.name, n, experiment.spot_seed, spot=True)
+        EconomicsCell(task.name, arm.name, n, experiment.spot_seed, spot=True)
         for task in experiment.task
         for n in task.spot_checks
         for arm in task.arm

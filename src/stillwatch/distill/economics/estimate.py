@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from stillwatch.distill.collect.ask import estimate as bound_bill
-from stillwatch.distill.economics import Cell, CellResult, EconomicsTask, Experiment
+from stillwatch.distill.economics import EconomicsCell, EconomicsResult, EconomicsTask, Experiment
 from stillwatch.distill.economics.grid import time_to_go
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.forecast import examples_alike
@@ -34,8 +34,8 @@ class ToDo:
 
 def estimate(
     experiment: Experiment,
-    wanted: Sequence[Cell],
-    stand: dict[Cell, CellResult],
+    wanted: Sequence[EconomicsCell],
+    stand: dict[EconomicsCell, EconomicsResult],
     who: str,
     now_us: int,
     probe: bool,
@@ -70,7 +70,7 @@ def estimate(
 
 
 def _try_steps(
-    experiment: Experiment, task: EconomicsTask, name: str, left: Sequence[Cell], say: Say
+    experiment: Experiment, task: EconomicsTask, name: str, left: Sequence[EconomicsCell], say: Say
 ) -> tuple[float | None, str]:
     """CPU-seconds of these cells, by a few steps of their student and two batches of questions."""
     from stillwatch.distill.train.probe import training_pace, writing_pace

@@ -10,9 +10,9 @@ from statistics import fmean
 
 from stillwatch.distill.economics import (
     ENOUGH_SEEDS,
-    Arm,
-    Cell,
-    CellResult,
+    EconomicsArm,
+    EconomicsCell,
+    EconomicsResult,
     EconomicsTask,
     Experiment,
     cells,
@@ -99,7 +99,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Price:
+class EconomicsPrice:
     """What a share right takes: examples, and dollars by defence, each with its lower and upper bound.
 
     The bounds are the curve's. None: not reached as measured.
@@ -131,7 +131,7 @@ class TaskFigures:
     arms: tuple[ArmFigures, ...]
     trades: tuple[Trade, ...]
     readings: tuple[Reading, ...]
-    prices: tuple[Price, ...]
+    prices: tuple[EconomicsPrice, ...]
     spots: tuple[SpotCheck, ...]
 
 
@@ -151,7 +151,7 @@ class EconomicsFigures:
     limits: tuple[str, ...]
 
 
-def figures(experiment: Experiment, done: dict[Cell, CellResult]) -> EconomicsFigures:
+def figures(experiment: Experiment, done: dict[EconomicsCell, EconomicsResult]) -> EconomicsFigures:
     """Compute what the finished cells say. Raises: InputError for a bad file of contests."""
     escapes = read_escapes(Path(experiment.escapes) if experiment.escapes else None)
     every = cells(experiment)
@@ -174,7 +174,9 @@ def figures(experiment: Experiment, done: dict[Cell, CellResult]) -> EconomicsFi
     )
 
 
-def _not_run(experiment: Experiment, every: Sequence[Cell], done: dict[Cell, CellResult]) -> tuple[str, ...]:
+def _not_run(
+    experiment: Experiment, every: Sequence[EconomicsCell], done: dict[EconomicsCell, EconomicsResult]
+) -> tuple[str, ...]:
     said = []
     for task in experiment.task:
         mine = [cell for cell in every if cell.task == task.name]
@@ -189,8 +191,8 @@ def _not_run(experiment: Experiment, every: Sequence[Cell], done: dict[Cell, Cel
 def _task(
     experiment: Experiment,
     name: str,
-    done: dict[Cell, CellResult],
-    every: Sequence[Cell],
+    done: dict[EconomicsCell, EconomicsResult],
+    every: Sequence[EconomicsCell],
     escapes: Sequence[Escape],
 ) -> TaskFigures:
     task = next(one for one in experiment.task if one.name == name)
@@ -225,12 +227,12 @@ def _task(
 def _arm(
     experiment: Experiment,
     task: EconomicsTask,
-    arm: Arm,
-    results: dict[Cell, CellResult],
-    every: Sequence[Cell],
+    arm: EconomicsArm,
+    results: dict[EconomicsCell, EconomicsResult],
+    every: Sequence[EconomicsCell],
     usd: float | None,
 ) -> ArmFigures:
-    def of(name: str) -> list[CellResult]:
+    def of(name: str) -> list[EconomicsResult]:
         return [r for c, r in results.items() if c.arm == name and c.size and not c.spot]
 
     mine = of(arm.name)
@@ -257,7 +259,7 @@ def _arm(
     )
 
 
-def _size(experiment: Experiment, n: int, some: Sequence[CellResult]) -> MeasuredSize:
+def _size(experiment: Experiment, n: int, some: Sequence[EconomicsResult]) -> MeasuredSize:
     some = sorted(some, key=lambda one: one.seed)
     cpu_s, wall_s = fmean(one.train_cpu_s for one in some), fmean(one.train_wall_s for one in some)
     on_cpu = all(one.device == "cpu" for one in some)
@@ -312,14 +314,14 @@ def _reading(one: Escape, curve: LearningCurve | None) -> Reading:
     )
 
 
-def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd: float) -> Price:
+def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd: float) -> EconomicsPrice:
     sizes = curve.size_for(level)
 
     def usd(one: Escape) -> Bounded:
         n, low, high = (None if size is None else size * one.usd_an_example + train_usd for size in sizes)
         return n, low, high
 
-    return Price(level, sizes, {one.defence: usd(one) for one in best})
+    return EconomicsPrice(level, sizes, {one.defence: usd(one) for one in best})
 
 
 def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:

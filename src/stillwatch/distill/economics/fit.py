@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, stdtrit
 
-from stillwatch.distill.economics import CellResult
+from stillwatch.distill.economics import EconomicsResult
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000
@@ -67,7 +67,7 @@ class LearningCurve:
         return None if line is None else float(np.interp(np.log(n), np.log(self.sizes), line))  # type: ignore[return-value]
 
 
-def fit_curve(results: Sequence[CellResult], floor: float, random_seed: int = 1) -> LearningCurve | None:
+def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int = 1) -> LearningCurve | None:
     """Fit the cells of one arm; None where fewer than two sizes were trained.
 
     Null: seeds are drawn alike, and so are questions. Every seed answers the same questions, so both are

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import DistillError, Example, Prompt
-from stillwatch.distill.economics import UNTRAINED, Arm, Cell, CellResult, EconomicsTask, Experiment, cells
+from stillwatch.distill.economics import (
+    UNTRAINED,
+    EconomicsArm,
+    EconomicsCell,
+    EconomicsResult,
+    EconomicsTask,
+    Experiment,
+    cells,
+)
 from stillwatch.distill.plan import text
 from stillwatch.distill.prepare import prepare
 from stillwatch.distill.rows import read_json, read_prompts, write_json, write_rows
@@ -69,7 +77,7 @@ def _public(one: Prompt) -> Example:
     return Example(one.id, 0, one.messages, None, str(one.expected), one.task, one.expected)
 
 
-def declared(experiment: Experiment, task: EconomicsTask, arm: Arm) -> str:
+def declaration_hash(experiment: Experiment, task: EconomicsTask, arm: EconomicsArm) -> str:
     """A hash of what a cell of this arm depends on besides its size and seed."""
     inert = {"checkpoint_every", "usd_per_hour", "seed", "curve", "learn"}
     train = {k: v for k, v in dataclasses.asdict(arm.train).items() if k not in inert}
@@ -84,14 +92,16 @@ def declared(experiment: Experiment, task: EconomicsTask, arm: Arm) -> str:
     return digest.hexdigest()[:16]
 
 
-def place(experiment: Experiment, cell: Cell) -> Path:
+def place(experiment: Experiment, cell: EconomicsCell) -> Path:
     return Path(experiment.folder) / "cells" / f"{cell.name}.json"
 
 
-def finished(experiment: Experiment) -> dict[Cell, CellResult]:
+def finished_cells(experiment: Experiment) -> dict[EconomicsCell, EconomicsResult]:
     """Every cell that stands and is of this declaration. Raises: DistillError for a damaged file."""
     hashes: dict[tuple[str, str], str] = {
-        (task.name, arm.name): declared(experiment, task, arm) for task in experiment.task for arm in task.arm
+        (task.name, arm.name): declaration_hash(experiment, task, arm)
+        for task in experiment.task
+        for arm in task.arm
     }
     found = {}
     for cell in cells(experiment):
@@ -99,7 +109,7 @@ def finished(experiment: Experiment) -> dict[Cell, CellResult]:
         if not path.exists():
             continue
         try:
-            result = CellResult(**read_json(path))
+            result = EconomicsResult(**read_json(path))
         except (StillwatchError, TypeError) as why:
             raise DistillError(f"{path}: is no cell of this version: {why}; move it away") from why
         if (
@@ -111,7 +121,9 @@ def finished(experiment: Experiment) -> dict[Cell, CellResult]:
     return found
 
 
-def run(experiment: Experiment, wanted: Sequence[Cell], jobs: int, until_s: float | None, say: Say) -> int:
+def run(
+    experiment: Experiment, wanted: Sequence[EconomicsCell], jobs: int, until_s: float | None, say: Say
+) -> int:
     """Train the wanted cells that are missing, `jobs` at once, starting none after `until_s` seconds.
 
     Returns how many of them stand at the end.
@@ -131,7 +143,7 @@ def run(experiment: Experiment, wanted: Sequence[Cell], jobs: int, until_s: floa
     finally:
         for one in others:
             one.terminate()
-    stand = finished(experiment)
+    stand = finished_cells(experiment)
     return sum(cell in stand for cell in wanted)
 
 
@@ -139,7 +151,11 @@ def _silent(words: str) -> None: ...
 
 
 def _work(
-    experiment: Experiment, wanted: Sequence[Cell], until_s: float | None, say: Say, parent: int | None
+    experiment: Experiment,
+    wanted: Sequence[EconomicsCell],
+    until_s: float | None,
+    say: Say,
+    parent: int | None,
 ) -> None:
     """Take one missing cell after the other that nobody else is at."""
     from stillwatch.distill.train.extra import need
@@ -153,7 +169,7 @@ def _work(
             return
         if parent is not None and os.getppid() != parent:  # it was killed: nobody waits for the rest
             return
-        stand = finished(experiment)
+        stand = finished_cells(experiment)
         if cell in stand:
             continue
         folder = Path(experiment.folder) / "work" / cell.name
@@ -163,18 +179,18 @@ def _work(
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            if place(experiment, cell).exists() and cell in finished(experiment):
+            if place(experiment, cell).exists() and cell in finished_cells(experiment):
                 continue
             result = _train_cell(experiment, cell, folder, stand)
             path = place(experiment, cell)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, dataclasses.asdict(result))
             shutil.rmtree(folder, ignore_errors=True)
-        stand = finished(experiment)
+        stand = finished_cells(experiment)
         say(f"{cell.name}: {result.share:.1%} right, {_count(stand, wanted)}")
 
 
-def _count(stand: dict[Cell, CellResult], wanted: Sequence[Cell]) -> str:
+def _count(stand: dict[EconomicsCell, EconomicsResult], wanted: Sequence[EconomicsCell]) -> str:
     left = [cell for cell in wanted if cell not in stand]
     done = len(wanted) - len(left)
     if not left:
@@ -194,7 +210,7 @@ def minutes(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
-def time_to_go(stand: dict[Cell, CellResult], left: Sequence[Cell]) -> float | None:
+def time_to_go(stand: dict[EconomicsCell, EconomicsResult], left: Sequence[EconomicsCell]) -> float | None:
     """CPU-seconds for the cells that are left, by what the nearest cell of the same arm took."""
     total = 0.0
     for cell in left:
@@ -211,8 +227,8 @@ def time_to_go(stand: dict[Cell, CellResult], left: Sequence[Cell]) -> float | N
 
 
 def _train_cell(
-    experiment: Experiment, cell: Cell, folder: Path, stand: dict[Cell, CellResult]
-) -> CellResult:
+    experiment: Experiment, cell: EconomicsCell, folder: Path, stand: dict[EconomicsCell, EconomicsResult]
+) -> EconomicsResult:
     from stillwatch.distill.train.examples import choose_examples, encode
     from stillwatch.distill.train.models import context, load_to_run
     from stillwatch.distill.train.run import fingerprint, train
@@ -233,7 +249,7 @@ def _train_cell(
         same = fingerprint(settings, rows)
         for other, result in stand.items():
             if result.fingerprint == same and (other.task, other.size) == (cell.task, cell.size):
-                mine = dataclasses.asdict(cell) | {"declared": declared(experiment, task, arm)}
+                mine = dataclasses.asdict(cell) | {"declared": declaration_hash(experiment, task, arm)}
                 return dataclasses.replace(result, **mine)
         write_rows(folder / "curated.jsonl", rows)
         trained = train(folder, settings, _silent)
@@ -255,9 +271,9 @@ def _train_cell(
         }
     began = time.process_time()
     right = _answers_right(experiment, task, loaded, words)
-    return CellResult(
+    return EconomicsResult(
         **dataclasses.asdict(cell),
-        declared=declared(experiment, task, arm),
+        declared=declaration_hash(experiment, task, arm),
         right=right,
         evaluate_cpu_s=round(time.process_time() - began, 1),
         **told,

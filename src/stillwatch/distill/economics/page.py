@@ -13,7 +13,7 @@ from markupsafe import Markup
 from stillwatch import __version__
 from stillwatch.distill.economics import SAYS, Experiment
 from stillwatch.distill.economics.figures import Bounded, EconomicsFigures, days, figures, percent
-from stillwatch.distill.economics.grid import finished
+from stillwatch.distill.economics.grid import finished_cells
 from stillwatch.distill.economics.picture import picture
 from stillwatch.distill.report.page import dollars
 from stillwatch.distill.rows import replace_file, write_json
@@ -24,7 +24,7 @@ PACKAGE = "stillwatch.distill.economics"
 
 def write_page(experiment: Experiment) -> EconomicsFigures:
     """Write `economics.html`, `economics.json` and a picture for each task from the cells that stand."""
-    told = figures(experiment, finished(experiment))
+    told = figures(experiment, finished_cells(experiment))
     folder = Path(experiment.folder)
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {task.name: picture(task) for task in told.tasks}
@@ -32,13 +32,13 @@ def write_page(experiment: Experiment) -> EconomicsFigures:
         replace_file(folder / f"economics-{name}.svg", [svg.encode()])
     write_json(
         folder / "economics.json",
-        {"stillwatch": __version__} | json.loads(json.dumps(asdict(told))) | {"published": published()},
+        {"stillwatch": __version__} | json.loads(json.dumps(asdict(told))) | {"published": published_rows()},
     )
     replace_file(folder / "economics.html", [render(told, pictures).encode("utf-8", "backslashreplace")])
     return told
 
 
-def published() -> list[dict[str, str]]:
+def published_rows() -> list[dict[str, str]]:
     """The reference rows: what others published."""
     text = files(PACKAGE).joinpath("published.toml").read_text(encoding="utf-8")
     rows: list[dict[str, str]] = tomllib.loads(text)["row"]
@@ -55,7 +55,7 @@ def render(told: EconomicsFigures, pictures: dict[str, str]) -> str:
             a=told,
             # drawn here from numbers and names of tasks, which are letters, digits and _
             pictures={name: Markup(svg) for name, svg in pictures.items()},
-            published=published(),
+            published=published_rows(),
             says=SAYS,
             style=style,
             policy=sheet.policy(style),
@@ -73,9 +73,9 @@ def _span(values: tuple[int, ...]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _bounded(of: Bounded, money: bool = False) -> str:
+def _with_bounds(of: Bounded, money: bool = False) -> str:
     """
-    >>> _bounded((300.2, 250.0, None)), _bounded((None, 900.0, None))
+    >>> _with_bounds((300.2, 250.0, None)), _with_bounds((None, 900.0, None))
     ('300 (250 to ?)', 'not reached')
     """
     value, low, high = (None if one is None else f"{'$' if money else ''}{one:,.0f}" for one in of)
@@ -86,5 +86,5 @@ def _bounded(of: Bounded, money: bool = False) -> str:
 def _environment() -> Environment:
     environment = sheet.environment(PACKAGE)
     environment.filters.update(estimate=percent, dollars=dollars, days=days, span=_span)
-    environment.globals.update(bounded=_bounded)
+    environment.globals.update(bounded=_with_bounds)
     return environment
