@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import Faults, StillwatchError
 
 EXTRA = "pip install 'stillwatch[train]'"
 
@@ -23,6 +23,10 @@ class BudgetReached(DistillError):
 
 class PlanError(DistillError):
     """A plan says something that cannot be done. It names the file and the key."""
+
+
+class PlanFaults(PlanError, Faults):
+    """All that is wrong with one plan, told at once."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from stillwatch.distill import PlanError
+from stillwatch.distill import PlanError, PlanFaults
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.train import CLOCK, Training
 from stillwatch.errors import InputError
@@ -195,7 +195,7 @@ def read_plan(table: TableReader) -> DistillPlan:
     if plan is not None:
         check(plan, table.notes)
     if table.notes.problems or plan is None:
-        raise PlanError("\n".join(table.notes.sentences()))
+        raise PlanFaults(table.notes.sentences())
     return plan
 
 

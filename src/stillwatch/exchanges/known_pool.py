@@ -180,7 +180,8 @@ def texts_of(path: Path, columns: Sequence[str] = ()) -> Iterator[str]:
             else:
                 raise InputError(f"{path}: no file of prompts by its name; right would be {RIGHT}")
     except (OSError, ValueError, csv.Error, pa.ArrowException) as why:
-        raise InputError(f"{path}: cannot be read as {kind}: {why}") from None
+        reason = getattr(why, "strerror", None) or why
+        raise InputError(f"{path}: cannot be read as {kind}: {reason}") from None
 
 
 def _open_text(path: Path) -> io.TextIOBase:

@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from stillwatch.distill import PlanError
+from stillwatch.distill import PlanFaults
 from stillwatch.distill.economics import ENOUGH_SEEDS, Experiment
 from stillwatch.distill.plan import check, resolve
 from stillwatch.errors import InputError
@@ -46,7 +46,7 @@ def read_experiment(file: Path | None, edition: str, folder: Path | None = None)
         if len(found.seeds) < ENOUGH_SEEDS:
             table.wrong("seeds", f"has {len(found.seeds)}; declare {ENOUGH_SEEDS} or more, and run fewer")
     if table.notes.problems or found is None:
-        raise PlanError("\n".join(table.notes.sentences()))
+        raise PlanFaults(table.notes.sentences())
     return found
 
 
