@@ -61,7 +61,7 @@ def create(path: Path) -> None:
 def use_wal(db: sqlite3.Connection, timeout_s: float) -> None:
     """Switch to WAL mode, once in a file's life. Raises: sqlite3.Error.
 
-    Of two that switch at once SQLite refuses one at once, whatever its timeout: waiting would be a deadlock.
+    Of two that switch together SQLite refuses one without waiting, whatever its timeout.
     """
     until = time.monotonic() + timeout_s
     while db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

@@ -25,7 +25,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
 
-app = group("Send case alerts: webhooks, syslog.", "Tell others of cases, by signed webhooks and syslog.")
+app = group("Send case alerts: webhooks, syslog.")
 
 OUTBOX = "outbox"
 FAILED = 3

@@ -36,10 +36,7 @@ from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 
-app = group(
-    "Audit trail: verify, show, witness.",
-    "The trail of what was done and seen: verify it, read it, have it witnessed, erase a person from it.",
-)
+app = group("Audit trail: verify, show, witness.")
 
 BROKEN = 1  # the exit code for a trail that is not what was written
 Why = Annotated[str, typer.Option(help="Why: it stays on the trail for ever.", show_default=False)]

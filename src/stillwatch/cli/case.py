@@ -44,10 +44,7 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 
-app = group(
-    "Cases: show, judge, undo.",
-    "Cases: the queue, one case, its accounts; assign, judge, close, suppress, appeal, merge, undo.",
-)
+app = group("Cases: show, judge, undo.")
 add_verbs(app)
 
 

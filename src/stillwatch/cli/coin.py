@@ -23,10 +23,7 @@ from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
 
-app = group(
-    "The coin that picks which of two answers is served.",
-    "The coin that picks which of two answers is served: its key, its ledger, its commitment.",
-)
+app = group("The coin that picks which of two answers is served.")
 
 KIND = "stillwatch coin commitment 1"
 ReadingKey = Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")]

@@ -39,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     subcommand_metavar="[FOLDER | user ...]",
 )
-users = group("Who may log in to the console.", "Who may log in to the console: add, list, disable.")
+users = group("Who may log in to the console.")
 app.add_typer(users, name="user")
 
 EXAMPLES = """

@@ -38,10 +38,7 @@ from stillwatch.errors import InputError
 from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
-app = group(
-    "From a teacher's answers to a measured student.",
-    "From a teacher's answers to a measured student: one plan, and each step also alone.",
-)
+app = group("From a teacher's answers to a measured student.")
 
 EXIT = """
 Exit codes: 0 done; 2 could not, what was collected stays; 3 done, but lines were rejected or answers are

@@ -20,10 +20,7 @@ from stillwatch.distill.economics.figures import EconomicsFigures, percent
 from stillwatch.distill.rows import replace_file
 from stillwatch.errors import InputError
 
-app = group(
-    "What distillation is worth, and what a defence makes it cost.",
-    "One declared experiment: students trained once, defences as examples that escape, one page.",
-)
+app = group("What distillation is worth, and what a defence makes it cost.")
 
 File = Annotated[
     Path | None,

@@ -14,10 +14,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.hooks.doctor import FILES, look
 
-app = group(
-    "Connect gateways you already run.",
-    "Gateways that you already run: files for them, and whether all is in order (docs/hooks.md).",
-)
+app = group("Connect gateways you already run.")
 
 WHAT = {
     "stillwatch_litellm.py": "LiteLLM: the callback, to lie beside its config.yaml",

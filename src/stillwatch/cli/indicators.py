@@ -53,10 +53,7 @@ from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
 from stillwatch.terms.reload import wall_us
 
-app = group(
-    "Share a campaign's indicators with partners; search for theirs.",
-    "Keyed marks of what a campaign shares: export, import, search, and the sightings that come back.",
-)
+app = group("Share a campaign's indicators with partners; search for theirs.")
 
 REJECTED = 3
 

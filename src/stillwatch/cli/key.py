@@ -27,10 +27,7 @@ from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.control.state import ClientKey, ControlState
 from stillwatch.gateway.heartbeat import utc_us
 
-app = group(
-    "Client keys of a gateway.",
-    "Client keys of a gateway: issue, list, rotate, revoke. They are kept as digests and shown once.",
-)
+app = group("Client keys of a gateway.")
 
 
 @verb(app, "issue")

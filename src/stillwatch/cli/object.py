@@ -14,10 +14,7 @@ from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 
-app = group(
-    "Objects stored at the upstream, and whose they are.",
-    "Objects stored at the upstream, and whose they are. The gateway serves each to its owner alone.",
-)
+app = group("Objects stored at the upstream, and whose they are.")
 ALL = "everybody"
 
 

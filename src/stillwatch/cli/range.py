@@ -13,7 +13,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.range.score import score
 
-app = group("Benchmark defences in worlds of known truth.", "The benchmark: scenes with known truth.")
+app = group("Benchmark defences in worlds of known truth.")
 range_run.attach(app)
 
 

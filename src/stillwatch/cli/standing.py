@@ -32,10 +32,7 @@ from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
 
-app = group(
-    "Enforcement status of accounts.",
-    "Show or change an account's enforcement status; approve what the ladder proposes.",
-)
+app = group("Enforcement status of accounts.")
 
 Why = Annotated[
     str, typer.Option(help="Why: the next reader of the log has nothing else.", show_default=False)

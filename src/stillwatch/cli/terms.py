@@ -17,9 +17,7 @@ from stillwatch.terms.load import check, default_text, load, loads, read
 from stillwatch.terms.reload import wall_us
 from stillwatch.terms.trial import run
 
-app = group(
-    "Policy file: check, test, compare.", "The owner's rules, as one file: make, check, compare, test."
-)
+app = group("Policy file: check, test, compare.")
 
 FAILED, CANNOT = 1, 2
 

@@ -120,10 +120,12 @@ def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
     for choice, _ in costs:
         if choice.why_not is not None:
             print(f"{choice.candidate.candidate} is not held: {choice.why_not}")
+    most_often = min(holds.one_block_in, holds.one_block_in_once_moved)
     print(
         f"In these terms holds are {MODES[holds.mode]}. While they run, an account is refused in about "
         f"{DAY_MINUTES // holds.one_block_in} minutes of a day, drawn at random in blocks of "
-        f"{holds.block_minutes}, for {holds.days} days. After {holds.refused_minutes_per_day} minutes with a "
-        "refusal it is served for the rest of the day. Most: refusals a day of the account that has "
-        "most. Clients that try again are refused more often."
+        f"{holds.block_minutes}, for {holds.days} days; once work moves in its candidate, in up to "
+        f"{DAY_MINUTES // most_often}. After {holds.refused_minutes_per_day} minutes with a refusal it is "
+        "served for the rest of the day. The table is for what is drawn first. Most: refusals a day of the "
+        "account that has most. Clients that try again are refused more often."
     )

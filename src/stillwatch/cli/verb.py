@@ -16,14 +16,13 @@ import typer
 Verb = Callable[..., None]
 
 
-def group(short: str, text: str = "") -> typer.Typer:
-    """Make an app for the verbs of one name. short: beside others of its kind; text: above its verbs."""
-    app = typer.Typer(help=short, no_args_is_help=True, add_completion=False)
+def group(text: str) -> typer.Typer:
+    """Make an app for the verbs of one name. text: its help, above the verbs and beside other groups."""
+    app = typer.Typer(help=text, no_args_is_help=True, add_completion=False)
 
+    @app.callback()  # else an app of one verb would be that verb
     def about() -> None: ...
 
-    about.__doc__ = text or short
-    app.callback()(about)
     return app
 
 

@@ -52,7 +52,11 @@ class LearningCurve:
         """Read the curve at a size. None below the sizes that were trained; above, the largest is read."""
         if n < self.sizes[0] * (1 - CLIP):
             return None
-        return Estimate(self._read(self.share, n), self._read(self.low, n), self._read(self.high, n))
+        return Estimate(
+            self._read(self.share, n),
+            None if self.low is None else self._read(self.low, n),
+            None if self.high is None else self._read(self.high, n),
+        )
 
     def size_for(self, share: float) -> tuple[float | None, float | None, float | None]:
         """The sizes at which the curve, its upper and its lower bound reach a share; None: nowhere."""
@@ -63,8 +67,8 @@ class LearningCurve:
         low = None if crossed[1] == self.sizes[0] else crossed[1]  # below what was trained: unknown
         return crossed[0], low, crossed[2]
 
-    def _read(self, line: tuple[float, ...] | None, n: float) -> float:
-        return None if line is None else float(np.interp(np.log(n), np.log(self.sizes), line))  # type: ignore[return-value]
+    def _read(self, line: tuple[float, ...], n: float) -> float:
+        return float(np.interp(np.log(n), np.log(self.sizes), line))
 
 
 def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int = 1) -> LearningCurve | None:
