@@ -60,10 +60,10 @@ LACKING = {
     "only time and account": (without("model", "prompt"), ["texts", "model"], "the log has no texts"),
     "empty prompts": (lambda one: one | {"prompt": ""}, ["texts"], "the log has no texts"),
     "no model": (without("model"), ["model"], "the log names no model"),
-    "four accounts": (
-        lambda one: one | {"account": f"a{int(one['account'][1:]) % 4}"},
+    "three accounts": (
+        lambda one: one | {"account": f"a{int(one['account'][1:]) % 3}"},
         ["accounts"],
-        "a group has at least 5 accounts and the log has 4",
+        "a group has at least 4 accounts and the log has 3",
     ),
 }
 

@@ -129,6 +129,20 @@ def test_without_a_campaign_there_is_none_in_many_worlds(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("many", "least"), [(4, 4), (3, 0)])
+def test_a_pool_of_four_with_rare_settings_is_found(many: int, least: int) -> None:
+    crowd = Crowd(1)
+    honest(crowd, 250, days=10.0)
+    accounts = pool(crowd, "small", many, each=100)
+    for row in crowd.rows:
+        if row["account"] in accounts:
+            row.update(max_tokens=12_000, temperature=0.8)
+    result = scan(crowd.table(), crowd.accounts())
+    assert named(result) <= set(accounts)
+    assert len(named(result)) >= least
+
+
+@pytest.mark.slow
 def test_a_pool_is_found_where_little_else_is_new() -> None:
     planted = scene(2, novelties=0)
     check_found(planted, scan(planted.table, planted.accounts))

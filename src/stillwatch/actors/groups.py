@@ -13,7 +13,7 @@ from stillwatch.actors.conduct import most_used
 from stillwatch.actors.window import Graph
 from stillwatch.stats.arrays import median
 
-LEAST_PARTIES = 5
+LEAST_PARTIES = 4  # as few as make a marker hot (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
 LEAST_COUNTED = 2  # exchanges of a party that carry the new wording
 ATTACHED = 0.25  # of the median member's bits: below it a member hangs on by chance
 TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group

@@ -1,11 +1,11 @@
 """An attacker that has read docs/evidence.md: the cheapest way through that is known to us.
 
 Knows: the constants of the code. Wording gets hot at four parties, a lone payer is looked at from 300
-exchanges in five days on, an alarm needs four hourly looks and five parties. Does: stays below all of them.
-Few fresh accounts, each with words of its own and an honest account's limit and temperature, each at most
-250 requests, as fast as they are answered; refused, it comes back every hour until the limit lets it through.
-If accounts are stopped all the same, the next ones are aged and send half as much each. Cannot: hide that it
-never asks twice and never follows up.
+exchanges in five days on, an alarm needs four hourly looks and four parties that share new wording. Does:
+shares no wording, and is done before four looks. Few fresh accounts, each with words of its own and an honest
+account's limit and temperature, each at most 250 requests, as fast as they are answered; refused, it comes
+back every hour until the limit lets it through. If accounts are stopped all the same, the next ones are aged
+and send half as much each. Cannot: hide that it never asks twice and never follows up.
 Source: docs/evidence.md, sections 1, 4, 5 and 9.
 """
 
