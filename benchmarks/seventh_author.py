@@ -47,6 +47,7 @@ from fourth_author import (
     Settings,
     Unit,
     address,
+    bare_instruction,
     choose,
     fail_and_retry,
     moment,
@@ -350,7 +351,7 @@ PLANS = (
     Plan("k1", "fixed_prompt_pools", 60, 0.012, 2.5, 13.5, 0.8, Settings(REASONS, 0.6, 16384, True), "reasoning_sft_math", "{}\n\nOpen with <trace>, think there without leaving anything out, close with </trace>, then <result>.", 900, 0.5, 0.33),
     Plan("k2", "client_copy", 24, 0.0045, 3.0, 13.0, 0.4, BY_KIND["agent_cli"].settings, "reasoning_sft_code", "{}", 700),
     Plan("k3", "preference_pairs", 18, 0.008, 1.8, 12.0, 0.5, Settings("quill-4", 1.0, 2048, False), "alpaca_relabel", "{}", 260),
-    Plan("k4", "rewriting", 5, 0.0025, 4.1, 11.0, 0.6, Settings("quill-4", 0.8, 1200, False), "persona_hub", "Re-express the paragraph so that a strict content filter has nothing to object to; keep the facts, drop loaded words.\n---\n{}", 220, 0.5),
+    Plan("k4", "rewriting", 5, 0.0025, 4.1, 11.0, 0.6, Settings("quill-4", 0.8, 1200, False), "meaeq_agnews", "Re-express the paragraph so that a strict content filter has nothing to object to; keep the facts, drop loaded words.\n---\n{}", 220, 0.5),
     Plan("k5", "masked_grading", 30, 0.009, 3.3, 13.6, 0.6, None, "ultrafeedback_rubric", "{}", 240),
     Plan("k6", "tool_use", 8, 0.003, 5.3, 12.5, 0.5, Settings(NEW_MODEL, 0.2, 3000, False, None, 4), "bfcl_v4", "Goal: {}\nLay out the plan, name the function for each step with its arguments, call them one by one.", 190),
     Plan("k7", "multilingual", 12, 0.0045, 2.1, 13.0, 0.3, None, "alpaca_relabel", "", 380),
@@ -408,7 +409,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
         texts, bearer = [text for text in texts for _ in range(2)], np.concatenate(pairs)
     elif plan.style == "multilingual":
         bearer = rng.integers(len(accounts), size=count)
-        texts = [f"Reply in {LANGUAGES[who % len(LANGUAGES)]} alone, grounds before the conclusion.\n{text[:2000]}" for who, text in zip(bearer, texts, strict=True)]
+        texts = [f"Reply in {LANGUAGES[who % len(LANGUAGES)]} alone, grounds before the conclusion.\n{bare_instruction(text)[:2000]}" for who, text in zip(bearer, texts, strict=True)]
     elif plan.style == "topic_sticky":
         topics = selves.cluster(selves.tfidf(texts), 3 * len(accounts), rng)
         home, stays = rng.integers(len(accounts), size=topics.max() + 1), rng.random(topics.max() + 1) < 0.8
