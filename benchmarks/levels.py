@@ -143,7 +143,9 @@ def main() -> None:
         reports = (options.reports or Path(temporary)).resolve()
         reports.mkdir(parents=True, exist_ok=True)
         for world in chosen(
-            worlds_in(options.shared, options.fourth, options.people, options.fifth, options.sixth),
+            worlds_in(
+                options.shared, options.fourth, options.people, options.fifth, options.sixth, options.seventh
+            ),
             options.worlds,
         ):
             one = counted(world, load(report_of(code, world, reports)))

@@ -2,7 +2,7 @@
 """What a scan finds, and whom it accuses, on worlds by other authors, in one table.
 
     python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--fifth FOLDER] [--sixth FOLDER]
-                                      [--people FOLDER]
+                                      [--seventh FOLDER] [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/benchmarks.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
@@ -10,8 +10,8 @@ Each world is scanned by a process of its own, one after the other, at the defau
 scorer judges (`stillwatch.range.score`). dev-a and dev-b are the first author's; dev-c-quiet, dev-c and
 dev-d are the second author's. They lie in $STILLWATCH_RANGE, else in ../shared/range. The fourth author's
 two lie in --fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two lie
-in --fifth, where `fifth_author.py` wrote them, and the sixth author's in --sixth. --people is a folder of
-variants by `selves.py`. It does not know how a world was made, and looks at no text.
+in --fifth, where `fifth_author.py` wrote them, the sixth author's in --sixth, the seventh's in --seventh.
+--people is a folder of variants by `selves.py`. It does not know how a world was made, and looks at no text.
 """
 
 import argparse
@@ -45,6 +45,8 @@ AUTHORS = {
     "fifth-quiet": "fifth",
     "sixth": "sixth",
     "sixth-quiet": "sixth",
+    "seventh": "seventh",
+    "seventh-quiet": "seventh",
     "dev-a": "first",
     "dev-b": "first",
 }
@@ -113,10 +115,11 @@ def worlds_in(
     people: Path | None,
     fifth: Path | None = None,
     sixth: Path | None = None,
+    seventh: Path | None = None,
 ) -> list[World]:
     """List the worlds that are there: the plain ones in the order of AUTHORS, then variants."""
     found = []
-    places = {"fourth": fourth, "fifth": fifth, "sixth": sixth}
+    places = {"fourth": fourth, "fifth": fifth, "sixth": sixth, "seventh": seventh}
     for name, author in AUTHORS.items():
         place = places.get(author, shared)
         if place is not None and (place / name / "truth.parquet").exists():
@@ -261,6 +264,7 @@ def world_options(about: str | None) -> argparse.ArgumentParser:
     top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
     top.add_argument("--fifth", type=Path, metavar="FOLDER", help="where fifth and fifth-quiet lie")
     top.add_argument("--sixth", type=Path, metavar="FOLDER", help="where sixth and sixth-quiet lie")
+    top.add_argument("--seventh", type=Path, metavar="FOLDER", help="where seventh and seventh-quiet lie")
     return top
 
 
@@ -289,7 +293,8 @@ def main() -> None:
             fourth = compose_fourth(options.fourth_people, options.shared, folder / "worlds")
         if fourth is None:
             print("without the fourth author's worlds: no --fourth, no --fourth-people", file=sys.stderr)
-        there = worlds_in(options.shared, fourth, options.people, options.fifth, options.sixth)
+        given = (options.people, options.fifth, options.sixth, options.seventh)
+        there = worlds_in(options.shared, fourth, *given)
         worlds = chosen(there, options.worlds)
         code = code_here()
         tasks = [(code, world, "") for world in worlds]

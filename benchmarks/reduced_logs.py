@@ -149,7 +149,8 @@ def main() -> None:
     if options.page:
         around(options.page, BEGIN, END)
     worlds = chosen(
-        worlds_in(options.shared, options.fourth, None, options.fifth, options.sixth), options.worlds
+        worlds_in(options.shared, options.fourth, None, options.fifth, options.sixth, options.seventh),
+        options.worlds,
     )
     wanted = options.lacking.split(";")
     if unknown := [name for name in wanted if name not in LACKING]:
