@@ -1,5 +1,6 @@
 """A harvest that is over within hours: the surer a look is, the fewer have to agree with it."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -65,15 +66,8 @@ def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> 
     assert asked[-1] == wide - PARTIES
 
 
-@pytest.mark.parametrize("more", [0, 300])
-def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int) -> None:
-    """Resellers: what some of their many customers have in common is chance."""
-    crowd = Crowd(3)
-    honest(crowd, 100, 10.0, 0)
-    members = pool(crowd, "p", many=8, begin_day=6.0, days=1.0, each=6)
-    for account in members:
-        for _ in range(more):
-            crowd.says(account, 24 * crowd.rng.uniform(6.0, 7.0), model="mira-think", status=200)
+def group_without_stock(crowd: Crowd, members: Sequence[str]) -> tuple[Candidate | None, frozenset[int]]:
+    """What the last look of the log makes of a group that shares a manner, and the group's parties."""
     log = crowd.log()
     party = np.arange(len(log.accounts), dtype=np.int32)
     watcher = watch._Watcher(log, party, DetectionSettings(), CarriedScan(), 0, None)
@@ -83,10 +77,33 @@ def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int)
             watcher.look(seen)
             hour = seen if seen.found else hour
     codes = np.array(sorted(log.accounts.index(name) for name in members), np.int32)
-    found = watcher._test_without_stock(codes, hour)
+    return watcher._test_without_stock(codes, hour), frozenset(codes.tolist())
+
+
+@pytest.mark.parametrize("more", [0, 300])
+def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int) -> None:
+    """Resellers: what some of their many customers have in common is chance."""
+    crowd = Crowd(3)
+    honest(crowd, 100, 10.0, 0)
+    members = pool(crowd, "p", many=8, begin_day=6.0, days=1.0, each=6)
+    for account in members:
+        for _ in range(more):
+            crowd.says(account, 24 * crowd.rng.uniform(6.0, 7.0), model="mira-think", status=200)
+    found, parties = group_without_stock(crowd, members)
     assert (found is None) == bool(more)
     if found is not None:
-        assert found.matching == frozenset(codes.tolist())
+        assert found.matching == parties
+
+
+def test_a_manner_names_nobody_where_half_use_another_model() -> None:
+    """Agencies: their commonest model is what five of nine happen to use, and nothing else ties them."""
+    crowd = Crowd(3)
+    honest(crowd, 100, 10.0, 0)
+    members = pool(crowd, "p", many=9, begin_day=6.0, days=1.0, each=6)
+    for row in crowd.rows:
+        if row["account"] in members[:4]:
+            row["model"] = "mira-mini"
+    assert group_without_stock(crowd, members)[0] is None
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take 
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
+ONE_MODEL = 0.6  # of a group's parties mostly use its commonest model: then that model may name a party
 CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
 MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
@@ -576,7 +577,7 @@ class _Watcher:
             return None
         shares = tuple(count / n for count in having)
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
-        of_one_model = self.heeded[0] and shares[0] >= 0.6
+        of_one_model = self.heeded[0] and shares[0] >= ONE_MODEL
         agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
         lately = entered_in_span(self.stock, own, alike, hour.since_us, hour.until_us)
@@ -596,7 +597,8 @@ class _Watcher:
     def _test_without_stock(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
         """A group whose texts share a manner but no stock: nobody outside it can be counted.
 
-        For a party that sends much else, a manner that it shares is chance.
+        For a party that sends much else, a manner that it shares is chance. With no stock to be devoted to,
+        only the group's common model can name a party.
         """
         row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
         rows = self._hot_of(members.tolist(), hour)
@@ -610,7 +612,8 @@ class _Watcher:
         tails = self._tails(values, having, len(members))
         alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
         same = frozenset(members[alike].tolist())
-        if not tails or len(same) < LEAST_PARTIES:
+        one_model = not self.heeded[0] or len(same) >= ONE_MODEL * len(members)
+        if not tails or len(same) < LEAST_PARTIES or not one_model:
             return None
         return Candidate(
             combine(tails),
