@@ -1,0 +1,153 @@
+"""Apache Spark, behind the extra `spark`: in this process, or on a cluster by its master's address.
+
+Spark has no unsigned integers: what is registered is widened, and 64 bits become DECIMAL(20, 0), so that
+order and sums stay those of the other engines. An overflow is refused (ANSI mode), never wrapped in silence.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import sqlglot
+
+from stillwatch.engine import EngineError
+from stillwatch.engine.settings import size_bytes, table_name, thread_count
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)  # on pandas 3, which nothing here uses
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+WIDER = {
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.decimal128(20, 0),
+}
+SUBMITTED = "PYSPARK_GATEWAY_PORT"  # set by spark-submit, which has chosen the master then
+LOCAL_PARTITIONS = 4  # of a shuffle on one machine; a cluster keeps Spark's own setting
+
+
+class SparkEngine:
+    """Temporary views of a Spark session of its own.
+
+    `address`: a master such as spark://host:7077, yarn or local-cluster[2,1,1024]; without one `threads`
+    cores of this machine, or what spark-submit was told. `memory_limit` is the driver's heap, where this
+    process starts it. Neither changes a result.
+    """
+
+    _engines = 0  # open in this process
+    _ours = False  # whether this process's context was started here, so that the last engine stops it
+
+    def __init__(self, threads: int | None, memory_limit: str | None, address: str) -> None:
+        with _refusals():
+            self._session = _start(threads, memory_limit, address).newSession()
+        SparkEngine._engines += 1
+        self._frames: dict[str, Any] = {}
+
+    def register(self, name: str, table: pa.Table) -> None:
+        self.forget(table_name(name))
+        with _refusals():
+            self._keep(name, self._session.createDataFrame(_without_unsigned(table)))
+
+    def forget(self, name: str) -> None:
+        frame = self._frames.pop(table_name(name), None)
+        if frame is not None:
+            with _refusals():
+                self._session.catalog.dropTempView(name)
+                frame.unpersist()
+
+    def create(self, name: str, sql: str) -> list[str]:
+        self.forget(name)
+        with _refusals():
+            return self._keep(name, self._session.sql(_spark_sql(sql)))
+
+    def query(self, sql: str) -> pa.Table:
+        with _refusals():
+            return _with_unsigned(self._session.sql(_spark_sql(sql)).toArrow())
+
+    def close(self) -> None:
+        for name in list(self._frames):
+            self.forget(name)
+        SparkEngine._engines -= 1
+        if SparkEngine._ours and SparkEngine._engines == 0:
+            self._session.stop()
+            SparkEngine._ours = False
+
+    def _keep(self, name: str, frame: Any) -> list[str]:
+        """Hold a frame's rows on the executors now: what it was made of may be forgotten next."""
+        frame.persist()
+        frame.count()
+        frame.createOrReplaceTempView(name)
+        self._frames[name] = frame
+        columns: list[str] = frame.columns
+        return columns
+
+
+def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
+    """The process's session: the one that runs, or one that is started as told."""
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # refusals are raised, not logged
+    count = None if threads is None else thread_count(threads)
+    running = SparkContext._active_spark_context  # no public name tells without starting one
+    if running is not None:
+        if address and running.master != address:
+            raise EngineError(f"Spark runs in this process with the master {running.master}; give no other")
+        return SparkSession.builder.getOrCreate()
+    master = address or ("" if SUBMITTED in os.environ else f"local[{count or '*'}]")
+    settings = {"spark.app.name": "stillwatch", "spark.ui.showConsoleProgress": "false"}
+    settings |= {"spark.log.level": "ERROR", "spark.sql.ansi.enabled": "true"}
+    if memory_limit is not None:
+        settings["spark.driver.memory"] = f"{size_bytes(memory_limit) >> 20}m"
+    if master:
+        settings["spark.master"] = master
+    if master.startswith("local"):  # nobody else has to reach this driver
+        here = "127.0.0.1"
+        settings |= {"spark.ui.enabled": "false", "spark.driver.host": here, "spark.driver.bindAddress": here}
+        settings |= {
+            "spark.sql.shuffle.partitions": str(LOCAL_PARTITIONS),
+            "spark.sql.adaptive.enabled": "false",
+        }
+        os.environ.setdefault("SPARK_LOCAL_IP", here)
+    session = SparkSession.builder.config(map=settings).getOrCreate()
+    SparkEngine._ours = True
+    return session
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        if "JAVA_GATEWAY_EXITED" in said[0]:
+            raise EngineError(
+                "Spark does not start: it needs Java 17 or 21 (Debian: apt-get install default-jre-headless; "
+                "elsewhere set JAVA_HOME)"
+            ) from error
+        raise EngineError(f"Spark refused: {' '.join(said[:2])}") from error
+
+
+def _spark_sql(sql: str) -> str:
+    return sqlglot.transpile(sql, read="duckdb", write="spark")[0]
+
+
+def _without_unsigned(table: pa.Table) -> pa.Table:
+    fields = [field.with_type(WIDER.get(field.type, field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def _with_unsigned(table: pa.Table) -> pa.Table:
+    """64 bits as they were registered; narrower ones stay widened."""
+    wide = WIDER[pa.uint64()]
+    fields = [field.with_type(pa.uint64()) if field.type == wide else field for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
+def open_engine(threads: int | None, memory_limit: str | None, address: str) -> SparkEngine:
+    return SparkEngine(threads, memory_limit, address)
