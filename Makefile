@@ -53,6 +53,11 @@ $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/python -m pip install -q --no-build-isolation -e '.[train]'
 	touch $@
 
+$(VENV)/.spark: $(VENV)/.dev
+	echo "Installing the extra spark (half a gigabyte)"
+	$(BIN)/python -m pip install -q --no-build-isolation -e '.[spark]'
+	touch $@
+
 # The site's builder has an environment of its own: nothing else needs it.
 build/docs/.done: requirements-docs.lock
 	echo "Installing what requirements-docs.lock names"
@@ -87,8 +92,7 @@ test-train: $(VENV)/.train ## Run the tests that train models
 test-train-slow: $(VENV)/.train ## Run those that train for minutes
 	$(PYTEST) -m "train and slow"
 
-test-spark: $(VENV)/.dev ## Run the tests on a Spark of two workers (some minutes; needs Java)
-	$(BIN)/python -m pip install -q --no-build-isolation -e '.[spark]'
+test-spark: $(VENV)/.spark ## Run the tests on a Spark of two workers (two minutes; needs Java 17 or 21)
 	$(PYTEST) -m spark
 
 check: $(VENV)/.dev ## Format, lint, import layers, types

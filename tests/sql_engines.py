@@ -15,12 +15,7 @@ IN_PROCESS = tuple(name for name in INSTALLED if name != "spark")
 SPARK_MASTER = "local-cluster[2,1,1024]"  # two workers, each a process with one core and 1,024 MB
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")  # short jobs: half of the CPU time
 
-MARKS = {
-    "spark": (
-        pytest.mark.spark,
-        pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning"),
-    )
-}
+MARKS = {"spark": pytest.mark.spark}
 
 
 def each(names: tuple[str, ...] = INSTALLED) -> list[object]:

@@ -1,5 +1,6 @@
 """Every engine gives the same two files, and what hinders one is said before a log is read."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from sql_engines import INSTALLED, each, opened
 from stillwatch.api.scanning import scan
 from stillwatch.cli.main import app
-from stillwatch.errors import StillwatchError
+from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.scan.pipeline import Options, run
 from test_scan import texts
@@ -71,3 +72,28 @@ def test_a_missing_package_names_its_extra(engine: str, package: str, tmp_path: 
 def test_the_engine_is_an_argument_of_the_call() -> None:
     with pytest.raises(StillwatchError, match="duckdb runs in this process"):
         scan(SAMPLE / "exchanges.parquet", engine="duckdb:somewhere")
+    with pytest.raises(InputError, match="engine: is 7; give a name"):
+        scan(SAMPLE / "exchanges.parquet", engine=7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", each(tuple(set(INSTALLED) & {"spark"})))
+@pytest.mark.parametrize(
+    ("address", "java", "words"),
+    [("nonsense", "", "nonsense"), ("", "/no/java/here", "default-jre-headless")],
+)
+def test_a_spark_that_does_not_start_says_what_to_do(
+    engine: str, address: str, java: str, words: str, tmp_path: Path
+) -> None:
+    program = (
+        "import sys\nfrom stillwatch.cli.main import run\n"
+        f"sys.argv = ['stillwatch', 'scan', {str(SAMPLE)!r}, '--engine', '{engine}:{address}']\n"
+        "run()\n"
+    )
+    where = os.environ | ({"JAVA_HOME": java} if java else {})
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=where
+    )
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""

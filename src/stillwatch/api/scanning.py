@@ -96,10 +96,11 @@ def _without_earlier_rows(place: FilePath) -> FilePath:
     return place
 
 
-def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:
+def options_of(settings: object, *, threads: object = None, engine: object = DEFAULT, **how: Any) -> Options:
     """A scan's settings, and how it is run.
 
-    Raises: InputError for what are no settings, and for a number of threads that makes no sense.
+    Raises: InputError for what are no settings, for a number of threads that makes no sense, and for what is
+        no engine's name.
     """
     settings = DetectionSettings() if settings is None else settings
     if not isinstance(settings, DetectionSettings):
@@ -107,5 +108,7 @@ def options_of(settings: object, *, threads: object = None, **how: Any) -> Optio
     threads = min(2, os.cpu_count() or 1) if threads is None else threads
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads: is {threads!r}; give a number from 1 to {MOST_THREADS}")
+    if not isinstance(engine, str):
+        raise InputError(f"engine: is {engine!r}; give a name such as {DEFAULT!r}")
     decides = {one.name: getattr(settings, one.name) for one in fields(DetectionSettings)}
-    return Options(**decides, threads=threads, **how)
+    return Options(**decides, threads=threads, engine=engine, **how)

@@ -22,7 +22,8 @@ def open_engine(
     Raises: EngineError if there is no such engine, what it needs is not installed, or it does not start.
     """
     kind, _, address = name.partition(":")
-    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    settings = {"threads": threads, "memory_limit": memory_limit, "address": address}
+    engine: SqlEngine
     if kind in ENGINES:
         try:
             module = import_module(f"{engines.__name__}.{kind}")
@@ -30,11 +31,12 @@ def open_engine(
             if kind == DEFAULT:
                 raise
             raise EngineError(f"{kind} needs {error.name}; pip install 'stillwatch[{kind}]'") from error
-    elif kind in points:
-        with blamed_on(f"entry point {kind} = {points[kind].value} of {GROUP}: cannot be loaded"):
-            module = points[kind].load()
-    else:
+        engine = module.open_engine(**settings)
+        return engine
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    if kind not in points:
         known = ", ".join(sorted({*ENGINES, *points}))
         raise EngineError(f"there is no engine {kind!r}; there are: {known}")
-    engine: SqlEngine = module.open_engine(threads=threads, memory_limit=memory_limit, address=address)
+    with blamed_on(f"entry point {kind} = {points[kind].value} of {GROUP}"):
+        engine = points[kind].load().open_engine(**settings)
     return engine

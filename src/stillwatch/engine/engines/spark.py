@@ -13,16 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 import sqlglot
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from stillwatch.engine import EngineError
 from stillwatch.engine.settings import size_bytes, table_name, thread_count
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)  # on pandas 3, which nothing here uses
-    from py4j.protocol import Py4JError
-    from pyspark import SparkContext
-    from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
 
 WIDER = {
     pa.uint8(): pa.int16(),
@@ -46,8 +43,10 @@ class SparkEngine:
     _ours = False  # whether this process's context was started here, so that the last engine stops it
 
     def __init__(self, threads: int | None, memory_limit: str | None, address: str) -> None:
+        running = _start(threads, memory_limit, address)
         with _refusals():
-            self._session = _start(threads, memory_limit, address).newSession()
+            self._session = running.newSession()
+            self._session.conf.set("spark.sql.ansi.enabled", "true")
         SparkEngine._engines += 1
         self._frames: dict[str, Any] = {}
 
@@ -93,17 +92,18 @@ class SparkEngine:
 def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
     """The process's session: the one that runs, or one that is started as told."""
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # refusals are raised, not logged
-    count = None if threads is None else thread_count(threads)
+    cores = "*" if threads is None else str(thread_count(threads))
+    heap = None if memory_limit is None else f"{size_bytes(memory_limit) >> 20}m"
     running = SparkContext._active_spark_context  # no public name tells without starting one
     if running is not None:
         if address and running.master != address:
             raise EngineError(f"Spark runs in this process with the master {running.master}; give no other")
         return SparkSession.builder.getOrCreate()
-    master = address or ("" if SUBMITTED in os.environ else f"local[{count or '*'}]")
+    master = address or ("" if SUBMITTED in os.environ else f"local[{cores}]")
     settings = {"spark.app.name": "stillwatch", "spark.ui.showConsoleProgress": "false"}
-    settings |= {"spark.log.level": "ERROR", "spark.sql.ansi.enabled": "true"}
-    if memory_limit is not None:
-        settings["spark.driver.memory"] = f"{size_bytes(memory_limit) >> 20}m"
+    settings["spark.log.level"] = "ERROR"
+    if heap is not None:
+        settings["spark.driver.memory"] = heap
     if master:
         settings["spark.master"] = master
     if master.startswith("local"):  # nobody else has to reach this driver
@@ -113,16 +113,20 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
             "spark.sql.shuffle.partitions": str(LOCAL_PARTITIONS),
             "spark.sql.adaptive.enabled": "false",
         }
-        os.environ.setdefault("SPARK_LOCAL_IP", here)
-    session = SparkSession.builder.config(map=settings).getOrCreate()
+    right = "right would be a master that answers, such as spark://HOST:7077, yarn or local[2]"
+    with _refusals(f"does not start on {master or 'what spark-submit was told'} ({right})"):
+        session = SparkSession.builder.config(map=settings).getOrCreate()
     SparkEngine._ours = True
     return session
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(did: str = "refused") -> Iterator[None]:
+    """Give what Spark raises as an EngineError that says what it `did`."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which nothing here uses
+            yield
     except (PySparkException, Py4JError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         if "JAVA_GATEWAY_EXITED" in said[0]:
@@ -130,7 +134,7 @@ def _refusals() -> Iterator[None]:
                 "Spark does not start: it needs Java 17 or 21 (Debian: apt-get install default-jre-headless; "
                 "elsewhere set JAVA_HOME)"
             ) from error
-        raise EngineError(f"Spark refused: {' '.join(said[:2])}") from error
+        raise EngineError(f"Spark {did}: {' '.join(said[:2])}") from error
 
 
 def _spark_sql(sql: str) -> str:
