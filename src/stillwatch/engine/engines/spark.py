@@ -131,8 +131,8 @@ def _refusals(did: str = "refused") -> Iterator[None]:
         said = str(error).strip().splitlines() or [type(error).__name__]
         if "JAVA_GATEWAY_EXITED" in said[0]:
             raise EngineError(
-                "Spark does not start: it needs Java 17 or 21 (Debian: apt-get install default-jre-headless; "
-                "elsewhere set JAVA_HOME)"
+                f"Spark {did}: its Java process ended, see above. It needs Java 17 or 21 "
+                "(Debian: apt-get install default-jre-headless; elsewhere set JAVA_HOME)"
             ) from error
         raise EngineError(f"Spark {did}: {' '.join(said[:2])}") from error
 
