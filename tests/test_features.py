@@ -246,7 +246,7 @@ def test_a_clock_has_no_variation_and_bursts_have_much():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine_name", each())
+@pytest.mark.parametrize("engine_name", IN_PROCESS)
 def test_long_silence_does_not_overflow(engine_name):
     years = [{"ts_us": k * 365 * 24 * HOUR, "account": 0} for k in range(11)]
     assert features_of(l0(years), engine_name)["gap_cv"].to_pylist() == [0.0]

@@ -6,9 +6,11 @@ order and sums stay those of the other engines. An overflow is refused (ANSI mod
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -72,8 +74,9 @@ class SparkEngine:
             return _with_unsigned(self._session.sql(_spark_sql(sql)).toArrow())
 
     def close(self) -> None:
-        for name in list(self._frames):
-            self.forget(name)
+        with suppress(EngineError):  # after an interrupt Spark may take no more orders
+            for name in list(self._frames):
+                self.forget(name)
         SparkEngine._engines -= 1
         if SparkEngine._ours and SparkEngine._engines == 0:
             self._session.stop()
@@ -114,15 +117,36 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
             "spark.sql.adaptive.enabled": "false",
         }
     right = "right would be a master that answers, such as spark://HOST:7077, yarn or local[2]"
-    with _refusals(f"does not start on {master or 'what spark-submit was told'} ({right})"):
+    with (
+        _refusals(f"does not start on {master or 'what spark-submit was told'} ({right})"),
+        _own_interrupts(),
+    ):
         session = SparkSession.builder.config(map=settings).getOrCreate()
     SparkEngine._ours = True
     return session
 
 
 @contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C as it was: Spark's own handler talks to Java in the midst of a call, and fails."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    """Whether a message of the root logger is another's: py4j writes an interrupt's traceback there."""
+    return "py4j" not in record.pathname
+
+
+@contextmanager
 def _refusals(did: str = "refused") -> Iterator[None]:
     """Give what Spark raises as an EngineError that says what it `did`."""
+    root = logging.getLogger()
+    root.addFilter(_not_of_py4j)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which nothing here uses
@@ -135,6 +159,8 @@ def _refusals(did: str = "refused") -> Iterator[None]:
                 "(Debian: apt-get install default-jre-headless; elsewhere set JAVA_HOME)"
             ) from error
         raise EngineError(f"Spark {did}: {' '.join(said[:2])}") from error
+    finally:
+        root.removeFilter(_not_of_py4j)
 
 
 def _spark_sql(sql: str) -> str:
