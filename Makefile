@@ -16,7 +16,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .SILENT:
-.PHONY: help demo story test test-slow test-browser test-train test-train-slow check format docs range bench bench-gateway bench-state bench-prove screenshots lock dist clean distclean
+.PHONY: help demo story test test-slow test-browser test-train test-train-slow test-spark check format docs range bench bench-gateway bench-state bench-prove screenshots lock dist clean distclean
 
 help: ## Show what there is to make
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,11 @@ $(VENV)/.train: $(VENV)/.dev
 	$(BIN)/python -m pip install -q --no-build-isolation -e '.[train]'
 	touch $@
 
+$(VENV)/.spark: $(VENV)/.dev
+	echo "Installing the extra spark (half a gigabyte)"
+	$(BIN)/python -m pip install -q --no-build-isolation -e '.[spark]'
+	touch $@
+
 # The site's builder has an environment of its own: nothing else needs it.
 build/docs/.done: requirements-docs.lock
 	echo "Installing what requirements-docs.lock names"
@@ -70,13 +75,13 @@ story: $(VENV)/.core ## Play the whole product with two installations: a log, a 
 	$(BIN)/python examples/story/story.py $(STORY)
 
 test: $(VENV)/.dev ## Run the fast tests (two to four minutes on two cores)
-	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train"
+	$(PYTEST) -n 2 --dist loadfile -m "not slow and not browser and not train and not spark"
 
 # --- for those who change it -----------------------------------------------------------------------------
 
 test-slow: $(VENV)/.dev ## Run the tests of half a second and more (half an hour)
 	$(PYTEST) -m alone
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train"
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone and not browser and not train and not spark"
 
 test-browser: $(VENV)/.dev ## Run the tests that look at the page in Debian's chromium
 	$(PYTEST) -m browser
@@ -86,6 +91,9 @@ test-train: $(VENV)/.train ## Run the tests that train models
 
 test-train-slow: $(VENV)/.train ## Run those that train for minutes
 	$(PYTEST) -m "train and slow"
+
+test-spark: $(VENV)/.spark ## Run the tests on a Spark of two workers (two minutes; needs Java 17 or 21)
+	$(PYTEST) -m spark
 
 check: $(VENV)/.dev ## Format, lint, import layers, types
 	$(BIN)/ruff format --check --quiet . || { echo "Run 'make format'." >&2; exit 1; }

@@ -4,22 +4,21 @@ import doctest
 import pathlib
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pyarrow as pa
 import pytest
 
+from sql_engines import IN_PROCESS, INSTALLED, each, opened
 from stillwatch.engine import EngineError, settings
-from stillwatch.engine.named import ENGINES, open_engine
+from stillwatch.engine.named import open_engine
+from stillwatch.errors import StillwatchError
 
-INSTALLED = sorted(ENGINES) if find_spec("chdb") else ["duckdb"]  # chDB is an extra
 
-
-@pytest.fixture(params=INSTALLED)
+@pytest.fixture(params=each())
 def engine(request):
-    opened = open_engine(request.param, threads=2)
-    yield opened
-    opened.close()
+    engine = opened(request.param, threads=2)
+    yield engine
+    engine.close()
 
 
 @pytest.mark.slow
@@ -38,6 +37,25 @@ def test_register_replaces_and_forget_lets_go(engine):
     engine.forget("never_there")
     with pytest.raises(EngineError, match="t"):
         engine.query("SELECT x FROM t")
+
+
+@pytest.mark.slow
+def test_what_is_created_stays_in_the_engine(engine):
+    engine.register("t", pa.table({"k": [1, 1, 2], "x": [3, 4, 5]}))
+    made = engine.create("sums", "SELECT k, CAST(SUM(x) AS BIGINT) AS x FROM t GROUP BY k")
+    engine.forget("t")
+    assert made == ["k", "x"]
+    assert engine.query("SELECT k, x FROM sums ORDER BY k").to_pydict() == {"k": [1, 2], "x": [7, 5]}
+    engine.register("sums", pa.table({"x": [9]}))  # the last to take a name has it
+    assert engine.query("SELECT x FROM sums").to_pydict() == {"x": [9]}
+    assert engine.create("sums", "SELECT 1 AS one") == ["one"]
+    engine.forget("sums")
+    with pytest.raises(EngineError, match="sums"):
+        engine.query("SELECT * FROM sums")
+    with pytest.raises(EngineError, match="nowhere"):
+        engine.create("sums", "SELECT 1 AS one FROM nowhere")
+    with pytest.raises(EngineError, match="no table name"):
+        engine.create("t; DROP TABLE x", "SELECT 1 AS one")
 
 
 def test_empty_table_keeps_its_columns(engine):
@@ -92,16 +110,16 @@ def test_a_query_cannot_name_a_python_variable():
     assert secret.num_rows == 1
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", each())
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"memory_limit": "plenty"}, {"memory_limit": "-1GB"}])
 def test_wrong_settings_say_what_is_right(name, wrong):
     with pytest.raises(EngineError, match=r"at least 1|such as '3GB'"):
-        open_engine(name, **wrong)
+        opened(name, **wrong)
 
 
-@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("name", each())
 def test_limits_are_taken(name):
-    engine = open_engine(name, threads=1, memory_limit="512MiB")
+    engine = opened(name, threads=1, memory_limit="512MiB")
     engine.register("t", pa.table({"x": [1]}))
     assert engine.query("SELECT x FROM t").num_rows == 1
     engine.close()
@@ -112,12 +130,43 @@ def test_unknown_engine_names_the_known_ones():
         open_engine("oracle")
 
 
-def test_table_names_are_checked_before_they_reach_sql():
-    for name in INSTALLED:
-        engine = open_engine(name)
-        with pytest.raises(EngineError, match="no table name"):
-            engine.register("t; DROP TABLE x", pa.table({"x": [1]}))
-        engine.close()
+def test_table_names_are_checked_before_they_reach_sql(engine):
+    with pytest.raises(EngineError, match="no table name"):
+        engine.register("t; DROP TABLE x", pa.table({"x": [1]}))
+
+
+@pytest.mark.parametrize("name", IN_PROCESS)
+def test_an_engine_of_this_process_takes_no_address(name):
+    with pytest.raises(EngineError, match=rf"{name} runs in this process.*write {name} alone"):
+        open_engine(f"{name}:http://elsewhere:8123")
+
+
+@pytest.mark.parametrize("name", each(tuple(set(INSTALLED) & {"spark"})))
+def test_spark_runs_under_one_master_only(name):
+    opened(name).close()
+    with pytest.raises(EngineError, match=r"local-cluster.*give no other"):
+        open_engine(f"{name}:spark://elsewhere:7077")
+
+
+def test_a_strangers_engine_is_one_file(tmp_path, monkeypatch):
+    info = tmp_path / "acme_sql-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-sql\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[stillwatch.engines]\nacme = acme_sql\nbroken = no_such_module\n")
+    (tmp_path / "acme_sql.py").write_text(
+        "from stillwatch.engine.engines.duckdb import DuckDBEngine\n"
+        "def open_engine(threads, memory_limit, address):\n"
+        "    assert address == 'somewhere:1'\n"
+        "    return DuckDBEngine(threads, memory_limit)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    engine = open_engine("acme:somewhere:1", threads=1)
+    assert engine.query("SELECT 1 AS one").to_pydict() == {"one": [1]}
+    engine.close()
+    with pytest.raises(StillwatchError, match=r"entry point broken.*no_such_module"):
+        open_engine("broken")
+    with pytest.raises(EngineError, match=r"oracle.*acme"):
+        open_engine("oracle")
 
 
 def test_spilled_files_are_gone_after_close():

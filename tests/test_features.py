@@ -2,18 +2,16 @@
 
 import math
 import pathlib
-from importlib.util import find_spec
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from stillwatch.engine.named import ENGINES, open_engine
+from sql_engines import IN_PROCESS, INSTALLED, each, opened
 from stillwatch.features.compute import SCHEMA, account_features, merge, partials
 from stillwatch.features.definitions import DIMENSIONS, FEATURES
 from stillwatch.features.states import sum_states
 
-INSTALLED = sorted(ENGINES) if find_spec("chdb") else ["duckdb"]  # chDB is an extra
 HOUR = 3_600_000_000
 UNITS = {f.unit for f in FEATURES}
 TYPES = {
@@ -86,7 +84,7 @@ def random_l0(rows=6000, accounts=40, seed=7):
 
 
 def features_of(table, engine_name="duckdb", threads=2):
-    engine = open_engine(engine_name, threads=threads)
+    engine = opened(engine_name, threads=threads)
     engine.register("l0", table)
     got = account_features(engine, "l0")
     engine.close()
@@ -94,7 +92,7 @@ def features_of(table, engine_name="duckdb", threads=2):
 
 
 def split_features(table, pieces, engine_name="duckdb"):
-    engine = open_engine(engine_name, threads=2)
+    engine = opened(engine_name, threads=2)
     parts = []
     for piece in pieces:
         engine.register("l0", table.take(piece))
@@ -129,14 +127,31 @@ def features(log):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(INSTALLED) < 2, reason="needs a second engine: pip install 'stillwatch[clickhouse]'")
-def test_engines_agree(log, features):
-    for name in sorted(set(INSTALLED) - {"duckdb"}):
-        assert_close(features_of(log, name), features)
+@pytest.mark.parametrize("engine_name", each(tuple(name for name in INSTALLED if name != "duckdb")))
+def test_engines_agree_to_the_bit(log, features, engine_name):
+    assert ipc_bytes(features_of(log, engine_name)) == ipc_bytes(features)
+
+
+def test_hashes_may_be_signed(log, features):
+    columns = [
+        pa.array(column.to_numpy().view(np.int64)) if column.type == pa.uint64() else column
+        for column in log.itercolumns()
+    ]
+    assert features_of(pa.table(columns, names=log.column_names)).equals(features)
+
+
+def test_only_the_features_leave_the_engine(log, monkeypatch):
+    engine = opened("duckdb", threads=2)
+    query, pulled = engine.query, []
+    monkeypatch.setattr(engine, "query", lambda sql: pulled.append(query(sql)) or pulled[-1])
+    engine.register("l0", log)
+    got = account_features(engine, "l0")
+    assert sum(table.num_rows for table in pulled) == got.num_rows
+    engine.close()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine_name", INSTALLED)
+@pytest.mark.parametrize("engine_name", IN_PROCESS)
 def test_micro_batches_merge_to_one_batch(log, features, engine_name):
     in_time = np.argsort(log["ts_us"].to_numpy(), kind="stable")
     pieces = np.array_split(in_time, [1, 1, 50, 3000, 3001])  # one of them is empty, hours are cut in two
@@ -157,7 +172,7 @@ def test_permuted_input_gives_identical_bytes(log, features):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine_name", INSTALLED)
+@pytest.mark.parametrize("engine_name", IN_PROCESS)
 def test_empty_log(log, engine_name):
     empty = features_of(log.slice(0, 0), engine_name)
     assert (empty.num_rows, empty.schema) == (0, SCHEMA)
@@ -165,7 +180,7 @@ def test_empty_log(log, engine_name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine_name", INSTALLED)
+@pytest.mark.parametrize("engine_name", each())
 def test_one_bare_row(engine_name):
     table = features_of(l0([{"ts_us": 5 * HOUR + 7, "account": 3}]), engine_name)
     (row,) = table.to_pylist()
@@ -231,10 +246,10 @@ def test_a_clock_has_no_variation_and_bursts_have_much():
 
 
 @pytest.mark.slow
-def test_long_silence_does_not_overflow():
+@pytest.mark.parametrize("engine_name", IN_PROCESS)
+def test_long_silence_does_not_overflow(engine_name):
     years = [{"ts_us": k * 365 * 24 * HOUR, "account": 0} for k in range(11)]
-    for name in INSTALLED:
-        assert features_of(l0(years), name)["gap_cv"].to_pylist() == [0.0]
+    assert features_of(l0(years), engine_name)["gap_cv"].to_pylist() == [0.0]
 
 
 def test_every_feature_and_state_has_its_own_name():

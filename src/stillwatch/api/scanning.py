@@ -10,6 +10,7 @@ from typing import Any
 from stillwatch.api import Log, Path, Table
 from stillwatch.api.exchanges import aware, gateways, key_of, logs_of, table_of
 from stillwatch.api.result import ScanReport
+from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
 from stillwatch.exchanges.rejects import Rejects
@@ -30,6 +31,7 @@ def scan(
     key: bytes | None = None,
     assume_utc: bool = False,
     threads: int | None = None,
+    engine: str = DEFAULT,
     now: datetime | None = None,
     progress: Callable[[str, int, int | None], None] | None = None,
     rejected: Path | None = None,
@@ -37,7 +39,7 @@ def scan(
 ) -> ScanReport:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
 
-    The same log gives the same findings in any order, on any number of threads.
+    The same log gives the same findings in any order, on any number of threads and on any engine.
 
     Arguments:
         logs: A path, folder or pattern; several of them; or a table that speaks Arrow (pyarrow, pandas 2.2,
@@ -53,19 +55,22 @@ def scan(
             texts, so that findings can differ at their edges: on the sample in one account of 114.
         assume_utc: Take times without a zone for UTC; otherwise such rows are refused.
         threads: From 1 to 64; two by default, or the machine's one.
+        engine: Where the SQL of the scan runs: duckdb, clickhouse, spark, or spark:MASTER (docs/engine.md).
         now: Times more than five minutes past it are refused; the present by default.
         progress: Called as progress(stage, done, total), total None where nobody knows. What it raises ends
             the scan.
         rejected: Where rows that cannot be used are written, one JSON object a line; else only counted.
         keep_text: Keep the bytes of such rows in that file.
 
-    Raises: InputError where no line can be used, a setting makes no sense, or the input is no log. A row that
-        cannot be used is counted in `ScanReport.warnings`.
+    Raises: InputError where no line can be used, a setting makes no sense, or the input is no log;
+        StillwatchError where the engine is not there or does not start. A row that cannot be used is counted
+        in `ScanReport.warnings`.
     """
     found = logs_of(logs)
     options = options_of(
         settings,
         threads=threads,
+        engine=engine,
         key=key_of(found, key),
         assume_utc=assume_utc,
         now=None if now is None else aware(now, "now"),
@@ -91,10 +96,11 @@ def _without_earlier_rows(place: FilePath) -> FilePath:
     return place
 
 
-def options_of(settings: object, *, threads: object = None, **how: Any) -> Options:
+def options_of(settings: object, *, threads: object = None, engine: object = DEFAULT, **how: Any) -> Options:
     """A scan's settings, and how it is run.
 
-    Raises: InputError for what are no settings, and for a number of threads that makes no sense.
+    Raises: InputError for what are no settings, for a number of threads that makes no sense, and for what is
+        no engine's name.
     """
     settings = DetectionSettings() if settings is None else settings
     if not isinstance(settings, DetectionSettings):
@@ -102,5 +108,7 @@ def options_of(settings: object, *, threads: object = None, **how: Any) -> Optio
     threads = min(2, os.cpu_count() or 1) if threads is None else threads
     if not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InputError(f"threads: is {threads!r}; give a number from 1 to {MOST_THREADS}")
+    if not isinstance(engine, str):
+        raise InputError(f"engine: is {engine!r}; give a name such as {DEFAULT!r}")
     decides = {one.name: getattr(settings, one.name) for one in fields(DetectionSettings)}
-    return Options(**decides, threads=threads, **how)
+    return Options(**decides, threads=threads, engine=engine, **how)

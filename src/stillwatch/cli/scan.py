@@ -16,6 +16,7 @@ from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
 from stillwatch.cli.options import Map, MapFile, columns_of, key_in
 from stillwatch.cli.verb import verb
+from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database, public_url
 from stillwatch.exchanges.sources import local_files
@@ -63,6 +64,10 @@ def scan_command(
         ),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
+    engine: Annotated[
+        str,
+        typer.Option(help="Where its SQL runs: duckdb, clickhouse, spark or spark:MASTER; same findings."),
+    ] = DEFAULT,
     cases: Annotated[
         str | None,
         typer.Option(help="Fold what is found into cases at this URL: sqlite:///PATH or postgresql://…"),
@@ -79,6 +84,7 @@ def scan_command(
     $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
     $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
     $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
+    $ stillwatch scan logs/ --engine spark:spark://head:7077    (needs stillwatch[spark]; docs/engine.md)
     $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
 
     Exit codes: 0 scanned; 3 scanned, but lines were rejected or values left empty; 4 could not judge: the
@@ -108,6 +114,7 @@ def scan_command(
                 key=key,
                 assume_utc=assume_utc,
                 threads=threads,
+                engine=engine,
                 progress=tell,
                 rejected=dead_letters,
                 keep_text=keep_text,

@@ -24,6 +24,12 @@ class SqlEngine(Protocol):
     def forget(self, name: str) -> None:
         """Let go of the table registered as `name`, and of its memory; an unknown name is no error."""
 
+    def create(self, name: str, sql: str) -> list[str]:
+        """Keep in the engine, as `name`, what one SELECT gives; its columns' names come back, no row.
+
+        What had the name before is replaced; `forget` lets it go. Raises: EngineError as `query` does.
+        """
+
     def query(self, sql: str) -> pa.Table:
         """Run one SELECT written in DuckDB's dialect. Row order is undefined unless it says ORDER BY.
 

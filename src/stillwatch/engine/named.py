@@ -1,30 +1,42 @@
-"""Engines by name. It knows where each one lives, and imports only the one that is asked for."""
+"""Engines by name: a file each in `engines/`, or in an installed package. Imports only the one asked for.
 
-from importlib import import_module
+A package offers its engine under the entry point group `stillwatch.engines`: a module as those of `engines/`.
+"""
 
-from stillwatch.engine import EngineError, SqlEngine
+from importlib import import_module, metadata
+from pkgutil import iter_modules
 
-ENGINES = {
-    "duckdb": ("stillwatch.engine.duck", "DuckDBEngine", None),
-    "clickhouse": ("stillwatch.engine.clickhouse", "ChdbEngine", "clickhouse"),
-}
+from stillwatch.engine import EngineError, SqlEngine, engines
+from stillwatch.plugins import blamed_on
+
+GROUP = "stillwatch.engines"
+DEFAULT = "duckdb"
+ENGINES = tuple(sorted(module.name for module in iter_modules(engines.__path__)))  # those that come with us
 
 
 def open_engine(
-    name: str = "duckdb", threads: int | None = None, memory_limit: str | None = None
+    name: str = DEFAULT, threads: int | None = None, memory_limit: str | None = None
 ) -> SqlEngine:
-    """Open the engine called `name`.
+    """Open the engine called `name`: NAME, or NAME:ADDRESS for one that runs elsewhere.
 
-    Raises: EngineError if there is no such engine, or if what it needs is not installed.
+    Raises: EngineError if there is no such engine, what it needs is not installed, or it does not start.
     """
-    if name not in ENGINES:
-        raise EngineError(f"there is no engine {name!r}; there are: {', '.join(ENGINES)}")
-    module, factory, extra = ENGINES[name]
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as error:
-        if extra is None:
-            raise
-        raise EngineError(f"{name} needs {error.name}; pip install 'stillwatch[{extra}]'") from error
-    engine: SqlEngine = getattr(found, factory)(threads=threads, memory_limit=memory_limit)
+    kind, _, address = name.partition(":")
+    settings = {"threads": threads, "memory_limit": memory_limit, "address": address}
+    engine: SqlEngine
+    if kind in ENGINES:
+        try:
+            module = import_module(f"{engines.__name__}.{kind}")
+        except ModuleNotFoundError as error:
+            if kind == DEFAULT:
+                raise
+            raise EngineError(f"{kind} needs {error.name}; pip install 'stillwatch[{kind}]'") from error
+        engine = module.open_engine(**settings)
+        return engine
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    if kind not in points:
+        known = ", ".join(sorted({*ENGINES, *points}))
+        raise EngineError(f"there is no engine {kind!r}; there are: {known}")
+    with blamed_on(f"entry point {kind} = {points[kind].value} of {GROUP}"):
+        engine = points[kind].load().open_engine(**settings)
     return engine

@@ -15,6 +15,12 @@ def table_name(name: str) -> str:
     return name
 
 
+def no_address(engine: str, address: str) -> None:
+    """Refuse an address that an engine has no use for. Raises: EngineError."""
+    if address:
+        raise EngineError(f"{engine} runs in this process and takes no address; write {engine} alone")
+
+
 def thread_count(threads: int) -> int:
     """Return `threads` if it is one or more. Raises: EngineError."""
     if threads < 1:

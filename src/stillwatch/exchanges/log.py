@@ -74,8 +74,16 @@ class ExchangeLog:
         return self.columns[name]
 
     def table(self) -> pa.Table:
-        """The columns as one Arrow table for the SQL engines (phrases and content words left out)."""
-        return pa.table({k: pa.array(v) for k, v in self.columns.items() if k != "id"})
+        """The columns as one Arrow table for the SQL engines, and each row's `place` in the log.
+
+        Phrases and content words are left out. Hashes are signed, as not every engine knows other numbers.
+        """
+        columns = {
+            k: pa.array(v.view(np.int64) if v.dtype == np.uint64 else v)
+            for k, v in self.columns.items()
+            if k != "id"
+        }
+        return pa.table({"place": pa.array(np.arange(len(self), dtype=np.int32)), **columns})
 
 
 class Growing:

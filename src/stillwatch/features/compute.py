@@ -15,6 +15,7 @@ from stillwatch.features.definitions import DIMENSIONS, FEATURES, Dimension
 LEVEL_1 = {"sums": states.sums, "spans": states.spans, "hours": states.hours}
 LEVEL_2 = {"sums": states.merged_sums, "spans": states.merged_spans}  # what else there is merges as counts
 BY_PART = {f"counts_{d.column}": d for d in DIMENSIONS}
+Made = dict[str, list[str]]  # a table of states in the engine -> its columns
 SHARED = "exact"  # the one column that is compared across accounts
 
 SCHEMA = pa.schema(
@@ -29,19 +30,13 @@ def account_features(engine: SqlEngine, l0_name: str) -> pa.Table:
     Null in a feature means that the log never says it (no turns, no stream flag) or that it has no value
     (variation of fewer than two gaps). An empty table gives an empty table of the same schema.
     """
-    merged = {
-        "state_sums": engine.query(states.sums(l0_name)),
-        "state_spans": engine.query(states.spans(l0_name)),
-    }
-    _hour_states(engine, merged, engine.query(states.hours(l0_name)))
+    made: Made = {}
+    for name in LEVEL_2:
+        made[f"state_{name}"] = engine.create(f"state_{name}", LEVEL_1[name](l0_name))
+    _hour_states(engine, made, states.hours(l0_name))
     for dimension in DIMENSIONS:
-        by_value = states.counts(l0_name, dimension)
-        if dimension.column == SHARED:
-            _value_states(engine, merged, engine.query(by_value), dimension)
-        else:
-            sql = states.value_statistics(f"({by_value}) AS by_value", dimension)
-            merged[f"state_{dimension.column}"] = engine.query(sql)
-    return _final(engine, merged)
+        _value_states(engine, made, states.counts(l0_name, dimension), dimension)
+    return _final(engine, made)
 
 
 def partials(engine: SqlEngine, l0_name: str) -> dict[str, pa.Table]:
@@ -63,45 +58,44 @@ def merge(engine: SqlEngine, parts: Sequence[Mapping[str, pa.Table]]) -> pa.Tabl
     """
     if not parts:
         raise ValueError("no parts to merge; an empty log still has one part")
-    merged: dict[str, pa.Table] = {}
+    made: Made = {}
     for name in parts[0]:
         engine.register("parts", pa.concat_tables([part[name] for part in parts]))
-        total = engine.query(LEVEL_2.get(name, states.merged_counts)("parts"))
-        engine.forget("parts")
+        sql = LEVEL_2.get(name, states.merged_counts)("parts")
         if name in LEVEL_2:
-            merged[f"state_{name}"] = total
+            made[f"state_{name}"] = engine.create(f"state_{name}", sql)
         elif name == "hours":
-            _hour_states(engine, merged, total)
+            _hour_states(engine, made, sql)
         else:
-            _value_states(engine, merged, total, BY_PART[name])
-    return _final(engine, merged)
+            _value_states(engine, made, sql, BY_PART[name])
+        engine.forget("parts")
+    return _final(engine, made)
 
 
-def _hour_states(engine: SqlEngine, merged: dict[str, pa.Table], by_hour: pa.Table) -> None:
-    """Add what is known per day and hour of day, given one row per account and hour."""
-    engine.register("by_hour", by_hour)
-    merged["state_days"] = engine.query(states.day_statistics("by_hour"))
-    merged["state_hours"] = engine.query(states.hour_statistics("by_hour"))
+def _hour_states(engine: SqlEngine, made: Made, by_hour: str) -> None:
+    """Add what is known per day and hour of day; by_hour: SQL of one row per account and hour."""
+    engine.create("by_hour", by_hour)
+    made["state_days"] = engine.create("state_days", states.day_statistics("by_hour"))
+    made["state_hours"] = engine.create("state_hours", states.hour_statistics("by_hour"))
     engine.forget("by_hour")
 
 
-def _value_states(
-    engine: SqlEngine, merged: dict[str, pa.Table], by_value: pa.Table, dimension: Dimension
-) -> None:
-    """Add what is known of one column's values, given one row per account and value."""
-    engine.register("by_value", by_value)
-    merged[f"state_{dimension.column}"] = engine.query(states.value_statistics("by_value", dimension))
-    if dimension.column == SHARED:
-        merged["state_shared"] = engine.query(states.shared_counts("by_value"))
+def _value_states(engine: SqlEngine, made: Made, by_value: str, dimension: Dimension) -> None:
+    """Add what is known of one column's values; by_value: SQL of one row per account and value."""
+    name = f"state_{dimension.column}"
+    if dimension.column != SHARED:
+        made[name] = engine.create(name, states.value_statistics(f"({by_value}) AS by_value", dimension))
+        return
+    engine.create("by_value", by_value)
+    made[name] = engine.create(name, states.value_statistics("by_value", dimension))
+    made["state_shared"] = engine.create("state_shared", states.shared_counts("by_value"))
     engine.forget("by_value")
 
 
-def _final(engine: SqlEngine, merged: dict[str, pa.Table]) -> pa.Table:
-    columns = {}
-    for name, table in merged.items():
-        engine.register(name, table)
-        columns[name] = [c for c in table.column_names if c != "account"]
+def _final(engine: SqlEngine, made: Made) -> pa.Table:
+    """The features of merged states; the only rows that leave the engine, one for each account."""
+    columns = {name: [c for c in names if c != "account"] for name, names in made.items()}
     result = engine.query(states.final(columns))
-    for name in merged:
+    for name in made:
         engine.forget(name)
     return result.cast(SCHEMA).combine_chunks()

@@ -86,8 +86,13 @@ def ratio(above: str, below: str) -> str:
     return f"CASE WHEN {below} > 0 THEN {above} / {below} ELSE NULL END"
 
 
-def fixed_point(value: str) -> str:
-    return f"CAST(FLOOR({value} * {FIXED_POINT} + 0.5) AS BIGINT)"
+def fixed_point(value: str, scale: int = FIXED_POINT) -> str:
+    return f"CAST(FLOOR({value} * {scale} + 0.5) AS BIGINT)"
+
+
+def n_log_n(n: str) -> str:
+    """n log2 n in fixed point. The logarithm is rounded first: engines differ in the last bit of theirs."""
+    return f"{n} * {fixed_point(f'LOG2({n})')}"
 
 
 def class_share(bit: int, name: str, doc: str) -> Feature:
@@ -95,9 +100,9 @@ def class_share(bit: int, name: str, doc: str) -> Feature:
     return share(f"{name}_share", doc, f"classes % {2 << bit} >= {1 << bit}")
 
 
-def _entropy(counts: list[str], n: str) -> str:
-    terms = " + ".join(f"CASE WHEN {c} > 0 THEN {c} * LOG2({c}) ELSE 0 END" for c in counts)
-    return f"LOG2({n}) - ({terms}) / {n}"
+def _entropy(sum_n_log_n: str) -> str:
+    """Bits of the values that an account's exchanges divide into."""
+    return f"({n_log_n('exchanges')} - ({sum_n_log_n})) / {FIXED_POINT} / exchanges"
 
 
 HOURS = [f"hour_{h}" for h in range(24)]
@@ -108,6 +113,8 @@ LOG_SUMS = (
     ("sized", flag(SIZED)),
     ("log_out", f"CASE WHEN {SIZED} THEN {fixed_point(LOG_OUT)} ELSE 0 END"),
 )
+COARSE = 2**13  # of which a square has FIXED_POINT's bits
+COARSE_LOG_OUT = fixed_point(LOG_OUT, COARSE)
 LOG_MEAN = f"(log_out / sized / {FIXED_POINT})"
 GAP_MEAN = "((last_us - first_us) / 10000 / (exchanges - 1))"  # in hundredths of a second, as gap_squares
 
@@ -145,7 +152,7 @@ FEATURES = (
         "hour_entropy_bits",
         "bits",
         "Evenness over the 24 hours of the day: 4.58 is flat.",
-        _entropy(HOURS, "exchanges"),
+        _entropy(" + ".join(f"CASE WHEN {h} > 0 THEN {n_log_n(h)} ELSE 0 END" for h in HOURS)),
     ),
     Feature(
         "quiet_6h_share",
@@ -158,7 +165,7 @@ FEATURES = (
     # people and conversations
     share("follow_up_share", "Exchanges that are not the first turn.", "turn > 1", known="turn > 0"),
     values("end_users", "end_user", "Different end users named."),
-    share("end_user_share", "Exchanges that name an end user.", "end_user > 0"),
+    share("end_user_share", "Exchanges that name an end user.", "end_user <> 0"),
     values("conversations", "conversation", "Different conversations."),
     Feature(
         "exchanges_per_conversation",
@@ -167,7 +174,7 @@ FEATURES = (
         ratio("conversation_n", "conversation_values"),
     ),
     # wording
-    share("system_share", "Exchanges with a system text.", "system > 0"),
+    share("system_share", "Exchanges with a system text.", "system <> 0"),
     values("systems", "system", "Different system texts, slots removed."),
     top_share("top_system_share", "system", "Exchanges with the commonest system text."),
     values("heads", "head", "Different beginnings (six masked tokens)."),
@@ -191,7 +198,7 @@ FEATURES = (
         "cell_entropy_bits",
         "bits",
         "Evenness over topic cells; at most log2 of exchanges.",
-        f"GREATEST(LOG2(exchanges) - cell_nlogn / {FIXED_POINT} / exchanges, 0)",
+        f"GREATEST({_entropy('cell_nlogn')}, 0)",
     ),
     Feature(
         "words_mean",
@@ -223,11 +230,12 @@ FEATURES = (
         "log2_output_sd",
         "bits",
         "Standard deviation of the same (accurate to 0.001).",
-        f"CASE WHEN sized > 0 THEN SQRT(GREATEST(log_out_squares / sized / {FIXED_POINT} "
-        f"- {LOG_MEAN} * {LOG_MEAN}, 0)) ELSE NULL END",
+        "CASE WHEN sized > 0 THEN SQRT(GREATEST(log_out_squares / sized "
+        f"- (log_out_coarse / sized) * (log_out_coarse / sized), 0)) / {COARSE} ELSE NULL END",
         (
-            *LOG_SUMS,
-            ("log_out_squares", f"CASE WHEN {SIZED} THEN {fixed_point(f'{LOG_OUT} * {LOG_OUT}')} ELSE 0 END"),
+            LOG_SUMS[0],
+            ("log_out_coarse", f"CASE WHEN {SIZED} THEN {COARSE_LOG_OUT} ELSE 0 END"),
+            ("log_out_squares", f"CASE WHEN {SIZED} THEN {COARSE_LOG_OUT} * {COARSE_LOG_OUT} ELSE 0 END"),
         ),
     ),
     share("reasoning_share", "Exchanges with reasoning tokens.", "reasoning_tokens > 0"),

@@ -5,7 +5,7 @@ any order, on any number of threads and after any split of the log. The one exce
 exact when the parts follow one another in time, off by a little where they overlap (late rows).
 """
 
-from stillwatch.features.definitions import FEATURES, FIXED_POINT, HOURS, Dimension
+from stillwatch.features.definitions import FEATURES, HOURS, Dimension, n_log_n
 from stillwatch.units import DAY_US, HOUR_US
 
 GAP_CAP_CS = 30 * 24 * 360_000  # keeps a sum of squares below 2**63 for logs of up to 11 years
@@ -56,7 +56,7 @@ def merged_counts(source: str) -> str:
 def value_statistics(source: str, dimension: Dimension) -> str:
     """Level 2: how many values, the commonest's count, and n log2 n, from one row per account and value."""
     column = dimension.column
-    nlogn = f"CAST(FLOOR(n * LOG2(n) * {FIXED_POINT} + 0.5) AS BIGINT)"
+    nlogn = n_log_n("n")
     return (
         f"SELECT account, CAST(COUNT(*) AS BIGINT) AS {column}_values, "
         f"CAST(MAX(n) AS BIGINT) AS {column}_top, CAST(SUM(n) AS BIGINT) AS {column}_n, "

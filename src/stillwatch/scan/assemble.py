@@ -136,19 +136,24 @@ def id_of(accounts: Iterable[str]) -> str:
 
 
 def actor_features(engine: SqlEngine, world: ActorContext, actors: Iterable[Actor]) -> list[Features]:
-    """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges."""
+    """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges.
+
+    The engine has the log as `l0` already: only the places of the actors' exchanges go there.
+    """
     actors = list(actors)
     if not actors:
         return []
-    table = world.log.table()
-    rows = np.concatenate([a.rows for a in actors])
+    places = pa.array(np.concatenate([a.rows for a in actors]), pa.int32())
     subject = np.concatenate([np.full(len(a.rows), k, np.int32) for k, a in enumerate(actors)])
-    picked = table.take(pa.array(rows))
-    at = picked.schema.get_field_index("account")
-    picked = picked.set_column(at, "account", pa.array(subject))
-    engine.register("actors", picked)
+    engine.register("places", pa.table({"place": places, "subject": pa.array(subject)}))
+    columns = ", ".join(f"l0.{name} AS {name}" for name in world.log.columns if name not in ("id", "account"))
+    engine.create(
+        "actors",
+        f"SELECT places.subject AS account, {columns} FROM l0 JOIN places ON l0.place = places.place",
+    )
     found = {row["account"]: row for row in account_features(engine, "actors").to_pylist()}
     engine.forget("actors")
+    engine.forget("places")
     return [found[k] for k in range(len(actors))]
 
 

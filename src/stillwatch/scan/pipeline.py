@@ -5,7 +5,7 @@ It does not know how a result is printed, nor what a detector looks for.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ import pyarrow as pa
 import stillwatch
 from stillwatch.actors import AccountFacts, ActorContext
 from stillwatch.detectors import lone_harvest
-from stillwatch.engine.named import open_engine
+from stillwatch.engine import SqlEngine
+from stillwatch.engine.named import DEFAULT, open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -61,6 +62,7 @@ class Options(DetectionSettings):
     """How a scan decides, and how it is run."""
 
     threads: int = 2
+    engine: str = DEFAULT  # where the SQL runs, see engine.named; it changes no result
     key: bytes = DEFAULT_KEY
     assume_utc: bool = False
     now: datetime | None = None
@@ -90,9 +92,30 @@ def run(
     rejects = rejects if rejects is not None else Rejects()
     begun = time.perf_counter()
     read_pools(options.known_pools, options.key)  # a file that is none is said before hours of scanning
-    table = None
-    if accounts is not None:
-        table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
+    with closing(
+        open_engine(options.engine, threads=options.threads)
+    ) as engine:  # as is one that is not there
+        table = None
+        if accounts is not None:
+            table = read_accounts(accounts, rejects=rejects, assume_utc=options.assume_utc, now=options.now)
+        log = _whole_log(logs, rejects, options, tell)
+        result = scan_log(log, table, options=options, tell=tell, engine=engine)
+    seconds = round(time.perf_counter() - begun, 3)
+    scanned = Scanned(
+        result.scanned.exchanges,
+        result.scanned.accounts,
+        result.scanned.first,
+        result.scanned.last,
+        rejects.count,
+        seconds,
+    )
+    return replace(result, scanned=scanned, rejected_examples=tuple(rejects.examples))
+
+
+def _whole_log(
+    logs: Sequence[str | Path] | InMemoryLog, rejects: Rejects, options: Options, tell: Tell
+) -> ExchangeLog:
+    """Read the log. Raises: InputError where no line of any file can be used."""
     try:
         # a stream cannot be read again: a table that lacks nothing but texts is taken as it is
         log = _log(logs, rejects, options, tell, needs_texts=not isinstance(logs, InMemoryLog))
@@ -106,17 +129,7 @@ def run(
         examples = "; ".join(rejects.examples[:3])
         what = logs.what if isinstance(logs, InMemoryLog) else ", ".join(map(str, logs))
         raise InputError(f"no exchange could be read from {what}. {examples}".strip())
-    result = scan_log(log, table, options=options, tell=tell)
-    seconds = round(time.perf_counter() - begun, 3)
-    scanned = Scanned(
-        result.scanned.exchanges,
-        result.scanned.accounts,
-        result.scanned.first,
-        result.scanned.last,
-        rejects.count,
-        seconds,
-    )
-    return replace(result, scanned=scanned, rejected_examples=tuple(rejects.examples))
+    return log
 
 
 def _log(
@@ -151,8 +164,12 @@ def scan_log(
     until_us: int = NEVER,
     forgotten_us: int = 0,
     keep: Callable[[CarriedScan], None] | None = None,
+    engine: SqlEngine | None = None,
 ) -> ScanResult:
-    """Scan a log that is in memory already; the last four arguments are those of `watch`."""
+    """Scan a log that is in memory already; the four arguments before the last are those of `watch`.
+
+    engine: one that is open; by default `options` names one, which is opened where it is needed.
+    """
     options = options or Options()
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
@@ -177,10 +194,14 @@ def scan_log(
     idle = not options.held and not pools
     if watched is not None and idle and _nothing_found(log, known, payer, watched):
         return _result(log, known, (party, payer), watched, (), ())
-    with closing(open_engine(threads=options.threads)) as engine:
+    with (
+        closing(open_engine(options.engine, options.threads))
+        if engine is None
+        else nullcontext(engine) as sql
+    ):
         tell("features", 0, 1)
-        engine.register("l0", log.table())
-        features = account_features(engine, "l0")
+        sql.register("l0", log.table())
+        features = account_features(sql, "l0")
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _code_accounts(log, accounts))}
         watched = watched or watching()
@@ -196,7 +217,7 @@ def scan_log(
             pools,
         )
         found, leads, weak = campaigns(
-            engine,
+            sql,
             world,
             watched,
             party,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import sqlglot
 
 from stillwatch.engine import EngineError
-from stillwatch.engine.settings import size_bytes, table_name, thread_count
+from stillwatch.engine.settings import no_address, size_bytes, table_name, thread_count
 
 
 class ChdbEngine:
@@ -43,10 +43,15 @@ class ChdbEngine:
             raise EngineError(f"chDB cannot take the table {name}: {error}") from error
 
     def forget(self, name: str) -> None:
-        self._run(f"DROP TABLE IF EXISTS {name}")
+        self._run(f"DROP TABLE IF EXISTS {table_name(name)}")
+
+    def create(self, name: str, sql: str) -> list[str]:
+        self.forget(name)
+        self._run(f"CREATE TABLE {name} ENGINE = Memory AS {_clickhouse_sql(sql)}")
+        return self.query(f"SELECT * FROM {name} LIMIT 0").column_names
 
     def query(self, sql: str) -> pa.Table:
-        result = self._run(sqlglot.transpile(sql, read="duckdb", write="clickhouse")[0], "ArrowTable")
+        result = self._run(_clickhouse_sql(sql), "ArrowTable")
         assert isinstance(result, pa.Table)
         return result
 
@@ -59,3 +64,12 @@ class ChdbEngine:
             return self._connection.query(sql, output)
         except RuntimeError as error:  # what chDB's own, private error derives from
             raise EngineError(f"chDB refused: {error}") from error
+
+
+def _clickhouse_sql(sql: str) -> str:
+    return sqlglot.transpile(sql, read="duckdb", write="clickhouse")[0]
+
+
+def open_engine(threads: int | None, memory_limit: str | None, address: str) -> ChdbEngine:
+    no_address("clickhouse", address)
+    return ChdbEngine(threads, memory_limit)

@@ -1,12 +1,14 @@
 """DuckDB, in this process: the default engine. It does not know any file: it sees registered tables only."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
 
 from stillwatch.engine import EngineError
-from stillwatch.engine.settings import size_bytes, table_name, thread_count
+from stillwatch.engine.settings import no_address, size_bytes, table_name, thread_count
 
 
 class DuckDBEngine:
@@ -41,17 +43,36 @@ class DuckDBEngine:
             raise EngineError(f"DuckDB does not start: {error}") from error
 
     def register(self, name: str, table: pa.Table) -> None:
-        self._connection.register(table_name(name), table)
+        self.forget(table_name(name))
+        self._connection.register(name, table)
 
     def forget(self, name: str) -> None:
-        self._connection.unregister(name)
+        self._connection.unregister(table_name(name))
+        self._connection.execute(f"DROP TABLE IF EXISTS {name}")
+
+    def create(self, name: str, sql: str) -> list[str]:
+        self.forget(name)
+        with _refusals():
+            self._connection.execute(f"CREATE TEMP TABLE {name} AS {sql}")
+            return self._connection.table(name).columns
 
     def query(self, sql: str) -> pa.Table:
-        try:
+        with _refusals():
             return self._connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            raise EngineError(f"DuckDB refused: {error}") from error
 
     def close(self) -> None:
         self._connection.close()
         self._spill.cleanup()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise EngineError(f"DuckDB refused: {error}") from error
+
+
+def open_engine(threads: int | None, memory_limit: str | None, address: str) -> DuckDBEngine:
+    no_address("duckdb", address)
+    return DuckDBEngine(threads, memory_limit)
