@@ -70,6 +70,7 @@ def health(
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
         *_coin(live),
+        *_fleet(supervisor),
         _state(live, supervisor, standings),
         _supervisor(supervisor, now_us),
         _gaps(folder, now_us),
@@ -121,6 +122,21 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
     return (
         [PartHealth("coin", DEGRADED, f"no coins are thrown: {errors[0]}; serving goes on")] if errors else []
     )
+
+
+def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
+    """Only of a gateway in a fleet: whether it hears of changes, and who else is there."""
+    says = supervisor.get("fleet")
+    if not isinstance(says, dict):
+        return []
+    if says.get("error"):
+        text = f"{says['error']}; what is known stays in force, changes cannot be made"
+        return [PartHealth("fleet", DEGRADED, text)]
+    texts = [f"no sign of {name}" for name in says.get("silent", [])]
+    if says.get("other_terms"):
+        texts.append(f"other terms than here are in force at {', '.join(says['other_terms'])}")
+    who = f"{says.get('name')} is one of {says.get('gateways')} gateways"
+    return [PartHealth("fleet", DEGRADED if texts else OK, "; ".join([who, *texts]))]
 
 
 def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> PartHealth:

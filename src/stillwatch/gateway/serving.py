@@ -24,6 +24,9 @@ from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.database import psycopg_url
+from stillwatch.gateway.fleet.follower import FleetFollower
+from stillwatch.gateway.fleet.membership import join, leave_fleet
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -31,10 +34,11 @@ from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.path.budgets import void
 from stillwatch.gateway.probe import bind, listening
-from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.gateway.settings import GatewaySettings, new_name
 from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
 from stillwatch.gateway.template import Forked
+from stillwatch.terms.reload import WatchedTerms
 
 AGAIN_S = 5.0
 NOTHING = Given()
@@ -73,6 +77,7 @@ def serve(
         _forget_all(folder, but=dict(given.workers))
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
+            fleet = _enter_fleet(folder, settings, state, watched, tell)
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
@@ -94,6 +99,7 @@ def serve(
                     "admin": admin.error,
                     "cases": casework.error,
                     "folder": lock.trouble(),
+                    **({} if fleet is None else {"fleet": fleet.says()}),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
@@ -105,19 +111,32 @@ def serve(
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
-            threads = [enforcer.start(), casework.start(), admin.start()]
+            parts = [enforcer, casework, admin, *([] if fleet is None else [fleet])]
+            threads = [part.start() for part in parts]
             try:
                 left = supervisor.run()
             finally:
-                enforcer.stop()
-                casework.stop()
-                admin.stop()
+                for part in parts:
+                    part.stop()
                 for thread in threads:
                     thread.join(10.0)
         if left is None:
             heartbeat.clear(folder.run)
             return None
         return Given((*left.sockets, door), left.workers, lock.pass_on())
+
+
+def _enter_fleet(
+    folder: Folder, settings: GatewaySettings, state: ControlState, watched: WatchedTerms, tell: Tell
+) -> FleetFollower | None:
+    """Join the fleet of the settings, or leave the one that the folder was in. Raises: StateError."""
+    if settings.state is None:
+        if leave_fleet(state):
+            tell("left its fleet: state.db is this gateway's alone from here on")
+        return None
+    if (warning := join(state, psycopg_url(settings.state))) is not None:
+        tell(f"warning: {warning}")
+    return FleetFollower(folder, state, settings.gateway or new_name(), lambda: watched.sha256, tell)
 
 
 def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:
