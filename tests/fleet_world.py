@@ -76,7 +76,8 @@ class FleetServed(Served):
         """One command of the command line on this gateway's folder."""
         return subprocess.run(
             [*COMMAND, *words, "--folder", str(self.folder.path)],
-            capture_output=True, text=True, timeout=60, env={**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY},
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY},
         )  # fmt: skip
 
     def issue(self, account: str) -> str:

@@ -48,13 +48,14 @@ def gateway_folder(folder: Path) -> Folder:
 
 
 def open_state(folder: Path) -> ControlState:
-    """Open a folder's state; in a fleet as it is now, or with a warning. Raises: InputError where there is none."""
+    """Open a folder's state, in a fleet as it is now. Raises: InputError where there is none."""
     found = gateway_folder(folder)
     state = ControlState(found.state, found.secret())
     try:
         catch_up(state)
     except StateError as why:
-        print(f"stillwatch: warning: {one_line(str(why))}; this is what this host knows", file=sys.stderr)
+        text = f"{one_line(str(why))}; this is what this host knows"
+        print(f"stillwatch: warning: {text}", file=sys.stderr)
     return state
 
 
@@ -62,7 +63,7 @@ def open_state(folder: Path) -> ControlState:
 def changing(folder: Path) -> Iterator[ControlState]:
     """Open a folder's state for a change, and see to it that what was changed is in force at the end.
 
-    Ends with exit code NOT_IN_FORCE where it is not within a second or two. Raises: InputError where there is none.
+    Ends with exit code NOT_IN_FORCE where it is not in a moment. Raises: InputError where there is none.
     """
     with open_state(folder) as state:
         before = state.version()

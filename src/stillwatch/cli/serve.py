@@ -52,7 +52,7 @@ class SettingOptions:
     state: Annotated[
         str | None,
         typer.Option(
-            help="Database of the fleet's keys and statuses, as postgresql://USER@HOST/NAME; local: no fleet.",
+            help="Database of the fleet's state, as postgresql://USER@HOST/NAME; local: no fleet.",
             show_default="state.db in the folder",
         ),
     ] = None

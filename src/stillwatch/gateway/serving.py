@@ -23,10 +23,13 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import psycopg_url
 from stillwatch.gateway.fleet.follower import FleetFollower
 from stillwatch.gateway.fleet.membership import join, leave_fleet
+from stillwatch.gateway.fleet.objects import ObjectExchange
+from stillwatch.gateway.fleet.part import FleetPart
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -78,6 +81,9 @@ def serve(
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
             fleet = _enter_fleet(folder, settings, state, watched, tell)
+            in_fleet: list[FleetPart] = (
+                [] if fleet is None else [fleet, ObjectExchange(folder, fleet.url, tell)]
+            )
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
@@ -99,7 +105,7 @@ def serve(
                     "admin": admin.error,
                     "cases": casework.error,
                     "folder": lock.trouble(),
-                    **({} if fleet is None else {"fleet": fleet.says()}),
+                    **({} if fleet is None else {"fleet": fleet.says(in_fleet)}),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
@@ -111,7 +117,12 @@ def serve(
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
-            parts = [enforcer, casework, admin, *([] if fleet is None else [fleet])]
+            parts: list[Enforcer | Casework | AdminServer | FleetPart] = [
+                enforcer,
+                casework,
+                admin,
+                *in_fleet,
+            ]
             threads = [part.start() for part in parts]
             try:
                 left = supervisor.run()
@@ -132,6 +143,8 @@ def _enter_fleet(
     """Join the fleet of the settings, or leave the one that the folder was in. Raises: StateError."""
     if settings.state is None:
         if leave_fleet(state):
+            with Owners(folder.objects) as owners:
+                owners.end_sharing()
             tell("left its fleet: state.db is this gateway's alone from here on")
         return None
     if (warning := join(state, psycopg_url(settings.state))) is not None:

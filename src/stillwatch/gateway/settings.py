@@ -62,7 +62,9 @@ class GatewaySettings:
         if self.hooks_port in (self.port, self.admin_port):
             raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
         if self.gateway is not None and not _GATEWAY.fullmatch(self.gateway):
-            raise SettingsError(f"gateway is {self.gateway!a}; give 1 to 40 letters, digits, dots and hyphens")
+            raise SettingsError(
+                f"gateway is {self.gateway!a}; give 1 to 40 letters, digits, dots and hyphens"
+            )
         if self.port == self.admin_port:
             raise SettingsError(f"port and admin_port are both {self.port}; give two different ports")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():

@@ -24,7 +24,7 @@ class Desk:
     findings: Findings
 
     def take_effect(self) -> None:
-        """Wait until what is written down is in force. Raises: NotInForce where it is not in a second or two."""
+        """Wait until what is written down is in force. Raises: NotInForce where it is not in a moment."""
         version = self.state.version()
         wait_until_in_force(self.folder, version)
         if self.state.fleet is not None:

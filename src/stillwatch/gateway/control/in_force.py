@@ -54,8 +54,9 @@ def wait_for_fleet(fleet: FleetDatabase, version: Version, patience_s: float = F
             while late := behind_in(read_gateways(db), version.revision):
                 if time.monotonic() >= until:
                     raise NotInForce(
-                        f"{written}, but not in force everywhere: {'; '.join(late)}. It counts there as soon as "
-                        "they reach the database. `stillwatch fleet forget NAME` forgets one that is no more"
+                        f"{written}, but not in force everywhere: {'; '.join(late)}. It counts there as "
+                        "soon as they reach the database; `stillwatch fleet forget NAME` forgets a gateway "
+                        "that is no more"
                     )
                 time.sleep(AGAIN_S)
     except StateError as why:

@@ -306,7 +306,7 @@ class ControlState:
 
     @contextmanager
     def rewriting(self) -> Iterator[tuple[sqlite3.Connection, Version]]:
-        """Lend the connection for what is no change but makes this a copy of a state, or brings it up to date."""
+        """Lend the connection for what makes this a copy of a state, or brings it up to date: no change."""
         with self._lock:
             db = self._open_current()
             with self._transaction(db, "BEGIN IMMEDIATE"):

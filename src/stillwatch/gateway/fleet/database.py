@@ -109,6 +109,20 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
             terms TEXT NOT NULL,                    -- digest of its terms
             seen TIMESTAMPTZ NOT NULL)"""
     )
+    db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL)")  # who writes objects locks it
+    db.execute("INSERT INTO objects_clock VALUES (0)")
+    db.execute(
+        """CREATE TABLE objects (                   -- stored at the upstream, and whose they are
+            name TEXT PRIMARY KEY,
+            account TEXT,                           -- NULL: it is no more
+            kind TEXT NOT NULL,
+            made_us BIGINT NOT NULL,
+            until_us BIGINT,
+            changed BIGINT NOT NULL,                -- the clock when it was written
+            gone TIMESTAMPTZ)"""
+    )
+    db.execute("CREATE INDEX objects_by_changed ON objects (changed, name)")
+    db.execute("CREATE INDEX objects_by_gone ON objects (gone) WHERE gone IS NOT NULL")
 
 
 MIGRATIONS = [m001_state]
@@ -225,8 +239,8 @@ class FleetTurn:
             self._db.execute("COMMIT")
         except psycopg.OperationalError as why:
             raise FleetUnreachable(
-                f"the database was lost while this was written ({one_line(why)}): look whether it is in force "
-                "before you do it again"
+                f"the database was lost while this was written ({one_line(why)}): look whether it is in "
+                "force before you do it again"
             ) from why
 
 
@@ -235,7 +249,9 @@ class FleetTurn:
 
 def watch_changes(copy: sqlite3.Connection) -> None:
     """Have this connection note which shared rows it changes: in tables and triggers of its own."""
-    copy.execute("CREATE TEMP TABLE changed (place TEXT, key)")  # unique would not do: who writes says what then
+    copy.execute(
+        "CREATE TEMP TABLE changed (place TEXT, key)"
+    )  # unique would not do: who writes says what then
     for one in TABLES:
         when = "" if one.where == "true" else f"WHEN NEW.{one.where}"
         for what in ("INSERT", "UPDATE"):
@@ -301,13 +317,13 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
         raise StateError(f"the database holds no state ({SCHEMA}.fleet is empty): see docs/fleet.md")
     if now.generation != since.generation:
         raise StateError(
-            "the database holds the state of another fleet; what this gateway knows stays in force. Give it the "
-            "right --state, or begin with a new folder"
+            "the database holds the state of another fleet; what this gateway knows stays in force. Give it "
+            "the right --state, or begin with a new folder"
         )
     if now.revision < since.revision:
         raise DatabaseWentBack(
-            f"the database went back to revision {now.revision}, this gateway knows {since.revision}: an older "
-            "back-up was restored. What this gateway knows stays in force. See docs/fleet.md, restore"
+            f"the database went back to revision {now.revision}, this gateway knows {since.revision}: an "
+            "older back-up was restored. What this gateway knows stays in force. See docs/fleet.md, restore"
         )
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for one in TABLES if now.revision > since.revision else ():
@@ -320,7 +336,7 @@ def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
 def _put_rows(
     db: "psycopg.Connection[Any]", one: SharedTable, rows: Sequence[tuple[Any, ...]], revision: int
 ) -> None:
-    columns = [list(column) for column in zip(*map(lambda row: _to_stored(one, row), rows), strict=True)]
+    columns = [list(column) for column in zip(*(_to_stored(one, row) for row in rows), strict=True)]
     casts = ", ".join(f"%s::{_KINDS[kind]}[]" for kind in one.kinds)
     names = ", ".join(one.columns)
     moved = ", ".join(f"{c} = excluded.{c}" for c in (*one.columns[1:], "row_revision"))
@@ -419,7 +435,8 @@ def make_tables(db: "psycopg.Connection[Any]") -> None:
         for step in MIGRATIONS[done:]:
             step(db)
         db.execute(
-            "INSERT INTO shapes VALUES ('gateway', %s) ON CONFLICT (part) DO UPDATE SET version = excluded.version",
+            "INSERT INTO shapes VALUES ('gateway', %s)"
+            " ON CONFLICT (part) DO UPDATE SET version = excluded.version",
             (len(MIGRATIONS),),
         )
 

@@ -1,7 +1,7 @@
 """How a gateway's folder becomes one of a fleet, and a whole copy of its state; and how it leaves.
 
-The first gateway brings its state along. A folder with keys or standings of its own does not join a fleet that
-has a state: nothing is mixed and nothing is lost. It serves nobody.
+The first gateway brings its state along. A folder with keys or standings of its own does not join a fleet
+that has a state: nothing is mixed and nothing is lost. It serves nobody.
 """
 
 import sqlite3
@@ -12,7 +12,6 @@ from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
 from stillwatch.gateway.control.state import FLEET, GENERATION, ControlState
 from stillwatch.gateway.fleet.database import (
     LOCK,
-    SCHEMA,
     DatabaseWentBack,
     FleetDatabase,
     FleetUnreachable,
@@ -99,7 +98,8 @@ def _check(found: tuple[Any, ...] | None, state: ControlState) -> None:
         return
     if found[2] != len(MIGRATIONS):
         raise StateError(
-            f"the fleet's state has shape {found[2]}, this version has {len(MIGRATIONS)}: see docs/fleet.md, upgrade"
+            f"the fleet's state has shape {found[2]}, this version has {len(MIGRATIONS)}: see docs/fleet.md, "
+            "upgrade"
         )
     if found[3] != _secret_digest(state):
         raise StateError(
@@ -125,8 +125,8 @@ def _become_copy(db: Any, copy: sqlite3.Connection, generation: str, url: str) -
     if own != generation:
         if copy.execute(_OWN).fetchone()[0]:
             raise StateError(
-                f"this folder has keys or enforcement statuses of its own, and the fleet at {url} has a state "
-                f"already ({SCHEMA}): move state.db away to take the fleet's, and issue those keys there"
+                f"this folder has keys or enforcement statuses of its own, and the fleet at {url} has a "
+                "state already: move state.db away to take the fleet's, and issue those keys there"
             )
         copy.execute("DELETE FROM meta WHERE name NOT IN ('revision', 'generation')")
         for table in ("proposals", "hold_schedules", "accounts"):
