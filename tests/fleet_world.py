@@ -69,7 +69,7 @@ class FleetServed(Served):
         folder(place / "serve", like)
         self.key = ""
         super().__init__(place, upstream, 1, issue=False)
-        self.words += ["--state", url, "--gateway", name]
+        self.words += ["--state", url, "--gateway", name, "--shared", str(place.parent / "shared")]
         self.name = name
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":

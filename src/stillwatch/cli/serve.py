@@ -56,6 +56,9 @@ class SettingOptions:
             show_default="state.db in the folder",
         ),
     ] = None
+    shared: Annotated[
+        str | None, typer.Option(help="Folder that all gateways of the fleet write to.", show_default="none")
+    ] = None
     gateway: Annotated[
         str | None, typer.Option(help="Its name in the fleet.", show_default="made of the host's name")
     ] = None
@@ -78,6 +81,8 @@ class SettingOptions:
         found = {name: value for name, value in asdict(self).items() if value is not None}
         if self.upstream_ca is not None:
             found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
+        if self.shared is not None:
+            found["shared"] = str(Path(self.shared).resolve())
         return found
 
 
@@ -180,7 +185,7 @@ def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
     if given.get("hooks_port") == 0:
         given = given | {"hooks_port": None}
     if given.get("state") == LOCAL:
-        given = given | {"state": None}
+        given = given | {"state": None, "shared": None}
     found = kept | given
     if found.get("state") and not found.get("gateway"):
         found["gateway"] = new_name()

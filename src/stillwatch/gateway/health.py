@@ -65,7 +65,7 @@ def health(
         *([_hooks(folder, now_us)] if settings.hooks_port is not None else []),
         _capture(live, refuses),
         _recorder(folder, now_us),
-        _detector(folder, now_us),
+        _detector(folder, now_us, supervisor),
         _cases(supervisor),
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
@@ -182,7 +182,12 @@ def _alerts(folder: Folder, now_us: int) -> PartHealth:
     )
 
 
-def _detector(folder: Folder, now_us: int) -> PartHealth:
+def _detector(folder: Folder, now_us: int, supervisor: dict[str, Any]) -> PartHealth:
+    says = supervisor.get("fleet")
+    if isinstance(says, dict) and not says.get("leads"):
+        if says.get("detector") and says["detector"] not in says.get("silent", []):
+            return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
+        return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
     return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
 
 
@@ -263,7 +268,13 @@ def _supervisor(says: dict[str, Any], now_us: int) -> PartHealth:
     if says.get("folder"):
         return PartHealth("supervisor", DEGRADED, str(says["folder"]))
     children = says.get("children", {})
-    down = [f"{name} ({child['ended']})" for name, child in sorted(children.items()) if child["pid"] is None]
+    fleet = says.get("fleet")
+    elsewhere = {"detector"} if isinstance(fleet, dict) and not fleet.get("leads") else set()
+    down = [
+        f"{name} ({child['ended']})"
+        for name, child in sorted(children.items())
+        if child["pid"] is None and name not in elsewhere
+    ]
     if down:
         return PartHealth("supervisor", DEGRADED, f"waits to start again: {', '.join(down)}")
     restarts = sum(child["restarts"] for child in children.values())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,9 +28,11 @@ from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import psycopg_url
 from stillwatch.gateway.fleet.follower import FleetFollower
+from stillwatch.gateway.fleet.lease import Lease
 from stillwatch.gateway.fleet.membership import join, leave_fleet
 from stillwatch.gateway.fleet.objects import ObjectExchange
 from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.fleet.storage import use_own, use_shared
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -37,7 +40,7 @@ from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.path.budgets import void
 from stillwatch.gateway.probe import bind, listening
-from stillwatch.gateway.settings import GatewaySettings, new_name
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
 from stillwatch.gateway.template import Forked
@@ -46,6 +49,19 @@ from stillwatch.terms.reload import WatchedTerms
 AGAIN_S = 5.0
 NOTHING = Given()
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class InFleet:
+    """The parts of a gateway that belong to its fleet."""
+
+    follower: FleetFollower
+    lease: Lease
+    parts: tuple[FleetPart, ...]
+
+    def says(self) -> dict[str, object]:
+        """Give their part of the supervisor's heartbeat."""
+        return self.follower.says(self.parts) | {"detector": self.lease.holder, "leads": self.lease.held()}
 
 
 @dataclass(frozen=True)
@@ -81,16 +97,14 @@ def serve(
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
             fleet = _enter_fleet(folder, settings, state, watched, tell)
-            in_fleet: list[FleetPart] = (
-                [] if fleet is None else [fleet, ObjectExchange(folder, fleet.url, tell)]
-            )
+            leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.held
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
-            casework = Casework(folder, settings.cases, state, tell)
-            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said)
+            casework = Casework(folder, settings.cases or settings.state, state, tell, leads)
+            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said, leads)
             admin = AdminServer(create_app(desk, casework), door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
@@ -105,7 +119,7 @@ def serve(
                     "admin": admin.error,
                     "cases": casework.error,
                     "folder": lock.trouble(),
-                    **({} if fleet is None else {"fleet": fleet.says(in_fleet)}),
+                    **({} if fleet is None else {"fleet": fleet.says()}),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
@@ -114,18 +128,17 @@ def serve(
                 retiring=retiring,
                 gone=partial(_forget, folder),
                 rehearse=rehearse,
+                may_run=lambda name: name != "detector" or leads(),
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
-            parts: list[Enforcer | Casework | AdminServer | FleetPart] = [
-                enforcer,
-                casework,
-                admin,
-                *in_fleet,
-            ]
+            parts: list[Enforcer | Casework | AdminServer | FleetPart] = [enforcer, casework, admin]
+            parts += [] if fleet is None else fleet.parts
             threads = [part.start() for part in parts]
             try:
                 left = supervisor.run()
+                if left is not None and fleet is not None:
+                    fleet.follower.stays = True
             finally:
                 for part in parts:
                     part.stop()
@@ -139,17 +152,23 @@ def serve(
 
 def _enter_fleet(
     folder: Folder, settings: GatewaySettings, state: ControlState, watched: WatchedTerms, tell: Tell
-) -> FleetFollower | None:
+) -> InFleet | None:
     """Join the fleet of the settings, or leave the one that the folder was in. Raises: StateError."""
     if settings.state is None:
         if leave_fleet(state):
             with Owners(folder.objects) as owners:
                 owners.end_sharing()
+            use_own(folder)
             tell("left its fleet: state.db is this gateway's alone from here on")
         return None
+    assert settings.shared is not None
+    assert settings.gateway is not None
+    use_shared(folder, Path(settings.shared), settings.gateway)
     if (warning := join(state, psycopg_url(settings.state))) is not None:
         tell(f"warning: {warning}")
-    return FleetFollower(folder, state, settings.gateway or new_name(), lambda: watched.sha256, tell)
+    follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
+    lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
+    return InFleet(follower, lease, (follower, lease, ObjectExchange(folder, follower.url, tell)))
 
 
 def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:

@@ -54,6 +54,7 @@ class GatewaySettings:
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
     state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
     gateway: str | None = None  # its name in the fleet
+    shared: str | None = None  # the folder that all gateways of the fleet write to
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
@@ -61,6 +62,11 @@ class GatewaySettings:
             raise SettingsError("; ".join(wrong))
         if self.hooks_port in (self.port, self.admin_port):
             raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
+        if self.state is not None and self.shared is None:
+            raise SettingsError(
+                "a fleet needs one folder that all its gateways can write to, for exchanges and findings: "
+                "give --shared FOLDER with --state"
+            )
         if self.gateway is not None and not _GATEWAY.fullmatch(self.gateway):
             raise SettingsError(
                 f"gateway is {self.gateway!a}; give 1 to 40 letters, digits, dots and hyphens"

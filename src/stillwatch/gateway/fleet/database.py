@@ -109,6 +109,13 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
             terms TEXT NOT NULL,                    -- digest of its terms
             seen TIMESTAMPTZ NOT NULL)"""
     )
+    db.execute(
+        """CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,                   -- the gateway's name
+            life TEXT NOT NULL,
+            until TIMESTAMPTZ NOT NULL)"""
+    )
     db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL)")  # who writes objects locks it
     db.execute("INSERT INTO objects_clock VALUES (0)")
     db.execute(

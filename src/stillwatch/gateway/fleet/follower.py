@@ -50,9 +50,10 @@ class FleetFollower(FleetPart):
         super().__init__(state.fleet.url, tell)
         self.folder, self.state, self._terms = folder, state, terms
         self.gateways: list[FleetGateway] = []
-        life, self._life_before = state.begin_life()
-        self._me = FleetGateway(name, life, socket.gethostname(), -1, "", 0.0)
+        self.life, self._life_before = state.begin_life()
+        self._me = FleetGateway(name, self.life, socket.gethostname(), -1, "", 0.0)
         self._said_s = 0.0
+        self.stays = False  # its workers serve on for the gateway that follows: others wait for them
 
     def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
         """Give the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
@@ -85,4 +86,5 @@ class FleetFollower(FleetPart):
         return SOON_S if late else LOOK_S
 
     def end(self, db: "psycopg.Connection[Any]") -> None:
-        leave(db, self._me.name, self._me.life)
+        if not self.stays:
+            leave(db, self._me.name, self._me.life)

@@ -152,7 +152,7 @@ class Exchange:
 
     def _may_become_known(self) -> bool:
         """Whether another gateway may have made an object just now, and tell of it in a moment."""
-        return self.gate.in_fleet and self.gate.now_us() - self.began_us < OWNER_WAIT_US
+        return bool(self.gate.gateway) and self.gate.now_us() - self.began_us < OWNER_WAIT_US
 
     def _read(self) -> None:
         request, who = self.request, self.caller
@@ -307,7 +307,7 @@ class Exchange:
         if not self.number or self.operation not in TWICE or self.request.method != "POST" or who.coding:
             return None
         standing = gate.tables.standings.get(who.account)
-        exchange = exchange_id(gate.worker, self.number)
+        exchange = exchange_id(gate.worker, self.number, gate.gateway)
         return coins.throw(
             Who(who.account, who.org, standing, exchange, self.asked[:LONGEST_MODEL]),
             self.facts,
@@ -687,7 +687,7 @@ class Exchange:
     @property
     def _exchange(self) -> str:
         """The exchange's id, as its row has it; empty where nothing is written down of it."""
-        return exchange_id(self.gate.worker, self.number) if self.number else ""
+        return exchange_id(self.gate.worker, self.number, self.gate.gateway) if self.number else ""
 
     def _ids(self) -> list[Header]:
         """What ties a reply to its row, its line in the log and the client's own trace."""

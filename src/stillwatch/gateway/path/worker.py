@@ -85,7 +85,7 @@ class Worker:
             owners=Owners(folder.objects),
             strangers=Strangers(),
             histograms=Histograms(folder.run / f"worker-{number}.histograms"),
-            in_fleet=self.settings.state is not None,
+            gateway=self.settings.gateway if self.settings.state else None,
         )
         self._stopped = loop.create_future()
         self._beaten = ""  # the error of the tables in the last heartbeat
