@@ -93,7 +93,7 @@ class FleetServed(Served):
 
 
 @contextmanager
-def fleet(place: Path, upstream: str, url: str, *names: str) -> Iterator[list[FleetServed]]:
+def fleet(place: Path, upstream: str, url: str, *names: str, terms: str = "") -> Iterator[list[FleetServed]]:
     """Gateways of one fleet, served."""
     gateways: list[FleetServed] = []
     try:
@@ -101,6 +101,8 @@ def fleet(place: Path, upstream: str, url: str, *names: str) -> Iterator[list[Fl
             (place / name).mkdir()
             like = gateways[0].folder if gateways else None
             gateways.append(FleetServed(place / name, upstream, url, name, like))
+            if terms:
+                gateways[-1].folder.terms.write_text(terms, encoding="utf-8")
             gateways[-1].start()
         yield gateways
     finally:

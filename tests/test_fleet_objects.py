@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import postgres_server
-from fleet_world import FleetServed, cut, fleet, folder, member, url_of
+from fleet_world import FleetServed, cut, fleet, folder, member, query, url_of
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.fleet.objects import ObjectExchange
 from upstream_store import storing
@@ -119,6 +119,25 @@ def test_what_was_there_before_the_fleet_comes_along(tmp_path: Path, server: str
     a.exchange()
     b.exchange()
     assert len(b.owners.page(limit=20_000)) == 12_003
+
+
+def test_a_database_that_was_begun_anew_gets_all_again(hosts: Callable[[], Host]) -> None:
+    a, b = hosts(), hosts()
+    for k in range(3):
+        a.owners.add("acct_1", [(f"file-{k}", "files")], NOW, expected_new=True)
+        a.exchange()
+    b.exchange()
+    query(a.url, "DROP SCHEMA stillwatch_gateway CASCADE")
+    member(b.folder, b.url).close()
+    b.owners.add("acct_2", [("file-9", "files")], NOW, expected_new=True)
+    for host in (b, a, b):
+        host.exchange()
+    assert [host.owner(n) for host in (a, b) for n in ("file-2", "file-9")] == ["acct_1", "acct_2"] * 2
+    query(a.url, "UPDATE objects_clock SET value = 0")  # an older back-up
+    a.owners.add("acct_3", [("file-10", "files")], NOW, expected_new=True)
+    for host in (a, b):
+        host.exchange()
+    assert b.owner("file-10") == "acct_3"
 
 
 def ask(gateway: FleetServed, key: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:

@@ -26,6 +26,7 @@ from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.budgets import BudgetExchange
 from stillwatch.gateway.fleet.database import psycopg_url
 from stillwatch.gateway.fleet.follower import FleetFollower
 from stillwatch.gateway.fleet.lease import Lease
@@ -168,7 +169,9 @@ def _enter_fleet(
         tell(f"warning: {warning}")
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
-    return InFleet(follower, lease, (follower, lease, ObjectExchange(folder, follower.url, tell)))
+    objects = ObjectExchange(folder, follower.url, tell)
+    budgets = BudgetExchange(folder, follower.url, settings.gateway, tell)
+    return InFleet(follower, lease, (follower, lease, objects, budgets))
 
 
 def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:

@@ -49,7 +49,7 @@ _NOTED = (  # where the owners are a fleet's: what was changed here, until the o
         kind TEXT NOT NULL,
         made_us INTEGER NOT NULL,
         until_us INTEGER)""",
-    """CREATE TABLE IF NOT EXISTS taken_up (changed INTEGER NOT NULL, name TEXT NOT NULL)""",
+    "CREATE TABLE IF NOT EXISTS taken_up (changed INTEGER NOT NULL, name TEXT NOT NULL, life TEXT NOT NULL)",
     *(
         f"""CREATE TRIGGER IF NOT EXISTS noted_{what} AFTER {what} ON objects BEGIN INSERT INTO noted
             (name, account, kind, made_us, until_us) VALUES
@@ -231,15 +231,21 @@ class Owners:
     # --- a fleet ---
 
     def share(self) -> None:
-        """Note from here on what is changed, and all that there is, for others. Raises: OwnersError."""
+        """Note from here on what is changed, for others. Raises: OwnersError."""
         with self.writing() as db:
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'noted'").fetchone():
                 return
             for statement in _NOTED:
                 db.execute(statement)
-            db.execute("INSERT INTO taken_up VALUES (0, '')")
+            db.execute("INSERT INTO taken_up VALUES (0, '', '')")
+
+    def note_all(self, life: str) -> None:
+        """Note all that there is, for a database that knows none of it. Raises: OwnersError."""
+        with self.writing() as db:
+            db.execute("DELETE FROM noted")
             rows = "SELECT name, account, kind, made_us, until_us FROM objects"
             db.execute(f"INSERT INTO noted (name, account, kind, made_us, until_us) {rows}")
+            db.execute("UPDATE taken_up SET changed = 0, name = '', life = ?", (life,))
 
     def end_sharing(self) -> None:
         """Note nothing any more. Raises: OwnersError."""

@@ -6,6 +6,7 @@ are the only ones, what is read is always at hand, and a host knows its bans als
 are copied, never statements. It knows the tables' columns and not what they mean.
 """
 
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -116,8 +117,26 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
             life TEXT NOT NULL,
             until TIMESTAMPTZ NOT NULL)"""
     )
-    db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL)")  # who writes objects locks it
-    db.execute("INSERT INTO objects_clock VALUES (0)")
+    db.execute(
+        """CREATE TABLE spent (                     -- by an account at a gateway: see path/budgets.py
+            gateway TEXT NOT NULL,
+            number BIGINT NOT NULL,                 -- of the account
+            counts BIGINT[] NOT NULL,
+            changed BIGINT NOT NULL,                -- the gateway's own number of the change
+            at TIMESTAMPTZ NOT NULL,
+            PRIMARY KEY (gateway, number))"""
+    )
+    db.execute("CREATE INDEX spent_by_changed ON spent (gateway, changed)")
+    db.execute(
+        """CREATE TABLE spent_read (                -- how far a gateway has read what is spent at another
+            reader TEXT NOT NULL,
+            gateway TEXT NOT NULL,
+            changed BIGINT NOT NULL,
+            PRIMARY KEY (reader, gateway))"""
+    )
+    # Who writes objects locks its row. The life is drawn, so that a database that was begun anew is noticed.
+    db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL, life TEXT NOT NULL)")
+    db.execute("INSERT INTO objects_clock VALUES (0, %s)", (secrets.token_hex(8),))
     db.execute(
         """CREATE TABLE objects (                   -- stored at the upstream, and whose they are
             name TEXT PRIMARY KEY,

@@ -51,6 +51,7 @@ class ObjectExchange(FleetPart):
 
     def step(self, db: "psycopg.Connection[Any]") -> float:
         """Put here what was noted, take up what others put. Raises: OwnersError."""
+        self._see_life(db)
         while self._put(db):
             pass
         while self._take_up(db):
@@ -63,6 +64,15 @@ class ObjectExchange(FleetPart):
     def end(self, db: "psycopg.Connection[Any]") -> None:
         self._put(db)
         self._owners.close()
+
+    def _see_life(self, db: "psycopg.Connection[Any]") -> None:
+        """Begin anew with a database that was begun anew, or that went back."""
+        row = db.execute("SELECT value, life FROM objects_clock").fetchone()
+        assert row is not None
+        with self._owners.reading() as local:
+            changed, life = local.execute("SELECT changed, life FROM taken_up").fetchone()
+        if life != row[1] or changed > row[0]:
+            self._owners.note_all(str(row[1]))
 
     def _put(self, db: "psycopg.Connection[Any]") -> bool:
         """Put what was noted into the database; give whether there may be more."""
