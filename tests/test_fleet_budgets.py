@@ -97,6 +97,14 @@ def _total(gateways: list[Counter]) -> int:
     return sum(one.tokens + ANSWER * len(one.on_way) for one in gateways)
 
 
+def _is_sound(a: Counter, b: Counter) -> bool:
+    """Whether a takes for unknown at b at least what b does not count."""
+    seen = b.workers[0].spent(3, NOW)
+    at_b = seen.output_tokens_day + seen.tokens_held - _total([b])
+    own = a.workers[0].unknown_elsewhere(3, NOW)
+    return own is not None and own.output_tokens_day + own.tokens_held >= _total([a]) - at_b
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
@@ -123,6 +131,8 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
             else:
                 one.lets_through(settles=rng.random() < 0.5)
             assert _total(gateways) <= limit + many * ANSWER
+            if many == 2:
+                assert all(_is_sound(a, b) for a, b in (gateways, gateways[::-1]))
         for one in gateways:
             while one.on_way:
                 one.settle(ANSWER)
