@@ -1,5 +1,8 @@
 """The state of a fleet: several copies, written in turn through a real PostgreSQL."""
 
+import random
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -191,6 +194,11 @@ def test_while_the_database_is_away_bans_hold_and_writes_say_that_they_failed(
         tables = load_tables(a.state)
         assert tables.keys[key_id].disabled
         assert tables.standings["acct_2"].step is Step.BLOCK
+    shutil.copy2(a.state, tmp_path / "copy.db")
+    a.state.unlink()
+    shutil.copy2(tmp_path / "copy.db", a.state)  # nobody can tell how old it is
+    with ControlState(a.state, a.secret()) as put_back, pytest.raises(StateError, match="from elsewhere"):
+        join(put_back, url)
     with (
         ControlState(folder(tmp_path / "b", a).state) as stranger,
         pytest.raises(StateError, match="only while its database is there"),
@@ -283,3 +291,63 @@ def test_a_newer_database_is_refused(tmp_path: Path, url: str) -> None:
     query(url, "UPDATE shapes SET version = 99")
     with pytest.raises(StillwatchError, match="written by a newer Stillwatch"):
         member(folder(tmp_path / "b"), url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_no_order_of_events_loses_or_resurrects_anything(tmp_path: Path, url: str, seed: int) -> None:
+    """Three hosts, with lost connections, handles that come and go, and old copies put back."""
+    rng = random.Random(seed)
+    first = folder(tmp_path / "0")
+    hosts = [first, *(folder(tmp_path / str(k), first) for k in (1, 2))]
+    states = [member(one, url) for one in hosts]
+    old: list[Path | None] = [None] * 3
+    issued: set[str] = set()
+    revoked: set[str] = set()
+    blocks: dict[str, int] = {}
+    for step in range(250):
+        k, event = rng.randrange(3), rng.random()
+        state = states[k]
+        if event < 0.15:
+            account = f"acct_{step}"
+            issued.add(state.issue(account, now_us=NOW).split("-")[2][:12])
+        elif event < 0.3 and (known := [one.key_id for one in state.keys() if one.revoked_us is None]):  # noqa: SIM118
+            key_id = rng.choice(known)
+            state.revoke(key_id, now_us=NOW)
+            revoked.add(key_id)
+        elif event < 0.45:
+            account = f"acct_{rng.randrange(20)}"
+            blocks[account] = block(state, account)
+        elif event < 0.5 and blocks:
+            account = rng.choice(sorted(blocks))
+            actions.undo(state, blocks.pop(account), who="t", why="t", now_us=NOW)
+        elif event < 0.7:
+            catch_up(state)
+        elif event < 0.8:
+            cut(url)
+        elif event < 0.9:
+            state.close()
+            states[k] = ControlState(hosts[k].state)
+        elif event < 0.95:
+            old[k] = tmp_path / f"{k}-{step}.db"
+            with sqlite3.connect(hosts[k].state) as db:
+                db.execute(f"VACUUM INTO '{old[k]}'")
+            db.close()
+        elif (copy := old[k]) is not None:
+            state.close()
+            for part in ("", "-wal", "-shm"):
+                hosts[k].state.with_name(f"state.db{part}").unlink(missing_ok=True)
+            shutil.copy2(copy, hosts[k].state)
+            states[k] = ControlState(hosts[k].state)
+            catch_up(states[k])
+    for state in states:
+        catch_up(state)
+    found = everything(states[0])
+    assert all(everything(state) == found for state in states)
+    keys = load_tables(first.state).keys
+    assert len(keys) == len(issued)
+    assert {key_id for key_id, one in keys.items() if one.disabled} == revoked
+    events = [row[0] for row in found["events"]]
+    assert events == list(range(1, len(events) + 1))
+    for state in states:
+        state.close()

@@ -151,20 +151,20 @@ def test_one_lease_one_holder(tmp_path: Path, server: str) -> None:
     with psycopg.connect(url, autocommit=True, options="-c search_path=stillwatch_gateway") as db:
         a.step(db)
         b.step(db)
-        assert (a.held(), b.held(), b.holder) == (True, False, "gw-0")
+        assert (a.is_held(), b.is_held(), b.holder) == (True, False, "gw-0")
         assert holds(folders[0].run)
         assert not holds(folders[1].run)
         db.execute("UPDATE leases SET until = clock_timestamp() - interval '1 ms'")
         b.step(db)
         a.step(db)
-        assert (a.held(), b.held(), a.holder) == (False, True, "gw-1")
+        assert (a.is_held(), b.is_held(), a.holder) == (False, True, "gw-1")
         assert not holds(folders[0].run)
         b.end(db)
         a.step(db)
-        assert a.held()
+        assert a.is_held()
         assert not holds(folders[1].run)
         a._until_s = time.monotonic() - 0.001  # by its own clock it ends sooner than in the database
-        assert not a.held()
+        assert not a.is_held()
 
 
 def detectors(gateways: list[FleetServed]) -> list[str]:

@@ -1,5 +1,8 @@
 """Two real `stillwatch serve` processes that share a state, and what may happen to them."""
 
+import http.client
+import json
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -104,6 +107,8 @@ def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -
             listed = b.run("key", "list").stdout.splitlines()
             key_id = next(line.split()[0] for line in listed if "acct_3" in line)
             assert a.run("key", "revoke", key_id).returncode == 0
+            token = re.findall(r"sw-admin-[\w-]+", a.log())[0]  # of all gateways
+            assert _issue_by_admin_port(b, token) == 201
         try:
             until(lambda: "cannot be reached" in a.part("fleet"), 20, "that health says so")
             for restarts in (False, True):
@@ -114,7 +119,39 @@ def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -
                 done = b.run("standing", "set", "acct_1", "--step", "block", "--why", "test")
                 assert done.returncode == 2
                 assert "cannot be reached" in done.stderr
+                assert _issue_by_admin_port(b, token) == 503
                 assert b.status(honest) == 200
                 assert "warning" in b.run("key", "list").stderr
         finally:
             running.__exit__(None, None, None)
+
+
+def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: str) -> None:
+    """While its workers serve for the one that follows, nobody says that all go by a change."""
+    a, b = pair
+    key = a.issue("acct_1")
+    assert b.process is not None
+    before = query(url, "SELECT life FROM gateways WHERE name = 'b'")
+    b.process.send_signal(signal.SIGUSR2)
+    changed = False
+    for step in ("block", "watch") * 6:
+        done = a.run("standing", "set", "acct_1", "--step", step, "--why", "test")
+        assert done.returncode in (0, 3), done.stderr
+        if done.returncode == 0:
+            assert b.status(key) == (403 if step == "block" else 200)
+        assert len(query(url, "SELECT name FROM gateways")) == 2
+        changed = query(url, "SELECT life FROM gateways WHERE name = 'b'") != before
+        if changed:
+            break
+    assert changed
+    b.comes_to(key, 403 if step == "block" else 200, IN_FORCE_S)
+
+
+def _issue_by_admin_port(one: FleetServed, token: str) -> int:
+    """Ask the admin port for a key; give the status of its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=20)
+    head = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection.request("POST", "/v1/keys", json.dumps({"account": "acct_9"}), head)
+    status = connection.getresponse().status
+    connection.close()
+    return status

@@ -62,7 +62,7 @@ class InFleet:
 
     def says(self) -> dict[str, object]:
         """Give their part of the supervisor's heartbeat."""
-        return self.follower.says(self.parts) | {"detector": self.lease.holder, "leads": self.lease.held()}
+        return self.follower.says(self.parts) | {"detector": self.lease.holder, "leads": self.lease.is_held()}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def serve(
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
             fleet = _enter_fleet(folder, settings, state, watched, tell)
-            leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.held
+            leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.is_held
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")

@@ -172,6 +172,11 @@ def _fleet(url: str | None) -> SetupCheck:
 
 def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
     """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
+    if settings.cases is None and settings.state is not None:
+        if folder.cases.exists():
+            text = f"{folder.cases} is not read in a fleet; its cases are in the fleet's database"
+            return SetupCheck("cases", "warning", f"{text}, or where --cases says")
+        return SetupCheck("cases", "ok", "in the fleet's database")
     if settings.cases is None:
         return SetupCheck("cases", "ok", str(folder.cases))
     url = check_url(settings.cases)

@@ -107,6 +107,7 @@ class ControlState:
         self._ids: tuple[FileId | None, ...] = ()  # of the files that are open
         self._seen = 0  # revision
         self.fleet: FleetDatabase | None = None  # whose state this is a copy of; None: of nobody else's
+        self.is_older = False  # an older file may have been put in the place of the fleet's copy
         self._open()
 
     @property
@@ -155,6 +156,7 @@ class ControlState:
                 self.fleet = FleetDatabase(str(url))
             if self.fleet is not None:
                 watch_changes(db)  # a copy that was put back here lacks some changes, and takes them up
+                self.is_older = not _is_known(db, read_mark(self.path))
             elif not _is_known(db, read_mark(self.path)):
                 self._note_copy(db)
             self._seen = _revision(db)

@@ -41,13 +41,13 @@ class Lease(FleetPart):
         self._until_s = 0.0
         self._write(0.0)
 
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether this gateway holds it now."""
         return time.monotonic() < self._until_s
 
     def step(self, db: "psycopg.Connection[object]") -> float:
         """Take or renew it where nobody else holds it."""
-        asked_s, had = time.monotonic(), self.held()
+        asked_s, had = time.monotonic(), self.is_held()
         done = db.execute(
             "INSERT INTO leases VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
             " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, life = excluded.life,"

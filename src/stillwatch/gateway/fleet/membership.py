@@ -51,6 +51,11 @@ def join(state: ControlState, url: str) -> str | None:
     except FleetUnreachable as why:
         if state.fleet is None:
             raise StateError(f"{why}; a gateway joins a fleet only while its database is there") from why
+        if state.is_older:
+            raise StateError(
+                f"{why}; and {state.path} was put here from elsewhere: it may not know which keys were "
+                "revoked since. Start when the database is there"
+            ) from why
         return _begins_with(state, why)
     except DatabaseWentBack as why:
         return _begins_with(state, why)
