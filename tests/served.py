@@ -32,14 +32,15 @@ COMMAND = (sys.executable, "-c", "from stillwatch.cli.main import run; run()")
 class Served:
     """A gateway that is served."""
 
-    def __init__(self, place: Path, upstream: str, workers: int) -> None:
+    def __init__(self, place: Path, upstream: str, workers: int, issue: bool = True) -> None:
         self.place, self.folder = place, open_folder(place / "serve")
         self.port, self.admin_port, self.workers = free_port(), free_port(), workers
         self.words = ["serve", "--folder", str(self.folder.path), "--upstream", upstream]
         self.words += ["--workers", str(workers), "--port", str(self.port)]
         self.words += ["--admin-port", str(self.admin_port)]
-        with ControlState(self.folder.state, self.folder.secret()) as state:
-            self.key = state.issue("acct_test", now_us=heartbeat.utc_us())
+        if issue:
+            with ControlState(self.folder.state, self.folder.secret()) as state:
+                self.key = state.issue("acct_test", now_us=heartbeat.utc_us())
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **more: Any) -> None:

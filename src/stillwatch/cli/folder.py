@@ -19,8 +19,10 @@ import typer
 
 from stillwatch.cli.main import one_line
 from stillwatch.errors import InputError
-from stillwatch.gateway.control.in_force import NotInForce, wait_until_in_force
+from stillwatch.gateway.control.in_force import NotInForce, wait_for_fleet, wait_until_in_force
+from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.membership import catch_up
 from stillwatch.gateway.folder import Folder
 
 FOLDER = Path("stillwatch-serve")
@@ -46,16 +48,22 @@ def gateway_folder(folder: Path) -> Folder:
 
 
 def open_state(folder: Path) -> ControlState:
-    """Open a folder's state. Raises: InputError where there is none."""
+    """Open a folder's state, in a fleet as it is now. Raises: InputError where there is none."""
     found = gateway_folder(folder)
-    return ControlState(found.state, found.secret())
+    state = ControlState(found.state, found.secret())
+    try:
+        catch_up(state)
+    except StateError as why:
+        text = f"{one_line(str(why))}; this is what this host knows"
+        print(f"stillwatch: warning: {text}", file=sys.stderr)
+    return state
 
 
 @contextmanager
 def changing(folder: Path) -> Iterator[ControlState]:
     """Open a folder's state for a change, and see to it that what was changed is in force at the end.
 
-    Ends with exit code NOT_IN_FORCE where it is not within a second. Raises: InputError where there is none.
+    Ends with exit code NOT_IN_FORCE where it is not in a moment. Raises: InputError where there is none.
     """
     with open_state(folder) as state:
         before = state.version()
@@ -65,6 +73,8 @@ def changing(folder: Path) -> Iterator[ControlState]:
         return
     try:
         wait_until_in_force(Folder(folder.resolve()), version)
+        if state.fleet is not None:
+            wait_for_fleet(state.fleet, version)
     except NotInForce as why:
         sys.stdout.flush()
         print(f"stillwatch: {one_line(str(why))}", file=sys.stderr)

@@ -15,8 +15,10 @@ from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import Given, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
-from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, new_name
 from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
+
+LOCAL = "local"  # of --state: the folder leaves its fleet
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ class SettingOptions:
             show_default="cases.db in the folder",
         ),
     ] = None
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="Database of the fleet's state, as postgresql://USER@HOST/NAME; local: no fleet.",
+            show_default="state.db in the folder",
+        ),
+    ] = None
+    shared: Annotated[
+        str | None, typer.Option(help="Folder that all gateways of the fleet write to.", show_default="none")
+    ] = None
+    gateway: Annotated[
+        str | None, typer.Option(help="Its name in the fleet.", show_default="made of the host's name")
+    ] = None
     upstream_ca: Annotated[
         str | None, typer.Option(help="PEM file of certificates to trust besides the system's.")
     ] = None
@@ -66,6 +81,8 @@ class SettingOptions:
         found = {name: value for name, value in asdict(self).items() if value is not None}
         if self.upstream_ca is not None:
             found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
+        if self.shared is not None:
+            found["shared"] = str(Path(self.shared).resolve())
         return found
 
 
@@ -167,7 +184,12 @@ def _settings(folder: Folder, given: dict[str, Any]) -> GatewaySettings:
         raise InputError(f"{folder.path}: was not served before; say where the model is with --upstream URL")
     if given.get("hooks_port") == 0:
         given = given | {"hooks_port": None}
-    return GatewaySettings(**(kept | given))
+    if given.get("state") == LOCAL:
+        given = given | {"state": None, "shared": None}
+    found = kept | given
+    if found.get("state") and not found.get("gateway"):
+        found["gateway"] = new_name()
+    return GatewaySettings(**found)
 
 
 def _show(looked: list[SetupCheck], as_json: bool) -> None:

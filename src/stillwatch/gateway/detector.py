@@ -24,10 +24,11 @@ from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.control.people import accounts_table, write_accounts
+from stillwatch.gateway.fleet import lease
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
-from stillwatch.gateway.record.segments import new_segments, read_new
+from stillwatch.gateway.record.segments import name_in, new_segments, read_new
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.gateway.wake import Wake
@@ -55,6 +56,7 @@ class FolderScan:
 
     def __init__(self, folder: Folder, settings: GatewaySettings, now_us: Callable[[], int]) -> None:
         self.folder, self._now_us = folder, now_us
+        self._in_fleet = folder.segments.is_symlink()
         secret = folder.secret()
         self._options = Options(key=derive(secret, PURPOSE), threads=1)
         self._keep = Keep(exchanges=settings.detector_memory_mb * EXCHANGES_A_MB)
@@ -128,8 +130,8 @@ class FolderScan:
 
     def _enough(self, path: Path, why: str) -> bool:
         """A disk that refuses may give it the next time; not for ever."""
-        self._tries[path.name] = self._tries.get(path.name, 0) + 1
-        if self._tries[path.name] < TRIES:
+        self._tries[str(path)] = self._tries.get(str(path), 0) + 1
+        if self._tries[str(path)] < TRIES:
             return False
         self._pass_over(path, why)
         return True
@@ -139,7 +141,7 @@ class FolderScan:
         line = {"at": self._now_us(), "segment": str(path.relative_to(self.folder.path)), "reason": why}
         with open(self.folder.detector / BAD, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        self.seen.add(path.name)
+        self.seen.add(name_in(self.folder, path))
 
     def _know_accounts(self) -> None:
         """What the owner knows of accounts: organisations by their keys, permissions by the terms."""
@@ -153,6 +155,7 @@ class FolderScan:
             self.error = str(why)
             return
         if self._accounts is None or not table.equals(self._accounts):
+            self._check_lease()
             write_accounts(table, self.folder.detector)
             self._accounts = table
             self._live.accounts = table
@@ -181,8 +184,14 @@ class FolderScan:
 
     # --- what it leaves ---
 
+    def _check_lease(self) -> None:
+        """Refuse to write what another gateway's detector writes by now. Raises: InputError."""
+        if self._in_fleet and not lease.holds(self.folder.run):
+            raise InputError("another gateway of the fleet runs the detector now")
+
     def _hand_over(self, result: ScanResult) -> None:
         """Write what was found where it changed; where only its figures moved, now and then."""
+        self._check_lease()
         last, at = self._written
         fresh = replace(result, scanned=replace(result.scanned, seconds=0.0))
         same = last is not None and _who(fresh) == _who(last)
@@ -200,7 +209,7 @@ class FolderScan:
 
     def save(self) -> None:
         """Keep what is known, with the names of the segments it is made of."""
-        if not self._unsaved:
+        if not self._unsaved or (self._in_fleet and not lease.holds(self.folder.run)):
             return
         self._live.also = {"seen": sorted(self.seen), "newest_us": self.newest_us}
         self._live.save(self.folder.detector / STATE)

@@ -50,6 +50,17 @@ class Folder:
         return self.path / "segments"
 
     @property
+    def own_segments(self) -> Path:
+        """Where this gateway writes its segments: in a fleet `segments` holds those of all, by gateway."""
+        return self.path / "own-segments" if self.segments.is_symlink() else self.segments
+
+    def segment_folders(self) -> list[tuple[str, Path]]:
+        """Give each gateway's segments, with what is put before their names: nothing outside of a fleet."""
+        if not self.segments.is_symlink():
+            return [("", self.segments)]
+        return [(f"{one.name}/", one) for one in sorted(self.segments.iterdir()) if one.is_dir()]
+
+    @property
     def gaps(self) -> Path:
         return self.path / "gaps.jsonl"
 
@@ -90,6 +101,8 @@ def open_folder(path: str | Path) -> Folder:
     try:
         folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         for below in (folder.wal, folder.segments, folder.detector, folder.run):
+            if below.is_symlink():  # in a fleet: see fleet.storage
+                continue
             below.mkdir(exist_ok=True, mode=0o700)
         if not folder.secret_file.exists():
             _write_secret(folder.secret_file)

@@ -65,11 +65,12 @@ def health(
         *([_hooks(folder, now_us)] if settings.hooks_port is not None else []),
         _capture(live, refuses),
         _recorder(folder, now_us),
-        _detector(folder, now_us),
+        _detector(folder, now_us, supervisor),
         _cases(supervisor),
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
         *_coin(live),
+        *_fleet(supervisor),
         _state(live, supervisor, standings),
         _supervisor(supervisor, now_us),
         _gaps(folder, now_us),
@@ -123,6 +124,21 @@ def _coin(live: list[dict[str, Any]]) -> list[PartHealth]:
     )
 
 
+def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
+    """Only of a gateway in a fleet: whether it hears of changes, and who else is there."""
+    says = supervisor.get("fleet")
+    if not isinstance(says, dict):
+        return []
+    if says.get("error"):
+        text = f"{says['error']}; what is known stays in force, changes cannot be made"
+        return [PartHealth("fleet", DEGRADED, text)]
+    texts = [f"no sign of {name}" for name in says.get("silent", [])]
+    if says.get("other_terms"):
+        texts.append(f"other terms than here are in force at {', '.join(says['other_terms'])}")
+    who = f"{says.get('name')} is one of {says.get('gateways')} gateways"
+    return [PartHealth("fleet", DEGRADED if texts else OK, "; ".join([who, *texts]))]
+
+
 def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: str) -> PartHealth:
     says = heartbeat.read(folder.run / f"{name}.json")
     if not _fresh(says, now_us):
@@ -166,7 +182,12 @@ def _alerts(folder: Folder, now_us: int) -> PartHealth:
     )
 
 
-def _detector(folder: Folder, now_us: int) -> PartHealth:
+def _detector(folder: Folder, now_us: int, supervisor: dict[str, Any]) -> PartHealth:
+    says = supervisor.get("fleet")
+    if isinstance(says, dict) and not says.get("leads"):
+        if says.get("detector") and says["detector"] not in says.get("silent", []):
+            return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
+        return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
     return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
 
 
@@ -247,7 +268,13 @@ def _supervisor(says: dict[str, Any], now_us: int) -> PartHealth:
     if says.get("folder"):
         return PartHealth("supervisor", DEGRADED, str(says["folder"]))
     children = says.get("children", {})
-    down = [f"{name} ({child['ended']})" for name, child in sorted(children.items()) if child["pid"] is None]
+    fleet = says.get("fleet")
+    elsewhere = {"detector"} if isinstance(fleet, dict) and not fleet.get("leads") else set()
+    down = [
+        f"{name} ({child['ended']})"
+        for name, child in sorted(children.items())
+        if child["pid"] is None and name not in elsewhere
+    ]
     if down:
         return PartHealth("supervisor", DEGRADED, f"waits to start again: {', '.join(down)}")
     restarts = sum(child["restarts"] for child in children.values())

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -23,7 +24,16 @@ from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.enforce import Enforcer
+from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.budgets import BudgetExchange
+from stillwatch.gateway.fleet.database import psycopg_url
+from stillwatch.gateway.fleet.follower import FleetFollower
+from stillwatch.gateway.fleet.lease import Lease
+from stillwatch.gateway.fleet.membership import join, leave_fleet
+from stillwatch.gateway.fleet.objects import ObjectExchange
+from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.fleet.storage import use_own, use_shared
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import Given
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -35,10 +45,24 @@ from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
 from stillwatch.gateway.template import Forked
+from stillwatch.terms.reload import WatchedTerms
 
 AGAIN_S = 5.0
 NOTHING = Given()
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class InFleet:
+    """The parts of a gateway that belong to its fleet."""
+
+    follower: FleetFollower
+    lease: Lease
+    parts: tuple[FleetPart, ...]
+
+    def says(self) -> dict[str, object]:
+        """Give their part of the supervisor's heartbeat."""
+        return self.follower.says(self.parts) | {"detector": self.lease.holder, "leads": self.lease.is_held()}
 
 
 @dataclass(frozen=True)
@@ -73,13 +97,15 @@ def serve(
         _forget_all(folder, but=dict(given.workers))
         retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
+            fleet = _enter_fleet(folder, settings, state, watched, tell)
+            leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.is_held
             put_back = state.put_back()
             if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
             token = state.admin_token(now_us=heartbeat.utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
-            casework = Casework(folder, settings.cases, state, tell)
-            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said)
+            casework = Casework(folder, settings.cases or settings.state, state, tell, leads)
+            enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said, leads)
             admin = AdminServer(create_app(desk, casework), door, tell)
             news = Started(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
@@ -94,6 +120,7 @@ def serve(
                     "admin": admin.error,
                     "cases": casework.error,
                     "folder": lock.trouble(),
+                    **({} if fleet is None else {"fleet": fleet.says()}),
                     "rss": heartbeat.rss_bytes(),
                 },
                 ready=lambda: started(news),
@@ -102,22 +129,49 @@ def serve(
                 retiring=retiring,
                 gone=partial(_forget, folder),
                 rehearse=rehearse,
+                may_run=lambda name: name != "detector" or leads(),
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
-            threads = [enforcer.start(), casework.start(), admin.start()]
+            parts: list[Enforcer | Casework | AdminServer | FleetPart] = [enforcer, casework, admin]
+            parts += [] if fleet is None else fleet.parts
+            threads = [part.start() for part in parts]
             try:
                 left = supervisor.run()
+                if left is not None and fleet is not None:
+                    fleet.follower.stays = True
             finally:
-                enforcer.stop()
-                casework.stop()
-                admin.stop()
+                for part in parts:
+                    part.stop()
                 for thread in threads:
                     thread.join(10.0)
         if left is None:
             heartbeat.clear(folder.run)
             return None
         return Given((*left.sockets, door), left.workers, lock.pass_on())
+
+
+def _enter_fleet(
+    folder: Folder, settings: GatewaySettings, state: ControlState, watched: WatchedTerms, tell: Tell
+) -> InFleet | None:
+    """Join the fleet of the settings, or leave the one that the folder was in. Raises: StateError."""
+    if settings.state is None:
+        if leave_fleet(state):
+            with Owners(folder.objects) as owners:
+                owners.end_sharing()
+            use_own(folder)
+            tell("left its fleet: state.db is this gateway's alone from here on")
+        return None
+    assert settings.shared is not None
+    assert settings.gateway is not None
+    use_shared(folder, Path(settings.shared), settings.gateway)
+    if (warning := join(state, psycopg_url(settings.state))) is not None:
+        tell(f"warning: {warning}")
+    follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
+    lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
+    objects = ObjectExchange(folder, follower.url, tell)
+    budgets = BudgetExchange(folder, follower.url, settings.gateway, tell)
+    return InFleet(follower, lease, (follower, lease, objects, budgets))
 
 
 def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:

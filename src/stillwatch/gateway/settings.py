@@ -4,6 +4,9 @@ key comes by environment and is written nowhere.
 
 import json
 import os
+import re
+import secrets
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +19,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
+_GATEWAY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
 Port = Annotated[int, Bounds(1, 65_535)]
 
 
@@ -48,6 +52,9 @@ class GatewaySettings:
     log_format: Annotated[str, OneOf(*FORMATS)] = "text"
     log_level: Annotated[str, OneOf(*LEVELS)] = "warning"  # "info": also one line a request
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
+    state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
+    gateway: str | None = None  # its name in the fleet
+    shared: str | None = None  # the folder that all gateways of the fleet write to
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)
@@ -55,6 +62,15 @@ class GatewaySettings:
             raise SettingsError("; ".join(wrong))
         if self.hooks_port in (self.port, self.admin_port):
             raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
+        if self.state is not None and self.shared is None:
+            raise SettingsError(
+                "a fleet needs one folder that all its gateways can write to, for exchanges and findings: "
+                "give --shared FOLDER with --state"
+            )
+        if self.gateway is not None and not _GATEWAY.fullmatch(self.gateway):
+            raise SettingsError(
+                f"gateway is {self.gateway!a}; give 1 to 40 letters, digits, dots and hyphens"
+            )
         if self.port == self.admin_port:
             raise SettingsError(f"port and admin_port are both {self.port}; give two different ports")
         if self.upstream_ca is not None and not Path(self.upstream_ca).is_file():
@@ -90,6 +106,12 @@ class GatewaySettings:
         beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         os.chmod(beside, 0o600)
         os.replace(beside, path)
+
+
+def new_name() -> str:
+    """Make a gateway's name of the host's. Two on one host get different ones."""
+    host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().partition(".")[0]).strip("-")[:30]
+    return f"{host or 'gateway'}-{secrets.token_hex(3)}"
 
 
 def _check_upstream(upstream: str) -> None:

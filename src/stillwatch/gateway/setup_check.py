@@ -100,6 +100,7 @@ def look(
         _try("folder", lambda: _folder(folder, pid)),
         _try("terms", lambda: _terms(folder, terms)),
         _try("state", lambda: _state(folder)),
+        *([_try("fleet", lambda: _fleet(settings.state))] if settings.state else []),
         _try("cases", lambda: _cases(folder, settings)),
     ]
     if pid is None:
@@ -159,8 +160,23 @@ def _state(folder: Folder) -> SetupCheck:
     return SetupCheck("state", "ok", f"{len(tables.keys)} keys, {len(tables.standings)} accounts not clear")
 
 
+def _fleet(url: str | None) -> SetupCheck:
+    """Whether the address can be a fleet's; a member begins also while its database is away."""
+    found = check_url(url or "")
+    if found.get_backend_name() != "postgresql":
+        raise SettingsError("state: a fleet's state is kept in PostgreSQL: postgresql://USER@HOST/NAME")
+    if found.password is not None:
+        raise SettingsError("state: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
+    return SetupCheck("fleet", "ok", found.render_as_string())
+
+
 def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
     """Whether the place can be one; it may be out of reach now, and is then told of everything later."""
+    if settings.cases is None and settings.state is not None:
+        if folder.cases.exists():
+            text = f"{folder.cases} is not read in a fleet; its cases are in the fleet's database"
+            return SetupCheck("cases", "warning", f"{text}, or where --cases says")
+        return SetupCheck("cases", "ok", "in the fleet's database")
     if settings.cases is None:
         return SetupCheck("cases", "ok", str(folder.cases))
     url = check_url(settings.cases)

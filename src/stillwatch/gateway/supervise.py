@@ -82,6 +82,7 @@ class Supervisor:
     retiring: list[Child] = field(default_factory=list)  # workers of the gateway before; until ours serve
     gone: Callable[[str], None] | None = None  # called with the name of each of these that has ended
     rehearse: Callable[[], subprocess.Popen[bytes]] | None = None  # exits with 0 where another may follow
+    may_run: Callable[[str], bool] = lambda name: True  # in a fleet one gateway alone runs the detector
     template: Child | None = None  # what workers are forked from; None: each is started by itself
     command: tuple[str, ...] = (sys.executable, "-m", "stillwatch.gateway.child")  # NAME FOLDER PARENT follow
     _open: dict[str, socket.socket] = field(default_factory=dict)
@@ -162,6 +163,10 @@ class Supervisor:
         for child in self._all():
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, now_s)
+            if not self.may_run(child.name):
+                if child.process is not None:
+                    self._kill(child, "another gateway runs it")
+                continue
             if child.process is not None:
                 self._look(child, now_s)
             elif now_s >= child.start_at_s and not (child.is_worker and self._template_loads(now_s)):

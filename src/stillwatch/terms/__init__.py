@@ -69,6 +69,20 @@ class RequestFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetUsage:
+    """What an account used and holds at this gateway that not all other gateways of the fleet count yet."""
+
+    gateways: int
+    requests_minute: int = 0
+    output_tokens_minute: int = 0
+    output_tokens_hour: int = 0
+    output_tokens_day: int = 0
+    tokens_held: int = 0
+    set_tokens_day: int = 0
+    set_tokens_held: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AccountUsage:
     """What an account has used in the running minute, hour and day (clock-aligned, UTC)."""
 
@@ -82,6 +96,7 @@ class AccountUsage:
     tokens_held: int = 0  # that answers on their way may bring
     set_tokens_day: int = 0  # of the set of models that the request counts with
     set_tokens_held: int = 0
+    unknown_elsewhere: FleetUsage | None = None  # of the above; None: there is one gateway
     settles_s: int = 10  # in which answers on their way will have come
 
 

@@ -3,6 +3,9 @@
 An answer holds what it may bring from the moment it is asked for (`most`), until it has come and is counted.
 What is held counts as used: of any number of requests at once, so many are let through that all together
 pass a limit by one answer at most.
+
+Gateways of a fleet learn of each other's counts a moment later. What is left when all know the same is
+divided among them: each spends its part, and one answer more at most, until the others have counted that.
 """
 
 from functools import cache
@@ -10,38 +13,57 @@ from pathlib import Path
 
 from stillwatch.exchanges.operations import UNCOUNTED
 from stillwatch.lineage.skeleton import skeleton
-from stillwatch.terms import AccountLimits, AccountUsage, Decision, Models, ModelSet
+from stillwatch.terms import AccountLimits, AccountUsage, Decision, FleetUsage, Models, ModelSet
 from stillwatch.terms.hops import hops
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
+
+FLEET_WAIT_S = 1  # seconds until gateways have counted what each of them let through
+_ALONE = FleetUsage(1)
 
 
 def used_up(
     limits: AccountLimits, does: str, spent: AccountUsage, now_us: int, set_most: int | None = None
 ) -> Decision | None:
     """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
+    own = spent.unknown_elsewhere or _ALONE
     if does not in UNCOUNTED:
-        for used, held, most, span_us, name in (
-            (spent.set_tokens_day, spent.set_tokens_held, set_most, DAY_US, "models.output_tokens_per_day"),
-            (spent.output_tokens_day, spent.tokens_held, limits.output_tokens_per_day, DAY_US,
-             "output_tokens_per_day"),
-            (spent.output_tokens_hour, spent.tokens_held, limits.output_tokens_per_hour, HOUR_US,
-             "output_tokens_per_hour"),
-            (spent.output_tokens_minute, spent.tokens_held, limits.output_tokens_per_minute, MINUTE_US,
-             "output_tokens_per_minute"),
+        for used, held, new, most, span_us, name in (
+            (spent.set_tokens_day, spent.set_tokens_held, own.set_tokens_day + own.set_tokens_held, set_most,
+             DAY_US, "models.output_tokens_per_day"),
+            (spent.output_tokens_day, spent.tokens_held, own.output_tokens_day + own.tokens_held,
+             limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
+            (spent.output_tokens_hour, spent.tokens_held, own.output_tokens_hour + own.tokens_held,
+             limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),
+            (spent.output_tokens_minute, spent.tokens_held, own.output_tokens_minute + own.tokens_held,
+             limits.output_tokens_per_minute, MINUTE_US, "output_tokens_per_minute"),
         ):  # fmt: skip
             if most is not None and used + held >= most:
                 return _wait(name, most, used, span_us, spent, now_us)
-    most = limits.requests_per_minute
+            if most is not None and _spends_others_part(own.gateways, new, most - used - held):
+                return _wait_for_others(name, most)
+    most, new = limits.requests_per_minute, own.requests_minute
     if most is not None and spent.requests_minute >= most:
         return _wait("requests_per_minute", most, most, MINUTE_US, spent, now_us)
+    if most is not None and _spends_others_part(own.gateways, new, most - spent.requests_minute):
+        return _wait_for_others("requests_per_minute", most)
     return None
 
 
+def _spends_others_part(gateways: int, new: int, left: int) -> bool:
+    """Whether what is new here has used up this gateway's part of what was left when all knew the same."""
+    return gateways > 1 and new > 0 and new * gateways >= left + new
+
+
+def _wait_for_others(name: str, most: int) -> Decision:
+    message = (
+        f"The limit of {_words(name, most)} is nearly used up, and the rest of it is at other gateways. "
+        "Ask again."
+    )
+    return Decision(False, f"limits.{name}", 429, "rate_limited", message, FLEET_WAIT_S)
+
+
 def _wait(name: str, most: int, used: int, span_us: int, spent: AccountUsage, now_us: int) -> Decision:
-    what, _, span = name.removeprefix("models.").rpartition("_per_")
-    limit = f"The limit of {most:,} {what.replace('_', ' ')} a {span}"
-    if name.startswith("models."):
-        limit += " of these models"
+    limit = f"The limit of {_words(name, most)}"
     wait_s = until(span_us, now_us)
     if used >= most:
         return Decision(False, f"limits.{name}", 429, "rate_limited", f"{limit} is used up.", wait_s)
@@ -50,6 +72,12 @@ def _wait(name: str, most: int, used: int, span_us: int, spent: AccountUsage, no
         "Ask again when one has come, or allow each answer less (max_tokens)."
     )
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, min(spent.settles_s, wait_s))
+
+
+def _words(name: str, most: int) -> str:
+    what, _, span = name.removeprefix("models.").rpartition("_per_")
+    of = " of these models" if name.startswith("models.") else ""
+    return f"{most:,} {what.replace('_', ' ')} a {span}{of}"
 
 
 def until(span_us: int, now_us: int) -> int:

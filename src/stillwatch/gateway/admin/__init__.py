@@ -5,7 +5,7 @@ Everything goes through `state` and the folder's files, as the command line does
 
 from dataclasses import dataclass
 
-from stillwatch.gateway.control.in_force import NotInForce, wait_until_in_force
+from stillwatch.gateway.control.in_force import NotInForce, wait_for_fleet, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import Findings
@@ -24,8 +24,11 @@ class Desk:
     findings: Findings
 
     def take_effect(self) -> None:
-        """Wait until what is written down is in force. Raises: NotInForce where it is not within a second."""
-        wait_until_in_force(self.folder, self.state.version())
+        """Wait until what is written down is in force. Raises: NotInForce where it is not in a moment."""
+        version = self.state.version()
+        wait_until_in_force(self.folder, version)
+        if self.state.fleet is not None:
+            wait_for_fleet(self.state.fleet, version)
 
     def takes_effect(self) -> bool:
         """The same, where whoever asked needs the answer in any case."""

@@ -20,6 +20,7 @@ from stillwatch.errors import StillwatchError
 from stillwatch.gateway.control.in_force import NotInForce
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, Stale
+from stillwatch.gateway.fleet.database import FleetUnreachable
 from stillwatch.gateway.settings import GatewaySettings
 
 LARGEST_BODY = 2 << 20  # a candidate for the terms, escaped
@@ -160,7 +161,8 @@ async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
 async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:
     if isinstance(why, NotInForce):
         return problem(504, str(why))
-    status = 404 if isinstance(why, Missing) else 409 if isinstance(why, Stale | StateError) else 503
+    refused = isinstance(why, Stale | StateError) and not isinstance(why, FleetUnreachable)
+    status = 404 if isinstance(why, Missing) else 409 if refused else 503
     return problem(status, str(why))
 
 

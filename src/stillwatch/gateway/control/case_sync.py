@@ -58,10 +58,16 @@ class Casework:
     """One gateway's door to its cases. Safe to share between threads; the database is opened at first use."""
 
     def __init__(
-        self, folder: Folder, url: str | None, state: ControlState, tell: Callable[[str], None]
+        self,
+        folder: Folder,
+        url: str | None,
+        state: ControlState,
+        tell: Callable[[str], None],
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.folder, self.state, self._tell = folder, state, tell
         self.url = url or f"sqlite:///{folder.cases}"
+        self._leads = leads  # in a fleet one gateway copies for all
         self.error: str | None = None  # why the cases are behind
         self.said = CaseworkDecisions()
         self._said_at = (-1, 0)  # revision, when
@@ -103,10 +109,11 @@ class Casework:
 
     def step(self, now_us: int) -> None:
         """Copy what is new. Raises: StillwatchError, OSError; what was not copied is the next time."""
-        while self.copy_events(now_us) == EVENTS:
+        leads = self._leads()
+        while leads and self.copy_events(now_us) == EVENTS:
             pass
         handed = self._findings.current()
-        if handed.result is not None and handed.sign != self._folded:
+        if leads and handed.result is not None and handed.sign != self._folded:
             fold(self.store(now_us), handed.result, now_us, SOURCE)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)

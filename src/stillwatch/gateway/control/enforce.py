@@ -47,9 +47,11 @@ class Enforcer:
         watched: WatchedTerms,
         tell: Callable[[str], None],
         people: Callable[[], CaseworkDecisions] = CaseworkDecisions,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.folder, self.state, self.watched, self.tell = folder, state, watched, tell
         self._people = people  # what they have said in cases
+        self._leads = leads  # in a fleet one gateway does it for all
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
         self._findings = Findings(folder)
@@ -63,6 +65,10 @@ class Enforcer:
         """Do what is due now."""
         with self._part("terms"):
             self._follow_terms(now_us)
+        self.stepped_us = now_us
+        if not self._leads():
+            self.errors = {name: why for name, why in self.errors.items() if name == "terms"}
+            return
         with self._part("ends"):
             actions.end_what_is_over(self.state, now_us=now_us)
         with self._part("findings"):
@@ -73,7 +79,6 @@ class Enforcer:
             self._take_steps(now_us)
         with self._part("holds"):
             self._hold(now_us)
-        self.stepped_us = now_us
 
     def says(self) -> dict[str, Any]:
         """Give its part of the supervisor's heartbeat."""

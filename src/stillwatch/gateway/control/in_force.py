@@ -13,10 +13,13 @@ from typing import Any
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.mark import Version
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.fleet.database import FleetDatabase, behind_in, read_gateways
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import running_pid
 
 PATIENCE_S = 1.0  # a change is in force everywhere by then, or whoever made it is told that it is not
+FLEET_PATIENCE_S = 2.0  # the same for all gateways of a fleet
 AGAIN_S = 0.02
 
 
@@ -37,6 +40,27 @@ def wait_until_in_force(folder: Folder, version: Version, patience_s: float = PA
                 f"{'; '.join(late)}. It counts there as soon as they read it: see /health"
             )
         time.sleep(AGAIN_S)
+
+
+def wait_for_fleet(fleet: FleetDatabase, version: Version, patience_s: float = FLEET_PATIENCE_S) -> None:
+    """Wait until every gateway of a fleet says that all its processes go by this version, or a later one.
+
+    Raises: NotInForce naming those that do not within `patience_s`; all, where they cannot be asked.
+    """
+    until = time.monotonic() + patience_s
+    written = f"it is written down as revision {version.revision}"
+    try:
+        with fleet.connect() as db:
+            while late := behind_in(read_gateways(db), version.revision):
+                if time.monotonic() >= until:
+                    raise NotInForce(
+                        f"{written}, but not in force everywhere: {'; '.join(late)}. It counts there as "
+                        "soon as they reach the database; `stillwatch fleet forget NAME` forgets a gateway "
+                        "that is no more"
+                    )
+                time.sleep(AGAIN_S)
+    except StateError as why:
+        raise NotInForce(f"{written}, but whether it is in force everywhere cannot be told: {why}") from why
 
 
 def behind(folder: Folder, version: Version) -> list[str]:

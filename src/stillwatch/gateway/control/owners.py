@@ -41,6 +41,28 @@ _TABLE = (
 )
 
 
+_NOTED = (  # where the owners are a fleet's: what was changed here, until the others know of it
+    """CREATE TABLE IF NOT EXISTS noted (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        account TEXT,                               -- NULL: it is no more
+        kind TEXT NOT NULL,
+        made_us INTEGER NOT NULL,
+        until_us INTEGER)""",
+    "CREATE TABLE IF NOT EXISTS taken_up (changed INTEGER NOT NULL, name TEXT NOT NULL, life TEXT NOT NULL)",
+    *(
+        f"""CREATE TRIGGER IF NOT EXISTS noted_{what} AFTER {what} ON objects BEGIN INSERT INTO noted
+            (name, account, kind, made_us, until_us) VALUES
+            ({row}.name, {account}, {kind}, {row}.made_us, {row}.until_us); END"""
+        for what, row, account, kind in (
+            ("INSERT", "NEW", "NEW.account", "NEW.kind"),
+            ("UPDATE", "NEW", "NEW.account", f"'{ASSIGNED}'"),
+            ("DELETE", "OLD", "NULL", "OLD.kind"),
+        )
+    ),
+)
+
+
 class OwnersError(StillwatchError):
     """`objects.db` cannot be used."""
 
@@ -205,6 +227,56 @@ class Owners:
                 (after, account, limit),
             )
             return [Object(*row) for row in rows]
+
+    # --- a fleet ---
+
+    def share(self) -> None:
+        """Note from here on what is changed, for others. Raises: OwnersError."""
+        with self.writing() as db:
+            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'noted'").fetchone():
+                return
+            for statement in _NOTED:
+                db.execute(statement)
+            db.execute("INSERT INTO taken_up VALUES (0, '', '')")
+
+    def note_all(self, life: str) -> None:
+        """Note all that there is, for a database that knows none of it. Raises: OwnersError."""
+        with self.writing() as db:
+            db.execute("DELETE FROM noted")
+            rows = "SELECT name, account, kind, made_us, until_us FROM objects"
+            db.execute(f"INSERT INTO noted (name, account, kind, made_us, until_us) {rows}")
+            db.execute("UPDATE taken_up SET changed = 0, name = '', life = ?", (life,))
+
+    def end_sharing(self) -> None:
+        """Note nothing any more. Raises: OwnersError."""
+        with self.writing() as db:
+            for what in (
+                "TRIGGER IF EXISTS noted_INSERT",
+                "TRIGGER IF EXISTS noted_UPDATE",
+                "TRIGGER IF EXISTS noted_DELETE",
+                "TABLE IF EXISTS noted",
+                "TABLE IF EXISTS taken_up",
+            ):
+                db.execute(f"DROP {what}")  # fmt: skip
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for one transaction. Raises: OwnersError."""
+        with self._refusing():
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection. Raises: OwnersError."""
+        with self._refusing():
+            yield self._open()
 
     def _open(self) -> sqlite3.Connection:
         if self._db is None:

@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,13 @@ from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
+from stillwatch.gateway.fleet.database import (
+    FleetChanges,
+    FleetDatabase,
+    FleetTurn,
+    take_up,
+    watch_changes,
+)
 from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
 
@@ -33,7 +40,7 @@ _UNFIT = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"  # controls, line break
 NAME_PATTERN = rf"^[^\s{_UNFIT}]([^{_UNFIT}]*[^\s{_UNFIT}])?$"  # of whatever is shown to people later
 _NAME = re.compile(NAME_PATTERN)
 ADMIN_TOKEN, METRICS_TOKEN = "admin_token", "metrics_token"
-GENERATION, PUT_BACK = "generation", "put_back"  # names in `meta`
+GENERATION, PUT_BACK, FLEET, LIFE = "generation", "put_back", "fleet", "life"  # names in `meta`
 _DAMAGED = (
     "{path}: cannot be used: {why}; stop `stillwatch serve`, put back the last back-up of state.db (delete "
     "state.db-wal and state.db-shm with it), or move it away to begin with no keys and standings"
@@ -99,6 +106,8 @@ class ControlState:
         self._keeper: Keeper | None = None
         self._ids: tuple[FileId | None, ...] = ()  # of the files that are open
         self._seen = 0  # revision
+        self.fleet: FleetDatabase | None = None  # whose state this is a copy of; None: of nobody else's
+        self.is_older = False  # an older file may have been put in the place of the fleet's copy
         self._open()
 
     @property
@@ -142,7 +151,13 @@ class ControlState:
             migrate(db, self.path)
             self._keeper = Keeper(self.path)
             self._ids = self._files()
-            if not _is_known(db, read_mark(self.path)):
+            url = _meta(db, FLEET)
+            if url is not None and (self.fleet is None or self.fleet.url != url):
+                self.fleet = FleetDatabase(str(url))
+            if self.fleet is not None:
+                watch_changes(db)  # a copy that was put back here lacks some changes, and takes them up
+                self.is_older = not _is_known(db, read_mark(self.path))
+            elif not _is_known(db, read_mark(self.path)):
                 self._note_copy(db)
             self._seen = _revision(db)
         except sqlite3.Error as why:
@@ -152,6 +167,13 @@ class ControlState:
             self._close()
             raise
         return db
+
+    def reopen(self) -> None:
+        """Open the file anew: what it is a copy of may have changed. Raises: StateError."""
+        with self._lock:
+            self._close()
+            self.fleet = None
+            self._open()
 
     def _files(self) -> tuple[FileId | None, ...]:
         """Say which files lie at the path now. Raises: StateError where that cannot be told."""
@@ -242,24 +264,57 @@ class ControlState:
         """Lend the connection for one transaction, with the revision that its rows shall carry.
 
         Raises: Stale when `if_revision` is not the present one; StateError when it cannot be written, or was
-        written to a file that does not lie at the path any more.
+        written to a file that does not lie at the path any more; FleetUnreachable.
         """
-        with self._lock:
+        with ExitStack() as ends:
+            turn = None if self.fleet is None else ends.enter_context(self.fleet.turn())
+            ends.enter_context(self._lock)  # after the turn, which may be long in coming
             db = self._open_current()
             with self._transaction(db, "BEGIN IMMEDIATE"):
-                now = _revision(db)
-                if now < self._seen:
-                    raise StateError(_OVERWRITTEN.format(path=self.path, seen=self._seen, now=now))
+                now = self._current_revision(db, turn)
                 if if_revision is not None and if_revision != now:
                     raise Stale(f"this was asked for at revision {if_revision}, it is {now} now: look again")
                 db.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (now + 1,))
                 yield db, now + 1
                 version, event = Version(str(_meta(db, GENERATION)), now + 1), _last_event(db)
+                if turn is not None:
+                    turn.put(db, version.revision)
+                    turn.commit()  # first: what only the copy held would be in force here alone
                 db.execute("COMMIT")
             if self._files() != self._ids:
                 raise StateError(
                     f"{self.path}: was replaced while this was written, so it may be lost; do it again"
                 )
+            self._seen = version.revision
+            write_mark(self.path, version, event)
+
+    def _current_revision(self, db: sqlite3.Connection, turn: FleetTurn | None) -> int:
+        """Give the revision that a change begins from; in a fleet all is taken up that others wrote."""
+        if turn is not None:
+            take_up(db, turn.changes(_version(db)))
+        elif self.fleet is not None or _meta(db, FLEET) is not None:
+            raise StateError(f"{self.path}: became a fleet's, or another's, in this moment; do it again")
+        elif _revision(db) < self._seen:
+            raise StateError(_OVERWRITTEN.format(path=self.path, seen=self._seen, now=_revision(db)))
+        return _revision(db)
+
+    def take_up(self, found: FleetChanges) -> bool:
+        """Put what other gateways wrote into this copy; False where it is another one by now."""
+        with self.rewriting() as (db, version):
+            if version != found.since:
+                return False
+            take_up(db, found)
+        return True
+
+    @contextmanager
+    def rewriting(self) -> Iterator[tuple[sqlite3.Connection, Version]]:
+        """Lend the connection for what makes this a copy of a state, or brings it up to date: no change."""
+        with self._lock:
+            db = self._open_current()
+            with self._transaction(db, "BEGIN IMMEDIATE"):
+                yield db, _version(db)
+                version, event = _version(db), _last_event(db)
+                db.execute("COMMIT")
             self._seen = version.revision
             write_mark(self.path, version, event)
 
@@ -271,7 +326,15 @@ class ControlState:
     def version(self) -> Version:
         """Say what the state is now: what workers that are up to date go by."""
         with self.reading() as db:
-            return Version(str(_meta(db, GENERATION)), _revision(db))
+            return _version(db)
+
+    def begin_life(self) -> tuple[str, str]:
+        """Draw a name for this start of the gateway; give it, and the one of the start before."""
+        life = secrets.token_hex(8)
+        with self.rewriting() as (db, _):
+            before = str(_meta(db, LIFE) or life)
+            db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (LIFE, life))
+        return life, before
 
     def put_back(self) -> PutBack | None:
         """Say when a copy was last put in the place of the state; None: never."""
@@ -380,6 +443,9 @@ class ControlState:
 
     def admin_token(self, *, now_us: int, renew: bool = False, who: str = "owner") -> str | None:
         """Make the admin token: None when there is one and it shall stay. Given here and never again."""
+        with self.reading() as db:
+            if not renew and _meta(db, ADMIN_TOKEN) is not None:
+                return None  # without a turn: a gateway starts also while its fleet's database is away
         with self.writing() as (db, _):
             if not renew and _meta(db, ADMIN_TOKEN) is not None:
                 return None
@@ -486,6 +552,10 @@ def _meta(db: sqlite3.Connection, name: str) -> Any:
 
 def _revision(db: sqlite3.Connection) -> int:
     return int(_meta(db, "revision"))
+
+
+def _version(db: sqlite3.Connection) -> Version:
+    return Version(str(_meta(db, GENERATION)), _revision(db))
 
 
 def _last_event(db: sqlite3.Connection) -> int:

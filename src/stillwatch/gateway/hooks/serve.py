@@ -123,7 +123,9 @@ class Hooks:
             pool=ConnectionPool(
                 Target(self.settings.upstream), loop, counters.values, None
             ),  # nothing is ever sent
-            budgets=Budgets(folder.run, WORKER, self.settings.workers),
+            budgets=Budgets(
+                folder.run, WORKER, self.settings.workers, in_fleet=self.settings.state is not None
+            ),
             counters=counters.values,
             upstream_key=None,
             open_log=lambda durable, failed: Writer(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from stillwatch.gateway.settings import MOST_WORKERS
-from stillwatch.terms import AccountUsage
+from stillwatch.terms import AccountUsage, FleetUsage
 from stillwatch.terms.sections import MOST_SETS
 from stillwatch.units import DAY_US, HOUR_US, MINUTE_US
 
@@ -21,7 +21,7 @@ ROOM = 65_536  # accounts that are counted over workers; further ones by each wo
 BEYOND = 8_192  # of those, at once
 # minute, requests, tokens; hour, tokens; day, tokens, tokens that batches may bring; promised; held minutes;
 # tokens on their way, by which start of the process; of each set of models: tokens of the day, on their way
-HELD, START, SETS = 10, 11, 12
+PROMISED, HELD_MINUTES, HELD, START, SETS = 8, 9, 10, 11, 12
 ROW = SETS + 2 * MOST_SETS
 STARTS, ROWS = (
     ROOM * ROW,
@@ -29,6 +29,7 @@ STARTS, ROWS = (
 )  # behind the rows: starts of the process; rows that have their blocks
 SIZE, EARLIER_SIZE = (ROWS + 1) * 8, ROWS * 8  # a file of an earlier version has all its blocks
 FIRST_ROWS = 256  # then twice as many, and so on
+ELSEWHERE, KNOWN = "elsewhere.budgets", "known.budgets"  # of a fleet: see `fleet.budgets`
 HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
 
 
@@ -39,19 +40,25 @@ class Budgets:
     the other. `run` None: counted in memory, for one process.
     """
 
-    def __init__(self, run: Path | None, worker: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self, run: Path | None, worker: int = 0, workers: int = 1, *, in_fleet: bool = False
+    ) -> None:
         self._beyond: dict[str, int] = {}
         rows = ROOM if run is None else BEYOND  # of accounts beyond the room
         self._own = memoryview(bytearray(8 * ROW * rows)).cast("q")
         self._mine, self._rows = self._own, rows  # so many rows may be written
         self._others: list[memoryview] = []
+        self._known: memoryview | None = None  # what all gateways of a fleet know of this one
         if run is not None:
             self._path = _path(run, worker)
-            self._mine = _map_file(self._path)
+            self._mine = map_file(self._path)
             kept = {k for k in range(2 * MOST_WORKERS) if _path(run, k).exists()}
             after = {MOST_WORKERS + k for k in range(workers)}  # those that take over from these, or had
             others = (kept | after | set(range(workers))) - {worker}
-            self._others = [_map_file(_path(run, k)) for k in sorted(others)]
+            self._others = [map_file(_path(run, k)) for k in sorted(others)]
+            if in_fleet:
+                self._known = map_file(run / KNOWN)
+                self._others.append(map_file(run / ELSEWHERE))  # the last
             self._mine[STARTS] += 1  # what answers held that another start let in is void
             self._rows = self._mine[ROWS]
 
@@ -76,7 +83,7 @@ class Budgets:
     def _grow(self, number: int) -> bool:
         for rows in (min(ROOM, max(FIRST_ROWS, 1 << number.bit_length())), number + 1):
             with suppress(OSError):
-                _reserve(self._path, rows)
+                reserve_rows(self._path, rows)
                 self._rows = self._mine[ROWS] = rows
                 return True
         return False
@@ -193,6 +200,31 @@ class Budgets:
             max(on_way, 0),
         )
 
+    def unknown_elsewhere(self, place: int, now_us: int, model_set: int | None = None) -> FleetUsage | None:
+        """What an account used and holds here that not all other gateways count yet; None: there are none."""
+        known = self._known
+        if known is None or place < 0 or known[STARTS] < 2:
+            return None
+        at = place * ROW
+        rows = [self._mine, *(v for v in self._others[:-1] if v[ROWS] > place)]
+        told = [known] if known[ROWS] > place else []
+
+        def new(window: int, number: int, column: int) -> int:
+            here = sum(v[at + column] for v in rows if v[at + window] == number)
+            return int(here - sum(v[at + column] for v in told if v[at + window] == number))
+
+        def held(column: int) -> int:
+            here = sum(v[at + column] for v in rows if v[at + START] == v[STARTS])
+            return int(here - sum(v[at + column] for v in told))
+
+        day = now_us // DAY_US
+        of_set = (0, 0)
+        if model_set is not None:
+            of_set = new(5, day, SETS + 2 * model_set), held(SETS + 2 * model_set + 1)
+        minute, hour = now_us // MINUTE_US, now_us // HOUR_US
+        tokens = new(0, minute, 2), new(3, hour, 4), new(5, day, 6)
+        return FleetUsage(int(known[STARTS]), new(0, minute, 1), *tokens, held(HELD), *of_set)
+
     def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""
         rows, at = self._files(place)
@@ -204,14 +236,15 @@ class Budgets:
 
 def void(path: Path) -> None:
     """Let go of what the answers of an ended worker held."""
-    _map_file(path)[STARTS] += 1
+    map_file(path)[STARTS] += 1
 
 
 def _path(run: Path, worker: int) -> Path:
     return run / f"worker-{worker}.budgets"
 
 
-def _reserve(path: Path, rows: int) -> None:
+def reserve_rows(path: Path, rows: int) -> None:
+    """Give blocks to so many rows of a file. Raises: OSError."""
     file = os.open(path, os.O_RDWR)
     try:
         os.posix_fallocate(file, 0, rows * ROW * 8)
@@ -219,8 +252,8 @@ def _reserve(path: Path, rows: int) -> None:
         os.close(file)
 
 
-def _map_file(path: Path) -> memoryview:
-    """The file's values: a hole but for what `_reserve` gave blocks to, and what lies behind the rows."""
+def map_file(path: Path) -> memoryview:
+    """The file's values: a hole but for what `reserve_rows` gave blocks to, and what lies behind the rows."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         size = os.fstat(file).st_size

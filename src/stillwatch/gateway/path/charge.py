@@ -7,7 +7,7 @@ import dataclasses
 
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import Facts
-from stillwatch.terms import AccountUsage
+from stillwatch.terms import AccountUsage, FleetUsage
 from stillwatch.terms.limiter import most_of_set
 
 
@@ -52,6 +52,7 @@ class Charge:
             tokens_held=spent.tokens_held - self._on_way,
             batch_tokens_day=spent.batch_tokens_day - self._promised,
             settles_s=gate.settles_s(),
+            unknown_elsewhere=self._unknown_elsewhere(None),
         )
         self.spent_before = spent.output_tokens_day
         tightest: tuple[int, int] | None = None  # tokens left, set
@@ -63,8 +64,24 @@ class Charge:
         if tightest is None:
             return spent, None
         used, held = budgets.of_set(place, now, tightest[1])
-        spent = dataclasses.replace(spent, set_tokens_day=used, set_tokens_held=held - self._on_way)
+        spent = dataclasses.replace(
+            spent,
+            set_tokens_day=used,
+            set_tokens_held=held - self._on_way,
+            unknown_elsewhere=self._unknown_elsewhere(tightest[1]),
+        )
         return spent, most_of_set(limits.models[tightest[1]], self._account)
+
+    def _unknown_elsewhere(self, model_set: int | None) -> FleetUsage | None:
+        """What this gateway alone counts, without what this request holds."""
+        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, model_set)
+        if found is None:
+            return None
+        return dataclasses.replace(
+            found,
+            tokens_held=found.tokens_held - self._on_way,
+            set_tokens_held=found.set_tokens_held - (self._on_way if model_set is not None else 0),
+        )
 
     def longest(self) -> int:
         """Output tokens that one answer of the models asked for brings at most."""

@@ -60,6 +60,8 @@ _REFUSED_BODY, _REFUSED_CAPTURE, _REFUSED_KEY = (
 )
 _REFUSED_TERMS, _REQUESTS, _STREAMS = PLACE["refused_terms"], PLACE["requests"], PLACE["streams"]
 _UPSTREAM_ERRORS = PLACE["upstream_errors"]
+OWNER_WAIT_US = 1_000_000  # that a gateway of a fleet waits to hear whose an object is
+OWNER_AGAIN_S = 0.05
 
 
 class Exchange:
@@ -114,9 +116,19 @@ class Exchange:
             return
         if not self.client.proven:
             self.client.prove()
+        self._take_on()
+
+    def _take_on(self) -> None:
+        """Read the request and go on with it, once it is known whose the objects are that it names."""
+        gate = self.gate
+        if self.over or self.caller is None:  # the client left meanwhile
+            return
         try:
             self._read()
         except BadRequest as why:
+            if why.code == "not_found" and self._may_become_known():
+                gate.loop.call_later(OWNER_AGAIN_S, self._take_on)
+                return
             gate.counters[_REFUSED_BODY] += 1
             noted = why.status == 404 and gate.is_first_refusal(self.caller.account, self.began_us)
             self._refuse(Decision(False, why.code, why.status, why.code, why.message), noted=noted)
@@ -137,6 +149,10 @@ class Exchange:
             charge.add(charge.answer_tokens())
         self._warn = decision.warn
         self._write_ahead(verdict)
+
+    def _may_become_known(self) -> bool:
+        """Whether another gateway may have made an object just now, and tell of it in a moment."""
+        return bool(self.gate.gateway) and self.gate.now_us() - self.began_us < OWNER_WAIT_US
 
     def _read(self) -> None:
         request, who = self.request, self.caller
@@ -291,7 +307,7 @@ class Exchange:
         if not self.number or self.operation not in TWICE or self.request.method != "POST" or who.coding:
             return None
         standing = gate.tables.standings.get(who.account)
-        exchange = exchange_id(gate.worker, self.number)
+        exchange = exchange_id(gate.worker, self.number, gate.gateway)
         return coins.throw(
             Who(who.account, who.org, standing, exchange, self.asked[:LONGEST_MODEL]),
             self.facts,
@@ -671,7 +687,7 @@ class Exchange:
     @property
     def _exchange(self) -> str:
         """The exchange's id, as its row has it; empty where nothing is written down of it."""
-        return exchange_id(self.gate.worker, self.number) if self.number else ""
+        return exchange_id(self.gate.worker, self.number, self.gate.gateway) if self.number else ""
 
     def _ids(self) -> list[Header]:
         """What ties a reply to its row, its line in the log and the client's own trace."""

@@ -80,6 +80,7 @@ class Gate:
         owners: Owners | None = None,
         histograms: Histograms | None = None,
         strangers: object = None,
+        gateway: str | None = None,
     ) -> None:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
@@ -92,6 +93,7 @@ class Gate:
         self.logs_requests = logs.requests.isEnabledFor(logging.INFO)
         self.ratios = Ratios()
         self.draining = False
+        self.gateway = gateway  # its name in a fleet, whose other gateways make objects and spend budgets
         self.clients: set[Any] = set()  # open connections
         self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
         self.door: Any = None  # what accepts them

@@ -73,7 +73,9 @@ class Worker:
             tables=tables,
             secret=secret,
             pool=pool,
-            budgets=Budgets(folder.run, number, self.settings.workers),
+            budgets=Budgets(
+                folder.run, number, self.settings.workers, in_fleet=self.settings.state is not None
+            ),
             counters=self.counters.values,
             upstream_key=os.environ.get(UPSTREAM_KEY_VARIABLE) or None,
             open_log=lambda durable, failed: Writer(
@@ -85,6 +87,7 @@ class Worker:
             owners=Owners(folder.objects),
             strangers=Strangers(),
             histograms=Histograms(folder.run / f"worker-{number}.histograms"),
+            gateway=self.settings.gateway if self.settings.state else None,
         )
         self._stopped = loop.create_future()
         self._beaten = ""  # the error of the tables in the last heartbeat

@@ -54,9 +54,10 @@ _intent = msgspec.msgpack.Decoder(Intent).decode
 _outcome = msgspec.msgpack.Decoder(ExchangeOutcome).decode
 
 
-def exchange_id(worker: int, number: int) -> str:
-    """The id of an exchange that a worker has numbered."""
-    return f"sw{worker}-{number:x}"
+def exchange_id(worker: int, number: int, gateway: str | None = None) -> str:
+    """The id of an exchange that a worker has numbered. `gateway`: its name in a fleet."""
+    within = f"sw{worker}-{number:x}"
+    return within if gateway is None else f"{gateway}.{within}"
 
 
 def pack(entry: Intent | ExchangeOutcome) -> bytes:

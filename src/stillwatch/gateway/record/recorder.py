@@ -30,6 +30,7 @@ from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
 from stillwatch.gateway.record.sent_before import SentBefore
+from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.new_file import sync_folder
 from stillwatch.terms import Retention, TermsError
 
@@ -65,8 +66,9 @@ class Checkpoint(msgspec.Struct):
 class Recorder:
     """Turns logs into segments. `step` once, or again and again."""
 
-    def __init__(self, folder: Folder, now: Callable[[], datetime]) -> None:
+    def __init__(self, folder: Folder, now: Callable[[], datetime], gateway: str | None = None) -> None:
         self.folder, self._now = folder, now
+        self._gateway = gateway  # its name in a fleet, where ids of other gateways lie beside ours
         self._written_for: int | None = 0  # what a range asked for last
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
@@ -205,6 +207,11 @@ class Recorder:
         self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
+        if self._gateway is not None:
+            worker, number = row["worker"], row["sequence"]
+            ours = exchange_id(worker, number)  # type: ignore[arg-type]
+            if str(row["exchange_id"]).partition(".")[0] == ours:  # else it is another software's
+                row["exchange_id"] = f"{self._gateway}.{row['exchange_id']}"
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting += 1
@@ -234,7 +241,10 @@ class Recorder:
 
     def _quarantine(self, key: tuple[int, int], why: Exception) -> None:
         self.quarantined += 1
-        line = {"exchange_id": exchange_id(*key), "reason": f"{type(why).__name__} in its body"}
+        line = {
+            "exchange_id": exchange_id(*key, self._gateway),
+            "reason": f"{type(why).__name__} in its body",
+        }
         with suppress(OSError), open(self.folder.path / "quarantined.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")  # where the disk refuses, the count stays
 
@@ -377,7 +387,8 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, _: stop.append(number))
     found = Folder(Path(folder))
-    recorder = Recorder(found, clock.now)
+    settings = GatewaySettings.load(found.settings)
+    recorder = Recorder(found, clock.now, settings.gateway if settings.state else None)
     beat_at = tidy_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
@@ -390,7 +401,7 @@ def main(folder: str) -> None:
                 tidy_at = time.monotonic()
             error = None
         except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
-            error, moved = f"{why.filename or found.segments}: {why.strerror}", False
+            error, moved = f"{why.filename or found.own_segments}: {why.strerror}", False
         if time.monotonic() - beat_at > clock.pause_s(1.0):
             beat_at = time.monotonic()
             _beat(found, recorder, error)

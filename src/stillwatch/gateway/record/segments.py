@@ -1,7 +1,8 @@
 """Segments: the recorder's Parquet files, by hour, each named by the numbers it spans. It sketches nothing.
 
 A number is given once. Merging an hour replaces its files by one that spans their numbers: whoever reads
-along knows by the name what it has read already.
+along knows by the name what it has read already. Each gateway of a fleet writes to a folder of its own, and
+whoever reads, reads all of them.
 """
 
 import json
@@ -46,8 +47,12 @@ def segment(path: Path) -> Segment | None:
 
 
 def all_segments(folder: Folder) -> list[Segment]:
-    """Every segment in order. Where a merge was cut short, what it had replaced is left out."""
-    return _whole(s for s in map(segment, folder.segments.glob("*/*.parquet")) if s is not None)
+    """Every segment, in order for each gateway. Where a merge was cut short, what it replaced is left out."""
+    return [one for _, root in folder.segment_folders() for one in _segments_in(root)]
+
+
+def _segments_in(root: Path) -> list[Segment]:
+    return _whole(s for s in map(segment, root.glob("*/*.parquet")) if s is not None)
 
 
 def _whole(found: Iterable[Segment]) -> list[Segment]:
@@ -61,11 +66,11 @@ def _whole(found: Iterable[Segment]) -> list[Segment]:
 
 def sweep(folder: Folder) -> None:
     """Take away what a recorder left that was killed: half-written files, and files that were merged."""
-    for below in folder.segments.iterdir():
+    for below in folder.own_segments.iterdir():
         for path in below.glob("*.new"):
             path.unlink()
-    whole = {one.path for one in all_segments(folder)}
-    for path in folder.segments.glob("*/*.parquet"):
+    whole = {one.path for one in _segments_in(folder.own_segments)}
+    for path in folder.own_segments.glob("*/*.parquet"):
         if path not in whole and segment(path) is not None:
             path.unlink()
 
@@ -75,8 +80,24 @@ def new_segments(folder: Folder, seen: set[str]) -> list[Path]:
 
     A merged one may hold rows beside that were read: `read_new` gives exactly the others.
     """
-    spans = _spans(seen)
-    return [one.path for one in all_segments(folder) if not _is_covered(one.first, one.last, spans)]
+    return [
+        one.path
+        for prefix, root in folder.segment_folders()
+        for spans in [_spans(_of(prefix, seen))]
+        for one in _segments_in(root)
+        if not _is_covered(one.first, one.last, spans)
+    ]
+
+
+def name_in(folder: Folder, path: Path) -> str:
+    """Give the name of a segment that stands in `seen`."""
+    root = path.parent.parent
+    return next(prefix for prefix, one in folder.segment_folders() if one == root) + path.name
+
+
+def _of(prefix: str, seen: set[str]) -> set[str]:
+    """The names of one gateway's segments, without what is put before them."""
+    return {name.removeprefix(prefix) for name in seen if name.startswith(prefix)}
 
 
 def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
@@ -85,8 +106,14 @@ def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
     `seen` stays small, and may be kept over a restart: it holds names of spans, whether or not such files
     are still there.
     """
-    for one in all_segments(folder):
-        spans = _spans(seen)
+    for prefix, root in folder.segment_folders():
+        yield from _read_new_in(root, prefix, seen)
+
+
+def _read_new_in(root: Path, prefix: str, seen: set[str]) -> Iterator[pa.Table]:
+    for one in _segments_in(root):
+        before = _of(prefix, seen)
+        spans = _spans(before)
         if _is_covered(one.first, one.last, spans):
             continue
         try:
@@ -95,9 +122,9 @@ def read_new(folder: Folder, seen: set[str]) -> Iterator[pa.Table]:
             return  # merged or let go in this moment: the next call finds where it went
         if table.num_rows:
             yield table
-        spans = _spans({*seen, one.path.name})
-        seen.clear()
-        seen.update(_segment_name(first, last) for first, last in spans)
+        spans = _spans({*before, one.path.name})
+        seen.difference_update({prefix + name for name in before})
+        seen.update(prefix + _segment_name(first, last) for first, last in spans)
 
 
 def _unread(one: Segment, spans: list[tuple[int, int]]) -> pa.Table:
@@ -139,7 +166,7 @@ def _segment_name(first: int, last: int) -> str:
 
 def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes, now: datetime) -> Path:
     """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
-    path = folder.segments / now.strftime(_HOUR) / _segment_name(number, number)
+    path = folder.own_segments / now.strftime(_HOUR) / _segment_name(number, number)
     return _write(path, pa.Table.from_batches([batch]), checkpoint)
 
 
@@ -175,7 +202,7 @@ def _whole_or_not(path: Path) -> Iterator[BinaryIO]:
 
 def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
     """The highest number given so far, and the checkpoint in that segment; 0 and none where there is none."""
-    found = all_segments(folder)
+    found = _segments_in(folder.own_segments)
     if not found:
         return 0, b""
     newest = max(found, key=lambda s: s.last)
@@ -183,8 +210,13 @@ def last_checkpoint(folder: Folder) -> tuple[int, bytes]:
 
 
 def hours(folder: Folder) -> Iterator[tuple[datetime, list[Segment]]]:
-    """Each hour's segments."""
-    for below in sorted(folder.segments.iterdir()):
+    """Each hour's segments, for each gateway."""
+    for _, root in folder.segment_folders():
+        yield from _hours_in(root)
+
+
+def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
+    for below in sorted(root.iterdir()):
         try:
             hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
         except ValueError:
@@ -207,7 +239,7 @@ def _runs(found: list[Segment]) -> Iterator[list[Segment]]:
 def merge(folder: Folder, now: datetime) -> int:
     """Make one file of each hour that is over; give how many files went into others."""
     done = 0
-    for hour, found in hours(folder):
+    for hour, found in _hours_in(folder.own_segments):
         if now < hour + timedelta(hours=1) + MERGE_AFTER:
             continue
         for run in _runs(found):
@@ -253,8 +285,8 @@ def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> i
     The newest segment stays, emptied: it knows where the recorder stood.
     """
     done = 0
-    newest = max((s.last for s in all_segments(folder)), default=0)
-    for hour, found in hours(folder):
+    newest = max((s.last for s in _segments_in(folder.own_segments)), default=0)
+    for hour, found in _hours_in(folder.own_segments):
         age = now - hour - timedelta(hours=1)
         for one in found:
             if age > timedelta(days=sketch_days):
@@ -269,12 +301,12 @@ def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> i
             elif age > timedelta(days=text_days):
                 done += _without_texts(one)
         if not any(hour_path_files(folder, hour)):
-            (folder.segments / hour.strftime(_HOUR)).rmdir()
+            (folder.own_segments / hour.strftime(_HOUR)).rmdir()
     return done
 
 
 def hour_path_files(folder: Folder, hour: datetime) -> Iterator[Path]:
-    return (folder.segments / hour.strftime(_HOUR)).iterdir()
+    return (folder.own_segments / hour.strftime(_HOUR)).iterdir()
 
 
 def _without_texts(one: Segment) -> int:

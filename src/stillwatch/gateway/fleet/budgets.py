@@ -1,0 +1,231 @@
+"""Tells the other gateways of a fleet what accounts spend here, and the workers here what they spend there.
+
+The workers' mapped files hold what each of them counted (`path.budgets`). This part adds them up and puts the
+rows that changed into the database, a few times a second. Two files of the same form come of it: what is
+spent and held elsewhere, which counts as a further worker's; and what all others have read of this gateway.
+From the latter a worker sees what nobody else counts yet (`terms.limiter`). It limits nothing.
+"""
+
+import time
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stillwatch.gateway.fleet.database import LATE_S, read_gateways
+from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.path.budgets import (
+    ELSEWHERE,
+    FIRST_ROWS,
+    HELD,
+    HELD_BITS,
+    HELD_MINUTES,
+    KNOWN,
+    MOST_HELD,
+    PROMISED,
+    ROOM,
+    ROW,
+    ROWS,
+    SETS,
+    START,
+    STARTS,
+    map_file,
+    reserve_rows,
+)
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Row = np.ndarray[Any, np.dtype[np.int64]]  # (ROW,), or (rows, ROW)
+
+CHANNEL = "stillwatch_spent"
+LOOK_S = 0.1  # between two exchanges of counts; longer where one takes long
+SHARE_OF_TIME = 0.1  # of one core, at most
+KEPT_HOURS = 25  # what nobody changed for so long is in no running window
+TIDY_S = 3_600.0
+SETS_USED, SETS_HELD = list(range(SETS, ROW, 2)), list(range(SETS + 1, ROW, 2))
+WINDOWS = ((0, [1, 2]), (3, [4]), (5, [6, 7, *SETS_USED]))  # number of the minute, hour, day; what is of it
+
+
+class BudgetExchange(FleetPart):
+    """One gateway's part of it."""
+
+    name = "fleet-budgets"
+    channel = CHANNEL
+
+    def __init__(self, folder: Folder, url: str, gateway: str, tell: Callable[[str], None]) -> None:
+        super().__init__(url, tell)
+        self._folder, self._gateway = folder, gateway
+        self._elsewhere = _Target(folder.run / ELSEWHERE)
+        self._known = _Target(folder.run / KNOWN)  # keeps the number of gateways from the run before
+        self._workers: dict[str, Row] = {}  # their files, whole
+        self._before: dict[str, Row] = {}  # their rows, as they were last added up
+        self._unread: list[tuple[int, dict[int, Row]]] = []  # what was put, until all others have read it
+        self._others: dict[str, dict[int, Row]] = {}
+        self._read: dict[str, int] = {}  # the newest change of each other gateway
+        self._alive: frozenset[str] = frozenset()
+        self._change: int | None = None
+        self._tidied_s = 0.0
+
+    def step(self, db: "psycopg.Connection[Any]") -> float:
+        """Put what changed here, take up what changed elsewhere."""
+        began_s = time.monotonic()
+        if self._change is None:
+            row = db.execute("SELECT max(changed) FROM spent WHERE gateway = %s", (self._gateway,)).fetchone()
+            self._change = 0 if row is None or row[0] is None else int(row[0])
+        changed = self._add_up()
+        if changed:
+            self._put(db, changed)
+        self._look_at_gateways(db)
+        self._take_up(db)
+        self._note_read(db)
+        if began_s - self._tidied_s > TIDY_S:
+            self._tidied_s = began_s
+            db.execute("DELETE FROM spent WHERE at < now() - make_interval(hours => %s)", (KEPT_HOURS,))
+        return max(LOOK_S, (time.monotonic() - began_s) / SHARE_OF_TIME)
+
+    def miss(self) -> None:
+        """What was put last may not have come: everything is put again."""
+        self._before.clear()
+        self._change = None
+
+    # --- what is spent here ---
+
+    def _add_up(self) -> dict[int, "Row"]:
+        """Add up the workers' rows that changed since the last call, by account number."""
+        for path in self._folder.run.glob("worker-*.budgets"):
+            if path.name not in self._workers:
+                self._workers[path.name] = np.frombuffer(map_file(path), np.int64)
+        numbers: set[int] = set()
+        for name, values in self._workers.items():
+            many, start = int(values[ROWS]), values[STARTS]
+            now = values[: many * ROW].reshape(many, ROW).copy()
+            now[np.ix_(now[:, START] != start, [HELD, *SETS_HELD])] = 0  # of a start that is over
+            now[:, START] = 0
+            before = self._before.get(name, now[:0])
+            numbers.update(np.flatnonzero((now[: len(before)] != before).any(1)).tolist())
+            numbers.update((len(before) + np.flatnonzero(now[len(before) :].any(1))).tolist())
+            self._before[name] = now
+        return {n: _add([rows[n] for rows in self._before.values() if len(rows) > n]) for n in numbers}
+
+    def _put(self, db: "psycopg.Connection[Any]", changed: dict[int, "Row"]) -> None:
+        assert self._change is not None
+        self._change += 1
+        for number, row in changed.items():  # first: others may read it before we know that they have
+            self._known.write(number, _least(self._known.row(number), row))
+        rows = [(n, [int(v) for v in row]) for n, row in changed.items()]
+        with db.transaction(), db.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO spent VALUES (%s, %s, %s, %s, now()) ON CONFLICT (gateway, number) DO UPDATE SET"
+                " counts = excluded.counts, changed = excluded.changed, at = excluded.at",
+                [(self._gateway, n, counts, self._change) for n, counts in rows],
+            )
+            cursor.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+        self._unread.append((self._change, changed))
+
+    def _note_read(self, db: "psycopg.Connection[Any]") -> None:
+        """Note as known what every other gateway that is there has read."""
+        found = db.execute("SELECT reader, changed FROM spent_read WHERE gateway = %s", (self._gateway,))
+        read = {str(reader): int(changed) for reader, changed in found}
+        least = min((read.get(name, -1) for name in self._alive), default=self._change or 0)
+        known: dict[int, Row] = {}
+        while self._unread and self._unread[0][0] <= least:
+            known |= self._unread.pop(0)[1]
+        for number, row in known.items():  # they have read this, or what was put since
+            later = [rows[number] for _, rows in self._unread if number in rows]
+            self._known.write(number, reduce(_least, later, row))
+
+    # --- what is spent elsewhere ---
+
+    def _look_at_gateways(self, db: "psycopg.Connection[Any]") -> None:
+        found = read_gateways(db)
+        self._known.values[STARTS] = max(1, len(found))
+        alive = frozenset(g.name for g in found if g.silent_s <= LATE_S and g.name != self._gateway)
+        if alive != self._alive:  # what the answers of one that is gone held is void
+            self._alive = alive
+            self._add_others({n for rows in self._others.values() for n in rows})
+
+    def _take_up(self, db: "psycopg.Connection[Any]") -> None:
+        names = sorted(self._read)
+        rows = db.execute(
+            "SELECT s.gateway, number, counts, changed FROM spent s"
+            " LEFT JOIN unnest(%s::text[], %s::bigint[]) AS r (gateway, read) ON r.gateway = s.gateway"
+            " WHERE s.gateway <> %s AND changed > coalesce(read, -1)",
+            (names, [self._read[name] for name in names], self._gateway),
+        ).fetchall()
+        for gateway, number, counts, changed in rows:
+            self._others.setdefault(gateway, {})[number] = np.array(counts, np.int64)
+            self._read[gateway] = max(self._read.get(gateway, -1), changed)
+        self._add_others({number for _, number, *_ in rows})  # first: what is said to be read is counted
+        read = [(self._gateway, name, at) for name, at in self._read.items()]
+        if rows:
+            with db.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO spent_read VALUES (%s, %s, %s) ON CONFLICT (reader, gateway) DO UPDATE SET"
+                    " changed = excluded.changed",
+                    read,
+                )
+            db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+    def _add_others(self, numbers: set[int]) -> None:
+        for number in numbers:
+            rows = []
+            for name, known in self._others.items():
+                if (row := known.get(number)) is not None:
+                    if name not in self._alive:
+                        row = row.copy()
+                        row[[HELD, *SETS_HELD]] = 0
+                    rows.append(row)
+            self._elsewhere.write(number, _add(rows))
+
+
+class _Target:
+    """A mapped file of rows that this part alone writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.values: Row = np.frombuffer(map_file(path), np.int64)
+
+    def row(self, number: int) -> "Row":
+        """Give one account's row."""
+        if not 0 <= number < self.values[ROWS]:
+            return np.zeros(ROW, np.int64)
+        return self.values[number * ROW : (number + 1) * ROW].copy()
+
+    def write(self, number: int, row: "Row") -> None:
+        """Write one account's row. Raises: OSError where the disk has no room for it."""
+        if not 0 <= number < ROOM:
+            return
+        if number >= self.values[ROWS]:
+            many = min(ROOM, max(FIRST_ROWS, 1 << number.bit_length()))
+            reserve_rows(self._path, many)
+            self.values[ROWS] = many
+        self.values[number * ROW : (number + 1) * ROW] = row
+
+
+def _least(one: "Row", later: "Row") -> "Row":
+    """What whoever has read one of two rows of an account counts at least, in the later one's windows."""
+    least = np.minimum(one, later)
+    for at, columns in WINDOWS:
+        if one[at] != later[at]:
+            least[at], least[columns] = later[at], 0
+    return least
+
+
+def _add(rows: "list[Row]") -> "Row":
+    """Add rows of one account: what is of the newest minute, hour, day, and what has no window."""
+    total: Row = np.zeros(ROW, np.int64)
+    for at, columns in WINDOWS if rows else ():
+        total[at] = max(row[at] for row in rows)
+        for row in rows:
+            if row[at] == total[at]:
+                total[columns] += row[columns]
+    for row in rows:
+        total[[PROMISED, HELD, *SETS_HELD]] += row[[PROMISED, HELD, *SETS_HELD]]
+    minutes = [int(row[HELD_MINUTES]) for row in rows if row[5] == total[5]]
+    many = min(sum(one & MOST_HELD for one in minutes), MOST_HELD)
+    total[HELD_MINUTES] = max((one >> HELD_BITS for one in minutes), default=0) << HELD_BITS | many
+    return total

@@ -1,0 +1,488 @@
+"""The state of a fleet in PostgreSQL. Every gateway keeps a whole copy of it as its own `state.db`.
+
+Gateways write in turn: who writes locks the one row of `fleet`, brings its copy up to date, changes the copy
+under SQLite, and puts the changed rows here with the number of the change. So SQLite's rules and statements
+are the only ones, what is read is always at hand, and a host knows its bans also without this database. Rows
+are copied, never statements. It knows the tables' columns and not what they mean.
+"""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stillwatch.gateway.control.mark import Version
+from stillwatch.gateway.control.migrations import StateError
+
+if TYPE_CHECKING:
+    import psycopg
+
+SCHEMA = "stillwatch_gateway"
+CHANNEL = "stillwatch_gateway"
+LOCK = 0x5711_F1EE  # ours, for PostgreSQL's advisory lock: two that start at once
+CONNECT_S = 3  # seconds, libpq's connect_timeout
+SILENT_MS = 3_000  # milliseconds without an answer until a connection counts as lost
+LATE_S = 5.0  # a gateway that said nothing for so long may be gone, or cut off
+FORGET_S = 86_400.0  # a gateway that said nothing for so long is no more
+AGAIN_S = 2.0  # a database that could not be reached is not tried again sooner by who writes
+_KINDS = {"N": "BIGINT", "T": "TEXT", "B": "BYTEA"}
+_LOST = ("08", "57P", "53")  # SQLSTATE: the connection is lost, the server ends or has no room
+
+
+class FleetUnreachable(StateError):
+    """The database of the fleet cannot be reached: nothing was changed, what is known stays in force."""
+
+
+class DatabaseWentBack(StateError):
+    """The database of the fleet knows less than a gateway: an older copy of it was put in its place."""
+
+
+@dataclass(frozen=True)
+class SharedTable:
+    """A table that is the same in `state.db` and in PostgreSQL. Its first column is its key."""
+
+    name: str
+    columns: tuple[str, ...]
+    kinds: tuple[str, ...]  # N, T or B, for each column
+    where: str = "true"  # of the rows that are shared
+
+    @property
+    def key(self) -> str:
+        return self.columns[0]
+
+
+def _table(name: str, columns: str, where: str = "true") -> SharedTable:
+    pairs = [column.split(":") for column in columns.split()]
+    return SharedTable(name, tuple(c for c, _ in pairs), tuple(kind for _, kind in pairs), where)
+
+
+# In the order in which rows may refer to each other.
+TABLES = (
+    _table("meta", "name:T value:B", "name IN ('admin_token', 'metrics_token')"),
+    _table("accounts", "number:N account:T org:T created_us:N"),
+    _table("keys", "key_id:T digest:B account:T issued_us:N expires_us:N revoked_us:N replaces:T revision:N"),
+    _table("actions", "action:N at_us:N who:T why:T undoes:N root:N ladder:N revision:N"),
+    _table(
+        "changes",
+        "change:N action:N account:T step:N since_us:N until_us:N reason:T campaign:T "
+        "output_tokens_per_hour:N mark:T in_force:N over:N",
+    ),
+    _table("standings", "account:T change:N revision:N"),
+    _table(
+        "proposals",
+        "proposal:N at_us:N campaign:T step:N rule:T why:T accounts:T due_us:N state:T decided_us:N "
+        "decided_by:T action:N revision:N",
+    ),
+    _table("events", "event:N at_us:N who:T what:T subject:T detail:T"),
+    _table(
+        "hold_schedules",
+        "number:N candidate:T accounts:T start_us:N days:N block_minutes:N one_block_in:N key:B begun_us:N "
+        "ended_us:N why_ended:T denser_one_block_in:N denser_from_us:N revision:N",
+    ),
+)
+
+
+def m001_state(db: "psycopg.Connection[Any]") -> None:
+    """Begin: the fleet, its tables, and its gateways."""
+    db.execute(
+        """CREATE TABLE fleet (
+            generation TEXT NOT NULL,
+            revision BIGINT NOT NULL,
+            shape BIGINT NOT NULL,                  -- of state.db: its number of migrations
+            secret TEXT NOT NULL)                   -- a digest: all gateways must have one secret
+        """
+    )
+    for one in TABLES:
+        columns = ", ".join(f"{c} {_KINDS[k]}" for c, k in zip(one.columns, one.kinds, strict=True))
+        db.execute(
+            f"CREATE TABLE {one.name} ({columns}, row_revision BIGINT NOT NULL, PRIMARY KEY ({one.key}))"
+        )
+        db.execute(f"CREATE INDEX {one.name}_by_row_revision ON {one.name} (row_revision)")
+    db.execute(
+        """CREATE TABLE gateways (
+            name TEXT PRIMARY KEY,
+            life TEXT NOT NULL,                     -- drawn at each start: two with one name are found out
+            host TEXT NOT NULL,
+            revision BIGINT NOT NULL,               -- in force on all of its workers
+            terms TEXT NOT NULL,                    -- digest of its terms
+            seen TIMESTAMPTZ NOT NULL)"""
+    )
+    db.execute(
+        """CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,                   -- the gateway's name
+            life TEXT NOT NULL,
+            until TIMESTAMPTZ NOT NULL)"""
+    )
+    db.execute(
+        """CREATE TABLE spent (                     -- by an account at a gateway: see path/budgets.py
+            gateway TEXT NOT NULL,
+            number BIGINT NOT NULL,                 -- of the account
+            counts BIGINT[] NOT NULL,
+            changed BIGINT NOT NULL,                -- the gateway's own number of the change
+            at TIMESTAMPTZ NOT NULL,
+            PRIMARY KEY (gateway, number))"""
+    )
+    db.execute("CREATE INDEX spent_by_changed ON spent (gateway, changed)")
+    db.execute(
+        """CREATE TABLE spent_read (                -- how far a gateway has read what is spent at another
+            reader TEXT NOT NULL,
+            gateway TEXT NOT NULL,
+            changed BIGINT NOT NULL,
+            PRIMARY KEY (reader, gateway))"""
+    )
+    # Who writes objects locks its row. The life is drawn, so that a database that was begun anew is noticed.
+    db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL, life TEXT NOT NULL)")
+    db.execute("INSERT INTO objects_clock VALUES (0, %s)", (secrets.token_hex(8),))
+    db.execute(
+        """CREATE TABLE objects (                   -- stored at the upstream, and whose they are
+            name TEXT PRIMARY KEY,
+            account TEXT,                           -- NULL: it is no more
+            kind TEXT NOT NULL,
+            made_us BIGINT NOT NULL,
+            until_us BIGINT,
+            changed BIGINT NOT NULL,                -- the clock when it was written
+            gone TIMESTAMPTZ)"""
+    )
+    db.execute("CREATE INDEX objects_by_changed ON objects (changed, name)")
+    db.execute("CREATE INDEX objects_by_gone ON objects (gone) WHERE gone IS NOT NULL")
+
+
+MIGRATIONS = [m001_state]
+
+
+@dataclass(frozen=True)
+class FleetChanges:
+    """The rows that changed after one revision, up to another, with what the fleet is."""
+
+    since: Version
+    version: Version
+    rows: Mapping[str, Sequence[tuple[Any, ...]]]  # by table
+
+
+@dataclass(frozen=True)
+class FleetGateway:
+    """One gateway of a fleet, as it last said."""
+
+    name: str
+    life: str
+    host: str
+    revision: int
+    terms: str
+    silent_s: float  # since it said so, by the database's clock
+
+
+class FleetDatabase:
+    """The way to a fleet's database. Each use opens a connection of its own; see `connect`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._refused: tuple[float, FleetUnreachable] | None = None
+
+    @contextmanager
+    def connect(self, *, patient: bool = False) -> Iterator["psycopg.Connection[Any]"]:
+        """Lend a connection outside of any transaction. `patient`: also when it was just tried in vain.
+
+        Raises: FleetUnreachable; StateError for what the database refuses.
+        """
+        if self._refused is not None and not patient and time.monotonic() - self._refused[0] < AGAIN_S:
+            raise self._refused[1]
+        try:
+            import psycopg
+        except ImportError as why:
+            raise StateError(f"PostgreSQL needs psycopg: pip install 'stillwatch[postgres]' ({why})") from why
+        with refuse_database_errors(self.url):
+            try:
+                db = psycopg.connect(
+                    self.url,
+                    autocommit=True,
+                    connect_timeout=CONNECT_S,
+                    keepalives_idle=1,
+                    keepalives_interval=1,
+                    keepalives_count=2,
+                    tcp_user_timeout=SILENT_MS,
+                    application_name="stillwatch",
+                    options=f"-c search_path={SCHEMA} -c lock_timeout={SILENT_MS}",
+                )
+            except psycopg.OperationalError as why:
+                refusal = FleetUnreachable(f"{self.url}: cannot be reached: {one_line(why)}")
+                self._refused = (time.monotonic(), refusal)
+                raise refusal from why
+            self._refused = None
+            with db:
+                yield db
+
+    @contextmanager
+    def turn(self) -> Iterator["FleetTurn"]:
+        """Wait for the turn to write, and have it. Without `FleetTurn.commit` nothing is changed.
+
+        Raises: FleetUnreachable, StateError.
+        """
+        with self.connect() as db:
+            db.execute("BEGIN")
+            try:
+                yield FleetTurn(db)
+            finally:
+                if not db.closed:
+                    db.rollback()  # what was not committed
+
+    def gateways(self) -> list[FleetGateway]:
+        """List the gateways by name. Raises: FleetUnreachable."""
+        with self.connect() as db:
+            return read_gateways(db)
+
+
+class FleetTurn:
+    """One gateway's turn to write: nobody else writes until its end."""
+
+    def __init__(self, db: "psycopg.Connection[Any]") -> None:
+        self._db = db
+        row = db.execute("SELECT revision FROM fleet FOR UPDATE").fetchone()
+        if row is None:
+            raise StateError(f"the database holds no state ({SCHEMA}.fleet is empty): see docs/fleet.md")
+
+    def changes(self, since: Version) -> FleetChanges:
+        """Give what the copy at `since` lacks."""
+        return read_changes(self._db, since)
+
+    def put(self, copy: sqlite3.Connection, revision: int) -> None:
+        """Put the rows here that were changed in the copy. Others see them when the turn ends."""
+        for one in TABLES:
+            rows = _changed_rows(copy, one)
+            if rows:
+                _put_rows(self._db, one, rows, revision)
+        self._db.execute("UPDATE fleet SET revision = %s", (revision,))
+        self._db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+    def commit(self) -> None:
+        """End the turn. Raises: FleetUnreachable where it cannot be told whether it was written."""
+        import psycopg
+
+        try:
+            self._db.execute("COMMIT")
+        except psycopg.OperationalError as why:
+            raise FleetUnreachable(
+                f"the database was lost while this was written ({one_line(why)}): look whether it is in "
+                "force before you do it again"
+            ) from why
+
+
+# --- the copy ---
+
+
+def watch_changes(copy: sqlite3.Connection) -> None:
+    """Have this connection note which shared rows it changes: in tables and triggers of its own."""
+    copy.execute(
+        "CREATE TEMP TABLE changed (place TEXT, key)"
+    )  # unique would not do: who writes says what then
+    for one in TABLES:
+        when = "" if one.where == "true" else f"WHEN NEW.{one.where}"
+        for what in ("INSERT", "UPDATE"):
+            copy.execute(
+                f"CREATE TEMP TRIGGER {one.name}_{what} AFTER {what} ON main.{one.name} {when} BEGIN"
+                f" INSERT INTO changed VALUES ('{one.name}', NEW.{one.key}); END"
+            )
+
+
+def take_up(copy: sqlite3.Connection, found: FleetChanges) -> None:
+    """Put what others wrote into the copy, in the transaction that runs."""
+    for one in TABLES:
+        if not found.rows.get(one.name):
+            continue
+        marks = ", ".join("?" * len(one.columns))
+        moved = ", ".join(f"{c} = excluded.{c}" for c in one.columns[1:])
+        then = "NOTHING" if one.name == "events" else f"UPDATE SET {moved}"  # events are never changed
+        copy.executemany(
+            f"INSERT INTO {one.name} ({', '.join(one.columns)}) VALUES ({marks})"
+            f" ON CONFLICT ({one.key}) DO {then}",
+            found.rows[one.name],
+        )
+    copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (found.version.revision,))
+    forget_changes(copy)
+
+
+def forget_changes(copy: sqlite3.Connection) -> None:
+    """Begin to note changes anew."""
+    copy.execute("DELETE FROM changed")
+
+
+def _changed_rows(copy: sqlite3.Connection, one: SharedTable) -> list[tuple[Any, ...]]:
+    return copy.execute(
+        f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE {one.key} IN"
+        f" (SELECT key FROM changed WHERE place = '{one.name}') ORDER BY 1"
+    ).fetchall()
+
+
+def put_everything(db: "psycopg.Connection[Any]", copy: sqlite3.Connection, revision: int) -> None:
+    """Put all shared rows of a state here."""
+    for one in TABLES:
+        rows = copy.execute(f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE {one.where}").fetchall()
+        if rows:
+            _put_rows(db, one, rows, revision)
+
+
+# --- rows in PostgreSQL ---
+
+
+def read_version(db: "psycopg.Connection[Any]") -> Version | None:
+    """Say what the fleet's state is now; None where there is none yet."""
+    row = db.execute("SELECT generation, revision FROM fleet").fetchone()
+    return None if row is None else Version(*row)
+
+
+def read_changes(db: "psycopg.Connection[Any]", since: Version) -> FleetChanges:
+    """Give what a copy lacks. In a transaction that sees one moment's state.
+
+    Raises: StateError where the copy is of another state, or newer than this one.
+    """
+    now = read_version(db)
+    if now is None:
+        raise StateError(f"the database holds no state ({SCHEMA}.fleet is empty): see docs/fleet.md")
+    if now.generation != since.generation:
+        raise StateError(
+            "the database holds the state of another fleet; what this gateway knows stays in force. Give it "
+            "the right --state, or begin with a new folder"
+        )
+    if now.revision < since.revision:
+        raise DatabaseWentBack(
+            f"the database went back to revision {now.revision}, this gateway knows {since.revision}: an "
+            "older back-up was restored. What this gateway knows stays in force. See docs/fleet.md, restore"
+        )
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    for one in TABLES if now.revision > since.revision else ():
+        query = f"SELECT {', '.join(one.columns)} FROM {one.name} WHERE row_revision > %s ORDER BY 1"
+        found = db.execute(query, (since.revision,)).fetchall()
+        rows[one.name] = [_from_stored(one, row) for row in found]
+    return FleetChanges(since, now, rows)
+
+
+def _put_rows(
+    db: "psycopg.Connection[Any]", one: SharedTable, rows: Sequence[tuple[Any, ...]], revision: int
+) -> None:
+    columns = [list(column) for column in zip(*(_to_stored(one, row) for row in rows), strict=True)]
+    casts = ", ".join(f"%s::{_KINDS[kind]}[]" for kind in one.kinds)
+    names = ", ".join(one.columns)
+    moved = ", ".join(f"{c} = excluded.{c}" for c in (*one.columns[1:], "row_revision"))
+    db.execute(
+        f"INSERT INTO {one.name} ({names}, row_revision) SELECT *, %s FROM unnest({casts})"
+        f" ON CONFLICT ({one.key}) DO UPDATE SET {moved}",
+        (revision, *columns),
+    )
+
+
+def _to_stored(one: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    from stillwatch.cases.tables import to_stored  # SQLAlchemy: a worker that reads no such row needs none
+
+    return tuple(
+        to_stored(value) if kind == "T" and value is not None else value
+        for kind, value in zip(one.kinds, row, strict=True)
+    )
+
+
+def _from_stored(one: SharedTable, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    from stillwatch.cases.tables import read_back
+
+    return tuple(
+        read_back(value) if kind == "T" and value is not None else value
+        for kind, value in zip(one.kinds, row, strict=True)
+    )
+
+
+# --- gateways ---
+
+
+def read_gateways(db: "psycopg.Connection[Any]") -> list[FleetGateway]:
+    """List the gateways by name."""
+    rows = db.execute(
+        "SELECT name, life, host, revision, terms, extract(epoch FROM clock_timestamp() - seen)::float8"
+        " FROM gateways ORDER BY name"
+    )
+    return [FleetGateway(*row) for row in rows]
+
+
+def say_alive(db: "psycopg.Connection[Any]", me: FleetGateway, life_before: str) -> bool:
+    """Note what a gateway goes by. False where another one of its name is alive.
+
+    life_before: its own, before it was started anew; whoever holds the folder knows that it is over.
+    """
+    done = db.execute(
+        "INSERT INTO gateways VALUES (%s, %s, %s, %s, %s, clock_timestamp()) ON CONFLICT (name) DO UPDATE SET"
+        " life = excluded.life, host = excluded.host, revision = excluded.revision, terms = excluded.terms,"
+        " seen = excluded.seen WHERE gateways.life IN (excluded.life, %s)"
+        " OR gateways.seen < clock_timestamp() - make_interval(secs => %s)",
+        (me.name, me.life, me.host, me.revision, me.terms, life_before, LATE_S),
+    )
+    return done.rowcount == 1
+
+
+def leave(db: "psycopg.Connection[Any]", name: str, life: str | None = None) -> bool:
+    """Forget a gateway; only in that life of it, where one is given."""
+    done = db.execute(
+        "DELETE FROM gateways WHERE name = %s AND (%s::text IS NULL OR life = %s)", (name, life, life)
+    )
+    return bool(done.rowcount)
+
+
+def behind_in(gateways: Iterable[FleetGateway], revision: int) -> list[str]:
+    """Name the gateways that do not go by a revision, or a later one, each with what it has."""
+    return [
+        f"gateway {one.name} goes by revision {one.revision}"
+        + (f" and gave no sign for {one.silent_s:.0f} s" if one.silent_s > LATE_S else "")
+        for one in gateways
+        if one.revision < revision
+    ]
+
+
+# --- tables and errors ---
+
+
+def psycopg_url(url: str) -> str:
+    """Give a database URL as libpq reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def make_tables(db: "psycopg.Connection[Any]") -> None:
+    """Bring the tables to the newest shape. Raises: StateError for those of a newer version."""
+    with db.transaction():
+        db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        if db.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
+            db.execute(f"CREATE SCHEMA {SCHEMA}")
+        db.execute("CREATE TABLE IF NOT EXISTS shapes (part TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+        row = db.execute("SELECT version FROM shapes WHERE part = 'gateway'").fetchone()
+        done = 0 if row is None else int(row[0])
+        if done > len(MIGRATIONS):
+            raise StateError(
+                f"the fleet's state was written by a newer Stillwatch (shape {done}, this one knows "
+                f"{len(MIGRATIONS)}); install that version on this host, too"
+            )
+        for step in MIGRATIONS[done:]:
+            step(db)
+        db.execute(
+            "INSERT INTO shapes VALUES ('gateway', %s)"
+            " ON CONFLICT (part) DO UPDATE SET version = excluded.version",
+            (len(MIGRATIONS),),
+        )
+
+
+@contextmanager
+def refuse_database_errors(url: str) -> Iterator[None]:
+    """FleetTurn the database's errors into ours."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as why:
+        state = why.sqlstate or "08"
+        if state.startswith(_LOST):
+            raise FleetUnreachable(f"{url}: cannot be reached: {one_line(why)}") from why
+        if state == "55P03":
+            raise StateError(f"{url}: others have written for {SILENT_MS / 1000:.0f} s; try again") from why
+        raise StateError(f"{url}: {one_line(why)}") from why
+
+
+def one_line(why: BaseException) -> str:
+    """Give an error's words on one line."""
+    return " ".join(str(why).split())

@@ -1,0 +1,90 @@
+"""Follows the fleet's state for one gateway: takes up what others wrote, and says how far it is.
+
+PostgreSQL tells of a change at once (LISTEN); a look each half second finds what was told while nobody
+listened. It writes nothing but its own row. Serving does not depend on it.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from stillwatch.gateway.control.in_force import behind
+from stillwatch.gateway.control.migrations import StateError
+from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.database import (
+    CHANNEL,
+    LATE_S,
+    FleetGateway,
+    leave,
+    read_gateways,
+    say_alive,
+)
+from stillwatch.gateway.fleet.membership import catch_up
+from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.folder import Folder
+
+if TYPE_CHECKING:
+    import psycopg
+
+LOOK_S = 0.5  # the longest time between two looks
+SOON_S = 0.02  # until the next look at workers that are about to take up a change
+ALIVE_S = 1.0  # how often it says that it is there
+
+
+class FleetFollower(FleetPart):
+    """One gateway's follower. `error` says why it is not up to date."""
+
+    channel = CHANNEL
+
+    def __init__(
+        self,
+        folder: Folder,
+        state: ControlState,
+        name: str,
+        terms: Callable[[], str],
+        tell: Callable[[str], None],
+    ) -> None:
+        assert state.fleet is not None
+        super().__init__(state.fleet.url, tell)
+        self.folder, self.state, self._terms = folder, state, terms
+        self.gateways: list[FleetGateway] = []
+        self.life, self._life_before = state.begin_life()
+        self._me = FleetGateway(name, self.life, socket.gethostname(), -1, "", 0.0)
+        self._said_s = 0.0
+        self.stays = False  # its workers serve on for the gateway that follows: others wait for them
+
+    def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
+        """Give the fleet's part of the supervisor's heartbeat. `parts`: all that belong to it."""
+        return {
+            "error": next((one.error for one in parts if one.error), None),
+            "name": self._me.name,
+            "gateways": len(self.gateways),
+            "silent": [one.name for one in self.gateways if one.silent_s > LATE_S],
+            "other_terms": [
+                one.name
+                for one in self.gateways
+                if one.terms and one.silent_s <= LATE_S and one.terms != self._me.terms
+            ],
+        }
+
+    def step(self, db: "psycopg.Connection[Any]") -> float:
+        """Take up what is new, and say what all of the gateway's processes go by."""
+        catch_up(self.state, db)
+        version = self.state.version()
+        late = bool(behind(self.folder, version))
+        now = replace(self._me, revision=self._me.revision if late else version.revision, terms=self._terms())
+        if now != self._me or time.monotonic() - self._said_s >= ALIVE_S:
+            if not say_alive(db, now, self._life_before):
+                raise StateError(
+                    f"another gateway is called {now.name}, too: start this one with another --gateway NAME"
+                )
+            self._me, self._said_s = now, time.monotonic()
+            self._life_before = self._me.life
+            self.gateways = read_gateways(db)
+        return SOON_S if late else LOOK_S
+
+    def end(self, db: "psycopg.Connection[Any]") -> None:
+        if not self.stays:
+            leave(db, self._me.name, self._me.life)

@@ -1,0 +1,86 @@
+"""Who of a fleet runs the one detector and applies the ladder: whoever holds a lease in the database.
+
+A lease ends by the database's clock. Its holder counts by its own, from before it asked, and stops earlier:
+two never hold it at once, however their clocks differ. The detector looks at the end of the lease itself
+before it writes (`holds`), so that a supervisor that hangs does no harm.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.folder import Folder
+
+if TYPE_CHECKING:
+    import psycopg
+
+CHANNEL = "stillwatch_lease"
+LEASE_S = 15.0  # from the last renewal, by the database's clock
+RENEW_S = 3.0
+MARGIN_S = 4.0  # that the holder stops before the end: for the detector to end, and for clocks' drift
+FILE = "lease"  # in `run`: until when it is held, in seconds of the host's monotonic clock
+DETECTOR = "detector"
+
+
+class Lease(FleetPart):
+    """One gateway's claim to the lease."""
+
+    name = "fleet-lease"
+    channel = CHANNEL
+
+    def __init__(
+        self, folder: Folder, url: str, gateway: str, life: str, tell: Callable[[str], None]
+    ) -> None:
+        super().__init__(url, tell)
+        self.holder: str | None = None  # the gateway that holds it, as far as is known
+        self._gateway, self._life = gateway, life
+        self._file = folder.run / FILE
+        self._until_s = 0.0
+        self._write(0.0)
+
+    def is_held(self) -> bool:
+        """Whether this gateway holds it now."""
+        return time.monotonic() < self._until_s
+
+    def step(self, db: "psycopg.Connection[object]") -> float:
+        """Take or renew it where nobody else holds it."""
+        asked_s, had = time.monotonic(), self.is_held()
+        done = db.execute(
+            "INSERT INTO leases VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
+            " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, life = excluded.life,"
+            " until = excluded.until WHERE leases.life = excluded.life OR leases.until < clock_timestamp()",
+            (DETECTOR, self._gateway, self._life, LEASE_S),
+        )
+        if done.rowcount:
+            self.holder = self._gateway
+            self._write(asked_s + LEASE_S - MARGIN_S)
+            if not had:
+                self._tell("fleet: this gateway runs the detector and applies the ladder")
+        else:
+            self._write(0.0)
+            row = db.execute("SELECT holder FROM leases WHERE name = %s", (DETECTOR,)).fetchone()
+            self.holder = None if row is None else str(row[0])  # type: ignore[index]
+        return RENEW_S
+
+    def end(self, db: "psycopg.Connection[object]") -> None:
+        """Give it back. The detector has ended by now."""
+        self._write(0.0)
+        db.execute("DELETE FROM leases WHERE name = %s AND life = %s", (DETECTOR, self._life))
+        db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+    def _write(self, until_s: float) -> None:
+        beside = self._file.with_suffix(f".{os.getpid()}")
+        beside.write_text(f"{until_s:.3f}\n", encoding="ascii")
+        os.replace(beside, self._file)
+        self._until_s = until_s  # last: the detector knows it before it is started
+
+
+def holds(run: Path) -> bool:
+    """Whether the gateway of a `run` folder holds the lease now, for another process than the supervisor."""
+    try:
+        return time.monotonic() < float((run / FILE).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,152 @@
+"""How a gateway's folder becomes one of a fleet, and a whole copy of its state; and how it leaves.
+
+The first gateway brings its state along. A folder with keys or standings of its own does not join a fleet
+that has a state: nothing is mixed and nothing is lost. It serves nobody.
+"""
+
+import sqlite3
+from typing import Any
+
+from stillwatch.gateway.control.mark import Version
+from stillwatch.gateway.control.migrations import MIGRATIONS, StateError
+from stillwatch.gateway.control.state import FLEET, GENERATION, ControlState
+from stillwatch.gateway.fleet.database import (
+    LOCK,
+    DatabaseWentBack,
+    FleetDatabase,
+    FleetUnreachable,
+    make_tables,
+    put_everything,
+    read_changes,
+    take_up,
+    watch_changes,
+)
+from stillwatch.gateway.folder import derive
+
+_OWN = "SELECT (SELECT count(*) FROM keys) + (SELECT count(*) FROM changes)"
+
+
+def join(state: ControlState, url: str) -> str | None:
+    """Make a folder's state the fleet's, or a copy of it. Gives what is worth a warning.
+
+    Raises: StateError where it cannot join. A folder that is a member already begins with what it knows where
+    the database is away.
+    """
+    database = FleetDatabase(url)
+    try:
+        with database.connect(patient=True) as db:
+            make_tables(db)
+            with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # of two that begin a fleet, one does
+                found = db.execute("SELECT generation, revision, shape, secret FROM fleet").fetchone()
+                _check(found, state)
+                with state.rewriting() as (copy, version):
+                    if found is None:
+                        _bring_along(db, copy, version, _secret_digest(state))
+                    else:
+                        _become_copy(db, copy, str(found[0]), url)
+                    copy.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (FLEET, url))
+        state.reopen()
+        catch_up(state)
+    except FleetUnreachable as why:
+        if state.fleet is None:
+            raise StateError(f"{why}; a gateway joins a fleet only while its database is there") from why
+        if state.is_older:
+            raise StateError(
+                f"{why}; and {state.path} was put here from elsewhere: it may not know which keys were "
+                "revoked since. Start when the database is there"
+            ) from why
+        return _begins_with(state, why)
+    except DatabaseWentBack as why:
+        return _begins_with(state, why)
+    return None
+
+
+def _begins_with(state: ControlState, why: StateError) -> str:
+    return f"{why}; begins with revision {state.revision()} of keys and enforcement statuses"
+
+
+def leave_fleet(state: ControlState) -> bool:
+    """Make a copy a state of its own again. Gives whether it was one."""
+    if state.fleet is None:
+        return False
+    with state.rewriting() as (copy, _):
+        copy.execute("DELETE FROM meta WHERE name = ?", (FLEET,))
+    state.reopen()
+    return True
+
+
+def catch_up(state: ControlState, db: Any = None) -> bool:
+    """Take up what others wrote, by a connection of ours or the one given. Gives whether there was anything.
+
+    Raises: StateError, FleetUnreachable; what is known stays.
+    """
+    if state.fleet is None:
+        return False
+    if db is None:
+        with state.fleet.connect() as opened:
+            return catch_up(state, opened)
+    while True:
+        since = state.version()
+        with db.transaction():
+            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            found = read_changes(db, since)
+        if found.version == since:
+            return False
+        if state.take_up(found):
+            return True
+
+
+def _check(found: tuple[Any, ...] | None, state: ControlState) -> None:
+    """Refuse a fleet whose state cannot be this folder's."""
+    if found is None:
+        return
+    if found[2] != len(MIGRATIONS):
+        raise StateError(
+            f"the fleet's state has shape {found[2]}, this version has {len(MIGRATIONS)}: see docs/fleet.md, "
+            "upgrade"
+        )
+    if found[3] != _secret_digest(state):
+        raise StateError(
+            f"{state.path.parent}: its secret is not the fleet's: copy the file `secret` from the folder of "
+            "another gateway, before its first start"
+        )
+
+
+def _secret_digest(state: ControlState) -> str:
+    return derive(state.secret, b"fleet").hex()
+
+
+def _bring_along(db: Any, copy: sqlite3.Connection, version: Version, secret: str) -> None:
+    """Begin a fleet with the state of this gateway."""
+    row = (version.generation, version.revision, len(MIGRATIONS), secret)
+    db.execute("INSERT INTO fleet VALUES (%s, %s, %s, %s)", row)
+    put_everything(db, copy, version.revision)
+
+
+def _become_copy(db: Any, copy: sqlite3.Connection, generation: str, url: str) -> None:
+    """Take the fleet's state where there is none of one's own; else it must be the fleet's already."""
+    own = str(copy.execute("SELECT value FROM meta WHERE name = ?", (GENERATION,)).fetchone()[0])
+    if own != generation:
+        if copy.execute(_OWN).fetchone()[0]:
+            raise StateError(
+                f"this folder has keys or enforcement statuses of its own, and the fleet at {url} has a "
+                "state already: move state.db away to take the fleet's, and issue those keys there"
+            )
+        copy.execute("DELETE FROM meta WHERE name NOT IN ('revision', 'generation')")
+        for table in ("proposals", "hold_schedules", "accounts"):
+            copy.execute(f"DELETE FROM {table}")
+        _forget_events(copy)
+        copy.execute("UPDATE meta SET value = -1 WHERE name = 'revision'")
+        copy.execute("UPDATE meta SET value = ? WHERE name = 'generation'", (generation,))
+        if copy.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'changed'").fetchone() is None:
+            watch_changes(copy)
+        take_up(copy, read_changes(db, Version(generation, -1)))
+
+
+def _forget_events(copy: sqlite3.Connection) -> None:
+    """Take out the events of a state that nobody used: its tables let nobody do that by mistake."""
+    made = copy.execute("SELECT sql FROM sqlite_master WHERE name = 'events_stay'").fetchone()[0]
+    copy.execute("DROP TRIGGER events_stay")
+    copy.execute("DELETE FROM events")
+    copy.execute(made)

@@ -1,0 +1,128 @@
+"""Brings the owners of stored objects to the other gateways of a fleet, and theirs here.
+
+A worker writes and asks `objects.db` as ever and waits for nobody. Triggers there note what changed; this
+part puts it into the database and takes up what others put there. Whoever is first there owns an object,
+unless an administrator assigns it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stillwatch.gateway.control.owners import ASSIGNED, Owners
+from stillwatch.gateway.fleet.part import FleetPart
+from stillwatch.gateway.folder import Folder
+
+if TYPE_CHECKING:
+    import psycopg
+
+CHANNEL = "stillwatch_objects"
+LOOK_S = 0.05  # between two looks at what this gateway noted
+AT_ONCE = 5_000  # rows of one transaction
+GONE_DAYS = 7  # a gateway that was away for longer may know objects that are no more
+TIDY_S = 3_600.0
+
+_PUT = """INSERT INTO objects AS o (name, account, kind, made_us, until_us, changed, gone)
+    SELECT name, account, kind, made_us, until_us, %s, CASE WHEN account IS NULL THEN now() END
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+        AS n (name, account, kind, made_us, until_us)
+    ON CONFLICT (name) DO UPDATE SET changed = excluded.changed"""
+_FIRST_WINS = _PUT + "".join(
+    f", {column} = CASE WHEN o.account IS NULL THEN excluded.{column} ELSE o.{column} END"
+    for column in ("account", "kind", "made_us", "until_us", "gone")
+)
+_LAST_WINS = _PUT + "".join(
+    f", {column} = excluded.{column}" for column in ("account", "kind", "made_us", "until_us", "gone")
+)
+
+
+class ObjectExchange(FleetPart):
+    """One gateway's part of it."""
+
+    name = "fleet-objects"
+    channel = CHANNEL
+
+    def __init__(self, folder: Folder, url: str, tell: Callable[[str], None]) -> None:
+        super().__init__(url, tell)
+        self._owners = Owners(folder.objects)
+        self._owners.share()
+        self._tidied_s: float | None = None
+
+    def step(self, db: "psycopg.Connection[Any]") -> float:
+        """Put here what was noted, take up what others put. Raises: OwnersError."""
+        self._see_life(db)
+        while self._put(db):
+            pass
+        while self._take_up(db):
+            pass
+        if self._tidied_s is None or time.monotonic() - self._tidied_s > TIDY_S:
+            self._tidied_s = time.monotonic()
+            db.execute("DELETE FROM objects WHERE gone < now() - make_interval(days => %s)", (GONE_DAYS,))
+        return LOOK_S
+
+    def end(self, db: "psycopg.Connection[Any]") -> None:
+        self._put(db)
+        self._owners.close()
+
+    def _see_life(self, db: "psycopg.Connection[Any]") -> None:
+        """Begin anew with a database that was begun anew, or that went back."""
+        row = db.execute("SELECT value, life FROM objects_clock").fetchone()
+        assert row is not None
+        with self._owners.reading() as local:
+            changed, life = local.execute("SELECT changed, life FROM taken_up").fetchone()
+        if life != row[1] or changed > row[0]:
+            self._owners.note_all(str(row[1]))
+
+    def _put(self, db: "psycopg.Connection[Any]") -> bool:
+        """Put what was noted into the database; give whether there may be more."""
+        with self._owners.reading() as local:
+            query = "SELECT number, name, account, kind, made_us, until_us FROM noted ORDER BY number LIMIT ?"
+            noted = local.execute(query, (AT_ONCE,)).fetchall()
+        if not noted:
+            return False
+        last = {row[1]: row[1:] for row in noted}  # of several about one object
+        made = [row for row in last.values() if row[1] is not None and row[2] != ASSIGNED]
+        forced = [row for row in last.values() if row[1] is None or row[2] == ASSIGNED]
+        with db.transaction():
+            clock = db.execute("UPDATE objects_clock SET value = value + 1 RETURNING value").fetchone()
+            assert clock is not None
+            for statement, rows in ((_FIRST_WINS, made), (_LAST_WINS, forced)):
+                if rows:
+                    columns = [list(column) for column in zip(*rows, strict=True)]
+                    db.execute(statement, (clock[0], *columns))
+            db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+        with self._owners.writing() as local:  # cut off here they are put again, which changes nothing
+            local.execute("DELETE FROM noted WHERE number <= ?", (noted[-1][0],))
+        return len(noted) == AT_ONCE
+
+    def _take_up(self, db: "psycopg.Connection[Any]") -> bool:
+        """Take up what others put into the database; give whether there may be more."""
+        with self._owners.reading() as local:
+            at = local.execute("SELECT changed, name FROM taken_up").fetchone()
+        rows = db.execute(
+            "SELECT name, account, kind, made_us, until_us, changed FROM objects"
+            " WHERE (changed, name) > (%s, %s) ORDER BY changed, name LIMIT %s",
+            (*at, AT_ONCE),
+        ).fetchall()
+        if not rows:
+            return False
+        with self._owners.writing() as local:
+            _write(local, rows)
+        return len(rows) == AT_ONCE
+
+
+def _write(local: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Write rows as they are in the database, without noting them as changed here."""
+    before = local.execute("SELECT coalesce(max(number), 0) FROM noted").fetchone()[0]
+    local.executemany(
+        "DELETE FROM objects WHERE name = ?", [(name,) for name, account, *_ in rows if account is None]
+    )
+    local.executemany(
+        "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " account = excluded.account, kind = excluded.kind, made_us = excluded.made_us,"
+        " until_us = excluded.until_us",
+        [row[:5] for row in rows if row[1] is not None],
+    )
+    local.execute("DELETE FROM noted WHERE number > ?", (before,))
+    local.execute("UPDATE taken_up SET changed = ?, name = ?", (rows[-1][5], rows[-1][0]))

@@ -1,0 +1,114 @@
+"""A fleet for tests: a real PostgreSQL, and gateways with one secret that share its state."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import postgres_server
+from gateway_world import UPSTREAM_KEY, until
+from served import COMMAND, Served
+from stillwatch.gateway.control.state import ControlState
+from stillwatch.gateway.fleet.membership import join
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """A database for a fleet; its URL."""
+    with postgres_server.running() as server:
+        if server is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        yield url_of(server)
+
+
+def url_of(server: str) -> str:
+    return postgres_server.new_database(server).replace("+psycopg", "")
+
+
+def folder(path: Path, like: Folder | None = None) -> Folder:
+    """A gateway's folder, with the secret of another."""
+    if like is not None:
+        path.mkdir(mode=0o700)
+        shutil.copy2(like.secret_file, path / "secret")
+    return open_folder(path)
+
+
+def member(found: Folder, url: str) -> ControlState:
+    """A folder's state, once it is the fleet's."""
+    state = ControlState(found.state, found.secret())
+    join(state, url)
+    return state
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True, options="-c search_path=stillwatch_gateway") as db:
+        done = db.execute(sql)
+        return done.fetchall() if done.description else []
+
+
+def cut(url: str) -> None:
+    """End all other connections to a database, as a restart of the server does."""
+    query(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
+class FleetServed(Served):
+    """One `stillwatch serve` of a fleet."""
+
+    def __init__(self, place: Path, upstream: str, url: str, name: str, like: Folder | None = None) -> None:
+        folder(place / "serve", like)
+        self.key = ""
+        super().__init__(place, upstream, 1, issue=False)
+        self.words += ["--state", url, "--gateway", name, "--shared", str(place.parent / "shared")]
+        self.name = name
+
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """One command of the command line on this gateway's folder."""
+        return subprocess.run(
+            [*COMMAND, *words, "--folder", str(self.folder.path)],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY},
+        )  # fmt: skip
+
+    def issue(self, account: str) -> str:
+        out = self.run("key", "issue", account).stdout
+        return next(word for word in out.split() if word.startswith("sk-sw-"))
+
+    def status(self, key: str) -> int:
+        self.key = key
+        return self.ask()
+
+    def comes_to(self, key: str, status: int, seconds: float) -> None:
+        until(lambda: self.status(key) == status, seconds, f"{status} at {self.name}")
+
+
+@contextmanager
+def fleet(place: Path, upstream: str, url: str, *names: str, terms: str = "") -> Iterator[list[FleetServed]]:
+    """Gateways of one fleet, served."""
+    gateways: list[FleetServed] = []
+    try:
+        for name in names:
+            (place / name).mkdir()
+            like = gateways[0].folder if gateways else None
+            gateways.append(FleetServed(place / name, upstream, url, name, like))
+            if terms:
+                gateways[-1].folder.terms.write_text(terms, encoding="utf-8")
+            gateways[-1].start()
+        yield gateways
+    finally:
+        for one in gateways:
+            if one.process is not None and one.process.poll() is None:
+                one.process.terminate()
+        for one in gateways:
+            if one.process is not None:
+                one.process.wait(60)

@@ -1,0 +1,232 @@
+"""Budgets over several gateways: one answer of each beyond a limit at most, and all of it for the honest."""
+
+import concurrent.futures
+import http.client
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+import postgres_server
+from fleet_world import FleetServed, fleet, folder, member, query, url_of
+from stillwatch.gateway.fleet.budgets import BudgetExchange
+from stillwatch.gateway.fleet.database import FleetGateway, say_alive
+from stillwatch.gateway.path.budgets import Budgets
+from stillwatch.terms import AccountLimits, AccountUsage
+from stillwatch.terms.limiter import used_up
+from stillwatch.units import DAY_US, MINUTE_US
+from upstream import Upstream
+
+NOW = 1_800_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2
+ANSWER = 100
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres_server.running() as found:
+        if found is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        yield found
+
+
+class Counter:
+    """One gateway that lets answers through, with two workers, under a limit of tokens a day."""
+
+    def __init__(self, path: Path, url: str, name: str, like: "Counter | None", limit: int) -> None:
+        self.folder = folder(path, like.folder if like else None)
+        member(self.folder, url).close()
+        self.name, self.limit = name, limit
+        self.workers = [Budgets(self.folder.run, k, 2, in_fleet=True) for k in (0, 1)]
+        for one in self.workers:
+            one.reserve([3])
+        self.part = BudgetExchange(self.folder, url, name, print)
+        self.answers = self.tokens = 0
+        self.on_way: list[Budgets] = []
+
+    def lets_through(self, now_us: int = NOW, settles: bool = True) -> bool:
+        """Ask for one answer at one of the workers, as `Charge` does."""
+        budgets = random.Random(self.answers).choice(self.workers)
+        place = budgets.place("acct_1", 3)
+        limits = AccountLimits(output_tokens_per_day=self.limit)
+        spent = budgets.spent(place, now_us)
+        spent = AccountUsage(
+            output_tokens_day=spent.output_tokens_day,
+            tokens_held=spent.tokens_held,
+            unknown_elsewhere=budgets.unknown_elsewhere(place, now_us),
+        )
+        if used_up(limits, "generates", spent, now_us) is not None:
+            return False
+        if settles:
+            budgets.add(place, now_us, 1, ANSWER)
+            self.tokens += ANSWER
+        else:
+            budgets.hold(place, ANSWER)
+            self.on_way.append(budgets)
+        self.answers += 1
+        return True
+
+    def settle(self, tokens: int) -> None:
+        """An answer has come, and brought less than it might have."""
+        if self.on_way:
+            budgets = self.on_way.pop()
+            budgets.add(3, NOW, 1, tokens)
+            budgets.hold(3, -ANSWER)
+            self.tokens += tokens
+
+    def exchange(self, db: "psycopg.Connection[tuple[object, ...]]") -> None:
+        say_alive(db, FleetGateway(self.name, self.name, "h", 0, "", 0.0), self.name)
+        self.part.step(db)
+
+
+def counters(path: Path, url: str, many: int, limit: int) -> list[Counter]:
+    made: list[Counter] = []
+    for k in range(many):
+        made.append(Counter(path / str(k), url, f"gw-{k}", made[0] if made else None, limit))
+    return made
+
+
+def connection(url: str) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(url, autocommit=True, options="-c search_path=stillwatch_gateway")
+
+
+def _total(gateways: list[Counter]) -> int:
+    return sum(one.tokens + ANSWER * len(one.on_way) for one in gateways)
+
+
+def _is_sound(a: Counter, b: Counter) -> bool:
+    """Whether a takes for unknown at b at least what b does not count."""
+    seen = b.workers[0].spent(3, NOW)
+    at_b = seen.output_tokens_day + seen.tokens_held - _total([b])
+    own = a.workers[0].unknown_elsewhere(3, NOW)
+    return own is not None and own.output_tokens_day + own.tokens_held >= _total([a]) - at_b
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
+    tmp_path: Path, server: str, seed: int
+) -> None:
+    url, rng = url_of(server), random.Random(seed)
+    many, limit = rng.choice([2, 3]), rng.choice([50, 1_000, 5_050])
+    gateways = counters(tmp_path, url, many, limit)
+    with connection(url) as db:
+        for one in gateways:
+            one.exchange(db)
+        for one in gateways:
+            one.exchange(db)
+        for _ in range(400):
+            one, event = rng.choice(gateways), rng.random()
+            if event < 0.2:
+                one.exchange(db)
+            elif event < 0.3:
+                one.workers[0].hold(3, ANSWER)  # one that is about to be refused
+                one.exchange(db)
+                one.workers[0].hold(3, -ANSWER)
+            elif event < 0.5:
+                one.settle(rng.randrange(ANSWER + 1))
+            else:
+                one.lets_through(settles=rng.random() < 0.5)
+            assert _total(gateways) <= limit + many * ANSWER
+            if many == 2:
+                assert all(_is_sound(a, b) for a, b in (gateways, gateways[::-1]))
+        for one in gateways:
+            while one.on_way:
+                one.settle(ANSWER)
+        for _ in range(80):  # who asks at one gateway alone gets all of it
+            for one in gateways:
+                one.exchange(db)
+            gateways[0].lets_through()
+        assert limit <= _total(gateways) <= limit + many * ANSWER
+        assert not any(one.lets_through() for one in gateways)
+        assert gateways[0].lets_through(NOW + DAY_US)  # the next day
+
+
+def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server: str) -> None:
+    url = url_of(server)
+    a, b = counters(tmp_path, url, 2, 10_000)
+    with connection(url) as db:
+        for one in (a, b, a):
+            one.exchange(db)
+        assert a.lets_through()
+        assert a.lets_through(settles=False)
+        a.exchange(db)
+        b.exchange(db)
+        place = b.workers[0].place("acct_1", 3)
+        spent = b.workers[0].spent(place, NOW)
+        assert (spent.output_tokens_day, spent.tokens_held, spent.requests_minute) == (100, 100, 1)
+        assert b.workers[0].spent(place, NOW + 2 * MINUTE_US).requests_minute == 0
+        own = a.workers[0].unknown_elsewhere(place, NOW)
+        assert own is not None
+        assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not said yet that it knows
+        a.exchange(db)
+        own = a.workers[0].unknown_elsewhere(place, NOW)
+        assert own is not None
+        assert (own.gateways, own.output_tokens_day, own.tokens_held) == (2, 0, 0)
+        b.part = BudgetExchange(b.folder, url, "gw-1", print)
+        b.exchange(db)
+        assert b.workers[1].spent(place, NOW).output_tokens_day == 100
+        query(url, "UPDATE gateways SET seen = now() - interval '1 minute' WHERE name = 'gw-0'")
+        b.part.step(db)
+        spent = b.workers[0].spent(place, NOW)
+        assert (spent.output_tokens_day, spent.tokens_held) == (100, 0)  # its answers on their way are void
+
+
+def test_one_gateway_cut_off_spends_its_part_alone(tmp_path: Path, server: str) -> None:
+    url = url_of(server)
+    a, b = counters(tmp_path, url, 2, 10_000)
+    with connection(url) as db:
+        for _ in range(2):
+            for one in (a, b):
+                one.exchange(db)
+        query(url, "UPDATE gateways SET seen = now() - interval '1 minute' WHERE name = 'gw-1'")
+        for _ in range(300):
+            b.lets_through()
+            a.lets_through()
+            a.exchange(db)
+        assert b.answers * ANSWER == 5_000
+        assert a.answers * ANSWER == 10_000
+
+
+TERMS = "version = 2\n[limits]\noutput_tokens_per_day = 20000\nanswer_tokens = 500\n"
+
+
+def ask(gateway: FleetServed, key: str) -> tuple[int, str]:
+    body = {"model": "mira", "max_tokens": 500, "messages": [{"role": "user", "content": "hi"}]}
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+    head = {"authorization": f"Bearer {key}", "content-type": "application/json", "x-tokens": "500"}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), head)
+    reply = connection.getresponse()
+    reply.read()
+    connection.close()
+    return reply.status, reply.headers.get("retry-after", "")
+
+
+@pytest.mark.slow
+def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: str) -> None:
+    url = url_of(server)
+    with Upstream() as up, fleet(tmp_path, up.url, url, "a", "b", terms=TERMS) as gateways:
+        key = gateways[0].issue("acct_1")
+        with concurrent.futures.ThreadPoolExecutor(60) as pool:
+            got = list(pool.map(lambda k: ask(gateways[k % 2], key), range(300)))
+        let_through = sum(status == 200 for status, _ in got)
+        assert {status for status, _ in got} <= {200, 429}
+        assert all(after.isdigit() for status, after in got if status == 429)
+        spent = _spent(url)
+        print(f"{let_through} of 300 let through, {spent} tokens of 20,000")
+        assert 0 < spent <= 20_000 + 2 * 500
+        for k in range(400):  # patient use gets the rest
+            status, after = ask(gateways[k % 2], key)
+            if status == 429 and int(after) > 10:
+                break
+            time.sleep(0 if status == 200 else int(after))
+        assert 20_000 <= _spent(url) <= 20_000 + 2 * 500
+        assert all(ask(one, key)[0] == 429 for one in gateways)
+
+
+def _spent(url: str) -> int:
+    time.sleep(1.5)
+    return sum(int(row[0][6]) for row in query(url, "SELECT counts FROM spent"))  # type: ignore[index]

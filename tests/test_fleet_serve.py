@@ -1,0 +1,157 @@
+"""Two real `stillwatch serve` processes that share a state, and what may happen to them."""
+
+import http.client
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import postgres_server
+from fleet_world import FleetServed, cut, fleet, query, url_of
+from gateway_world import until
+from upstream import Upstream
+
+pytestmark = pytest.mark.slow
+IN_FORCE_S = 2.0  # that a change may take on every host
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with postgres_server.running() as found:
+        if found is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        yield found
+
+
+@pytest.fixture
+def url(server: str) -> str:
+    return url_of(server)
+
+
+@pytest.fixture
+def pair(tmp_path: Path, url: str) -> Iterator[list[FleetServed]]:
+    with Upstream() as up, fleet(tmp_path, up.url, url, "a", "b") as gateways:
+        yield gateways
+
+
+def test_a_change_that_was_answered_is_in_force_on_both(pair: list[FleetServed]) -> None:
+    a, b = pair
+    key = a.issue("acct_1")
+    assert (a.status(key), b.status(key)) == (200, 200)  # at once: the command has waited for both
+    for one, step in ((a, "block"), (b, "watch"), (b, "block")):
+        began = time.monotonic()
+        done = one.run("standing", "set", "acct_1", "--step", step, "--why", "test")
+        assert done.returncode == 0, done.stderr
+        print(f"{step} at {one.name}: {time.monotonic() - began:.2f} s with the command's own start")
+        assert {a.status(key), b.status(key)} == ({403} if step == "block" else {200})
+    other = b.issue("acct_2")
+    found = [line for line in a.run("key", "list").stdout.splitlines() if "acct_2" in line]
+    assert len(found) == 1
+    key_id = found[0].split()[0]
+    assert a.run("key", "revoke", key_id).returncode == 0
+    assert (a.status(other), b.status(other)) == (401, 401)
+    assert "is one of 2 gateways" in a.part("fleet")
+    assert "is one of 2 gateways" in b.part("fleet")
+
+
+def test_a_gateway_that_is_killed_or_stopped_is_told_of(pair: list[FleetServed], url: str) -> None:
+    a, b = pair
+    key = a.issue("acct_1")
+    assert b.process is not None
+    b.process.send_signal(signal.SIGSTOP)  # cut off: it may serve, and hears of nothing
+    time.sleep(0.5)
+    done = a.run("standing", "set", "acct_1", "--step", "block", "--why", "test")
+    assert done.returncode == 3
+    assert "gateway b goes by revision" in done.stderr
+    b.process.send_signal(signal.SIGCONT)
+    b.comes_to(key, 403, IN_FORCE_S)
+    b.process.kill()
+    b.process.wait(30)
+    done = a.run("standing", "set", "acct_1", "--step", "watch", "--why", "test")
+    assert done.returncode == 3
+    assert "gateway b goes by revision" in done.stderr
+    until(lambda: "no sign of b" in a.part("fleet"), 15, "that b is missed")
+    b.start()
+    b.comes_to(key, 200, IN_FORCE_S)
+    until(lambda: "no sign" not in a.part("fleet"), 15, "that b is back")
+    assert a.run("standing", "set", "acct_1", "--step", "block", "--why", "test").returncode == 0
+    assert b.stop() == 0
+    assert query(url, "SELECT name FROM gateways") == [("a",)]
+    assert a.run("standing", "set", "acct_1", "--step", "watch", "--why", "test").returncode == 0
+
+
+def test_a_lost_connection_is_made_anew_and_nothing_is_missed(pair: list[FleetServed], url: str) -> None:
+    a, b = pair
+    key = a.issue("acct_1")
+    for step, status in (("block", 403), ("watch", 200)) * 2:
+        cut(url)
+        done = a.run("standing", "set", "acct_1", "--step", step, "--why", "test")
+        assert done.returncode in (0, 3), done.stderr
+        a.comes_to(key, status, IN_FORCE_S)
+        b.comes_to(key, status, IN_FORCE_S)
+
+
+def test_without_the_database_bans_hold_and_the_rest_is_served(tmp_path: Path) -> None:
+    with Upstream() as up:
+        with postgres_server.running() as server:
+            if server is None:
+                pytest.skip(postgres_server.WHY_NOT)
+            running = fleet(tmp_path, up.url, url_of(server), "a", "b")
+            a, b = running.__enter__()
+            honest, banned, ended = (a.issue(f"acct_{k}") for k in (1, 2, 3))
+            assert b.run("standing", "set", "acct_2", "--step", "block", "--why", "test").returncode == 0
+            listed = b.run("key", "list").stdout.splitlines()
+            key_id = next(line.split()[0] for line in listed if "acct_3" in line)
+            assert a.run("key", "revoke", key_id).returncode == 0
+            token = re.findall(r"sw-admin-[\w-]+", a.log())[0]  # of all gateways
+            assert _issue_by_admin_port(b, token) == 201
+        try:
+            until(lambda: "cannot be reached" in a.part("fleet"), 20, "that health says so")
+            for restarts in (False, True):
+                if restarts:
+                    assert b.stop() == 0
+                    b.start()
+                assert [b.status(key) for key in (honest, banned, ended)] == [200, 403, 401]
+                done = b.run("standing", "set", "acct_1", "--step", "block", "--why", "test")
+                assert done.returncode == 2
+                assert "cannot be reached" in done.stderr
+                assert _issue_by_admin_port(b, token) == 503
+                assert b.status(honest) == 200
+                assert "warning" in b.run("key", "list").stderr
+        finally:
+            running.__exit__(None, None, None)
+
+
+def test_a_gateway_that_makes_way_is_waited_for(pair: list[FleetServed], url: str) -> None:
+    """While its workers serve for the one that follows, nobody says that all go by a change."""
+    a, b = pair
+    key = a.issue("acct_1")
+    assert b.process is not None
+    before = query(url, "SELECT life FROM gateways WHERE name = 'b'")
+    b.process.send_signal(signal.SIGUSR2)
+    changed = False
+    for step in ("block", "watch") * 6:
+        done = a.run("standing", "set", "acct_1", "--step", step, "--why", "test")
+        assert done.returncode in (0, 3), done.stderr
+        if done.returncode == 0:
+            assert b.status(key) == (403 if step == "block" else 200)
+        assert len(query(url, "SELECT name FROM gateways")) == 2
+        changed = query(url, "SELECT life FROM gateways WHERE name = 'b'") != before
+        if changed:
+            break
+    assert changed
+    b.comes_to(key, 403 if step == "block" else 200, IN_FORCE_S)
+
+
+def _issue_by_admin_port(one: FleetServed, token: str) -> int:
+    """Ask the admin port for a key; give the status of its answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=20)
+    head = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection.request("POST", "/v1/keys", json.dumps({"account": "acct_9"}), head)
+    status = connection.getresponse().status
+    connection.close()
+    return status
