@@ -684,6 +684,30 @@ def test_an_appeal_that_is_granted_ends_the_steps_of_who_appealed_and_no_more(mi
     assert len(mine.gateway.actions) == 3
 
 
+def test_who_asked_for_a_step_or_approved_it_decides_no_appeal_against_it(mine: World) -> None:
+    anna, paul, pia, case = mine.client("anna"), mine.client("paul"), mine.client("pia"), mine.cases[BIG]
+    fields, here = dry(paul, case, step="block", for_s="86400"), f"/case/{case}"
+    assert paul.post(f"{here}/act", data=fields).headers["location"] == f"{here}?done=asked"
+    assert pia.submit("/ask/1/approve", why="seen the dry run")[0] == 303
+    for account in may(mine, case)[:2]:  # two accounts of one group, each for itself
+        assert anna.submit(f"{here}/appeal", account=in_form(account), text="not us")[0] == 303
+    first, second = handling.appeals(mine.store, case)
+    page = paul.get(here).text
+    assert f"Decide appeal {first.number}" in page
+    assert f"Decide appeal {second.number}" in page
+    for visitor, did in ((paul, "asked for step 1"), (pia, "approved step 1")):
+        status, said = visitor.submit(f"{here}/decide", appeal=first.number, granted="no", why="it stands")
+        assert (status, did in said, "somebody else decides" in said) == (409, True, True)
+    people.add(mine.store, "petra", UserRole.APPROVER, PASSWORD, who="x", now_us=NOW)
+    petra = mine.client()
+    assert petra.log_in("petra") == 303
+    assert petra.submit(f"{here}/decide", granted="yes", why="looked")[0] == 409  # which of the two?
+    form = {"appeal": second.number, "granted": "yes", "why": "looked"}
+    assert petra.submit(f"{here}/decide", **form)[1] == f"{here}?done=lifted"
+    assert list(mine.gateway.actions[-1][0]) == [second.account]
+    assert [one.number for one in handling.appeals(mine.store, case)] == [first.number]
+
+
 def test_a_big_step_waits_for_another_person(mine: World) -> None:
     anna, paul, pia, case = mine.client("anna"), mine.client("paul"), mine.client("pia"), mine.cases[BIG]
     fields = dry(anna, case, step="block", for_s="86400")

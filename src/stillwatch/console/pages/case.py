@@ -49,7 +49,7 @@ def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[st
     """What a case's page shows beside its evidence."""
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
-        "appellant": handling.appellant(asked.store, case.id),
+        "appeals": handling.appeals(asked.store, case.id),
         "story": reading.timeline(asked.store, case.id, limit=STORY),
         "asks": requested_steps.of_case(asked.store, case.id),
         "proposals": _proposals(asked, targets.accounts),
