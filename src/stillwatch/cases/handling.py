@@ -419,9 +419,7 @@ def _act(
 
 def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextManager[Transaction]:
     """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
-    _name(by["who"], "who does it")
-    if by["who"] == MACHINE:
-        raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
+    _check_person(by["who"])
     with store.reading() as db:
         into = case_in(db, case_id, accounts=False).merged_into
     if into is not None:
@@ -492,6 +490,18 @@ def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
 
 def _judges(sets: Mapping[str, Any]) -> bool:
     return sets.get("verdict") is not None or any(g["verdict"] is not None for g in sets.get("accounts", ()))
+
+
+def check_reason(by: StatedAct) -> None:
+    """Refuse an act without a person's name and a reason. Raises: CaseError."""
+    _check_person(by["who"])
+    _why(by["why"])
+
+
+def _check_person(who: str) -> None:
+    _name(who, "who does it")
+    if who == MACHINE:
+        raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
 
 
 def _of_cases(verdict: Verdict) -> None:

@@ -30,6 +30,7 @@ from stillwatch.console.pages import (
     detectors,
     entry,
     health,
+    leads,
     observables,
     prompts,
     queue,
@@ -63,6 +64,8 @@ class Deed:
 
 PAGES = (
     PageRoute("/queue", UserRole.READER, queue.show),
+    PageRoute("/leads", UserRole.READER, leads.show),
+    PageRoute("/lead/{lead}", UserRole.READER, leads.show_lead),
     PageRoute("/case/{case}", UserRole.READER, case.show),
     PageRoute("/case/{case}/accounts", UserRole.READER, case.accounts),
     PageRoute("/case/{case}/links", UserRole.READER, case.links),
@@ -79,6 +82,7 @@ PAGES = (
     PageRoute("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
+    Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
     Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
     Deed("/case/{case}/note", UserRole.ANALYST, working.note),
@@ -227,6 +231,7 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
 
 
 DONE = {
+    "opened": "The case is open. No step can be taken in it before a finding names it.",
     "taken": "The case is yours.",
     "assigned": "The owner is changed.",
     "noted": "The note is kept.",
