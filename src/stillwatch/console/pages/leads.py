@@ -1,11 +1,10 @@
 """Leads: groups that are no findings, apart from the queue of cases. No step starts here."""
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import leads
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
-from stillwatch.console.pages.acting import to_case
 from stillwatch.report.amounts import plural
 from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
 
@@ -53,4 +52,4 @@ def open_case(asked: PageRequest) -> Response:
     """Open a case from a lead, with a reason."""
     lead = asked.part("lead")
     case = leads.open_case(asked.store, lead, who=asked.user.name, why=asked.why(), now_us=asked.now_us)
-    return to_case(asked, case.id, "opened")
+    return RedirectResponse(asked.url(f"/case/{case.id}", done="opened"), 303)
