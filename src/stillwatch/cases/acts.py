@@ -216,7 +216,7 @@ def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes:
     if "moved" in sets:
         kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
         kept["moved"]["accounts"] = len(sets["moved"]["keys"])
-    for name in ("export", "known", "approver", "lead"):
+    for name in ("export", "known", "approver", "lead", "unjudged"):
         if name in sets:
             kept[name] = sets[name]
     if undoes is not None:

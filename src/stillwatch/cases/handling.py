@@ -259,14 +259,25 @@ def split(store: Store, case_id: str, accounts: Collection[str], **by: Unpack[St
 
 
 def record_export(
-    store: Store, case_id: str, export: Mapping[str, str], *, who: str, now_us: int, why: str = ""
+    store: Store,
+    case_id: str,
+    export: Mapping[str, str],
+    *,
+    who: str,
+    now_us: int,
+    why: str = "",
+    unjudged: bool = False,
 ) -> Case:
-    """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
+    """Put on the case that it was exported: {"format": ..., "sha256": ...}.
+
+    unjudged: it left although nobody had judged the case true, for the reason `why`.
+    """
     if set(export) != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
         raise CaseError("an export has a format and the SHA-256 of what was written, in hex")
     with _changing(store, case_id, {"who": who, "now_us": now_us}) as tx:
         hold(tx.db, case_id)
-        put(tx, case_id, who, "export", why, {"export": dict(export)})
+        sets: Json = {"export": dict(export)} | ({"unjudged": True} if unjudged else {})
+        put(tx, case_id, who, "export", why, sets)
         return case_in(tx.db, case_id)
 
 

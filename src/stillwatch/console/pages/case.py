@@ -45,6 +45,7 @@ def _without_evidence(asked: PageRequest, case: Case) -> Shown:
     view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
     said = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
     one = leads.lead_of_case(asked.store, case.id)
+    view["one"] = one
     if one is not None:
         view |= {**lead_view(one), "advised": NO_ACTION}
         said |= {"lead": one.as_json(), "actionable": False}
