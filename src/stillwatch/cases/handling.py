@@ -348,10 +348,10 @@ def appeals(store: Store, case_id: str) -> list[Appeal]:
     return [Appeal(one.act, names.get(one.appellant or ""), one.text) for one in found]
 
 
-def related(store: Store, case_id: str) -> list[str]:
+def related_cases(store: Store, case_id: str) -> list[str]:
     """Give a case, those that were merged into it, and those that any of them was split from."""
     with store.reading() as db:
-        return _related(db, case_id)
+        return _related_ids(db, case_id)
 
 
 # --- what the verbs share ---
@@ -386,7 +386,7 @@ def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping
     by hand, or had a part in steps on its accounts.
     """
     did = sanctioned.get(who)
-    for act in (act for related in _related(db, case_id) for act in acts_of(db, related)):
+    for act in (act for related in _related_ids(db, case_id) for act in acts_of(db, related)):
         if act.sets.get("approver") == who:
             did = f"approved act {act.id}"
         if act.who == who and act.verb != GRANTED and (_judges(act.sets) or act.verb == "opened"):
@@ -395,7 +395,7 @@ def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping
         raise CaseError(f"{who!a} {did} (case {case_id}): somebody else decides the appeal")
 
 
-def _related(db: Connection, case_id: str) -> list[str]:
+def _related_ids(db: Connection, case_id: str) -> list[str]:
     c = cases.c
     found, new = {case_id}, {case_id}
     while new:

@@ -62,12 +62,12 @@ class StoredLead:
 
 def leads_changed(db: Connection, result: ScanResult, source: str) -> bool:
     """Say whether a scan says other leads than are kept of its source."""
-    return bool(_news(db, result)) or bool(_gone(db, result, source))
+    return bool(_news(db, result)) or bool(_no_longer_said(db, result, source))
 
 
 def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
     """Keep what the latest scan of a source says in place of what its last one said."""
-    news, gone = _news(tx.db, result), _gone(tx.db, result, source)
+    news, gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
     for lead, document in news.items():
         row = {"at_us": tx.now_us, "source": source, "until_us": _until_us(result), "latest": 1}
         row |= {"document": document, "exchanges": json.loads(document)["exchanges"]}
@@ -93,7 +93,7 @@ def _news(db: Connection, result: ScanResult) -> dict[str, str]:
     return {lead: document for lead, document in told.items() if lead not in newest | same}
 
 
-def _gone(db: Connection, result: ScanResult, source: str) -> set[str]:
+def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:
     """Give the leads of a source that its scan says no more."""
     had = select(_L.lead).where(_L.source == source, _L.latest == 1, _L.until_us <= _until_us(result))
     return set(db.execute(had).scalars()) - {lead.id for lead in result.leads}
@@ -108,7 +108,7 @@ def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[Sto
     query = latest.order_by(_L.exchanges.desc(), _L.lead).offset(offset).limit(limit)
     with store.reading() as db:
         total = db.execute(select(func.count()).select_from(latest.subquery())).scalar_one()
-        return [_stored(row) for row in db.execute(query)], int(total)
+        return [_stored_lead(row) for row in db.execute(query)], int(total)
 
 
 def find_lead(store: Store, beginning: str) -> StoredLead:
@@ -119,17 +119,17 @@ def find_lead(store: Store, beginning: str) -> StoredLead:
     if len(found) != 1 and not exact:
         many = "several leads begin so" if found else "there is no such lead"
         raise RecordNotFound(f"{beginning!a}: {many}; `stillwatch case leads` shows them")
-    return _stored((exact or found)[0])
+    return _stored_lead((exact or found)[0])
 
 
 def lead_of_case(store: Store, case_id: str) -> StoredLead | None:
     """Give the lead that a case was opened from; None where it was not."""
     with store.reading() as db:
         row = db.execute(select(leads_table).where(_L.case_id == case_id)).first()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored_lead(row)
 
 
-def _stored(row: Row[Any]) -> StoredLead:
+def _stored_lead(row: Row[Any]) -> StoredLead:
     r: Mapping[Any, Any] = row._mapping
     lead = lead_of(json.loads(r["document"]))
     return StoredLead(lead, r["at_us"], r["source"], bool(r["latest"]), r["case_id"])
@@ -151,7 +151,7 @@ def open_case(store: Store, lead_id: str, **by: Unpack[StatedAct]) -> Case:
             raise CaseError(f"{lead.id}: the latest scan does not say it any more; look again")
         if row.case_id is not None:
             raise CaseError(f"{lead.id} is case {row.case_id} already")
-        lead = _stored(row).lead
+        lead = _stored_lead(row).lead
         keys = {key_of(account): account for account in lead.accounts}
         homes = homes_of(tx.db, list(keys))
         if len(homes) == len(keys):

@@ -210,7 +210,7 @@ def decide_command(
         account = chosen[0].account if len(chosen) == 1 else None
         whom = store.case(case_id).accounts if account is None else (account,)
         acted = _step_authors(options.folder, whom)
-        acted |= participants(store, handling.related(store, case_id))
+        acted |= participants(store, handling.related_cases(store, case_id))
         return handling.decide(
             store, case_id, granted, accounts=names, number=number, sanctioned=acted, **stated
         )

@@ -76,7 +76,7 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
     places = net.max() + 1
     here, there = (
         np.unique(account[some] * places + net[some])
-        for some in (_placed(groups, net), _placed(np.setdiff1d(rows, groups), net))
+        for some in (_with_network(groups, net), _with_network(np.setdiff1d(rows, groups), net))
     )
     apart = np.setdiff1d(
         np.intersect1d(here // places, there // places), np.intersect1d(here, there) // places
@@ -86,7 +86,7 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
     return BenignAlternative(kind, f"{told}; {moved:,} of these sent the shared wording {whence}")
 
 
-def _placed(rows: np.ndarray, net: np.ndarray) -> np.ndarray:
+def _with_network(rows: np.ndarray, net: np.ndarray) -> np.ndarray:
     return rows[net[rows] >= 0]
 
 

@@ -95,10 +95,7 @@ def campaign_bundle(
     """
     if any(one.key != key.fingerprint for one in indicators):
         raise ExportError("an indicator was made under another key than the one that seals the file")
-    if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
-        raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
-    if tlp is not Tlp.STRICT and any(one.kind is PlainKind.ACCOUNT for one in plain):
-        raise ExportError("names of accounts stay with the one partner: give --tlp amber+strict")
+    _check_mark(plain, tlp)
     who = identity_id(checked_sender(sender))
 
     def new(kind: str, *of: str, **more: Any) -> Json:
@@ -112,16 +109,14 @@ def campaign_bundle(
     for indicator in indicators:
         told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
         objects += [told, _relationship(new, told, "indicates", campaign)]
+    from_whom = sender_object(checked_sender(sender), tlp, now_us)
     if misp:
-        of = sender_object(checked_sender(sender), tlp, now_us)
-        data = misp_objects(campaign, indicators, plain, of, opened_us=opened_us, now_us=now_us, tlp=tlp)
+        data = misp_objects(
+            campaign, indicators, plain, from_whom, opened_us=opened_us, now_us=now_us, tlp=tlp
+        )
         held = json.loads(data)["objects"]
         return data, leaving(Form.STIX, data, _counts(held, indicators, plain), tlp, _names_somebody(plain))
-    for value in plain:
-        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
-        seen = _observed_value(new, value, tlp)
-        objects += [told, *seen, _relationship(new, told, "indicates", campaign)]
-        objects.append(_relationship(new, told, "based-on", seen[-1]))
+    objects += _plain_objects(new, plain, campaign, tlp, now_us, valid_days)
     if with_accounts:
         objects += _observed_data(new, alert, key, tlp)
     objects.append(
@@ -134,12 +129,7 @@ def campaign_bundle(
             object_refs=sorted(one["id"] for one in objects),
         )
     )
-    everything = [
-        *objects,
-        sender_object(checked_sender(sender), tlp, now_us),
-        extension_object(who),
-        marking(tlp),
-    ]
+    everything = [*objects, from_whom, extension_object(who), marking(tlp)]
     data = to_bytes(bundle(everything, key.sealing, key.fingerprint), indent=1) + b"\n"
     counts = _counts(everything, indicators, plain)
     return data, leaving(Form.STIX, data, counts, tlp, _names_somebody(plain))
@@ -147,6 +137,19 @@ def campaign_bundle(
 
 def _names_somebody(plain: Sequence[PlainIndicator]) -> bool:
     return any(one.kind is PlainKind.ACCOUNT for one in plain)
+
+
+def _plain_objects(
+    new: Any, plain: Sequence[PlainIndicator], campaign: Json, tlp: Tlp, now_us: int, valid_days: int
+) -> list[Json]:
+    """Give of each value its indicator and its observable, tied to each other and to the campaign."""
+    objects: list[Json] = []
+    for value in plain:
+        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
+        seen = _observed_value(new, value, tlp)
+        objects += [told, *seen, _relationship(new, told, "indicates", campaign)]
+        objects.append(_relationship(new, told, "based-on", seen[-1]))
+    return objects
 
 
 def _observed_value(new: Any, one: PlainIndicator, tlp: Tlp) -> list[Json]:
@@ -182,6 +185,14 @@ def _observable(one: PlainIndicator) -> str:
         PlainKind.DOMAIN: "domain-name",
         PlainKind.ACCOUNT: "user-account",
     }[one.kind]
+
+
+def _check_mark(plain: Sequence[PlainIndicator], tlp: Tlp) -> None:
+    """Refuse plain values under a mark that lets them go further. Raises: ExportError."""
+    if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
+        raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
+    if tlp is not Tlp.STRICT and any(one.kind is PlainKind.ACCOUNT for one in plain):
+        raise ExportError("names of accounts stay with the one partner: give --tlp amber+strict")
 
 
 def _counts(
@@ -295,12 +306,12 @@ def plain_pattern(kind: PlainKind, value: str) -> str:
     if kind is PlainKind.SYSTEM:
         return f"[autonomous-system:number = {int(value)}]"
     if kind is PlainKind.ACCOUNT:
-        return f"[user-account:user_id = '{_escaped(value)}']"
+        return f"[user-account:user_id = '{_escape_quotes(value)}']"
     what = "domain-name" if kind is PlainKind.DOMAIN else "ipv6-addr" if ":" in value else "ipv4-addr"
-    return f"[{what}:value = '{_escaped(value)}']"
+    return f"[{what}:value = '{_escape_quotes(value)}']"
 
 
-def _escaped(value: str) -> str:
+def _escape_quotes(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "\\'")
 
 

@@ -149,7 +149,7 @@ def _sanctioned(asked: PageRequest, case: str, accounts: Sequence[str]) -> dict[
     """Give who had a part in steps on the accounts of an appeal, and which."""
     there = asked.deployment
     set_here = dict(there.step_authors(accounts)) if isinstance(there, StepRecord) else {}
-    return set_here | requested_steps.participants(asked.store, handling.related(asked.store, case))
+    return set_here | requested_steps.participants(asked.store, handling.related_cases(asked.store, case))
 
 
 def undo(asked: PageRequest) -> Response:
