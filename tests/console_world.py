@@ -34,7 +34,7 @@ from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.history import HistoryEntry
 from stillwatch.terms.load import default_text, loads
-from test_report_world import BANG, HOSTILE, result
+from test_report_world import BANG, HOSTILE, leads, result
 
 NOW = 1_795_600_000_000_000
 PASSWORD = "correct horse battery"
@@ -199,7 +199,7 @@ def fill(store: Store, found: ScanResult) -> None:
     campaigns = tuple(
         replace(c, firm=tuple(a for k, a in enumerate(c.accounts) if k % 50 != 7)) for c in found.campaigns
     )
-    fold(store, replace(found, campaigns=campaigns), NOW, HOSTILE[0])
+    fold(store, replace(found, campaigns=campaigns, leads=leads(60)), NOW, HOSTILE[0])
     people.prepare(store)
     with store.writing(NOW) as tx:
         for name, role in USERS.items():

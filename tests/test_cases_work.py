@@ -24,7 +24,7 @@ from stillwatch.cases import (
     reading,
     tables,
 )
-from stillwatch.cases.acts import FACETS
+from stillwatch.cases.acts import FACETS, put
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import MIGRATIONS, migrate
 from stillwatch.cases.reading import Filter
@@ -136,7 +136,7 @@ def test_an_appeal_keeps_a_case_open_and_somebody_else_decides_it(store: Store) 
     with pytest.raises(CaseError, match="open appeal"):
         handling.close(store, case_id, **BY)
     with pytest.raises(CaseError, match="already"):
-        handling.appeal(store, case_id, "again", who="bo", now_us=NOW_US)
+        handling.appeal(store, case_id, "again", account="acct_00003", who="bo", now_us=NOW_US)
     with pytest.raises(CaseError, match="somebody else decides"):
         handling.decide(store, case_id, True, accounts=["acct_00003"], **BY)
     case = handling.decide(
@@ -152,12 +152,13 @@ def test_a_grant_reaches_no_further_than_its_appeal(lite: Store) -> None:
     with pytest.raises(RecordNotFound, match="acct_99999"):
         handling.appeal(lite, case_id, "not us", account="acct_99999", who="bo", now_us=NOW_US)
     handling.appeal(lite, case_id, "not us", account="acct_00003", who="bo", now_us=NOW_US)
-    assert handling.appellant(lite, case_id) == "acct_00003"
+    assert [one.account for one in handling.appeals(lite, case_id)] == ["acct_00003"]
     case = handling.decide(lite, case_id, True, who="cy", why="an old customer", now_us=NOW_US)
     assert (case.verdict, case.cleared, case.appeal) == (Verdict.TRUE, 1, None)
-    assert handling.appellant(lite, case_id) is None
+    assert handling.appeals(lite, case_id) == []
     handling.appeal(lite, case_id, "acct_00004: we are all one class", who="bo", now_us=NOW_US)
-    assert handling.appellant(lite, case_id) is None  # what is written in it names nobody
+    (appeal,) = handling.appeals(lite, case_id)
+    assert appeal.account is None  # what is written in it names nobody
     case = handling.decide(lite, case_id, True, who="cy", why="the school confirmed", now_us=NOW_US)
     assert (case.verdict, case.cleared) == (Verdict.FALSE, 1)
 
@@ -330,6 +331,11 @@ def _oracle(store: Store, case_id: str) -> tuple[dict[str, Any], dict[str, str |
             facets |= {name: value for name, value in x.sets.items() if name in FACETS}
             for group in x.sets.get("accounts", ()):
                 verdicts |= dict.fromkeys(group["keys"], group["verdict"])
+    undecided = {x.id: x.text for x in acts if counts[x.id] and x.verb == "appeal"}
+    for x in acts:
+        if counts[x.id]:
+            undecided.pop(x.sets.get("decides"), None)
+    facets["appeal"] = "\n\n".join(undecided.values()) or None
     return facets, {key: verdict for key, verdict in verdicts.items() if verdict is not None}
 
 
@@ -355,9 +361,10 @@ def acts_taken_back(steps: list[tuple[int, int, int]]) -> None:
             assert {r["key"] for r in after["members"] if r["home"] is None} == {
                 key for key, verdict in verdicts.items() if verdict in ("false", "permitted", "victim")
             }
-            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
+            by = BY | {"who": "zoe"}  # had no part in the case
+            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **by)
             assert standing(store) == before
-            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **BY)
+            handling.undo(store, case_id, reading.acts(store, case_id)[-1].id, **by)
             assert standing(store) == after
 
 
@@ -639,3 +646,79 @@ def test_evidence_that_was_judged_upon_is_kept(lite: Store) -> None:
     with lite.reading() as db:
         kept = db.execute(select(tables.evidence.c.finding, tables.evidence.c.held)).all()
     assert sorted(tuple(row) for row in kept) == [(1, 1), (4, 0)]
+
+
+# --- appeals: of several accounts, and decided by nobody who had a part ---
+
+
+def _appeal(store: Store, account: str | None, text: str = "not us") -> int:
+    handling.appeal(store, only(store), text, account=account, who="bo", now_us=NOW_US)
+    return handling.appeals(store, only(store))[-1].number
+
+
+def test_each_account_of_a_group_can_appeal_by_itself(lite: Store) -> None:
+    case_id = only(lite)
+    first, second = _appeal(lite, "acct_00003"), _appeal(lite, "acct_00004")
+    whole = _appeal(lite, None, "a class")
+    assert [one.account for one in handling.appeals(lite, case_id)] == ["acct_00003", "acct_00004", None]
+    for account in ("acct_00003", None):
+        with pytest.raises(CaseError, match="has an open appeal already"):
+            handling.appeal(lite, case_id, "again", account=account, who="bo", now_us=NOW_US)
+    by = {"who": "cy", "why": "looked", "now_us": NOW_US}
+    with pytest.raises(CaseError, match=f"3 open appeals .{first}, {second}, {whole}.; say which"):
+        handling.decide(lite, case_id, True, **by)
+    with pytest.raises(CaseError, match=f"no open appeal 99; open: {first}"):
+        handling.decide(lite, case_id, True, number=99, **by)
+    case = handling.decide(lite, case_id, True, number=second, **by)
+    assert (case.cleared, case.appeal) == (1, "acct_00003: not us\n\na class")
+    assert "acct_00004" not in case.accounts
+    case = handling.decide(lite, case_id, False, number=first, **by)
+    assert (case.cleared, case.appeal) == (1, "a class")
+    act = reading.acts(lite, case_id)[-1].id
+    assert handling.undo(lite, case_id, act, **by).appeal == "acct_00003: not us\n\na class"
+    with pytest.raises(CaseError, match="open appeal"):
+        handling.close(lite, case_id, Verdict.TRUE, **BY)
+
+
+def test_a_record_of_one_appeal_at_a_time_is_still_read(lite: Store) -> None:
+    case_id = only(lite)
+    _appeal(lite, None)
+    with lite.writing(NOW_US) as tx:  # as it was written before a decision said which appeal it is of
+        put(tx, case_id, "cy", "appeal refused", "no", {"appeal": None})
+    assert (lite.case(case_id).appeal, handling.appeals(lite, case_id)) == (None, [])
+
+
+def test_an_appeal_is_not_lost_by_a_merge_or_a_split(lite: Store) -> None:
+    one = only(lite)
+    fold(lite, result(campaign("sw-2", names(100, 120))), NOW_US, "march")
+    (two,) = (c.id for c in reading.queue(lite, Filter(), NOW_US).cases if c.id != one)
+    handling.appeal(lite, one, "not us", account="acct_00003", who="bo", now_us=NOW_US)
+    handling.close(lite, two, Verdict.TRUE, **BY)
+    merged = handling.merge(lite, one, two, **BY)
+    assert (merged.appeal, merged.state) == ("acct_00003: not us", CaseState.OPEN)
+    (appeal,) = handling.appeals(lite, two)
+    made = handling.split(lite, two, ["acct_00003", "acct_00004"], **BY)
+    assert (lite.case(two).appeal, made.appeal) == (None, "acct_00003: not us")
+    with pytest.raises(CaseError, match="somebody else decides"):  # ann judged the case that it is from
+        handling.decide(lite, made.id, False, **BY)
+    case = handling.decide(lite, made.id, True, number=appeal.number, who="cy", why="ok", now_us=NOW_US)
+    assert (case.appeal, case.cleared) == (None, 1)
+
+
+def test_nobody_decides_an_appeal_against_their_own_doing(lite: Store) -> None:
+    case_id = only(lite)
+    handling.judge(lite, case_id, Verdict.FALSE, approver="dee", **BY)
+    handling.judge(lite, case_id, Verdict.TRUE, **(BY | {"who": "eve"}))
+    handling.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **(BY | {"who": "eve"}))
+    _appeal(lite, "acct_00003")
+    had_a_part = {"ann": "judged", "dee": "approved act", "eve": "judged", "fay": "approved step 3"}
+    for who, did in had_a_part.items():
+        with pytest.raises(CaseError, match=f"'{who}' {did}.*somebody else decides"):
+            handling.decide(
+                lite, case_id, False, who=who, why="x", now_us=NOW_US, sanctioned={"fay": "approved step 3"}
+            )
+    with pytest.raises(CaseError, match="somebody else decides"):  # to take it away would decide it
+        handling.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **BY)
+    assert handling.decide(lite, case_id, False, who="cy", why="x", now_us=NOW_US).appeal is None
+    with pytest.raises(CaseError, match="somebody else decides"):
+        handling.undo(lite, case_id, reading.acts(lite, case_id)[-1].id, **BY)

@@ -79,7 +79,10 @@ def addresses(of: World) -> dict[str, str]:
     words = Visitor(of.app).build_request("GET", "/", params={"name": account}).url.query.decode()
     known = {path: f"{path}?{words}" for path in ("/account", "/account/days")}
     return {
-        p.path: known.get(p.path, p.path.replace("{case}", case).replace("{ask:int}", "1")) for p in PAGES
+        p.path: known.get(
+            p.path, p.path.replace("{case}", case).replace("{ask:int}", "1").replace("{lead}", "lead-0001")
+        )
+        for p in PAGES
     }
 
 
@@ -111,6 +114,7 @@ def test_nobody_sees_anything_without_logging_in(still: World) -> None:
             deed.path.replace("{case}", hostile(still))
             .replace("{ask:int}", "1")
             .replace("{proposal:int}", "1")
+            .replace("{lead}", "lead-0001")
         )
         assert nobody.post(path, data={"csrf": "0" * 64}).headers["location"] == "/login"
         assert nobody.get(path).status_code in (303, 404, 405)  # 303: a page of that name
@@ -138,6 +142,7 @@ def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
             deed.path.replace("{case}", hostile(mine))
             .replace("{ask:int}", "1")
             .replace("{proposal:int}", "1")
+            .replace("{lead}", "lead-0001")
         )
         got = visitor.post(path, data={"csrf": token})
         assert (got.status_code == 403) == (USERS[name] < deed.least), (deed.path, got.status_code)
@@ -682,6 +687,68 @@ def test_an_appeal_that_is_granted_ends_the_steps_of_who_appealed_and_no_more(mi
     assert "the whole case is judged false" in paul.get(here).text
     assert paul.submit(f"{here}/decide", granted="no", why="no such school")[1] == f"{here}?done=decided"
     assert len(mine.gateway.actions) == 3
+
+
+@pytest.mark.slow
+def test_leads_stand_apart_and_no_step_can_rest_on_one(mine: World) -> None:
+    rita, anna, paul = mine.client("rita"), mine.client("anna"), mine.client("paul")
+    before = rita.get("/queue.json").json()["total"]
+    listed = rita.get("/leads.json").json()
+    assert (listed["total"], listed["actionable"], len(listed["leads"])) == (60, False, 50)
+    assert {row["actionable"] for row in listed["leads"]} == {False}
+    assert "lead-0000" in rita.get("/leads?offset=50").text
+    page, told = rita.get("/lead/lead-0001").text, rita.get("/lead/lead-0001.json").json()
+    for words in ("no step on an account may rest on it", "What it rests on", "Randomised holds"):
+        assert words in page
+    assert (told["actionable"], len(told["rests_on"]), len(told["would_make_it_a_finding"])) == (False, 2, 2)
+    assert rita.submit("/lead/lead-0001/open", why="x")[0] == 403
+    assert anna.submit("/lead/lead-0001/open", why="")[0] == 409
+    status, where = anna.submit("/lead/lead-0001/open", why="support heard of an export")
+    assert (status, where.endswith("?done=opened")) == (303, True)
+    case = where.split("/")[-1].split("?")[0]
+    assert anna.submit("/lead/lead-0001/open", why="again")[0] == 409
+    assert rita.get("/queue.json").json()["total"] == before + 1
+    assert "lead, no finding" in rita.get("/queue").text
+    shown = paul.get(f"/case/{case}").text
+    assert "no step on an account may rest on it" in shown
+    accounts = mine.store.case(case).accounts
+    handling.judge_accounts(mine.store, case, accounts, Verdict.TRUE, who="ben", why="sure", now_us=NOW)
+    for form in ({}, {"account": in_form(accounts[0])}):
+        status, said = paul.submit(f"/case/{case}/dry", step="watch", why="x", for_s="3600", **form)
+        assert (status, "may be acted on" in said) == (409, True)
+    assert mine.gateway.actions == []
+    with mine.store.reading() as db:
+        opened = next(r for r in read(db, subject=case) if r.what == "case.opened")
+    assert (opened.who, opened.detail["lead"]) == ("anna", "lead-0001")
+    assert mine.client("anna").submit(f"/case/{case}/appeal", account="", text="not us")[0] == 303
+    assert anna.submit(f"/case/{case}/decide", granted="no", why="x")[0] == 403
+    with pytest.raises(CaseError, match="'anna' opened it"):
+        handling.decide(mine.store, case, False, who="anna", why="x", now_us=NOW)
+
+
+@pytest.mark.slow
+def test_who_asked_for_a_step_or_approved_it_decides_no_appeal_against_it(mine: World) -> None:
+    anna, paul, pia, case = mine.client("anna"), mine.client("paul"), mine.client("pia"), mine.cases[BIG]
+    fields, here = dry(paul, case, step="block", for_s="86400"), f"/case/{case}"
+    assert paul.post(f"{here}/act", data=fields).headers["location"] == f"{here}?done=asked"
+    assert pia.submit("/ask/1/approve", why="seen the dry run")[0] == 303
+    for account in may(mine, case)[:2]:  # two accounts of one group, each for itself
+        assert anna.submit(f"{here}/appeal", account=in_form(account), text="not us")[0] == 303
+    first, second = handling.appeals(mine.store, case)
+    page = paul.get(here).text
+    assert f"Decide appeal {first.number}" in page
+    assert f"Decide appeal {second.number}" in page
+    for visitor, did in ((paul, "asked for step 1"), (pia, "approved step 1")):
+        status, said = visitor.submit(f"{here}/decide", appeal=first.number, granted="no", why="it stands")
+        assert (status, did in said, "somebody else decides" in said) == (409, True, True)
+    people.add(mine.store, "petra", UserRole.APPROVER, PASSWORD, who="x", now_us=NOW)
+    petra = mine.client()
+    assert petra.log_in("petra") == 303
+    assert petra.submit(f"{here}/decide", granted="yes", why="looked")[0] == 409  # which of the two?
+    form = {"appeal": second.number, "granted": "yes", "why": "looked"}
+    assert petra.submit(f"{here}/decide", **form)[1] == f"{here}?done=lifted"
+    assert list(mine.gateway.actions[-1][0]) == [second.account]
+    assert [one.number for one in handling.appeals(mine.store, case)] == [first.number]
 
 
 def test_a_big_step_waits_for_another_person(mine: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from console_world import HOSTILE, PASSWORD, World, world
-from stillwatch.cases import handling
+from stillwatch.cases import handling, leads
 from stillwatch.console import Proposed
 from stillwatch.terms import Step
 from test_report_browser import FLAGS
@@ -36,6 +36,7 @@ class Served:
     address: str
     big: str
     hostile: str
+    from_lead: str
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     handling.appeal(made.store, hostile, "\n".join(HOSTILE), who="anna", now_us=now_us)
     accounts = made.store.case(hostile).accounts
     made.gateway.open[7] = Proposed(7, now_us, "c", Step.THROTTLE, HOSTILE[0], HOSTILE[1], accounts, now_us)
+    from_lead = leads.open_case(made.store, "lead-0000", who="anna", why=HOSTILE[3], now_us=now_us).id
     config = uvicorn.Config(made.app, port=0, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -61,7 +63,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     while not server.started:
         time.sleep(0.02)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Served(made, f"http://127.0.0.1:{port}", big, hostile)
+    yield Served(made, f"http://127.0.0.1:{port}", big, hostile, from_lead)
     server.should_exit = True
     thread.join(10)
     made.store.close()
@@ -120,7 +122,8 @@ def pages(served: Served) -> list[str]:
     return [
         "/queue?state=all&suppressed=all", bad, f"/case/{served.big}", f"{bad}/accounts", f"{bad}/links",
         f"{bad}/alert", f"/actor/{served.hostile}", account, "/approvals", "/detectors", "/terms", "/audit",
-        "/health", "/sql", "/nowhere", "/case/case-0000000000",
+        "/health", "/sql", "/leads", "/lead/lead-0000", "/lead/lead-0001", f"/case/{served.from_lead}",
+        "/nowhere", "/case/case-0000000000",
     ]  # fmt: skip
 
 
@@ -218,6 +221,25 @@ def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, 
         # nor is a word set letter below letter: that fits any window
         tall = "[...document.querySelectorAll('nav a, caption, .who span')].filter(e => e.offsetHeight > 70)"
         assert watched.page.evaluate(f"{tall}.map(e => e.textContent)") == [], path
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "lead"), [(390, "lead-0003"), (1440, "lead-0004")])
+def test_leads_and_their_case_are_sound_at_both_widths(
+    browser: Browser, served: Served, width: int, lead: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    watched = enter(context, served, "anna")
+    for path in ("/leads", "/lead/lead-0000", "/lead/lead-0001", f"/case/{served.from_lead}"):
+        watched.page.goto(served.address + path)
+        look(served, watched, axe)
+    watched.page.goto(f"{served.address}/lead/{lead}")
+    watched.page.fill("#open-why", HOSTILE[0])
+    watched.page.click("text=Open a case >> nth=-1")
+    watched.page.wait_for_selector("text=No step can be taken in it before a finding names it.")
+    look(served, watched, axe)
+    watched.clean()
     context.close()
 
 

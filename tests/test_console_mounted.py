@@ -205,6 +205,27 @@ def test_a_case_of_25_000_accounts_opens_within_a_second(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_a_user_can_be_added_before_the_console_was_ever_started(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    at = ("--folder", str(folder))
+    missing = cli("console", "user", "add", "anna", *at, given=PASSWORD + "\n")
+    assert (missing.exit_code, "is no folder" in missing.stderr) == (2, True)
+    folder.mkdir()
+    empty = cli("console", "user", "add", "anna", *at, given=PASSWORD + "\n")
+    assert (empty.exit_code, list(folder.iterdir())) == (2, [])
+    write(result(300), folder)
+    added = cli("console", "user", "add", "anna", "--role", "analyst", *at, given=PASSWORD + "\n")
+    assert (added.exit_code, added.stdout) == (0, "anna may log in as analyst\n")
+    assert "nobody may approve" in added.stderr
+    for name, told in (("pia", "one person only"), ("paul", "")):
+        more = cli("console", "user", "add", name, "--role", "approver", *at, given=PASSWORD + "\n")
+        assert (more.exit_code, told in more.stderr) == (0, True)
+    with Store(f"sqlite:///{folder / 'cases.db'}") as store:
+        assert people.check(store, "anna", PASSWORD)
+        assert people.first_way_in(store, who="x", now_us=NOW) is None
+
+
+@pytest.mark.slow
 def test_users_and_the_first_way_in_from_the_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     write(result(300), folder)

@@ -277,6 +277,8 @@ def test_an_alert_goes_to_a_partner_and_its_sighting_comes_back(
     assert run("indicators", "keygen", key).exit_code == 0
     sender = ("--exchange-key", key, "--sender", "Alpha Inc.")
     export = ("indicators", "export", case, alpha.log, *sender, "--folder", folder, "--out", told)
+    assert "nobody has judged" in run(*export, "--tlp", "amber", "--yes").stderr
+    handling.judge(store, case, Verdict.TRUE, who="ann", why="looked", now_us=NOW_US)
     assert "TLP:RED" in run(*export, "--tlp", "red", "--yes").stderr
     assert "nothing has left" in run(*export, "--tlp", "amber").stderr
     assert not told.exists()
@@ -329,7 +331,7 @@ def test_what_a_partner_tells_is_noted_on_the_cases_that_hold_such_accounts(
     key, told = tmp_path / "key", tmp_path / "told.json"
     run("indicators", "keygen", key)
     run("indicators", "export", case, alpha.log, "--exchange-key", key, "--sender", "Alpha Inc.", "--tlp",
-        "amber", "--yes", "--folder", folder, "--out", told)  # fmt: skip
+        "amber", "--yes", "--unjudged", "urgent", "--folder", folder, "--out", told)  # fmt: skip
     take = ("indicators", "import", told, beta.log, "--exchange-key", key, "--note", "--folder", folder)
     assert "needs a log" in run(*take[:3], *take[4:]).stderr
     assert "no case of yours holds one of these accounts" in run(*take).stdout
@@ -351,7 +353,7 @@ def test_plain_values_leave_only_where_they_are_asked_for_and_marked(
     key, told = tmp_path / "key", tmp_path / "told.json"
     run("indicators", "keygen", key)
     export = ("indicators", "export", case, alpha.log, "--exchange-key", key, "--sender", "Alpha Inc.",
-              "--yes", "--folder", folder, "--out", told)  # fmt: skip
+              "--yes", "--unjudged", "urgent", "--folder", folder, "--out", told)  # fmt: skip
     assert run(*export, "--tlp", "amber").exit_code == 0
     assert "203.0.113" not in told.read_text()
     plain = ("--plain", "network", "--plain", "email-domain", "--accounts", alpha.accounts)
@@ -400,7 +402,8 @@ def test_a_gateway_s_folder_is_searched_under_its_own_key(
     assert sum(not one["in_case"] for one in found["carriers"]) == 2
     key = tmp_path / "key"
     run("indicators", "keygen", key)
-    asked = ("--exchange-key", key, "--sender", "A", "--tlp", "green", "--folder", folder, "--yes")
+    asked = ("--exchange-key", key, "--sender", "A", "--tlp", "green", "--folder", folder, "--yes",
+             "--unjudged", "urgent")  # fmt: skip
     refused = run("indicators", "export", case, served.path, *asked)
     assert refused.exit_code == 2
     assert "kept as sketches under another key only" in refused.stderr

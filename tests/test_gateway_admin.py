@@ -119,6 +119,12 @@ def test_only_the_token_opens_what_is_not_health(app: FastAPI, desk: Desk, token
     assert desk.state.revision() == 1  # the token's own
 
 
+def test_a_load_balancer_can_ask_before_there_is_any_token(app: FastAPI) -> None:
+    out = TestClient(app, base_url="http://127.0.0.1:8081")
+    assert [out.get(path).status_code for path in ("/livez", "/readyz", "/health")] == [200, 503, 503]
+    assert out.get("/v1/keys").status_code == 401
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8081", "localhost:9999", ""])
 def test_a_foreign_name_is_turned_away(app: FastAPI, token: str, host: str) -> None:
     out = TestClient(app, base_url="http://127.0.0.1:8081")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from typer.testing import CliRunner
 
 from console_world import csrf_in
 from exports_world import receiver
@@ -19,7 +20,8 @@ from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.reading import Filter, acts, queue
-from stillwatch.console import UserRole, people
+from stillwatch.cli.main import app as cli
+from stillwatch.console import StepRecord, UserRole, people
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
@@ -96,6 +98,29 @@ def test_findings_become_a_case_and_the_same_findings_change_nothing(casework: C
     casework.step(NOW + 3 * SECOND)
     (grown,) = queue(store, Filter(), NOW).cases
     assert (grown.id, grown.members) == (case.id, 3)
+
+
+def test_who_set_a_step_at_the_gateway_decides_no_appeal_against_it(casework: Casework, desk: Desk) -> None:
+    hand_over(casework.folder, "acct_1", "acct_2")
+    casework.step(NOW)
+    block(casework.state, "acct_1")
+    clear = EnforcementStatus(Step.CLEAR, NOW, "heard")
+    actions.act(casework.state, [("acct_1", clear)], who="bo", why="heard", now_us=NOW)
+    assert Gateway(desk).step_authors(["acct_1", "x"]) == {"ana": "set action 1"}
+    assert Gateway(desk).step_authors(["acct_2"]) == {}
+    assert isinstance(Gateway(desk), StepRecord)
+    (case,) = queue(casework.store(NOW), Filter(), NOW).cases
+    at = ("--folder", str(casework.folder.path))
+    for account in ("acct_1", "acct_2"):
+        handling.appeal(casework.store(NOW), case.id, "not us", account=account, who="ana", now_us=NOW)
+    mine, other = (str(one.number) for one in handling.appeals(casework.store(NOW), case.id))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stillwatch.cli.case_changing.whoami", lambda: "ana")
+        words = ("case", "decide", case.id, "--refuse", "--why", "it stands", *at)
+        refused = CliRunner().invoke(cli, [*words, "--appeal", mine])
+        assert (refused.exit_code, "'ana' set action 1" in refused.stderr) == (2, True)
+        assert "say which one" in CliRunner().invoke(cli, words).stderr
+        assert CliRunner().invoke(cli, [*words, "--appeal", other]).exit_code == 0
 
 
 def test_what_was_done_is_on_the_trail_once_and_in_order(casework: Casework) -> None:

@@ -511,6 +511,33 @@ def test_alternatives_say_what_was_not_checked() -> None:
     assert len({a.kind for a in alternatives(actor, world)}) == len(alternatives(actor, world)) >= 4
 
 
+def _stolen(owners: str | None, thief: str = "192.0.2.1") -> str:
+    """What the check says of six accounts, with a day of work of their own from elsewhere before, or none."""
+    crowd = Crowd(2)
+    honest(crowd, 20, 6.0)
+    names = pool(crowd, "p", many=6, begin_day=2.0)
+    mine = [row for row in crowd.rows if row["account"] in names]
+    first = min(row["time"] for row in mine)
+    for row in mine:
+        row["client_ip"] = thief
+    for k, name in enumerate(names if owners else ()):
+        for i in range(8):
+            row = crowd.rows[8 * k + i] | {"account": name, "exchange_id": f"own-{k}-{i}"}
+            crowd.rows.append(row | {"time": first - timedelta(hours=20 - i), "client_ip": owners})
+    actor, world = stage(crowd, names)
+    since = actor.rows[world.log["ts_us"][actor.rows] >= first.timestamp() * 1e6]
+    told = {a.kind: a.text for a in alternatives(replace(actor, rows=since), world)}
+    return told["stolen keys of customers"]
+
+
+@pytest.mark.slow
+def test_stolen_keys_are_asked_for_by_what_accounts_did_before_and_from_where() -> None:
+    assert _stolen(owners=None).startswith("none of the 6 accounts")
+    assert _stolen(owners="198.51.100.7").startswith("6 of the 6 accounts")
+    assert "; 6 of these sent" in _stolen(owners="198.51.100.7")
+    assert "; 0 of these sent" in _stolen(owners="192.0.2.9")  # the same network
+
+
 def test_the_harvest_counts_answers_and_what_is_new_in_them() -> None:
     crowd = Crowd(1)
     for k, (prompt, status, finish) in enumerate(

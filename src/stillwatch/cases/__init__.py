@@ -19,6 +19,7 @@ class StaleRevision(CaseError):
 
 
 MACHINE = "stillwatch"  # who acts when findings do
+LEAD = "lead-"  # what ids of leads begin with
 Json = dict[str, Any]  # an object of JSON
 
 
@@ -81,6 +82,11 @@ class Case:
     score_bits: float = 0.0
     permission: str | None = None  # that the latest finding says suppresses it
     raised_by: str = ""  # the detector whose alarm the latest finding is
+
+    @property
+    def rests_on_lead(self) -> bool:
+        """Whether a person opened it from a lead, and no finding names it yet: no step may rest on it."""
+        return self.campaign.startswith(LEAD)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ each of them, what the last act in force set: to take an act back is to give exa
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, null, select, update
@@ -28,8 +29,17 @@ FACETS: Mapping[str, Any] = {  # and what stands where no act set them
 CLEARED = (Verdict.FALSE, Verdict.PERMITTED)
 NOT_THE_ACTOR = (*CLEARED, Verdict.VICTIM)  # such accounts are nobody's to act on
 CAME_BACK = "came back"
-GRANTED = "appeal granted"
+APPEAL, GRANTED, REFUSED = "appeal", "appeal granted", "appeal refused"
 NAMES_ON_RECORD = 100  # accounts that the trail names one by one; of more, a digest
+
+
+@dataclass(frozen=True)
+class OpenAppeal:
+    """An appeal that nobody has decided."""
+
+    act: int  # the number of the act by which it came in, in whatever case that was
+    appellant: str | None  # key of the account that it is for; None: the whole case
+    text: str
 
 
 def put(
@@ -45,7 +55,8 @@ def put(
     """Put an act on record, on the trail too, and let it count. Give its number.
 
     sets: facets; `accounts`, a list of {verdict, keys}; what later acts need: `known` at a closing, `moved`
-    by a merge or split, `export`, `approver`.
+    by a merge or split, `export`, `approver`, `appellant`, `decides`, and `appeals` that a merge or split
+    brings along or (`appeals_gone`) takes away.
     """
     number = int(tx.db.execute(select(func.coalesce(func.max(acts.c.act), 0))).scalar_one()) + 1
     words = json.dumps(dict(sets), sort_keys=True)
@@ -84,6 +95,7 @@ def stand(tx: Transaction, case_id: str, keys: Iterable[str] = ()) -> None:
         facets |= {name: act.sets[name] for name in FACETS if name in act.sets}
         for group in act.sets.get("accounts", ()):
             verdicts |= {key: group["verdict"] for key in group["keys"] if key in verdicts}
+    facets["appeal"] = "\n\n".join(one.text for one in open_appeals(in_force)) or None
     by_verdict: dict[str | None, list[str]] = {}
     for key, verdict in verdicts.items():
         by_verdict.setdefault(verdict, []).append(key)
@@ -143,6 +155,24 @@ def acts_of(db: Connection, case_id: str, *, in_force: bool = False) -> list[Act
     return [_act(row) for row in db.execute(query).mappings()]
 
 
+def open_appeals(in_force: Iterable[Act]) -> list[OpenAppeal]:
+    """Give the appeals that stand open after some acts in force, oldest first."""
+    found: dict[int, OpenAppeal] = {}
+    for act in in_force:
+        if act.verb == APPEAL:
+            found[act.id] = OpenAppeal(act.id, act.sets.get("appellant"), act.sets["appeal"])
+        for brought in act.sets.get("appeals", ()):
+            found[brought["act"]] = OpenAppeal(**brought)
+        for number in act.sets.get("appeals_gone", ()):
+            found.pop(number, None)
+        if act.verb in (GRANTED, REFUSED):
+            if "decides" in act.sets:
+                found.pop(act.sets["decides"], None)
+            else:  # of a time when a case had one open appeal at most
+                found.clear()
+    return list(found.values())
+
+
 def act_of(db: Connection, case_id: str, number: int) -> Act:
     """Give one act of a case. Raises: Missing."""
     query = select(acts).where(acts.c.act == number, acts.c.case_id == case_id)
@@ -186,7 +216,7 @@ def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes:
     if "moved" in sets:
         kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
         kept["moved"]["accounts"] = len(sets["moved"]["keys"])
-    for name in ("export", "known", "approver"):
+    for name in ("export", "known", "approver", "lead", "unjudged"):
         if name in sets:
             kept[name] = sets[name]
     if undoes is not None:

@@ -16,6 +16,7 @@ from stillwatch.cases.bundle.contradictions import context_digest, sha256_of
 from stillwatch.cases.claims import RAISING, context, us
 from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
+from stillwatch.cases.leads import keep_leads, leads_changed
 from stillwatch.cases.matching import MatchPlan, overlaps, plan
 from stillwatch.cases.membership import (
     NamedAccount,
@@ -89,10 +90,12 @@ def fold(
     ]
     folded = FoldResult()
     with store.reading() as db:
-        if all(_is_known(db, one) for one in found) and not result.followers:
+        known = all(_is_known(db, one) for one in found) and not result.followers
+        if known and not leads_changed(db, result, source):
             folded.unchanged = len(found)
             return folded
     with store.writing(now_us) as tx:
+        keep_leads(tx, result, source)
         placed = _place(tx, found, returning or {}, folded)
         of_case: dict[str, list[int]] = {}
         for i, case_id in placed.items():

@@ -8,13 +8,25 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, Unpack
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, Json, RecordNotFound, Verdict
+from stillwatch.cases.acts import (
+    APPEAL,
+    GRANTED,
+    REFUSED,
+    OpenAppeal,
+    act_of,
+    acts_of,
+    open_appeals,
+    put,
+    put_back,
+    take_back,
+)
 from stillwatch.cases.acts import CLEARED as DISMISSED
-from stillwatch.cases.acts import GRANTED, act_of, acts_of, put, put_back, take_back
 from stillwatch.cases.evidence import hold
 from stillwatch.cases.joining import MERGE, SPLIT, create, part
 from stillwatch.cases.joining import merge as merge_cases
@@ -165,44 +177,54 @@ def unsuppress(store: Store, case_id: str, **by: Unpack[StatedAct]) -> Case:
 def appeal(
     store: Store, case_id: str, text: str, *, account: str | None = None, **by: Unpack[Authorship]
 ) -> Case:
-    """Take in what a customer says against a case, or for one account. A closed case opens again."""
+    """Take in what a customer says against a case, or for one account. A closed case opens again.
+
+    Each account can have one open appeal, and the whole case another. Raises: CaseError for a second one.
+    """
     _words(text, "the appeal")
     with _changing(store, case_id, by) as tx:
-        case = case_in(tx.db, case_id, accounts=False)
-        if case.appeal is not None:
-            raise CaseError(f"case {case_id} has an open appeal already; decide it, or add a note")
         said = text if account is None else f"{account}: {text}"
         sets: Json = {"appeal": said, "state": CaseState.OPEN.value}
         if account is not None:
             _members(tx, case_id, [account])
             sets["appellant"] = key_of(account)
-        put(tx, case_id, by["who"], "appeal", said, sets)
+        for one in open_appeals(acts_of(tx.db, case_id, in_force=True)):
+            if one.appellant == sets.get("appellant"):
+                whose = f"case {case_id}" if account is None else f"account {account!a} of case {case_id}"
+                raise CaseError(f"{whose} has an open appeal already ({one.act}); decide it, or add a note")
+        put(tx, case_id, by["who"], APPEAL, said, sets)
         return case_in(tx.db, case_id)
 
 
 def decide(
-    store: Store, case_id: str, granted: bool, *, accounts: Collection[str] = (), **by: Unpack[StatedAct]
+    store: Store,
+    case_id: str,
+    granted: bool,
+    *,
+    accounts: Collection[str] = (),
+    number: int | None = None,
+    sanctioned: Mapping[str, str] | None = None,
+    **by: Unpack[StatedAct],
 ) -> Case:
-    """Decide an appeal: whoever judged the case does not.
+    """Decide an appeal: whoever judged the case, opened it by hand, or had a part in its steps, does not.
 
     accounts: those that are cleared where it is granted; without any the one that the appeal is for. Only an
     appeal that is for no single account ends the whole case: a grant reaches no further than its appeal.
+    number: which appeal, where several are open: see `appeals`. sanctioned: who had a part in steps, and
+    which: only the caller knows.
     """
     with _changing(store, case_id, by) as tx:
-        case = case_in(tx.db, case_id, accounts=False)
-        if case.appeal is None:
-            raise CaseError(f"case {case_id} has no open appeal")
-        done = acts_of(tx.db, case_id, in_force=True)
-        cleared = _members(tx, case_id, accounts) or _appellant(done)
-        if by["who"] in {act.who for act in done if _judges(act.sets) and act.verb != GRANTED}:
-            raise CaseError(f"{by['who']!a} judged case {case_id}: somebody else decides the appeal")
-        sets: Json = {"appeal": None}
+        case_in(tx.db, case_id, accounts=False)
+        one = _which_appeal(case_id, open_appeals(acts_of(tx.db, case_id, in_force=True)), number)
+        cleared = _members(tx, case_id, accounts) or ({one.appellant} if one.appellant else set())
+        _check_impartial(tx.db, case_id, by["who"], sanctioned or {})
+        sets: Json = {"appeal": None, "decides": one.act}
         if granted and cleared:
             sets["accounts"] = [{"verdict": str(Verdict.FALSE), "keys": sorted(cleared)}]
         elif granted:
             sets["verdict"] = str(Verdict.FALSE)
         hold(tx.db, case_id)
-        put(tx, case_id, by["who"], GRANTED if granted else "appeal refused", _why(by["why"]), sets)
+        put(tx, case_id, by["who"], GRANTED if granted else REFUSED, _why(by["why"]), sets)
         return case_in(tx.db, case_id)
 
 
@@ -237,14 +259,25 @@ def split(store: Store, case_id: str, accounts: Collection[str], **by: Unpack[St
 
 
 def record_export(
-    store: Store, case_id: str, export: Mapping[str, str], *, who: str, now_us: int, why: str = ""
+    store: Store,
+    case_id: str,
+    export: Mapping[str, str],
+    *,
+    who: str,
+    now_us: int,
+    why: str = "",
+    unjudged: bool = False,
 ) -> Case:
-    """Put on the case that it was exported: {"format": ..., "sha256": ...}."""
+    """Put on the case that it was exported: {"format": ..., "sha256": ...}.
+
+    unjudged: it left although nobody had judged the case true, for the reason `why`.
+    """
     if set(export) != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
         raise CaseError("an export has a format and the SHA-256 of what was written, in hex")
     with _changing(store, case_id, {"who": who, "now_us": now_us}) as tx:
         hold(tx.db, case_id)
-        put(tx, case_id, who, "export", why, {"export": dict(export)})
+        sets: Json = {"export": dict(export)} | ({"unjudged": True} if unjudged else {})
+        put(tx, case_id, who, "export", why, sets)
         return case_in(tx.db, case_id)
 
 
@@ -266,6 +299,11 @@ def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
             raise CaseError(
                 f"act {act} ({found.verb}) cannot be taken back by itself; merge or split the cases"
             )
+        root = found
+        while root.undoes is not None:
+            root = act_of(tx.db, case_id, root.undoes)
+        if root.verb in (APPEAL, GRANTED, REFUSED):  # to take an appeal away decides it
+            _check_impartial(tx.db, case_id, by["who"], {})
         put(tx, case_id, by["who"], "undo", _why(by["why"]), {}, undoes=act)
         _turn(tx, case_id)
         return case_in(tx.db, case_id)
@@ -290,16 +328,30 @@ def _turn(tx: Transaction, case_id: str) -> None:
         (put_back if counts else take_back)(tx, act)
 
 
-def appellant(store: Store, case_id: str) -> str | None:
-    """Give the account that a case's open appeal is for; None where it is for no single one."""
+@dataclass(frozen=True)
+class Appeal:
+    """An open appeal."""
+
+    number: int  # of the act by which it came in
+    account: str | None  # that it is for; None: the whole case
+    text: str
+
+
+def appeals(store: Store, case_id: str) -> list[Appeal]:
+    """Give the open appeals of a case, oldest first."""
+    m = members.c
     with store.reading() as db:
-        if case_in(db, case_id, accounts=False).appeal is None:
-            return None
-        m = members.c
-        for key in _appellant(acts_of(db, case_id, in_force=True)):
-            name = select(m.account).where(m.case_id == case_id, m.key == key)
-            return db.execute(name).scalar_one_or_none()
-    return None
+        found = open_appeals(acts_of(db, case_id, in_force=True))
+        keys = [one.appellant for one in found if one.appellant is not None]
+        named = select(m.key, m.account).where(m.case_id == case_id, among(db, m.key, keys))
+        names = {row.key: row.account for row in db.execute(named)}
+    return [Appeal(one.act, names.get(one.appellant or ""), one.text) for one in found]
+
+
+def related_cases(store: Store, case_id: str) -> list[str]:
+    """Give a case, those that were merged into it, and those that any of them was split from."""
+    with store.reading() as db:
+        return _related_ids(db, case_id)
 
 
 # --- what the verbs share ---
@@ -315,10 +367,43 @@ def _members(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[st
     return set(asked)
 
 
-def _appellant(done: Collection[Act]) -> set[str]:
-    """Give the key of the account that the last appeal was for."""
-    last = [act.sets for act in done if act.verb == "appeal"][-1:]
-    return {sets["appellant"] for sets in last if "appellant" in sets}
+def _which_appeal(case_id: str, found: list[OpenAppeal], number: int | None) -> OpenAppeal:
+    """Give the open appeal of a number, or the only one. Raises: CaseError."""
+    if not found:
+        raise CaseError(f"case {case_id} has no open appeal")
+    listed = ", ".join(str(one.act) for one in found)
+    if number is None and len(found) > 1:
+        raise CaseError(f"case {case_id} has {len(found)} open appeals ({listed}); say which one is decided")
+    if number is not None and number not in {one.act for one in found}:
+        raise CaseError(f"case {case_id} has no open appeal {number}; open: {listed}")
+    return next(one for one in found if number in (None, one.act))
+
+
+def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping[str, str]) -> None:
+    """Let nobody decide on their own doing. What was taken back was done all the same.
+
+    Raises: CaseError where `who` judged this case or one that it is made of, approved a dismissal, opened it
+    by hand, or had a part in steps on its accounts.
+    """
+    did = sanctioned.get(who)
+    for act in (act for related in _related_ids(db, case_id) for act in acts_of(db, related)):
+        if act.sets.get("approver") == who:
+            did = f"approved act {act.id}"
+        if act.who == who and act.verb != GRANTED and (_judges(act.sets) or act.verb == "opened"):
+            did = "opened it" if act.verb == "opened" else "judged"
+    if did is not None:
+        raise CaseError(f"{who!a} {did} (case {case_id}): somebody else decides the appeal")
+
+
+def _related_ids(db: Connection, case_id: str) -> list[str]:
+    c = cases.c
+    found, new = {case_id}, {case_id}
+    while new:
+        parents = select(c.split_from).where(among(db, c.id, new), c.split_from.is_not(None))
+        into = select(c.id).where(among(db, c.merged_into, new))
+        new = {*db.execute(parents).scalars(), *db.execute(into).scalars()} - found
+        found |= new
+    return sorted(found)
 
 
 def _act(
@@ -345,9 +430,7 @@ def _act(
 
 def _changing(store: Store, case_id: str, by: Authorship) -> AbstractContextManager[Transaction]:
     """Lend a transaction on a case that goes on by itself. Raises: CaseError."""
-    _name(by["who"], "who does it")
-    if by["who"] == MACHINE:
-        raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
+    _check_person(by["who"])
     with store.reading() as db:
         into = case_in(db, case_id, accounts=False).merged_into
     if into is not None:
@@ -418,6 +501,18 @@ def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
 
 def _judges(sets: Mapping[str, Any]) -> bool:
     return sets.get("verdict") is not None or any(g["verdict"] is not None for g in sets.get("accounts", ()))
+
+
+def check_reason(by: StatedAct) -> None:
+    """Refuse an act without a person's name and a reason. Raises: CaseError."""
+    _check_person(by["who"])
+    _why(by["why"])
+
+
+def _check_person(who: str) -> None:
+    _name(who, "who does it")
+    if who == MACHINE:
+        raise CaseError(f"{MACHINE!a} is who acts when findings do; give a person's name")
 
 
 def _of_cases(verdict: Verdict) -> None:

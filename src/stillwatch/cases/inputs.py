@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from stillwatch.cases.evidence import Input
 from stillwatch.errors import InputError, refuse_os_errors
@@ -10,8 +10,11 @@ from stillwatch.exchanges.sources import find
 
 
 def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
-    """Hash every file that these logs stand for. Raises: InputError where one cannot be read."""
-    return [Input(source.shown, _sha256(source.path), source.size) for source in find(logs)]
+    """Hash every file that these logs stand for. Raises: InputError where one cannot be read.
+
+    Names are without folders: they leave with exports, and the digest tells which file it was.
+    """
+    return [Input(PurePath(one.shown).name, _sha256(one.path), one.size) for one in find(logs)]
 
 
 def _sha256(path: Path) -> str:

@@ -4,13 +4,14 @@ Findings do it by themselves when scans say so; what a person has taken apart th
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from stillwatch.cases import MACHINE, Act, CaseError
-from stillwatch.cases.acts import acts_of, put, take_back
+from stillwatch.cases import MACHINE, Act, CaseError, CaseState
+from stillwatch.cases.acts import OpenAppeal, acts_of, open_appeals, put, take_back
 from stillwatch.cases.membership import hours_of, move, move_back, set_hours
 from stillwatch.cases.store import Transaction, case_in
 from stillwatch.cases.tables import cases
@@ -55,10 +56,16 @@ def merge(tx: Transaction, source: str, target: str, who: str, why: str) -> int:
     row = {"merged_into": target, "revision": tx.revision, "updated_us": tx.now_us, "members": 0}
     row |= {"victims": 0, "cleared": 0}
     tx.db.execute(update(cases).where(cases.c.id == source).values(row))
-    sets: dict[str, Any] = {"moved": moved}
+    sets: dict[str, Any] = {"moved": moved} | _bring(open_appeals(acts_of(tx.db, source, in_force=True)))
     if verdicts:
         sets["accounts"] = verdicts
     return put(tx, target, who, MERGE, why, sets)
+
+
+def _bring(appeals: Iterable[OpenAppeal]) -> dict[str, Any]:
+    """Give what lets open appeals go on in another case: an appeal is not lost by a merge or a split."""
+    brought = [asdict(one) for one in appeals]
+    return {"appeals": brought, "state": CaseState.OPEN.value} if brought else {}
 
 
 def split(
@@ -74,11 +81,10 @@ def split(
     moved["hours"] = {hour: mine[hour] for hour in taken if hour in mine}
     set_hours(tx.db, source, {hour: _less(mine[hour], n) for hour, n in taken.items() if hour in mine})
     tx.db.execute(update(cases).where(cases.c.id == target).values(split_from=source))
-    if verdicts:
-        put(tx, target, who, f"{SPLIT} off", why, {"accounts": verdicts})
-    else:
-        put(tx, target, who, f"{SPLIT} off", why, {})
-    return put(tx, source, who, SPLIT, why, {"moved": moved})
+    gone = [one for one in open_appeals(acts_of(tx.db, source, in_force=True)) if one.appellant in set(keys)]
+    put(tx, target, who, f"{SPLIT} off", why, _bring(gone) | ({"accounts": verdicts} if verdicts else {}))
+    left = {"appeals_gone": [one.act for one in gone]} if gone else {}
+    return put(tx, source, who, SPLIT, why, {"moved": moved} | left)
 
 
 def part(tx: Transaction, act: Act, who: str, why: str) -> int:

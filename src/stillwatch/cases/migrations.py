@@ -155,7 +155,24 @@ def m003_indexes(db: Connection) -> None:
         db.execute(text(statement))
 
 
-MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes]
+def m004_leads(db: Connection) -> None:
+    """Keep the leads of the latest scan of each source, apart from findings."""
+    db.execute(
+        text(
+            """CREATE TABLE leads (
+            lead TEXT PRIMARY KEY,
+            at_us BIGINT NOT NULL,                  -- when it was folded in
+            source TEXT NOT NULL,                   -- which scan says it
+            until_us BIGINT NOT NULL,               -- where the log ended that was scanned
+            exchanges BIGINT NOT NULL,
+            document TEXT NOT NULL,                 -- JSON, as in findings.json
+            latest BIGINT NOT NULL,                 -- 0: the source's latest scan does not say it any more
+            case_id TEXT REFERENCES cases (id))     -- that a person opened from it"""
+        )
+    )
+
+
+MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes, m004_leads]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

@@ -164,8 +164,8 @@ def find(store: Store, beginning: str) -> str:
     c = cases.c
     wanted = beginning if beginning.startswith("case-") else f"case-{beginning}"
     with store.reading() as db:
-        begins = c.id.like(f"{_plain(wanted)}%", escape="\\")
-        found = list(db.execute(select(c.id).where(begins).order_by(c.id).limit(4)).scalars())
+        begins = select(c.id).where(begins_with(c.id, wanted)).order_by(c.id)
+        found = list(db.execute(begins.limit(4)).scalars())
     if wanted in found:
         return wanted
     if len(found) == 1:
@@ -173,6 +173,11 @@ def find(store: Store, beginning: str) -> str:
     if found:
         raise RecordNotFound(f"{beginning!a}: several cases begin so ({', '.join(found[:3])}, ...)")
     raise RecordNotFound(f"there is no case {beginning!a}; `stillwatch case list` shows them")
+
+
+def begins_with(column: ColumnElement[Any], beginning: str) -> ColumnElement[bool]:
+    """Give the condition that a text begins so."""
+    return column.like(f"{_plain(beginning)}%", escape="\\")
 
 
 # --- one case ---
@@ -235,7 +240,7 @@ def _member(row: Mapping[Any, Any], newest: int) -> Member:
         account=row["account"],
         since_us=row["since_us"],
         last_us=row["last_us"],
-        named=row["finding"] >= newest,
+        named=row["finding"] >= max(newest, 1),  # 0: by no finding, but an older scan's or a lead
         exchanges=row["exchanges"],
         verdict=None if verdict is None else Verdict(verdict),
         actor=row["home"] is not None,
@@ -294,7 +299,7 @@ def account(store: Store, name: str) -> list[AccountIn]:
 
 def targets(store: Store, case_id: str) -> Targets:
     """Give whom an action on a case may touch: accounts that its latest finding names as the actor's, and
-    that enough ties to him (Campaign.firm) or a person judged true one by one.
+    that enough ties to him (Campaign.firm) or a person judged true one by one. Nobody that only a lead names.
 
     Left out are victims (also those of other cases), accounts that were cleared, and accounts that the latest
     finding does not name any more. Raises: Missing.
@@ -313,14 +318,15 @@ def targets_in(db: Connection, case_id: str) -> Targets:
     rows = db.execute(mine).all()
     stolen = select(m.key).where(m.verdict == literal_column("'victim'"), m.case_id != case_id)
     victims = {row.key for row in rows} & set(db.execute(stolen).scalars())
-    named = [row for row in rows if row.finding >= newest and row.key not in victims]
+    named = [row for row in rows if row.finding >= max(newest, 1) and row.key not in victims]
     sure = [row.account for row in named if row.tied or row.verdict == Verdict.TRUE]
     weak = [row.account for row in named if not row.tied and row.verdict != Verdict.TRUE]
+    unnamed = "named by a lead only" if case.rests_on_lead else "not named by the latest finding"
     left = {
         "victim": case.victims,
         "cleared": case.cleared,
         "victim in another case": len(victims),
-        "not named by the latest finding": len(rows) - len(victims) - len(named),
+        unnamed: len(rows) - len(victims) - len(named),
         "tied by one kind of evidence only": len(weak),
     }
     return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})

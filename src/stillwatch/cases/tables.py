@@ -118,6 +118,9 @@ detector_states = table(
     "change:N detector:W at_us:N who:W state:W text:W measured:T",
 )
 hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
+leads = table(
+    METADATA, "leads", "lead:W at_us:N source:W until_us:N exchanges:N document:T latest:N case_id:W"
+)
 acts = table(
     METADATA,
     "acts",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, reading
+from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, leads, reading
 from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.exports import Form
@@ -26,7 +26,7 @@ from stillwatch.cli.case_opening import (
     CasesAt,
     new_cases,
 )
-from stillwatch.cli.case_text import alert_lines, event_row, print_targets, words_of
+from stillwatch.cli.case_text import alert_lines, event_row, lead_lines, lead_row, print_targets, words_of
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.options import (
@@ -43,6 +43,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
+from stillwatch.report.leads import NO_ACTION
 
 app = group("Cases: show, judge, undo.")
 add_verbs(app)
@@ -146,7 +147,13 @@ def show_command(
     $ stillwatch case show case-7f3a --json > alert.json     (the whole alert: docs/cases.md)
     """
     with place.reading() as store:
-        told = alert(store, find(store, case), utc_us(), console, TokenPrices(cost, price))
+        case_id = find(store, case)
+        opened_from = leads.lead_of_case(store, case_id)
+        if opened_from is not None and store.case(case_id, accounts=False).rests_on_lead:
+            told_lead = {"case": case_id, "lead": opened_from.as_json()}
+            print_json(told_lead) if as_json else print("\n".join(lead_lines(opened_from)))
+            return
+        told = alert(store, case_id, utc_us(), console, TokenPrices(cost, price))
     if as_json:
         print_json(told.as_json())
     else:
@@ -198,6 +205,56 @@ def accounts_command(
     table(("account", "since", "exchanges", "verdict", "", ""), rows, "no such account")
     if total > len(found):
         print(f"{total - len(found):,} more; --limit shows more")
+
+
+@verb(app, "leads")
+def leads_command(
+    lead: Annotated[str | None, typer.Argument(help="One lead, or the beginning of its id.")] = None,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
+    place: CasesAt = CASES_HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Show the leads of the latest scans, or one of them. No step may rest on a lead.
+
+    $ stillwatch case leads
+    $ stillwatch case leads lead-5b0c
+    """
+    with place.reading() as store:
+        if lead is not None:
+            one = leads.find_lead(store, lead)
+        else:
+            found, total = leads.leads(store, limit=limit)
+    if lead is not None:
+        print_json(one.as_json()) if as_json else print("\n".join(lead_lines(one)))
+    elif as_json:
+        print_json({"total": total, "note": NO_ACTION, "leads": [each.as_json() for each in found]})
+    else:
+        heads = ("lead", "accounts", "exchanges", "since", "case", "why it is no finding")
+        table(heads, [lead_row(each) for each in found], "the latest scans have no leads")
+        if found:
+            print(NO_ACTION)
+        if total > len(found):
+            print(f"{total - len(found):,} more; --limit shows more")
+
+
+@verb(app, "open")
+def open_command(
+    lead: Annotated[str, typer.Argument(metavar="LEAD", help="A lead, or the beginning of its id.")],
+    why: Why = "",
+    place: CasePlace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Open a case from a lead by hand, so that people can work on it. No step may rest on it.
+
+    $ stillwatch case open lead-5b0c --why "their support asks about bulk export"
+    """
+    with place.open() as store:
+        found = leads.find_lead(store, lead)
+        case = leads.open_case(store, found.lead.id, who=whoami(), why=why, now_us=utc_us())
+    if as_json:
+        print_json(plain(case))
+    else:
+        print(f"{case.id} is open: {case.members:,} accounts. {NO_ACTION}")
 
 
 @verb(app, "log")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,12 @@ from stillwatch.cases.reading import find
 from stillwatch.cases.statement import APPEAL_DAYS, StatementTerms, state_reasons, write_statement
 from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import HERE, CasePlace
-from stillwatch.cli.folder import AsJson, iso_time, read_names, span_s, whoami
+from stillwatch.cli.folder import AsJson, iso_time, open_state, read_names, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import verb
+from stillwatch.console.requested_steps import participants
 from stillwatch.errors import InputError
+from stillwatch.gateway.control import actions
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -187,19 +189,33 @@ def decide_command(
     granted: Annotated[
         bool | None, typer.Option("--grant/--refuse", help="Clear the accounts, or leave all as it is.")
     ] = None,
+    number: Annotated[
+        int | None, typer.Option("--appeal", help="Which, where several are open: its number in `case log`.")
+    ] = None,
     options: ReasonedAct = REASONED,
 ) -> None:
-    """Decide an appeal. Whoever judged the case does not.
+    """Decide an appeal. Whoever judged the case, or asked for, took or approved a step on it, does not.
 
     A grant clears the accounts that are named, else the one that the appeal is for.
 
     $ stillwatch case decide case-7f3a --grant acct_12 --why "the school confirmed"
-    $ stillwatch case decide case-7f3a --refuse --why "no such school"
+    $ stillwatch case decide case-7f3a --appeal 12 --refuse --why "no such school"
     """
     names = _names(accounts, accounts_file)
     if granted is None:
         raise InputError("give --grant or --refuse")
-    options.do(case, handling.decide, granted, accounts=names)
+
+    def decide(store: Store, case_id: str, **stated: Any) -> Case:
+        chosen = [one for one in handling.appeals(store, case_id) if number in (None, one.number)]
+        account = chosen[0].account if len(chosen) == 1 else None
+        whom = store.case(case_id).accounts if account is None else (account,)
+        acted = _step_authors(options.folder, whom)
+        acted |= participants(store, handling.related_cases(store, case_id))
+        return handling.decide(
+            store, case_id, granted, accounts=names, number=number, sanctioned=acted, **stated
+        )
+
+    options.do(case, decide)
     if granted and Folder(options.folder).state.exists():
         told = "steps that stand against who was cleared go on: `stillwatch standing show`, and end them with"
         print(
@@ -306,6 +322,14 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 # --- parts ---
+
+
+def _step_authors(folder: Path, accounts: Sequence[str]) -> dict[str, str]:
+    """Give who ever set a step on some accounts at the folder's gateway; nobody where there is none."""
+    if not Folder(folder).state.exists():
+        return {}
+    with open_state(folder) as state:
+        return actions.authors(state, accounts)
 
 
 def _later_us(text: str, option: str) -> int:

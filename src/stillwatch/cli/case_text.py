@@ -7,11 +7,14 @@ from stillwatch.cases import reading
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.claims import Claim
 from stillwatch.cases.fold import FoldResult
+from stillwatch.cases.leads import StoredLead
 from stillwatch.cli.folder import iso_time
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.report import amounts
+from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
 
 LINKS_PRINTED = 8
+ACCOUNTS_PRINTED = 25
 
 
 def words_of(folded: FoldResult) -> str:
@@ -55,6 +58,34 @@ def event_row(event: reading.CaseEvent) -> tuple[str, ...]:
     gone = "" if event.act.in_force else " (taken back)"
     undoes = f" {event.act.undoes}" if event.act.undoes is not None else ""
     return at, str(event.act.id), event.act.who, event.act.verb + undoes + gone, event.act.text
+
+
+def lead_row(one: StoredLead) -> tuple[str, ...]:
+    """Give a lead as a row: what it is, how large, since when, its case, why it is no finding."""
+    lead = one.lead
+    sizes = f"{len(lead.accounts):,}", f"{lead.exchanges:,}"
+    return lead.id, *sizes, amounts.iso(lead.since), one.case or "", lead.text
+
+
+def lead_lines(one: StoredLead) -> list[str]:
+    """Give a lead in full: what it rests on, why it is no finding, what would make it one."""
+    lead = one.lead
+    size = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
+    said = "" if one.latest else "; its latest scan says it no more"
+    lines = [
+        f"{lead.id}: {NO_ACTION}",
+        f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {one.source}{said}",
+        *rests_on(lead),
+        f"Why it is no finding: {lead.text}",
+        "What could turn it into a finding:",
+        *(f"  - {way}" for way in would_make_it_a_finding(lead)),
+        f"Case: {one.case}" if one.case else f'Open a case: stillwatch case open {lead.id} --why "..."',
+        "Accounts:",
+        *(f"  {name}" for name in lead.accounts[:ACCOUNTS_PRINTED]),
+    ]
+    if len(lead.accounts) > ACCOUNTS_PRINTED:
+        lines.append(f"  and {len(lead.accounts) - ACCOUNTS_PRINTED:,} more; --json has them")
+    return [("  " if line.startswith("  ") else "") + one_line(line) for line in lines]
 
 
 def alert_lines(a: Alert) -> list[str]:

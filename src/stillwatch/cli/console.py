@@ -60,10 +60,16 @@ def open_cases(folder: Path, cases: str | None, audit_key: Path | None, make: bo
     """Open a folder's cases with their trail, and the console's tables in them. Raises: InputError."""
     from stillwatch.console import people
 
-    if cases is None and not make and not (folder / CASES).exists():
-        raise InputError(f"{folder}: holds no cases; `stillwatch console {folder}` makes them of its report")
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` makes one")
+        raise InputError(
+            f"{folder}: is no folder; `stillwatch scan LOG... --out {folder}` or `stillwatch serve` makes "
+            "one, --folder names another"
+        )
+    if cases is None and not make and not (folder / CASES).exists():
+        how = f"`stillwatch scan LOG... --out {folder}` makes a report, of which the console makes cases"
+        if (folder / FINDINGS).exists():
+            how = f"`stillwatch console {folder}` makes them of its report"
+        raise InputError(f"{folder}: holds no cases; {how}")
     store = Store(cases or f"sqlite:///{(folder / CASES).resolve()}")
     with ExitStack() as undo:
         undo.callback(store.close)
@@ -231,14 +237,24 @@ def add_command(
 
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
-    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+    has_report = (folder / FINDINGS).exists()  # whoever starts the console later makes its cases
+    with open_cases(folder, cases, audit_key, make=cases is not None or has_report) as store:
         password = secrets.token_urlsafe(15) if generate else _password()
         people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
+        approvers = [
+            u for u in people.everybody(store) if u.role is UserRole.APPROVER and u.disabled_us is None
+        ]
     told = {"name": name, "role": role} | ({"password": password} if generate else {})
     if as_json:
         print_json(told)
         return
     print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
+    if len(approvers) < 2:
+        some = "nobody" if not approvers else "one person only"
+        print(
+            f"{some} may approve: a step or an appeal may need another; add one with --role approver",
+            file=sys.stderr,
+        )
 
 
 def _password() -> str:

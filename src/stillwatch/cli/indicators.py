@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -22,6 +23,7 @@ from stillwatch.cases.exports.write import (
     VALID_DAYS,
     ToPartner,
     campaigns,
+    check_verdict,
     prepare,
     release,
     write_file,
@@ -32,7 +34,7 @@ from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
 from stillwatch.cases.indicators.partner import read_partners
-from stillwatch.cases.indicators.plain_values import PlainKind, gather_plain
+from stillwatch.cases.indicators.plain_values import PlainIndicator, PlainKind, gather_plain
 from stillwatch.cases.indicators.search import search
 from stillwatch.cases.indicators.shelf import place_key, shelf_of
 from stillwatch.cases.indicators.sighting import read_sightings, sentence, sighting_bundle
@@ -44,7 +46,7 @@ from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
 from stillwatch.cli.verb import group, verb
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.read import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
@@ -56,6 +58,7 @@ from stillwatch.terms.reload import wall_us
 app = group("Share a campaign's indicators with partners; search for theirs.")
 
 REJECTED = 3
+PROFILE_FILES = ("profile.json", "vectors.json", "matcher.py", "misp-object.json")
 
 EXPORT_EXAMPLES = """
 Examples:
@@ -126,6 +129,24 @@ def keygen_command(
     print(f"{file}: key {create(file).fingerprint}")
 
 
+@verb(app, "profile")
+def profile_command(
+    out: Annotated[Path, typer.Option(help="Folder that gets the files; made where it is not there.")],
+) -> None:
+    """Write what a partner without Stillwatch needs: profile, test vectors, matcher, MISP template.
+
+    $ stillwatch indicators profile --out for-partner
+
+    He checks a file with profile.json (JSON Schema), an implementation of his own with vectors.json, and
+    looks in his log with matcher.py, which needs Python alone.
+    """
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
+        out.mkdir(parents=True, exist_ok=True)
+        for name in PROFILE_FILES:
+            (out / name).write_bytes(files("stillwatch.cases.exchange").joinpath(name).read_bytes())
+            print(out / name)
+
+
 @verb(app, "share")
 def share_command(
     file: Annotated[Path, typer.Argument(metavar="KEY", help="The exchange key of a partner.")],
@@ -166,13 +187,20 @@ def export_command(
     hashed_accounts: Annotated[
         bool, typer.Option(help="Also keyed hashes of account names: a partner can test guesses.")
     ] = False,
+    misp: Annotated[
+        bool, typer.Option("--misp", help="As MISP reads it: not for `import`, nor for the matcher.")
+    ] = False,
+    unjudged: Annotated[
+        str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
+    ] = "",
     yes: Yes = False,
     options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
 ) -> None:
     """Write a case for a partner: STIX 2.1 with keyed marks of what its accounts share.
 
-    No prompt, no name. --plain adds networks, autonomous systems or mail domains as they stand.
+    No prompt, no name. --plain adds networks, autonomous systems, mail domains or, with TLP amber+strict,
+    names of accounts that may be acted on. Only a case that was judged true leaves, or with --unjudged.
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
@@ -180,9 +208,13 @@ def export_command(
     now_us = wall_us()
     with place.open() as store:
         found = store.case(find(store, case))
+        check_verdict(found, unjudged)
         told = _gather(history, found.accounts, kind, rejects)
-        shown = gather_plain(history, found.accounts, plain, Rejects()) if plain else ()
-        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts, shown)
+        shown: tuple[PlainIndicator, ...] = ()
+        for each in dict.fromkeys(plain or ()):
+            named = reading.targets(store, found.id).accounts if each is PlainKind.ACCOUNT else found.accounts
+            shown += gather_plain(history, named, [each], Rejects())
+        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts, shown, unjudged, misp)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)

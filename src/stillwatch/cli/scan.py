@@ -18,7 +18,7 @@ from stillwatch.cli.options import Map, MapFile, columns_of, key_in
 from stillwatch.cli.verb import verb
 from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError, StillwatchError
-from stillwatch.exchanges.database import is_database, public_url
+from stillwatch.exchanges.database import is_database
 from stillwatch.exchanges.sources import local_files
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
@@ -92,7 +92,7 @@ def scan_command(
     could not scan; 1 only with --fail-on-campaign, when a campaign was found.
     """
     errors = Console(stderr=True)
-    shown = public_url(logs[0]) if is_database(logs[0]) else logs[0]
+    source = "a database" if is_database(logs[0]) else Path(logs[0]).name or "a log"  # exports say it
     logs = list(map(str, ctx.with_resource(local_files(logs))))
     if not math.isfinite(false_cases):  # nan is in no range, and click lets it through
         raise InputError(f"--false-cases is {false_cases}; give a number from 0.001 to 100")
@@ -131,7 +131,7 @@ def scan_command(
         try:
             read = inputs_of([*logs, *([] if accounts is None else [accounts])])
             with new_cases(cases, audit_key, audit_witness) as store:
-                folded = fold(store, result.scan, utc_us(), f"scan of {shown}", inputs=read, settings=told)
+                folded = fold(store, result.scan, utc_us(), f"scan of {source}", inputs=read, settings=told)
         except StillwatchError as why:
             unfolded = why
     if json:

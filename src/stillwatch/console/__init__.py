@@ -155,6 +155,15 @@ class Recording(Protocol):
         ...
 
 
+@runtime_checkable
+class StepRecord(Protocol):
+    """A deployment that keeps who took steps, wherever they were taken: such a person decides no appeal."""
+
+    def step_authors(self, accounts: Collection[str]) -> Mapping[str, str]:
+        """Give who ever set a step on some of the accounts, and which: "set action 3"."""
+        ...
+
+
 class Deployment(Protocol):
     """What stands behind the console. `folder.Folder` is the one without a gateway.
 

@@ -30,6 +30,7 @@ from stillwatch.console.pages import (
     detectors,
     entry,
     health,
+    leads,
     observables,
     prompts,
     queue,
@@ -63,6 +64,8 @@ class Deed:
 
 PAGES = (
     PageRoute("/queue", UserRole.READER, queue.show),
+    PageRoute("/leads", UserRole.READER, leads.show),
+    PageRoute("/lead/{lead}", UserRole.READER, leads.show_lead),
     PageRoute("/case/{case}", UserRole.READER, case.show),
     PageRoute("/case/{case}/accounts", UserRole.READER, case.accounts),
     PageRoute("/case/{case}/links", UserRole.READER, case.links),
@@ -79,6 +82,7 @@ PAGES = (
     PageRoute("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
+    Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
     Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
     Deed("/case/{case}/note", UserRole.ANALYST, working.note),
@@ -124,6 +128,7 @@ def make(
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
+    snapshots.prepare(if_large=True)
     looks, checks = Looks(store), TrailChecks(store, clock)
     desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
     door = entry.LoginPages(desk, Throttle())
@@ -227,6 +232,7 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
 
 
 DONE = {
+    "opened": "The case is open. No step can be taken in it before a finding names it.",
     "taken": "The case is yours.",
     "assigned": "The owner is changed.",
     "noted": "The note is kept.",

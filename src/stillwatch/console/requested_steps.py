@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, inspect, select, update
 from sqlalchemy.engine import Row
 
 from stillwatch.cases import CaseError, RecordNotFound, StaleRevision, reading
@@ -215,6 +215,22 @@ def of_case(store: Store, case: str) -> list[StepRequest]:
     query = select(asks).where(asks.c.case_id == case).order_by(asks.c.ask.desc())
     with store.reading() as db:
         return [_ask(row) for row in db.execute(query.limit(MOST_SHOWN))]
+
+
+def participants(store: Store, cases: Sequence[str]) -> dict[str, str]:
+    """Give who asked for a step of some cases or approved one, and which. None where no console ever was."""
+    if not inspect(store.engine).has_table(asks.name):
+        return {}
+    query = select(asks).where(asks.c.case_id.in_(cases)).order_by(asks.c.ask)
+    with store.reading() as db:
+        rows = db.execute(query).all()
+    asked = {row.who: f"asked for step {row.ask}" for row in rows}
+    agreed = {
+        row.decided_by: f"approved step {row.ask}"
+        for row in rows
+        if row.decided_by and row.state != "refused"
+    }
+    return asked | agreed
 
 
 def accounts_hit_alone(store: Store, who: str, now_us: int) -> set[str]:

@@ -19,42 +19,19 @@ from stillwatch.errors import InputError
 from stillwatch.report import amounts
 from stillwatch.report.findings import FINDINGS
 from stillwatch.report.folded import fold
+from stillwatch.report.leads import formed_by, rests_on, would_make_it_a_finding
 from stillwatch.report.meter import split_milestone
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
 from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
 from stillwatch.scan.assemble import GROUP_TESTS, clues
 from stillwatch.scan.curve import cite_curve
-from stillwatch.scan.known_pools import ONE_QUEUE
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
 
 NEAR = 5  # names offered when a subject is not found
 LINKS = 15  # single links printed
 NO_LINK = "No link of its own is recorded: it was named with the campaign as a whole."
 LEAD_ACCOUNTS = 200  # accounts of a lead printed
-HANDS = {
-    "many": "what is asked clings to accounts as it does with people: many hands",
-    "one": "what is asked does not cling to accounts, as if it came from one source",
-    "open": "not tested, or too few sessions to tell one source from many",
-}
-SESSIONS = "More sessions, an hour apart and of the same accounts, in which no text clings to its account."
-PAYMENT = (
-    "Shared payment, where one product's defaults explain the settings: at least half of its users pay with "
-    "an instrument that another of them uses, and no single instrument pays for most of the group."
-)
-HOLDS = (
-    "Randomised holds of a gateway ([holds] in its terms), in which accounts that are not held take over "
-    "what the others were refused. `stillwatch holds test` says so; a person decides on it."
-)
-# What could turn a lead into a finding, by what its content says.
-WANTING = {
-    "many": (
-        "More sessions in which what is asked does not cling to accounts, in the whole group or in a part. "
-        "As long as it does, its accounts are no candidates for holds.",
-    ),
-    "one": (PAYMENT, HOLDS),
-    "open": (SESSIONS, PAYMENT, HOLDS),
-}
 Sort = Literal["campaign", "lead", "account"]
 SORTS: tuple[Sort, ...] = ("campaign", "lead", "account")
 CONTROL = {"provider": "observed by us", "client": "chosen by the client"}
@@ -339,20 +316,11 @@ def _print_lead(lead: Lead, console: Console) -> None:
         Text("Lead ", style="bold") + safe(lead.id, console, 60, "bold") + Text(": it accuses nobody")
     )
     sizes = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
-    formed = "of the set's items" if lead.text.startswith(ONE_QUEUE) else "with the group's wording"
-    console.print(Text(f"  {sizes} {formed}, since {amounts.iso(lead.since)}"))
-    console.print(
-        Text(
-            f"  p = {amounts.p_value(lead.p_value, plain=True)} of its settings alone: how often accounts "
-            "that choose independently would act so alike. Users of one program's defaults do not choose "
-            "independently."
-            if lead.p_value < 1
-            else "  Its settings say nothing. What its accounts ask alone made it a lead."
-        )
-    )
-    console.print(Text(f"  Content: {HANDS.get(lead.hands, 'unknown')}"))
+    console.print(Text(f"  {sizes} {formed_by(lead)}, since {amounts.iso(lead.since)}"))
+    for sentence in rests_on(lead):
+        console.print(Text(f"  {sentence}"))
     print_list("Why it is no finding", [lead.text], console)
-    print_list("What could turn it into a finding", WANTING.get(lead.hands, ()), console)
+    print_list("What could turn it into a finding", would_make_it_a_finding(lead), console)
     _print_echoes(lead.echoes, console)
     names = list(lead.accounts[:LEAD_ACCOUNTS])
     more = len(lead.accounts) - len(names)

@@ -141,21 +141,25 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
             }
             for a in sorted(result.accounts, key=lambda a: a.account)
         ],
-        "leads": [
-            {
-                "id": lead.id,
-                "since": iso(lead.since),
-                "p_value": _number(lead.p_value, f"lead {lead.id}: p_value"),
-                "accounts": list(lead.accounts),
-                "exchanges": int(lead.exchanges),
-                "hands": lead.hands,
-                "text": lead.text,
-            }
-            | ({"echoes": [_echo_json(one) for one in lead.echoes]} if lead.echoes else {})
-            | ({"known_pools": [_pool_json(one) for one in lead.pools]} if lead.pools else {})
-            for lead in result.leads
-        ],
+        "leads": [lead_json(lead) for lead in result.leads],
     } | ({"known_pools": [_pool_json(one) for one in result.pools]} if result.pools else {})
+
+
+def lead_json(lead: Lead) -> dict[str, Any]:
+    """Give a lead as findings.json has it."""
+    return (
+        {
+            "id": lead.id,
+            "since": iso(lead.since),
+            "p_value": _number(lead.p_value, f"lead {lead.id}: p_value"),
+            "accounts": list(lead.accounts),
+            "exchanges": int(lead.exchanges),
+            "hands": lead.hands,
+            "text": lead.text,
+        }
+        | ({"echoes": [_echo_json(one) for one in lead.echoes]} if lead.echoes else {})
+        | ({"known_pools": [_pool_json(one) for one in lead.pools]} if lead.pools else {})
+    )
 
 
 def _pool_json(one: PoolCover) -> dict[str, Any]:
@@ -340,13 +344,14 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for g in e["gaps"]
         ),
         cannot_claim=tuple(e["cannot_claim"]),
-        leads=tuple(_lead(one) for one in f.get("leads", ())),
+        leads=tuple(lead_of(one) for one in f.get("leads", ())),
         pools=tuple(PoolCover(**one) for one in f.get("known_pools", ())),
         judged=_coverage(f.get("judged")),
     )
 
 
-def _lead(told: dict[str, Any]) -> Lead:
+def lead_of(told: dict[str, Any]) -> Lead:
+    """Read back what `lead_json` gave."""
     at = datetime.fromisoformat
     echoes = tuple(
         Echo(**dict(one, answered_at=at(one["answered_at"]), quoted_at=at(one["quoted_at"])))

@@ -14,6 +14,8 @@ _WOULD_CHANGE = {  # by what the kind begins with
     "terms that allow its work",
     "permitted": "a permission for synthetic data that was in force at the time",
     "a class": "a school or a course that confirms its students, and its exercise",
+    "stolen keys": "what the keys' owners say, a place where the keys were published, or requests of their "
+    "own that go on from elsewhere; such accounts are victims",
     "a new public template": "the publication that the wording is from, and its date",
     "one program": "the program's name and version, and that others who use it send the same wording and "
     "settings",

@@ -8,10 +8,15 @@ from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.scan import BenignAlternative
 
+HISTORY = 5  # requests before the group's own: fewer are no history of an account
+
 
 def alternatives(actor: Actor, world: ActorContext) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
-    shape = (_novelty(actor, world), _software(actor), _repeats(actor, world), _people(actor, world))
+    shape = (
+        _stolen_keys(actor, world), _novelty(actor, world), _software(actor), _repeats(actor, world),
+        _people(actor, world),
+    )  # fmt: skip
     if world.known is None:
         unchecked = "not checked: no accounts table was given (--accounts)"
         return (BenignAlternative("one organisation", unchecked), *shape)
@@ -48,6 +53,41 @@ def _school(actor: Actor, known: AccountFacts) -> BenignAlternative | None:
     if not n:
         return None
     return BenignAlternative("a class", f"{n:,} of {len(actor.accounts):,} accounts have an education tier")
+
+
+def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
+    """Whether accounts have a history of their own, and send the wording that they share from elsewhere."""
+    kind, log, n = "stolen keys of customers", world.log, len(actor.accounts)
+    account, net = log["account"].astype(np.int64), log["net"].astype(np.int64)
+    rows = world.rows_of(actor.accounts)
+    begun = np.full(len(log.accounts), len(log), np.int64)
+    np.minimum.at(begun, account[actor.rows], actor.rows)
+    before = account[rows[rows < begun[account[rows]]]]
+    old = actor.accounts[np.bincount(before, minlength=len(log.accounts))[actor.accounts] >= HISTORY]
+    whose = f"of the {n:,} accounts" if n > 1 else "of its accounts"
+    some = f"{len(old):,}" if len(old) else "none"
+    told = f"{some} {whose} had sent {HISTORY} requests or more before what is counted here"
+    if len(old) == 0:
+        return BenignAlternative(kind, told)
+    if (net[rows] < 0).all():
+        return BenignAlternative(kind, f"not checked: no address of a client was given (client_ip); {told}")
+    shared = np.intersect1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
+    groups = shared if len(shared) else actor.rows
+    places = net.max() + 1
+    here, there = (
+        np.unique(account[some] * places + net[some])
+        for some in (_with_network(groups, net), _with_network(np.setdiff1d(rows, groups), net))
+    )
+    apart = np.setdiff1d(
+        np.intersect1d(here // places, there // places), np.intersect1d(here, there) // places
+    )
+    moved = len(np.intersect1d(apart, old))
+    whence = "only from networks that their other requests lack"
+    return BenignAlternative(kind, f"{told}; {moved:,} of these sent the shared wording {whence}")
+
+
+def _with_network(rows: np.ndarray, net: np.ndarray) -> np.ndarray:
+    return rows[net[rows] >= 0]
 
 
 def _novelty(actor: Actor, world: ActorContext) -> BenignAlternative:

@@ -96,7 +96,7 @@ def environment(now_us: int) -> Json:
     """Say which versions ran, and what this machine knows of its clock."""
     return {
         "python": sys.version.split()[0],
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",  # a kernel's version is nobody's business
         "packages": {name: _version(name) for name in PACKAGES},
         "exported_us": now_us,
         "clock": clock(),

@@ -39,7 +39,7 @@ def identity_id(name: str) -> str:
     return stix_id("identity", "", name)
 
 
-def observable_id(kind: str, contributing: dict[str, str]) -> str:
+def observable_id(kind: str, contributing: dict[str, Any]) -> str:
     """The id of an observable, as STIX 2.1 section 2.9 makes it from its contributing properties."""
     canonical = json.dumps(contributing, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{kind}--{uuid.uuid5(SCO_NAMESPACE, canonical)}"

@@ -4,6 +4,7 @@ What a partner can do with it is look for the marks in its own log, if it has th
 guilty: wording can be copied. Source: STIX 2.1 (OASIS, 2021), sections 4.3, 4.7, 4.14, 4.16, 5.1, 6.18.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError, Form, Leaving
 from stillwatch.cases.exports.atlas import Technique, technique
 from stillwatch.cases.exports.marking import IDS, Tlp, marking
+from stillwatch.cases.exports.misp import misp_objects
 from stillwatch.cases.exports.objects import (
     BORN,
     bundle,
@@ -47,6 +49,7 @@ PLAIN = {
     PlainKind.NETWORK: "networks",
     PlainKind.SYSTEM: "autonomous systems",
     PlainKind.DOMAIN: "e-mail domains",
+    PlainKind.ACCOUNT: "names of accounts",
 }
 LONGEST_NAME = 200
 
@@ -81,18 +84,16 @@ def campaign_bundle(
     valid_days: int,
     with_accounts: bool = False,
     plain: Sequence[PlainIndicator] = (),
+    misp: bool = False,
 ) -> tuple[bytes, Leaving]:
     """Write a case as a sealed bundle, with what leaves in it.
 
     opened_us: when the case was opened, which never changes; with_accounts: also keyed hashes of the names
     that the alert holds, of which a partner can test guesses; plain: values as they stand, which name
-    somebody. Raises: ExportError where an indicator is under another key than the bundle, or plain values
-    would go out under a mark that lets them go further.
+    somebody; misp: in the words of MISP's converter. Raises: ExportError where an indicator is under another
+    key than the bundle, or plain values would go out under a mark that lets them go further.
     """
-    if any(one.key != key.fingerprint for one in indicators):
-        raise ExportError("an indicator was made under another key than the one that seals the file")
-    if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
-        raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
+    _check(indicators, key, plain, tlp)
     who = identity_id(checked_sender(sender))
 
     def new(kind: str, *of: str, **more: Any) -> Json:
@@ -106,9 +107,14 @@ def campaign_bundle(
     for indicator in indicators:
         told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
         objects += [told, _relationship(new, told, "indicates", campaign)]
-    for value in plain:
-        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
-        objects += [told, _relationship(new, told, "indicates", campaign)]
+    from_whom = sender_object(checked_sender(sender), tlp, now_us)
+    if misp:
+        data = misp_objects(
+            campaign, indicators, plain, from_whom, opened_us=opened_us, now_us=now_us, tlp=tlp
+        )
+        held = json.loads(data)["objects"]
+        return data, leaving(Form.STIX, data, _counts(held, indicators, plain), tlp, _names_somebody(plain))
+    objects += _plain_objects(new, plain, campaign, tlp, now_us, valid_days)
     if with_accounts:
         objects += _observed_data(new, alert, key, tlp)
     objects.append(
@@ -121,14 +127,74 @@ def campaign_bundle(
             object_refs=sorted(one["id"] for one in objects),
         )
     )
-    everything = [
-        *objects,
-        sender_object(checked_sender(sender), tlp, now_us),
-        extension_object(who),
-        marking(tlp),
-    ]
+    everything = [*objects, from_whom, extension_object(who), marking(tlp)]
     data = to_bytes(bundle(everything, key.sealing, key.fingerprint), indent=1) + b"\n"
-    return data, leaving(Form.STIX, data, _counts(everything, indicators, plain), tlp)
+    counts = _counts(everything, indicators, plain)
+    return data, leaving(Form.STIX, data, counts, tlp, _names_somebody(plain))
+
+
+def _names_somebody(plain: Sequence[PlainIndicator]) -> bool:
+    return any(one.kind is PlainKind.ACCOUNT for one in plain)
+
+
+def _plain_objects(
+    new: Any, plain: Sequence[PlainIndicator], campaign: Json, tlp: Tlp, now_us: int, valid_days: int
+) -> list[Json]:
+    """Give of each value its indicator and its observable, tied to each other and to the campaign."""
+    objects: list[Json] = []
+    for value in plain:
+        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
+        seen = _observed_value(new, value, tlp)
+        objects += [told, *seen, _relationship(new, told, "indicates", campaign)]
+        objects.append(_relationship(new, told, "based-on", seen[-1]))
+    return objects
+
+
+def _observed_value(new: Any, one: PlainIndicator, tlp: Tlp) -> list[Json]:
+    """Give a value as the observable that STIX has for it, and when it was seen."""
+    number = one.kind is PlainKind.SYSTEM
+    name = {PlainKind.SYSTEM: "number", PlainKind.ACCOUNT: "user_id"}.get(one.kind, "value")
+    value: Any = int(one.value) if number else one.value
+    made = {
+        "type": _observable(one),
+        "spec_version": "2.1",
+        "id": observable_id(_observable(one), {name: value}),
+        name: value,
+        "object_marking_refs": [IDS[tlp]],
+    }
+    seen = new(
+        "observed-data",
+        f"plain {one.kind}",
+        one.value,
+        # by the hour, as the indicator has it
+        first_observed=timestamp(one.first_us // HOUR_US * HOUR_US),
+        last_observed=timestamp((one.last_us // HOUR_US + 1) * HOUR_US),
+        number_observed=min(max(one.exchanges, 1), MOST_OBSERVED),
+        object_refs=[made["id"]],
+    )
+    return [made, seen]
+
+
+def _observable(one: PlainIndicator) -> str:
+    if one.kind is PlainKind.NETWORK:
+        return "ipv6-addr" if ":" in one.value else "ipv4-addr"
+    return {
+        PlainKind.SYSTEM: "autonomous-system",
+        PlainKind.DOMAIN: "domain-name",
+        PlainKind.ACCOUNT: "user-account",
+    }[one.kind]
+
+
+def _check(
+    indicators: Sequence[Indicator], key: IndicatorKey, plain: Sequence[PlainIndicator], tlp: Tlp
+) -> None:
+    """Refuse marks under another key, and plain values that TLP lets go further. Raises: ExportError."""
+    if any(one.key != key.fingerprint for one in indicators):
+        raise ExportError("an indicator was made under another key than the one that seals the file")
+    if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
+        raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
+    if tlp is not Tlp.STRICT and any(one.kind is PlainKind.ACCOUNT for one in plain):
+        raise ExportError("names of accounts stay with the one partner: give --tlp amber+strict")
 
 
 def _counts(
@@ -140,7 +206,8 @@ def _counts(
         **{f"IN PLAIN, {PLAIN[kind]}": sum(one.kind is kind for one in plain) for kind in PLAIN},
         "keyed sketches of wording": sketches,
         "keyed identifiers (network, payment, e-mail domain)": len(indicators) - sketches,
-        "keyed hashes of account names": kinds.count("user-account"),
+        "keyed hashes of account names": kinds.count("user-account")
+        - sum(one.kind is PlainKind.ACCOUNT for one in plain) * (kinds.count("x-misp-object") == 0),
         "ATLAS techniques": kinds.count("attack-pattern"),
         "objects in all": len(objects),
     }
@@ -240,9 +307,14 @@ def plain_pattern(kind: PlainKind, value: str) -> str:
     """
     if kind is PlainKind.SYSTEM:
         return f"[autonomous-system:number = {int(value)}]"
+    if kind is PlainKind.ACCOUNT:
+        return f"[user-account:user_id = '{_escape_quotes(value)}']"
     what = "domain-name" if kind is PlainKind.DOMAIN else "ipv6-addr" if ":" in value else "ipv4-addr"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"[{what}:value = '{escaped}']"
+    return f"[{what}:value = '{_escape_quotes(value)}']"
+
+
+def _escape_quotes(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _relationship(new: Any, source: Json, how: str, target: Json) -> Json:

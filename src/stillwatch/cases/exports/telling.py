@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from stillwatch.cases import DetectorState
+from stillwatch.cases import DetectorState, RecordNotFound
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError
 from stillwatch.cases.exports.notices import cef_records, cloudevent
@@ -40,7 +40,10 @@ def tell(
         last = revision
         if (suppressed_until_us or 0) > now_us:
             continue
-        one = alert(store, case_id, now_us, base_url)
+        try:
+            one = alert(store, case_id, now_us, base_url)
+        except RecordNotFound:
+            continue  # no finding names it by itself: it was split off, or opened from a lead
         if any(source.raised and source.state == DetectorState.SHADOW for source in one.detectors):
             continue
         news += 1

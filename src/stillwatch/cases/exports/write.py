@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from stillwatch.cases import CaseState
+from stillwatch.cases import Case, CaseState, Verdict
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError, Form, Leaving
 from stillwatch.cases.exports.marking import Tlp
@@ -44,6 +44,8 @@ class ToPartner:
     valid_days: int = VALID_DAYS
     with_accounts: bool = False
     plain: Sequence[PlainIndicator] = ()
+    unjudged: str = ""  # why it leaves although nobody has judged the case true
+    misp: bool = False  # in the words that MISP's converter reads
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ReadyExport:
     case: str
     data: bytes
     leaving: Leaving
+    override: str = ""  # why it leaves without a verdict
 
 
 def prepare(
@@ -76,6 +79,7 @@ def prepare(
                 "STIX goes to a partner, under an exchange key, a sender's name and a TLP mark: "
                 "`stillwatch indicators export` asks for them"
             )
+        override = check_verdict(case, partner.unjudged)
         data, left = campaign_bundle(
             told,
             partner.indicators,
@@ -87,11 +91,29 @@ def prepare(
             valid_days=partner.valid_days,
             with_accounts=partner.with_accounts,
             plain=partner.plain,
+            misp=partner.misp,
         )
-        return ReadyExport(case.id, data, left)
+        return ReadyExport(case.id, data, left, override)
     data = _render(told, form, now_us, case.updated_us)
     holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
+
+
+def check_verdict(case: Case, unjudged: str) -> str:
+    """Give why a case may go to a partner without a verdict of true, or "" where it has one.
+
+    unjudged: the reason that somebody gives for it. Raises: ExportError where it may not go.
+    """
+    if case.verdict == Verdict.TRUE:
+        return ""
+    if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):
+        raise ExportError(f"case {case.id} was judged {case.verdict}: nothing of it goes to a partner")
+    if not unjudged.strip():
+        raise ExportError(
+            f"nobody has judged case {case.id} true: what goes to a partner accuses his customers; judge it "
+            f'(`stillwatch case judge {case.id} true --why "..."`), or say why it leaves: --unjudged "..."'
+        )
+    return unjudged.strip()
 
 
 def _render(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
@@ -120,7 +142,10 @@ def release(
     The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
-    record_export(store, ready.case, export, who=who, now_us=now_us, why=why)
+    record_export(
+        store, ready.case, export, who=who, now_us=now_us, why=ready.override or why,
+        unjudged=bool(ready.override),
+    )  # fmt: skip
     if out is not None:
         write_file(out, ready.data)
 

@@ -28,6 +28,7 @@ class PlainKind(StrEnum):
     NETWORK = "network"  # the /24 or /48 that clients came from
     SYSTEM = "asn"  # the number of the autonomous system
     DOMAIN = "email-domain"  # of the accounts table
+    ACCOUNT = "account"  # names of the campaign's accounts, as they stand
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,20 @@ def gather_plain(
     for batch in history.batches(rejects, progress):
         for kind, found in uses.items():
             _count(found, batch, kind, mine, domains)
-    least = min(LEAST_ACCOUNTS, len(mine))
     told: list[PlainIndicator] = []
     for kind, found in uses.items():
+        least = 1 if kind is PlainKind.ACCOUNT else min(LEAST_ACCOUNTS, len(mine))
         shared = [
             PlainIndicator(kind, value, len(u.mine), len(u.others), u.rows, u.first_us, u.last_us)
             for value, u in found.items()
             if len(u.mine) >= least and len(u.mine) >= PURITY * (len(u.mine) + len(u.others))
         ]
-        told += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:MOST]
+        most = len(shared) if kind is PlainKind.ACCOUNT else MOST
+        told += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:most]
     if kinds and not told:
         raise IndicatorError(
-            f"of {', '.join(kinds)} the campaign's accounts share nothing in plain that {least} of them have "
-            "and few others; leave --plain out"
+            f"of {', '.join(kinds)} the campaign's accounts share nothing in plain that {LEAST_ACCOUNTS} of "
+            "them have and few others; leave --plain out"
         )
     return tuple(told)
 
@@ -114,7 +116,7 @@ def _count(
     mine: set[str],
     domains: dict[str, str],
 ) -> None:
-    column = {PlainKind.NETWORK: "client_ip", PlainKind.SYSTEM: "asn", PlainKind.DOMAIN: "account"}[kind]
+    column = {PlainKind.NETWORK: "client_ip", PlainKind.SYSTEM: "asn"}.get(kind, "account")
     rows = pa.table(
         {"value": batch[column], "account": batch["account"], "at": batch["time"].cast(pa.int64())}
     )
@@ -124,6 +126,8 @@ def _count(
             continue
         if kind is PlainKind.DOMAIN:
             value = domains.get(row["account"])
+        elif kind is PlainKind.ACCOUNT:
+            value = row["account"] if row["account"] in mine else None
         else:
             value = cidr(row["value"]) if kind is PlainKind.NETWORK else str(row["value"])
         if not value:

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillwatch.cases import Case, RecordNotFound, Verdict, handling, reading
+from stillwatch.cases import Case, RecordNotFound, Verdict, handling, leads, reading
 from stillwatch.cases.alert import Alert
 from stillwatch.console import Proposed, Unavailable, requested_steps
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
+from stillwatch.console.pages.leads import lead_view
 from stillwatch.console.pages.queue import row
 from stillwatch.errors import StillwatchError
 from stillwatch.report import amounts
+from stillwatch.report.leads import NO_ACTION
 from stillwatch.report.rivals import rival
 from stillwatch.terms import EnforcementStatus, Step
 
@@ -42,6 +44,11 @@ def _without_evidence(asked: PageRequest, case: Case) -> Shown:
     targets = reading.targets(asked.store, case.id)
     view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
     said = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
+    one = leads.lead_of_case(asked.store, case.id)
+    view["one"] = one
+    if one is not None:
+        view |= {**lead_view(one), "advised": NO_ACTION}
+        said |= {"lead": one.as_json(), "actionable": False}
     return Shown("case_bare.html.j2", case.title, said, [said], view)
 
 
@@ -49,7 +56,7 @@ def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[st
     """What a case's page shows beside its evidence."""
     return {
         "case": case, **_accounts(asked, case), "targets": targets,
-        "appellant": handling.appellant(asked.store, case.id),
+        "appeals": handling.appeals(asked.store, case.id),
         "story": reading.timeline(asked.store, case.id, limit=STORY),
         "asks": requested_steps.of_case(asked.store, case.id),
         "proposals": _proposals(asked, targets.accounts),

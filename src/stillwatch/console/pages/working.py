@@ -1,9 +1,11 @@
 """Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one of `cases.handling`."""
 
+from collections.abc import Sequence
+
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Verdict, handling
-from stillwatch.console import ConsoleError
+from stillwatch.console import ConsoleError, StepRecord, requested_steps
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.pages.acting import to_case
 from stillwatch.console.pages.case import standings
@@ -120,11 +122,18 @@ def appeal(asked: PageRequest) -> Response:
 def decide(asked: PageRequest) -> Response:
     """Decide an appeal. Where it is granted, what stands against who appealed ends."""
     case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
-    heard = handling.appellant(asked.store, case)
-    handling.decide(asked.store, case, granted, **asked.stated())
+    number = asked.form_number("appeal")
+    heard = {one.number: one.account for one in handling.appeals(asked.store, case)}
+    if number is None and len(heard) == 1:
+        (number,) = heard
+    account = heard.get(number or 0)
+    accounts = asked.store.case(case).accounts if account is None else (account,)
+    handling.decide(
+        asked.store, case, granted, number=number, sanctioned=_sanctioned(asked, case, accounts),
+        **asked.stated(),
+    )  # fmt: skip
     if not granted:
         return to_case(asked, case, "decided")
-    accounts = asked.store.case(case).accounts if heard is None else (heard,)
     stand = sorted(standings(asked, accounts) or ())
     if not stand or asked.deployment.acts is not None:
         return to_case(asked, case, "decided")
@@ -134,6 +143,13 @@ def decide(asked: PageRequest) -> Response:
     detail = {"action": action, "accounts": len(stand)}
     asked.store.look(asked.user.name, "steps ended by an appeal", case, detail, asked.now_us)
     return to_case(asked, case, "lifted" if asked.deployment.in_force() else "late")
+
+
+def _sanctioned(asked: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
+    """Give who had a part in steps on the accounts of an appeal, and which."""
+    there = asked.deployment
+    set_here = dict(there.step_authors(accounts)) if isinstance(there, StepRecord) else {}
+    return set_here | requested_steps.participants(asked.store, handling.related_cases(asked.store, case))
 
 
 def undo(asked: PageRequest) -> Response:

@@ -61,6 +61,9 @@ class Gateway:
     def standings(self, accounts: Collection[str]) -> Mapping[str, EnforcementStatus]:
         return actions.standings(self._state, accounts)
 
+    def step_authors(self, accounts: Collection[str]) -> Mapping[str, str]:
+        return actions.authors(self._state, accounts)
+
     def reach(self, accounts: Sequence[str], step: Step, now_us: int) -> StepImpact:
         return reach(self._state, self._desk.folder, accounts, step, now_us, self._desk.findings)
 

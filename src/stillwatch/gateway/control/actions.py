@@ -5,8 +5,9 @@ is neither undone nor over; so an undo, or an end, restores exactly what lies be
 undo is an action too and can itself be undone. Nothing is ever deleted: the changes are the history.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 from stillwatch.gateway.control.migrations import StateError
@@ -179,6 +180,17 @@ def history(
             Change(*(*row[:6], EnforcementStatus(Step(row[8]), *row[9:]), bool(row[6]), bool(row[7])))
             for row in rows
         ]
+
+
+def authors(state: ControlState, accounts: Collection[str]) -> dict[str, str]:
+    """Give who ever set a step on some of the accounts, and which. Whoever lifted one is not among them."""
+    with state.reading() as db:
+        rows = db.execute(
+            "SELECT a.who, max(a.action) FROM changes c JOIN actions a USING (action)"
+            " WHERE c.step > 0 AND c.account IN (SELECT value FROM json_each(?)) GROUP BY a.who",
+            (json.dumps(list(accounts), ensure_ascii=False),),
+        )
+        return {who: f"set action {action}" for who, action in rows}
 
 
 def actions(state: ControlState, *, before: int | None = None, limit: int = 100) -> list[Action]:

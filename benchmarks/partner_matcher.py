@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""What a partner without Stillwatch finds with the matcher, beside what Stillwatch finds in the same log.
+
+    python benchmarks/partner_matcher.py /work/shared/range/dev-a /work/shared/range/dev-c
+
+Each world is cut in two by account: one half is the sender's, the other the partner's. The sender scans its
+half and exports every case that it found; nobody looks at the truth. The partner runs the matcher over his
+half (the program's own functions, each text hashed once for all files). Beside it Stillwatch scans the same
+half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in all and of the
+campaigns that the sender shared (a finding of which the sender's case holds the other half, by the truth).
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from exports_scenes import _cases, _file, _halves, _told  # noqa: E402 - the tests' own
+from stillwatch.cases.alert import alert  # noqa: E402
+from stillwatch.cases.exchange import matcher  # noqa: E402
+from stillwatch.cases.fold import fold  # noqa: E402
+from stillwatch.cases.store import Store  # noqa: E402
+from stillwatch.scan.pipeline import run  # noqa: E402
+
+RAW = b"the key of two providers, A and B"
+
+
+def measured(world: Path) -> dict[str, object]:
+    """Give the counts of one world."""
+    accounts = world / "accounts.parquet"
+    known = pq.read_table(world / "truth.parquet").to_pylist()
+    truth = {row["account"]: row.get("campaign") for row in known}
+    with tempfile.TemporaryDirectory() as work, Store(f"sqlite:///{work}/cases.db") as store:
+        from exports_scenes import Figures
+
+        now_us = time.time_ns() // 1000
+        mine, theirs = _halves(world / "exchanges.parquet", Path(work))
+        fold(store, run([mine], accounts=accounts), now_us, "scan")
+        wanted, shared, keys = [], set(), (0, 0)
+        for case in _cases(store):
+            told = _told(mine, case.accounts, Figures())
+            if told:
+                file = Path(work) / f"{case.id}.json"
+                file.write_bytes(_file(alert(store, case.id, now_us), told, now_us))
+                marks, _, keys = matcher.read_bundle(str(file), RAW, False)
+                wanted.append(marks)
+                shared |= {truth.get(one) for one in case.accounts} - {None, ""}
+        begun = time.perf_counter()
+        table = pq.read_table(theirs, columns=["account", "prompt", "system"])
+        found: set[str] = set()
+        for row in table.to_pylist():
+            made = matcher.marks_of(keys, row["prompt"] or "", row["system"] or "")
+            if any(_carries(made, one) for one in wanted):
+                found.add(row["account"])
+        spent = time.perf_counter() - begun
+        named = {a for c in run([theirs], accounts=accounts).campaigns for a in c.accounts}
+        if len(wanted):
+            _same_as_the_program(Path(work), file, table, keys, wanted[-1])
+    of_shared = {a for a in named if truth.get(a) in shared}
+    return {
+        "world": world.name, "files": len(wanted), "named": len(named), "both": len(named & found),
+        "named_of_shared": len(of_shared), "both_of_shared": len(of_shared & found),
+        "matched": len(found), "matched_planted": sum(bool(truth.get(a)) for a in found),
+        "matched_not_named": len(found - named),
+        "matched_honest": sum(not truth.get(a) for a in found),
+        "honest_accounts": sum(not truth.get(a) for a in set(table["account"].to_pylist())),
+        "rows": table.num_rows, "rows_a_second": round(table.num_rows / spent),
+    }  # fmt: skip
+
+
+def _carries(made: dict[str, set[str]], wanted: dict[str, set[str]]) -> bool:
+    return any(
+        len(values & wanted.get(kind, set())) >= (matcher.NEEDED if kind == "wording" else 1)
+        for kind, values in made.items()
+    )
+
+
+def _same_as_the_program(work: Path, file: Path, table, keys, wanted) -> None:  # type: ignore[no-untyped-def]
+    """Run the program itself on some rows, and hold what it prints against the functions."""
+    some = table.slice(0, 2_000).to_pylist()
+    (work / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    (work / "key").write_text(RAW.hex())
+    words = [sys.executable, matcher.__file__, str(file), str(work / "log.jsonl"), "--key", str(work / "key")]
+    out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
+    mine = {
+        row["account"]
+        for row in some
+        if _carries(matcher.marks_of(keys, row["prompt"] or "", row["system"] or ""), wanted)
+    }
+    assert {line.split(",")[0] for line in out} == mine
+
+
+def main() -> int:
+    rows = [measured(Path(one)) for one in sys.argv[1:]]
+    print(json.dumps(rows, indent=1))
+    named, both = sum(r["named"] for r in rows), sum(r["both"] for r in rows)  # type: ignore[misc]
+    print(f"of {named:,} accounts that Stillwatch names the matcher names {both:,}: {both / named:.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

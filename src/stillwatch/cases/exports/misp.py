@@ -1,0 +1,104 @@
+"""A case as MISP's own converter (misp-stix) reads it: one event, an object `stillwatch-mark` for each mark.
+
+MISP keeps a pattern of ours as an opaque text. Its converter makes objects of what a report brings that bears
+its own label, which is a mark of the dialect and no claim of who wrote it. The matcher reads the other form.
+Source: misp-stix 2026.10, InternalSTIX2toMISPParser; MISP object templates, definition.json.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from json import loads
+from typing import Any
+
+from stillwatch.cases import Json
+from stillwatch.cases.exports.marking import Tlp, marking
+from stillwatch.cases.exports.objects import bundle, make_object, stix_id, timestamp
+from stillwatch.cases.exports.plain import to_bytes
+from stillwatch.cases.indicators import Indicator
+from stillwatch.cases.indicators.plain_values import PlainIndicator, PlainKind
+
+DIALECT = ["Threat-Report", 'misp:tool="MISP-STIX-Converter"']
+ATTRIBUTES = {  # MISP's type and category of what is told in plain
+    PlainKind.NETWORK: ("ip-src", "Network activity"),
+    PlainKind.SYSTEM: ("AS", "Network activity"),
+    PlainKind.DOMAIN: ("domain", "Network activity"),
+    PlainKind.ACCOUNT: ("target-user", "Targeting data"),
+}
+
+
+@cache
+def template() -> Json:
+    """Give the object template, as MISP's administrators install it."""
+    text = files("stillwatch.cases.exchange").joinpath("misp-object.json").read_text("utf-8")
+    found: Json = loads(text)
+    return found
+
+
+def misp_objects(
+    campaign: Json,
+    indicators: Sequence[Indicator],
+    plain: Sequence[PlainIndicator],
+    sender: Json,
+    *,
+    opened_us: int,
+    now_us: int,
+    tlp: Tlp,
+) -> bytes:
+    """Write the bundle. campaign, sender: the STIX objects."""
+    who = sender["id"]
+
+    def new(kind: str, *of: str, **more: Any) -> Json:
+        return make_object(kind, stix_id(kind, who, campaign["id"], *of), who, opened_us, now_us, tlp, **more)
+
+    told = [_mark(new, one) for one in indicators]
+    told += [_attribute(new, one) for one in plain]
+    report = new(
+        "report",
+        "misp",
+        name=campaign["name"],
+        description=campaign["description"],
+        published=timestamp(now_us),
+        report_types=["campaign", "indicator"],
+        object_refs=sorted(one["id"] for one in told),
+        labels=DIALECT,
+    )
+    return to_bytes(bundle([*told, report, sender, marking(tlp)], None, ""), indent=1) + b"\n"
+
+
+def _attribute(new: Any, one: PlainIndicator) -> Json:
+    kind, category = ATTRIBUTES[one.kind]
+    made: Json = new(
+        "x-misp-attribute",
+        kind,
+        one.value,
+        labels=[f'misp:type="{kind}"', f'misp:category="{category}"', 'misp:to_ids="False"'],
+        x_misp_type=kind,
+        x_misp_category=category,
+        x_misp_value=one.value,
+    )
+    return made
+
+
+def _mark(new: Any, one: Indicator) -> Json:
+    values = {
+        "kind": str(one.kind), "key": one.key, "value": one.value, "accounts": one.accounts,
+        "others": one.others, "exchanges": one.exchanges,
+    }  # fmt: skip
+    name, category, known = (template()[of] for of in ("name", "meta-category", "attributes"))
+    return dict(
+        new(
+            "x-misp-object",
+            str(one.kind),
+            one.value,
+            one.key,
+            labels=[f'misp:name="{name}"', f'misp:meta-category="{category}"'],
+            x_misp_name=name,
+            x_misp_meta_category=category,
+            x_misp_attributes=[
+                {"type": known[name]["misp-attribute"], "object_relation": name, "value": value,
+                 "category": "Other"}
+                for name, value in values.items()
+            ],
+        )
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""Leads beside the cases: what the latest scans say that is no finding. It acts on nobody.
+
+A person may open a case from a lead. Until a finding names that case no step may rest on it: its accounts are
+nobody's targets, whatever anybody judges (`reading.targets`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from stillwatch.cases import MACHINE, Case, CaseError, CaseState, RecordNotFound
+from stillwatch.cases.acts import put
+from stillwatch.cases.claims import us
+from stillwatch.cases.handling import StatedAct, check_reason
+from stillwatch.cases.joining import create
+from stillwatch.cases.membership import NamedAccount, add, homes_of
+from stillwatch.cases.reading import begins_with
+from stillwatch.cases.store import PAGE, Store, Transaction, case_in
+from stillwatch.cases.tables import key_of
+from stillwatch.cases.tables import leads as leads_table
+from stillwatch.report.amounts import plural
+from stillwatch.report.findings import lead_json, lead_of
+from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
+from stillwatch.scan import Lead, ScanResult
+from stillwatch.units import DAY_US
+
+_L = leads_table.c
+
+
+@dataclass(frozen=True)
+class StoredLead:
+    """A lead as the latest scan of its source says it."""
+
+    lead: Lead
+    at_us: int  # when it was folded in
+    source: str
+    latest: bool  # the source's latest scan still says it
+    case: str | None  # that a person opened from it
+
+    @property
+    def since_us(self) -> int:
+        return us(self.lead.since)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as JSON can hold it, with what it rests on in words."""
+        lead = self.lead
+        return lead_json(lead) | {
+            "source": self.source,
+            "folded_us": self.at_us,
+            "latest": self.latest,
+            "case": self.case,
+            "actionable": False,
+            "note": NO_ACTION,
+            "rests_on": list(rests_on(lead)),
+            "counted": formed_by(lead),
+            "would_make_it_a_finding": list(would_make_it_a_finding(lead)),
+        }
+
+
+def leads_changed(db: Connection, result: ScanResult, source: str) -> bool:
+    """Say whether a scan says other leads than are kept of its source."""
+    return bool(_news(db, result)) or bool(_no_longer_said(db, result, source))
+
+
+def keep_leads(tx: Transaction, result: ScanResult, source: str) -> None:
+    """Keep what the latest scan of a source says in place of what its last one said."""
+    news, gone = _news(tx.db, result), _no_longer_said(tx.db, result, source)
+    for lead, document in news.items():
+        row = {"at_us": tx.now_us, "source": source, "until_us": _until_us(result), "latest": 1}
+        row |= {"document": document, "exchanges": json.loads(document)["exchanges"]}
+        if tx.db.execute(update(leads_table).where(_L.lead == lead).values(row)).rowcount == 0:
+            tx.db.execute(insert(leads_table).values(row | {"lead": lead}))
+    for lead in gone:  # one of which somebody made a case is kept: it is what that case rests on
+        tx.db.execute(update(leads_table).where(_L.lead == lead).values(latest=0))
+        tx.db.execute(delete(leads_table).where(_L.lead == lead, _L.case_id.is_(None)))
+    if news or gone:
+        tx.audit(MACHINE, "leads folded", "leads", {"new_or_changed": len(news), "gone": len(gone)})
+
+
+def _until_us(result: ScanResult) -> int:
+    return 0 if result.scanned.last is None else us(result.scanned.last)
+
+
+def _news(db: Connection, result: ScanResult) -> dict[str, str]:
+    """Give the documents of leads that are new or say something else; an older scan changes none."""
+    had = {row.lead: row for row in db.execute(select(_L.lead, _L.document, _L.until_us, _L.latest))}
+    told = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
+    newest = {lead for lead, row in had.items() if row.until_us > _until_us(result)}
+    same = {lead for lead, row in had.items() if row.latest and row.document == told.get(lead)}
+    return {lead: document for lead, document in told.items() if lead not in newest | same}
+
+
+def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:
+    """Give the leads of a source that its scan says no more."""
+    had = select(_L.lead).where(_L.source == source, _L.latest == 1, _L.until_us <= _until_us(result))
+    return set(db.execute(had).scalars()) - {lead.id for lead in result.leads}
+
+
+# --- reading ---
+
+
+def leads(store: Store, *, offset: int = 0, limit: int = PAGE) -> tuple[list[StoredLead], int]:
+    """Give a page of the leads that latest scans say, most exchanges first, and how many there are."""
+    latest = select(leads_table).where(_L.latest == 1)
+    query = latest.order_by(_L.exchanges.desc(), _L.lead).offset(offset).limit(limit)
+    with store.reading() as db:
+        total = db.execute(select(func.count()).select_from(latest.subquery())).scalar_one()
+        return [_stored_lead(row) for row in db.execute(query)], int(total)
+
+
+def find_lead(store: Store, beginning: str) -> StoredLead:
+    """Give the one lead whose id is so or begins so. Raises: RecordNotFound."""
+    with store.reading() as db:
+        found = db.execute(select(leads_table).where(begins_with(_L.lead, beginning)).limit(2)).all()
+    exact = [row for row in found if row.lead == beginning]
+    if len(found) != 1 and not exact:
+        many = "several leads begin so" if found else "there is no such lead"
+        raise RecordNotFound(f"{beginning!a}: {many}; `stillwatch case leads` shows them")
+    return _stored_lead((exact or found)[0])
+
+
+def lead_of_case(store: Store, case_id: str) -> StoredLead | None:
+    """Give the lead that a case was opened from; None where it was not."""
+    with store.reading() as db:
+        row = db.execute(select(leads_table).where(_L.case_id == case_id)).first()
+    return None if row is None else _stored_lead(row)
+
+
+def _stored_lead(row: Row[Any]) -> StoredLead:
+    r: Mapping[Any, Any] = row._mapping
+    lead = lead_of(json.loads(r["document"]))
+    return StoredLead(lead, r["at_us"], r["source"], bool(r["latest"]), r["case_id"])
+
+
+# --- a case by hand ---
+
+
+def open_case(store: Store, lead_id: str, **by: Unpack[StatedAct]) -> Case:
+    """Open a case from a lead, so that people can work on it. No step may rest on it.
+
+    Raises: RecordNotFound; CaseError where a case was opened from it, or all its accounts are in others.
+    """
+    check_reason(by)
+    lead = find_lead(store, lead_id).lead
+    with store.writing(by["now_us"]) as tx:
+        row = tx.db.execute(select(leads_table).where(_L.lead == lead.id)).first()
+        if row is None:
+            raise CaseError(f"{lead.id}: the latest scan does not say it any more; look again")
+        if row.case_id is not None:
+            raise CaseError(f"{lead.id} is case {row.case_id} already")
+        lead = _stored_lead(row).lead
+        keys = {key_of(account): account for account in lead.accounts}
+        homes = homes_of(tx.db, list(keys))
+        if len(homes) == len(keys):
+            where = ", ".join(sorted(set(homes.values()))[:3])
+            raise CaseError(f"{lead.id}: all its accounts are in cases already ({where}); work there")
+        title = f"Lead, no finding: {plural(len(keys), 'account')} that may be unrelated people."
+        made = create(tx, lead.id, {
+            "campaign": lead.id, "title": title, "p_value": lead.p_value, "score_bits": 0.0, "raised_by": "",
+        })  # fmt: skip
+        since = us(lead.since)
+        add(tx, made, [NamedAccount(k, a, since, 0) for k, a in keys.items()], 0, provisional=False)
+        tx.db.execute(update(leads_table).where(_L.lead == lead.id).values(case_id=made))
+        sets = {"state": CaseState.OPEN.value, "due_us": by["now_us"] + DAY_US, "lead": lead.id}
+        put(tx, made, by["who"], "opened", by["why"], sets)
+        return case_in(tx.db, made)

@@ -1,0 +1,55 @@
+"""Leads: groups that are no findings, apart from the queue of cases. No step starts here."""
+
+from starlette.responses import RedirectResponse, Response
+
+from stillwatch.cases import leads
+from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_forms import Shown, iso_us
+from stillwatch.report.amounts import plural
+from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
+
+PAGE = 50
+ACCOUNTS = 200
+
+
+def show(asked: PageRequest) -> Shown:
+    """Show one page of the leads, those of most exchanges first."""
+    offset = asked.query_number("offset", 0, 10_000_000)
+    found, total = leads.leads(asked.store, offset=offset, limit=PAGE)
+    rows = [_row(one, asked) for one in found]
+    data = {"total": total, "offset": offset, "actionable": False, "note": NO_ACTION, "leads": rows}
+    view = {"leads": found, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION}
+    return Shown("leads.html.j2", "Leads", data, rows, view)
+
+
+def _row(one: leads.StoredLead, asked: PageRequest) -> dict[str, object]:
+    lead = one.lead
+    return {
+        "lead": lead.id, "accounts": len(lead.accounts), "exchanges": lead.exchanges, "since": lead.since,
+        "p_value": lead.p_value, "content": lead.hands, "text": lead.text, "source": one.source,
+        "folded": iso_us(one.at_us), "case": one.case, "actionable": False,
+        "href": asked.url(f"/lead/{lead.id}"),
+    }  # fmt: skip
+
+
+def show_lead(asked: PageRequest) -> Shown:
+    """Show one lead: what it rests on, why it is no finding, what would make it one, its accounts."""
+    one = leads.find_lead(asked.store, asked.part("lead"))
+    rows = [{"account": account, "lead": one.lead.id} for account in one.lead.accounts]
+    title = f"Lead: {plural(len(one.lead.accounts), 'account')} that act alike"
+    return Shown("lead.html.j2", title, one.as_json(), rows, lead_view(one))
+
+
+def lead_view(one: leads.StoredLead) -> dict[str, object]:
+    """Give what a lead's template shows."""
+    return {
+        "one": one, "note": NO_ACTION, "formed": formed_by(one.lead), "rests_on": rests_on(one.lead),
+        "wanting": would_make_it_a_finding(one.lead), "lead_accounts": one.lead.accounts[:ACCOUNTS],
+    }  # fmt: skip
+
+
+def open_case(asked: PageRequest) -> Response:
+    """Open a case from a lead, with a reason."""
+    lead = asked.part("lead")
+    case = leads.open_case(asked.store, lead, who=asked.user.name, why=asked.why(), now_us=asked.now_us)
+    return RedirectResponse(asked.url(f"/case/{case.id}", done="opened"), 303)

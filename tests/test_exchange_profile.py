@@ -1,0 +1,307 @@
+"""The exchange profile: what a partner without Stillwatch runs and reads says the same as Stillwatch."""
+
+import csv
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pyarrow as pa
+import pytest
+import stix2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cases_world import NOW_US, campaign, only, result
+from indicators_world import Provider, provider
+from stillwatch.cases import Verdict, handling, reading
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle.documents import environment
+from stillwatch.cases.exchange import matcher
+from stillwatch.cases.exports.objects import EXTENSION
+from stillwatch.cases.fold import fold
+from stillwatch.cases.indicators import DIGITS, SKETCHED, IndicatorKind
+from stillwatch.cases.indicators.keys import exchange, normalise
+from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
+from stillwatch.cases.indicators.search import NEEDED
+from stillwatch.cases.inputs import inputs_of
+from stillwatch.cases.store import Store
+from stillwatch.cli.main import app
+from stillwatch.exchanges import RECORD
+
+HERE = Path(matcher.__file__).parent
+RAW = bytes(range(32))
+KEY = exchange(RAW)
+PIECES = [
+    "Solve", "step", "by", "step", "12", "3.14", "https://example.org/a?b=c", "ftp://x", "http:/", "://",
+    "x" * 40, "y" * 41, "Ünïcode", "naïve", "日本語のテキスト", "ไทย", "🙂🙂", "\u00a0", "don't", "a_b",
+    "ЖЖЖ", "\x00", "\x1f", "\t", "  ", "A" * 7 + "://q", "\u2028", "٣", "\ud7b0", "ﬁ", "\n", "e\u0301",
+]  # fmt: skip
+
+
+def marks(prompt: str, system: str = "") -> dict[str, set[str]]:
+    """What Stillwatch makes of a text under the exchange key."""
+    row = dict.fromkeys(RECORD.names) | {"prompt": prompt, "system": system or None}
+    batch = pa.RecordBatch.from_pylist([row], schema=pa.schema([(f.name, f.type) for f in RECORD]))
+    made = IndicatorNumbers(LogHistory([], KEY), SKETCHED).of(batch)
+    return {
+        str(kind): {f"{int(n):0{DIGITS[kind]}x}" for n in np.ravel(numbers) if n}
+        for kind, numbers in made.items()
+    }
+
+
+KEYS = (int(KEY.sketcher._key0), int(KEY.sketcher._key1))
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(
+    pieces=st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=40),
+    joint=st.sampled_from([" ", ""]),
+)
+def test_the_matcher_makes_the_same_marks_of_any_text(pieces: list[str], joint: str) -> None:
+    text = joint.join(pieces).encode("utf-8", "replace").decode()
+    assert matcher.marks_of(KEYS, text, text[:9]) == marks(text, text[:9])
+
+
+def test_the_matcher_makes_the_same_marks_of_long_texts() -> None:
+    for n in (4095, 4096, 4097, 9000):
+        text = " ".join(
+            f"w{chr(97 + k % 26)}{'abc'[k % 3] * (k % 5)}" + str(k) * (k % 4 == 0) for k in range(n)
+        )
+        assert matcher.marks_of(KEYS, text) == marks(text)
+    assert matcher.marks_of(KEYS, "") == marks("")
+    assert IndicatorKind.WORDING in marks("a b c")
+
+
+def test_the_vectors_say_what_stillwatch_and_the_matcher_make() -> None:
+    told = json.loads((HERE / "vectors.json").read_text("utf-8"))
+    assert (bytes.fromhex(told["exchange_key"]), told["key"]) == (RAW, KEY.fingerprint)
+    for one in told["texts"]:
+        for made in (
+            marks(one["prompt"], one["system"]),
+            matcher.marks_of(KEYS, one["prompt"], one["system"]),
+        ):
+            assert {kind: sorted(v) for kind, v in made.items() if v} == one["marks"]
+    for one in told["identifiers"]:
+        kind = IndicatorKind(one["kind"])
+        assert normalise(kind, one["of"]) == one["normalised"]
+        assert KEY.identify(kind, one["normalised"]) == one["mark"]
+    assert told["rule"]["wording_needed_in_one_prompt"] == NEEDED == matcher.NEEDED
+
+
+def test_the_matcher_is_short_and_needs_python_alone() -> None:
+    text = Path(matcher.__file__).read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    imported = {line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    assert imported <= sys.stdlib_module_names
+    assert matcher.OURS == EXTENSION
+
+
+# --- an export ---
+
+
+@pytest.fixture(scope="module")
+def alpha(tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    return provider(tmp_path_factory.mktemp("alpha"), "alpha", 1)
+
+
+@pytest.fixture(scope="module")
+def beta(tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    return provider(tmp_path_factory.mktemp("beta"), "beta", 2, begin_day=7.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, alpha: Provider) -> Path:
+    """A folder with one case of the pool, and an exchange key."""
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as store:
+        attach(store, tmp_path / "audit.key")
+        fold(store, result(campaign("sw-1", alpha.pool)), NOW_US, "scan")
+    (tmp_path / "key").write_text(RAW.hex())
+    (tmp_path / "key").chmod(0o600)
+    return tmp_path
+
+
+def export(folder: Path, log: Path, *more: object, code: int = 0) -> str:
+    """Export the one case; give what was said."""
+    out = folder / "told.json"
+    out.unlink(missing_ok=True)
+    words = ["indicators", "export", "case-", log, "--folder", folder, "--exchange-key", folder / "key",
+             "--sender", "Alpha", "--out", out, "--yes", *more]  # fmt: skip
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    assert out.exists() == (code == 0)
+    return done.stderr
+
+
+def match(folder: Path, log: Path, *more: str) -> tuple[int, list[dict[str, str]], str]:
+    """Run the program itself, away from this package."""
+    copy = folder / "elsewhere" / "matcher.py"
+    copy.parent.mkdir(exist_ok=True)
+    shutil.copy(matcher.__file__, copy)
+    words = [
+        sys.executable,
+        "-I",
+        str(copy),
+        str(folder / "told.json"),
+        str(log),
+        "--key",
+        str(folder / "key"),
+    ]
+    done = subprocess.run([*words, *more], capture_output=True, text=True)
+    return done.returncode, list(csv.DictReader(done.stdout.splitlines())), done.stderr
+
+
+@pytest.mark.slow
+def test_a_partner_with_the_matcher_finds_whom_stillwatch_finds(
+    folder: Path, alpha: Provider, beta: Provider
+) -> None:
+    export(folder, alpha.log, "--tlp", "amber", "--unjudged", "urgent")
+    rows = beta.table.select(["account", "prompt", "system", "time"]).to_pylist()
+    lines = folder / "log.jsonl"
+    lines.write_text("".join(json.dumps(row | {"time": row["time"].isoformat()}) + "\n" for row in rows))
+    with (folder / "log.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(("who", "asked", "system"))
+        out.writerows((row["account"], row["prompt"], row["system"]) for row in rows)
+    code, found, _ = match(folder, lines)
+    assert (code, {row["account"] for row in found}) == (0, set(beta.pool))
+    named = ("--map", "account=who", "--map", "prompt=asked")
+    again = match(folder, folder / "log.csv", *named)[1]
+    assert [(row["account"], row["rows"]) for row in again] == [
+        (row["account"], row["rows"]) for row in found
+    ]
+    took = [
+        "indicators",
+        "import",
+        folder / "told.json",
+        beta.log,
+        "--exchange-key",
+        folder / "key",
+        "--json",
+    ]
+    theirs = json.loads(CliRunner().invoke(app, [str(word) for word in took]).stdout)[0]["carriers"]
+    assert {row["account"]: int(row["rows"]) for row in found} == {
+        c["account"]: c["exchanges"] for c in theirs
+    }
+    assert {row["account"] for row in found if int(row["rows_before"])} == {
+        c["account"] for c in theirs if c["before"]
+    }
+    told = (folder / "told.json").read_text()
+    (folder / "told.json").write_text(told.replace('"confidence": 100', '"confidence": 99', 1))
+    assert "not sealed with this key" in match(folder, lines)[2]
+    assert match(folder, lines, "--unsealed")[0] == 0
+
+
+@pytest.mark.slow
+def test_every_form_of_export_keeps_to_the_profile(folder: Path, alpha: Provider) -> None:
+    check = jsonschema.Draft202012Validator(json.loads((HERE / "profile.json").read_text("utf-8")))
+    everything = (
+        "--plain",
+        "network",
+        "--plain",
+        "account",
+        "--accounts",
+        alpha.accounts,
+        "--hashed-accounts",
+    )
+    for tlp, more in (("green", ()), ("amber+strict", everything)):
+        export(folder, alpha.log, "--tlp", tlp, "--unjudged", "urgent", *more)
+        told = json.loads((folder / "told.json").read_text())
+        check.validate(told)
+        stix2.parse(json.dumps(told), allow_custom=False)
+        for wrong in ({"pattern": "[x:y = 'z']"}, {"prompt": "Solve"}, {"object_marking_refs": []}):
+            (one, *_) = (o for o in told["objects"] if o["type"] == "indicator")
+            broken = json.loads(json.dumps(told).replace(json.dumps(one), json.dumps(one | wrong)))
+            assert not check.is_valid(broken), wrong
+
+
+@pytest.mark.slow
+def test_names_leave_only_by_consent_and_to_one_partner(folder: Path, alpha: Provider) -> None:
+    account = ("--plain", "account", "--unjudged", "urgent")
+    assert "give --tlp amber+strict" in export(folder, alpha.log, "--tlp", "amber", *account, code=2)
+    with Store(f"sqlite:///{folder / 'cases.db'}") as store:
+        case = only(store)
+        handling.judge_accounts(
+            store, case, alpha.pool[:2], Verdict.VICTIM, who="ann", why="stolen", now_us=NOW_US
+        )
+    said = export(folder, alpha.log, "--tlp", "amber+strict", *account)
+    assert "IN PLAIN, names of accounts: 10" in said
+    assert "names of accounts: as they are" in said
+    told = (folder / "told.json").read_text()
+    assert [name in told for name in alpha.pool] == [False, False, *[True] * 10]
+    assert "IN PLAIN" not in export(folder, alpha.log, "--tlp", "amber", "--unjudged", "urgent")
+
+
+@pytest.mark.slow
+def test_an_unjudged_case_leaves_only_with_a_reason_on_the_trail(folder: Path, alpha: Provider) -> None:
+    url = f"sqlite:///{folder / 'cases.db'}"
+    assert "nobody has judged case" in export(folder, alpha.log, "--tlp", "amber", code=2)
+    export(folder, alpha.log, "--tlp", "amber", "--unjudged", "it goes on at this hour")
+    with Store(url) as store:
+        attach(store, folder / "audit.key")
+        case, by = only(store), {"who": "ann", "why": "looked", "now_us": NOW_US}
+        last = reading.acts(store, case)[-1]
+        assert (last.verb, last.text, last.sets["unjudged"]) == ("export", "it goes on at this hour", True)
+        with store.reading() as db:
+            assert next(r for r in read(db, subject=case) if r.what == "case.export").detail["unjudged"]
+        handling.judge(store, case, Verdict.SUSPICIOUS, **by)
+    assert "nobody has judged" in export(folder, alpha.log, "--tlp", "amber", code=2)
+    with Store(url) as store:
+        attach(store, folder / "audit.key")
+        handling.judge(store, case, Verdict.FALSE, **by)
+    for more in ((), ("--unjudged", "but")):
+        assert "nothing of it goes to a partner" in export(folder, alpha.log, "--tlp", "amber", *more, code=2)
+    with Store(url) as store:
+        attach(store, folder / "audit.key")
+        handling.judge(store, case, Verdict.TRUE, **by)
+    export(folder, alpha.log, "--tlp", "amber")
+    with Store(url) as store:
+        assert "unjudged" not in reading.acts(store, case)[-1].sets
+
+
+@pytest.mark.slow
+def test_misp_reads_marks_as_objects_of_their_template(folder: Path, alpha: Provider) -> None:
+    more = ("--plain", "network", "--plain", "email-domain", "--plain", "account",
+            "--accounts", alpha.accounts, "--misp")  # fmt: skip
+    export(folder, alpha.log, "--tlp", "amber+strict", "--unjudged", "urgent", *more)
+    told = json.loads((folder / "told.json").read_text())
+    objects = [one for one in told["objects"] if one["type"] == "x-misp-object"]
+    known = json.loads((HERE / "misp-object.json").read_text("utf-8"))
+    assert {one["x_misp_name"] for one in objects} == {known["name"]}
+    for one in objects:
+        names = {a["object_relation"] for a in one["x_misp_attributes"]}
+        assert set(known["required"]) <= names <= set(known["attributes"])
+    converter = pytest.importorskip("misp_stix_converter")  # pip install misp-stix
+    parser = converter.InternalSTIX2toMISPParser()
+    parser.load_stix_bundle(stix2.parse(json.dumps(told), allow_custom=True))
+    parser.parse_stix_bundle(single_event=True)
+    event = parser.misp_event
+    assert (len(event.objects), len(event.attributes)) == (len(objects), 2 + len(alpha.pool))
+    assert not any(parser.errors.values())
+
+
+def test_nothing_of_the_machine_is_in_what_leaves(tmp_path: Path) -> None:
+    log = tmp_path / "secret-folder" / "log.jsonl"
+    log.parent.mkdir()
+    log.write_text("{}\n")
+    assert [one.name for one in inputs_of([log])] == ["log.jsonl"]
+    assert platform.release() not in json.dumps(environment(NOW_US))
+
+
+def test_the_files_for_a_partner_are_written(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["indicators", "profile", "--out", str(tmp_path / "for-partner")])
+    assert done.exit_code == 0
+    for name in ("profile.json", "vectors.json", "matcher.py", "misp-object.json"):
+        assert (tmp_path / "for-partner" / name).read_bytes() == (HERE / name).read_bytes()
+    (tmp_path / "file").touch()
+    assert (
+        CliRunner().invoke(app, ["indicators", "profile", "--out", str(tmp_path / "file" / "x")]).exit_code
+        == 2
+    )
