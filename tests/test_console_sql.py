@@ -346,24 +346,3 @@ def test_copies_of_a_killed_process_are_removed_and_those_of_a_live_one_stay(
         other.close()
     assert tmp_path.parent.exists()
     assert not list(tmp_path.glob("*/cases.duckdb"))
-
-
-@pytest.mark.slow
-def test_the_first_copy_of_a_large_store_is_made_when_the_console_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[Store] = []
-    monkeypatch.setattr(sql, "copy_whole", lambda store, path: begun.append(store) or copy(store, path))
-    small = world(tmp_path)
-    small.store.close()
-    assert begun == []  # a small one is copied while its first query waits
-    monkeypatch.setattr(sql, "LARGE", 1)
-    (tmp_path / "large").mkdir()
-    large = world(tmp_path / "large")
-    until = time.monotonic() + 20
-    while not begun and time.monotonic() < until:
-        time.sleep(0.02)
-    assert begun == [large.store]
-    assert large.client("anna").submit("/sql", query="SELECT count(*) FROM cases")[0] == 200
-    assert len(begun) == 1
-    large.store.close()

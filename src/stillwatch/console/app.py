@@ -128,7 +128,6 @@ def make(
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
-    snapshots.prepare(if_large=True)
     looks, checks = Looks(store), TrailChecks(store, clock)
     desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
     door = entry.LoginPages(desk, Throttle())

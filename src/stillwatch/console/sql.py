@@ -103,18 +103,13 @@ class Snapshots:
         finally:
             self._lock.release()
 
-    def prepare(self, *, if_large: bool = False) -> None:
-        """Make the copies in the background, so that the first query need not wait for them.
-
-        if_large: only of a store whose copy takes seconds: nobody has asked for SQL yet.
-        """
-        if self._revision is None and (not if_large or is_large(self._store)):
+    def prepare(self) -> None:
+        """Make the copies in the background, so that the first query need not wait for them."""
+        if self._revision is None:
             threading.Thread(target=self._prepare, daemon=True).start()
 
     def _prepare(self) -> None:
         with self._lock, suppress(StillwatchError):  # whoever asks gets the same error, and sees it
-            if self._revision is not None:
-                return  # another was faster
             self._cases()
             if self._recorded is not None:
                 self._exchanges()
@@ -173,15 +168,11 @@ def _remove_left_behind() -> None:
                 shutil.rmtree(folder, True)
 
 
-def is_large(store: Store) -> bool:
-    """Say whether a copy of the store takes long."""
-    with store.reading() as db:
-        return int(db.execute(select_rows(func.count()).select_from(tables.cases)).scalar_one()) > LARGE
-
-
 def copy_whole(store: Store, path: Path) -> int:
     """Copy all tables of a store; a large one in a process of its own, so that pages stay quick meanwhile."""
-    if not is_large(store):
+    with store.reading() as db:
+        many = db.execute(select_rows(func.count()).select_from(tables.cases)).scalar_one() > LARGE
+    if not many:
         return copy(store, path)
     child = subprocess.run(
         [sys.executable, "-m", "stillwatch.console.copies", str(path)],

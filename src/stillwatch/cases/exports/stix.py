@@ -93,7 +93,9 @@ def campaign_bundle(
     somebody; misp: in the words of MISP's converter. Raises: ExportError where an indicator is under another
     key than the bundle, or plain values would go out under a mark that lets them go further.
     """
-    _check(indicators, key, plain, tlp)
+    if any(one.key != key.fingerprint for one in indicators):
+        raise ExportError("an indicator was made under another key than the one that seals the file")
+    _check_mark(plain, tlp)
     who = identity_id(checked_sender(sender))
 
     def new(kind: str, *of: str, **more: Any) -> Json:
@@ -185,12 +187,8 @@ def _observable(one: PlainIndicator) -> str:
     }[one.kind]
 
 
-def _check(
-    indicators: Sequence[Indicator], key: IndicatorKey, plain: Sequence[PlainIndicator], tlp: Tlp
-) -> None:
-    """Refuse marks under another key, and plain values that TLP lets go further. Raises: ExportError."""
-    if any(one.key != key.fingerprint for one in indicators):
-        raise ExportError("an indicator was made under another key than the one that seals the file")
+def _check_mark(plain: Sequence[PlainIndicator], tlp: Tlp) -> None:
+    """Refuse plain values under a mark that lets them go further. Raises: ExportError."""
     if plain and tlp not in (Tlp.AMBER, Tlp.STRICT):
         raise ExportError(f"TLP:{tlp.upper()} lets plain values go further; give --tlp amber or amber+strict")
     if tlp is not Tlp.STRICT and any(one.kind is PlainKind.ACCOUNT for one in plain):
