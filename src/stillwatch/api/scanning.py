@@ -48,8 +48,7 @@ def scan(
             temperature make groups visible. A gateway's folder is read under its own key, with its holds.
         accounts: The accounts table as a path or a table: account, org, created, tier, country, email_domain,
             payment, declared_use, permissions. Without it many groups stay leads.
-        columns: Which column of the log holds which of the record's, where they have names of their own:
-            {"account": "tenant_name"}.
+        columns: What the log calls the record's columns: {"account": "tenant_name"}.
         settings: The dial and the constants of detection.
         key: Secret for the sketches of texts, at least 16 bytes. Another key keeps other phrases of long
             texts, so that findings can differ at their edges: on the sample in one account of 114.
@@ -57,14 +56,12 @@ def scan(
         threads: From 1 to 64; two by default, or the machine's one.
         engine: Where the SQL of the scan runs: duckdb, clickhouse, spark, or spark:MASTER (docs/engine.md).
         now: Times more than five minutes past it are refused; the present by default.
-        progress: Called as progress(stage, done, total), total None where nobody knows. What it raises ends
-            the scan.
+        progress: Called as progress(stage, done, total or None). What it raises ends the scan.
         rejected: Where rows that cannot be used are written, one JSON object a line; else only counted.
         keep_text: Keep the bytes of such rows in that file.
 
-    Raises: InputError where no line can be used, a setting makes no sense, or the input is no log;
-        StillwatchError where the engine is not there or does not start. A row that cannot be used is counted
-        in `ScanReport.warnings`.
+    Rows that cannot be used are counted in `ScanReport.warnings`. Raises: InputError where none can be used,
+        a setting makes no sense, or the input is no log; StillwatchError where the engine does not start.
     """
     found = logs_of(logs)
     options = options_of(

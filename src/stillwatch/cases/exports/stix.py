@@ -119,16 +119,12 @@ def campaign_bundle(
     objects += _plain_objects(new, plain, campaign, tlp, now_us, valid_days)
     if with_accounts:
         objects += _observed_data(new, alert, key, tlp)
-    objects.append(
-        new(
-            "report",
-            name=campaign["name"],
-            description=campaign["description"],
-            report_types=["campaign", "indicator"],
-            published=timestamp(now_us),
-            object_refs=sorted(one["id"] for one in objects),
-        )
-    )
+    report = {k: campaign[k] for k in ("name", "description")} | {
+        "report_types": ["campaign", "indicator"],
+        "published": timestamp(now_us),
+        "object_refs": sorted(one["id"] for one in objects),
+    }
+    objects.append(new("report", **report))
     everything = [*objects, from_whom, extension_object(who), marking(tlp)]
     data = to_bytes(bundle(everything, key.sealing, key.fingerprint), indent=1) + b"\n"
     counts = _counts(everything, indicators, plain)

@@ -41,15 +41,15 @@ class SparkEngine:
     process starts it. Neither changes a result.
     """
 
-    _engines = 0  # open in this process
-    _ours = False  # whether this process's context was started here, so that the last engine stops it
+    engines = 0  # open in this process
+    owns_session = False  # whether this process's context was started here, so that the last engine stops it
 
     def __init__(self, threads: int | None, memory_limit: str | None, address: str) -> None:
         running = _start(threads, memory_limit, address)
         with _refusals():
             self._session = running.newSession()
             self._session.conf.set("spark.sql.ansi.enabled", "true")
-        SparkEngine._engines += 1
+        SparkEngine.engines += 1
         self._frames: dict[str, Any] = {}
 
     def register(self, name: str, table: pa.Table) -> None:
@@ -77,10 +77,10 @@ class SparkEngine:
         with suppress(EngineError):  # after an interrupt Spark may take no more orders
             for name in list(self._frames):
                 self.forget(name)
-        SparkEngine._engines -= 1
-        if SparkEngine._ours and SparkEngine._engines == 0:
+        SparkEngine.engines -= 1
+        if SparkEngine.owns_session and SparkEngine.engines == 0:
             self._session.stop()
-            SparkEngine._ours = False
+            SparkEngine.owns_session = False
 
     def _keep(self, name: str, frame: Any) -> list[str]:
         """Hold a frame's rows on the executors now: what it was made of may be forgotten next."""
@@ -122,7 +122,7 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
         _own_interrupts(),
     ):
         session = SparkSession.builder.config(map=settings).getOrCreate()
-    SparkEngine._ours = True
+    SparkEngine.owns_session = True
     return session
 
 

@@ -134,6 +134,10 @@ def m001_state(db: "psycopg.Connection[Any]") -> None:
             changed BIGINT NOT NULL,
             PRIMARY KEY (reader, gateway))"""
     )
+    _create_objects(db)
+
+
+def _create_objects(db: "psycopg.Connection[Any]") -> None:
     # Who writes objects locks its row. The life is drawn, so that a database that was begun anew is noticed.
     db.execute("CREATE TABLE objects_clock (value BIGINT NOT NULL, life TEXT NOT NULL)")
     db.execute("INSERT INTO objects_clock VALUES (0, %s)", (secrets.token_hex(8),))

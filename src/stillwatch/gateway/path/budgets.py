@@ -213,17 +213,17 @@ class Budgets:
             here = sum(v[at + column] for v in rows if v[at + window] == number)
             return int(here - sum(v[at + column] for v in told if v[at + window] == number))
 
-        def held(column: int) -> int:
+        def on_way(column: int) -> int:
             here = sum(v[at + column] for v in rows if v[at + START] == v[STARTS])
             return int(here - sum(v[at + column] for v in told))
 
         day = now_us // DAY_US
         of_set = (0, 0)
         if model_set is not None:
-            of_set = new(5, day, SETS + 2 * model_set), held(SETS + 2 * model_set + 1)
+            of_set = new(5, day, SETS + 2 * model_set), on_way(SETS + 2 * model_set + 1)
         minute, hour = now_us // MINUTE_US, now_us // HOUR_US
         tokens = new(0, minute, 2), new(3, hour, 4), new(5, day, 6)
-        return FleetUsage(int(known[STARTS]), new(0, minute, 1), *tokens, held(HELD), *of_set)
+        return FleetUsage(int(known[STARTS]), new(0, minute, 1), *tokens, on_way(HELD), *of_set)
 
     def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""

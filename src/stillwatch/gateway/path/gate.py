@@ -85,14 +85,12 @@ class Gate:
         self.loop, self.worker, self.secret = loop, worker, secret
         self.tables, self._upstream_host = tables, upstream_host
         self.pool, self.budgets, self.counters = pool, budgets, counters
-        self.upstream_key = upstream_key
-        self.coins = coins
+        self.upstream_key, self.coins = upstream_key, coins
         self.notes = notes or Notes(None)
         self.owners = owners or Owners(None)
         self.histograms = histograms or Histograms(None)
         self.logs_requests = logs.requests.isEnabledFor(logging.INFO)
-        self.ratios = Ratios()
-        self.draining = False
+        self.ratios, self.draining = Ratios(), False
         self.gateway = gateway  # its name in a fleet, whose other gateways make objects and spend budgets
         self.clients: set[Any] = set()  # open connections
         self.strangers: Any = strangers if strangers is not None else set()  # those that showed no key yet
