@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 
 import postgres_server
 from fleet_world import FleetServed, cut, fleet, query, url_of
-from gateway_world import until
+from gateway_world import UPSTREAM_KEY, until
+from served import COMMAND
+from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from upstream import Upstream
 
 pytestmark = pytest.mark.slow
@@ -56,6 +60,18 @@ def test_a_change_that_was_answered_is_in_force_on_both(pair: list[FleetServed])
     assert (a.status(other), b.status(other)) == (401, 401)
     assert "is one of 2 gateways" in a.part("fleet")
     assert "is one of 2 gateways" in b.part("fleet")
+
+
+def test_who_could_not_join_leaves_no_mark_in_the_shared_folder(tmp_path: Path) -> None:
+    place = tmp_path / "a"
+    place.mkdir()
+    stranger = FleetServed(place, "http://127.0.0.1:9", "postgresql://nobody@127.0.0.1:1/none", "a")
+    environment = os.environ | {UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY}
+    words = [*COMMAND, *stranger.words]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 2
+    assert "joins a fleet only while its database is there" in done.stderr
+    assert not (tmp_path / "shared").exists()
 
 
 def test_a_gateway_that_is_killed_or_stopped_is_told_of(pair: list[FleetServed], url: str) -> None:

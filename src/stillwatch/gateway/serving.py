@@ -164,9 +164,9 @@ def _enter_fleet(
         return None
     assert settings.shared is not None
     assert settings.gateway is not None
-    use_shared(folder, Path(settings.shared), settings.gateway)
     if (warning := join(state, psycopg_url(settings.state))) is not None:
         tell(f"warning: {warning}")
+    use_shared(folder, Path(settings.shared), settings.gateway)  # who could not join leaves no mark there
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
     objects = ObjectExchange(folder, follower.url, tell)

@@ -23,7 +23,10 @@ def use_shared(folder: Folder, shared: Path, gateway: str) -> None:
             below.mkdir(parents=True, exist_ok=True, mode=0o700)
         secret = derive(folder.secret(), b"fleet").hex()
         if _mark(shared / FLEET_MARK, secret) != secret:
-            raise FolderError(f"{shared}: is another fleet's: its gateways have another secret")
+            raise FolderError(
+                f"{shared}: is another fleet's: its gateways have another secret; give a folder of this "
+                f"fleet's, or, where no gateway uses it any more, delete {shared / FLEET_MARK}"
+            )
         here = f"{socket.gethostname()}:{folder.path}"
         if (writer := _mark(shared / "segments" / f".{gateway}.{OWNER_MARK}", here)) != here:
             raise FolderError(
