@@ -334,7 +334,7 @@ def test_the_id_of_a_lead_stays_when_the_accounts_of_its_first_look_are_forgotte
     customers: tuple[set[str], pa.Table, pa.Table],
 ) -> None:
     theirs, table, accounts = customers
-    live = LiveScan(OPTIONS, accounts=accounts, keep=Keep(days=3))
+    live = LiveScan(OPTIONS, accounts=accounts, keep=Keep(days=1))
     since, ids, sizes = 0, set(), []
     for until in range(START_US + 8 * DAY_US, START_US + 15 * DAY_US, DAY_US):
         live.add(between(table, since, until))
