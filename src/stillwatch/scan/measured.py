@@ -5,14 +5,15 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 """
 
 EXPOSED = (
-    "On worlds by other authors the alarm exposes 17 of 32 campaigns (dev-c, dev-d, fourth). The ones "
-    "that it misses are mostly small, or share neither new wording nor new settings. These worlds were "
-    "looked at while it was built. On a world that was not (fifth) it exposes 2 of 10."
+    "On three worlds by other authors that were judged unseen (fifth, sixth, seventh) the alarm exposed "
+    "13 of 34 campaigns. On three that were looked at while it was built (dev-c, dev-d, fourth) it exposes "
+    "20 of 32. Most that it misses are small, copy a client, or draw settings for each account."
 )
 INNOCENTS = (
-    "There it named none of 18,897 honest accounts, without and beside campaigns; on the first author's "
+    "On the unseen worlds it named 67 of 11,523 honest accounts: 45 freelancers of one bureau, 16 clients of "
+    "agencies, six others. On those that were looked at it names none of 18,897, and on the first author's "
     "scenes 4 of 4,420. Before it asked whether content clings to accounts (commit 671234a) it named a "
-    "quarter to two thirds there. On the unseen world it named none of 4,126."
+    "quarter to two thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
@@ -20,10 +21,11 @@ TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two independent classes of evidence tie it. Of the accounts that group findings named at "
-    "this level, 3 of 154 were honest on worlds by other authors, and 0 of 947 on the first author's scenes."
+    "this level, 45 of 246 were honest on worlds that were judged unseen, all of one bureau with one queue; "
+    "3 of 154 on other authors' worlds that were looked at, and 0 of 947 on the first author's scenes."
 )
 LOOSE = (
     "Level: named, not firm. Fewer than two independent classes of evidence tie it. Of the accounts that "
-    "group findings named at this level, 0 of 213 were honest on worlds by other authors, and 4 of 68 on the "
-    "first author's scenes."
+    "group findings named at this level, 22 of 87 were honest on worlds that were judged unseen, 0 of 213 on "
+    "other authors' worlds that were looked at, and 4 of 68 on the first author's scenes."
 )
