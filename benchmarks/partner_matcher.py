@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from exports_scenes import _cases, _file, _halves, _told  # noqa: E402 - the tests' own
+from exports_scenes import cases_of, halves_of, indicators_of, sealed_file  # noqa: E402 - the tests' own
 from stillwatch.cases.alert import alert  # noqa: E402
 from stillwatch.cases.exchange import matcher  # noqa: E402
 from stillwatch.cases.fold import fold  # noqa: E402
@@ -41,14 +41,14 @@ def measured(world: Path) -> dict[str, object]:
         from exports_scenes import Figures
 
         now_us = time.time_ns() // 1000
-        mine, theirs = _halves(world / "exchanges.parquet", Path(work))
+        mine, theirs = halves_of(world / "exchanges.parquet", Path(work))
         fold(store, run([mine], accounts=accounts), now_us, "scan")
         wanted, shared, keys = [], set(), (0, 0)
-        for case in _cases(store):
-            told = _told(mine, case.accounts, Figures())
+        for case in cases_of(store):
+            told = indicators_of(mine, case.accounts, Figures())
             if told:
                 file = Path(work) / f"{case.id}.json"
-                file.write_bytes(_file(alert(store, case.id, now_us), told, now_us))
+                file.write_bytes(sealed_file(alert(store, case.id, now_us), told, now_us))
                 marks, _, keys = matcher.read_bundle(str(file), RAW, False)
                 wanted.append(marks)
                 shared |= {truth.get(one) for one in case.accounts} - {None, ""}

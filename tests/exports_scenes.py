@@ -90,9 +90,9 @@ def tried(folder: Path, figures: Figures) -> None:
     with tempfile.TemporaryDirectory() as work, Store(f"sqlite:///{work}/cases.db") as store:
         now_us = time.time_ns() // 1000
         fold(store, run([log], accounts=accounts), now_us, "scan")
-        halves = _halves(log, Path(work))
+        halves = halves_of(log, Path(work))
         planted = {row["account"] for row in truth if row.get("campaign")}
-        for case in _cases(store):
+        for case in cases_of(store):
             with figures.timed("alert"):
                 told = alert(store, case.id, now_us)
             own = _for_own_systems(told, now_us, figures)
@@ -105,7 +105,7 @@ def tried(folder: Path, figures: Figures) -> None:
                 figures.counts["canaries: found"] += sum(one in raw for one in pieces | names)
 
 
-def _cases(store: Store) -> list[Case]:
+def cases_of(store: Store) -> list[Case]:
     from sqlalchemy import select
 
     from stillwatch.cases.tables import cases
@@ -151,14 +151,14 @@ def _round(
     """From A to B and back; give what left either of them."""
     mine = [one for one in case.accounts if _side(one) == 0]
     theirs = {one for one in case.accounts if _side(one) == 1}
-    whole = _told(log, case.accounts, figures)
-    left = [_file(told, whole, now_us)]
+    whole = indicators_of(log, case.accounts, figures)
+    left = [sealed_file(told, whole, now_us)]
     figures.tried("STIX", _comes_back(left[0]), case.id)
-    half = _told(halves[0], mine, figures)
+    half = indicators_of(halves[0], mine, figures)
     if not half:
         return left
     file, answer = work / "told.json", work / "answer.json"
-    file.write_bytes(_file(told, half, now_us))
+    file.write_bytes(sealed_file(told, half, now_us))
     (partner,) = read_partners(file, KEY, now_us).partners
     with figures.timed("search"):
         hits = search(LogHistory([halves[1]], KEY), partner)
@@ -180,7 +180,7 @@ def _round(
     return [*left, file.read_bytes(), answer.read_bytes()]
 
 
-def _told(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
+def indicators_of(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
     """Indicators of a campaign, or none where its accounts share nothing that could be told."""
     try:
         with figures.timed("gather"):
@@ -189,7 +189,7 @@ def _told(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
         return ()
 
 
-def _file(told: Alert, indicators: tuple[Indicator, ...], now_us: int) -> bytes:
+def sealed_file(told: Alert, indicators: tuple[Indicator, ...], now_us: int) -> bytes:
     asked: dict[str, Any] = {"sender": "A", "tlp": Tlp.AMBER, "opened_us": now_us, "now_us": now_us}
     return campaign_bundle(told, indicators, KEY, **asked, valid_days=180, with_accounts=True)[0]
 
@@ -210,7 +210,7 @@ def _side(account: str) -> int:
     return zlib.crc32(account.encode()) % 2
 
 
-def _halves(log: Path, work: Path) -> tuple[Path, Path]:
+def halves_of(log: Path, work: Path) -> tuple[Path, Path]:
     whole = pq.read_table(log)
     sides = pa.array([_side(one) for one in whole["account"].to_pylist()])
     paths = (work / "a.parquet", work / "b.parquet")

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 import postgres_server
 from gateway_world import UPSTREAM_KEY, until
@@ -17,15 +16,6 @@ from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.membership import join
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """A database for a fleet; its URL."""
-    with postgres_server.running() as server:
-        if server is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield url_of(server)
 
 
 def url_of(server: str) -> str:

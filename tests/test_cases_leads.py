@@ -53,23 +53,23 @@ def lite(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
-def kept(store: Store) -> list[str]:
+def kept_ids(store: Store) -> list[str]:
     return [one.lead.id for one in leads.leads(store)[0]]
 
 
 @pytest.mark.slow
 def test_leads_are_kept_as_the_latest_scan_of_a_source_says_them(store: Store) -> None:
-    assert (kept(store), leads.leads(store)[1]) == (["lead-a", "lead-b"], 2)
+    assert (kept_ids(store), leads.leads(store)[1]) == (["lead-a", "lead-b"], 2)
     before = everything(store)
     fold(store, scanned(lead("lead-a", 100, 120), lead("lead-b", 200, 205, exchanges=9)), NOW_US + 1, "march")
     assert everything(store) == before  # not a row, not a revision
     fold(store, scanned(lead("lead-c", 300, 310, exchanges=70)), NOW_US + 1, "april")
-    assert kept(store) == ["lead-c", "lead-a", "lead-b"]  # another source takes none away
+    assert kept_ids(store) == ["lead-c", "lead-a", "lead-b"]  # another source takes none away
     fold(store, scanned(lead("lead-a", 100, 130), hours=400), NOW_US + 2, "march")
-    assert kept(store) == ["lead-c", "lead-a"]
+    assert kept_ids(store) == ["lead-c", "lead-a"]
     assert len(leads.find_lead(store, "lead-a").lead.accounts) == 30
     fold(store, scanned(lead("lead-a", 100, 110), lead("lead-z", 400, 410), hours=300), NOW_US + 3, "march")
-    assert kept(store) == ["lead-c", "lead-a", "lead-z"]  # an older scan adds, and puts no clock back
+    assert kept_ids(store) == ["lead-c", "lead-a", "lead-z"]  # an older scan adds, and puts no clock back
     assert len(leads.find_lead(store, "lead-a").lead.accounts) == 30
 
 
@@ -115,7 +115,7 @@ def test_a_finding_on_a_leads_accounts_goes_into_its_case_and_names_no_others(li
     assert (now.rests_on_lead, now.state, now.verdict) == (False, CaseState.OPEN, None)  # judged anew
     assert reading.targets(lite, case.id).accounts == names(100, 112)
     assert alert(lite, case.id, NOW_US).case == case.id
-    assert kept(lite) == []
+    assert kept_ids(lite) == []
     opened_from = leads.lead_of_case(lite, case.id)
     assert opened_from is not None
     assert (opened_from.lead.id, opened_from.latest) == ("lead-a", False)

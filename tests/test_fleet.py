@@ -22,20 +22,8 @@ from stillwatch.gateway.fleet.membership import catch_up, join, leave_fleet
 from stillwatch.gateway.folder import Folder
 from stillwatch.terms import EnforcementStatus, Step
 
+pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
-
-
-@pytest.fixture
-def url(server: str) -> str:
-    return url_of(server)
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ import http.client
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-import postgres_server
 from fleet_world import FleetServed, fleet, folder, member, query, url_of
 from stillwatch.gateway.fleet.budgets import BudgetExchange
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
@@ -21,16 +19,9 @@ from stillwatch.terms.limiter import used_up
 from stillwatch.units import DAY_US, MINUTE_US
 from upstream import Upstream
 
+pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000 // DAY_US * DAY_US + DAY_US // 2
 ANSWER = 100
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
 
 
 class Counter:

@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-import postgres_server
 from fleet_world import FleetServed, cut, fleet, folder, member, url_of
 from gateway_world import until
 from scan_world import START
@@ -30,15 +28,8 @@ from stillwatch.report.findings import load
 from test_live import with_followers
 from upstream import Upstream
 
+pytest_plugins = ("fleet_fixtures",)
 FAILOVER_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
 
 
 def gateways(place: Path, many: int) -> list[Folder]:

@@ -10,21 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-import postgres_server
 from fleet_world import FleetServed, cut, fleet, folder, member, query, url_of
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.fleet.objects import ObjectExchange
 from upstream_store import storing
 
+pytest_plugins = ("fleet_fixtures",)
 NOW = 1_800_000_000_000_000
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres_server.running() as found:
-        if found is None:
-            pytest.skip(postgres_server.WHY_NOT)
-        yield found
 
 
 class Host:

@@ -19,6 +19,7 @@ from served import COMMAND
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from upstream import Upstream
 
+pytest_plugins = ("fleet_fixtures",)
 pytestmark = pytest.mark.slow
 IN_FORCE_S = 2.0  # that a change may take on every host
 
@@ -29,11 +30,6 @@ def server() -> Iterator[str]:
         if found is None:
             pytest.skip(postgres_server.WHY_NOT)
         yield found
-
-
-@pytest.fixture
-def url(server: str) -> str:
-    return url_of(server)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stillwatch.gateway.fleet.part import FleetPart
 from stillwatch.gateway.folder import Folder
@@ -45,7 +45,7 @@ class Lease(FleetPart):
         """Whether this gateway holds it now."""
         return time.monotonic() < self._until_s
 
-    def step(self, db: "psycopg.Connection[object]") -> float:
+    def step(self, db: "psycopg.Connection[Any]") -> float:
         """Take or renew it where nobody else holds it."""
         asked_s, had = time.monotonic(), self.is_held()
         done = db.execute(
@@ -62,10 +62,10 @@ class Lease(FleetPart):
         else:
             self._write(0.0)
             row = db.execute("SELECT holder FROM leases WHERE name = %s", (DETECTOR,)).fetchone()
-            self.holder = None if row is None else str(row[0])  # type: ignore[index]
+            self.holder = None if row is None else str(row[0])
         return RENEW_S
 
-    def end(self, db: "psycopg.Connection[object]") -> None:
+    def end(self, db: "psycopg.Connection[Any]") -> None:
         """Give it back. The detector has ended by now."""
         self._write(0.0)
         db.execute("DELETE FROM leases WHERE name = %s AND life = %s", (DETECTOR, self._life))
