@@ -413,7 +413,13 @@ def test_steps_and_one_scan_name_the_same_accounts_at_the_same_hours() -> None:
 
 @pytest.mark.slow
 def test_firm_accounts_are_some_of_those_that_are_named() -> None:
-    table, accounts, planted = pooled()
+    crowd = Crowd(0)
+    honest(crowd, 250, 9.0, 5)
+    planted = frozenset(pool(crowd, "p", begin_day=5.5, each=16))
+    for row in crowd.rows:  # four behind one network: wording and settings alone make nobody firm
+        if row["account"] in planted:
+            row["client_ip"] = f"198.51.{int(row['client_ip'].split('.')[2]) // 4}.9"
+    table, accounts = crowd.table(), crowd.accounts()
     judged = defence("stillwatch/firm").judge(table, accounts, 0, 1)
     firm = named(judged)
     assert firm <= named(defence("stillwatch").judge(table, accounts, 0, 1))

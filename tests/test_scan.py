@@ -148,16 +148,26 @@ def test_a_pool_is_found_where_little_else_is_new() -> None:
     check_found(planted, scan(planted.table, planted.accounts))
 
 
-def test_only_who_two_classes_of_clue_tie_is_firm(found: ScanResult) -> None:
-    kinds = {clue.NAME: clue.CLASS for clue in clues()}
-    for c in found.campaigns:
-        tied: dict[str, set[str]] = {}
-        for link in c.links:
-            few = link.clue == "shared_wording" and link.text.startswith(("carries 1 ", "carries 2 "))
-            for account in (link.a, link.b) if not few else ():
-                tied.setdefault(account, set()).add(kinds[link.clue])
-        assert set(c.firm) == {a for a in c.accounts if len(tied.get(a, ())) > 1}
-        assert len(c.firm) > len(c.accounts) / 2
+def test_only_who_two_classes_of_clue_tie_is_firm() -> None:
+    """A pool half of which shares networks: what its client sends makes nobody firm, what we see of it does."""
+    crowd = Crowd(3)
+    honest(crowd, 250, days=10.0)
+    planted = pool(crowd, "p")
+    sharing = set(planted[:20])
+    for row in crowd.rows:
+        if row["account"] in sharing:
+            row["client_ip"] = f"198.51.{planted.index(row['account']) // 4}.9"
+    kinds = {clue.NAME: (clue.CLASS, clue.CONTROL) for clue in clues()}
+    (c,) = scan(crowd.table(), crowd.accounts()).campaigns
+    tied: dict[str, set[tuple[str, str]]] = {}
+    for link in c.links:
+        few = link.clue == "shared_wording" and link.text.startswith(("carries 1 ", "carries 2 "))
+        for account in (link.a, link.b) if not few else ():
+            tied.setdefault(account, set()).add(kinds[link.clue])
+    two = {a for a in c.accounts if len({name for name, _ in tied.get(a, ())}) > 1}
+    assert len(two) > len(c.accounts) / 2
+    assert set(c.firm) == {a for a in two if any(control == "provider" for _, control in tied[a])}
+    assert set(c.firm) == sharing & set(c.accounts)
 
 
 def test_a_campaign_carries_what_the_contract_promises(world: Scene, found: ScanResult) -> None:

@@ -306,6 +306,12 @@ class Desk:
         ((every, earlier),) = self.sql(query)
         return {"created": f"{created:%-d %B %Y}", "all": every, "before": earlier}
 
+    def questions(self, name: str, most: int) -> list[str]:
+        """Give some short prompts of a log, drawn by their hash."""
+        log = f"'{name}/log/exchanges.parquet'"
+        short = f"SELECT DISTINCT prompt FROM {log} WHERE length(prompt) BETWEEN 20 AND 300"
+        return [row[0] for row in self.sql(f"{short} ORDER BY hash(prompt) LIMIT {most}")]
+
     def names_in(self, file: str, name: str) -> int:
         text = (self.out / file).read_text("utf-8")
         return sum(account in text for account in self.column(f"{name}/log/exchanges.parquet", "account"))

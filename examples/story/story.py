@@ -29,6 +29,7 @@ ROOT = HERE.parent.parent
 EACH = 8  # questions that each account of the operator sends through the maker's gateway, at most
 LAWFUL = 3  # honest customers who go on as ever
 BLOCK_S = 604_800
+MORE_PROBES = 120  # questions of the cloud's own log, beside the probes that ship
 CUSTOMER_SAYS = (
     "These requests are not ours: our key must have been taken. We have been your customer since long before."
 )
@@ -494,7 +495,10 @@ def model(desk: Desk) -> None:
 def library(desk: Desk, config: str) -> None:
     """A library of known models tells what answers under another name."""
     ran = desk.run("cloud", "identify probes")
-    (desk.out / "cloud" / "probes.jsonl").write_text(ran.output, "utf-8")
+    # with 50 answers of a model that counts words, one run in twelve could not tell
+    more = "".join(json.dumps({"prompt": one}) + "\n" for one in desk.questions("cloud", MORE_PROBES))
+    (desk.out / "cloud" / "probes.jsonl").write_text(ran.output + more, "utf-8")
+    asked = (ran.output + more).count("\n")
     known = {
         name: one
         for name, one in json.loads((desk.out / config).read_text("utf-8")).items()
@@ -517,7 +521,7 @@ def library(desk: Desk, config: str) -> None:
     (desk.out / "cloud" / "kins.toml").write_text(told, "utf-8")
     desk.run(
         "cloud", "identify add-all cloud/known.jsonl --library cloud/known --lineage cloud/kins.toml"
-    ).say(f"The cloud keeps answers of {len(known)} models to 60 questions: its library.")
+    ).say(f"The cloud keeps answers of {len(known)} models to {asked} questions: its library.")
 
 
 def ban(desk: Desk) -> None:
@@ -546,7 +550,7 @@ def ban(desk: Desk) -> None:
         )
     told = desk.json(
         "cloud",
-        f"ban probe {host}/v1 --model quiet-writer --library cloud/known --terms "
+        f"ban probe {host}/v1 --model quiet-writer --prompts {MORE_PROBES + 60} --library cloud/known --terms "
         "cloud/new.toml --store cloud/asked.sqlite --json",
     )
     desk.last.say(

@@ -57,7 +57,10 @@ def campaign(
     log = world.log
     names = log.accounts
     reasons, links = [first_reason], []
-    classes: dict[int, set[str]] = {}
+    # account -> class of clue -> who chooses what it compares
+    classes: dict[int, dict[str, str]] = {
+        int(a): {"reaction to holds": "provider"} for a in actor.accounts if names[a] in own_reactions
+    }
     number = campaign_id(actor, world)
     for clue in clues():
         with blamed_on_its_package(clue):
@@ -69,7 +72,7 @@ def campaign(
                 other = number if tie.other is None else names[tie.other]
                 for account in (tie.account, tie.other) if tie.firm else ():
                     if account is not None:
-                        classes.setdefault(int(account), set()).add(clue.CLASS)
+                        classes.setdefault(int(account), {})[clue.CLASS] = clue.CONTROL
                 links.append(
                     Link(names[tie.account], other, clue.NAME, round(tie.bits, 3), tie.text, clue.CONTROL)
                 )
@@ -108,9 +111,18 @@ def campaign(
     )
 
 
-def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, set[str]]) -> tuple[str, ...]:
-    """The accounts that independent classes of clue tie to the others. A lone payer's are tied by paying."""
-    tied = {names[account] for account, found in classes.items() if len(found) >= FIRM_CLASSES}
+def _firm(
+    accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]
+) -> tuple[str, ...]:
+    """The accounts that two classes of clue tie to the others, one of them not of the client's choosing.
+
+    Users of one program share wording and settings. A lone payer's accounts are tied by paying.
+    """
+    tied = {
+        names[account]
+        for account, found in classes.items()
+        if len(found) >= FIRM_CLASSES and "provider" in found.values()
+    }
     return tuple(account for account in accounts if account in tied)
 
 
