@@ -149,7 +149,7 @@ def test_a_pool_is_found_where_little_else_is_new() -> None:
 
 
 def test_only_who_two_classes_of_clue_tie_is_firm() -> None:
-    """A pool half of which shares networks: what its client sends makes nobody firm, what we see of it does."""
+    """Half of a pool shares networks: what its client sends makes nobody firm, what we see of it does."""
     crowd = Crowd(3)
     honest(crowd, 250, days=10.0)
     planted = pool(crowd, "p")

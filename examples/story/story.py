@@ -550,8 +550,8 @@ def ban(desk: Desk) -> None:
         )
     told = desk.json(
         "cloud",
-        f"ban probe {host}/v1 --model quiet-writer --prompts {MORE_PROBES + 60} --library cloud/known --terms "
-        "cloud/new.toml --store cloud/asked.sqlite --json",
+        f"ban probe {host}/v1 --model quiet-writer --prompts {MORE_PROBES + 60} --library cloud/known "
+        "--terms cloud/new.toml --store cloud/asked.sqlite --json",
     )
     desk.last.say(
         f"quiet-writer is the same model and names itself otherwise, so no name betrays it. Its answers "

@@ -22,7 +22,7 @@ from stillwatch.detectors import lone_harvest
 from stillwatch.report.amounts import iso
 from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
-from stillwatch.scan import Campaign, Gap, Reason, ScanResult, holds, new_settings
+from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, new_settings
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
 from stillwatch.signals import Signal, signal_of
 
@@ -270,7 +270,7 @@ def _atlas(told: set[str]) -> list[dict[str, str]]:
 @cache
 def signal_sources() -> Json:
     """Every signal's module by its name; the alarm's own test has no file to itself."""
-    modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings)
+    modules: tuple[Any, ...] = (*clues(), *detectors(), lone_harvest, holds, new_settings, failover)
     return {one.NAME: one for one in modules}
 
 

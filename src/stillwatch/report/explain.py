@@ -23,7 +23,7 @@ from stillwatch.report.leads import formed_by, rests_on, would_make_it_a_finding
 from stillwatch.report.meter import split_milestone
 from stillwatch.report.terminal import plain_table, print_list, safe
 from stillwatch.report.visible import visible
-from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, holds
+from stillwatch.scan import AccountVerdict, Campaign, Echo, Lead, Link, Reason, ScanResult, failover, holds
 from stillwatch.scan.assemble import GROUP_TESTS, clues
 from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import FIRM, LOOSE, MEASURED, TITLE
@@ -128,7 +128,10 @@ def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tup
         return ("It is a lone payer's account: the p-value of the finding below is its payer's rank.",)
     tie, reaction = campaign.own_ties.get(account), campaign.own_reactions.get(account)
     if reaction is not None:
-        lines = [f"What randomised holds show of this account: {holds.own_text(reaction)}."]
+        if any(reason.detector == failover.NAME for reason in campaign.reasons):
+            lines = [f"What refusals in the log show of this account: {failover.own_text(reaction)}."]
+        else:
+            lines = [f"What randomised holds show of this account: {holds.own_text(reaction)}."]
     elif tie is None or tie.p_value is None:
         lines = ["It has no p-value of its own: no wording that others of the group share ties it."]
     else:

@@ -14,13 +14,24 @@ from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import AccountRecord, Subject, permitted_synthetic, red_team
-from stillwatch.scan import Campaign, Link, OwnReaction, OwnTie, Reason, SettingTest, new_settings
+from stillwatch.scan import (
+    Campaign,
+    Link,
+    OwnReaction,
+    OwnTie,
+    Reason,
+    SettingTest,
+    failover,
+    new_settings,
+)
 from stillwatch.scan.alternatives import alternatives
 from stillwatch.scan.harvest import harvest, moment, next_milestone, timeline
 from stillwatch.signals import blamed_on_its_package, signal_modules, signal_of
 
 TEST_NAME = "coordinated_harvest"
-GROUP_TESTS = frozenset({TEST_NAME, new_settings.NAME})  # which signals raise a group of the log alone
+GROUP_TESTS = frozenset(
+    {TEST_NAME, new_settings.NAME, failover.NAME}
+)  # which signals raise a group of the log alone
 FIRM_CLASSES = 2
 Features = Mapping[str, float | int | None]
 
@@ -59,7 +70,7 @@ def campaign(
     reasons, links = [first_reason], []
     # account -> class of clue -> who chooses what it compares
     classes: dict[int, dict[str, str]] = {
-        int(a): {"reaction to holds": "provider"} for a in actor.accounts if names[a] in own_reactions
+        int(a): {"reaction": "provider"} for a in actor.accounts if names[a] in own_reactions
     }
     number = campaign_id(actor, world)
     for clue in clues():
@@ -111,9 +122,7 @@ def campaign(
     )
 
 
-def _firm(
-    accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]
-) -> tuple[str, ...]:
+def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
     """The accounts that two classes of clue tie to the others, one of them not of the client's choosing.
 
     Users of one program share wording and settings. A lone payer's accounts are tied by paying.

@@ -27,15 +27,22 @@ from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
     Products,
     class_members,
+    customers,
     few_questions,
     one_customer,
     same_questions,
     share_instruments,
 )
-from stillwatch.scan.failover import failover_evidence, failover_least_p_value
+from stillwatch.scan.failover import (
+    failover_evidence,
+    failover_finding,
+    failover_least_p_value,
+    failover_reason,
+)
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
+from stillwatch.scan.parts import FAILOVER
 from stillwatch.scan.watch import Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -97,7 +104,7 @@ def campaigns(
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
     taken: set[int] = set()
-    leads: list[Lead] = []
+    doubted: list[_Doubted] = []
     for alarm in (*watched.alarms, *watched.alike):
         group = _group_of(alarm, watched, world, party, excused, alone_us)
         rows = _rows_since(world, group.accounts, group.marked, alarm.at_us - watched.settings.window_us)
@@ -106,7 +113,7 @@ def campaigns(
         others, doubt = _without_honest(world, group, rows)
         if doubt:
             if not taken.issuperset(group.accounts.tolist()):
-                leads.append(_lead(alarm, world, group.accounts, rows, group.marked, doubt))
+                doubted.append(_Doubted(alarm, group.accounts, rows, group.marked, doubt))
             continue
         same = None if alarm.settings is None else _same_actor(found, others)
         if same is None:  # an account is in one finding
@@ -119,7 +126,23 @@ def campaigns(
         else:  # too few to be a group: one of them may still be found as a lone payer
             continue
         taken.update(others.tolist())
-    # --- here what holds have shown makes a finding of a group that the log leaves open ---
+    for alarm in watched.leads:
+        least = watched.settings.looks_before_naming
+        often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= least}
+        accounts, _ = _accounts_of(often, party, excused)
+        marked = _marked(world, alarm)
+        rows = _rows_since(world, accounts, marked, alarm.lead_us - watched.settings.window_us)
+        if len(accounts) >= LEAST_PARTIES and len(rows):
+            doubted.append(_Doubted(alarm, accounts, rows, marked, doubt_of(alarm.judgement)))
+    # --- here what refusals show makes a finding of a group that the log leaves open otherwise ---
+    leads: list[Lead] = []
+    for doubtful in doubted:
+        by_failover = _found_by_failover(world, watched, doubtful, party, payer, taken)
+        if by_failover is None:
+            leads.append(_lead(world, doubtful))
+        else:
+            found.append(by_failover)
+            taken.update(by_failover.actor.accounts.tolist())
     shown = _evidence_of_holds(world, held, payer, until_us)
     for schedule, evidence in shown:
         by_holds = _found_by_holds(world, schedule, evidence, payer, excused | taken)
@@ -158,14 +181,6 @@ def campaigns(
                 population=population,
             )
         )
-    for alarm in watched.leads:
-        least = watched.settings.looks_before_naming
-        often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= least}
-        accounts, _ = _accounts_of(often, party, excused)
-        marked = _marked(world, alarm)
-        rows = _rows_since(world, accounts, marked, alarm.lead_us - watched.settings.window_us)
-        if len(accounts) >= LEAST_PARTIES and len(rows):
-            leads.append(_lead(alarm, world, accounts, rows, marked, doubt_of(alarm.judgement)))
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
     return (
@@ -194,6 +209,17 @@ def _weak(
     schedules = [schedule for schedule, _ in shown]
     weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code], schedules)
     return with_shares(log, still_open(shown) + weak)
+
+
+@dataclass(frozen=True)
+class _Doubted:
+    """A group that may be of many hands, and why: a lead unless its refused work shows otherwise."""
+
+    alarm: Alarm
+    accounts: np.ndarray
+    rows: np.ndarray  # its exchanges since it took up what it shares
+    marked: np.ndarray  # (exchanges,) bool: those that show what it shares
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -275,6 +301,56 @@ def _together(one: _Found, other: _Found) -> _Found:
     return replace(first, actor=actor, named_at_us=named)
 
 
+def _found_by_failover(
+    world: ActorContext,
+    watched: Watched,
+    group: _Doubted,
+    party: np.ndarray,
+    payer: np.ndarray,
+    taken: set[int],
+) -> _Found | None:
+    """Give the finding that refused work makes of a lead, or None.
+
+    It names who took part: who asked what another customer was refused, and whose refused text was asked.
+    Where all that the group asks is of one source, and no product is common in it, it names the others as
+    well who carry its wording.
+    """
+    log = world.log
+    accounts = np.array([a for a in group.accounts if int(a) not in taken], np.int32)
+    left_out = FAILOVER not in watched.settings.parts
+    if left_out or world.known is None or len(accounts) < LEAST_PARTIES:
+        return None
+    found = failover_finding(log, accounts, world.once(_customers))
+    if found is None:
+        return None
+    named = dict(found.named_us)
+    judgement, own = group.alarm.judgement, group.alarm.own_markers()
+    one_source = judgement is not None and judgement.content.hands is Hands.ONE
+    if one_source and len(_without_software(world, accounts)) == len(accounts):
+        alike = _using_stock(watched, party, _carrying(world, accounts, own))
+        named = dict.fromkeys(alike.tolist(), found.found_us) | named
+    codes = np.array(sorted(named), np.int32)
+    if len(set(payer[codes].tolist())) < LEAST_NAMED or one_customer(world.known, codes):
+        return None
+    since_us = min(group.alarm.lead_us, group.alarm.at_us)
+    rows = world.rows_of(codes)
+    rows = rows[np.isin(rows, group.rows) | (log["ts_us"][rows] >= since_us)]
+    return _Found(
+        Actor(codes, rows, own, {}),
+        max(found.found_us, since_us),
+        found.p_value,
+        {code: max(at_us, since_us) for code, at_us in named.items()},
+        failover_reason(found),
+        own_reactions={log.accounts[code]: one for code, one in found.own.items()},
+    )
+
+
+def _customers(world: ActorContext) -> np.ndarray:
+    every = np.arange(len(world.log.accounts))
+    payer = every if world.payer is None else world.payer
+    return payer if world.known is None else customers(world.known, payer)
+
+
 def _evidence_of_holds(
     world: ActorContext, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
 ) -> list[tuple[HoldSchedule, HoldsEvidence]]:
@@ -317,10 +393,10 @@ def _found_by_holds(
 
 
 def _is_found(lead: Lead, found: list[Campaign]) -> bool:
-    """Whether holds have made a finding of most of a lead."""
+    """Whether refusals have made a finding of most of a lead."""
     mine = set(lead.accounts)
-    by_holds = [c for c in found if c.own_reactions]
-    return any(len(mine.intersection(c.accounts)) >= SAME_GROUP * len(mine) for c in by_holds)
+    by_refusals = [c for c in found if c.own_reactions]
+    return any(len(mine.intersection(c.accounts)) >= SAME_GROUP * len(mine) for c in by_refusals)
 
 
 def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> Lead:
@@ -403,15 +479,14 @@ def _marked(world: ActorContext, alarm: Alarm) -> np.ndarray:
     return marked
 
 
-def _lead(
-    alarm: Alarm, world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray, doubt: str
-) -> Lead:
+def _lead(world: ActorContext, group: _Doubted) -> Lead:
+    alarm, accounts = group.alarm, group.accounts
     log = world.log
     names = tuple(sorted(log.accounts[a] for a in accounts))
     hands = alarm.judgement.content.hands if alarm.judgement else Hands.OPEN
     since = moment(min(alarm.lead_us, alarm.at_us))
-    carrying = int(marked[rows].sum())
-    text = doubt + _failover_text(world, accounts, names)
+    carrying = int(group.marked[group.rows].sum())
+    text = group.doubt + _failover_text(world, accounts, names)
     # quoted, and no way to a finding: people who pass answers on to each other show the same (docs/lab.md)
     echo = group_evidence(world, accounts)
     echoes: tuple[Echo, ...] = ()
@@ -441,7 +516,7 @@ def _failover_text(world: ActorContext, accounts: np.ndarray, names: tuple[str, 
     """Say whether another account of a lead repeats what one was refused; "" where that shows nothing."""
     if failover_least_p_value(world.log, world.rows_of(accounts)) > FAILOVER_P_VALUE:
         return ""
-    evidence = failover_evidence(world.log, names)
+    evidence = failover_evidence(world.log, names, customer=world.once(_customers))
     return f". {evidence.text}" if evidence.p_value <= FAILOVER_P_VALUE else ""
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import binom
 
 from stillwatch.actors import AccountFacts
@@ -27,6 +29,16 @@ FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask 
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
+HUB_DOMAIN = 100  # accounts at one mail domain past which it is no single customer's, unless an institution's
+# fmt: off
+FREE_MAIL = frozenset((  # domains at which anybody gets an address
+    "126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net",
+    "hey.com", "hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com",
+    "mail.ru", "me.com", "msn.com", "naver.com", "outlook.com", "pm.me", "proton.me",
+    "protonmail.com", "qq.com", "seznam.cz", "tuta.io", "tutanota.com", "web.de", "wp.pl",
+    "yahoo.com", "yandex.ru", "yopmail.com", "zoho.com",
+))
+# fmt: on
 
 
 class Products:
@@ -102,6 +114,27 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
         if count >= MOST * n:
             return f"one payment instrument pays for {count:,} of {n:,} accounts: an event, a reseller"
     return ""
+
+
+def customers(known: AccountFacts, payer: np.ndarray) -> np.ndarray:
+    """(accounts,) int32: who counts as one customer: a payer, and the accounts of one private mail domain.
+
+    Colleagues, a laboratory and whoever balances his load over keys of his own are one customer.
+    payer: (accounts,) who counts as one by organisation and payment.
+    """
+    of_domain: dict[str, list[int]] = {}
+    for code, domain in enumerate(known.email_domain):
+        if domain and domain.lower() not in FREE_MAIL:
+            of_domain.setdefault(domain.lower(), []).append(code)
+    together = [codes for domain, codes in of_domain.items() if len(codes) <= HUB_DOMAIN or _academic(domain)]
+    one = np.array([codes[0] for codes in together for _ in codes], np.int64)
+    other = np.array([code for codes in together for code in codes], np.int64)
+    links = coo_array(
+        (np.ones(len(payer) + len(one)), (np.r_[np.arange(len(payer)), one], np.r_[payer, other])),
+        (len(payer), len(payer)),
+    )
+    labels: np.ndarray = connected_components(links, directed=False)[1]
+    return labels
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:

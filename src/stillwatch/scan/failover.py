@@ -1,11 +1,20 @@
 """A natural experiment in the log: is what one account was refused asked word for word by another soon?
 
-Nobody need be held for it: rate limits, bans and outages are in the log already.
+Nobody need be held for it: rate limits, bans and outages are in the log already, and whom they hit the client
+does not choose. Of a group that is a lead anyway this makes a finding.
+
+Null: a refused text is asked again by another customer as rarely as outside the group, and as rarely as the
+    group's own texts that were answered.
+Blind to: a queue that waits, or goes on with the same account, or words its text anew; a log without texts,
+    statuses or refusals; a group that is no lead; accounts of one private mail domain, who may be colleagues.
+Fooled by: one honest hand over accounts that nothing shows to be of one customer; an outage in the very
+    minutes in which a class asks the same.
+Source: docs/evidence.md, refused work; docs/field.md, signal 13.
 """
 
 # mypy: allow-untyped-defs
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,9 +22,16 @@ import numpy as np
 from numba import njit
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan import OwnReaction, Reason
 from stillwatch.stats.arrays import place_of
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 
+NEVER = np.iinfo(np.int64).max
+
+NAME = "failover"
+LEVEL = 1e-3  # of one lead: of so many that no queue stands behind one is expected to lie
+BET = 0.5  # share of its refused texts that a queue hands on, at least: the bet against the nulls
+LEAST_CUSTOMERS = 3  # that took part: two may be one person with two cards
 WITHIN_US = 10 * 60_000_000
 STRATUM_US = 6 * 3_600_000_000
 # of honest failures that another account repeats, as counted on the first author's development worlds
@@ -48,6 +64,19 @@ class FailoverEvidence:
 
 
 @dataclass(frozen=True)
+class FailoverFinding:
+    """A group whose refused work goes on at its other accounts, and who took part in that."""
+
+    found_us: int  # when so many refused texts had moved
+    p_value: float  # at that moment
+    text: str
+    moved: int
+    refused: int
+    own: Mapping[int, OwnReaction]  # code of each account that took part
+    named_us: Mapping[int, int]  # when it had taken part, not before `found_us`
+
+
+@dataclass(frozen=True)
 class _Texts:
     """One row for each run of requests in which an account asks one text."""
 
@@ -63,13 +92,116 @@ class _Texts:
         return self.by >= 0
 
 
+def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) -> FailoverFinding | None:
+    """Say whether a group's refused work goes on at its other customers; None where that is not shown.
+
+    A bet at `BET` on each refused text, against the larger of two rates: of refused texts outside the group
+    and of the group's own answered texts, as far as they were known at that moment. Were the rates known, its
+    gains would reach 1 / `LEVEL` with a chance of `LEVEL` at most, however often they are read (Ville's
+    inequality). They must stand there at the log's end too. Within six hours, which texts were refused must
+    also have to do with which were asked again (`subset_tail`); this is read at each moved text.
+
+    codes: (n,) the group's accounts; customer: (accounts of the log,) who counts as one.
+    Source: Ville 1939; Shafer 2021, J. R. Stat. Soc. A 184:407 (testing by betting).
+    """
+    inside = np.zeros(len(log.accounts) + 1, bool)
+    inside[codes] = True
+    known = log["account"] >= 0
+    rows = inside[log["account"]] & known
+    ours = _texts(log, rows, WITHIN_US, customer)
+    moved = ours.refused & ours.repeated
+    if moved.sum() < LEAST_CUSTOMERS:
+        return None
+    seen_us, settled_us = _settled(ours)
+    end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
+    moves_us = np.append(np.sort(seen_us[moved]), end_us)
+    others = _texts(log, ~rows & known, WITHIN_US, customer)
+    rate = np.maximum(_rates(others, others.refused, moves_us), _rates(ours, ~ours.refused, moves_us))
+    rate = np.clip(rate, LEAST_RATE, BET)
+    k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
+    n = np.searchsorted(np.sort(settled_us[ours.refused]), moves_us, side="right")
+    gains = k * np.log(BET / rate) + (n - k) * np.log((1 - BET) / (1 - rate))
+    if gains[-1] < -np.log(LEVEL) or k[-1] < BET * n[-1]:  # of a team's work colleagues take over less
+        return None
+    for at in np.flatnonzero(gains >= -np.log(LEVEL)):
+        by_now = settled_us <= moves_us[at]
+        within = subset_tail(_strata(ours, by_now))
+        parts = _parts(ours, moved & by_now)
+        if within <= LEVEL and len(np.unique(customer[list(parts)])) >= LEAST_CUSTOMERS:
+            p_value = max(float(np.exp(-gains[at])), within)
+            return _finding(ours, int(moves_us[at]), p_value, rate[-1])
+    return None
+
+
+def _finding(ours: _Texts, found_us: int, p_value: float, rate: float) -> FailoverFinding:
+    moved = ours.refused & ours.repeated
+    refused = int(ours.refused.sum())
+    parts = _parts(ours, moved)
+    own = {}
+    for code in sorted(parts):
+        mine = ours.refused & (ours.account == code)
+        kept, taken = int((mine & moved).sum()), int((moved & (ours.account[ours.by] == code)).sum())
+        tails = rate_tail(kept, int(mine.sum()), rate), rate_tail(taken, refused - int(mine.sum()), rate)
+        own[code] = OwnReaction(int(mine.sum()), kept, taken, min(1.0, len(tails) * min(tails)))
+    text = (
+        f"{int(moved.sum()):,} of {refused:,} texts that one of its accounts was refused were asked word for "
+        f"word by another customer's account of the group within {WITHIN_US // 60_000_000} minutes; of other "
+        f"texts at most {rate:.1%} are"
+    )
+    named_us = {code: max(at_us, found_us) for code, at_us in parts.items()}
+    return FailoverFinding(found_us, p_value, text, int(moved.sum()), refused, own, named_us)
+
+
+def failover_reason(found: FailoverFinding) -> Reason:
+    """Give the evidence as a finding's reason."""
+    bits = round(float(min(40.0, -np.log2(max(found.p_value, 1e-300)))), 3)
+    return Reason(NAME, found.text, bits, found.moved / found.refused, n=found.refused)
+
+
+def own_text(own: OwnReaction) -> str:
+    """Say one account's own evidence from the refusals of a log."""
+    return (
+        f"of its {own.refused:,} refused texts {own.repeated:,} were asked by other customers of the group "
+        f"within {WITHIN_US // 60_000_000} minutes; it asked {own.taken_over:,} that others were refused "
+        f"(its own p = {own.p_value:.2g})"
+    )
+
+
+def _settled(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) when each text is asked by another, if it is; and since when it is known whether it is."""
+    seen_us = np.where(texts.repeated, texts.begin_us[texts.by], NEVER)
+    return seen_us, np.minimum(seen_us, texts.asked_us + WITHIN_US)
+
+
+def _rates(texts: _Texts, of: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
+    """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
+    seen_us, settled_us = _settled(texts)
+    asked = np.searchsorted(np.sort(seen_us[of & texts.repeated]), moments_us, side="right")
+    every = np.searchsorted(np.sort(settled_us[of]), moments_us, side="right")
+    rates: np.ndarray = (asked + 1) / (every + 1)
+    return rates
+
+
+def _parts(texts: _Texts, moved: np.ndarray) -> dict[int, int]:
+    """Account code -> when it first took part in a move, by asking or by being refused."""
+    first: dict[int, int] = {}
+    for k in np.flatnonzero(moved):
+        at_us = int(texts.begin_us[texts.by[k]])
+        for code in (int(texts.account[k]), int(texts.account[texts.by[k]])):
+            first[code] = min(first.get(code, at_us), at_us)
+    return first
+
+
 def failover_evidence(
-    log: ExchangeLog, accounts: Iterable[str], within_us: int = WITHIN_US
+    log: ExchangeLog,
+    accounts: Iterable[str],
+    within_us: int = WITHIN_US,
+    customer: np.ndarray | None = None,
 ) -> FailoverEvidence:
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
     Refused: status 403, 408, 429, 5xx. An account's repeats of one text count once. Two nulls must both be
-    rejected; the larger p-value counts.
+    rejected; the larger p-value counts. customer: (accounts of the log,) who counts as one; else accounts.
 
     Null: (1) among the group's own texts of the same six hours, which were refused has nothing to do with
         which are asked again by another account: what the group shares anyway (a class, a benchmark) is
@@ -84,12 +216,13 @@ def failover_evidence(
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
     named = set(accounts)
     inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
-    ours, others = (_texts(log, rows, within_us) for rows in (inside, ~inside & (log["account"] >= 0)))
+    outside = ~inside & (log["account"] >= 0)
+    ours, others = (_texts(log, rows, within_us, customer) for rows in (inside, outside))
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     elsewhere = int(others.refused.sum())
     rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
     by_rate = rate_tail(repeated, refused, max(rate, LEAST_RATE))
-    p_value = max(by_rate, subset_tail(_strata(ours))) if refused else 1.0
+    p_value = max(by_rate, subset_tail(_strata(ours, np.ones(len(ours.by), bool)))) if refused else 1.0
     if not refused:
         text = NOTHING
     else:
@@ -166,7 +299,7 @@ def _is_failed(status: np.ndarray) -> np.ndarray:
     return failed
 
 
-def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
+def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndarray | None = None) -> _Texts:
     chosen = np.flatnonzero(rows & (log["exact"] != 0))
     if len(chosen) == 0:
         nothing = np.zeros(0, np.int64)
@@ -188,15 +321,16 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int) -> _Texts:
     first_failed = np.flatnonzero(failed)[::-1]
     asked_us[run[first_failed]] = ts[first_failed]
     exact, account, ts = exact[begin], account[begin], ts[begin]
-    by = _first_other(exact, account, ts, asked_us, np.lexsort((ts, exact)), within_us)
+    who = account if customer is None else customer[account]
+    by = _first_other(exact, who, ts, asked_us, np.lexsort((ts, exact)), within_us)
     return _Texts(ts, account, asked_us, refused, by)
 
 
 @njit(cache=True, nogil=True)
-def _first_other(exact, account, begin_us, asked_us, order, within_us):
-    """(runs,) the first run of the same text by another account soon after, -1: none.
+def _first_other(exact, who, begin_us, asked_us, order, within_us):
+    """(runs,) the first run of the same text by another soon after, -1: none.
 
-    Sorted by text; order: (runs,) by text and begin.
+    Sorted by text; who: (runs,) who asks; order: (runs,) by text and begin.
     """
     by = np.full(len(exact), -1, np.int64)
     low = 0
@@ -208,7 +342,7 @@ def _first_other(exact, account, begin_us, asked_us, order, within_us):
         for k in range(low, high):
             at = place_of(times, asked_us[k] + 1)
             while at < len(times) and times[at] <= asked_us[k] + within_us:
-                if account[order[low + at]] != account[k]:
+                if who[order[low + at]] != who[k]:
                     by[k] = order[low + at]
                     break
                 at += 1
@@ -230,11 +364,11 @@ def _repeats(log: ExchangeLog, texts: _Texts) -> tuple[Repeat, ...]:
     )
 
 
-def _strata(texts: _Texts) -> list[Stratum]:
+def _strata(texts: _Texts, counted: np.ndarray) -> list[Stratum]:
     found = []
     stratum = texts.begin_us // STRATUM_US
-    for one in np.unique(stratum[texts.refused]):
-        here = stratum == one
+    for one in np.unique(stratum[texts.refused & counted]):
+        here = counted & (stratum == one)
         refused, repeated = texts.refused[here], texts.repeated[here]
         found.append(
             Stratum(int(here.sum()), int(repeated.sum()), int(refused.sum()), int((refused & repeated).sum()))

@@ -20,8 +20,9 @@ SHARED = {
 TESTED = {"model": "model", "max_tokens": "max_tokens", "temperature": "temperature_milli"}
 FOLLOW = "follow"  # a raised alarm's stock is followed to accounts that do little else
 NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
+FAILOVER = "failover"  # a lead whose refused work goes on at its other accounts
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
-PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, LONE_HARVEST})
+PARTS = frozenset({*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, FAILOVER, LONE_HARVEST})
 
 
 def check_parts(parts: frozenset[str]) -> frozenset[str]:

@@ -34,6 +34,7 @@ from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.candidates import request_shares
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.coverage import coverage
+from stillwatch.scan.explanations import FREE_MAIL
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.known_pools import pool_uses, read_pools, with_pools
 from stillwatch.scan.limits import cannot_claim, gaps
@@ -44,15 +45,6 @@ from stillwatch.scan.watch import Watched, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
-# fmt: off
-FREE_MAIL = frozenset((  # domains at which anybody gets an address
-    "126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net",
-    "hey.com", "hotmail.com", "icloud.com", "laposte.net", "libero.it", "live.com", "mail.com",
-    "mail.ru", "me.com", "msn.com", "naver.com", "outlook.com", "pm.me", "proton.me",
-    "protonmail.com", "qq.com", "seznam.cz", "tuta.io", "tutanota.com", "web.de", "wp.pl",
-    "yahoo.com", "yandex.ru", "yopmail.com", "zoho.com",
-))
-# fmt: on
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
 

@@ -8,7 +8,7 @@ from stillwatch.cases.bundle import recompute
 from stillwatch.cases.bundle.verify import Bundle
 from stillwatch.cases.claims import signal_sources
 from stillwatch.detectors import lone_harvest
-from stillwatch.scan import holds, new_settings
+from stillwatch.scan import failover, holds, new_settings
 from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.signals import signal_of
 
@@ -60,7 +60,7 @@ def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, recompute
 
 
 def _why_not(name: str, told: Collection[str]) -> str:
-    for raised in (lone_harvest, holds, new_settings):
+    for raised in (lone_harvest, holds, new_settings, failover):
         if name == "finding.p_value" and raised.NAME in told:
             name = f"reason.{raised.NAME}.p"
     if name == f"reason.{TEST_NAME}.bits":

@@ -218,7 +218,13 @@ Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that 
 # What each signal's own file computes again. `documents.checker` writes it into the copy that travels.
 RECOMPUTE: dict[str, Recompute] = {}
 TIES: dict[str, Ties] = {}
-RAISING = ("coordinated_harvest", "new_settings", "lone_harvest", "holds")  # whose p-value is the finding's
+RAISING = (
+    "coordinated_harvest",
+    "new_settings",
+    "failover",
+    "lone_harvest",
+    "holds",
+)  # whose p-value is the finding's
 WHY_NOT = {
     "finding": "the finding does not keep what the alarm's test counted; see the claims `conduct`",
     "tested": "those who carried the wording at that hour, and what all others did then, are not in the "
@@ -226,6 +232,7 @@ WHY_NOT = {
     "links": "which of its accounts are tied by this clue needs the whole log",
     "coordinated_harvest": "it is of the last look, at the whole log",
     "new_settings": "who had used these settings before needs the whole log",
+    "failover": "how often a refused text is asked again needs the whole log",
     "lone_harvest": "its rank needs all other payers' events",
     "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
 }
