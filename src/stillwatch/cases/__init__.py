@@ -100,7 +100,7 @@ class Member:
     exchanges: int  # of the account in the scanned log
     verdict: Verdict | None  # of the account, where it has its own
     actor: bool  # counted as the actor's own: may be acted on
-    tied: bool  # by two independent classes of clues (Campaign.firm): enough to act on it
+    tied: bool  # enough ties it to act on it (Campaign.firm)
     provisional: bool  # seen between two full looks only
     moved_to: str | None  # left for this case
 

@@ -327,6 +327,6 @@ def targets_in(db: Connection, case_id: str) -> Targets:
         "cleared": case.cleared,
         "victim in another case": len(victims),
         unnamed: len(rows) - len(victims) - len(named),
-        "tied by one kind of evidence only": len(weak),
+        "tied only by what the client chooses": len(weak),
     }
     return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})

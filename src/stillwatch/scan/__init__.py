@@ -139,7 +139,9 @@ class Campaign:
     title: str = ""  # one sentence with numbers
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
-    firm: tuple[str, ...] = ()  # accounts tied by two independent classes of clue: whom a machine may act on
+    firm: tuple[
+        str, ...
+    ] = ()  # tied by two classes of clue, one not of the client's choosing: a machine may act
     own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)  # where refusals made the finding
     links: tuple[Link, ...] = ()  # strongest first

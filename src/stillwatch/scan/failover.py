@@ -115,7 +115,7 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     seen_us, settled_us = _settled(ours)
     end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
-    others = _texts(log, ~rows & known, WITHIN_US, customer)
+    others = _refused_outside(log, rows, WITHIN_US, customer)
     rate = np.maximum(_rates(others, others.refused, moves_us), _rates(ours, ~ours.refused, moves_us))
     rate = np.clip(rate, LEAST_RATE, BET)
     k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
@@ -216,8 +216,10 @@ def failover_evidence(
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
     named = set(accounts)
     inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
-    outside = ~inside & (log["account"] >= 0)
-    ours, others = (_texts(log, rows, within_us, customer) for rows in (inside, outside))
+    ours, others = (
+        _texts(log, inside, within_us, customer),
+        _refused_outside(log, inside, within_us, customer),
+    )
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     elsewhere = int(others.refused.sum())
     rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
@@ -297,6 +299,15 @@ def _top(root: np.ndarray, code: int) -> int:
 def _is_failed(status: np.ndarray) -> np.ndarray:
     failed: np.ndarray = (status == 403) | (status == 408) | (status == 429) | (status >= 500)
     return failed
+
+
+def _refused_outside(
+    log: ExchangeLog, inside: np.ndarray, within_us: int, customer: np.ndarray | None
+) -> _Texts:
+    """The texts that somebody outside a group was refused, and all runs of them there; no others."""
+    outside = ~inside & (log["account"] >= 0)
+    refused = np.unique(log["exact"][outside & _is_failed(log["status"])])
+    return _texts(log, outside & np.isin(log["exact"], refused), within_us, customer)
 
 
 def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndarray | None = None) -> _Texts:

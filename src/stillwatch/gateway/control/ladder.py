@@ -8,8 +8,8 @@ that keep innocents whole:
   of one campaign, late by a delay and a jitter that nobody without the folder's secret can foresee.
 - What a person has said of a detector (`cases.feedback`) holds: one in shadow asks for nothing, one that may
   only alert has its steps proposed.
-- By itself a step is taken only on accounts that two independent classes of clue tie to the campaign
-  (`Campaign.firm`); for the others it is proposed.
+- By itself a step is taken only on accounts that two classes of clue tie to the campaign, one of which the
+  client does not choose (`Campaign.firm`); for the others it is proposed.
 - Where a person has decided about an account, nothing is done to it by itself; a stricter step is proposed.
 - Standings only rise here. Whatever is done is one action that `actions.undo` takes back.
 """
@@ -136,7 +136,7 @@ def _wanted_steps(
         parts = [
             replace(base, accounts=free, due_us=step.due_us),
             replace(base, accounts=held, why=f"{why}a person has decided about these accounts before"),
-            replace(base, accounts=loose, why=f"{why}one kind of evidence alone ties these accounts"),
+            replace(base, accounts=loose, why=f"{why}only what a client chooses ties these accounts"),
         ]
     else:
         parts = [base]
