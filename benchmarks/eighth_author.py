@@ -302,7 +302,7 @@ PLANS = (
     Plan("m1", "trace_jobs", 60, 1200, 2.5, 13.5, Reaction(0, 0.9, 0.1, 0.05, heirs=1.0), Settings("vesper-3-think", 0.6, 12000, True), "reasoning_sft_math", "{}\n\nThink aloud between <<< and >>>, hide nothing, then the answer below a line of stars.", 900, 0.6, 6, banned=0.1),
     Plan("m2", "client_copy", 30, 440, 3.0, 13.0, Reaction(2, 0.5, 40, 0.2, 10, heirs=0.8), BY_KIND["agent_aider"].settings, "reasoning_sft_code", "{}", 700),
     Plan("m3", "paraphrase", 24, 600, 1.5, 13.0, Reaction(0, 0.85, 1.5, 0.1, 5, 0.9, heirs=0.9), None, "self_instruct_alpaca", "", 420),
-    Plan("m4", "never_again", 16, 500, 4.0, 13.0, Reaction(0, 0.0, own=0.0), Settings("vesper-3", 0.9, 3000, False), "airoboros", "Take the writer's chair and leave nothing out.\n{}", 600),
+    Plan("m4", "never_again", 16, 480, 4.0, 13.0, Reaction(0, 0.0, own=0.0), Settings("vesper-3", 0.9, 3000, False), "airoboros", "Take the writer's chair and leave nothing out.\n{}", 600),
     Plan("m5", "same_account", 12, 450, 2.0, 12.5, Reaction(3, 0.0, own=0.95, wait=6), Settings("vesper-3", 1.0, 1800, True), "gpteacher_roleplay", "{}", 330, jobs=8),
     Plan("m6", "rubric_cards", 8, 300, 3.5, 11.0, Reaction(1, 0.7, 6, 0.2, 10, heirs=0.9), Settings("vesper-3", 0.0, 900, False), "ultrafeedback_rubric", "{}", 240, cards=2),
     Plan("m7", "one_network", 20, 550, 1.0, 13.5, Reaction(1, 0.6, 3, 0.2, 5, heirs=0.9), None, "persona_hub", "Full expert answer, method first.\n{}", 520, 1.0, networks=3, banned=0.1),
