@@ -387,7 +387,7 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Vespe
         "retired": {log.retired: log.retired_day}, "products": world.products, "retries": {kind: dict(sorted(count.items())) for kind, count in sorted(done.items())},
         "people": {"accounts": len(world.people), "persons": len({row["person"] for row in world.people})},
     }
-    write_world(folder, log, list(accounts.values()), world.people, facts, RULES, PLANS)  # type: ignore[arg-type]
+    write_world(folder, log, list(accounts.values()), world.people, facts, RULES, PLANS)
 
 
 def write_worlds(options: argparse.Namespace) -> None:

@@ -149,3 +149,29 @@ def test_the_shapes_are_those_of_the_rules() -> None:
         assert f"| {plan.campaign} |" in eighth.RULES
     for crew in eighth.CREWS:
         assert f"| {crew.kind} |" in eighth.RULES
+
+
+@pytest.mark.slow
+def test_honest_traffic_is_the_same_with_and_without_campaigns(tmp_path) -> None:
+    worlds = []
+    for plans in ((), eighth.PLANS):
+        rng = np.random.default_rng(8)
+        world = Honest(eighth.VesperLog(8))
+        eighth.compose_crews(rng, world, Same(), sessions())
+        eighth.ban_in_error(rng, world)
+        world.people.append({"person": "nobody"})
+        campaigns: list[Account] = []
+        for plan in plans:
+            accounts = eighth.campaign_accounts(rng, plan)
+            for one, when, unit in eighth.campaign_rows(rng, plan, accounts, Same(), sessions()):
+                world.log.add(rng, one, when, unit, plan.campaign)
+            campaigns += accounts
+        eighth.finish(tmp_path / f"{len(plans)}", world, campaigns, world.log, 8)
+        taken = {one.name for one in campaigns}
+        worlds.append([row for row in world.log.rows if row["account"] not in taken])
+        assert all(
+            (row["account"] in taken) == (row["exchange_id"] in world.log.labels) for row in world.log.rows
+        )
+    assert worlds[0] == worlds[1]
+    table = list(eighth.count_kinds(tmp_path / "14"))
+    assert len(table) == len(eighth.CREWS) + 14
