@@ -1,0 +1,186 @@
+# ruff: noqa: E501 - wordings stand whole in their lines
+"""The provider of the eighth author's world: whom it refuses, and what clients and people do then.
+
+The rules stand in eighth_author.md.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from fifth_author import ChangingLog, phrase
+from fourth_author import BEGIN, DAYS, MINUTE, Account, choose, moment, move_to
+from selves import keyed
+
+NEW_MODEL, LAUNCH_DAY = "vesper-4", 6.4
+PER_MINUTE, FREE_PER_DAY = {"free": 3, "payg": 12, "scale": 40}, 50
+OUTAGES = (
+    (2.55, 2.55 + 70 * MINUTE, 0.8),
+    (7.4, 7.4 + 30 * MINUTE, 0.8),
+    (11.35, 11.35 + 180 * MINUTE, 0.4),
+)  # first day, last day, share refused
+OVERLOADS = ((3.4, 3.9, 0.08), (9.1, 10.0, 0.06), (12.5, 12.8, 0.1))
+# what a paraphrasing campaign puts before its texts, a choice from each part
+# fmt: off
+LEADS = {
+    "paraphrase": (("Here is a task.", "Consider the following.", "This came up today.", "One more piece of work.", "Look at this."), ("Solve it fully,", "Work it out in detail,", "Answer with all reasons,", "Deal with it as a specialist,", "Take it apart,"), ("nothing left out.", "step after step.", "as for a textbook.", "with the doubts on the way.", "and say why.")),
+    "masked_half": (("A reader wants to know.", "Question of the day.", "From the quiz box:", "Somebody asked me this.", "For the next lesson:"), ("Say yes or no first;", "Check the passage line by line;", "Find the sentence that decides;", "Argue both sides;", "Weigh what is written;"), ("then the grounds.", "then how sure you are.", "quote what matters.", "and name what is missing.", "in your own order.")),
+}
+# fmt: on
+
+
+class VesperLog(ChangingLog):
+    """The log of this world's provider."""
+
+    retired, retired_day, heir = "vesper-2", 10.2, "vesper-3-mini"
+    reasoning_model = "vesper-3-think"
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """What a client and its people do about a refusal. Shares are of what the client's own retries leave."""
+
+    tries: int = 2  # retries by the client itself, seconds later
+    away: float = 0.0  # asked again at another account of the group
+    minutes: float = 5.0  # until then, the median
+    own: float = 0.3  # asked again at the same account
+    wait: float = 8.0  # minutes until then, the median
+    reword: float = 0.0  # of what is asked again, in other words
+    lower: float = 0.0  # of what is asked again at the same account, with the small model
+    heirs: float = 0.0  # of an account's work after its ban, sent elsewhere at once
+    carries: bool = False  # the request keeps its settings at another account
+
+
+def reworded(rng: np.random.Generator, prompt: str, style: str | None) -> str:
+    """The same wish in other words: a new lead, or as somebody types it again."""
+    if style in LEADS and "\n" in prompt:
+        return f"{phrase(rng, *LEADS[style])}\n{prompt.split(chr(10), 1)[1]}"
+    words = [word for word in prompt.split(" ") if rng.random() > 0.07] or [prompt]
+    head = choose(rng, ("", "again: ", "please, ", "once more, ", "hi, "))
+    return head + " ".join(words).rstrip(".?!")
+
+
+def banned(one: Account, day: float) -> bool:
+    first, last = one.state.get("ban", (DAYS, DAYS))
+    return first <= day < last
+
+
+def refusal(
+    rng: np.random.Generator, day: float, row: dict, one: Account, minute: int, today: int, tries: int
+) -> int:
+    """The status of this request: 200, or why it is refused."""
+    if banned(one, day):
+        return 403
+    if minute >= PER_MINUTE[one.tier] or (one.tier == "free" and today >= FREE_PER_DAY):
+        return 429
+    if any(first <= day <= last and rng.random() < share for first, last, share in OUTAGES):
+        return 503
+    rush = int(day) % 7 < 5 and 0.54 < day % 1 < 0.75
+    busy = max(
+        [0.03 if rush else 0.008] + [share for first, last, share in OVERLOADS if first <= day <= last]
+    )
+    if row["model"] == NEW_MODEL and day < LAUNCH_DAY + 2:
+        busy = max(busy, 0.15)
+    if rng.random() < (
+        max(busy, 0.4) if tries else busy
+    ):  # an overload lasts longer than a client's patience
+        return 529
+    return 500 if rng.random() < 0.004 else 200
+
+
+def refuse(
+    log: VesperLog, accounts: Mapping[str, Account], reacts: Mapping[str, tuple[str, Reaction]]
+) -> dict[str, Counter[str]]:
+    """Let the provider refuse in order of time, and everybody react. Returns what was done, by kind.
+
+    `reacts` names each account's group, to which it may hand work, and its reaction.
+    """
+    pools: dict[str, list[str]] = defaultdict(list)
+    for name, (pool, _) in reacts.items():
+        pools[pool].append(name)
+    latest = {row["account"]: dict(row) for row in log.rows}
+    heap = [(row["time"], at, row, 0, 0) for at, row in enumerate(log.rows)]
+    heapify(heap)
+    recent: dict[str, deque] = defaultdict(deque)
+    today: Counter = Counter()
+    strikes: Counter[str] = Counter()
+    done: dict[str, Counter[str]] = defaultdict(Counter)
+    kept, serial = [], len(heap)
+    while heap:
+        when, _, row, tries, handed = heappop(heap)
+        one, day = accounts[row["account"]], (when - BEGIN) / timedelta(days=1)
+        pool, reaction = reacts[one.name]
+        rng, count = (
+            np.random.default_rng(keyed("refusal", row["exchange_id"])),
+            done[one.campaign or one.kind],
+        )
+        alive = (
+            name
+            for name in pools[pool]
+            if name != one.name and accounts[name].start <= day <= accounts[name].end
+        )
+        others = [name for name in alive if not (banned(accounts[name], day) and strikes[name])]
+        again = dict(row)
+        if banned(one, day) and strikes[one.name] >= 1 + keyed("patience", one.name) % 5:
+            if not others or rng.random() >= reaction.heirs:
+                count["given up after a ban"] += 1
+                continue
+            move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries)
+            count["elsewhere after a ban"] += 1
+            delay, tries = 0.0, 0
+        else:
+            kept.append(row)
+            times = recent[one.name]
+            while times and when - times[0] > timedelta(minutes=1):
+                times.popleft()
+            status = refusal(rng, day, row, one, len(times), today[one.name, int(day)], tries)
+            if status == 200:
+                times.append(when)
+                today[one.name, int(day)] += 1
+                continue
+            row.update(status=status, output_tokens=0, reasoning_tokens=0, finish_reason=None, latency_ms=180)
+            count["refused"] += 1
+            strikes[one.name] += status == 403
+            draw, waits = rng.random(), status == 429
+            if status != 403 and tries < reaction.tries:
+                delay = rng.uniform(8, 60) / 60 if waits else 2**tries * rng.uniform(0.4, 1.2) / 60
+                tries += 1
+                count["retried by the client"] += 1
+            elif draw < reaction.away and others and handed < 4:
+                move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries)
+                delay, tries, handed = reaction.minutes * float(rng.lognormal(0, 0.7)), 0, handed + 1
+                count["at another account"] += 1
+            elif draw < reaction.away + reaction.own and status != 403 and handed < 4:
+                delay, tries, handed = reaction.wait * float(rng.lognormal(0, 0.8)), 0, handed + 1
+                if rng.random() < reaction.lower:
+                    again["model"] = "vesper-3-mini"
+                count["later at its own"] += 1
+            else:
+                count["given up"] += 1
+                continue
+            if not tries and rng.random() < reaction.reword:
+                again["prompt"] = reworded(rng, row["prompt"], one.style)
+                count["in other words"] += 1
+        again["time"] = when + timedelta(minutes=float(delay))
+        if again["time"] >= moment(DAYS):
+            continue
+        again["exchange_id"] = f"req_{keyed('again', row['exchange_id']):016x}"[:18]
+        if row["exchange_id"] in log.labels:
+            log.labels[again["exchange_id"]] = log.labels[row["exchange_id"]]
+        serial += 1
+        heappush(heap, (again["time"], serial, again, tries, handed))
+    log.rows = kept
+    return done
+
+
+def move_on(
+    rng: np.random.Generator, row: dict, other: Account, latest: Mapping[str, dict], carries: bool
+) -> None:
+    """Let another account send this row, with its own settings unless the request carries them."""
+    move_to(rng, row, other, {other.name: row} if carries else latest)
+    if row["model"] == NEW_MODEL and row["time"] < moment(LAUNCH_DAY):
+        row["model"] = "vesper-3"
