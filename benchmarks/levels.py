@@ -27,6 +27,7 @@ from other_worlds import (
     World,
     chosen,
     code_here,
+    places_of,
     report_of,
     world_options,
     worlds_in,
@@ -143,9 +144,7 @@ def main() -> None:
         reports = (options.reports or Path(temporary)).resolve()
         reports.mkdir(parents=True, exist_ok=True)
         for world in chosen(
-            worlds_in(
-                options.shared, options.fourth, options.people, options.fifth, options.sixth, options.seventh
-            ),
+            worlds_in(options.shared, places_of(options), options.people),
             options.worlds,
         ):
             one = counted(world, load(report_of(code, world, reports)))

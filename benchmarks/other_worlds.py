@@ -2,7 +2,7 @@
 """What a scan finds, and whom it accuses, on worlds by other authors, in one table.
 
     python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--fifth FOLDER] [--sixth FOLDER]
-                                      [--seventh FOLDER] [--people FOLDER]
+                                      [--seventh FOLDER] [--eighth FOLDER] [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/benchmarks.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
@@ -10,7 +10,7 @@ Each world is scanned by a process of its own, one after the other, at the defau
 scorer judges (`stillwatch.range.score`). dev-a and dev-b are the first author's; dev-c-quiet, dev-c and
 dev-d are the second author's. They lie in $STILLWATCH_RANGE, else in ../shared/range. The fourth author's
 two lie in --fourth, or are composed by `fourth_author.py` from --fourth-people. The fifth author's two lie
-in --fifth, where `fifth_author.py` wrote them, the sixth author's in --sixth, the seventh's in --seventh.
+in --fifth, where `fifth_author.py` wrote them, the sixth author's in --sixth, and so on.
 --people is a folder of variants by `selves.py`. It does not know how a world was made, and looks at no text.
 """
 
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,12 @@ AUTHORS = {
     "sixth-quiet": "sixth",
     "seventh": "seventh",
     "seventh-quiet": "seventh",
+    "eighth": "eighth",
+    "eighth-quiet": "eighth",
     "dev-a": "first",
     "dev-b": "first",
 }
+COMPOSED = ("fourth", "fifth", "sixth", "seventh", "eighth")  # authors whose worlds a script writes
 DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
 SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
 CLI = "from stillwatch.cli.main import run; run()"
@@ -109,19 +112,14 @@ def base_of(name: str) -> str | None:
     return max(bases, key=len, default=None)
 
 
-def worlds_in(
-    shared: Path,
-    fourth: Path | None,
-    people: Path | None,
-    fifth: Path | None = None,
-    sixth: Path | None = None,
-    seventh: Path | None = None,
-) -> list[World]:
-    """List the worlds that are there: the plain ones in the order of AUTHORS, then variants."""
+def worlds_in(shared: Path, places: Mapping[str, Path | None], people: Path | None = None) -> list[World]:
+    """List the worlds that are there: the plain ones in the order of AUTHORS, then variants.
+
+    places: author -> where his worlds lie; those of others lie in `shared`.
+    """
     found = []
-    places = {"fourth": fourth, "fifth": fifth, "sixth": sixth, "seventh": seventh}
     for name, author in AUTHORS.items():
-        place = places.get(author, shared)
+        place = places.get(author) if author in COMPOSED else shared
         if place is not None and (place / name / "truth.parquet").exists():
             found.append(World(name, author, place / name))
     if people is not None:
@@ -261,11 +259,15 @@ def world_options(about: str | None) -> argparse.ArgumentParser:
     shared = Path(os.environ.get("STILLWATCH_RANGE", ROOT.parent / "shared" / "range"))
     top.add_argument("worlds", nargs="*", metavar="WORLD", help="names, in the order of rows; else all")
     top.add_argument("--shared", type=Path, default=shared, help="where dev-a to dev-d lie")
-    top.add_argument("--fourth", type=Path, metavar="FOLDER", help="where fourth and fourth-quiet lie")
-    top.add_argument("--fifth", type=Path, metavar="FOLDER", help="where fifth and fifth-quiet lie")
-    top.add_argument("--sixth", type=Path, metavar="FOLDER", help="where sixth and sixth-quiet lie")
-    top.add_argument("--seventh", type=Path, metavar="FOLDER", help="where seventh and seventh-quiet lie")
+    for author in COMPOSED:
+        about = f"where {author} and {author}-quiet lie"
+        top.add_argument(f"--{author}", type=Path, metavar="FOLDER", help=about)
     return top
+
+
+def places_of(options: argparse.Namespace) -> dict[str, Path | None]:
+    """Give where the composed worlds lie, by author."""
+    return {author: getattr(options, author) for author in COMPOSED}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -288,13 +290,11 @@ def main() -> None:
         folder = Path(temporary)
         reports = (options.reports or folder / "reports").resolve()
         reports.mkdir(parents=True, exist_ok=True)
-        fourth = options.fourth
-        if fourth is None and options.fourth_people:
-            fourth = compose_fourth(options.fourth_people, options.shared, folder / "worlds")
-        if fourth is None:
+        if options.fourth is None and options.fourth_people:
+            options.fourth = compose_fourth(options.fourth_people, options.shared, folder / "worlds")
+        if options.fourth is None:
             print("without the fourth author's worlds: no --fourth, no --fourth-people", file=sys.stderr)
-        given = (options.people, options.fifth, options.sixth, options.seventh)
-        there = worlds_in(options.shared, fourth, *given)
+        there = worlds_in(options.shared, places_of(options), options.people)
         worlds = chosen(there, options.worlds)
         code = code_here()
         tasks = [(code, world, "") for world in worlds]

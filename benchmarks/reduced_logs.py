@@ -31,6 +31,7 @@ from other_worlds import (
     chosen,
     code_here,
     outcome,
+    places_of,
     world_options,
     worlds_in,
 )
@@ -149,7 +150,7 @@ def main() -> None:
     if options.page:
         around(options.page, BEGIN, END)
     worlds = chosen(
-        worlds_in(options.shared, options.fourth, None, options.fifth, options.sixth, options.seventh),
+        worlds_in(options.shared, places_of(options)),
         options.worlds,
     )
     wanted = options.lacking.split(";")

@@ -203,6 +203,24 @@ def test_the_same_community_in_honest_hands_stays_a_lead(honest: str) -> None:
     assert [lead for lead in result.leads if users.intersection(lead.accounts)]
 
 
+def test_who_sends_most_from_one_network_is_one_customer_unless_it_is_a_hub() -> None:
+    """A server with donors' keys; people who once sat in one café; a hundred behind one operator."""
+    crowd = Crowd()
+    for k in range(6):
+        for n in range(4):
+            own = k < 3 or n == 0
+            crowd.says(f"acct-{k:03}", k + n, "a question", client_ip="198.51.7.9" if own else f"10.0.{k}.1")
+    for k in range(101):
+        crowd.says(f"acct-{100 + k:03}", k, "a question", client_ip="203.0.113.5")
+    crowd.known = [{"account": name} for name in dict.fromkeys(row["account"] for row in crowd.rows)]
+    log = crowd.log()
+    found = customers(log, known_of(log, crowd.accounts()), np.arange(len(log.accounts), dtype=np.int32))
+    of = {name: int(found[code]) for code, name in enumerate(log.accounts)}
+    assert len({of[f"acct-{k:03}"] for k in range(3)}) == 1
+    assert len({of[f"acct-{k:03}"] for k in range(6)}) == 4
+    assert len({of[f"acct-{100 + k:03}"] for k in range(101)}) == 101
+
+
 def test_colleagues_and_institutions_are_one_customer_and_a_free_mailer_is_none() -> None:
     crowd = Crowd()
     few = ["firm.example", "firm.example", "gmail.com", "gmail.com"]
@@ -211,7 +229,7 @@ def test_colleagues_and_institutions_are_one_customer_and_a_free_mailer_is_none(
         crowd.says(f"acct-{k:03}", k, "a question")
         crowd.known.append({"account": f"acct-{k:03}", "email_domain": domain})
     known = known_of(crowd.log(), crowd.accounts())
-    found = customers(known, np.arange(len(domains), dtype=np.int32))
+    found = customers(crowd.log(), known, np.arange(len(domains), dtype=np.int32))
     assert found[0] == found[1]
     assert found[2] != found[3]
     assert len(set(found[4:34].tolist())) == 1

@@ -138,8 +138,10 @@ def test_worlds_are_found_where_they_lie_and_variants_come_last(tmp_path: Path) 
     for name in ("fourth", "fifth-quiet", "dev-a-people", "dev-c-people", "strange"):
         written(tmp_path / "made" / name)
     made = tmp_path / "made"
-    assert "fifth-quiet" not in [world.name for world in other.worlds_in(tmp_path / "range", made, made)]
-    found = other.worlds_in(tmp_path / "range", made, made, made)
+    assert "fifth-quiet" not in [
+        world.name for world in other.worlds_in(tmp_path / "range", {"fourth": made}, made)
+    ]
+    found = other.worlds_in(tmp_path / "range", {"fourth": made, "fifth": made}, made)
     names = ["dev-c-quiet", "dev-c", "fourth", "fifth-quiet", "dev-a", "dev-c-people", "dev-a-people"]
     assert [world.name for world in found] == names
     assert found[-1].author == "first"

@@ -213,7 +213,7 @@ def test_a_table_that_cannot_be_a_log_is_refused() -> None:
 def test_names_are_found_by_place_and_every_part_is_left_out_once() -> None:
     assert names()[:4] == ("none", "limits", "allowance", "reasoning_allowance")
     assert {n.partition("without:")[2] for n in ablations() if "without:" in n} == PARTS
-    assert {n.partition("only:")[2] for n in ablations() if "only:" in n} == PARTS - {"follow"}
+    assert {n.partition("only:")[2] for n in ablations() if "only:" in n} == PARTS - {"follow", "failover"}
     assert all(name == defence(name).NAME for name in (*names(), *ablations()))
     assert expand_names(["none", "all", "none"]) == names()
     assert expand_names(["ablations"]) == ("stillwatch", *ablations())

@@ -34,6 +34,7 @@ from stillwatch.scan.explanations import (
     share_instruments,
 )
 from stillwatch.scan.failover import (
+    LEVEL,
     failover_evidence,
     failover_finding,
     failover_least_p_value,
@@ -320,6 +321,8 @@ def _found_by_failover(
     left_out = FAILOVER not in watched.settings.parts
     if left_out or world.known is None or len(accounts) < LEAST_PARTIES:
         return None
+    if failover_least_p_value(log, world.rows_of(accounts)) > LEVEL:
+        return None  # without counting over the whole log
     found = failover_finding(log, accounts, world.once(_customers))
     if found is None:
         return None
@@ -348,7 +351,7 @@ def _found_by_failover(
 def _customers(world: ActorContext) -> np.ndarray:
     every = np.arange(len(world.log.accounts))
     payer = every if world.payer is None else world.payer
-    return payer if world.known is None else customers(world.known, payer)
+    return payer if world.known is None else customers(world.log, world.known, payer)
 
 
 def _evidence_of_holds(

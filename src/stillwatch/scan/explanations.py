@@ -29,7 +29,7 @@ FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask 
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
-HUB_DOMAIN = 100  # accounts at one mail domain past which it is no single customer's, unless an institution's
+HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
 FREE_MAIL = frozenset((  # domains at which anybody gets an address
     "126.com", "163.com", "aol.com", "fastmail.com", "gmail.com", "gmx.de", "gmx.net",
@@ -116,17 +116,21 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def customers(known: AccountFacts, payer: np.ndarray) -> np.ndarray:
-    """(accounts,) int32: who counts as one customer: a payer, and the accounts of one private mail domain.
+def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.ndarray:
+    """(accounts,) int32: who counts as one customer, and openly so.
 
-    Colleagues, a laboratory and whoever balances his load over keys of his own are one customer.
-    payer: (accounts,) who counts as one by organisation and payment.
+    A payer, the accounts of one private mail domain, and those that send most from one network. Colleagues, a
+    laboratory, a project whose server has many keys, and whoever balances his load over keys of his own are
+    one customer. Who hides that is not. payer: (accounts,) who counts as one by organisation and payment.
     """
-    of_domain: dict[str, list[int]] = {}
+    shared: dict[str, list[int]] = {}
     for code, domain in enumerate(known.email_domain):
         if domain and domain.lower() not in FREE_MAIL:
-            of_domain.setdefault(domain.lower(), []).append(code)
-    together = [codes for domain, codes in of_domain.items() if len(codes) <= HUB_DOMAIN or _academic(domain)]
+            shared.setdefault(domain.lower(), []).append(code)
+    for code, net in enumerate(_main_networks(log).tolist()):
+        if net >= 0:
+            shared.setdefault(f"network {net}", []).append(code)
+    together = [codes for name, codes in shared.items() if len(codes) <= HUB or _academic(name)]
     one = np.array([codes[0] for codes in together for _ in codes], np.int64)
     other = np.array([code for codes in together for code in codes], np.int64)
     links = coo_array(
@@ -135,6 +139,18 @@ def customers(known: AccountFacts, payer: np.ndarray) -> np.ndarray:
     )
     labels: np.ndarray = connected_components(links, directed=False)[1]
     return labels
+
+
+def _main_networks(log: ExchangeLog) -> np.ndarray:
+    """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
+    seen = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
+    many = int(log["net"][seen].max(initial=0)) + 1
+    who = log["account"][seen].astype(np.int64)
+    pairs, count = np.unique(who * many + log["net"][seen], return_counts=True)
+    main = np.full(len(log.accounts), -1, np.int64)
+    order = np.argsort(count, kind="stable")  # the last written stays
+    main[pairs[order] // many] = pairs[order] % many
+    return main
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from stillwatch.range.defences import Accusation, CalibrationLog, LogJudgement
 from stillwatch.range.defences.hours import in_order, merge_accusations, record
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.live import Keep, LiveScan
-from stillwatch.scan.parts import FOLLOW, LONE_HARVEST, NEW_SETTINGS, PARTS, SHARED, TESTED
+from stillwatch.scan.parts import FAILOVER, FOLLOW, LONE_HARVEST, NEW_SETTINGS, PARTS, SHARED, TESTED
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.units import HOUR_US
 
@@ -39,13 +39,13 @@ def ablations() -> dict[str, frozenset[str]]:
     """Name -> the parts at work: each that can raise an alarm alone with what it needs, and each left out.
 
     A kind of wording alone is tested on every setting, a setting alone tests groups of every kind of wording.
-    Following known stock raises no alarm, so that there is no row of it alone.
+    Following known stock raises no alarm, and refused work none without a lead: neither has a row of its own.
     """
     wording, settings = frozenset(SHARED), frozenset(TESTED)
     alone = {part: frozenset({part}) | settings for part in SHARED}
     alone |= {part: wording | frozenset({part}) for part in TESTED}
     alone |= {part: frozenset({part}) for part in (NEW_SETTINGS, LONE_HARVEST)}
-    parts = [*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, LONE_HARVEST]
+    parts = [*SHARED, *TESTED, FOLLOW, NEW_SETTINGS, FAILOVER, LONE_HARVEST]
     return {f"{NAME}/only:{part}": kept for part, kept in alone.items()} | {
         f"{NAME}/without:{part}": PARTS - {part} for part in parts
     }
