@@ -130,7 +130,7 @@ def alert_lines(a: Alert) -> list[str]:
         "",
         "How sure",
         f"  {sure.sentence}",
-        f"  measured on {sure.measured_on}",
+        f"  measured: {sure.measured_on}",
         f"  {sure.calibration}",
     ]
     lines += [f"  gap in the log: {g['start']} to {g['end']}: {g['text']}" for g in a.gaps]

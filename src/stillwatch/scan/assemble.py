@@ -1,6 +1,7 @@
 """From alarms to campaigns: reasons, links, harvest, alternatives. It raises no alarm and drops none."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.actors import Actor, ActorContext, Clue, ClueWeight
+from stillwatch.actors import MOST_BITS, Actor, ActorContext, Clue, ClueWeight
 from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
@@ -22,6 +23,7 @@ from stillwatch.scan import (
     Reason,
     SettingTest,
     failover,
+    holds,
     new_settings,
 )
 from stillwatch.scan.alternatives import alternatives
@@ -68,11 +70,12 @@ def campaign(
     log = world.log
     names = log.accounts
     reasons, links = [first_reason], []
-    # account -> class of clue -> who chooses what it compares
-    classes: dict[int, dict[str, str]] = {
-        int(a): {"reaction": "provider"} for a in actor.accounts if names[a] in own_reactions
-    }
+    classes: dict[int, dict[str, str]] = {}  # account -> class of clue -> who chooses what it compares
     number = campaign_id(actor, world)
+    for account in actor.accounts:
+        if (own := own_reactions.get(names[account])) is not None:
+            classes[int(account)] = {"reaction": "provider"}  # who is refused, and when, no client chooses
+            links.append(_reaction_link(names[account], number, first_reason.detector, own))
     for clue in clues():
         with blamed_on_its_package(clue):
             weighed = clue.weigh(actor, world)
@@ -120,6 +123,12 @@ def campaign(
         tested=tested,
         next_milestone=next_milestone(log, actor.rows, taken.exchanges),
     )
+
+
+def _reaction_link(account: str, campaign: str, detector: str, own: OwnReaction) -> Link:
+    bits = float(min(MOST_BITS, -math.log2(max(own.p_value, 1e-300))))
+    text = failover.own_text(own) if detector == failover.NAME else holds.own_text(own)
+    return Link(account, campaign, detector, round(bits, 3), text, "provider")
 
 
 def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ EXPOSED = (
     "24 of 32. Most that it misses are small, copy a client, or draw settings for each account."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 164 of 15,299 honest accounts: 45 freelancers of one bureau, 45 clients of "
-    "agencies, 35 of a hackathon, 32 donors of keys, seven others. On those that were looked at it names none "
-    "of 18,897, and on the first author's scenes 4 of 4,420. Before it asked whether content clings to accounts "
-    "(commit 671234a) it named a quarter to two thirds there."
+    "On the unseen worlds it named 164 of 15,299 honest accounts: 45 freelancers of one bureau, 45 clients "
+    "of agencies, 35 members of a hackathon, 32 donors of keys, seven others. On those that were looked at "
+    "it names none of 18,897, and on the first author's scenes 4 of 4,420. Before it asked whether content "
+    "clings to accounts (commit 671234a) it named a quarter to two thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
