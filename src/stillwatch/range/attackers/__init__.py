@@ -125,7 +125,10 @@ class AttackSession(Protocol):
 class Attacker(Protocol):
     """An attacker by its name (registry.py)."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str:
+        """What it is called in a table."""
+        ...
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""

@@ -21,7 +21,7 @@ from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.market import Market
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModuleAttacker:
     """The attacker of a module, under settings where it takes some."""
 

@@ -211,7 +211,7 @@ def pipeline(who: Person, count: int, town: Town) -> Sent:
     return Sent(days, [form.replace("{q}", papers.slice(town.rng, 120, 900)) for _ in range(count)])
 
 
-def migration(who: Person, count: int, town: Town) -> Sent:
+def migrated(who: Person, count: int, town: Town) -> Sent:
     """A pipeline that comes over from another provider in the second week, all at once."""
     begin = max(
         town.began[who.account], town.clean_days + float(town.rng.uniform(0, 0.4 * town.clean_days + 0.1))
@@ -306,22 +306,10 @@ def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
 
 
 HABITS: dict[str, Habit] = {
-    "chat": chat,
-    "longform": longform,
-    "small_dev": small_dev,
-    "public_template": public_template,
-    "company": company,
-    "classroom": classroom,
-    "viral_prompt": viral_prompt,
-    "new_template": new_template,
-    "rag": rag,
-    "app_backend": app_backend,
-    "pipeline": pipeline,
-    "eval_harness": eval_harness,
-    "batch_classification": batch_classification,
-    "agent": agent,
-    "drift_monitor": drift_monitor,
-    "load_test": load_test,
-    "synthetic_permitted": synthetic_permitted,
-    "migrated": migration,
-}
+    habit.__name__: habit
+    for habit in (
+        chat, longform, small_dev, public_template, company, classroom, viral_prompt, new_template, rag,
+        app_backend, pipeline, eval_harness, batch_classification, agent, drift_monitor, load_test,
+        synthetic_permitted, migrated,
+    )
+}  # fmt: skip
