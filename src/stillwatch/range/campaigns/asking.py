@@ -38,7 +38,7 @@ def wrap_items(plan: CampaignPlan) -> Words:
     return words
 
 
-def filled(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
+def fill_form(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
     """Put every question with its answer into the plan's one of some forms."""
 
     def words(plan: CampaignPlan) -> Words:

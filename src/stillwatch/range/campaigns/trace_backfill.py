@@ -4,7 +4,7 @@ Published: "imagine and articulate the internal reasoning behind a completed res
 February 2026). Made up: our own wordings of the order; the answers come from the stock.
 """
 
-from stillwatch.range.campaigns.asking import dealt_out, filled
+from stillwatch.range.campaigns.asking import dealt_out, fill_form
 
 DEFAULTS = {"pipelines": ("pairs",)}
 FORMS = (
@@ -13,4 +13,4 @@ FORMS = (
     "Q = {q}\nA = {a}\nFill the gap between Q and A with everything that must have been considered on the "
     "way. First person, present tense.",
 )
-requests = dealt_out(filled(FORMS), pipelines=("pairs",))
+requests = dealt_out(fill_form(FORMS), pipelines=("pairs",))

@@ -3,7 +3,7 @@
 A kind is one function `(Person, count, Town) -> Sent`, found by its name in `HABITS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -211,7 +211,7 @@ def pipeline(who: Person, count: int, town: Town) -> Sent:
     return Sent(days, [form.replace("{q}", papers.slice(town.rng, 120, 900)) for _ in range(count)])
 
 
-def migrated(who: Person, count: int, town: Town) -> Sent:
+def migration(who: Person, count: int, town: Town) -> Sent:
     """A pipeline that comes over from another provider in the second week, all at once."""
     begin = max(
         town.began[who.account], town.clean_days + float(town.rng.uniform(0, 0.4 * town.clean_days + 0.1))
@@ -305,11 +305,11 @@ def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
     )
 
 
-HABITS: dict[str, Habit] = {
+HABITS: Mapping[str, Habit] = {
     habit.__name__: habit
     for habit in (
         chat, longform, small_dev, public_template, company, classroom, viral_prompt, new_template, rag,
         app_backend, pipeline, eval_harness, batch_classification, agent, drift_monitor, load_test,
-        synthetic_permitted, migrated,
+        synthetic_permitted,
     )
-}  # fmt: skip
+} | {"migrated": migration}  # fmt: skip
