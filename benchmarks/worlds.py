@@ -5,21 +5,131 @@ $STILLWATCH_WORLDS (default /tmp/worlds). Nothing that it writes may be committe
 redistributable.
 """
 
+import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stillwatch.range.campaigns import CampaignPlan
-from stillwatch.range.compose import compose
-from stillwatch.range.population import WorldSettings
+from stillwatch.range.compose import generator_of, plans_toml, write_scene
+from stillwatch.range.inject import Injection, Side, inject
+from stillwatch.range.population import HonestPopulation, donors_of, read_population, rows_of
+from stillwatch.range.stock import read_corpora
 
 SHARED = Path(os.environ.get("STILLWATCH_RANGE", "/work/shared/range"))
 OUT = Path(os.environ.get("STILLWATCH_WORLDS", "/tmp/worlds"))
 RUBRIC = {"visible_tokens": 170.0}
 LABELS = {"visible_tokens": 3.0, "reasoning_tokens": 300.0}
 LONG = {"visible_tokens": 900.0, "reasoning_tokens": 1800.0}
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """One scene to be composed."""
+
+    name: str
+    base: str  # the scene whose honest population is used
+    seed: int
+    campaigns: tuple[CampaignPlan, ...] = ()
+    keep_accounts: float = 1.0  # share of honest accounts that stay
+    drop_kinds: tuple[str, ...] = ()
+    drop_corpora: tuple[str, ...] = ()  # honest accounts that mostly send these corpora's prompts go
+    borrow_kinds: tuple[str, ...] = ()  # honest kinds taken over from `lender`, moved to this fortnight
+    lender: str = ""
+
+
+def redraw(
+    people: HonestPopulation, world: WorldSettings, shared: Path, rng: np.random.Generator
+) -> HonestPopulation:
+    """Drop and keep accounts as the world says, then take over the borrowed kinds."""
+    names = people.truth["account"].to_pylist()
+    gone = {
+        n for n, kind in zip(names, people.truth["kind"].to_pylist(), strict=True) if kind in world.drop_kinds
+    }
+    gone |= _senders(people.exchanges, _prompts(shared / "corpora", world.drop_corpora))
+    kept = [
+        n
+        for n, u in zip(names, rng.random(len(names)), strict=True)
+        if u < world.keep_accounts and n not in gone
+    ]
+    tables = [
+        rows_of(t, pa.array(kept, pa.string())) for t in (people.exchanges, people.accounts, people.truth)
+    ]
+    if world.borrow_kinds:
+        lender = read_population(shared / world.lender)
+        wanted = pc.is_in(lender.truth["kind"], value_set=pa.array(world.borrow_kinds))
+        extra = lender.truth.filter(wanted)["account"].combine_chunks()
+        shift = pa.scalar(people.begin - lender.begin, pa.duration("us"))
+        sent = rows_of(lender.exchanges, extra)
+        known = pc.is_in(sent["prompt"], value_set=tables[0]["prompt"].combine_chunks())
+        sent = sent.filter(pc.invert(known))
+        sent = sent.set_column(sent.column_names.index("time"), "time", pc.add(sent["time"], shift))
+        day = pc.divide(pc.subtract(sent["time"], people.begin).cast(pa.int64()), 86_400_000_000)
+        early = pc.and_(pc.equal(sent["model"], "mira-think-2"), pc.less(day, int(people.new_model_day)))
+        model = pc.if_else(early, "mira-think", sent["model"])
+        sent = sent.set_column(sent.column_names.index("model"), "model", model)
+        extra = sent["account"].unique()
+        rows = rows_of(lender.accounts, extra)
+        rows = rows.set_column(rows.column_names.index("created"), "created", pc.add(rows["created"], shift))
+        tables = [
+            pa.concat_tables(pair)
+            for pair in zip(tables, (sent, rows, rows_of(lender.truth, extra)), strict=True)
+        ]
+    return HonestPopulation(tables[0], tables[1], tables[2], people.begin, people.new_model_day)
+
+
+def _prompts(folder: Path, corpora: tuple[str, ...]) -> set[str]:
+    if not corpora:
+        return set()
+    rows = pq.read_table(folder / "benign.parquet", columns=["corpus", "messages"]).to_pylist()
+    wanted = [json.loads(row["messages"]) for row in rows if row["corpus"] in corpora]
+    return {m["content"] for messages in wanted for m in messages if m["role"] == "user"}
+
+
+def _senders(exchanges: pa.Table, prompts: set[str]) -> set[str]:
+    if not prompts:
+        return set()
+    hit = pc.is_in(exchanges["prompt"], value_set=pa.array(sorted(prompts)))
+    each = pa.table({"account": exchanges["account"], "hit": hit.cast(pa.float64())})
+    share = each.group_by("account").aggregate([("hit", "mean")])
+    return set(share.filter(pc.greater(share["hit_mean"], 0.3))["account"].to_pylist())
+
+
+def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
+    """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
+
+    Raises:
+        InputError: a scene, style or pipeline is unknown, or a stock is too small.
+    """
+    rng = generator_of(world.name, world.seed)
+    whole = read_population(shared / world.base)
+    people = redraw(whole, world, shared, rng)
+    made: list[Injection] = []
+    if world.campaigns:
+        donors = donors_of(whole)
+        corpora = read_corpora(shared / "corpora", set(people.exchanges["prompt"].to_pylist()))
+        talks = [corpora.talks[i] for i in rng.permutation(len(corpora.talks))]
+        side = Side(people, donors, corpora, talks, [], rng)
+        made = [inject(plan, side) for plan in world.campaigns]
+    return write_scene(people, made, out / world.name, world_toml(world, people))
+
+
+def world_toml(world: WorldSettings, people: HonestPopulation) -> str:
+    """Say what was composed, in the shape of the shipped scenes' scene.toml."""
+    early = any(plan.start < 7 for plan in world.campaigns)
+    lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
+    lines += [f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]
+    lines += [f"new_model_day = {people.new_model_day}", f"keep_accounts = {world.keep_accounts}"]
+    for name in ("drop_kinds", "drop_corpora", "borrow_kinds"):
+        lines.append(f"{name} = {json.dumps(list(getattr(world, name)))}")
+    return "\n".join(lines + plans_toml(world.campaigns)) + "\n"
+
 
 # name, style, accounts, exchanges, start day, days, pipelines, tradecraft
 W1 = (

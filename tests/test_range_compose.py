@@ -1,5 +1,6 @@
 """Composing: every shape keeps to its plan, scenes are the same bytes again, and their truth is right."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,17 @@ import pytest
 from stillwatch.errors import InputError
 from stillwatch.range.campaigns import CampaignPlan, accounts_of
 from stillwatch.range.campaigns.shapes import requests_of, shape, shapes
-from stillwatch.range.compose import compose, compose_scene
+from stillwatch.range.compose import compose_scene
 from stillwatch.range.endless import ENDLESS, _distinct
 from stillwatch.range.people import KINDS
 from stillwatch.range.people.population_tables import concat_populations, crowd
-from stillwatch.range.population import WorldSettings
 from stillwatch.range.scenes import Scene, parse_scene, read_scene
 from stillwatch.range.score import score
 from stillwatch.range.stock import Corpora, Item
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+
+from worlds import WorldSettings, compose
 
 SHARED = Path("/work/shared/range")
 FILES = ("exchanges.parquet", "accounts.parquet", "truth.parquet", "truth_exchanges.parquet", "scene.toml")

@@ -62,7 +62,7 @@ def played_live() -> dict[str, Any]:
     marks = tuple(LeakPoint(8.0 + k / 10, 90 * k) for k in range(11))
     says = {"name": "off", "out": 900, "out_tokens": 23_000, "out_before_alarm": 200, "alarm_day": 8.1}
     days = {"contained_day": None, "last_out_day": 9.0, "accounts": 40, "named": 40, "marks": marks}
-    arm = Arm(**blank | says | days)
+    arm = Arm(**blank | says | days | {"examples_sha256": ""})
     got, none = StudentScore(990, 1000, 0.98, 0.995), StudentScore(0, 1000, 0.0, 0.004)
     learnt = Learnt(**{f.name: 0 for f in fields(Learnt)} | {"arm": "off", "examples": 900, "share": got})
     told = LiveOutcome("live-clock", 1, (arm,), got, none, None, (learnt,), Path())

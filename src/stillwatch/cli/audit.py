@@ -19,16 +19,8 @@ from stillwatch.cases.audit.witness import Witness, WitnessedHead, line_of, read
 from stillwatch.cases.stamping import read_roots
 from stillwatch.cases.stamping import stamp as have_stamped
 from stillwatch.cases.store import Store
-from stillwatch.cli.case_opening import (
-    KEY,
-    AuditKey,
-    CasesUrl,
-    WitnessFile,
-    key_of,
-    opened_cases,
-    seen_cases,
-)
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, DryRun, iso_time, table, whoami
+from stillwatch.cli.case_opening import CASES_HERE, HERE, KEY, CasePlace, CasesAt, key_of
+from stillwatch.cli.folder import AsJson, DryRun, iso_time, table, whoami
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import group, verb
@@ -55,8 +47,7 @@ def verify_command(
         list[Path] | None, typer.Option(help="Public key of a partner: only what it signed counts.")
     ] = None,
     stamp_ca: StampCa = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
+    at: CasesAt = CASES_HERE,
     as_json: AsJson = False,
 ) -> None:
     """Say whether the trail is what was written; if not, name the first bad record and why.
@@ -72,8 +63,8 @@ def verify_command(
     """
     seen = None if witness is None else [one for path in witness for one in read_heads(path)]
     partners = [read_public(path) for path in witness_key or []]
-    with seen_cases(folder, cases) as store:
-        own = key_of(store, folder).with_name(f"{KEY}{PUBLIC_SUFFIX}")
+    with at.reading() as store:
+        own = key_of(store, at.folder).with_name(f"{KEY}{PUBLIC_SUFFIX}")
         keys = [read_public(path) for path in key or ([own] if own.exists() else [])]
         found = verify(store, trusted=keys, witness=seen, witness_keys=partners)
     if isinstance(found, VerifiedTrail):
@@ -135,9 +126,7 @@ def show_command(
     opened: Annotated[
         bool, typer.Option("--open", help="Open sealed details. That is a look, and goes on record.")
     ] = False,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    at: CasePlace = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Show records, newest first. It does not check them: see verify.
@@ -154,14 +143,14 @@ def show_command(
             )
 
     if opened:
-        with opened_cases(folder, cases, audit_key) as store:
+        with at.open() as store:
             told = {"limit": limit} | ({} if subject is None else {"subject": subject})
             about = None if person is None else {person: {"looked_at": person}}
             with store.writing(utc_us()) as tx:
                 tx.audit(whoami(), "sealed details looked at", "audit trail", told, about)
             rows = find_records(store)
     else:
-        with seen_cases(folder, cases) as store:
+        with at.reading() as store:
             rows = find_records(store)
     if as_json:
         print_json([asdict(row) | {"at": iso_time(row.at_us)} for row in rows])
@@ -185,9 +174,7 @@ def checkpoint_command(
     ] = None,
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    at: CasePlace = HERE,
 ) -> None:
     """Sign where the trail ends now: one line to be kept elsewhere, sent to a partner, or printed.
 
@@ -198,7 +185,7 @@ def checkpoint_command(
     $ stillwatch audit checkpoint --to heads.jsonl --stamp http://tsa.example --stamp-ca tsa.pem
     """
     by = named_authority(stamp, stamp_ca)
-    with opened_cases(folder, cases, audit_key) as store, store.reading() as db:
+    with at.open() as store, store.reading() as db:
         head = _trail(store).signed_head(db, utc_us())
     stamped = None if by is None else have_stamped(stamped_bytes(head), by)
     text = None if stamped is None else base64.b64encode(stamped.answer).decode("ascii")
@@ -243,9 +230,7 @@ def witness_command(
 def erase_command(
     person: Annotated[str, typer.Argument(help="The account, or the case for words about it as a whole.")],
     why: Why = "",
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
+    at: CasePlace = HERE,
     dry_run: DryRun = False,
 ) -> None:
     """Erase what the trail holds about a person. The records stay, and verify still passes. No way back.
@@ -254,7 +239,7 @@ def erase_command(
     $ stillwatch audit erase acct_1234 --why "request 2026-118"
     """
     if dry_run:
-        with seen_cases(folder, cases) as store, store.reading() as db:
+        with at.reading() as store, store.reading() as db:
             key_id, count = sealed_about(db, person)
         if key_id is None:
             raise InputError(f"nothing on the trail is sealed about {one_line(person)}")
@@ -262,7 +247,7 @@ def erase_command(
         return
     if not why.strip():
         raise InputError("--why is missing: it is what the trail keeps in place of the details")
-    with opened_cases(folder, cases, audit_key) as store:
+    with at.open() as store:
         with store.writing(utc_us()) as tx:
             tx.changed = True
             count = erase(_trail(store), tx.db, person, whoami(), why, tx.now_us)
@@ -278,10 +263,7 @@ def erase_command(
 @verb(app, "rotate")
 def rotate_command(
     why: Why = "",
-    folder: AtFolder = FOLDER,
-    cases: CasesUrl = None,
-    audit_key: AuditKey = None,
-    witness: WitnessFile = None,
+    at: CasePlace = HERE,
 ) -> None:
     """Let a new key sign from here on. The old one signs the hand-over, and is gone then.
 
@@ -289,7 +271,7 @@ def rotate_command(
     """
     if not why.strip():
         raise InputError("--why is missing: the next reader of the trail has nothing else")
-    with opened_cases(folder, cases, audit_key, witness) as store:
+    with at.open() as store:
         trail = _trail(store)
         with store.writing(utc_us()) as tx:
             tx.changed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from stillwatch.cases.audit.signing import is_signed, open_signer
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, gateway_folder, table
@@ -15,7 +16,7 @@ from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.coin import CoinError, Pair, Unpaired
 from stillwatch.coin.chain import canonical
-from stillwatch.coin.keys import current, new_key, read_keys, write_key
+from stillwatch.coin.keys import EpochKey, current, new_key, read_keys, write_key
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.sealing import new_reading_key, public_of, read_reading_key
 from stillwatch.coin.verify import Head, against, read, verify
@@ -29,6 +30,30 @@ KIND = "stillwatch coin commitment 1"
 ReadingKey = Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")]
 Ledger = Annotated[Path | None, typer.Argument(help="A ledger's folder or file; else the gateway's own.")]
 CoinKey = Annotated[Path | None, typer.Option("--key", help="The coin's keys: a folder or a file.")]
+
+
+@dataclass(frozen=True)
+class LedgerOptions:
+    """The options of a verb that reads a ledger: where it is, and what opens it."""
+
+    ledger: Ledger = None
+    key: CoinKey = None
+    reading_key: ReadingKey = None
+    folder: AtFolder = FOLDER
+
+    def open(self) -> tuple[Path, dict[str, EpochKey]]:
+        """Give the ledger's place, and the coin's keys by commitment. Raises: CoinError."""
+        if self.ledger is not None and not self.ledger.exists():
+            raise CoinError(f"{self.ledger}: there is no ledger")
+        own = Folder(self.folder.resolve()).coin
+        return self.ledger or own / "ledger", read_keys(self.key or own / "keys")
+
+    def reading(self) -> X25519PrivateKey | None:
+        """Give the key that opens sealed answers, where one was named."""
+        return read_reading_key(self.reading_key) if self.reading_key else None
+
+
+OWN_LEDGER = LedgerOptions()
 
 
 @verb(app, "new-key")
@@ -116,13 +141,10 @@ def commit_command(
 
 @verb(app, "verify")
 def verify_command(
-    ledger: Ledger = None,
-    key: CoinKey = None,
-    reading_key: ReadingKey = None,
+    at: LedgerOptions = OWN_LEDGER,
     published: Annotated[
         list[Path] | None, typer.Option(help="What `coin commit` printed earlier; may be given again.")
     ] = None,
-    folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
     """Check a ledger: the chain, the numbers, every coin; with the reading key, the answers too.
@@ -132,15 +154,15 @@ def verify_command(
     $ stillwatch coin verify
     $ stillwatch coin verify ledger/ --key keys/ --reading-key reading.key --published commitment.json
     """
-    place, keys = ledger_and_keys(ledger, key, folder)
-    found = verify(place, read_keys(keys), read_reading_key(reading_key) if reading_key else None)
+    place, keys = at.open()
+    found = verify(place, keys, at.reading())
     given = published_before(published or [])
     against(found.heads, given.heads, place)
     heads = given.heads
     told = {
         "ledgers": [vars(head) for head in found.heads], "commitments": list(found.commitments),
         "pairs": found.pairs, "ties": found.ties, "unpaired": found.unpaired, "lost": found.lost,
-        "torn": list(found.torn), "first_served": found.first_slot, "opened": reading_key is not None,
+        "torn": list(found.torn), "first_served": found.first_slot, "opened": at.reading_key is not None,
         "published_heads": len(heads),
     }  # fmt: skip
     if as_json:
@@ -151,18 +173,15 @@ def verify_command(
     print(f"  {found.unpaired:,} coins without two answers, {found.lost:,} lost with a process")
     for name in found.torn:
         print(f"  {name}: its last line is torn, as a kill leaves it")
-    if not reading_key:
+    if not at.reading_key:
         print("  answers were not opened: give --reading-key to check them too")
     print(f"  {len(heads)} published heads lie in it" if heads else "  no published heads were given")
 
 
 @verb(app, "show")
 def show_command(
-    ledger: Ledger = None,
-    key: CoinKey = None,
-    reading_key: ReadingKey = None,
+    at: LedgerOptions = OWN_LEDGER,
     last: Annotated[int, typer.Option(min=1, help="How many records, from the end.")] = 20,
-    folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
     """Show a ledger's records; with the reading key, whose they are and what was answered.
@@ -170,10 +189,9 @@ def show_command(
     $ stillwatch coin show
     $ stillwatch coin show --reading-key /media/safe/reading.key --last 3 --json
     """
-    place, keys = ledger_and_keys(ledger, key, folder)
-    reading = read_reading_key(reading_key) if reading_key else None
+    (place, keys), reading = at.open(), at.reading()
     records: list[Pair | Unpaired] = []
-    for one in read(place, read_keys(keys), reading, opened=reading is not None):
+    for one in read(place, keys, reading, opened=reading is not None):
         if isinstance(one, Pair | Unpaired):
             records.append(one)
             del records[:-last]
@@ -214,15 +232,6 @@ def published_before(paths: list[Path]) -> Published:
         except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise InputError(f"{path}: is not what `stillwatch coin commit` prints: {why}") from None
     return Published(tuple(found), frozenset(commitments))
-
-
-def ledger_and_keys(ledger: Path | None, key: Path | None, folder: Path) -> tuple[Path, Path]:
-    if ledger is not None and not ledger.exists():
-        raise CoinError(f"{ledger}: there is no such ledger")
-    if ledger is None or key is None:
-        own = Folder(folder.resolve()).coin
-        return ledger or own / "ledger", key or own / "keys"
-    return ledger, key
 
 
 def _words(one: Pair | Unpaired) -> tuple[str, str, str]:

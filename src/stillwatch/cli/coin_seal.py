@@ -10,16 +10,14 @@ import typer
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Stamp, stamp
-from stillwatch.cli.coin import CoinKey, Ledger, ReadingKey, app, ledger_and_keys
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
+from stillwatch.cli.coin import OWN_LEDGER, LedgerOptions, app
+from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.prove import Places, Samples
 from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
-from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
-from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES, STATISTICS
@@ -38,9 +36,7 @@ from stillwatch.prove.planner import EFFECTS
 
 @verb(app, "seal")
 def seal_command(
-    ledger: Ledger = None,
-    key: CoinKey = None,
-    reading_key: ReadingKey = None,
+    at: LedgerOptions = OWN_LEDGER,
     actors: Annotated[
         Path | None,
         typer.Option(help="Accounts to actors, as for `prove coin`; else the campaigns in the ledger."),
@@ -69,7 +65,6 @@ def seal_command(
     out: Annotated[Path, typer.Option(help="The folder of all your seals.")] = Path("seals"),
     stamp_url: StampUrl = None,
     stamp_ca: StampCa = None,
-    folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
     r"""Fix keys, heads, actors, pairs and test, before a suspect is out; a third party's clock says when.
@@ -91,9 +86,7 @@ def seal_command(
             "--own-training excluded and --excluded FILE go together; `coin exclude` writes the file"
         )
     authority = named_authority(stamp_url, stamp_ca)
-    place, keys_at = ledger_and_keys(ledger, key, folder)
-    keys = read_keys(keys_at)
-    reading = read_reading_key(reading_key) if reading_key else None
+    (place, keys), reading = at.open(), at.reading()
     statistics = tuple(statistic or ("overlap",))
     usual = [EFFECTS[one] for one in statistics if one in EFFECTS]
     if effect is None and not usual:
@@ -158,11 +151,8 @@ def _training(word: str, listed: Path | None, found: object) -> TrainingStatemen
 
 @verb(app, "exclude")
 def exclude_command(
-    ledger: Ledger = None,
-    key: CoinKey = None,
-    reading_key: ReadingKey = None,
+    at: LedgerOptions = OWN_LEDGER,
     out: Annotated[Path, typer.Option(help="Where the list goes.")] = Path("coined-answers.txt"),
-    folder: AtFolder = FOLDER,
 ) -> None:
     """Write the SHA-256 of every coined answer, served or not: what your own training has to leave out.
 
@@ -172,9 +162,8 @@ def exclude_command(
 
     Leave out of your own training every text whose SHA-256 (runs of white space as one space) is in the list.
     """
-    place, keys_at = ledger_and_keys(ledger, key, folder)
-    reading = read_reading_key(reading_key) if reading_key else None
-    found = hashes_of(pairs(place, read_keys(keys_at), reading))
+    place, keys = at.open()
+    found = hashes_of(pairs(place, keys, at.reading()))
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.write_text("".join(f"{one}\n" for one in found), "ascii")
     print(

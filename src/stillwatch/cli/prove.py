@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from stillwatch.cli.coin import LedgerOptions
 from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import group
+from stillwatch.prove.suspect.endpoint import Manners
 
 Witness = Annotated[
     list[str] | None,
@@ -19,6 +23,37 @@ Samples = Annotated[
 Places = Annotated[
     int, typer.Option(min=1, help="For continuations: places in each answer, from which it is to go on.")
 ]
+
+
+@dataclass(frozen=True)
+class TestedLedger(LedgerOptions):
+    """The options of a test on a ledger: the same, its place as an option."""
+
+    ledger: Annotated[Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")] = None
+
+
+@dataclass(frozen=True)
+class SuspectEndpoint:
+    """The options with which a suspect behind an address is asked."""
+
+    model: Annotated[str, typer.Option(help="An endpoint's model.")] = ""
+    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY"
+    consent: Annotated[
+        str | None,
+        typer.Option(help="What gives the right to ask another's endpoint; it is kept with the test."),
+    ] = None
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0
+    most_requests: Annotated[int | None, typer.Option(help="A budget, in requests.")] = None
+    most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None
+
+    def manners(self, max_tokens: int, temperature: float, **more: Any) -> Manners:
+        """How it is asked: by these options, and `more` of what a verb has itself."""
+        own = {name: value for name, value in vars(self).items() if name != "consent"}
+        return Manners(max_tokens=max_tokens, temperature=temperature, **own, **more)
+
+
+TESTED, AS_IT_IS = TestedLedger(), SuspectEndpoint()
 REJECTED = 3  # the exit code for "done, and rows of a file were left out"
 
 app = group("Was this model distilled from that one? Evidence by grades.")

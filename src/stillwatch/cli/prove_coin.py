@@ -11,17 +11,24 @@ from rich.console import Console
 
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.coin import published_before
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, table
+from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
-from stillwatch.cli.prove import Places, Samples, Witness, app, say_left_out
+from stillwatch.cli.prove import (
+    AS_IT_IS,
+    TESTED,
+    Places,
+    Samples,
+    SuspectEndpoint,
+    TestedLedger,
+    Witness,
+    app,
+    say_left_out,
+)
 from stillwatch.cli.verb import verb
-from stillwatch.coin.keys import read_keys
 from stillwatch.coin.ledger import iso
-from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import against, pairs, verify
 from stillwatch.errors import InputError
-from stillwatch.gateway.folder import Folder
 from stillwatch.prove import outcome
 from stillwatch.prove.coin import PLACES, STATISTICS, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
@@ -63,7 +70,6 @@ Examples:
 
   stillwatch prove coin --ledger ledger/ --key keys/ --suspect student.gguf --only-protocol
 """
-KEY_VARIABLE = "SUSPECT_API_KEY"
 
 
 @verb(app, "coin", epilog=COIN_EXAMPLES)
@@ -77,11 +83,7 @@ def coin_command(
             help="What the suspect was made from, or the teacher itself, as weights or outputs: less noise."
         ),
     ] = None,
-    ledger: Annotated[
-        Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="The coin's keys: a folder or a file.")] = None,
-    reading_key: Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")] = None,
+    at: TestedLedger = TESTED,
     published: Annotated[
         list[Path] | None, typer.Option(help="What `coin commit` printed before the suspect was there.")
     ] = None,
@@ -118,22 +120,13 @@ def coin_command(
         int, typer.Option(min=999, help="How often the coins are thrown again; p is 1 in so many at least.")
     ] = DRAWS,
     seed: Annotated[int, typer.Option(help="Of the order of the pairs.")] = 1,
-    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
-    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = KEY_VARIABLE,
-    consent: Annotated[
-        str | None,
-        typer.Option(help="What gives the right to ask another's endpoint; it goes into the protocol."),
-    ] = None,
+    asking: SuspectEndpoint = AS_IT_IS,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Of one answer (else 512), or continuation (else 16).")
     ] = None,
     temperature: Annotated[
         float, typer.Option(min=0.0, help="At which it is asked; 0, its likeliest answer, shows most.")
     ] = 0.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4,
-    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
-    most_requests: Annotated[int | None, typer.Option(help="A budget for the endpoint, in requests.")] = None,
-    most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
     seal: Annotated[
         Path | None,
         typer.Option(help="Test as `coin seal` fixed it: the only test that can end in *trained*."),
@@ -156,7 +149,6 @@ def coin_command(
     out: Annotated[Path, typer.Option(help="The test's folder; a stopped test goes on there.")] = Path(
         "coin-test"
     ),
-    folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
     """Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
@@ -164,31 +156,25 @@ def coin_command(
     The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not;
     3 tested, and rows of the suspect's file were left out.
     """
-    own = Folder(folder.resolve()).coin
-    place, keys = ledger or own / "ledger", read_keys(key or own / "keys")
+    (place, keys), reading = at.open(), at.reading()
     if not place.exists():
         raise InputError(f"{place}: there is no ledger; give --ledger, or --folder of the gateway")
-    reading = read_reading_key(reading_key) if reading_key else None
     verified = verify(place, keys)
     given = published_before(published or [])
     against(verified.heads, given.heads, place)
-    manners = Manners(
-        model,
-        api_key_env,
+    manners = asking.manners(
         max_tokens or Manners.max_tokens,
         temperature,
-        concurrency,
-        requests_per_minute,
-        most_requests,
-        most_tokens,
         continuation_tokens=max_tokens or Manners.continuation_tokens,
         prefill=prefill,
         top_logprobs=top_logprobs,
     )
     weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
-    tested = opened(suspect, manners, out / "answers.db", consent, weighs=weighs, seed=seed)
+    tested = opened(suspect, manners, out / "answers.db", asking.consent, weighs=weighs, seed=seed)
     likeliest = replace(manners, temperature=0.0)  # of the base: a drawn text would add noise of its own
-    before = opened(base, likeliest, out / "base.db", consent, weighs=weighs, seed=seed) if base else None
+    before = (
+        opened(base, likeliest, out / "base.db", asking.consent, weighs=weighs, seed=seed) if base else None
+    )
     wanted = CoinRunRequest(
         statistic, alpha, effect, most, samples, places, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip
@@ -218,7 +204,7 @@ def coin_command(
         say_left_out(tested.unread if isinstance(tested, Outputs) else ())
         return
     actor_of = by_file(actors) if actors else by_account if each_account else by_ledger
-    beside = {"suspect as given": suspect, **({"consent": consent} if consent else {})}
+    beside = {"suspect as given": suspect, **({"consent": asking.consent} if asking.consent else {})}
     planned = plan(
         pairs(place, keys, reading), verified, actor_of, tested, before, wanted,
         open_signer(signing_key), out, iso(time.time_ns() // 1000), beside,

@@ -10,7 +10,7 @@ import typer
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
@@ -33,7 +33,6 @@ from stillwatch.prove.radioactivity.texts import (
     tokenizer,
     tokens_of,
 )
-from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.prove.suspect.named import suspect as open_suspect
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.amounts import iso, p_value
@@ -125,17 +124,9 @@ def mark_ask_command(
         typer.Option("--protocol", help="The signed protocol: nothing else is asked than it says."),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Answers to each prompt.")] = 1,
-    consent: Annotated[
-        str | None, typer.Option(help="What gives the right to ask another's endpoint.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
-    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY",
+    asking: SuspectEndpoint = AS_IT_IS,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
     temperature: Annotated[float, typer.Option(help="At which it is asked.", min=0.0, max=2.0)] = 1.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 4,
-    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: as fast as it answers.")] = 0,
-    most_requests: Annotated[int | None, typer.Option(help="A budget, in requests.")] = None,
-    most_tokens: Annotated[int | None, typer.Option(help="And in tokens.")] = None,
     out: Annotated[Path, typer.Option(help="Where the answers go.")] = Path("answers.jsonl"),
 ) -> None:
     r"""Ask the suspect the prompts. Stopped and called again, it asks an endpoint for nothing that it has.
@@ -147,18 +138,10 @@ def mark_ask_command(
     asked = read_prompts(prompts)
     if protocol_file is not None:
         asked_as_planned(protocols.read(protocol_file), asked)
-    manners = Manners(
-        model=model,
-        api_key_env=api_key_env,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        concurrency=concurrency,
-        requests_per_minute=requests_per_minute,
-        most_requests=most_requests,
-        most_tokens=most_tokens,
-    )
     store = out.with_name(f"{out.name}.asked")
-    opened = open_suspect(suspect, manners, store, consent, weighs=False)
+    opened = open_suspect(
+        suspect, asking.manners(max_tokens, temperature), store, asking.consent, weighs=False
+    )
     answers, silent = ask(opened, asked, samples, out, lambda done, of: _tell(f"{done:,} of {of:,} asked"))
     print(
         f"{one_line(str(out))}: {answers:,} answers of {one_line(opened.name)}; "

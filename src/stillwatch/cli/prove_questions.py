@@ -6,13 +6,10 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cli.coin import ledger_and_keys
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder
+from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import Places, Samples, app
+from stillwatch.cli.prove import TESTED, Places, Samples, TestedLedger, app
 from stillwatch.cli.verb import verb
-from stillwatch.coin.keys import read_keys
-from stillwatch.coin.sealing import read_reading_key
 from stillwatch.coin.verify import pairs
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.coin import PLACES
@@ -37,11 +34,7 @@ stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same opt
 @verb(app, "questions", epilog=QUESTIONS_EXAMPLES)
 def questions_command(
     statistic: Annotated[str, typer.Option(help=", ".join((*CONTINUATIONS, "overlap")))] = "continuation",
-    ledger: Annotated[
-        Path | None, typer.Option(help="A ledger's folder or file; else the gateway's.")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="The coin's keys: a folder or a file.")] = None,
-    reading_key: Annotated[Path | None, typer.Option(help="The key that opens sealed answers.")] = None,
+    at: TestedLedger = TESTED,
     seal: Annotated[
         Path | None, typer.Option(help="Ask as this seal fixed it; it names pairs, places and samples.")
     ] = None,
@@ -53,7 +46,6 @@ def questions_command(
     samples: Samples = 1,
     seed: Annotated[int, typer.Option(help="Of the order of the pairs, as for `prove coin`.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the questions go.")] = Path("questions.jsonl"),
-    folder: AtFolder = FOLDER,
     as_json: AsJson = False,
 ) -> None:
     """Write what a test by text asks the suspect, line by line, for whoever asks it by another client.
@@ -62,8 +54,8 @@ def questions_command(
     """
     if statistic not in (*CONTINUATIONS, "overlap"):
         raise InputError(f"--statistic {statistic}: give one of {', '.join((*CONTINUATIONS, 'overlap'))}")
-    place, keys_at = ledger_and_keys(ledger, key, folder)
-    found = pairs(place, read_keys(keys_at), read_reading_key(reading_key) if reading_key else None)
+    place, keys = at.open()
+    found = pairs(place, keys, at.reading())
     if seal is not None:
         sealed = read_sealed(seal)
         owner = {pair: actor["name"] for actor in sealed.actors for pair in actor["pairs"]}

@@ -13,7 +13,7 @@ from rich.console import Console
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import app
+from stillwatch.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.cli.verb import verb
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.seeded import SAMPLER
@@ -23,7 +23,6 @@ from stillwatch.prove.coin import retro as test
 from stillwatch.prove.coin.actors import accounts_in
 from stillwatch.prove.coin.leaning import statistic_for
 from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, STATISTICS_IN_WORDS
-from stillwatch.prove.suspect.endpoint import Manners
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
@@ -49,11 +48,7 @@ def retro_command(
     ] = None,
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all actors.")] = 1e-3,
     samples: Annotated[int, typer.Option(min=1, help="For overlap: the suspect's answers to a prompt.")] = 1,
-    model: Annotated[str, typer.Option(help="An endpoint's model.")] = "",
-    api_key_env: Annotated[str, typer.Option(help="The variable that holds its key.")] = "SUSPECT_API_KEY",
-    consent: Annotated[
-        str | None, typer.Option(help="What gives the right to ask another's endpoint.")
-    ] = None,
+    asking: SuspectEndpoint = AS_IT_IS,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of one answer.")] = 512,
     temperature: Annotated[float, typer.Option(help="At which the teacher answered.")] = 1.0,
     signing_key: Annotated[Path, typer.Option(help="The key that signs; made at first use.")] = Path(
@@ -77,15 +72,15 @@ def retro_command(
             "give either --draws FILE or --teacher MODEL: what the served answers are held against"
         )
     served = test.read_log(log)
-    manners = Manners(model, api_key_env, max_tokens, temperature)
+    manners = asking.manners(max_tokens, temperature)
     asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
     weighs = statistic in ("likelihood", "top")
-    tested = opened(suspect, asked, out / "answers.db", consent, weighs=weighs)
-    source = opened(str(draws or teacher), manners, out / "draws.db", consent)
+    tested = opened(suspect, asked, out / "answers.db", asking.consent, weighs=weighs)
+    source = opened(str(draws or teacher), manners, out / "draws.db", asking.consent)
     log_sha256 = hashlib.sha256(log.read_bytes()).hexdigest()
     drawer = source if isinstance(source, test.SeededTeacher) else None
     seeded = drawer is not None and any(one.seed is not None for one in served)
-    before = opened(base, asked, out / "base.db", consent, weighs=weighs) if base else None
+    before = opened(base, asked, out / "base.db", asking.consent, weighs=weighs) if base else None
     chosen = statistic_for(statistic, tested, before, test.STATISTICS)
     by_account = (
         accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}

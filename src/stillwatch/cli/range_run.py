@@ -289,7 +289,7 @@ def list_command(as_json: AsJson = False) -> None:
         "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
         "defences": {name: _doc(name) for name in defences.names()},
         "ablations": dict.fromkeys(defences.ablations(), ""),
-        "attackers": {name: _first(attackers.attacker(name).__doc__) for name in attackers.names()},
+        "attackers": {name: _first(attackers.about(name)) for name in attackers.names()},
     }
     if as_json:
         print_json(told)

@@ -36,10 +36,6 @@ class Counters:
         for name in GAUGES:  # what was open when the last process died is closed
             self.values[PLACE[name]] = 0
 
-    def close(self) -> None:
-        self.values.release()
-        self._map.close()
-
 
 def read_all(run: Path) -> dict[str, int]:
     """The sum over all processes' files in a run folder; of when a gap began, the latest."""

@@ -39,11 +39,9 @@ from stillwatch.range.people.supply import spelt
 from stillwatch.range.population import (
     DONOR_KINDS,
     HonestPopulation,
-    WorldSettings,
     donors_of,
     honest_accounts,
     read_population,
-    redraw,
 )
 from stillwatch.range.prompt_pools import shipped_corpora
 from stillwatch.range.scenes import Scene, find_base, stock_folder
@@ -65,25 +63,6 @@ NEW_FIELDS = (
 )  # of a plan: written only where set, so that older worlds keep their bytes
 
 
-def compose(world: WorldSettings, shared: Path, out: Path) -> Path:
-    """Write the world into `out`/name, from the scenes and corpora in `shared`; give the folder.
-
-    Raises:
-        InputError: a scene, style or pipeline is unknown, or a stock is too small.
-    """
-    rng = _generator(world.name, world.seed)
-    whole = read_population(shared / world.base)
-    people = redraw(whole, world, shared, rng)
-    made: list[Injection] = []
-    if world.campaigns:
-        donors = donors_of(whole)
-        corpora = read_corpora(shared / "corpora", set(people.exchanges["prompt"].to_pylist()))
-        talks = [corpora.talks[i] for i in rng.permutation(len(corpora.talks))]
-        side = Side(people, donors, corpora, talks, [], rng)
-        made = [inject(plan, side) for plan in world.campaigns]
-    return _write(people, made, out / world.name, world_toml(world, people))
-
-
 def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) -> Path:
     """Write the scene as one seed has it into `out`/name-SEED; give the folder.
 
@@ -100,7 +79,7 @@ def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) 
         return _stream(scene, seed, folder, tell or (lambda phase, done, total: None))
     side = honest_side(scene, seed)
     made = list(_injections(scene, side))
-    return _write(side.people, made, folder, scene_toml(scene, seed, side.people))
+    return write_scene(side.people, made, folder, scene_toml(scene, seed, side.people))
 
 
 def honest_side(scene: Scene, seed: int) -> Side:
@@ -109,12 +88,12 @@ def honest_side(scene: Scene, seed: int) -> Side:
     Raises:
         InputError: a base or stock is not at hand.
     """
-    rng = _generator(scene.name, seed)
+    rng = generator_of(scene.name, seed)
     if scene.people.base is None:
         people = concat_populations(crowd(scene, seed))
-        return _scratch(scene, join_populations([people, *make_crowds(scene, seed, people)]), rng)
+        return _scratch(scene, concat_populations([people, *make_crowds(scene, seed, people)]), rng)
     people, spare = _redrawn(scene, seed)
-    people = join_populations([people, *make_crowds(scene, seed, people)])
+    people = concat_populations([people, *make_crowds(scene, seed, people)])
     corpora = _corpora(scene, set(people.exchanges["prompt"].to_pylist()))
     talks = list(dict.fromkeys([*corpora.talks, *spare]))
     talks = [talks[i] for i in rng.permutation(len(talks))]
@@ -169,7 +148,7 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
     """Compose part by part: the first part's people lend their traits, talks and keys to the campaigns."""
     parts = crowd(scene, seed)
     first = next(parts)
-    side = _scratch(scene, first, _generator(scene.name, seed))
+    side = _scratch(scene, first, generator_of(scene.name, seed))
     folder.mkdir(parents=True, exist_ok=True)
     begin_us = int(first.begin.timestamp()) * 1_000_000
     accounts, truth = [first.accounts], [first.truth]
@@ -204,7 +183,8 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
     return folder
 
 
-def _generator(name: str, seed: int) -> np.random.Generator:
+def generator_of(name: str, seed: int) -> np.random.Generator:
+    """The source of chance of a name and a seed."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8]))
 
 
@@ -239,7 +219,7 @@ def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
         base = find_base(scene)
         part = calibration_part(part_of(scene, seed, honest_accounts(base)))
         people = people_in(read_population(base), part, scene.people.drop_kinds)
-    people = join_populations([people, *make_crowds(scene, other, people, calibrates=True)])
+    people = concat_populations([people, *make_crowds(scene, other, people, calibrates=True)])
     return CalibrationLog(people.exchanges, people.accounts)
 
 
@@ -257,24 +237,12 @@ def make_crowds(
         real = sorted(authors(), key=lambda author: place_of(author.name))[place::places]
     made = []
     for one in scene.crowds:
-        rng = _generator(f"{scene.name} crowd {one.name}", seed)
+        rng = generator_of(f"{scene.name} crowd {one.name}", seed)
         lent: list[Author] = []
         if one.texts == "authors":
             lent, real = real[: one.accounts], real[one.accounts :]
         made.append(customers(one, scene.days, beside.begin, beside.new_model_day, rng, lent))
     return made
-
-
-def join_populations(parts: list[HonestPopulation]) -> HonestPopulation:
-    """Put populations of one calendar together, in the columns of the first."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    tables = [
-        pa.concat_tables([getattr(p, name).select(t.column_names).cast(t.schema) for p in parts])
-        for name, t in (("exchanges", first.exchanges), ("accounts", first.accounts), ("truth", first.truth))
-    ]
-    return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
 
 
 def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
@@ -299,7 +267,8 @@ def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tupl
     return [tuple(turns) for turns in talks.values() if not used.intersection(turns)]
 
 
-def _write(people: HonestPopulation, made: list[Injection], folder: Path, about: str) -> Path:
+def write_scene(people: HonestPopulation, made: list[Injection], folder: Path, about: str) -> Path:
+    """Write honest people and what campaigns add to them; `about` is scene.toml."""
     exchanges, accounts, truth = people.exchanges, people.accounts, people.truth
     used = any(row["completion"] is not None for m in made for row in m.rows)
     if used and "completion" not in exchanges.column_names:
@@ -350,17 +319,6 @@ def _mark_stolen(
     return pa.Table.from_pylist(rows, truth.schema)
 
 
-def world_toml(world: WorldSettings, people: HonestPopulation) -> str:
-    """Say what was composed, in the shape of the shipped scenes' scene.toml."""
-    early = any(plan.start < 7 for plan in world.campaigns)
-    lines = [f'name = "{world.name}"', 'split = "composed"', f'base = "{world.base}"', f"seed = {world.seed}"]
-    lines += [f'begin = "{people.begin:%Y-%m-%d}"', f"contaminated = {str(early).lower()}"]
-    lines += [f"new_model_day = {people.new_model_day}", f"keep_accounts = {world.keep_accounts}"]
-    for name in ("drop_kinds", "drop_corpora", "borrow_kinds"):
-        lines.append(f"{name} = {json.dumps(list(getattr(world, name)))}")
-    return "\n".join(lines + _plans_toml(world.campaigns)) + "\n"
-
-
 def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
     """Say what was composed: the shipped scenes' keys first, then the scene's own file's hash."""
     early = any(plan.start < scene.clean_days for plan in scene.plans)
@@ -376,10 +334,11 @@ def scene_toml(scene: Scene, seed: int, people: HonestPopulation) -> str:
         f"clean_days = {scene.clean_days}",
     ]
     lines.append(f'scene_sha256 = "{scene.digest}"')
-    return "\n".join(lines + _plans_toml(scene.plans)) + "\n"
+    return "\n".join(lines + plans_toml(scene.plans)) + "\n"
 
 
-def _plans_toml(plans: tuple[CampaignPlan, ...]) -> list[str]:
+def plans_toml(plans: tuple[CampaignPlan, ...]) -> list[str]:
+    """The lines of scene.toml that say what the campaigns were."""
     lines = []
     for plan in plans:
         lines += ["", "[[campaign]]"]

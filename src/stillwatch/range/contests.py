@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
 from stillwatch.range.clusters import clusters, means
-from stillwatch.range.contest import Contest, ContestHour
+from stillwatch.range.contest import Contest
 from stillwatch.range.interval import Interval, of_multiples, over_seeds
 from stillwatch.range.outcome import ScoredPeople
 
@@ -49,8 +51,7 @@ class Fought:
 
 def contest_of_json(told: dict[str, Any]) -> Contest:
     """Read a contest back."""
-    people = ScoredPeople(**told["people"]) if told.get("people") else None
-    return Contest(**{**told, "history": tuple(ContestHour(**h) for h in told["history"]), "people": people})
+    return msgspec.convert(told, Contest)
 
 
 def thin_history(one: Contest) -> dict[str, Any]:

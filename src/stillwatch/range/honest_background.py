@@ -5,7 +5,7 @@ left out is an attacker's cover. Past its end the log goes on with its last week
 ids: new honest fashions then come no more, which makes a long contest easier for a defence than life.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from stillwatch.range.compose import calibration_log, honest_side, scored_people_of
 from stillwatch.range.defences import CalibrationLog
-from stillwatch.range.identity import Donor
+from stillwatch.range.identity import Donor, donor_of
 from stillwatch.range.market import LEAST_OUTPUT
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.scenes import Scene
@@ -79,16 +79,11 @@ def _owners(mine: pa.Table, accounts: pa.Table, begin: datetime) -> tuple[tuple[
         name = row["account"]
         first.setdefault(name, row)
         count[name] = count.get(name, 0) + 1
-    names = [f.name for f in fields(Donor)]
-    owners = []
-    for name in sorted(first):
-        if count[name] < 20 or name not in about:
-            continue
-        row = {**about[name], **first[name]}
-        row["age"] = begin - row["created"]
-        row["conversations"] = row["conversation"] is not None
-        owners.append((name, Donor(**{n: row[n] for n in names})))
-    return tuple(owners)
+    return tuple(
+        (name, donor_of(about[name], first[name], begin))
+        for name in sorted(first)
+        if count[name] >= 20 and name in about
+    )
 
 
 class Passing:

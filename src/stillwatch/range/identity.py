@@ -5,8 +5,10 @@ sign-up burst; level 2 takes every trait from an honest account of the scene (ag
 neighbourhood on the network), so that nothing about one account alone gives it away.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +47,13 @@ class Donor:
     stream: bool
     response_format: str | None
     conversations: bool
+
+
+def donor_of(account: Mapping[str, Any], exchange: Mapping[str, Any], begin: datetime) -> Donor:
+    """Take an honest account's traits from its row of the accounts table and one of its exchanges."""
+    row = {**account, **exchange}
+    row |= {"age": begin - row["created"], "conversations": row["conversation"] is not None}
+    return Donor(**{name: row[name] for name in Donor.__slots__})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import stillwatch
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.range.scenes import Scene, stock_digest
@@ -141,30 +143,13 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(told, dict) or told.get("shape") != SHAPE:
         raise InputError(f"{path} is no manifest of this version (shape {SHAPE})")
     try:
-        scenes = tuple(
-            SceneSource(
-                s["name"],
-                s["sha256"],
-                tuple(s["seeds"]),
-                tuple(s["defences"]),
-                tuple(s["attackers"]),
-                s["own"],
-                s["path"],
-            )
-            for s in told["scenes"]
+        read = msgspec.convert(told, Manifest)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from error
+    if read.id != told.get("id"):
+        raise InputError(
+            f"{path}: its id is {told.get('id')}, its contents give {read.id}: somebody changed it"
         )
-        read = Manifest(
-            told["mode"],
-            scenes,
-            told["code"],
-            told["stock"],
-            told["curve"],
-            told["versions"],
-        )
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: {error} is missing or of another kind") from error
-    if read.id != told["id"]:
-        raise InputError(f"{path}: its id is {told['id']}, its contents give {read.id}: somebody changed it")
     return read
 
 

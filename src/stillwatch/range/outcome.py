@@ -6,6 +6,8 @@ Exchanges and tokens are those answered with status 200; tokens are output token
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
 
 @dataclass(frozen=True)
 class Fate:
@@ -100,12 +102,4 @@ class SceneOutcome:
 
 def outcome_of(told: dict[str, Any]) -> SceneOutcome:
     """Read back what `as_dict` gave."""
-    return SceneOutcome(
-        **{
-            **told,
-            "campaigns": tuple(Fate(**f) for f in told["campaigns"]),
-            "linked": Linked(**told["linked"]),
-            "kinds": tuple(Collateral(**k) for k in told["kinds"]),
-            "people": ScoredPeople(**told["people"]),
-        }
-    )
+    return msgspec.convert(told, SceneOutcome)

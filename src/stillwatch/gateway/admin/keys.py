@@ -5,7 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from stillwatch.gateway.admin import Desk
-from stillwatch.gateway.admin.shapes import KeyIssue, KeyIssued, KeyRotate, KeyShown, Name, Page, Write
+from stillwatch.gateway.admin.shapes import (
+    KeyIssue,
+    KeyIssued,
+    KeyRotate,
+    KeyShown,
+    Limit,
+    NameAsked,
+    Page,
+    Write,
+)
 from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.heartbeat import utc_us
 
@@ -24,16 +33,13 @@ def routes(desk: Desk) -> APIRouter:
 
     @to.get("/v1/keys")
     def list_keys(
-        account: Annotated[Name | None, Query()] = None,
+        account: NameAsked = None,
         after: Annotated[str | None, Query(pattern="^[a-z0-9]{8}$")] = None,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+        limit: Limit = 100,
     ) -> Page[KeyShown]:
         """List the keys that were issued, by id."""
-        found = state.keys(account, after or "", limit)
-        items = [KeyShown.of(key) for key in found]
-        return Page(
-            items=items, next=found[-1].key_id if len(found) == limit else None, revision=state.revision()
-        )
+        found = [KeyShown.of(key) for key in state.keys(account, after or "", limit)]
+        return Page.of(found, limit, "key_id", state.revision())
 
     @to.post("/v1/keys", status_code=201)
     def issue_key(body: KeyIssue) -> KeyIssued:

@@ -1,5 +1,6 @@
 """What may only be read over the admin port: health, metrics, campaigns, findings, gaps, events."""
 
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -7,32 +8,27 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
-    LARGEST,
     AccountFound,
     Alive,
+    Before,
     CampaignShown,
     EventShown,
     GapShown,
     HealthShown,
-    Name,
+    Limit,
+    NameAsked,
     Page,
     Ready,
-    always_iso,
-    name_of,
 )
 from stillwatch.gateway.control import actions
-from stillwatch.gateway.control.affected import MOST_NAMED
 from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.health import FAILING, Health, health, unready
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.gateway.latest import Handed, gaps
+from stillwatch.gateway.latest import gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
 from stillwatch.report.findings import campaigns_by_harvest
-from stillwatch.scan import AccountVerdict, Campaign
-from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.terms import Step
 
-Limit = Annotated[int, Query(ge=1, le=1_000)]
-Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
 UNSERVED: dict[int | str, dict[str, Any]] = {
     503: {"model": HealthShown, "description": "clients are not served"}
 }
@@ -98,16 +94,14 @@ def _numbers(to: APIRouter, desk: Desk) -> None:
     @to.get("/v1/gaps", tags=["health"])
     def list_gaps(before: Before = None, limit: Limit = 100) -> Page[GapShown]:
         """List the spans in which exchanges were not captured, newest first."""
-        found = gaps(desk.folder.gaps, before, limit)
-        last = found[-1].number if len(found) == limit else None
-        return Page(items=[GapShown.of(gap) for gap in found], next=last, revision=state.revision())
+        found = [GapShown.of(gap) for gap in gaps(desk.folder.gaps, before, limit)]
+        return Page.of(found, limit, "number", state.revision())
 
     @to.get("/v1/events", tags=["health"])
     def list_events(before: Before = None, limit: Limit = 100) -> Page[EventShown]:
         """List what was done and by whom, newest first."""
-        found = state.events(before, limit)
-        last = found[-1].event if len(found) == limit else None
-        return Page(items=[EventShown.of(e) for e in found], next=last, revision=state.revision())
+        found = [EventShown.of(one) for one in state.events(before, limit)]
+        return Page.of(found, limit, "event", state.revision())
 
 
 def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
@@ -115,7 +109,7 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
 
     @to.get("/v1/campaigns", tags=["findings"])
     def list_campaigns(
-        after: Annotated[Name | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+        after: NameAsked = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
     ) -> Page[CampaignShown]:
         """List the campaigns, the largest harvest first."""
         handed = desk.findings.current()
@@ -124,14 +118,16 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
         if after is not None and after not in ids:
             raise Missing(f"there is no campaign {after!a} now; begin at the first page")
         begin = ids.index(after) + 1 if after is not None else 0
-        page = found[begin : begin + limit]
-        last = page[-1].id if len(page) == limit else None
-        return Page(items=[_campaign(c, handed) for c in page], next=last, revision=state.revision())
+        page = [
+            CampaignShown.of(SimpleNamespace(**vars(one), first_id=handed.first_id(one.id)))
+            for one in found[begin : begin + limit]
+        ]
+        return Page.of(page, limit, "id", state.revision())
 
     @to.get("/v1/campaigns/{campaign}/accounts", tags=["findings"])
     def list_members(
         campaign: Annotated[str, Path(min_length=1, max_length=200, pattern="^[a-z0-9-]+$")],
-        after: Annotated[Name | None, Query()] = None,
+        after: NameAsked = None,
         limit: Limit = 100,
     ) -> Page[str]:
         """List the accounts of one campaign, by name."""
@@ -145,9 +141,7 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
 
     @to.get("/v1/findings", tags=["findings"])
     def list_findings(
-        campaign: Annotated[Name | None, Query()] = None,
-        after: Annotated[Name | None, Query()] = None,
-        limit: Limit = 100,
+        campaign: NameAsked = None, after: NameAsked = None, limit: Limit = 100
     ) -> Page[AccountFound]:
         """List what was found of accounts, by name, with what stands for each."""
         current = desk.findings.current().result
@@ -158,38 +152,9 @@ def _add_finding_routes(to: APIRouter, desk: Desk) -> None:
             if (after is None or a.account > after) and (campaign is None or a.campaign == campaign)
         ][:limit]
         stands = actions.standings(state, [a.account for a in page])
-        items = [_account_found(a, stands.get(a.account)) for a in page]
-        last = page[-1].account if len(page) == limit else None
-        return Page(items=items, next=last, revision=state.revision())
-
-
-def _account_found(a: AccountVerdict, stands: EnforcementStatus | None) -> AccountFound:
-    return AccountFound(
-        account=a.account,
-        p_value=a.p_value,
-        campaign=a.campaign,
-        kind_of_use=a.kind_of_use,
-        exchanges=a.exchanges,
-        standing=name_of(Step.CLEAR if stands is None else stands.step),
-    )
-
-
-def _campaign(found: Campaign, handed: Handed) -> CampaignShown:
-    return CampaignShown(
-        id=found.id,
-        first_id=handed.first_id(found.id),
-        title=found.title,
-        alarm_at=always_iso(int(found.alarm_at.timestamp() * 1e6)),
-        p_value=found.p_value,
-        score_bits=found.score_bits,
-        accounts=len(found.accounts),
-        account_names=list(found.accounts[:MOST_NAMED]),
-        exchanges=found.harvest.exchanges,
-        output_tokens=found.harvest.output_tokens,
-        exchanges_at_alarm=found.harvest_at_alarm.exchanges,
-        output_tokens_at_alarm=found.harvest_at_alarm.output_tokens,
-        reasons=[reason.text for reason in found.reasons],
-        benign_alternatives=[other.text for other in found.benign_alternatives],
-        suppressed_by=found.suppressed_by,
-        next_milestone=found.next_milestone,
-    )
+        clear = SimpleNamespace(step=Step.CLEAR)
+        found = [
+            AccountFound.of(SimpleNamespace(**vars(a), standing=stands.get(a.account, clear).step))
+            for a in page
+        ]
+        return Page.of(found, limit, "account", state.revision())

@@ -6,8 +6,9 @@ Times go out as ISO text in UTC and come in as durations: a duration cannot be i
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
+from fastapi import Path, Query
 from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
@@ -32,6 +33,14 @@ def whole(value: object) -> object:
 Count = Annotated[int, Field(ge=0, le=LARGEST), BeforeValidator(whole)]
 Span = Annotated[int, Field(ge=1, le=TEN_YEARS_S), BeforeValidator(whole)]
 Overlap = Annotated[int, Field(ge=0, le=TEN_YEARS_S), BeforeValidator(whole)]
+
+
+# --- of a path or after its question mark ---
+
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
+Limit = Annotated[int, Query(ge=1, le=1_000)]
+Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
+NameAsked = Annotated[Name | None, Query()]
 
 
 class In(BaseModel):
@@ -90,6 +99,12 @@ class Page(BaseModel, Generic[Item]):
     next: str | int | None
     revision: int
 
+    @classmethod
+    def of(cls, items: list[Item], limit: int, cursor: str, revision: int) -> "Page[Item]":
+        """Give a page. Where it is full, its last item's field `cursor` leads to the next."""
+        last = getattr(items[-1], cursor) if len(items) == limit else None
+        return Page(items=items, next=last, revision=revision)
+
 
 def iso(at_us: int | None) -> str | None:
     """Give a time as text."""
@@ -105,6 +120,11 @@ def name_of(step: Step) -> StepName:
     return step.name.lower()  # type: ignore[return-value]  # the names are the literal's, tested
 
 
+def texts(found: Sequence[Any]) -> list[str]:
+    """Give what each of some reasons says."""
+    return [one.text for one in found]
+
+
 def first_names(names: Sequence[str]) -> list[str]:
     """Cut a list of names where it gets too long to be shown."""
     return list(names[:MOST_NAMED])
@@ -115,6 +135,10 @@ AnyTime = Annotated[str | None, BeforeValidator(iso)]
 ShownStep = Annotated[StepName, BeforeValidator(name_of)]
 Names = Annotated[list[str], BeforeValidator(first_names)]
 HowMany = Annotated[int, BeforeValidator(len)]
+Texts = Annotated[list[str], BeforeValidator(texts)]
+Moment = Annotated[
+    str, BeforeValidator(lambda at: always_iso(int(at.timestamp() * 1e6)))
+]  # out of a datetime
 
 
 # --- keys ---
@@ -287,7 +311,7 @@ class TermsShown(BaseModel):
     error: Annotated[str | None, Field(description="Why what is on disk now is not in force.")]
 
 
-class TermsEntry(BaseModel):
+class TermsEntry(AdminAnswer):
     number: int
     version: int
     sha256: str
@@ -328,32 +352,32 @@ class TermsChecked(BaseModel):
 # --- findings, gaps, events ---
 
 
-class CampaignShown(BaseModel):
+class CampaignShown(AdminAnswer):
     id: Annotated[str, Field(description="Made of its accounts: it changes when the campaign grows.")]
     first_id: Annotated[str, Field(description="What it was first called; standings name it so.")]
     title: str
-    alarm_at: str
+    alarm_at: Moment
     p_value: float
     score_bits: float
-    accounts: int
-    account_names: list[str]
-    exchanges: int
-    output_tokens: int
-    exchanges_at_alarm: int
-    output_tokens_at_alarm: int
-    reasons: list[str]
-    benign_alternatives: list[str]
+    accounts: HowMany
+    account_names: Annotated[Names, From("accounts")]
+    exchanges: Annotated[int, From("harvest.exchanges")]
+    output_tokens: Annotated[int, From("harvest.output_tokens")]
+    exchanges_at_alarm: Annotated[int, From("harvest_at_alarm.exchanges")]
+    output_tokens_at_alarm: Annotated[int, From("harvest_at_alarm.output_tokens")]
+    reasons: Texts
+    benign_alternatives: Texts
     suppressed_by: str | None
     next_milestone: str | None
 
 
-class AccountFound(BaseModel):
+class AccountFound(AdminAnswer):
     account: str
     p_value: float | None  # its own, never its campaign's
     campaign: str | None
     kind_of_use: str | None
     exchanges: int
-    standing: StepName
+    standing: ShownStep
 
 
 class GapShown(AdminAnswer):

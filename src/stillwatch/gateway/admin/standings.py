@@ -3,17 +3,19 @@
 from types import SimpleNamespace
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
-    LARGEST,
     ActionShown,
     Approve,
+    Before,
     ChangeShown,
     Dismiss,
     Done,
-    Name,
+    Limit,
+    NameAsked,
+    Number,
     Page,
     ProposalShown,
     ReachShown,
@@ -26,10 +28,6 @@ from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.terms import EnforcementStatus, Step
-
-Limit = Annotated[int, Query(ge=1, le=1_000)]
-Before = Annotated[int | None, Query(ge=1, le=LARGEST)]
-Number = Annotated[int, Path(ge=1, le=LARGEST)]
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -47,8 +45,8 @@ def _standings(to: APIRouter, desk: Desk) -> None:
     @to.get("/v1/standings", tags=["standings"])
     def list_standings(
         step: StepName | None = None,
-        campaign: Annotated[Name | None, Query()] = None,
-        after: Annotated[Name | None, Query()] = None,
+        campaign: NameAsked = None,
+        after: NameAsked = None,
         limit: Limit = 100,
     ) -> Page[StandingShown]:
         """List the accounts that are not clear, by name."""
@@ -63,8 +61,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
             StandingShown.of(SimpleNamespace(account=account, standing=standing))
             for account, standing in found.items()
         ]
-        last = items[-1].account if len(items) == limit else None
-        return Page(items=items, next=last, revision=state.revision())
+        return Page.of(items, limit, "account", state.revision())
 
     @to.post("/v1/standings", tags=["standings"])
     def set_standings(body: StandingSet) -> Done:
@@ -91,13 +88,11 @@ def _standings(to: APIRouter, desk: Desk) -> None:
 
     @to.get("/v1/standings/log", tags=["standings"])
     def list_changes(
-        account: Annotated[Name | None, Query()] = None, before: Before = None, limit: Limit = 100
+        account: NameAsked = None, before: Before = None, limit: Limit = 100
     ) -> Page[ChangeShown]:
         """List every change of standings, of one account or all, newest first."""
         found = actions.history(state, account, before=before, limit=limit)
-        items = [ChangeShown.of(change) for change in found]
-        last = items[-1].change if len(items) == limit else None
-        return Page(items=items, next=last, revision=state.revision())
+        return Page.of([ChangeShown.of(one) for one in found], limit, "change", state.revision())
 
 
 def _actions(to: APIRouter, desk: Desk) -> None:
@@ -107,8 +102,7 @@ def _actions(to: APIRouter, desk: Desk) -> None:
     def list_actions(before: Before = None, limit: Limit = 100) -> Page[ActionShown]:
         """List actions, newest first; each can be undone."""
         found = actions.actions(state, before=before, limit=limit)
-        last = found[-1].action if len(found) == limit else None
-        return Page(items=[ActionShown.of(a) for a in found], next=last, revision=state.revision())
+        return Page.of([ActionShown.of(one) for one in found], limit, "action", state.revision())
 
     @to.post("/v1/actions/{action}/undo", tags=["standings"])
     def undo_action(action: Number, body: Undo) -> Done:
@@ -133,8 +127,7 @@ def _proposals(to: APIRouter, desk: Desk) -> None:
     ) -> Page[ProposalShown]:
         """List what the ladder asks for, newest first."""
         found = proposals.proposals(state, which, before=before, limit=limit)
-        last = found[-1].proposal if len(found) == limit else None
-        return Page(items=[ProposalShown.of(p) for p in found], next=last, revision=state.revision())
+        return Page.of([ProposalShown.of(one) for one in found], limit, "proposal", state.revision())
 
     @to.post("/v1/proposals/{proposal}/approve", tags=["proposals"])
     def approve_proposal(proposal: Number, body: Approve) -> Done:

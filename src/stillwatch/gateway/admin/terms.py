@@ -3,13 +3,15 @@
 New terms come by their file, where an owner's review and history are.
 """
 
-from typing import Annotated
+from types import SimpleNamespace
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter
 
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.shapes import (
-    LARGEST,
+    Before,
+    Limit,
+    Number,
     Page,
     TermsCandidate,
     TermsChange,
@@ -47,22 +49,14 @@ def routes(desk: Desk) -> APIRouter:
         )
 
     @to.get("/v1/terms/history")
-    def list_history(
-        before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    ) -> Page[TermsEntry]:
+    def list_history(before: Before = None, limit: Limit = 100) -> Page[TermsEntry]:
         """List what became of each text, newest first."""
         numbered = [(k, e) for k, e in enumerate(entries(), 1) if before is None or k < before]
-        found = numbered[::-1][:limit]
-        items = [
-            TermsEntry(number=k, version=e.version, sha256=e.sha256, at=e.at, outcome=e.outcome, why=e.why)
-            for k, e in found
-        ]
-        last = found[-1][0] if len(found) == limit else None
-        return Page(items=items, next=last, revision=desk.state.revision())
+        found = [TermsEntry.of(SimpleNamespace(number=k, **vars(e))) for k, e in numbered[::-1][:limit]]
+        return Page.of(found, limit, "number", desk.state.revision())
 
     @to.get("/v1/terms/history/{number}")
-    def show_version(number: Annotated[int, Path(ge=1, le=LARGEST)]) -> TermsShown:
+    def show_version(number: Number) -> TermsShown:
         """Give one text of the history."""
         found = entries()
         if number > len(found):

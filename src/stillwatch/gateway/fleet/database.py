@@ -26,7 +26,6 @@ LOCK = 0x5711_F1EE  # ours, for PostgreSQL's advisory lock: two that start at on
 CONNECT_S = 3  # seconds, libpq's connect_timeout
 SILENT_MS = 3_000  # milliseconds without an answer until a connection counts as lost
 LATE_S = 5.0  # a gateway that said nothing for so long may be gone, or cut off
-FORGET_S = 86_400.0  # a gateway that said nothing for so long is no more
 AGAIN_S = 2.0  # a database that could not be reached is not tried again sooner by who writes
 _KINDS = {"N": "BIGINT", "T": "TEXT", "B": "BYTEA"}
 _LOST = ("08", "57P", "53")  # SQLSTATE: the connection is lost, the server ends or has no room
@@ -232,11 +231,6 @@ class FleetDatabase:
             finally:
                 if not db.closed:
                     db.rollback()  # what was not committed
-
-    def gateways(self) -> list[FleetGateway]:
-        """List the gateways by name. Raises: FleetUnreachable."""
-        with self.connect() as db:
-            return read_gateways(db)
 
 
 class FleetTurn:

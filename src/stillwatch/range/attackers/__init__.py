@@ -1,7 +1,8 @@
 """Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
 
 An attacker is one file in this room with `NAME`, a docstring (what it knows, what it does, what it cannot do)
-and `begin`. It sees of each request what a client sees: answered, refused, stripped, or a dead account.
+and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or a
+dead account.
 """
 
 from collections.abc import Sequence
@@ -122,9 +123,12 @@ class AttackSession(Protocol):
 
 
 class Attacker(Protocol):
-    """What a module in this room offers."""
+    """An attacker by its name (registry.py)."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str:
+        """What it is called in a table."""
+        ...
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""

@@ -10,12 +10,9 @@ days, so that late deaths are seen. Cannot: tell why an account was stopped, nor
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.group import Crew
 from stillwatch.range.attackers.play import Crews, Led
-from stillwatch.range.market import Market
 from stillwatch.units import HOUR_US
 
 NAME = "adaptive"
@@ -123,6 +120,4 @@ class _Adaptive(Led):
         self._steps += 1
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return _Adaptive(Crews(brief, market, rng))
+begin = _Adaptive

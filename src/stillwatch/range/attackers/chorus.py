@@ -11,12 +11,9 @@ Source: the masked chorus of an independent attack on this project, 2026; 1.3 ch
 from dataclasses import dataclass, replace
 from zlib import crc32
 
-import numpy as np
-
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.play import Crews, Led
-from stillwatch.range.market import Market
 from stillwatch.units import HOUR_US
 
 NAME = "chorus"
@@ -74,8 +71,4 @@ class Chorus(Led):
         return super().given_up or self._crew.is_finished
 
 
-def begin(
-    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
-) -> AttackSession:
-    """Begin a campaign."""
-    return Chorus(Crews(brief, market, rng), settings or Settings())
+begin = Chorus

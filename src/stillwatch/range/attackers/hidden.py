@@ -8,13 +8,9 @@ Source: an attack on this project, 2026 (`evade_capture.py`), against which noth
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from stillwatch.range.attackers import AttackSession, Brief
 from stillwatch.range.attackers.naive import MEANS
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
-from stillwatch.range.market import Market
 
 NAME = "hidden"
 
@@ -29,9 +25,6 @@ class Settings:
         replace(MEANS, place=self.place)  # says what is wrong
 
 
-def begin(
-    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
-) -> AttackSession:
+def begin(crews: Crews, settings: Settings) -> Repeated:
     """Begin a campaign."""
-    means = replace(MEANS, place=(settings or Settings()).place)
-    return Repeated(Crews(brief, market, rng), means)
+    return Repeated(crews, replace(MEANS, place=settings.place))

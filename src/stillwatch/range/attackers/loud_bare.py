@@ -7,14 +7,11 @@ Source: the smallest change to `loud`; an independent attack on this project, 20
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.group import BURST_PER_HOUR
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Repeated
-from stillwatch.range.market import Market
 
 NAME = "loud_bare"
 
@@ -45,8 +42,4 @@ class LoudBare(Repeated):
         return [replace(t, temperature=self._temperature) for t in tries]
 
 
-def begin(
-    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
-) -> AttackSession:
-    """Begin a campaign."""
-    return LoudBare(Crews(brief, market, rng), settings or Settings())
+begin = LoudBare

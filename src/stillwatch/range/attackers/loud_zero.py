@@ -5,16 +5,9 @@ as `loud_bare`.
 Source: an independent attack on this project, 2026.
 """
 
-import numpy as np
+from functools import partial
 
-from stillwatch.range.attackers import AttackSession, Brief
-from stillwatch.range.attackers.loud_bare import Settings
-from stillwatch.range.attackers.loud_bare import begin as begin_bare
-from stillwatch.range.market import Market
+from stillwatch.range.attackers import loud_bare
 
 NAME = "loud_zero"
-
-
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return begin_bare(brief, market, rng, Settings(temperature=0.0))
+begin = partial(loud_bare.LoudBare, settings=loud_bare.Settings(temperature=0.0))

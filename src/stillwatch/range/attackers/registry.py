@@ -9,45 +9,48 @@ import pkgutil
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Attacker, AttackSession, Brief
+from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.market import Market
 
 
 @dataclass
-class WithSettings:
-    """An attacker of a module under settings of one's own."""
+class ModuleAttacker:
+    """The attacker of a module, under settings where it takes some."""
 
     NAME: str
-    module: Any
-    settings: Any
+    module: types.ModuleType
+    settings: Any = None
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        play: AttackSession = self.module.begin(brief, market, rng, self.settings)
+        crews = Crews(brief, market, rng)
+        play: AttackSession = self.module.begin(*filter(None, (crews, self.settings)))
         return play
 
 
-def _load_attackers() -> dict[str, Attacker]:
-    found: dict[str, Attacker] = {}
-    for info in pkgutil.iter_modules(room.__path__):
-        module = importlib.import_module(f"{room.__name__}.{info.name}")
-        if hasattr(module, "begin"):
-            found[module.NAME] = cast(Attacker, module)
-        elif hasattr(module, "MEANS"):
-            found[module.NAME] = cast(Attacker, Fixed(module.MEANS, module.NAME))
-    return found
+def _modules() -> dict[str, types.ModuleType]:
+    every = (
+        importlib.import_module(f"{room.__name__}.{m.name}") for m in pkgutil.iter_modules(room.__path__)
+    )
+    return {module.NAME: module for module in every if hasattr(module, "NAME")}
 
 
 def names() -> list[str]:
     """All that there are, in order."""
-    return sorted(_load_attackers())
+    return sorted(_modules())
+
+
+def about(name: str) -> str:
+    """What an attacker's module says of it."""
+    return _modules()[name].__doc__ or ""
 
 
 def attacker(name: str) -> Attacker:
@@ -55,15 +58,18 @@ def attacker(name: str) -> Attacker:
 
     Raises: InputError for a name that is none, or a setting that will not do.
     """
-    found = _load_attackers()
+    found = _modules()
     base, *written = name.split(":")
     if base not in found:
         raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")
-    if not written:
-        return found[base]
-    known = getattr(found[base], "Settings", None)
-    if known is None:
+    module = found[base]
+    known = getattr(module, "Settings", None)
+    if written and known is None:
         raise InputError(f"attacker {name!r}: {base} takes no settings")
+    if not hasattr(module, "begin"):
+        return Fixed(module.MEANS, base)
+    if known is None:
+        return ModuleAttacker(base, module)
     types_of = typing.get_type_hints(known)
     values: dict[str, Any] = {}
     for part in written:
@@ -74,7 +80,7 @@ def attacker(name: str) -> Attacker:
             )
         values[key] = _value(name, key, text, types_of[key])
     try:
-        return WithSettings(name, found[base], known(**values))
+        return ModuleAttacker(name, module, known(**values))
     except InputError as error:
         raise InputError(f"attacker {name!r}: {error}") from error
 

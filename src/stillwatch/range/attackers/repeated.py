@@ -3,28 +3,24 @@
 A researcher's own plan is tried with it: `Fixed(Evasion(...), "name")` is an attacker.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try, TryResult
-from stillwatch.range.attackers.play import Crews
+from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
 
-class Repeated:
-    """One crew with the whole goal as its quota."""
+class Repeated(Led):
+    """One crew with the whole goal as its quota, and means that never change."""
 
     def __init__(self, crews: Crews, means: Evasion) -> None:
-        self._crews = crews
+        super().__init__(crews)
         self._crew = crews.send(means, crews.brief.goal)
 
     def hour(self, at_us: int) -> list[Try]:
         return self._crews.hour(at_us)
-
-    def saw(self, seen: Sequence[TryResult]) -> None:
-        self._crews.saw(seen)
 
     @property
     def given_up(self) -> bool:

@@ -9,13 +9,10 @@ Source: an independent attack on this project, 2026.
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.group import Crew
 from stillwatch.range.attackers.play import Crews, Led
-from stillwatch.range.market import Market
 from stillwatch.units import HOUR_US, SECOND_US
 
 NAME = "salvo"
@@ -78,8 +75,4 @@ class Salvo(Led):
         self._crew = self._crews.send(replace(self._means, accounts=accounts), missing)
 
 
-def begin(
-    brief: Brief, market: Market, rng: np.random.Generator, settings: Settings | None = None
-) -> AttackSession:
-    """Begin a campaign."""
-    return Salvo(Crews(brief, market, rng), settings or Settings())
+begin = Salvo

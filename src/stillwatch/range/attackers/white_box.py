@@ -11,11 +11,8 @@ Source: docs/evidence.md, sections 1, 4, 5 and 9.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.play import Crews, Led
-from stillwatch.range.market import Market
 
 NAME = "white_box"
 BELOW_LONE = 250  # of the 300 at which a lone payer is looked at
@@ -55,6 +52,4 @@ class WhiteBox(Led):
         return self._crews.hour(at_us)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return WhiteBox(Crews(brief, market, rng))
+begin = WhiteBox

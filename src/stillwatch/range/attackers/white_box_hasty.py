@@ -3,16 +3,9 @@
 Knows, does and cannot: as `white_box`, which is cheaper in accounts where this is cheaper in days.
 """
 
-import numpy as np
+from functools import partial
 
-from stillwatch.range.attackers import AttackSession, Brief
-from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.white_box import WhiteBox
-from stillwatch.range.market import Market
 
 NAME = "white_box_hasty"
-
-
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return WhiteBox(Crews(brief, market, rng), hasty=True)
+begin = partial(WhiteBox, hasty=True)

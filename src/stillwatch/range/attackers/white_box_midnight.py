@@ -10,12 +10,9 @@ Source: terms count a day from midnight to midnight in UTC (docs/terms.md), as m
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.attackers import AttackSession, Brief, Try
+from stillwatch.range.attackers import Try
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.attackers.white_box import BELOW_LONE, LEAST, MEANS, SURVIVES
-from stillwatch.range.market import Market
 from stillwatch.units import HOUR_US
 
 NAME = "white_box_midnight"
@@ -86,6 +83,4 @@ class Midnight(Led):
         self._crews.send(means, self._crews.missing)
 
 
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return Midnight(Crews(brief, market, rng))
+begin = Midnight

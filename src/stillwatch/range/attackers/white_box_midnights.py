@@ -3,16 +3,9 @@
 Knows, does and cannot: as `white_box_midnight`, with a third fewer accounts for a day more.
 """
 
-import numpy as np
+from functools import partial
 
-from stillwatch.range.attackers import AttackSession, Brief
-from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.white_box_midnight import Midnight
-from stillwatch.range.market import Market
 
 NAME = "white_box_midnights"
-
-
-def begin(brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
-    """Begin a campaign."""
-    return Midnight(Crews(brief, market, rng), nights=2)
+begin = partial(Midnight, nights=2)

@@ -1,11 +1,11 @@
 """How requests are dealt out over accounts and days, and how an item is put into words. It knows no shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
-from stillwatch.range.stock import Item
+from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, Requests
+from stillwatch.range.stock import Corpora, Item
 from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
 
 Words = Callable[[Item, np.random.Generator], str]
@@ -14,6 +14,11 @@ Words = Callable[[Item, np.random.Generator], str]
 def bare(item: Item, rng: np.random.Generator) -> str:
     """The item as it is."""
     return item.question
+
+
+def as_it_is(plan: CampaignPlan) -> Words:
+    """Put no item into words."""
+    return bare
 
 
 def template(plan: CampaignPlan) -> Words:
@@ -29,6 +34,16 @@ def wrap_items(plan: CampaignPlan) -> Words:
 
     def words(item: Item, rng: np.random.Generator) -> str:
         return openings[rng.integers(len(openings))] + item.question + closings[rng.integers(len(closings))]
+
+    return words
+
+
+def fill_form(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
+    """Put every question with its answer into the plan's one of some forms."""
+
+    def words(plan: CampaignPlan) -> Words:
+        form = forms[plan.wording % len(forms)]
+        return lambda item, rng: form.format(q=item.question, a=item.answer)
 
     return words
 
@@ -79,3 +94,20 @@ def ask(
         PlannedRequest(int(a), float(d), words(item, rng), item.system if as_published else None)
         for a, d, item in zip(account, day, items, strict=True)
     ]
+
+
+def dealt_out(
+    words: Callable[[CampaignPlan], Words], *, pipelines: tuple[str, ...] = (), as_published: bool = False
+) -> Requests:
+    """Give the shape that draws its items, puts each into words and deals them out, and does no more.
+
+    pipelines: what it draws in place of the plan's.
+    """
+
+    def requests(
+        plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
+    ) -> list[PlannedRequest]:
+        items = corpora.draw(pipelines or plan.pipelines, plan.exchanges, rng)
+        return ask(plan, items, words(plan), rng, as_published=as_published)
+
+    return requests

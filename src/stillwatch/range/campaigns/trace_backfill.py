@@ -4,11 +4,7 @@ Published: "imagine and articulate the internal reasoning behind a completed res
 February 2026). Made up: our own wordings of the order; the answers come from the stock.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
-from stillwatch.range.campaigns.asking import ask
-from stillwatch.range.stock import Corpora
+from stillwatch.range.campaigns.asking import dealt_out, fill_form
 
 DEFAULTS = {"pipelines": ("pairs",)}
 FORMS = (
@@ -17,12 +13,4 @@ FORMS = (
     "Q = {q}\nA = {a}\nFill the gap between Q and A with everything that must have been considered on the "
     "way. First person, present tense.",
 )
-
-
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """A finished answer and the order to write down the thinking that led to it."""
-    form = FORMS[plan.wording % len(FORMS)]
-    items = corpora.draw(("pairs",), plan.exchanges, rng)
-    return ask(plan, items, lambda item, _: form.format(q=item.question, a=item.answer), rng)
+requests = dealt_out(fill_form(FORMS), pipelines=("pairs",))

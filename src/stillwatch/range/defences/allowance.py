@@ -22,11 +22,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, LogJudgement
-from stillwatch.range.defences.hours import before, in_order, record
+from stillwatch.range.defences.hours import before, in_order, record, refused_ids
 from stillwatch.terms import AccountLimits
 from stillwatch.terms.limiter import used_up
 from stillwatch.units import DAY_US
@@ -171,24 +170,4 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
 
 def judge(watch: AllowanceWatch, exchanges: pa.Table) -> LogJudgement:
     """Ask of every exchange after the clean days whether it would have been refused."""
-    found = frozenset(refused_ids(watch, exchanges))
-    return LogJudgement((), found, watch.cannot_fire())
-
-
-def refused_ids(watch: AllowanceWatch, exchanges: pa.Table) -> list[str]:
-    """The ids of a log's exchanges that an allowance would have refused."""
-    if exchanges.num_rows == 0:
-        return []
-    table = in_order(record(exchanges))
-    names = ("exchange_id", "account", "time", "output_tokens", "model")
-    columns = [table[name].cast(pa.int64()) if name == "time" else table[name] for name in names]
-    clean = int(pc.sum(pc.less(columns[2], watch.clean_until_us)).as_py())
-    watch.step(table.slice(0, clean), watch.clean_until_us)
-    found = []
-    rows = zip(*(c.slice(clean).to_pylist() for c in columns), strict=True)
-    for key, account, at_us, tokens, model in rows:
-        if watch.refuses(account, at_us, model):
-            found.append(key)
-        else:
-            watch.answered(account, at_us, tokens or 0, model)
-    return found
+    return LogJudgement((), frozenset(refused_ids(watch, exchanges)), watch.cannot_fire())

@@ -200,6 +200,32 @@ def judge_log(watch: DefenceWatch, exchanges: pa.Table) -> LogJudgement:
     return LogJudgement(cases, cannot_fire=reason_silent(watch))
 
 
+class Refusing(DefenceWatch, Protocol):
+    """A watch with a limit that is learnt from clean days."""
+
+    clean_until_us: int
+
+
+def refused_ids(watch: Refusing, exchanges: pa.Table) -> list[str]:
+    """The ids of a log's exchanges that a limit would have refused after the clean days."""
+    if exchanges.num_rows == 0:
+        return []
+    table = in_order(record(exchanges))
+    names = ("exchange_id", "account", "time", "output_tokens", "model")
+    columns = [table[name].cast(pa.int64()) if name == "time" else table[name] for name in names]
+    clean = int(pc.sum(pc.less(columns[2], watch.clean_until_us)).as_py())
+    watch.step(table.slice(0, clean), watch.clean_until_us)
+    answered = getattr(watch, "answered", None)
+    found = []
+    rows = zip(*(c.slice(clean).to_pylist() for c in columns), strict=True)
+    for key, account, at_us, tokens, model in rows:
+        if watch.refuses(account, at_us, model):
+            found.append(key)
+        elif answered is not None:
+            answered(account, at_us, tokens or 0, model)
+    return found
+
+
 def merge_accusations(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
     """One accusation a case, in the order in which they were first said: each account when first named."""
     cases: dict[str, Accusation] = {}

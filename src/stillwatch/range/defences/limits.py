@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.calibration import level
-from stillwatch.range.defences.hours import HourBatch, Hourly, in_order, record
+from stillwatch.range.defences.hours import HourBatch, Hourly, refused_ids
 from stillwatch.units import DAY_US, MINUTE_US
 
 NAME = "limits"
@@ -118,19 +117,5 @@ def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: 
 
 def judge(watch: LimitWatch, exchanges: pa.Table) -> LogJudgement:
     """Ask of every exchange after the clean days whether it would have been refused."""
-    if exchanges.num_rows == 0:
-        return LogJudgement(())
-    clean_until_us = watch.clean_until_us
-    table = in_order(record(exchanges))
-    ts = table["time"].cast(pa.int64())
-    clean = pc.less(ts, clean_until_us)
-    watch.step(table.filter(clean), clean_until_us)
-    rest = table.filter(pc.invert(clean))
-    rows = zip(
-        rest["exchange_id"].to_pylist(),
-        rest["account"].to_pylist(),
-        rest["time"].cast(pa.int64()).to_pylist(),
-        strict=True,
-    )
-    refused = [key for key, account, at in rows if watch.refuses(account, at)]
-    return LogJudgement((), frozenset(refused), watch.cannot_fire())
+    refused = frozenset(refused_ids(watch, exchanges))
+    return LogJudgement((), refused, watch.cannot_fire() if exchanges.num_rows else "")

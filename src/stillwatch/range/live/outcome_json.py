@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import InputError
-from stillwatch.range.live import Arm, LeakPoint, Learnt, LiveOutcome, StudentScore
+from stillwatch.range.live import Arm, LiveOutcome
 
 
 def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
 
 def arm_of(told: Mapping[str, Any]) -> Arm:
     """One arm as it was written."""
-    return Arm(**{**told, "marks": tuple(LeakPoint(**m) for m in told["marks"])})
+    return msgspec.convert(told, Arm)
 
 
 def outcome_of(told: Mapping[str, Any]) -> LiveOutcome:
@@ -25,18 +26,6 @@ def outcome_of(told: Mapping[str, Any]) -> LiveOutcome:
     Raises: InputError where it is none.
     """
     try:
-        shares = {
-            name: told[name] and StudentScore(**told[name]) for name in ("teacher", "untrained", "drilled")
-        }
-        return LiveOutcome(
-            scene=told["scene"],
-            seed=told["seed"],
-            arms=tuple(arm_of(a) for a in told["arms"]),
-            learnt=tuple(Learnt(**{**x, "share": StudentScore(**x["share"])}) for x in told["learnt"]),
-            folder=Path(told.get("folder", "")),
-            manifest=dict(told["manifest"]),
-            took=dict(told.get("took", {})),
-            **shares,
-        )
-    except (KeyError, TypeError, AttributeError) as why:
+        return msgspec.convert({"folder": "", **told}, LiveOutcome, dec_hook=lambda kind, text: kind(text))
+    except (msgspec.ValidationError, TypeError) as why:
         raise InputError(f"this is no outcome of a live run ({type(why).__name__}: {why})") from why

@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
 from stillwatch.range.arrivals import sitting_days
 from stillwatch.range.identity import token
 from stillwatch.range.people import Person, Sent
 from stillwatch.range.people import product_words as w
-from stillwatch.range.people.population_tables import ACCOUNTS, TRUTH, exchanges_of
+from stillwatch.range.people.population_tables import exchanges_of, population_of
 from stillwatch.range.people.selves import Author, OwnTexts
 from stillwatch.range.people.software import Release, Software, releases
 from stillwatch.range.people.supply import Supply
@@ -78,24 +77,14 @@ def customers(
         if customer.begin >= days:
             continue  # not yet a customer
         queue = shared[n :: len(people)] if software.kind in DEALT else shared
-        sent = SENDING[software.kind](customer, software, versions, queue, days, new_model_day, rng)
+        use = ProgramUse(customer, software, versions, queue, days, new_model_day, rng)
+        sent = SENDING[software.kind](use)
         if not sent.prompts:
             continue
         used.append(customer.who)
         visible = VISIBLE_TOKENS[software.kind]
         tables.append(exchanges_of(customer.who, sent, days, new_model_day, rng, visible, begin))
-    about = [
-        {name: list(v) if isinstance(v := getattr(p, name), tuple) else v for name in ACCOUNTS.names}
-        for p in used
-    ]
-    truth = [{"account": p.account, "kind": software.kind, "covert_share": 0.0} for p in used]
-    return HonestPopulation(
-        pa.concat_tables(tables),
-        pa.Table.from_pylist(about, ACCOUNTS),
-        pa.Table.from_pylist(truth, TRUTH),
-        begin,
-        new_model_day,
-    )
+    return population_of(used, tables, begin, new_model_day)
 
 
 def _people(software: Software, days: int, begin: datetime, rng: np.random.Generator) -> list[Person]:
@@ -217,35 +206,45 @@ def _shared_source(software: Software, supply: Supply, rng: np.random.Generator)
     )
 
 
-def _count(software: Software, customer: Customer, days: int, rng: np.random.Generator) -> int:
-    """How many exchanges a customer has in the days that they use the program."""
-    usual = software.exchanges * days / 14 * rng.lognormal(0.0, software.spread)
-    return max(1, round(usual * (days - customer.begin) / days))
+@dataclass(frozen=True)
+class ProgramUse:
+    """One customer's use of a program in a scene of so many days, to be written out."""
+
+    customer: Customer
+    software: Software
+    versions: Sequence[Release]
+    shared: Sequence[str]  # what comes from one source (`_shared_source`)
+    days: int
+    new_model_day: float
+    rng: np.random.Generator
+
+    def count(self) -> int:
+        """Draw how many exchanges the customer has in the days that they use the program."""
+        usual = self.software.exchanges * self.days / 14 * self.rng.lognormal(0.0, self.software.spread)
+        return max(1, round(usual * (self.days - self.customer.begin) / self.days))
+
+    def moments(self, count: int) -> np.ndarray:
+        """Draw when the customer sits down to it, in days."""
+        return sitting_days(count, self.customer.begin, float(self.days), self.rng)
+
+    def release(self, day: float) -> Release:
+        """The version that the customer has on a day."""
+        return self.customer.release(day, self.versions)
 
 
-Sending = Callable[
-    [Customer, Software, Sequence[Release], Sequence[str], int, float, np.random.Generator], Sent
-]
-
-
-def _plugin(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _plugin(use: ProgramUse) -> Sent:
     """A passage of one's own in the plug-in's words."""
-    count = _count(software, customer, days, rng)
-    at = sitting_days(count, customer.begin, float(days), rng)
-    forms = [customer.release(float(day), versions).wording for day in at]
-    prompts = [form.replace("{q}", customer.texts.passage(15, 130)) for form in forms]
+    count = use.count()
+    at = use.moments(count)
+    forms = [use.release(float(day)).wording for day in at]
+    prompts = [form.replace("{q}", use.customer.texts.passage(15, 130)) for form in forms]
     return Sent(at, prompts)
 
 
-def _coding_agent(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _coding_agent(use: ProgramUse) -> Sent:
     """Sessions: a task and the environment, then results of tools, under the agent's long system text."""
-    count, texts = _count(software, customer, days, rng), customer.texts
+    rng = use.rng
+    count, texts = use.count(), use.customer.texts
     moments: list[float] = []
     prompts: list[str] = []
     systems: list[str | None] = []
@@ -254,11 +253,11 @@ def _coding_agent(
     lengths: list[int] = []
     while sum(lengths) < count:
         lengths.append(min(1 + int(rng.geometric(1 / 6)), MOST_STEPS, count - sum(lengths)))
-    sessions = sitting_days(len(lengths), customer.begin, float(days), rng)
+    sessions = use.moments(len(lengths))
     for talk, (start, steps) in enumerate(zip(sessions, lengths, strict=True)):
         day = float(start)
         for turn in range(1, steps + 1):
-            release = customer.release(day, versions)
+            release = use.release(day)
             opened = "\n".join(texts.file() for _ in range(int(rng.integers(1, 5))))
             around = f"<environment>\nWorking directory: {texts.folder}\nOpen:\n{opened}\n</environment>"
             if turn == 1:
@@ -276,16 +275,14 @@ def _coding_agent(
     return Sent(np.array(moments), prompts, systems, np.array(turns), np.array(talks), tools=len(w.TOOLS))
 
 
-def _class(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _class(use: ProgramUse) -> Sent:
     """The assignment of the week, whole or an exercise of it, and questions in one's own words."""
-    at = sitting_days(_count(software, customer, days, rng), customer.begin, float(days), rng)
+    rng = use.rng
+    at = use.moments(use.count())
     prompts, systems = [], []
     for day in at:
-        assignment = shared[sum(float(day) >= given for given in software.updates)]
-        own = customer.texts.request()
+        assignment = use.shared[sum(float(day) >= given for given in use.software.updates)]
+        own = use.customer.texts.request()
         u = rng.random()
         if u < 0.25:
             prompts.append(f"{assignment}\n\n{own}")
@@ -294,22 +291,22 @@ def _class(
             prompts.append(f"{exercises[int(rng.integers(len(exercises)))]}\n{own}")
         else:
             prompts.append(own)
-        systems.append(customer.release(float(day), versions).system)
+        systems.append(use.release(float(day)).system)
     return Sent(at, prompts, systems)
 
 
-def _evaluation(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _evaluation(use: ProgramUse) -> Sent:
     """Runs over a public set, in its order; most measure a new model within a day of its launch."""
+    rng = use.rng
     tests = Supply(rng, FIRST_EDITION).tests
     test = tests[sorted(tests)[int(rng.integers(len(tests)))]]
-    count = _count(software, customer, days, rng)
-    runs = sorted(float(rng.uniform(customer.begin, days - 0.05)) for _ in range(1 + int(rng.integers(3))))
-    models = [customer.who.model] * len(runs)
-    launch = new_model_day + float(rng.exponential(0.4))
-    if rng.random() < software.new_model and customer.begin < launch < days - 0.05:
+    count = use.count()
+    runs = sorted(
+        float(rng.uniform(use.customer.begin, use.days - 0.05)) for _ in range(1 + int(rng.integers(3)))
+    )
+    models = [use.customer.who.model] * len(runs)
+    launch = use.new_model_day + float(rng.exponential(0.4))
+    if rng.random() < use.software.new_model and use.customer.begin < launch < use.days - 0.05:
         runs.append(launch)
         models.append(NEW_MODEL)
     each = max(1, min(count // len(runs), len(test)))
@@ -319,9 +316,9 @@ def _evaluation(
     chosen: list[str] = []
     for start, model in zip(runs, models, strict=True):
         gaps = np.cumsum(rng.exponential(2.5, each)) / 86400
-        form = customer.release(start, versions).wording
+        form = use.release(start).wording
         for n, gap in enumerate(gaps):
-            if start + gap < days:
+            if start + gap < use.days:
                 moments.append(start + float(gap))
                 prompts.append(form.replace("{q}", test[first + n]))
                 chosen.append(model)
@@ -333,44 +330,37 @@ def _evaluation(
     )
 
 
-def _annotation(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _annotation(use: ProgramUse) -> Sent:
     """One's part of a project's queue, item by item, under the project's guideline."""
-    count = min(_count(software, customer, days, rng), len(shared))
-    at = sitting_days(count, customer.begin, float(days), rng)
-    releases_of = [customer.release(float(day), versions) for day in at]
-    prompts = [r.wording.replace("{q}", item) for r, item in zip(releases_of, shared, strict=False)]
+    count = min(use.count(), len(use.shared))
+    at = use.moments(count)
+    releases_of = [use.release(float(day)) for day in at]
+    prompts = [r.wording.replace("{q}", item) for r, item in zip(releases_of, use.shared, strict=False)]
     return Sent(at, prompts, [r.system for r in releases_of])
 
 
-def _reseller(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _reseller(use: ProgramUse) -> Sent:
     """This account's part of the reseller's queue; customers choose their models."""
-    sent = _annotation(customer, software, versions, shared, days, new_model_day, rng)
-    usual = (rng.random(len(sent.prompts)) < software.keep_model).tolist()
-    models = [software.model if kept else _other_model(software.model, rng) for kept in usual]
+    rng = use.rng
+    sent = _annotation(use)
+    usual = (rng.random(len(sent.prompts)) < use.software.keep_model).tolist()
+    models = [use.software.model if kept else _other_model(use.software.model, rng) for kept in usual]
     return replace(sent, models=models)
 
 
-def _saas(
-    customer: Customer, software: Software, versions: Sequence[Release], shared: Sequence[str], days: int,
-    new_model_day: float, rng: np.random.Generator,
-) -> Sent:  # fmt: skip
+def _saas(use: ProgramUse) -> Sent:
     """What a product's users write, in the product's words; each request names its end user."""
-    count = _count(software, customer, days, rng)
-    at = sitting_days(count, customer.begin, float(days), rng)
+    rng = use.rng
+    count = use.count()
+    at = use.moments(count)
     users = [(f"u_{token(rng, 8)}", OwnTexts(rng)) for _ in range(END_USERS)]
     asking = rng.integers(END_USERS, size=count)
-    forms = [customer.release(float(day), versions).wording for day in at]
+    forms = [use.release(float(day)).wording for day in at]
     prompts = [form.replace("{q}", users[i][1].passage(8, 60)) for form, i in zip(forms, asking, strict=True)]
     return Sent(at, prompts, end_users=[users[i][0] for i in asking])
 
 
-SENDING: dict[str, Sending] = {
+SENDING: dict[str, Callable[[ProgramUse], Sent]] = {
     "plugin": _plugin, "coding_agent": _coding_agent, "class": _class, "evaluation": _evaluation,
     "agency": _plugin, "annotation": _annotation, "reseller": _reseller, "saas": _saas,
 }  # fmt: skip

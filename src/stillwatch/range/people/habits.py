@@ -3,7 +3,7 @@
 A kind is one function `(Person, count, Town) -> Sent`, found by its name in `HABITS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -305,23 +305,11 @@ def synthetic_permitted(who: Person, count: int, town: Town) -> Sent:
     )
 
 
-HABITS: dict[str, Habit] = {
-    "chat": chat,
-    "longform": longform,
-    "small_dev": small_dev,
-    "public_template": public_template,
-    "company": company,
-    "classroom": classroom,
-    "viral_prompt": viral_prompt,
-    "new_template": new_template,
-    "rag": rag,
-    "app_backend": app_backend,
-    "pipeline": pipeline,
-    "eval_harness": eval_harness,
-    "batch_classification": batch_classification,
-    "agent": agent,
-    "drift_monitor": drift_monitor,
-    "load_test": load_test,
-    "synthetic_permitted": synthetic_permitted,
-    "migrated": migration,
-}
+HABITS: Mapping[str, Habit] = {
+    habit.__name__: habit
+    for habit in (
+        chat, longform, small_dev, public_template, company, classroom, viral_prompt, new_template, rag,
+        app_backend, pipeline, eval_harness, batch_classification, agent, drift_monitor, load_test,
+        synthetic_permitted,
+    )
+} | {"migrated": migration}  # fmt: skip

@@ -4,7 +4,7 @@ Large populations are made in parts that share public templates, test sets and v
 else; a part depends on its number and the seed alone, so that the whole never has to be in memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -106,17 +106,24 @@ def part(
         sent = HABITS[who.kind](who, int(count), town)
         visible = KINDS[who.kind].visible_tokens
         tables.append(exchanges_of(who, sent, scene.days, new_day, rng, visible))
+    return population_of(people, tables, BEGIN, new_day)
+
+
+def population_of(
+    people: list[Person], exchanges: list[pa.Table], begin: datetime, new_model_day: float
+) -> HonestPopulation:
+    """Put people and what they sent into the tables of a population."""
     about = [
         {name: list(v) if isinstance(v := getattr(p, name), tuple) else v for name in ACCOUNTS.names}
         for p in people
     ]
     truth = [{"account": p.account, "kind": p.kind, "covert_share": 0.0} for p in people]
     return HonestPopulation(
-        pa.concat_tables(tables),
+        pa.concat_tables(exchanges),
         pa.Table.from_pylist(about, ACCOUNTS),
         pa.Table.from_pylist(truth, TRUTH),
-        BEGIN,
-        new_day,
+        begin,
+        new_model_day,
     )
 
 
@@ -210,11 +217,15 @@ def exchanges_of(
     return pa.Table.from_arrays(arrays, schema=EXCHANGES)
 
 
-def concat_populations(parts: Iterator[HonestPopulation]) -> HonestPopulation:
-    """Put parts together."""
-    all_parts = list(parts)
-    first = all_parts[0]
-    tables = [
-        pa.concat_tables([getattr(p, name) for p in all_parts]) for name in ("exchanges", "accounts", "truth")
-    ]
-    return replace(first, exchanges=tables[0], accounts=tables[1], truth=tables[2])
+def concat_populations(parts: Iterable[HonestPopulation]) -> HonestPopulation:
+    """Put populations of one calendar together, in the columns of the first."""
+    first, *others = parts
+    if not others:
+        return first
+    tables = {
+        name: pa.concat_tables(
+            [of, *(getattr(p, name).select(of.column_names).cast(of.schema) for p in others)]
+        )
+        for name, of in (("exchanges", first.exchanges), ("accounts", first.accounts), ("truth", first.truth))
+    }
+    return replace(first, **tables)
