@@ -6,6 +6,7 @@ What it gives is what `log.build` would give of the exchanges it holds. It does 
 # mypy: allow-untyped-defs
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,6 +32,7 @@ from stillwatch.exchanges.log import (
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
 from stillwatch.text.kernel import CONTENT
+from stillwatch.units import HOUR_US
 
 MANY_PARTS = 64
 
@@ -49,6 +51,8 @@ class KeptLog:
         self.codes = {name: Codes() for name in CODED}
         self.duplicates = 0
         self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
+        # exchanges that came from before it, by the hour of their own time
+        self.dropped: Counter[int] = Counter()
         self._order: tuple[str, ...] = ()
         self._has: set[str] = set()
         self._ids: np.ndarray | None = None  # of the log, sorted
@@ -155,7 +159,9 @@ class KeptLog:
         again[np.unique(keys, return_index=True)[1]] = False
         self.duplicates += int((held | again).sum())
         ts = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        keep = ~(held | again) & (ts >= self.forgotten_us)
+        fresh, kept_time = ~(held | again), ts >= self.forgotten_us
+        self.dropped.update((ts[fresh & ~kept_time] // HOUR_US).tolist())
+        keep = fresh & kept_time
         return batch if keep.all() else batch.filter(pa.array(keep))
 
     # --- stored and read back ---------------------------------------------------------------------------
@@ -169,6 +175,7 @@ class KeptLog:
             "order": list(self.columns(self._order)),
             "duplicates": self.duplicates,
             "forgotten_us": self.forgotten_us,
+            "dropped": sorted(self.dropped.items()),
             "key": self.sketcher.fingerprint,
         }
         out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
@@ -188,6 +195,7 @@ class KeptLog:
         if self._order:
             self._close({name: arrays[f"log.{name}"] for name in self._order})
         self.duplicates, self.forgotten_us = told["duplicates"], told["forgotten_us"]
+        self.dropped = Counter(dict(told.get("dropped", ())))
 
 
 def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
