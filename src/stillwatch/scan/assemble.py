@@ -111,7 +111,9 @@ def campaign(
     )
 
 
-def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]) -> tuple[str, ...]:
+def _firm(
+    accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[str, str]]
+) -> tuple[str, ...]:
     """The accounts that two classes of clue tie to the others, one of them not of the client's choosing.
 
     Users of one program share wording and settings. A lone payer's accounts are tied by paying.
