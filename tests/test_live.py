@@ -413,6 +413,30 @@ def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
     assert live.tick(end, end).scanned.exchanges == live.exchanges <= 2500
 
 
+def test_a_merge_that_was_broken_off_is_said_and_nothing_is_made_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Columns are moved one by one: whoever interrupts that must not go on with half of the exchanges."""
+    kept = KeptLog(SKETCHER)
+    (first, second) = (between(STEADY, START_US + k * DAY_US, START_US + (k + 1) * DAY_US) for k in (0, 1))
+    for batch in first.to_batches():
+        kept.add(batch)
+    kept.merged()
+    for batch in second.to_batches():
+        kept.add(batch)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stillwatch.exchanges.kept.close_log", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kept.merged()
+    monkeypatch.undo()
+    for act in (kept.merged, lambda: kept.add(second.to_batches()[0])):
+        with pytest.raises(InputError, match="load the saved state"):
+            act()
+
+
 ROW = st.tuples(
     st.integers(0, 40), st.integers(0, 3 * 24), st.sampled_from("abcde"), st.sampled_from([None, "m", "n"])
 )
