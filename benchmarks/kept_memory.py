@@ -1,8 +1,9 @@
 """What an exchange costs the detector in memory: `python benchmarks/kept_memory.py`, or with `--copies 20`.
 
-Copies of the sample (speed_log.py) with an answer each, sketched into files as a gateway's recorder does, and
-replayed in a process of its own: all but the last hours are added and evaluated, then hour by hour. Printed are
-bytes an exchange above what the process held before: of the columns that are kept, and the peaks.
+Copies of the sample (speed_log.py), with an answer each and without, are sketched into files as a gateway's
+recorder does, and replayed in a process of its own: all but the last hours are added and evaluated, then hour
+by hour. Printed are bytes an exchange above what the process held before: of the columns that are kept, and
+the peaks.
 """
 
 import argparse

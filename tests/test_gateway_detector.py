@@ -29,8 +29,8 @@ from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder
-from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.health import PartHealth, health
+from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
 from stillwatch.gateway.metrics import metrics
 from stillwatch.gateway.record import segments

@@ -55,7 +55,9 @@ HOUR_US = 3_600_000_000
 M_MMAP_THRESHOLD = -3  # <malloc.h>
 MOST_GAPS = 10_000  # that are counted, the newest
 IDLE_S = 30.0
-EXCHANGES_A_MB = 1_000  # kept exchanges a MiB of memory: 4 million took 3.1 GB (README, speed)
+# Kept exchanges a MiB of memory. A look peaks at 1,200 bytes each, and the process is ended above its limit
+# (benchmarks/kept_memory.py, docs/figures/gateway.md).
+EXCHANGES_A_MB = 750
 
 
 class FolderScan:

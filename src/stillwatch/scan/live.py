@@ -39,7 +39,7 @@ FORM = 1
 
 @dataclass(frozen=True)
 class Keep:
-    """What is remembered. Memory is bounded by the exchanges: about 200 bytes each, twice that in a look."""
+    """What is remembered. Memory is bounded by the exchanges: 300 to 500 bytes each, 1,200 in a look."""
 
     # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
     # the window as long again and more (with less the result says so: scan.seen_window). Campaigns and
