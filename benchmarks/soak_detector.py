@@ -1,6 +1,6 @@
 """Days of traffic past the detector in minutes: `python benchmarks/soak_detector.py --hours 30`.
 
-The detector keeps exchanges up to a bound (`detector_memory_mb` in serve.json, 1,000 a MB), so that its
+The detector keeps exchanges up to a bound (`detector_memory_mb` in serve.json, 750 a MB), so that its
 memory grows until the bound is reached and must stand still from then on. Here the bound is reached early:
 each hour of event time brings many exchanges, each with a user agent of its own, written as segments as the
 recorder does; the real detector reads, looks and saves. A line is fitted to the hours after the bound.

@@ -130,6 +130,9 @@ class Gateway:
             ComponentHealth("workers", "ok", "2 of 2 serve"),
         ]
 
+    def not_seen(self, now_us: int) -> Sequence[str]:
+        return [f"Memory reaches back 1.0 days. {HOSTILE[2]}"]
+
     def gaps(self) -> Sequence[Lost]:
         return [Lost(NOW - 7_200_000_000, NOW - 3_600_000_000, 12, HOSTILE[3])]
 

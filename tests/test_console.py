@@ -149,6 +149,15 @@ def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
         assert got.status_code != 500, (deed.path, got.text)
 
 
+@pytest.mark.parametrize("page", ["queue", "leads"])
+def test_an_empty_looking_page_says_what_the_detector_could_not_see(still: World, page: str) -> None:
+    rita = still.client("rita")
+    text = rita.get(f"/{page}").text
+    assert "What cannot be seen now" in text
+    assert "Memory reaches back 1.0 days." in text
+    assert rita.get("/queue.json").json()["not_seen"][0].startswith("Memory reaches back 1.0 days.")
+
+
 def test_a_form_counts_only_from_our_page_in_the_session_it_was_made_for(mine: World) -> None:
     anna, ben = mine.client("anna"), mine.client("ben")
     case, token = hostile(mine), csrf_in(anna.get("/queue").text)

@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,20 +21,26 @@ from scan_world import START, Crowd, Scene, scene
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
+from stillwatch.gateway.admin import Desk
+from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder
+from stillwatch.gateway.health import PartHealth, health
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
+from stillwatch.gateway.metrics import metrics
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
+from stillwatch.report.page import headline, render
 from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
 from stillwatch.scan.pipeline import Options, run
+from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from test_scan_loners import HOUR, START_US, loud
@@ -273,6 +282,134 @@ def test_its_heartbeat_says_how_far_behind_it_is(folder: Folder) -> None:
     clock[0] += 7_000_000
     says = found.says()
     assert (says["lag_s"], says["exchanges"], says["bad_segments"]) == (7.0, 30, 0)
+
+
+# --- what it cannot see is said wherever somebody looks ---
+
+
+def of_days(days: int, an_hour: int, end_us: int) -> pa.Table:
+    """Exchanges of every hour until a moment, of a hundred accounts that say next to nothing."""
+    many = days * 24 * an_hour
+    times = end_us - (many - np.arange(many)) * (HOUR_US // an_hour)
+    return pa.table(
+        {
+            "exchange_id": [f"x{k}" for k in range(many)],
+            "time": pa.array(times, pa.timestamp("us", tz="UTC")),
+            "account": [f"a{k % 100}" for k in range(many)],
+            "prompt": ["go on"] * many,
+            "output_tokens": pa.array([5] * many, pa.int64()),
+        }
+    )
+
+
+def beat(folder: Folder, found: FolderScan) -> None:
+    heartbeat.beat(folder.run / "detector.json", NOW, **found.says())
+
+
+def lines(folder: Folder) -> list[str]:
+    return metrics(folder, SETTINGS, health(folder, SETTINGS, NOW), {}).splitlines()
+
+
+def part(folder: Folder, now_us: int = NOW) -> PartHealth:
+    return next(p for p in health(folder, SETTINGS, now_us).parts if p.name == "detector")
+
+
+@pytest.mark.slow
+def test_a_short_memory_is_said_in_findings_health_and_metrics(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stillwatch.gateway.detector.EXCHANGES_A_MB", 1)
+    small = replace(SETTINGS, detector_memory_mb=256)
+    found = FolderScan(folder, small, lambda: NOW)
+    put(folder, 1, of_days(12, 4, NOW))
+    found.step()
+    window = json.loads((folder.detector / "findings.json").read_bytes())["window"]
+    assert 2 < window["kept_days"] < 5 < window["needed_days"]
+    assert "cannot be found or are half named" in window["text"][0]
+    assert "were let go before they were evaluated" in window["text"][1]  # it begins with a backlog
+    beat(folder, found)
+    assert part(folder).status == "degraded"
+    assert window["text"][0] in part(folder).text
+    with ControlState(folder.state) as state:
+        desk = Desk(folder, SETTINGS, state, open_terms(folder, keeps_history=True), Findings(folder))
+        assert Gateway(desk).not_seen(NOW) == tuple(window["text"])  # the console's queue and leads
+        (late,) = [said for said in Gateway(desk).not_seen(NOW + HOUR_US) if "gives no sign" in said]
+        assert late.startswith("The detector gives no sign")
+    advised = re.search(r"need detector_memory_mb = (\d+) in serve.json", part(folder).text)
+    assert advised
+    assert 10 * 24 * 4 <= int(advised[1]) <= 1.1 * 10 * 24 * 4  # what holds ten days at this pace
+    missing = next(at for at in lines(folder) if at.startswith("stillwatch_detector_window_missing_seconds "))
+    assert float(missing.split()[1]) == pytest.approx((10 - window["kept_days"]) * 86_400, abs=60)
+
+
+def test_a_memory_that_holds_everything_is_not_complained_of(folder: Folder) -> None:
+    found = detector(folder)
+    put(folder, 1, of_days(2, 4, NOW))
+    found.step()
+    assert "window" not in json.loads((folder.detector / "findings.json").read_bytes())
+    beat(folder, found)
+    assert (part(folder).status, part(folder).text) == ("ok", "is 0.0 s behind")
+    assert {"stillwatch_detector_exchanges 192", "stillwatch_detector_window_missing_seconds 0"} < set(
+        lines(folder)
+    )
+
+
+@pytest.mark.slow
+def test_gaps_and_damaged_segments_are_said_in_the_findings_for_ten_days(folder: Folder) -> None:
+    def gap(days_ago: int, exchanges: int) -> str:
+        at = NOW - days_ago * 24 * HOUR_US
+        told = {
+            "worker": 0,
+            "from_us": at - 10,
+            "until_us": at,
+            "exchanges": exchanges,
+            "reason": "disk full",
+        }
+        return json.dumps(told) + "\n"
+
+    folder.gaps.write_text(gap(30, 1_000) + gap(3, 12), encoding="utf-8")
+    put(folder, 1, of_days(2, 4, NOW))
+    put(folder, 2, some()).write_bytes(b"not parquet")
+    found = detector(folder)
+    found.step()
+    result = Findings(folder).current().result
+    assert result is not None
+    assert result.window is not None
+    assert (result.window.uncaptured, result.window.unread_segments) == (12, 1)
+    assert (result.window.kept_days, result.window.short) == (None, False)
+    assert headline(result).endswith("campaigns may be missing, or half named.")
+    beat(folder, found)
+    assert "1 segments could not be read" in part(folder).text
+    found.save()
+    assert detector(folder)._bad_at_us == [NOW]  # also after a restart
+
+
+@pytest.mark.slow
+def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder, tmp_path: Path) -> None:
+    """With the least memory that a gateway may be given, and 13 days of more than it holds."""
+    end_us = heartbeat.utc_us()
+    replace(SETTINGS, detector_memory_mb=256).save(folder.settings)
+    whole = of_days(13, 1_200, end_us)
+    for number, one in enumerate(parts(whole, 13), 1):
+        put(folder, number, one)
+    with subprocess.Popen([sys.executable, "-m", "stillwatch.gateway.detector", str(folder.path)]) as process:
+        try:
+            patience = time.monotonic() + 120
+            while "text" not in heartbeat.read(folder.run / "detector.json").get("unseen", {}):
+                assert time.monotonic() < patience
+                time.sleep(0.5)
+            now_us = heartbeat.utc_us()
+            told = part(folder, now_us)
+            assert told.status == "degraded"
+            assert "honest groups may be named" in told.text
+            result = Findings(folder).current().result
+            assert result is not None
+            assert result.window is not None
+            assert result.window.short
+            assert window_headline(result.window) in headline(result)
+            assert window_headline(result.window) in render(result)
+        finally:
+            process.terminate()
 
 
 # --- findings handed over, standings under the terms ---

@@ -206,6 +206,9 @@ def test_what_comes_later_than_looks_are_kept_for_is_kept_and_counted(log: pa.Ta
     known = live.tick(START_US + 101 * HOUR_US, START_US + 101 * HOUR_US)
     assert known.scanned.exchanges == len(table)
     assert 0 < live.too_late <= early.sum()
+    assert known.window is not None
+    assert known.window.late == live.too_late
+    assert "found later, or are half named" in known.cannot_claim[0]
 
 
 # --- followers --------------------------------------------------------------------------------------------
@@ -410,6 +413,30 @@ def test_an_hour_that_brings_more_than_is_kept_does_not_grow_until_it_is_over(
     assert live.tick(end, end).scanned.exchanges == live.exchanges <= 2500
 
 
+def test_a_merge_that_was_broken_off_is_said_and_nothing_is_made_of_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Columns are moved one by one: whoever interrupts that must not go on with half of the exchanges."""
+    kept = KeptLog(SKETCHER)
+    (first, second) = (between(STEADY, START_US + k * DAY_US, START_US + (k + 1) * DAY_US) for k in (0, 1))
+    for batch in first.to_batches():
+        kept.add(batch)
+    kept.merged()
+    for batch in second.to_batches():
+        kept.add(batch)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stillwatch.exchanges.kept.close_log", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kept.merged()
+    monkeypatch.undo()
+    for act in (kept.merged, lambda: kept.add(second.to_batches()[0])):
+        with pytest.raises(InputError, match="load the saved state"):
+            act()
+
+
 ROW = st.tuples(
     st.integers(0, 40), st.integers(0, 3 * 24), st.sampled_from("abcde"), st.sampled_from([None, "m", "n"])
 )
@@ -556,3 +583,105 @@ def test_a_segment_that_was_written_can_be_added(tmp_path: Path, log: pa.Table) 
     live.add(pq.read_table(tmp_path / "s.parquet"))
     live.add(read([tmp_path / "s.parquet"], rejects=Rejects(), sketcher=SKETCHER))
     assert (live.exchanges, live.duplicates) == (300, 300)
+
+
+# --- what cannot be seen is said --------------------------------------------------------------------------
+
+
+def steady(days: int, an_hour: int = 2) -> pa.Table:
+    """Exchanges of every hour, of accounts that have nothing to do with each other."""
+    crowd = Crowd(7)
+    rng = crowd.rng
+    for hour in range(days * 24):
+        for k in range(an_hour):
+            crowd.says(f"a{(hour + k) % 60}", hour + k / an_hour, sentence(rng, 6), **habits(rng))
+    return sketched(crowd.table())
+
+
+STEADY = steady(13)
+BRIEF = replace(OPTIONS, every_account=False)
+
+
+def watched_daily(live: LiveScan, table: pa.Table, days: int, first: int = 1) -> ScanResult:
+    """The result after so many days, each looked at when it is over."""
+    known, since = None, START_US + (first - 1) * DAY_US
+    for day in range(first, days + 1):
+        until = START_US + day * DAY_US
+        live.add(between(table, since, until))
+        known, since = live.tick(until, until), until
+    assert known is not None
+    return known
+
+
+def test_a_memory_that_is_shorter_than_the_window_says_what_cannot_be_seen(tmp_path: Path) -> None:
+    live = LiveScan(BRIEF, keep=Keep(exchanges=48))
+    known = watched_daily(live, STEADY, 12)
+    window = known.window
+    assert window is not None
+    assert (window.linked_days, window.needed_days) == (5.0, 10.0)
+    assert window.kept_days == pytest.approx(1.0, abs=0.1)
+    assert window.since is not None
+    assert known.scanned.first is not None
+    assert window.since <= known.scanned.first < window.since + timedelta(hours=1)
+    assert "cannot be found or are half named" in known.cannot_claim[0]
+    assert "honest groups may be named" in known.cannot_claim[0]
+    live.save(tmp_path / "live.npz")
+    later = START_US + 12 * DAY_US
+    again = LiveScan.load(tmp_path / "live.npz", BRIEF, keep=Keep(exchanges=48)).tick(later, later)
+    assert again.window == window
+
+
+@pytest.mark.parametrize("days", [1, 9, 13])
+def test_a_memory_that_holds_what_the_rules_need_says_nothing(days: int) -> None:
+    """A new gateway has not seen ten days either, and nothing of them is missing."""
+    known = watched_daily(LiveScan(BRIEF, keep=Keep(days=11)), STEADY, days)
+    assert known.window is None
+    assert not any("emory" in said for said in known.cannot_claim)
+
+
+def test_between_one_window_and_two_only_what_is_new_is_in_doubt() -> None:
+    known = watched_daily(LiveScan(BRIEF, keep=Keep(days=7)), STEADY, 12)
+    assert known.window is not None
+    assert known.window.kept_days == 7.0
+    assert "honest groups may be named" in known.cannot_claim[0]
+    assert "cannot be found" not in known.cannot_claim[0]
+
+
+def test_a_flood_that_pushes_the_past_out_is_said_until_memory_has_grown_back() -> None:
+    """One hour of it, more than memory holds: also that hour was let go before it was evaluated."""
+    crowd = Crowd(8)
+    for k in range(1500):
+        crowd.says("flood", 2 * 24 + k / 1500, "go")
+    live = LiveScan(BRIEF, keep=Keep(exchanges=800))
+    watched_daily(live, STEADY, 2)
+    live.add(sketched(crowd.table()))
+    flooded = START_US + 2 * DAY_US + HOUR_US
+    window = live.tick(flooded, flooded).window
+    assert window is not None
+    assert window.kept_days is not None
+    assert window.kept_days < 0.1
+    ((start, end),) = window.unevaluated
+    assert START + timedelta(days=2) <= start < end <= START + timedelta(days=2, hours=1)
+    said = [watched_daily(live, STEADY, days, days - 3).window for days in (6, 10, 13)]
+    assert [one is None for one in said] == [False, False, True]
+
+
+def test_what_comes_older_than_memory_is_counted_for_as_long_as_it_matters() -> None:
+    early = (times(STEADY) < START_US + DAY_US) & (np.arange(len(STEADY)) % 4 == 0)
+    punctual = STEADY.filter(pa.array(~early))
+    live = LiveScan(BRIEF, keep=Keep(exchanges=96))
+    watched_daily(live, punctual, 5)
+    live.add(STEADY.filter(pa.array(early)))
+    assert live.window.dropped == early.sum()
+    assert "used for nothing" in watched_daily(live, punctual, 6, 6).cannot_claim[1]
+    assert live.window.dropped == early.sum()
+    watched_daily(live, punctual, 12, 7)
+    assert live.window.dropped == 0  # ten days on it does not matter any more
+
+
+def test_the_owner_says_what_was_never_captured() -> None:
+    live = LiveScan(BRIEF)
+    live.uncaptured, live.unread_segments = 12, 1
+    known = watched_daily(live, STEADY, 2)
+    assert known.cannot_claim[0].startswith("12 exchanges were not captured.")
+    assert known.cannot_claim[1].startswith("1 segments could not be read")

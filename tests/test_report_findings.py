@@ -1,14 +1,20 @@
 import dataclasses
+import io
 import json
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from rich.console import Console
 
 from stillwatch.errors import InputError
 from stillwatch.report.findings import evidence_json, findings_json, load, schema, to_text, write
+from stillwatch.report.page import render
+from stillwatch.report.terminal import print_result
+from stillwatch.scan import SeenWindow
+from stillwatch.scan.seen_window import window_sentences
 from test_report_world import HOSTILE, empty, leads, result
 
 KEYS = {
@@ -114,6 +120,30 @@ def test_leads_are_read_back(tmp_path: Path) -> None:
     assert [list(lead) for lead in findings_json(made)["leads"]] == [KEYS["lead"]] * 4
     write(made, tmp_path)
     assert load(tmp_path).leads == made.leads
+
+
+def test_what_a_live_scan_could_not_see_is_a_key_of_its_own_and_on_the_page_and_read_back(
+    tmp_path: Path,
+) -> None:
+    at = datetime(2026, 5, 1, 4, tzinfo=UTC)
+    window = SeenWindow(5.0, 10.0, 1.0, at, 3, 4, ((at, at + timedelta(minutes=30)),), 5, 6)
+    said = window_sentences(window)
+    made = dataclasses.replace(empty(), window=window, cannot_claim=said)
+    document = findings_json(made)
+    Draft202012Validator(schema()).validate(json.loads(to_text(document)))
+    assert list(document) == [*KEYS[""], "window"]
+    assert document["window"]["text"] == list(said)
+    assert len(said) == 6
+    write(made, tmp_path)
+    assert load(tmp_path).window == window
+    console = Console(file=io.StringIO(), width=2000)
+    print_result(made, console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in (render(made), printed):
+        assert (
+            "No campaign found in 0 exchanges of 0 accounts. Memory reaches back 1.0 of the 10 days" in text
+        )
+        assert all(one in text for one in said)
 
 
 def test_floats_are_cut_to_digits_that_survive_another_order_of_summing() -> None:

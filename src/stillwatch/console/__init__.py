@@ -218,6 +218,10 @@ class Deployment(Protocol):
         """Say how each part does now."""
         ...
 
+    def not_seen(self, now_us: int) -> Sequence[str]:
+        """Say what the findings cannot show: days that memory does not hold, a detector that is behind."""
+        ...
+
     def gaps(self) -> Sequence[Lost]:
         """Give the spans that are not on record, newest first."""
         ...

@@ -21,6 +21,7 @@ from stillwatch.console.recorded import Recorded
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.report.findings import FINDINGS, load
 from stillwatch.scan import AccountVerdict, ScanResult
+from stillwatch.scan.seen_window import window_sentences
 from stillwatch.terms import EnforcementStatus, Step
 
 NO_GATEWAY = "no gateway stands behind this folder; `stillwatch serve` shows the console on its admin port"
@@ -93,6 +94,13 @@ class ReportFolder:
         if result is None:
             raise Unavailable(f"{self.path} holds no report; scan with --out {self.path}")
         return next((a for a in result.accounts if a.account == account), None)
+
+    def not_seen(self, now_us: int) -> Sequence[str]:
+        try:
+            result = self._report()
+        except InputError as why:
+            return (str(why),)
+        return window_sentences(result.window if result else None)
 
     def health(self, now_us: int) -> Sequence[ComponentHealth]:
         parts = []

@@ -6,12 +6,14 @@ What it gives is what `log.build` would give of the exchanges it holds. It does 
 # mypy: allow-untyped-defs
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.errors import InputError
 from stillwatch.exchanges import ids, sketched
 from stillwatch.exchanges.log import (
     CODED,
@@ -21,7 +23,6 @@ from stillwatch.exchanges.log import (
     Codes,
     Columns,
     ExchangeLog,
-    Growing,
     close_log,
     columns_of,
     encode_batch,
@@ -31,6 +32,7 @@ from stillwatch.exchanges.log import (
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
 from stillwatch.text.kernel import CONTENT
+from stillwatch.units import HOUR_US
 
 MANY_PARTS = 64
 
@@ -49,11 +51,14 @@ class KeptLog:
         self.codes = {name: Codes() for name in CODED}
         self.duplicates = 0
         self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
+        # exchanges that came from before it, by the hour of their own time
+        self.dropped: Counter[int] = Counter()
         self._order: tuple[str, ...] = ()
         self._has: set[str] = set()
         self._ids: np.ndarray | None = None  # of the log, sorted
         self._ids_since: set[int] = set()  # of the parts
         self._by_account: tuple[np.ndarray, np.ndarray] | None = None
+        self._whole = True  # not while columns are moved from one place to the other
 
     def __len__(self) -> int:
         return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
@@ -63,6 +68,7 @@ class KeptLog:
 
         Raises: InputError for sketches under another key.
         """
+        self._check_whole()
         if sketched.is_sketched(batch.schema):
             sketched.check_key(batch.schema.metadata, self.sketcher, "a batch of exchanges")
         batch = self._new(batch)
@@ -73,15 +79,24 @@ class KeptLog:
             self._ids_since.update(part["id"].tolist())
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
-                self.parts = [self._together(self.parts)]
+                self.parts = [_together(self._taken(self.parts))]
+                self._whole = True
         return part
 
     def merged(self) -> ExchangeLog:
         """The log with all that has come."""
+        self._check_whole()
         if self.parts:
-            before = [self.columns(self._order)] if len(self.log) else []
-            self._close(self._together(before + self.parts))
+            self._close(_together(self._taken()))
         return self.log
+
+    def _check_whole(self) -> None:
+        """Raises: InputError after a merge that was broken off, by Ctrl-C or for lack of memory."""
+        if not self._whole:
+            raise InputError(
+                "a merge of exchanges was broken off, and some of them are gone: load the saved state, or "
+                "begin anew from the log"
+            )
 
     def rows_of(self, accounts: Iterable[int]) -> np.ndarray:
         """The rows of some accounts, by their codes, in what was merged last; in the order of time."""
@@ -100,11 +115,15 @@ class KeptLog:
             if name not in PASSAGES or len(getattr(self.log, name))
         }
 
-    def _together(self, parts: list[Columns]) -> Columns:
-        grown = Growing()
-        for part in parts:
-            grown.add(part)
-        return grown.whole()
+    def _taken(self, parts: list[Columns] | None = None) -> list[Columns]:
+        """Parts, or the log and all parts, that nothing here holds any more: their columns can be let go one
+        by one. The dicts are new ones, as who was given a part may still read it."""
+        self._whole = False
+        if parts is None:
+            parts = [self.columns(self._order), *self.parts] if len(self.log) else self.parts
+            self.log = close_log({}, {}, frozenset())
+        self.parts, self._by_account = [], None
+        return [dict(part) for part in parts]
 
     def forget(self, before_us: int) -> None:
         """Let the exchanges before a moment go, and the names that nobody else has."""
@@ -115,7 +134,8 @@ class KeptLog:
         if cut == 0:
             return
         self.forgotten_us = max(self.forgotten_us, before_us)
-        columns = {name: column[cut:].copy() for name, column in self.columns(self._order).items()}
+        (held,) = self._taken()
+        columns = {name: held.pop(name)[cut:].copy() for name in list(held)}
         for column, name in CODED_AS.items():
             names = sorted(self.codes[name].index)
             used = np.unique(columns[column])
@@ -134,6 +154,7 @@ class KeptLog:
         self.parts = []
         self._ids = self._by_account = None
         self._ids_since = set()
+        self._whole = True
 
     def _new(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The exchanges of a batch that have not come before and are not of the forgotten past."""
@@ -155,7 +176,9 @@ class KeptLog:
         again[np.unique(keys, return_index=True)[1]] = False
         self.duplicates += int((held | again).sum())
         ts = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        keep = ~(held | again) & (ts >= self.forgotten_us)
+        fresh, kept_time = ~(held | again), ts >= self.forgotten_us
+        self.dropped.update((ts[fresh & ~kept_time] // HOUR_US).tolist())
+        keep = fresh & kept_time
         return batch if keep.all() else batch.filter(pa.array(keep))
 
     # --- stored and read back ---------------------------------------------------------------------------
@@ -169,6 +192,7 @@ class KeptLog:
             "order": list(self.columns(self._order)),
             "duplicates": self.duplicates,
             "forgotten_us": self.forgotten_us,
+            "dropped": sorted(self.dropped.items()),
             "key": self.sketcher.fingerprint,
         }
         out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
@@ -188,6 +212,22 @@ class KeptLog:
         if self._order:
             self._close({name: arrays[f"log.{name}"] for name in self._order})
         self.duplicates, self.forgotten_us = told["duplicates"], told["forgotten_us"]
+        self.dropped = Counter(dict(told.get("dropped", ())))
+
+
+def _together(parts: list[Columns]) -> Columns:
+    """One set of columns out of several, which are emptied on the way: one column at a time is there twice."""
+    lengths = [len(part["ts_us"]) for part in parts]
+    whole: Columns = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        like = next(part[name] for part in parts if name in part)
+        whole[name] = np.zeros((sum(lengths), *like.shape[1:]), like.dtype)
+        end = 0
+        for part, length in zip(parts, lengths, strict=True):
+            end += length
+            if name in part:  # passages are in parts with completions only
+                whole[name][end - length : end] = part.pop(name)
+    return whole
 
 
 def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:

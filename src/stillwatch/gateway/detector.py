@@ -4,13 +4,16 @@ It never answers a request and never writes a standing: the supervisor reads wha
 at any moment it goes on from the last saved state; exchanges that it reads twice are dropped by their ids.
 """
 
+import ctypes
 import json
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +30,18 @@ from stillwatch.gateway.control.people import accounts_table, write_accounts
 from stillwatch.gateway.fleet import lease
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.latest import HANDOVER, handover_json
+from stillwatch.gateway.latest import HANDOVER, gaps, handover_json
 from stillwatch.gateway.record.segments import name_in, new_segments, read_new
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.gateway.wake import Wake
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import ScanResult
+from stillwatch.scan import ScanResult, SeenWindow
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
+from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.terms.reload import WatchedTerms
+from stillwatch.units import DAY_US
 
 STATE = "live.npz"
 BAD = "bad-segments.jsonl"
@@ -47,8 +52,12 @@ STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
 TRIES = 3  # of a segment that the disk refuses
 SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
 HOUR_US = 3_600_000_000
+M_MMAP_THRESHOLD = -3  # <malloc.h>
+MOST_GAPS = 10_000  # that are counted, the newest
 IDLE_S = 30.0
-EXCHANGES_A_MB = 1_000  # kept exchanges a MiB of memory: 4 million took 3.1 GB (README, speed)
+# Kept exchanges a MiB of memory. A look peaks at 1,200 bytes each, and the process is ended above its limit
+# (benchmarks/kept_memory.py, docs/figures/gateway.md).
+EXCHANGES_A_MB = 750
 
 
 class FolderScan:
@@ -70,6 +79,9 @@ class FolderScan:
         self._saved_at, self._saved_until_us, self._unsaved = time.monotonic(), -1, False
         self._rows_at = time.monotonic()
         self._accounts: pa.Table | None = None
+        self._gaps_sign: tuple[int, int] | None = None
+        self._bad_at_us = _passed_over(folder)
+        self._unseen: dict[str, Any] = {}
         self._watched: WatchedTerms | None = None
         self._live = self._begin()
         self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
@@ -95,7 +107,9 @@ class FolderScan:
         self._know_accounts()
         self._know_holds()
         if self._live.exchanges:
+            self._know_what_is_missing()
             result = self._live.tick(self._now_us(), self._complete_until_us(begun_us))
+            self._unseen = self._what_is_not_seen(result.window)
             self._hand_over(result)
         self._save_if_due()
         self.error, self.caught_up_us = error, begun_us
@@ -138,7 +152,8 @@ class FolderScan:
 
     def _pass_over(self, path: Path, why: str) -> None:
         self.bad += 1
-        line = {"at": self._now_us(), "segment": str(path.relative_to(self.folder.path)), "reason": why}
+        self._bad_at_us.append(self._now_us())
+        line = {"at": self._bad_at_us[-1], "segment": str(path.relative_to(self.folder.path)), "reason": why}
         with open(self.folder.detector / BAD, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.seen.add(name_in(self.folder, path))
@@ -169,6 +184,39 @@ class FolderScan:
             return
         if held != self._live.options.held:
             self._live.options = replace(self._live.options, held=held)
+
+    def _know_what_is_missing(self) -> None:
+        """What was not captured, or cannot be read, of the days that the rules need."""
+        since_us = self.newest_us - int(needed_days(self._options) * DAY_US)
+        self._live.unread_segments = sum(at_us >= since_us for at_us in self._bad_at_us)
+        try:
+            found = self.folder.gaps.stat()
+        except FileNotFoundError:
+            return
+        sign = (found.st_size, since_us // HOUR_US)
+        if sign != self._gaps_sign:
+            lost = gaps(self.folder.gaps, limit=MOST_GAPS)
+            self._live.uncaptured = sum(gap.exchanges for gap in lost if gap.until_us >= since_us)
+            self._gaps_sign = sign
+
+    def _what_is_not_seen(self, window: SeenWindow | None) -> dict[str, Any]:
+        """What health and metrics say of it; empty where the rules are given all that they need."""
+        if window is None:
+            return {}
+        said = list(window_sentences(window))
+        if window.short and window.kept_days:
+            needed = self._live.exchanges / window.kept_days * window.needed_days / EXCHANGES_A_MB
+            said.append(
+                f"At this pace {window.needed_days:g} days need detector_memory_mb = {math.ceil(needed)} "
+                "in serve.json."
+            )
+        missing_days = window.needed_days - (window.kept_days or 0) if window.short else 0
+        return {
+            "text": " ".join(said),
+            "blind": bool(window.short or window.unevaluated or window.dropped or window.unread_segments),
+            "missing_s": round(missing_days * 86_400),
+            "late": window.late + window.dropped,
+        }
 
     def _complete_until_us(self, read_us: int) -> int:
         """Until when every exchange has come, as far as can be told. What comes later all the same is late,
@@ -225,11 +273,24 @@ class FolderScan:
             "read": self.read,
             "looks": self.looks,
             "too_late": self._live.too_late,
+            "unseen": self._unseen,
             "left_out": self._thinning.left_out,
             "bad_segments": self.bad,
             "looked_until_us": self._live.looked_until_us,
             "error": self.error,
         }
+
+
+def _passed_over(folder: Folder) -> list[int]:
+    """When segments were passed over, as far as that is written down."""
+    found = []
+    try:
+        for line in (folder.detector / BAD).read_text("utf-8").splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # a line torn by a crash
+                found.append(int(json.loads(line)["at"]))
+    except OSError:
+        return found
+    return found
 
 
 def _who(result: ScanResult) -> tuple[object, ...]:
@@ -267,8 +328,16 @@ class _Pulse(threading.Thread):
             return  # seen from outside: the beat is missing
 
 
+def return_freed_memory() -> None:
+    """Have glibc give freed arrays of a MiB and more back to the system at once, instead of growing the size
+    from which on it does; another C library is left as it is."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
+
+
 def main(folder: str) -> None:
     """Be the detector of the gateway in a folder."""
+    return_freed_memory()
     stop = Wake()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())

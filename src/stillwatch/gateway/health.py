@@ -65,7 +65,7 @@ def health(
         *([_hooks(folder, now_us)] if settings.hooks_port is not None else []),
         _capture(live, refuses),
         _recorder(folder, now_us),
-        _detector(folder, now_us, supervisor),
+        _window(folder, detector_process(folder, now_us, supervisor)),
         _cases(supervisor),
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
         _terms(live, supervisor),
@@ -182,13 +182,23 @@ def _alerts(folder: Folder, now_us: int) -> PartHealth:
     )
 
 
-def _detector(folder: Folder, now_us: int, supervisor: dict[str, Any]) -> PartHealth:
+def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) -> PartHealth:
+    """Say whether the detector runs, here or at another gateway of the fleet, and is not behind."""
     says = supervisor.get("fleet")
     if isinstance(says, dict) and not says.get("leads"):
         if says.get("detector") and says["detector"] not in says.get("silent", []):
             return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
         return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
     return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
+
+
+def _window(folder: Folder, detector: PartHealth) -> PartHealth:
+    """The detector's part, with what it cannot see: it does well only where it sees what its rules need."""
+    unseen = heartbeat.read(folder.run / "detector.json").get("unseen")
+    if not isinstance(unseen, dict) or not unseen.get("text"):
+        return detector
+    status = DEGRADED if unseen.get("blind") else detector.status
+    return PartHealth("detector", status, f"{detector.text}; it cannot see everything. {unseen['text']}")
 
 
 def _cases(supervisor: dict[str, Any]) -> PartHealth:

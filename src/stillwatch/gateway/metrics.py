@@ -85,11 +85,26 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     yield Metric("resident_memory_bytes", "gauge", "Memory a process holds.", held)
     late = tuple(({"process": n}, float(s["lag_s"])) for n, s in says.items() if _number(s.get("lag_s")))
     yield Metric("lag_seconds", "gauge", "How far a process is behind.", late)
+    yield from _of_detector(says["detector"])
     children = says["supervisor"].get("children", {})
     again = tuple(({"process": n}, float(c["restarts"])) for n, c in sorted(children.items()))
     yield Metric("restarts_total", "counter", "Restarts of a process since the gateway was started.", again)
     version = max((s["terms_version"] for s in says.values() if _number(s.get("terms_version"))), default=0)
     yield Metric("terms_version", "gauge", "Version of the terms in force.", (({}, float(version)),))
+
+
+def _of_detector(says: dict[str, Any]) -> Iterator[Metric]:
+    """How much the detector holds, and how much it would need to see all that its rules look for."""
+    if not _number(says.get("exchanges")):  # it runs elsewhere, or has not begun
+        return
+    unseen = says.get("unseen")
+    unseen = unseen if isinstance(unseen, dict) else {}
+    for name, value, words in (
+        ("exchanges", says["exchanges"], "Exchanges in the detector's memory."),
+        ("window_missing_seconds", unseen.get("missing_s", 0), "Of what the rules need, what memory let go."),
+        ("late_exchanges", unseen.get("late", 0), "Exchanges that came too late to be evaluated."),
+    ):
+        yield Metric(f"detector_{name}", "gauge", words, (({}, float(value)),))
 
 
 def _of_health(health: Health) -> Iterator[Metric]:

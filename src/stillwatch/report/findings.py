@@ -34,9 +34,11 @@ from stillwatch.scan import (
     Reason,
     Scanned,
     ScanResult,
+    SeenWindow,
     SettingTest,
 )
 from stillwatch.scan.curve import cite_curve
+from stillwatch.scan.seen_window import window_sentences
 
 FOLDER = Path("stillwatch-report")  # where nobody says another
 FINDINGS, EVIDENCE = "findings.json", "evidence.json"
@@ -142,7 +144,28 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
             for a in sorted(result.accounts, key=lambda a: a.account)
         ],
         "leads": [lead_json(lead) for lead in result.leads],
-    } | ({"known_pools": [_pool_json(one) for one in result.pools]} if result.pools else {})
+        **({"known_pools": [_pool_json(one) for one in result.pools]} if result.pools else {}),
+        **({} if result.window is None else {"window": _window_json(result.window)}),
+    }
+
+
+def _window_json(window: SeenWindow) -> dict[str, Any]:
+    return asdict(window) | {
+        "kept_days": _maybe(window.kept_days),
+        "since": _time(window.since),
+        "unevaluated": [[iso(start), iso(end)] for start, end in window.unevaluated],
+        "text": list(window_sentences(window)),
+    }
+
+
+def _window_of(told: dict[str, Any] | None) -> SeenWindow | None:
+    """Read back what `_window_json` gave."""
+    if told is None:
+        return None
+    at = datetime.fromisoformat
+    spans = tuple((at(start), at(end)) for start, end in told["unevaluated"])
+    plain = {name: value for name, value in told.items() if name != "text"}
+    return SeenWindow(**dict(plain, since=_parse_time(told["since"]), unevaluated=spans))
 
 
 def lead_json(lead: Lead) -> dict[str, Any]:
@@ -347,6 +370,7 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
         leads=tuple(lead_of(one) for one in f.get("leads", ())),
         pools=tuple(PoolCover(**one) for one in f.get("known_pools", ())),
         judged=_coverage(f.get("judged")),
+        window=_window_of(f.get("window")),
     )
 
 

@@ -20,6 +20,7 @@ from stillwatch.report.rivals import rivals
 from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.measured import MEASURED, TITLE
+from stillwatch.scan.seen_window import window_headline
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
@@ -94,8 +95,12 @@ def start_of(campaign: Campaign) -> datetime:
 def headline(result: ScanResult) -> str:
     """Say in one sentence how many campaigns, over how many accounts, took how much, since when.
 
-    Leads are counted only where there is no campaign.
+    Leads are counted only where there is no campaign. A live scan that could not see everything says so.
     """
+    return f"{_found(result)} {window_headline(result.window)}".rstrip()
+
+
+def _found(result: ScanResult) -> str:
     found = [c for c in result.campaigns if c.suppressed_by is None]
     s = result.scanned
     if not found:

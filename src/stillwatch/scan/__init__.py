@@ -249,6 +249,35 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class SeenWindow:
+    """How far back a live scan sees, and what of the days that it needs it was not given.
+
+    Counts are of exchanges whose own time lies within `needed_days`; `scan.seen_window` says what it costs.
+    """
+
+    linked_days: float  # accounts that take up one wording within so many days are linked
+    needed_days: float  # these, and as many before them: what is new is told from what was there
+    kept_days: float | None = None  # that lay in memory at the last evaluation; None: nothing was let go
+    since: datetime | None = None  # exchanges before it were let go
+    late: int = 0  # came after their hours could be evaluated anew
+    dropped: int = 0  # came older than memory reached, and were used for nothing; may be repeats
+    unevaluated: tuple[tuple[datetime, datetime], ...] = ()  # hours that were let go before their evaluation
+    uncaptured: int = 0  # that no segment holds
+    unread_segments: int = 0  # that could not be read
+
+    @property
+    def short(self) -> bool:
+        """Whether memory holds fewer days than the rules need."""
+        return self.kept_days is not None and self.kept_days < self.needed_days
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that the rules need was there in time."""
+        lost = self.late or self.dropped or self.unevaluated or self.uncaptured or self.unread_segments
+        return not (self.short or lost)
+
+
+@dataclass(frozen=True)
 class ScanResult:
     version: str
     scanned: Scanned
@@ -264,6 +293,7 @@ class ScanResult:
     shares: Mapping[str, float] = field(default_factory=dict)  # id of a lead or finding -> of latest requests
     judged: Coverage = Coverage()
     pools: tuple[PoolCover, ...] = ()  # of each known pool: its users, whoever they are
+    window: SeenWindow | None = None  # of a live scan that was not given all that its rules need
 
 
 class _CallablePackage(ModuleType):

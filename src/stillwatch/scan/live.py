@@ -7,9 +7,11 @@ what becomes of who is named.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import msgspec
@@ -20,12 +22,14 @@ import stillwatch
 from stillwatch.errors import InputError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.scan import Loner, Scanned, ScanResult
+from stillwatch.scan import Loner, Scanned, ScanResult, SeenWindow
 from stillwatch.scan.carried import CarriedScan
+from stillwatch.scan.harvest import moment
 from stillwatch.scan.loners import Loners
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
+from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.units import DAY_US, HOUR_US
 
 LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
@@ -35,10 +39,11 @@ FORM = 1
 
 @dataclass(frozen=True)
 class Keep:
-    """What is remembered. Memory is bounded by the exchanges: about 200 bytes each, twice that in a look."""
+    """What is remembered. Memory is bounded by the exchanges: 300 to 500 bytes each, 1,200 in a look."""
 
     # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
-    # the window as long again and more. Campaigns and harvests that lie further back are not seen any more.
+    # the window as long again and more (with less the result says so: scan.seen_window). Campaigns and
+    # harvests that lie further back are not seen any more.
     days: float = 28.0
     # The oldest hours go when there are more; a quarter more within an hour, and the oldest go at once.
     exchanges: int = 4_000_000
@@ -48,7 +53,8 @@ class Keep:
 class LiveScan:
     """State of one live scan. Deterministic: of the same exchanges and the same ticks the same results.
 
-    `accounts` may be set at any time; `also` is carried through `save` and `load` for the owner.
+    `accounts`, `uncaptured` and `unread_segments` (what the owner knows to be missing, see `SeenWindow`)
+    may be set at any time; `also` is carried through `save` and `load` for the owner.
     """
 
     def __init__(
@@ -60,6 +66,9 @@ class LiveScan:
         self._known: tuple[pa.Table | None, KnownAccounts] = (None, KnownAccounts())
         self.also: dict[str, object] = {}
         self.too_late = 0  # exchanges that came later than looks are made anew for
+        self.uncaptured = self.unread_segments = 0
+        self._late_hours: Counter[int] = Counter()  # the same, by the hour of their own time
+        self._unevaluated: list[tuple[int, int]] = []  # spans that were let go before any look at them
         self._kept = KeptLog(Sketcher(self.options.key))
         self._states: list[CarriedScan] = [
             CarriedScan()
@@ -111,7 +120,9 @@ class LiveScan:
             self._loners.see(part, list(self._kept.codes["account"].index))
             first = int(part["ts_us"].min())
             if first < self._looked_us:
-                self.too_late += int((part["ts_us"] < self._states[0].until_us).sum())
+                late_us = part["ts_us"][part["ts_us"] < self._states[0].until_us]
+                self.too_late += len(late_us)
+                self._late_hours.update((late_us // HOUR_US).tolist())
                 self._late_us = first if self._late_us is None else min(first, self._late_us)
             if len(self._kept) > self.keep.exchanges + self.keep.exchanges // 4:
                 self._make_room()
@@ -120,8 +131,18 @@ class LiveScan:
         """Let the oldest go at once: an hour may bring more than memory holds."""
         names = list(self._kept.codes["account"].index)
         times = self._kept.merged()["ts_us"]
-        self._kept.forget(int(times[len(times) - self.keep.exchanges]))
+        self._let_go(int(times[len(times) - self.keep.exchanges]))
         self._recode(names)
+
+    def _let_go(self, before_us: int) -> None:
+        """Forget what was before a moment, and note what of it no look was made at."""
+        times = self._kept.merged()["ts_us"]
+        from_us = max(self._looked_us, int(times[0]) if len(times) else before_us)
+        if from_us < before_us:
+            if self._unevaluated and from_us - self._unevaluated[-1][1] < HOUR_US:
+                from_us = self._unevaluated.pop()[0]
+            self._unevaluated.append((from_us, before_us))
+        self._kept.forget(before_us)
 
     def _recode(self, names: list[str]) -> None:
         """Follow accounts to the codes of what was merged since; names: by the codes of before."""
@@ -144,7 +165,37 @@ class LiveScan:
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
         followers = self._newcomers.find_followers(self._kept, self._known[1], now_us, self.options.window_us)
-        return replace(self._result, followers=followers, alone=self._lone_harvesters(now_us))
+        return replace(
+            self._result,
+            followers=followers,
+            alone=self._lone_harvesters(now_us),
+            **self._what_is_not_seen(self._result),
+        )
+
+    @property
+    def window(self) -> SeenWindow:
+        """How far back was seen at the last full look, and what was not."""
+        needed = needed_days(self.options)
+        since_us = self._looked_us - int(needed * DAY_US)
+        gone_us = self._kept.forgotten_us
+        return SeenWindow(
+            self.options.window_days,
+            needed,
+            round(max(0, self._looked_us - gone_us) / DAY_US, 3) if gone_us else None,
+            moment(gone_us) if gone_us else None,
+            _count_since(self._late_hours, since_us),
+            _count_since(self._kept.dropped, since_us),
+            tuple((moment(a), moment(b)) for a, b in self._unevaluated if b > since_us),
+            self.uncaptured,
+            self.unread_segments,
+        )
+
+    def _what_is_not_seen(self, result: ScanResult) -> dict[str, Any]:
+        """Give the fields of a result that say it: nothing where everything was there in time."""
+        window = self.window
+        if window.whole:
+            return {}
+        return {"window": window, "cannot_claim": (*window_sentences(window), *result.cannot_claim)}
 
     def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:
         if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
@@ -199,7 +250,12 @@ class LiveScan:
         log = self._kept.log
         first = int(log["ts_us"][0]) if len(log) else before
         if before >= first + FORGET_STEP_US or len(self._kept) > self.keep.exchanges:
-            self._kept.forget(before)
+            self._let_go(before)
+        oldest = hour - int(needed_days(self.options) * DAY_US)
+        for counted in (self._late_hours, self._kept.dropped):
+            for old in [one for one in counted if one * HOUR_US < oldest]:
+                del counted[old]
+        self._unevaluated = [span for span in self._unevaluated if span[1] > oldest]
 
     def _follow_ids(self, result: ScanResult) -> None:
         """Each campaign goes on under the id of the earlier one that it shares most accounts with."""
@@ -234,6 +290,8 @@ class LiveScan:
             self._ids,
             self._newcomers.named_at,
             self.also,
+            sorted(self._late_hours.items()),
+            self._unevaluated,
         )
         arrays = self._kept.arrays() | {"live": np.frombuffer(msgspec.json.encode(told), np.uint8)}
         beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -283,6 +341,7 @@ class LiveScan:
         self._states, self._looked_us, self._late_us = told.states, told.looked_us, told.late_us
         self.too_late, self._ids, self.also = told.too_late, told.ids, told.also
         self._newcomers = Newcomers((), told.named_at)
+        self._late_hours, self._unevaluated = Counter(dict(told.late_hours)), told.unevaluated
 
 
 class _Saved(msgspec.Struct):
@@ -294,6 +353,12 @@ class _Saved(msgspec.Struct):
     ids: dict[str, tuple[str, ...]]
     named_at: dict[str, int]
     also: dict[str, object]
+    late_hours: list[tuple[int, int]] = []
+    unevaluated: list[tuple[int, int]] = []
+
+
+def _count_since(by_hour: Counter[int], since_us: int) -> int:
+    return sum(count for hour, count in by_hour.items() if hour * HOUR_US >= since_us)
 
 
 def _nothing_yet() -> ScanResult:

@@ -18,7 +18,10 @@ def show(asked: PageRequest) -> Shown:
     found, total = leads.leads(asked.store, offset=offset, limit=PAGE)
     rows = [_row(one, asked) for one in found]
     data = {"total": total, "offset": offset, "actionable": False, "note": NO_ACTION, "leads": rows}
-    view = {"leads": found, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION}
+    view = {
+        "leads": found, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION,
+        "not_seen": asked.deployment.not_seen(asked.now_us),
+    }  # fmt: skip
     return Shown("leads.html.j2", "Leads", data, rows, view)
 
 

@@ -25,10 +25,14 @@ def show(asked: PageRequest) -> Shown:
     counts = asked.desk.looks.counts(asked.now_us)
     found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us, counts)
     rows = [row(case, asked) for case in found.cases]
-    data = {"filter": given, "offset": offset, "total": found.total, "counts": found.counts, "cases": rows}
+    not_seen = list(asked.deployment.not_seen(asked.now_us))
+    data = {
+        "filter": given, "offset": offset, "total": found.total, "counts": found.counts,
+        "not_seen": not_seen, "cases": rows,
+    }  # fmt: skip
     view = {
         "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
-        "verdicts": [v for v in Verdict if v is not Verdict.VICTIM],
+        "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)
 

@@ -22,16 +22,18 @@ from stillwatch.console import (
 )
 from stillwatch.errors import InputError
 from stillwatch.exchanges.parquet import DAMAGED
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import reach
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.people import ACCOUNTS_FILE
-from stillwatch.gateway.health import health
+from stillwatch.gateway.health import OK, detector_process, health
 from stillwatch.gateway.instance import terms_history
 from stillwatch.gateway.latest import gaps
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.scan import AccountVerdict
+from stillwatch.scan.seen_window import window_sentences
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.history import TermsHistory
 
@@ -115,6 +117,16 @@ class Gateway:
         refuses = self._desk.watched.terms.capture.on_failure == "refuse"
         found = health(self._desk.folder, self._desk.settings, now_us, refuses, self._state)
         return [ComponentHealth(p.name, p.status, p.text) for p in found.parts]
+
+    def not_seen(self, now_us: int) -> Sequence[str]:
+        try:
+            result = self._desk.findings.current().result
+        except InputError as why:
+            return (str(why),)
+        supervisor = heartbeat.read(self._desk.folder.run / "supervisor.json")
+        part = detector_process(self._desk.folder, now_us, supervisor)
+        late = [] if part.status == OK else [f"The detector {part.text}."]
+        return (*late, *window_sentences(result.window if result else None))
 
     def gaps(self) -> Sequence[Lost]:
         found = gaps(self._desk.folder.gaps, limit=MOST_GAPS)
