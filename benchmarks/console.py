@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""How fast the console's pages are, and what axe says of them: `benchmarks/console.py [--axe]`.
+"""How fast the console's pages are, and what axe says of them: `benchmarks/console.py [--axe] [--copies N]`.
 
 Two stores are made: one of 500 cases, one with a case of 25,000 accounts. Each page is asked for through a
 real server on loopback, HTML as a browser gets it; p50 and p95 are of the time until the whole answer is
 there. The first look, with nothing kept, stands apart, with its CPU time (client and server). With --axe each
-page is opened in Chromium in both schemes.
+page is opened in Chromium in both schemes. With --copies the store is of so many copies of one case, with
+--records signed audit records, and SQL is asked after a note as well.
 """
 
 import argparse
 import dataclasses
 import json
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -62,14 +64,54 @@ def many(cases: int) -> ScanResult:
     return dataclasses.replace(whole, campaigns=tuple(found))
 
 
+COPIED = {  # table -> rows of the case that are copied, and what differs from one copy to the next
+    "cases": (1, {"id": "{id}", "exchanges": "100 + k * 7919 % 100000", "updated_us": "updated_us + k"}),
+    "members": (
+        5,
+        {"case_id": "{id}", "key": "{key}", "account": "{key}", "home": "{key}", "finding": "{f}"},
+    ),
+    "findings": (1, {"case_id": "{id}", "finding": "{f}"}),
+    "evidence": (1, {"case_id": "{id}", "finding": "{f}"}),
+    "spoken": (100, {"case_id": "{id}"}),
+    "acts": (1, {"case_id": "{id}", "act": "1000000 + k"}),
+}
+WORDS = {"id": "printf('case-%010x', k)", "key": "key || printf('-%07d', k)", "f": "1000000 + k"}
+
+
+def copy_case(store: Store, copies: int) -> None:
+    """Copy the smallest case so often, straight into the tables; every 2,000th with its evidence."""
+    numbers = "WITH RECURSIVE n(k) AS (SELECT 0 UNION ALL SELECT k + 1 FROM n WHERE k + 1 < {})"
+    with sqlite3.connect(str(store.url.database)) as db:
+        case = db.execute("SELECT id FROM cases ORDER BY members LIMIT 1").fetchone()[0]
+        for table, (most, changes) in COPIED.items():
+            names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            wanted = ", ".join(changes.get(name, name).format(**WORDS) for name in names)
+            key = "id" if table == "cases" else "case_id"
+            rows = f"(SELECT * FROM {table} WHERE {key} = ? LIMIT {most})"
+            which = "WHERE k % 2000 = 0" if table == "evidence" else ""
+            query = f"{numbers.format(copies)} INSERT INTO {table} SELECT {wanted} FROM {rows}, n {which}"
+            db.execute(query, [case])
+
+
+def add_records(store: Store, records: int, cases: int) -> None:
+    """Put so many records on the trail, signed as always, about the copies in turn."""
+    for begin in range(0, records, 5_000):
+        with store.writing(1_795_500_000_000_000 + begin) as tx:
+            for k in range(begin, min(begin + 5_000, records)):
+                tx.audit("anna", "case.note", f"case-{k % cases:010x}", {"act": k, "text": "e3" * 32})
+
+
 class Served:
     """A console on a port of this machine, with somebody logged in."""
 
-    def __init__(self, folder: Path, found: ScanResult) -> None:
+    def __init__(self, folder: Path, found: ScanResult, copies: int = 0, records: int = 0) -> None:
         self.store = Store(f"sqlite:///{folder / 'cases.db'}")
         attach(self.store, folder / "audit.key")
         begun = time.perf_counter()
         fill(self.store, found)
+        if copies:
+            copy_case(self.store, copies)
+            add_records(self.store, records, copies)
         self.fold_s = time.perf_counter() - begun
         now_us = 1_795_600_000_000_000
         app = make(self.store, Gateway(), now_us=lambda: now_us)
@@ -84,8 +126,8 @@ class Served:
         csrf = csrf_in(self.client.get("/login").text)
         form = {"name": "paul", "password": PASSWORD, "csrf": csrf, "next": ""}
         assert self.client.post("/login", data=form).status_code == 303
-        every = reading.queue(self.store, reading.Filter(limit=1_000), now_us).cases
-        self.case = max(every, key=lambda case: case.members)
+        found = reading.queue(self.store, reading.Filter(limit=1_000), now_us)
+        self.case, self.cases = max(found.cases, key=lambda case: case.members), found.total
 
     def pages(self) -> dict[str, str]:
         case = f"/case/{self.case.id}"
@@ -93,6 +135,10 @@ class Served:
         return {
             "queue": "/queue",
             "queue, filtered": "/queue?state=all&suppressed=all&text=accounts",
+            "queue, last page": f"/queue?offset={max(0, self.cases - 50)}",
+            "queue, no match": "/queue?text=nothing",
+            "queue, an account": f"/queue?{urlencode({'account': account})}",
+            "queue, mine": "/queue?owner=me",
             "case": case,
             "case, accounts": f"{case}/accounts?offset=20",
             "case, links": f"{case}/links",
@@ -104,6 +150,9 @@ class Served:
             "detectors": "/detectors",
             "terms": "/terms",
             "audit": "/audit",
+            "audit, a person": "/audit?who=anna",
+            "audit, no match": "/audit?who=nobody",
+            "audit, a case": f"/audit?subject={self.case.id}",
             "health": "/health",
             "sql": "/sql",
         }
@@ -121,6 +170,12 @@ class Served:
         query = "SELECT count(*) FROM members"
         assert "1 row" in self.client.post("/sql", data={"csrf": csrf, "query": query}).text
         return (time.perf_counter() - begun) * 1000
+
+    def after_note(self) -> float:
+        """Note something on a case, and time the next answer of SQL."""
+        form = {"csrf": csrf_in(self.client.get("/queue").text), "text": "hello"}
+        assert self.client.post(f"/case/{self.case.id}/note", data=form).status_code == 303
+        return self.sql()
 
     def close(self) -> None:
         self.server.should_exit = True
@@ -147,11 +202,10 @@ def measure(served: Served, rounds: int) -> list[dict[str, object]]:
                 "p95": p95,
             }
         )
-    first, *rest = (served.sql() for _ in range(6))
-    rest.sort()
-    rows.append(
-        {"page": "sql, answered", "kB": 0.0, "first": first, "cpu": 0.0, "p50": rest[2], "p95": rest[-1]}
-    )
+    for name, ask in (("sql, answered", served.sql), ("sql, after a note", served.after_note)):
+        first, *rest = (ask() for _ in range(10))
+        rest.sort()
+        rows.append({"page": name, "kB": 0.0, "first": first, "cpu": 0.0, "p50": rest[4], "p95": rest[-1]})
     return rows
 
 
@@ -192,11 +246,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--axe", action="store_true", help="look at the pages in Chromium too")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--copies", type=int, default=0, help="a store of so many copies of one case")
+    parser.add_argument("--records", type=int, default=0, help="signed audit records in it")
     asked = parser.parse_args()
     told: dict[str, object] = {}
-    for name, found in ((f"{CASES} cases of 40", many(CASES)), (f"a case of {ACCOUNTS:,}", result(ACCOUNTS))):
+    stores = [(f"{CASES} cases of 40", many(CASES)), (f"a case of {ACCOUNTS:,}", result(ACCOUNTS))]
+    if asked.copies:
+        stores = [(f"{asked.copies:,} cases, {asked.records:,} records, of few", many(3))]
+    for name, found in stores:
         with tempfile.TemporaryDirectory() as folder:
-            served = Served(Path(folder), found)
+            served = Served(Path(folder), found, asked.copies, asked.records)
             rows = measure(served, asked.rounds)
             seen = axe(served) if asked.axe else None
             served.close()
