@@ -22,11 +22,12 @@ from urllib.parse import urlencode
 
 import httpx2 as httpx
 import uvicorn
+from sqlalchemy import select
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from console_world import PASSWORD, Gateway, csrf_in, fill
-from stillwatch.cases import reading
+from stillwatch.cases import reading, tables
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
 from stillwatch.console.app import make
@@ -126,8 +127,10 @@ class Served:
         csrf = csrf_in(self.client.get("/login").text)
         form = {"name": "paul", "password": PASSWORD, "csrf": csrf, "next": ""}
         assert self.client.post("/login", data=form).status_code == 303
-        found = reading.queue(self.store, reading.Filter(limit=1_000), now_us)
-        self.case, self.cases = max(found.cases, key=lambda case: case.members), found.total
+        self.cases = reading.queue(self.store, reading.Filter(), now_us).total
+        with self.store.reading() as db:
+            largest = select(tables.cases.c.id).order_by(tables.cases.c.members.desc()).limit(1)
+            self.case = self.store.case(db.execute(largest).scalar_one(), accounts=False)
 
     def pages(self) -> dict[str, str]:
         case = f"/case/{self.case.id}"
