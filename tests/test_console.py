@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import html
 import io
 import json
 import re
@@ -934,6 +935,71 @@ def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
     assert f"<script>{BANG}" not in page
     assert "onerror=" in page  # as text
     assert anna.get(f"{here}?done=<script>").text.count("<script>") == 0
+
+
+def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None:
+    anna, ben = mine.client("anna"), mine.client("ben")
+
+    def picked(by: Visitor) -> list[str]:
+        return re.findall(
+            r'name="case" value="([^"]+)" form="triage"', by.get("/queue?state=all&suppressed=all").text
+        )
+
+    def do(what: str, cases: list[str], by: Visitor = anna, **form: object) -> tuple[int, str]:
+        return by.submit("/queue/triage", do=what, case=cases, **({"why": "one course"} | form))
+
+    boxes = picked(anna)
+    ids = [box.rpartition(":")[0] for box in boxes]
+    assert sorted(ids) == sorted(mine.cases.values())
+    assert 'name="case"' not in mine.client("rita").get("/queue").text
+    handling.note(mine.store, ids[1], "mine", who="ben", now_us=NOW)
+    status, page = do("assign", boxes, owner="ben", back="state=all&text=%22%3E%3Cscript%3E&x=1")
+    assert status == 200
+    assert f"{len(ids) - 1} of {len(ids)} cases assigned" in page
+    assert page.index(f"{ids[1]} was seen at revision") < page.index(f"/case/{ids[0]}")
+    assert 'href="/queue?state=all&amp;text=%22%3E%3Cscript%3E"' in page
+    assert [mine.store.case(case).owner for case in ids] == ["ben", None, *["ben"] * (len(ids) - 2)]
+    with mine.store.reading() as db:
+        assert len([r for r in read(db) if r.what == "case.assign"]) == len(ids) - 1
+    assert f"0 of {len(ids)} cases assigned" in do("assign", boxes, owner="ben")[1]  # the page loaded again
+    assert f"{len(ids)} of {len(ids)} cases given a due date" in do("due", picked(ben), ben, hours=4)[1]
+    assert {mine.store.case(case).due_us for case in ids} == {NOW + 4 * 60 * MINUTE_US}
+    assert "2 of 2 cases dismissed" in do("dismiss", picked(anna)[:2], verdict="permitted")[1]
+    some = picked(anna)[:3]
+    status, page = do("merge", some, why=f"<script>{BANG}</script>")
+    assert "2 of 2 cases merged" in page
+    assert f"<script>{BANG}" not in page
+    assert len(picked(anna)) == len(ids) - 2
+    for what, cases, form in (
+        ("assign", [], {}),
+        ("assign", picked(anna), {"why": " "}),
+        ("due", picked(anna), {"hours": 0}),
+        ("due", picked(anna), {"hours": 10_000}),
+        ("dismiss", picked(anna), {"verdict": "true"}),
+        ("merge", picked(anna)[:1], {}),
+        ("burn", picked(anna), {}),
+        ("assign", ["case-1"], {}),
+        ("assign", ["case-1:x"], {}),
+        ("assign", [f"case-{k}:1" for k in range(201)], {}),
+    ):
+        assert do(what, cases, **form)[0] == 409, (what, form)
+    assert do("assign", picked(anna), mine.client("rita"))[0] == 403
+
+
+def test_no_more_cases_are_dismissed_from_the_queue_than_one_by_one(
+    mine: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 2)
+    anna = mine.client("anna")
+    boxes = re.findall(
+        r'name="case" value="([^"]+)" form="triage"', anna.get("/queue?state=all&suppressed=all").text
+    )
+    form: dict[str, object] = {"do": "dismiss", "verdict": "false", "why": "a course", "case": boxes[:3]}
+    status, page = anna.submit("/queue/triage", **form)
+    assert (status, "2 of 3 cases dismissed" in page) == (200, True)
+    assert "has dismissed 2 cases within a day; another one needs an approver" in html.unescape(page)
+    for box in boxes[2:]:
+        assert "0 of 1 case dismissed" in anna.submit("/queue/triage", **(form | {"case": box}))[1]
 
 
 def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:

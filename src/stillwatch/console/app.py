@@ -36,6 +36,7 @@ from stillwatch.console.pages import (
     queue,
     sql,
     terms,
+    triage,
     working,
 )
 from stillwatch.console.sql import Snapshots
@@ -82,6 +83,7 @@ PAGES = (
     PageRoute("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
+    Deed("/queue/triage", UserRole.ANALYST, triage.change_picked),
     Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
     Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),

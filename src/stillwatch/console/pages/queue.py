@@ -1,6 +1,7 @@
 """The queue: cases, those due first, then those with the largest harvest. The filters are in the address."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from stillwatch.cases import Case, CaseState, Verdict, reading
 from stillwatch.console import ConsoleError
@@ -28,6 +29,7 @@ def show(asked: PageRequest) -> Shown:
     data = {"filter": given, "offset": offset, "total": found.total, "counts": found.counts, "cases": rows}
     view = {
         "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
+        "back": urlencode({word: text for word, text in given.items() if text}, errors="surrogatepass"),
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM],
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)
