@@ -26,6 +26,7 @@ from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
 from stillwatch.console import (
     AffectedEndUser,
@@ -37,10 +38,12 @@ from stillwatch.console import (
     people,
     render,
     requested_steps,
+    saved_views,
     sessions,
     sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
+from stillwatch.console.migrations import MIGRATIONS, PART
 from stillwatch.console.page_context import in_form
 from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 from stillwatch.console.trail_checks import TrailChecks
@@ -984,6 +987,65 @@ def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None
     ):
         assert do(what, cases, **form)[0] == 409, (what, form)
     assert do("assign", picked(anna), mine.client("rita"))[0] == 403
+
+
+def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
+    rita, anna = mine.client("rita"), mine.client("anna")
+    name = f'"><script>{BANG}</script>\u202ea\x00'
+    words = {"state": "all", "text": '<"&=', "owner": "me"}
+    page = rita.get("/queue", params=words | {"offset": "0", "nothing": "1"}).text
+    back = html.unescape(re.findall(r'name="back" value="([^"]*)"', page)[-1])
+    status, where = rita.submit("/queue/views", name=name, back=back)
+    assert (status, where) == (
+        303,
+        f"/queue?{urlencode({'state': 'all', 'owner': 'me', 'text': words['text']})}&done=view",
+    )
+    page = rita.get(where).text
+    assert "The view is kept." in page
+    assert f"<script>{BANG}" not in page
+    assert '"><script>' not in page
+    assert "\u202e" not in page
+    kept = rita.get("/queue.json").json()["views"]
+    assert [one["name"] for one in kept] == [name]
+    link = re.findall(r'<a class="button" href="(/queue[^"]*)"', page)[0]
+    shown = anna.get(html.unescape(link))  # the link can be sent; the view stays its owner's
+    assert shown.status_code == 200
+    assert 'aria-label="Your views"' not in shown.text
+    assert anna.submit("/queue/views/delete", name=name)[0] == 409
+    assert rita.submit("/queue/views", name=name, back="state=new&x=<b>")[0] == 303  # replaces it
+    kept = rita.get("/queue.json").json()["views"]
+    assert [one["words"] for one in kept] == ["state=new"]
+    for form in (
+        {"name": "", "back": "state=all"},
+        {"name": "x" * 81, "back": "state=all"},
+        {"name": "none", "back": ""},
+        {"name": "none", "back": "offset=50"},
+        {"name": "none", "back": "state=burning"},
+        {"name": "long", "back": "text=" + "x" * 20_000},
+    ):
+        assert rita.submit("/queue/views", **form)[0] == 409, form
+    with mine.store.reading() as db:
+        saved = [r for r in read(db, opened=True) if r.what == "view saved"]
+    assert {(r.who, json.dumps(r.detail), r.personal[0]["view"]) for r in saved} == {("rita", "{}", name)}
+    status, where = rita.submit("/queue/views/delete", name=in_form(name))  # as the page's own form has it
+    assert (status, where) == (303, "/queue?done=unview")
+    assert rita.get("/queue.json").json()["views"] == []
+
+
+def test_a_person_keeps_so_many_views_and_a_store_of_an_older_console_gets_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'cases.db'}"
+    with Store(url) as store:
+        migrate(store.engine, PART, MIGRATIONS[:1])
+        people.add(store, "anna", UserRole.ANALYST, PASSWORD, who="tests", now_us=NOW)
+        people.prepare(store)
+        people.prepare(store)
+        for k in range(saved_views.MOST):
+            saved_views.save(store, "anna", f"view {k}", "state=new", NOW)
+        saved_views.save(store, "anna", "view 3", "state=all", NOW)
+        with pytest.raises(ConsoleError, match="delete one first"):
+            saved_views.save(store, "anna", "one more", "state=all", NOW)
+        assert len(saved_views.views_of(store, "anna")) == saved_views.MOST
+        assert saved_views.views_of(store, "ben") == []
 
 
 def test_no_more_cases_are_dismissed_from_the_queue_than_one_by_one(

@@ -170,6 +170,25 @@ def test_cases_are_picked_with_keys_and_changed_at_once(served: Served, inside: 
     inside.clean()
 
 
+def test_a_view_is_kept_opened_and_deleted(served: Served, inside: Watched) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = inside.page
+    page.goto(f"{served.address}/queue")
+    page.select_option("#state", "all")
+    page.wait_for_selector("#view-name", state="attached")
+    unfold(page)
+    page.fill("#view-name", HOSTILE[0][:80])
+    page.click("form[action$='/queue/views'] button")
+    page.wait_for_selector("text=The view is kept.")
+    assert page.locator("nav.views a[aria-current]").count() == 1
+    look(served, inside, axe)
+    page.set_viewport_size({"width": 390, "height": 844})
+    look(served, inside, axe)
+    page.click("form[action$='/views/delete'] button")
+    page.wait_for_selector("text=The view is deleted.")
+    inside.clean()
+
+
 def test_pages_behind_forms_are_sound_too(served: Served, inside: Watched) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page

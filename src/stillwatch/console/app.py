@@ -84,6 +84,8 @@ PAGES = (
 )
 DEEDS = (
     Deed("/queue/triage", UserRole.ANALYST, triage.change_picked),
+    Deed("/queue/views", UserRole.READER, queue.save_view),
+    Deed("/queue/views/delete", UserRole.READER, queue.delete_view),
     Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
     Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
@@ -233,6 +235,8 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
 
 
 DONE = {
+    "view": "The view is kept.",
+    "unview": "The view is deleted.",
     "opened": "The case is open. No step can be taken in it before a finding names it.",
     "taken": "The case is yours.",
     "assigned": "The owner is changed.",

@@ -1,14 +1,13 @@
 """Several cases of the queue at once: assign, set due, dismiss, merge. Each is one of `cases.handling`."""
 
 from typing import Any
-from urllib.parse import parse_qsl
 
 from stillwatch.cases import Verdict, handling, triage
 from stillwatch.cases.triage import PickedCase, TriageOutcome
 from stillwatch.console import ConsoleError
 from stillwatch.console.page_context import LONGEST_NAME, PageRequest, number
 from stillwatch.console.page_forms import Shown
-from stillwatch.console.pages.queue import WORDS
+from stillwatch.console.pages.queue import queue_address
 from stillwatch.units import HOUR_US
 
 MOST = 200  # cases at once
@@ -66,10 +65,9 @@ def _picked(asked: PageRequest) -> list[PickedCase]:
 
 
 def _outcome_page(asked: PageRequest, done: str, told: list[TriageOutcome], into: str | None) -> Shown:
-    kept = dict(parse_qsl(asked.form("back", LONGEST_NAME)))
     view = {
         "done": done, "told": told, "into": into,
         "changed": sum(one.refusal is None for one in told),
-        "back": asked.url("/queue", **{word: kept.get(word) for word in WORDS}),
+        "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
     }  # fmt: skip
     return Shown("triage.html.j2", f"{len(told)} cases", {}, (), view)
