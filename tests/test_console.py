@@ -28,6 +28,7 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
+from stillwatch.cases.tables import key_of
 from stillwatch.console import (
     AffectedEndUser,
     ConsoleError,
@@ -293,6 +294,34 @@ def test_odd_addresses_are_sentences_and_never_tracebacks(still: World) -> None:
         assert got.status_code == status, (address, got.status_code, got.text[-600:])
         assert "Traceback" not in got.text
         assert "<script>" not in got.text
+
+
+@pytest.mark.slow
+def test_a_group_is_walked_from_account_to_account(still: World) -> None:
+    rita, case = still.client("rita"), hostile(still)
+    named = set(still.store.case(case).accounts)
+    page = html_unescape(rita.get(f"/case/{case}/links").text)
+    for link in set(re.findall(r'href="(/account[^"]+)"', page)):
+        assert rita.get(link).status_code == 200, link  # no link to a campaign as if it were an account
+    new, seen = [rita.get(f"/case/{case}/links.json").json()["links"][0]["a"]], set()
+    while new and len(seen) < 8:
+        at = new.pop()
+        seen.add(at)
+        near = rita.get(account_json(at)).json()["nearest"]
+        assert [len(one["clues"]) for one in near] == sorted(
+            (len(one["clues"]) for one in near), reverse=True
+        )
+        page = rita.get(account_json(at).replace(".json", "")).text
+        opens = {html_unescape(link) for link in re.findall(r'<tr data-open="(/account[^"]*)"', page)}
+        there = {rita.get(link.replace("/account", "/account.json", 1)).json()["account"] for link in opens}
+        assert there == {one["account"] for one in near}
+        new += sorted(there - seen)
+    assert seen <= named
+    assert len(seen) > 2
+
+
+def account_json(account: str) -> str:
+    return "/account.json?" + urlencode({"key": key_of(account)}, errors="surrogatepass")
 
 
 @pytest.mark.slow
