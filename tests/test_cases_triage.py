@@ -83,11 +83,11 @@ def test_a_due_date_lies_ahead_and_within_a_year(desk: Store) -> None:
 def test_a_database_that_is_gone_is_asked_once(desk: Store) -> None:
     asked = []
 
-    def gone(one: PickedCase) -> Any:
+    def lose_database(one: PickedCase) -> Any:
         asked.append(one)
         raise DatabaseUnreachable("held by another")
 
-    told = change_each([PickedCase(f"case-{k}", 1) for k in range(5)], gone)
+    told = change_each([PickedCase(f"case-{k}", 1) for k in range(5)], lose_database)
     assert (len(asked), {one.refusal for one in told}, len(told)) == (1, {"held by another"}, 5)
 
 
