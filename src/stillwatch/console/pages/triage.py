@@ -18,7 +18,7 @@ DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed",
 
 def change_picked(asked: PageRequest) -> Shown:
     """Do one thing to every case that was picked, and say of each what came of it."""
-    picked, what = _picked(asked), asked.form("do", 20)
+    picked, what = _picked_cases(asked), asked.form("do", 20)
     said: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
     store, into = asked.store, None
     if what == "assign":
@@ -49,7 +49,7 @@ def change_picked(asked: PageRequest) -> Shown:
     return _outcome_page(asked, DONE[what], done, into)
 
 
-def _picked(asked: PageRequest) -> list[PickedCase]:
+def _picked_cases(asked: PageRequest) -> list[PickedCase]:
     """Read the boxes that were ticked: a case and the revision that the page showed, `ID:REVISION`."""
     found: dict[str, int] = {}
     for text in asked.all_of("case"):
