@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import html
 import io
 import json
 import re
@@ -25,7 +26,9 @@ from stillwatch.cases.audit import Broken, VerifiedTrail
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
+from stillwatch.cases.tables import key_of
 from stillwatch.console import (
     AffectedEndUser,
     ConsoleError,
@@ -36,10 +39,12 @@ from stillwatch.console import (
     people,
     render,
     requested_steps,
+    saved_views,
     sessions,
     sql,
 )
 from stillwatch.console.app import DEEDS, PAGES
+from stillwatch.console.migrations import MIGRATIONS, PART
 from stillwatch.console.page_context import in_form
 from stillwatch.console.throttle import LEFT, OF_ADDRESS, OF_ALL, OF_NAME, OF_PAIR, WINDOW_S, Throttle
 from stillwatch.console.trail_checks import TrailChecks
@@ -298,6 +303,34 @@ def test_odd_addresses_are_sentences_and_never_tracebacks(still: World) -> None:
         assert got.status_code == status, (address, got.status_code, got.text[-600:])
         assert "Traceback" not in got.text
         assert "<script>" not in got.text
+
+
+@pytest.mark.slow
+def test_a_group_is_walked_from_account_to_account(still: World) -> None:
+    rita, case = still.client("rita"), hostile(still)
+    named = set(still.store.case(case).accounts)
+    page = html_unescape(rita.get(f"/case/{case}/links").text)
+    for link in set(re.findall(r'href="(/account[^"]+)"', page)):
+        assert rita.get(link).status_code == 200, link  # no link to a campaign as if it were an account
+    new, seen = [rita.get(f"/case/{case}/links.json").json()["links"][0]["a"]], set()
+    while new and len(seen) < 8:
+        at = new.pop()
+        seen.add(at)
+        near = rita.get(account_json(at)).json()["nearest"]
+        assert [len(one["clues"]) for one in near] == sorted(
+            (len(one["clues"]) for one in near), reverse=True
+        )
+        page = rita.get(account_json(at).replace(".json", "")).text
+        opens = {html_unescape(link) for link in re.findall(r'<tr data-open="(/account[^"]*)"', page)}
+        there = {rita.get(link.replace("/account", "/account.json", 1)).json()["account"] for link in opens}
+        assert there == {one["account"] for one in near}
+        new += sorted(there - seen)
+    assert seen <= named
+    assert len(seen) > 2
+
+
+def account_json(account: str) -> str:
+    return "/account.json?" + urlencode({"key": key_of(account)}, errors="surrogatepass")
 
 
 @pytest.mark.slow
@@ -943,6 +976,130 @@ def test_a_case_is_worked_on_from_its_page(mine: World) -> None:
     assert f"<script>{BANG}" not in page
     assert "onerror=" in page  # as text
     assert anna.get(f"{here}?done=<script>").text.count("<script>") == 0
+
+
+def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None:
+    anna, ben = mine.client("anna"), mine.client("ben")
+
+    def picked(by: Visitor) -> list[str]:
+        return re.findall(
+            r'name="case" value="([^"]+)" form="triage"', by.get("/queue?state=all&suppressed=all").text
+        )
+
+    def do(what: str, cases: list[str], by: Visitor = anna, **form: object) -> tuple[int, str]:
+        return by.submit("/queue/triage", do=what, case=cases, **({"why": "one course"} | form))
+
+    boxes = picked(anna)
+    ids = [box.rpartition(":")[0] for box in boxes]
+    assert sorted(ids) == sorted(mine.cases.values())
+    assert 'name="case"' not in mine.client("rita").get("/queue").text
+    handling.note(mine.store, ids[1], "mine", who="ben", now_us=NOW)
+    status, page = do("assign", boxes, owner="ben", back="state=all&text=%22%3E%3Cscript%3E&x=1")
+    assert status == 200
+    assert f"{len(ids) - 1} of {len(ids)} cases assigned" in page
+    assert page.index(f"{ids[1]} was seen at revision") < page.index(f"/case/{ids[0]}")
+    assert 'href="/queue?state=all&amp;text=%22%3E%3Cscript%3E"' in page
+    assert [mine.store.case(case).owner for case in ids] == ["ben", None, *["ben"] * (len(ids) - 2)]
+    with mine.store.reading() as db:
+        assert len([r for r in read(db) if r.what == "case.assign"]) == len(ids) - 1
+    assert f"0 of {len(ids)} cases assigned" in do("assign", boxes, owner="ben")[1]  # the page loaded again
+    assert f"{len(ids)} of {len(ids)} cases given a due date" in do("due", picked(ben), ben, hours=4)[1]
+    assert {mine.store.case(case).due_us for case in ids} == {NOW + 4 * 60 * MINUTE_US}
+    assert "2 of 2 cases dismissed" in do("dismiss", picked(anna)[:2], verdict="permitted")[1]
+    some = picked(anna)[:3]
+    status, page = do("merge", some, why=f"<script>{BANG}</script>")
+    assert "2 of 2 cases merged" in page
+    assert f"<script>{BANG}" not in page
+    assert len(picked(anna)) == len(ids) - 2
+    for what, cases, form in (
+        ("assign", [], {}),
+        ("assign", picked(anna), {"why": " "}),
+        ("due", picked(anna), {"hours": 0}),
+        ("due", picked(anna), {"hours": 10_000}),
+        ("dismiss", picked(anna), {"verdict": "true"}),
+        ("merge", picked(anna)[:1], {}),
+        ("burn", picked(anna), {}),
+        ("assign", ["case-1"], {}),
+        ("assign", ["case-1:x"], {}),
+        ("assign", [f"case-{k}:1" for k in range(201)], {}),
+    ):
+        assert do(what, cases, **form)[0] == 409, (what, form)
+    assert do("assign", picked(anna), mine.client("rita"))[0] == 403
+
+
+def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
+    rita, anna = mine.client("rita"), mine.client("anna")
+    name = f'"><script>{BANG}</script>\u202ea\x00'
+    words = {"state": "all", "text": '<"&=', "owner": "me"}
+    page = rita.get("/queue", params=words | {"offset": "0", "nothing": "1"}).text
+    back = html.unescape(re.findall(r'name="back" value="([^"]*)"', page)[-1])
+    status, where = rita.submit("/queue/views", name=name, back=back)
+    assert (status, where) == (
+        303,
+        f"/queue?{urlencode({'state': 'all', 'owner': 'me', 'text': words['text']})}&done=view",
+    )
+    page = rita.get(where).text
+    assert "The view is kept." in page
+    assert f"<script>{BANG}" not in page
+    assert '"><script>' not in page
+    assert "\u202e" not in page
+    kept = rita.get("/queue.json").json()["views"]
+    assert [one["name"] for one in kept] == [name]
+    link = re.findall(r'<a class="button" href="(/queue[^"]*)"', page)[0]
+    shown = anna.get(html.unescape(link))  # the link can be sent; the view stays its owner's
+    assert shown.status_code == 200
+    assert 'aria-label="Your views"' not in shown.text
+    assert anna.submit("/queue/views/delete", name=name)[0] == 409
+    assert rita.submit("/queue/views", name=name, back="state=new&x=<b>")[0] == 303  # replaces it
+    kept = rita.get("/queue.json").json()["views"]
+    assert [one["words"] for one in kept] == ["state=new"]
+    for form in (
+        {"name": "", "back": "state=all"},
+        {"name": "x" * 81, "back": "state=all"},
+        {"name": "none", "back": ""},
+        {"name": "none", "back": "offset=50"},
+        {"name": "none", "back": "state=burning"},
+        {"name": "long", "back": "text=" + "x" * 20_000},
+    ):
+        assert rita.submit("/queue/views", **form)[0] == 409, form
+    with mine.store.reading() as db:
+        saved = [r for r in read(db, opened=True) if r.what == "view saved"]
+    assert {(r.who, json.dumps(r.detail), r.personal[0]["view"]) for r in saved} == {("rita", "{}", name)}
+    status, where = rita.submit("/queue/views/delete", name=in_form(name))  # as the page's own form has it
+    assert (status, where) == (303, "/queue?done=unview")
+    assert rita.get("/queue.json").json()["views"] == []
+
+
+def test_a_person_keeps_so_many_views_and_a_store_of_an_older_console_gets_them(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'cases.db'}"
+    with Store(url) as store:
+        migrate(store.engine, PART, MIGRATIONS[:1])
+        people.add(store, "anna", UserRole.ANALYST, PASSWORD, who="tests", now_us=NOW)
+        people.prepare(store)
+        people.prepare(store)
+        for k in range(saved_views.MOST):
+            saved_views.save(store, "anna", f"view {k}", "state=new", NOW)
+        saved_views.save(store, "anna", "view 3", "state=all", NOW)
+        with pytest.raises(ConsoleError, match="delete one first"):
+            saved_views.save(store, "anna", "one more", "state=all", NOW)
+        assert len(saved_views.views_of(store, "anna")) == saved_views.MOST
+        assert saved_views.views_of(store, "ben") == []
+
+
+def test_no_more_cases_are_dismissed_from_the_queue_than_one_by_one(
+    mine: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 2)
+    anna = mine.client("anna")
+    boxes = re.findall(
+        r'name="case" value="([^"]+)" form="triage"', anna.get("/queue?state=all&suppressed=all").text
+    )
+    form: dict[str, object] = {"do": "dismiss", "verdict": "false", "why": "a course", "case": boxes[:3]}
+    status, page = anna.submit("/queue/triage", **form)
+    assert (status, "2 of 3 cases dismissed" in page) == (200, True)
+    assert "has dismissed 2 cases within a day; another one needs an approver" in html.unescape(page)
+    for box in boxes[2:]:
+        assert "0 of 1 case dismissed" in anna.submit("/queue/triage", **(form | {"case": box}))[1]
 
 
 def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:

@@ -151,6 +151,44 @@ def test_every_page_is_sound_in_both_schemes_with_every_attack_on_it(served: Ser
         inside.clean()
 
 
+def test_cases_are_picked_with_keys_and_changed_at_once(served: Served, inside: Watched) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = inside.page
+    page.goto(f"{served.address}/queue")
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    assert page.locator("#rows input[name=case]:checked").count() == 2
+    unfold(page)
+    page.locator("input[data-all=case]").check()
+    assert page.locator("#rows input[name=case]:not(:checked)").count() == 0
+    page.locator("input[data-all=case]").uncheck()
+    page.locator("#rows input[name=case]").nth(0).check()
+    page.fill("#triage-why", HOSTILE[0])
+    page.click("text=Set due")
+    page.wait_for_selector("text=1 of 1 case given a due date")
+    look(served, inside, axe)
+    inside.clean()
+
+
+def test_a_view_is_kept_opened_and_deleted(served: Served, inside: Watched) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = inside.page
+    page.goto(f"{served.address}/queue")
+    page.select_option("#state", "all")
+    page.wait_for_selector("#view-name", state="attached")
+    unfold(page)
+    page.fill("#view-name", HOSTILE[0][:80])
+    page.click("form[action$='/queue/views'] button")
+    page.wait_for_selector("text=The view is kept.")
+    assert page.locator("nav.views a[aria-current]").count() == 1
+    look(served, inside, axe)
+    page.set_viewport_size({"width": 390, "height": 844})
+    look(served, inside, axe)
+    page.click("form[action$='/views/delete'] button")
+    page.wait_for_selector("text=The view is deleted.")
+    inside.clean()
+
+
 def test_pages_behind_forms_are_sound_too(served: Served, inside: Watched) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page

@@ -173,6 +173,15 @@ def test_it_works_on_postgresql(tmp_path: Path) -> None:
         said = anna.submit("/sql", query="SELECT count(*) AS n FROM members WHERE actor_is IS NULL")[1]
         assert "No answer" in said
         assert "1 row" in anna.submit("/sql", query="SELECT count(*) FROM members")[1]
+        words = made.store.case(case, accounts=False).title.upper()[:20]
+        found = anna.get("/queue.json", params={"text": words, "owner": "none"}).json()["cases"]
+        assert case in [one["case"] for one in found]
+        assert anna.submit("/queue/views", name="mine", back="owner=me")[0] == 303
+        assert anna.get("/queue.json").json()["views"] == [{"name": "mine", "words": "owner=me"}]
+        box = f"{case}:{made.store.case(case, accounts=False).revision}"
+        told = anna.submit("/queue/triage", do="assign", owner="anna", case=box, why="mine")[1]
+        assert "1 of 1 case assigned" in told
+        assert [one["case"] for one in anna.get("/queue.json?owner=me").json()["cases"]] == [case]
         made.store.close()
 
 

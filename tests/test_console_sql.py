@@ -346,3 +346,38 @@ def test_copies_of_a_killed_process_are_removed_and_those_of_a_live_one_stay(
         other.close()
     assert tmp_path.parent.exists()
     assert not list(tmp_path.glob("*/cases.duckdb"))
+
+
+def test_a_query_gets_a_process_of_its_own_that_was_started_before(still: World) -> None:
+    asked = Snapshots(still.store)
+    assert asked.ask("SELECT 1").rows == ((1,),)
+    first = asked._next
+    assert first is not None
+    assert first.alive
+    assert asked.ask("SELECT 2").rows == ((2,),)
+    assert not first.alive  # nothing of one query is there for another
+    second = asked._next
+    assert second is not None
+    assert second is not first
+    second.end()  # killed by somebody while it waited
+    assert asked.ask("SELECT 3").rows == ((3,),)
+    third = asked._next
+    asked.close()
+    assert third is not None
+    assert not third.alive
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_a_query_ends_with_whoever_started_it() -> None:
+    script = (
+        "import os, signal\n"
+        "from stillwatch.console.sql import QueryProcess\n"
+        "waiting = QueryProcess()\n"
+        "print(waiting._child.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False).stdout
+    place, until = Path(f"/proc/{int(said)}/stat"), time.monotonic() + 20
+    while place.exists() and place.read_text().split()[2] != "Z":
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -55,8 +55,8 @@ def put(
     """Put an act on record, on the trail too, and let it count. Give its number.
 
     sets: facets; `accounts`, a list of {verdict, keys}; what later acts need: `known` at a closing, `moved`
-    by a merge or split, `export`, `approver`, `appellant`, `decides`, and `appeals` that a merge or split
-    brings along or (`appeals_gone`) takes away.
+    by a merge or split, `export`, `approver`, `dismisses` (how many cases), `appellant`, `decides`, and
+    `appeals` that a merge or split brings along or (`appeals_gone`) takes away.
     """
     number = int(tx.db.execute(select(func.coalesce(func.max(acts.c.act), 0))).scalar_one()) + 1
     words = json.dumps(dict(sets), sort_keys=True)
@@ -216,7 +216,7 @@ def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes:
     if "moved" in sets:
         kept["moved"] = {name: sets["moved"][name] for name in ("from", "to")}
         kept["moved"]["accounts"] = len(sets["moved"]["keys"])
-    for name in ("export", "known", "approver", "lead", "unjudged"):
+    for name in ("export", "known", "approver", "dismisses", "lead", "unjudged"):
         if name in sets:
             kept[name] = sets[name]
     if undoes is not None:

@@ -31,13 +31,13 @@ from stillwatch.cases.evidence import hold
 from stillwatch.cases.joining import MERGE, SPLIT, create, part
 from stillwatch.cases.joining import merge as merge_cases
 from stillwatch.cases.joining import split as split_case
-from stillwatch.cases.store import Store, Transaction, case_in
+from stillwatch.cases.store import Store, Transaction, case_in, check_revision
 from stillwatch.cases.tables import acts, among, cases, key_of, members
 from stillwatch.units import DAY_US, HOUR_US
 
 LONGEST_WORDS = 10_000  # characters of a note or a reason
 LONGEST_NAME = 200
-LONGEST_SUPPRESSION_US = 366 * DAY_US
+LONGEST_AHEAD_US = 366 * DAY_US
 FRESH_US = 2 * DAY_US  # a case whose last exchanges are older is not live: see `_known`
 DISMISSED_CASES_A_DAY = 25  # by one person without a second one
 DISMISSED_ACCOUNTS_A_DAY = 1_000
@@ -83,6 +83,13 @@ def assign(
     return _act(store, case_id, by, "assign", why, sets, opens=True)
 
 
+def set_due(store: Store, case_id: str, due_us: int, **by: Unpack[StatedAct]) -> Case:
+    """Say until when somebody looks at a case; its owner stays. Raises: CaseError for a date not ahead."""
+    if not by["now_us"] < due_us <= by["now_us"] + LONGEST_AHEAD_US:
+        raise CaseError("a case is due between now and a year from now; give a date there")
+    return _act(store, case_id, by, "due", _why(by["why"]), {"due_us": due_us}, opens=True)
+
+
 def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
     """Add a note. Its words can be erased later, that it was made cannot."""
     return _act(store, case_id, by, "note", _words(text, "the note"), {})
@@ -118,7 +125,7 @@ def judge_accounts(
             raise RecordNotFound(f"account {keys[missing[0]]!a}{more}: not in case {case_id}")
         group = {"verdict": None if verdict is None else str(verdict), "keys": sorted(keys)}
         sets: Json = {"accounts": [group]} | _open_if_new(tx, case_id)
-        _second_person(tx, by["who"], by.get("approver"), sets)
+        _second_person(tx, case_id, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
         put(tx, case_id, by["who"], "judge accounts", _why(by["why"]), sets)
         return case_in(tx.db, case_id)
@@ -141,7 +148,7 @@ def close(store: Store, case_id: str, verdict: Verdict | None = None, **by: Unpa
         if case.state == CaseState.CLOSED and said == case.verdict:
             return case_in(tx.db, case_id)
         sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _closed_extent(tx, case)}
-        _second_person(tx, by["who"], by.get("approver"), sets)
+        _second_person(tx, case_id, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
         put(tx, case_id, by["who"], "close", _why(by["why"]), sets)
         return case_in(tx.db, case_id)
@@ -162,7 +169,7 @@ def suppress(store: Store, case_id: str, *, owner: str, until_us: int, **by: Unp
     owner: who answers for it. Raises: CaseError where the expiry is past, or over a year away.
     """
     _name(owner, "who answers for it")
-    if not by["now_us"] < until_us <= by["now_us"] + LONGEST_SUPPRESSION_US:
+    if not by["now_us"] < until_us <= by["now_us"] + LONGEST_AHEAD_US:
         raise CaseError("a suppression ends between now and a year from now; give it an expiry there")
     sets = {"suppressed_until_us": until_us, "suppressed_by": owner, "suppressed_why": _why(by["why"])}
     return _act(store, case_id, by, "suppress", by["why"], sets, opens=True, approver=by.get("approver"))
@@ -228,10 +235,19 @@ def decide(
         return case_in(tx.db, case_id)
 
 
-def merge(store: Store, case_id: str, into: str, **by: Unpack[StatedAct]) -> Case:
-    """Let one case go on with another's actor: they are one. Give the case that goes on."""
+def merge(
+    store: Store, case_id: str, into: str, *, into_revision: int | None = None, **by: Unpack[Dismissal]
+) -> Case:
+    """Let one case go on with another's actor: they are one. Give the case that goes on.
+
+    into_revision: only if nobody has changed that case since this one. approver: a second person, needed for
+    merging many cases into dismissed ones. Raises: CaseError.
+    """
     with _changing(store, case_id, by) as tx:
-        merge_cases(tx, case_id, into, by["who"], _why(by["why"]))
+        check_revision(tx.db, into, into_revision)
+        sets: Json = {"dismisses": 1} if _hides(tx, into) and not _hides(tx, case_id) else {}
+        _second_person(tx, case_id, by["who"], by.get("approver"), sets)
+        merge_cases(tx, case_id, into, by["who"], _why(by["why"]), sets)
         return case_in(tx.db, into)
 
 
@@ -304,6 +320,8 @@ def undo(store: Store, case_id: str, act: int, **by: Unpack[StatedAct]) -> Case:
             root = act_of(tx.db, case_id, root.undoes)
         if root.verb in (APPEAL, GRANTED, REFUSED):  # to take an appeal away decides it
             _check_impartial(tx.db, case_id, by["who"], {})
+        if found.undoes is not None:
+            _second_person(tx, case_id, by["who"], None, dict(root.sets))  # a dismissal may count again
         put(tx, case_id, by["who"], "undo", _why(by["why"]), {}, undoes=act)
         _turn(tx, case_id)
         return case_in(tx.db, case_id)
@@ -421,7 +439,7 @@ def _act(
         _words(text, "the reason")
     with _changing(store, case_id, by) as tx:
         put_sets = dict(sets) | (_open_if_new(tx, case_id) if opens else {})
-        _second_person(tx, by["who"], approver, put_sets)
+        _second_person(tx, case_id, by["who"], approver, put_sets)
         if verb in ("judge", "suppress"):
             hold(tx.db, case_id)
         put(tx, case_id, by["who"], verb, text, put_sets)
@@ -462,9 +480,10 @@ def _closed_extent(tx: Transaction, case: Case) -> dict[str, int]:
     }
 
 
-def _second_person(tx: Transaction, who: str, approver: str | None, sets: Json) -> None:
+def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None, sets: Json) -> None:
     """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
 
+    A case counts with those that people merged into it: `dismisses` says so in `sets`.
     Raises: CaseError where a second person is needed, or is the first one.
     """
     if approver is not None:
@@ -473,30 +492,52 @@ def _second_person(tx: Transaction, who: str, approver: str | None, sets: Json) 
             raise CaseError("the approver is somebody else than who does it")
         sets["approver"] = approver
         return
-    cases_now, accounts_now = _weight(sets)
-    if not cases_now and not accounts_now:
+    if not any(_weight(sets)):
         return
     a = acts.c
     mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > tx.now_us - DAY_US)
-    before = [_weight(json.loads(words)) for words in tx.db.execute(mine).scalars()]
-    dismissed = cases_now + sum(n for n, _ in before), accounts_now + sum(n for _, n in before)
-    if cases_now and dismissed[0] > DISMISSED_CASES_A_DAY:
+    before = [json.loads(words) for words in tx.db.execute(mine).scalars()]
+    if _weight(sets)[0] and (merged := _merged_into(tx.db, case_id)):
+        sets["dismisses"] = 1 + merged
+    cases_now, accounts_now = _weight(sets)
+    cases_before, accounts_before = (sum(n) for n in zip((0, 0), *map(_weight, before), strict=True))
+    if cases_now and cases_before + cases_now > DISMISSED_CASES_A_DAY:
+        more = "another one needs" if cases_now == 1 else f"{cases_now} more, merged into one, need"
+        raise CaseError(f"{who!a} has dismissed {cases_before} cases within a day; {more} an approver")
+    if accounts_now and accounts_before + accounts_now > DISMISSED_ACCOUNTS_A_DAY:
         raise CaseError(
-            f"{who!a} has dismissed {dismissed[0] - 1} cases within a day; another one needs an approver"
-        )
-    if accounts_now and dismissed[1] > DISMISSED_ACCOUNTS_A_DAY:
-        raise CaseError(
-            f"{who!a} would have cleared {dismissed[1]:,} accounts within a day; over "
+            f"{who!a} would have cleared {accounts_before + accounts_now:,} accounts within a day; over "
             f"{DISMISSED_ACCOUNTS_A_DAY:,} need an approver"
         )
 
 
 def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:
-    """Give how many cases and how many accounts an act dismisses."""
+    """Give how many cases and how many accounts an act dismisses alone."""
+    if "approver" in sets:
+        return 0, 0
     dismisses = sets.get("verdict") in DISMISSED or sets.get("suppressed_until_us") is not None
     groups = sets.get("accounts", ())
     accounts = sum(len(group["keys"]) for group in groups if group["verdict"] in DISMISSED)
-    return int(dismisses and "approver" not in sets), 0 if "approver" in sets else accounts
+    return int(sets.get("dismisses", dismisses)), accounts
+
+
+def _merged_into(db: Connection, case_id: str) -> int:
+    """Count the cases that people merged into a case, directly or by way of others."""
+    a = acts.c
+    count, found, new = 0, {case_id}, {case_id}
+    while new:
+        merges = select(a.who, a.sets).where(among(db, a.case_id, new), a.verb == MERGE, a.in_force == 1)
+        came = {json.loads(row.sets)["moved"]["from"]: row.who for row in db.execute(merges)}
+        new = came.keys() - found
+        count += sum(came[case] != MACHINE for case in new)
+        found |= new
+    return count
+
+
+def _hides(tx: Transaction, case_id: str) -> bool:
+    """Say whether a case was dismissed, or nobody is told of it now."""
+    case = case_in(tx.db, case_id, accounts=False)
+    return case.verdict in DISMISSED or (case.suppressed_until_us or 0) > tx.now_us
 
 
 def _judges(sets: Mapping[str, Any]) -> bool:

@@ -40,8 +40,13 @@ def create(tx: Transaction, seed: str, row: Mapping[str, Any]) -> str:
     return made
 
 
-def merge(tx: Transaction, source: str, target: str, who: str, why: str) -> int:
-    """Let `target` go on with both actors' accounts and harvests. Give the act, which can be undone."""
+def merge(
+    tx: Transaction, source: str, target: str, who: str, why: str, more: Mapping[str, Any] | None = None
+) -> int:
+    """Let `target` go on with both actors' accounts and harvests. Give the act, which can be undone.
+
+    more: what else the act sets.
+    """
     a, b = case_in(tx.db, source, accounts=False), case_in(tx.db, target, accounts=False)
     for one in (a, b):
         if one.merged_into is not None:
@@ -57,6 +62,7 @@ def merge(tx: Transaction, source: str, target: str, who: str, why: str) -> int:
     row |= {"victims": 0, "cleared": 0}
     tx.db.execute(update(cases).where(cases.c.id == source).values(row))
     sets: dict[str, Any] = {"moved": moved} | _bring(open_appeals(acts_of(tx.db, source, in_force=True)))
+    sets |= more or {}
     if verdicts:
         sets["accounts"] = verdicts
     return put(tx, target, who, MERGE, why, sets)

@@ -137,7 +137,7 @@ class Store:
             lock = select(tables.meta.c.value).where(tables.meta.c.name == "revision").with_for_update()
             before = db.execute(lock).scalar_one()
             if case is not None:
-                _check_revision(db, case, if_revision)
+                check_revision(db, case, if_revision)
             transaction = Transaction(db, now_us, before + 1, self.trail)
             yield transaction
             if not transaction.changed:
@@ -200,7 +200,8 @@ def case_of_row(row: Mapping[Any, Any], accounts: tuple[str, ...]) -> Case:
     return replace(case, state=CaseState(row["state"]), verdict=None if verdict is None else Verdict(verdict))
 
 
-def _check_revision(db: Connection, case: str, if_revision: int | None) -> None:
+def check_revision(db: Connection, case: str, if_revision: int | None) -> None:
+    """Refuse a case that is not at the revision that was seen. Raises: Missing, Stale."""
     found = db.execute(select(tables.cases.c.revision).where(tables.cases.c.id == case)).scalar()
     if found is None:
         raise _no_case(case)

@@ -85,6 +85,18 @@ def assign_command(
     options.do(case, handling.assign, owner, due_us=None if due is None else _later_us(due, "--due"))
 
 
+def due_command(
+    case: CaseId,
+    after: Annotated[str, typer.Argument(metavar="TIME", help="So long from now: 4h, 2d.")],
+    options: ReasonedAct = REASONED,
+) -> None:
+    """Say until when somebody looks at a case. Its owner stays.
+
+    $ stillwatch case due case-7f3a 2d --why "their lawyer writes on Friday"
+    """
+    options.do(case, handling.set_due, _later_us(after, "TIME"))
+
+
 def note_command(
     case: CaseId,
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
@@ -262,6 +274,7 @@ def statement_command(
 def merge_command(
     case: CaseId,
     into: Annotated[str, typer.Argument(metavar="INTO", help="The case that goes on with both.")],
+    approver: Approver = None,
     options: ReasonedAct = REASONED,
 ) -> None:
     """Make two cases one: they are one actor. Findings do not part them again.
@@ -272,7 +285,7 @@ def merge_command(
     def merge(store: Store, case_id: str, **stated: Any) -> Case:
         return handling.merge(store, case_id, find(store, into), **stated)
 
-    options.do(case, merge)
+    options.do(case, merge, approver=approver)
 
 
 def split_command(
@@ -306,6 +319,7 @@ def add_verbs(app: typer.Typer) -> None:
     """Add these to `stillwatch case`."""
     for command in (
         assign_command,
+        due_command,
         note_command,
         judge_command,
         close_command,

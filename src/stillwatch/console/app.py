@@ -36,6 +36,7 @@ from stillwatch.console.pages import (
     queue,
     sql,
     terms,
+    triage,
     working,
 )
 from stillwatch.console.sql import Snapshots
@@ -82,6 +83,9 @@ PAGES = (
     PageRoute("/sql", UserRole.ANALYST, sql.show),
 )
 DEEDS = (
+    Deed("/queue/triage", UserRole.ANALYST, triage.change_picked),
+    Deed("/queue/views", UserRole.READER, queue.save_view),
+    Deed("/queue/views/delete", UserRole.READER, queue.delete_view),
     Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
     Deed("/case/{case}/take", UserRole.ANALYST, working.take),
     Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
@@ -231,6 +235,8 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
 
 
 DONE = {
+    "view": "The view is kept.",
+    "unview": "The view is deleted.",
     "opened": "The case is open. No step can be taken in it before a finding names it.",
     "taken": "The case is yours.",
     "assigned": "The owner is changed.",

@@ -63,7 +63,8 @@ def copy(store: Store, path: Path, since: int | None = None) -> int:
             changed = select(tables.cases.c.id).where(tables.cases.c.revision > since)
             names = {"ids": pa.array(list(db.execute(changed).scalars()), pa.string())}
             target.register("changed", pa.table(names))
-            target.execute("BEGIN")
+        # one transaction: of tables that were filled in many, DuckDB writes all anew at the first deletion
+        target.execute("BEGIN")
         for name in (*COPIED, "claims"):
             if changed is not None:
                 key = "id" if name == "cases" else "case_id"
@@ -73,9 +74,15 @@ def copy(store: Store, path: Path, since: int | None = None) -> int:
             for rows in blocks:
                 put.add(rows)
             put.end()
-        if changed is not None:
-            target.execute("COMMIT")
+        target.execute("COMMIT")
         return revision
+
+
+def load() -> None:
+    """Load what DuckDB needs to read Arrow, so that the first change need not wait for it."""
+    with duckdb.connect(config={"threads": 1}) as target:
+        target.register("rows", pa.table({"id": pa.array([""])}))
+        target.execute("CREATE TABLE ids AS SELECT * FROM rows")
 
 
 def _rows_of(db: Connection, name: str, changed: Select[Any] | None) -> tuple[pa.Schema, Iterator[pa.Table]]:

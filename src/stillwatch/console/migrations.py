@@ -1,4 +1,4 @@
-"""The console's own tables, in the cases' database: people, their sessions, steps that were asked for.
+"""The console's own tables, in the cases' database: people, sessions, steps that were asked for, views.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -47,7 +47,21 @@ def m001_console(db: Connection) -> None:
         db.execute(text(statement))
 
 
-MIGRATIONS: list[Step] = [m001_console]
+def m002_views(db: Connection) -> None:
+    """Keep filters of the queue by name, each person their own."""
+    db.execute(
+        text(
+            """CREATE TABLE console_views (
+            person TEXT NOT NULL REFERENCES console_users (name),
+            name TEXT NOT NULL,
+            words TEXT NOT NULL,                    -- of the queue's address
+            saved_us BIGINT NOT NULL,
+            PRIMARY KEY (person, name))"""
+        )
+    )
+
+
+MIGRATIONS: list[Step] = [m001_console, m002_views]
 
 _METADATA = MetaData()
 N = BigInteger
@@ -66,4 +80,8 @@ asks = Table(
     Column("budget", N), Column("for_s", N), Column("why", Words), Column("accounts", Text),
     Column("state", Text), Column("decided_us", N), Column("decided_by", Words), Column("decided_why", Words),
     Column("action", N),
+)  # fmt: skip
+views = Table(
+    "console_views", _METADATA,
+    Column("person", Words), Column("name", Words), Column("words", Words), Column("saved_us", N),
 )  # fmt: skip

@@ -1,8 +1,9 @@
-"""The process that runs one query: `python -m stillwatch.console.query COPY LIMIT_MS [EXCHANGES]`.
+"""The process that runs one query. It says that it is ready, then waits for what is asked.
 
-It opens the copies read-only, then says `enable_external_access = false` and locks the configuration: no
-file, no network, no extension can be reached. The kernel holds it to some memory, no file of its own, some
-seconds. Source: DuckDB, Securing DuckDB.
+Its input is a line of JSON that names the copies and the limit, then the query. It imports nothing of ours,
+so that it starts quickly. It opens the copies read-only, then says `enable_external_access = false` and locks
+the configuration: no file, no network, no extension can be reached. The kernel holds it to some memory, no
+file of its own, some seconds. Source: DuckDB, Securing DuckDB.
 """
 
 import json
@@ -95,20 +96,23 @@ def _error(why: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer one query and end."""
-    path, limit_ms, exchanges = sys.argv[1], int(sys.argv[2]), (*sys.argv[3:4], None)[0]
-    seconds = limit_ms // 1000 + 5
-    for what, most in (
-        (resource.RLIMIT_AS, ADDRESSES),
-        (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
-    sys.stdout.write("r")  # it is ready: the time runs from here
+    """Answer one query and end. The line before it: {"copy", "exchanges" or null, "limit_ms"}."""
+    _limit(resource.RLIMIT_AS, ADDRESSES)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_CORE, 0)
+    sys.stdout.write("r")
     sys.stdout.flush()
-    query = sys.stdin.buffer.read().decode("utf-8", "replace")
-    sys.stdout.write(json.dumps(answer(path, query, limit_ms, exchanges), ensure_ascii=True))
+    line, _, query = sys.stdin.buffer.read().partition(b"\n")
+    if not line:
+        return  # whoever started it has ended
+    asked = json.loads(line)
+    _limit(resource.RLIMIT_CPU, asked["limit_ms"] // 1000 + 5)
+    told = answer(asked["copy"], query.decode("utf-8", "replace"), asked["limit_ms"], asked["exchanges"])
+    sys.stdout.write(json.dumps(told, ensure_ascii=True))
+
+
+def _limit(what: int, most: int) -> None:
+    resource.setrlimit(what, (most, most))
 
 
 if __name__ == "__main__":

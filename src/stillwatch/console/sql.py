@@ -2,7 +2,7 @@
 
 The copies are DuckDB files made of some tables, never of people, sessions or the trail, and of exchanges
 without texts. `query` asks them, in a process of its own: one call of a function such as `repeat` heeds no
-interrupt and no memory limit of DuckDB.
+interrupt and no memory limit of DuckDB. The process for the next query is started before it is asked.
 """
 
 import fcntl
@@ -28,7 +28,8 @@ from sqlalchemy import select as select_rows
 from stillwatch.cases import tables
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
-from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges
+from stillwatch.console import query as query_process
+from stillwatch.console.copies import CLAIMS, COPIED, EXCHANGES, columns, copy, copy_exchanges, load
 from stillwatch.errors import StillwatchError
 
 PREFIX = "stillwatch-sql-"
@@ -53,6 +54,54 @@ class QueryResult:
     note: str | None = None  # what of the exchanges could not be copied
 
 
+class QueryProcess:
+    """A process that answers one query and is ended after its time. It starts by itself and waits."""
+
+    def __init__(self) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-P", query_process.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,
+        )
+        self.end = weakref.finalize(self, _end, self._child)  # at this process's end, too
+
+    @property
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def answer(self, path: Path, query: str, limit_ms: int, exchanges: Path | None) -> QueryResult:
+        """Run one statement on the copies. It can do so once."""
+        begun = time.perf_counter()
+        asked = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
+        told = json.dumps(asked).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
+        try:
+            with self._child as child:
+                assert child.stdout is not None
+                begins = select.poll()  # select() takes no descriptor above 1,023
+                begins.register(child.stdout, select.POLLIN)
+                ready = begins.poll(STARTED_S * 1000) and child.stdout.read(1)
+                if not ready:
+                    child.kill()
+                    return _refuse("the process that answers did not start; try again", begun)
+                begun = time.perf_counter()
+                try:
+                    said, _ = child.communicate(told, limit_ms / 1000 + GRACE_S)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    return _refuse(f"ended after {limit_ms:,} ms; ask for less", begun)
+        finally:
+            self.end()
+        try:
+            found = json.loads(said)
+        except ValueError:
+            return _refuse("ended: it needed more memory or time than it may", begun)
+        rows = tuple(tuple(row) for row in found["rows"])
+        return QueryResult(tuple(found["columns"]), rows, found["cut"], _since(begun), found["error"])
+
+
 class Snapshots:
     """Copies of a store, made anew when it has changed. One query at a time; threads may share it.
 
@@ -68,10 +117,14 @@ class Snapshots:
         self._files: tuple[str, ...] | None = None
         self._copied_s = 0.0
         self._note: str | None = None
+        self._next: QueryProcess | None = None
 
     def close(self) -> None:
         """Remove the copies."""
         with self._lock:
+            if self._next is not None:
+                self._next.end()
+                self._next = None
             self._folder = None
             if self._remove is not None:
                 self._remove()
@@ -99,9 +152,19 @@ class Snapshots:
         try:
             cases = self._cases()
             exchanges = self._exchanges() if self._recorded is not None else None
-            return replace(run(cases, query, limit_ms, exchanges), note=self._note)
+            return replace(self._process().answer(cases, query, limit_ms, exchanges), note=self._note)
         finally:
+            self._start_next()
             self._lock.release()
+
+    def _process(self) -> QueryProcess:
+        """Give a process that waits for a query: the one that was started before, where it still lives."""
+        waiting, self._next = self._next, None
+        return waiting if waiting is not None and waiting.alive else QueryProcess()
+
+    def _start_next(self) -> None:
+        with suppress(OSError):  # then who asks next starts it, and gets that error
+            self._next = self._next or QueryProcess()
 
     def prepare(self) -> None:
         """Make the copies in the background, so that the first query need not wait for them."""
@@ -110,6 +173,8 @@ class Snapshots:
 
     def _prepare(self) -> None:
         with self._lock, suppress(StillwatchError):  # whoever asks gets the same error, and sees it
+            self._start_next()
+            load()
             self._cases()
             if self._recorded is not None:
                 self._exchanges()
@@ -194,49 +259,9 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in ("PYTHONPATH", "PATH") if name in os.environ}
 
 
-def run(path: Path, query: str, limit_ms: int, exchanges: Path | None = None) -> QueryResult:
-    """Run one statement on the copies, in a process of its own that is ended after `limit_ms`."""
-    begun = time.perf_counter()
-    child = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "stillwatch.console.query",
-            str(path),
-            str(limit_ms),
-            *([] if exchanges is None else [str(exchanges)]),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_environment(),
-        start_new_session=True,
-    )
-    try:
-        with child:
-            assert child.stdout is not None
-            begins = select.poll()  # select() takes no descriptor above 1,023
-            begins.register(child.stdout, select.POLLIN)
-            ready = begins.poll(STARTED_S * 1000) and child.stdout.read(1)
-            if not ready:
-                child.kill()
-                return _refuse("the process that answers did not start; try again", begun)
-            begun = time.perf_counter()
-            try:
-                said, _ = child.communicate(
-                    query.encode("utf-8", "backslashreplace"), limit_ms / 1000 + GRACE_S
-                )
-            except subprocess.TimeoutExpired:
-                child.kill()
-                return _refuse(f"ended after {limit_ms:,} ms; ask for less", begun)
-    finally:
+def _end(child: subprocess.Popen[bytes]) -> None:
+    with child:
         child.kill()
-    try:
-        told = json.loads(said)
-    except ValueError:
-        return _refuse("ended: it needed more memory or time than it may", begun)
-    rows = tuple(tuple(row) for row in told["rows"])
-    return QueryResult(tuple(told["columns"]), rows, told["cut"], _since(begun), told["error"])
 
 
 def _refuse(why: str, begun: float) -> QueryResult:

@@ -1,6 +1,7 @@
 """An account: its cases, what ties it, what stands for it, its days. Its texts stay hidden: see `prompts`."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,19 @@ from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
 from stillwatch.console.recorded import SignUpFacts
+from stillwatch.scan import Link
 
 LINKS = 100
+NEAREST = 12
+
+
+@dataclass(frozen=True)
+class NearestAccount:
+    """An account of the same group, with the clues that both have."""
+
+    account: str
+    clues: tuple[str, ...]
+    bits: float  # of those clues, for that account
 
 
 def named_account(asked: PageRequest) -> str:
@@ -37,11 +49,18 @@ def show(asked: PageRequest) -> Shown:
     if not inside:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     ties: list[dict[str, Any]] = []
+    near: list[NearestAccount] = []
     for one in inside:
         if one.member.moved_to is None:
             every = asked.desk.looks.links(one.case.id)
-            found = islice((link for link in every if name in (link.a, link.b)), LINKS)
-            ties += [{"case": one.case.id, "link": link} for link in found]
+            found = list(islice((link for link in every if name in (link.a, link.b)), LINKS))
+            accounts = {link.a for link in every}  # the other end of most links is the campaign
+            for link in found:
+                (other,) = {link.a, link.b} - {name} or {name}
+                ties.append(
+                    {"case": one.case.id, "link": link, "other": other if other in accounts else None}
+                )
+            near += nearest(name, every)
     stands = standings(asked, [name])
     verdict, why_not = None, None
     try:
@@ -67,13 +86,27 @@ def show(asked: PageRequest) -> Shown:
         "kind_of_use": verdict.kind_of_use if verdict else None,
         "kind_evidence": verdict.kind_evidence if verdict else None,
         "p_value": verdict.p_value if verdict else None,
-        "links": [{"case": t["case"], "link": t["link"]} for t in ties],
+        "links": [{"case": t["case"], "link": t["link"]} for t in ties], "nearest": near,
     }  # fmt: skip
     view = {
         "account": name, "inside": inside, "ties": ties, "standing": standing, "known": stands is not None,
-        "verdict": verdict, "why_not": why_not,
+        "verdict": verdict, "why_not": why_not, "near": near,
     }  # fmt: skip
     return Shown("account.html.j2", f"Account {name[:60]}", data, rows, view)
+
+
+def nearest(name: str, links: Sequence[Link], most: int = NEAREST) -> list[NearestAccount]:
+    """Give the accounts of a group that have most of an account's clues, by clues and then by their bits.
+
+    One clue is not one value: two accounts can share networks with others and none with each other.
+    """
+    mine = {link.clue for link in links if link.a == name}
+    found: dict[str, dict[str, float]] = {}
+    for link in links:
+        if link.clue in mine and link.a != name:
+            found.setdefault(link.a, {})[link.clue] = link.bits
+    ranked = sorted(found.items(), key=lambda one: (-len(one[1]), -sum(one[1].values()), one[0]))
+    return [NearestAccount(a, tuple(sorted(clues)), sum(clues.values())) for a, clues in ranked[:most]]
 
 
 def days(asked: PageRequest) -> Shown:

@@ -143,7 +143,10 @@ def links(asked: PageRequest) -> Shown:
         for k in some
     ]
     data = {"case": case.id, "total": len(found), "offset": offset, "links": rows}
-    view = {"case": case, "links": some, "total": len(found), "offset": offset, "page": LINKS}
+    view = {
+        "case": case, "links": some, "total": len(found), "offset": offset, "page": LINKS,
+        "accounts": {k.a for k in found},  # the other end of most links is the campaign
+    }  # fmt: skip
     return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
 
 

@@ -1,10 +1,13 @@
 """The queue: cases, those due first, then those with the largest harvest. The filters are in the address."""
 
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Case, CaseState, Verdict, reading
-from stillwatch.console import ConsoleError
-from stillwatch.console.page_context import PageRequest
+from stillwatch.console import ConsoleError, saved_views
+from stillwatch.console.page_context import LONGEST_NAME, PageRequest, from_form
 from stillwatch.console.page_forms import Shown, iso_us
 
 PAGE = 50
@@ -25,16 +28,48 @@ def show(asked: PageRequest) -> Shown:
     counts = asked.desk.looks.counts(asked.now_us)
     found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us, counts)
     rows = [row(case, asked) for case in found.cases]
+    words = _address_words(given)
+    kept = saved_views.views_of(asked.store, asked.user.name)
     not_seen = list(asked.deployment.not_seen(asked.now_us))
     data = {
         "filter": given, "offset": offset, "total": found.total, "counts": found.counts,
-        "not_seen": not_seen, "cases": rows,
+        "not_seen": not_seen, "cases": rows, "views": kept,
     }  # fmt: skip
     view = {
         "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
+        "back": words, "views": [(one, queue_address(asked, one.words), one.words == words) for one in kept],
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)
+
+
+def save_view(asked: PageRequest) -> Response:
+    """Keep the filter that the page showed, under a name."""
+    given = dict.fromkeys(WORDS, "") | _words_of(asked.form("back", LONGEST_NAME))
+    _filter(asked, given, 0)  # what the queue would refuse is no view
+    words = _address_words(given)
+    saved_views.save(asked.store, asked.user.name, asked.form("name"), words, asked.now_us)
+    return RedirectResponse(queue_address(asked, words, done="view"), 303)
+
+
+def delete_view(asked: PageRequest) -> Response:
+    """Delete one of the views of whoever asks."""
+    saved_views.delete(asked.store, asked.user.name, from_form(asked.form("name")), asked.now_us)
+    return RedirectResponse(asked.url("/queue", done="unview"), 303)
+
+
+def queue_address(asked: PageRequest, words: str, **more: str) -> str:
+    """Give the address of the queue with the filter that some words of an address hold."""
+    return asked.url("/queue", **_words_of(words), **more)
+
+
+def _words_of(text: str) -> dict[str, str]:
+    found = parse_qsl(text, errors="surrogatepass")
+    return {word: value for word, value in found if word in WORDS}
+
+
+def _address_words(given: dict[str, str]) -> str:
+    return urlencode({word: given[word] for word in WORDS if given[word]}, errors="surrogatepass")
 
 
 def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.Filter:

@@ -28,6 +28,7 @@
     k: () => move(-1),
     o: () => { const open = at()?.dataset.open; if (open) location.assign(open); },
     a: () => { if (reach("#step, #act-ask")) return; at()?.querySelector("form.take")?.requestSubmit(); },
+    x: () => at()?.querySelector("input[type=checkbox]")?.click(),
     n: () => reach("#note"),
     q: () => document.querySelector('nav a[href$="/queue"]')?.click(),
     "/": () => reach('input[type="search"], textarea.code'),
@@ -52,7 +53,10 @@
     if (!row) return;
     rows().forEach((other) => other.classList.toggle("at", other === row));
   });
+  const showAll = () => document.querySelectorAll("input[data-all]").forEach((all) => { all.closest("label").hidden = false; });
+  showAll();
   document.addEventListener("htmx:after:swap", () => {
+    showAll();
     const caption = document.querySelector("#rows caption, #members caption");
     const said = document.querySelector("#said");
     if (said && caption) said.textContent = caption.dataset.said ?? "";

@@ -1,0 +1,73 @@
+"""Several cases of the queue at once: assign, set due, dismiss, merge. Each is one of `cases.handling`."""
+
+from typing import Any
+
+from stillwatch.cases import Verdict, handling, triage
+from stillwatch.cases.triage import PickedCase, TriageOutcome
+from stillwatch.console import ConsoleError
+from stillwatch.console.page_context import LONGEST_NAME, PageRequest, number
+from stillwatch.console.page_forms import Shown
+from stillwatch.console.pages.queue import queue_address
+from stillwatch.units import HOUR_US
+
+MOST = 200  # cases at once
+MOST_HOURS = 24 * 365
+DISMISSALS = (Verdict.FALSE, Verdict.PERMITTED)
+DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed", "merge": "merged"}
+
+
+def change_picked(asked: PageRequest) -> Shown:
+    """Do one thing to every case that was picked, and say of each what came of it."""
+    picked, what = _picked_cases(asked), asked.form("do", 20)
+    said: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
+    store, into = asked.store, None
+    if what == "assign":
+        owner = asked.form("owner", 200) or None
+        done = triage.change_each(
+            picked, lambda one: handling.assign(store, one.id, owner, if_revision=one.revision, **said)
+        )
+    elif what == "due":
+        hours = asked.form_number("hours", 24) or 0
+        if not 0 < hours <= MOST_HOURS:
+            raise ConsoleError(f"hours: give 1 to {MOST_HOURS:,}")
+        due_us = asked.now_us + hours * HOUR_US
+        done = triage.change_each(
+            picked, lambda one: handling.set_due(store, one.id, due_us, if_revision=one.revision, **said)
+        )
+    elif what == "dismiss":
+        verdict = asked.form("verdict", 40)
+        if verdict not in DISMISSALS:
+            raise ConsoleError(f"{verdict!a} dismisses no case; give one of {', '.join(DISMISSALS)}")
+        done = triage.change_each(
+            picked,
+            lambda one: handling.close(store, one.id, Verdict(verdict), if_revision=one.revision, **said),
+        )
+    elif what == "merge":
+        into, done = triage.merge_all(store, picked, **said)
+    else:
+        raise ConsoleError(f"{what!a} is nothing that is done to several cases; {', '.join(DONE)} are")
+    return _outcome_page(asked, DONE[what], done, into)
+
+
+def _picked_cases(asked: PageRequest) -> list[PickedCase]:
+    """Read the boxes that were ticked: a case and the revision that the page showed, `ID:REVISION`."""
+    found: dict[str, int] = {}
+    for text in asked.all_of("case"):
+        case, _, revision = text[:300].rpartition(":")
+        if not case or not revision:
+            raise ConsoleError(f"{text[:40]!a} is no picked case: open the queue anew")
+        found[case] = number(revision, "revision", 0, 1 << 62)
+    if not found:
+        raise ConsoleError("pick at least one case in the queue first")
+    if len(found) > MOST:
+        raise ConsoleError(f"{len(found):,} cases at once; pick at most {MOST}")
+    return [PickedCase(case, revision) for case, revision in found.items()]
+
+
+def _outcome_page(asked: PageRequest, done: str, told: list[TriageOutcome], into: str | None) -> Shown:
+    view = {
+        "done": done, "told": told, "into": into,
+        "changed": sum(one.refusal is None for one in told),
+        "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
+    }  # fmt: skip
+    return Shown("triage.html.j2", f"{len(told)} cases", {}, (), view)

@@ -1,0 +1,55 @@
+"""Filters of the queue that a person keeps by name: words of its address, never a list of cases."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError
+from stillwatch.console.migrations import views
+
+LONGEST_NAME = 80  # characters
+LONGEST_WORDS = 10_000  # characters of the address
+MOST = 50  # views of one person
+
+
+@dataclass(frozen=True)
+class SavedView:
+    """One filter and its name."""
+
+    name: str
+    words: str  # as they stand in an address: "owner=me&state=new"
+
+
+def views_of(store: Store, person: str) -> list[SavedView]:
+    """Give a person's views by name."""
+    query = select(views.c.name, views.c.words).where(views.c.person == person)
+    with store.reading() as db:
+        return sorted((SavedView(*row) for row in db.execute(query)), key=lambda one: one.name.lower())
+
+
+def save(store: Store, person: str, name: str, words: str, now_us: int) -> None:
+    """Keep a filter; a view of that name is replaced. Raises: ConsoleError."""
+    if not name or len(name) > LONGEST_NAME:
+        raise ConsoleError(f"the view's name has {len(name)} characters; give 1 to {LONGEST_NAME}")
+    if not words:
+        raise ConsoleError("nothing is filtered: this is the queue itself")
+    if len(words) > LONGEST_WORDS:
+        raise ConsoleError(f"the filter has {len(words):,} characters; a view holds {LONGEST_WORDS:,}")
+    mine = views.c.person == person
+    with store.writing(now_us) as tx:
+        tx.db.execute(views.delete().where(mine, views.c.name == name))
+        if tx.db.execute(select(func.count()).select_from(views).where(mine)).scalar_one() >= MOST:
+            raise ConsoleError(f"you keep {MOST} views already; delete one first")
+        row = {"person": person, "name": name, "words": words, "saved_us": now_us}
+        tx.db.execute(views.insert().values(**row))
+        tx.audit(person, "view saved", person, {}, {person: {"view": name}})
+
+
+def delete(store: Store, person: str, name: str, now_us: int) -> None:
+    """Delete one of a person's views. Raises: ConsoleError where there is none of that name."""
+    with store.writing(now_us) as tx:
+        gone = views.delete().where(views.c.person == person, views.c.name == name)
+        if not tx.db.execute(gone).rowcount:
+            raise ConsoleError(f"you keep no view {name[:LONGEST_NAME]!a}")
+        tx.audit(person, "view deleted", person, {}, {person: {"view": name}})

@@ -1,0 +1,161 @@
+"""Several cases at once: each on its own record and revision, and never more dismissed than one by one."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cases_world import NOW_US, campaign, names, result
+from stillwatch.cases import (
+    CaseError,
+    CaseState,
+    DatabaseUnreachable,
+    RecordNotFound,
+    Verdict,
+    handling,
+    reading,
+)
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.fold import fold
+from stillwatch.cases.reading import Filter
+from stillwatch.cases.store import Store
+from stillwatch.cases.triage import PickedCase, change_each, merge_all
+
+DAY = 86_400_000_000
+BY: dict[str, Any] = {"who": "ann", "why": "a course's homework", "now_us": NOW_US}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Store]:
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as made:
+        yield made
+
+
+def filled(store: Store, n: int) -> list[PickedCase]:
+    found = [campaign(f"sw-{i}", names(100 * i, 100 * i + 6)) for i in range(n)]
+    fold(store, result(*found), NOW_US, "serve")
+    return seen(store)
+
+
+def seen(store: Store) -> list[PickedCase]:
+    return [PickedCase(c.id, c.revision) for c in reading.queue(store, Filter(limit=1_000), NOW_US).cases]
+
+
+def dismiss(store: Store, picked: list[PickedCase], **more: Any) -> list[bool]:
+    done = change_each(
+        picked,
+        lambda one: handling.close(store, one.id, Verdict.FALSE, if_revision=one.revision, **(BY | more)),
+    )
+    return [one.now is not None for one in done]
+
+
+def test_each_case_has_its_own_act_and_record(desk: Store, tmp_path: Path) -> None:
+    attach(desk, tmp_path / "audit.key")
+    picked = filled(desk, 4)
+    stale = PickedCase(picked[1].id, picked[1].revision - 1)
+    given = [picked[0], stale, PickedCase("case-0000000000", 1), picked[3]]
+    due = NOW_US + 3 * DAY
+    told = change_each(given, lambda one: handling.set_due(desk, one.id, due, if_revision=one.revision, **BY))
+    assert [one.refusal is None for one in told] == [True, False, False, True]
+    assert "look again" in (told[1].refusal or "")
+    assert "no case" in (told[2].refusal or "")
+    assert [c.due_us == due for c in map(desk.case, (p.id for p in picked))] == [True, False, False, True]
+    with desk.reading() as db:
+        records = [r for r in read(db) if r.what == "case.due"]
+    assert sorted(r.subject for r in records) == sorted((picked[0].id, picked[3].id))
+    again = change_each(
+        given, lambda one: handling.set_due(desk, one.id, due, if_revision=one.revision, **BY)
+    )
+    assert not any(one.now for one in again)  # the same form sent twice does nothing twice
+
+
+def test_a_due_date_lies_ahead_and_within_a_year(desk: Store) -> None:
+    (one,) = filled(desk, 1)
+    for due in (NOW_US, NOW_US + 400 * DAY):
+        with pytest.raises(CaseError, match="between now and a year"):
+            handling.set_due(desk, one.id, due, **BY)
+    assert handling.set_due(desk, one.id, NOW_US + DAY, **BY).state == CaseState.OPEN
+
+
+def test_a_database_that_is_gone_is_asked_once(desk: Store) -> None:
+    asked = []
+
+    def lose_database(one: PickedCase) -> Any:
+        asked.append(one)
+        raise DatabaseUnreachable("held by another")
+
+    told = change_each([PickedCase(f"case-{k}", 1) for k in range(5)], lose_database)
+    assert (len(asked), {one.refusal for one in told}, len(told)) == (1, {"held by another"}, 5)
+
+
+def test_no_more_are_dismissed_at_once_than_one_by_one(
+    desk: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one request, in many small ones, and in several at the same moment."""
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
+    picked = filled(desk, 12)
+    assert dismiss(desk, picked[:2]) == [True, True]
+    with ThreadPoolExecutor(4) as pool:
+        done = [*pool.map(lambda k: dismiss(desk, picked[k : k + 2]), range(2, 10, 2))]
+    assert sum(map(sum, done)) == 2
+    assert dismiss(desk, seen(desk)[-2:]) == [False, False]
+    assert dismiss(desk, seen(desk)[-1:], approver="bo") == [True]
+    assert dismiss(desk, [p for p in seen(desk) if desk.case(p.id).verdict is None][:1], who="cy") == [True]
+
+
+def test_merging_first_dismisses_no_more(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 4)
+    picked = filled(desk, 9)
+    into, done = merge_all(desk, picked[:5], **BY)
+    assert [one.refusal for one in done] == [None] * 4
+    assert {desk.case(one.case).merged_into for one in done} == {into}
+    late = BY | {"now_us": NOW_US + 2 * DAY}
+    with pytest.raises(CaseError, match="5 more, merged into one, need an approver"):
+        handling.judge(desk, into, Verdict.FALSE, **late)
+    with pytest.raises(CaseError, match="need an approver"):
+        handling.suppress(desk, into, owner="ann", until_us=NOW_US + 3 * DAY, **late)
+    handling.close(desk, into, Verdict.FALSE, approver="bo", **BY)
+    # nor does merging into a case that was dismissed
+    hidden, *others = picked[5:]
+    handling.close(desk, hidden.id, Verdict.FALSE, **BY)
+    for one in others:
+        handling.merge(desk, one.id, hidden.id, **BY)
+    assert dismiss(desk, filled(desk, 10)[-1:]) == [False]
+    last = [p for p in seen(desk) if desk.case(p.id).verdict is None][-1]
+    with pytest.raises(CaseError, match="needs an approver"):
+        handling.merge(desk, last.id, hidden.id, **BY)
+    assert handling.merge(desk, last.id, hidden.id, approver="bo", **BY).id == hidden.id
+
+
+def test_taking_back_what_was_taken_back_dismisses_no_more(
+    desk: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 1)
+    first, second = filled(desk, 2)
+    handling.judge(desk, first.id, Verdict.FALSE, **BY)
+    judged = reading.acts(desk, first.id)[-1]
+    handling.undo(desk, first.id, judged.id, **BY)
+    handling.judge(desk, second.id, Verdict.FALSE, **BY)
+    undone = reading.acts(desk, first.id)[-1]
+    with pytest.raises(CaseError, match="needs an approver"):
+        handling.undo(desk, first.id, undone.id, **BY)
+    assert desk.case(first.id).verdict is None
+
+
+def test_merging_checks_what_was_seen_of_every_case(desk: Store) -> None:
+    picked = filled(desk, 4)
+    first, *_, last = sorted(picked, key=lambda one: one.id)  # all were opened at once
+    handling.note(desk, last.id, "another one's", who="bo", now_us=NOW_US)
+    into, done = merge_all(desk, picked, **BY)
+    assert into == first.id
+    assert [one.case for one in done if one.refusal] == [last.id]
+    assert all(one.refusal for one in merge_all(desk, picked, **BY)[1])  # the form sent twice
+    with pytest.raises(CaseError, match="at least two"):
+        merge_all(desk, picked[:1], **BY)
+    with pytest.raises(RecordNotFound):
+        merge_all(desk, [picked[0], PickedCase("case-0000000000", 1)], **BY)
