@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from exports_world import alert
 from indicators_world import QUESTIONS, Provider, provider
+from scan_world import Crowd
+from scan_world import sentence as words
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.marking import IDS, OLD_IDS, Tlp, mark, marking
@@ -324,6 +326,26 @@ def test_two_phrases_must_stand_in_one_prompt(alpha: Provider, beta: Provider) -
     assert len(hits.carriers) >= 10
     assert 0 < hits.chance.collisions < 1e-3
     assert search(LogHistory([beta.log], KEY), partner_of(words[:1])).exchanges == 0
+
+
+def test_one_exchange_among_many_names_nobody(alpha: Provider, tmp_path: Path) -> None:
+    """A person who once sent what a campaign sends is no part of it; one who hides it among others is."""
+    told = gather(LogHistory([alpha.log], KEY), alpha.pool)
+    crowd = Crowd(5)
+    for account, marked, rows in (("once", 1, 30), ("lost", 2, 200), ("hides", 6, 200), ("alone", 1, 1)):
+        for k in range(rows):
+            text = QUESTIONS[0] if k < marked else words(crowd.rng, 14)
+            crowd.says(account, 200 + 0.1 * k, text, client_ip="10.0.0.1", status=200)
+    log = tmp_path / "log.parquet"
+    pq.write_table(crowd.table(), log)
+    hits = search(LogHistory([log], KEY), partner_of(told))
+    assert [(c.account, c.exchanges, c.rows) for c in hits.carriers] == [("hides", 6, 200)]
+    assert (hits.exchanges, hits.unnamed) == (6, 3)
+    assert {exchanges for _, exchanges, _, _ in hits.seen} == {6}
+    again = tmp_path / "again.parquet"
+    pq.write_table(crowd.table(), again)
+    twice = search(LogHistory([log, again], KEY), partner_of(told))
+    assert [(c.account, c.exchanges) for c in twice.carriers] == [("hides", 6)]
 
 
 def partner_of(indicators: tuple[Indicator, ...]) -> Partner:

@@ -23,6 +23,7 @@ LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what
 PURITY = 0.8  # of the accounts that carry it, the share that must be members
 HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again
 MOST = 64  # values of one kind: the most carried; a partner needs few, and a list is read by people
+MOST_PHRASES = 256  # three must stand in one prompt, and a campaign of many topics shares no few of them
 DEFAULT = SKETCHED
 
 
@@ -173,7 +174,7 @@ def _choose_values(
         if uses[number].rows >= rows and many >= PURITY * (many + len(uses[number].others))
     ]
     pure.sort(key=lambda one: (-one[0], len(one[2].others), one[1]))
-    pure = pure[:MOST]
+    pure = pure[: MOST_PHRASES if kind is IndicatorKind.WORDING else MOST]
     values = marks.values(kind, [number for _, number, _ in pure])
     return [
         Indicator(kind, value, key, many, len(seen.others), seen.rows, seen.first_us, seen.last_us)
