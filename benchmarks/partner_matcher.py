@@ -4,10 +4,11 @@
     python benchmarks/partner_matcher.py /work/shared/range/dev-a /work/shared/range/dev-c
 
 Each world is cut in two by account: one half is the sender's, the other the partner's. The sender scans its
-half and exports every case that it found; nobody looks at the truth. The partner runs the matcher over his
-half (the program's own functions, each text hashed once for all files). Beside it Stillwatch scans the same
-half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in all and of the
-campaigns that the sender shared (a finding of which the sender's case holds the other half, by the truth).
+half and exports every case that it found, as if judged true; nobody looks at the truth. The partner runs the
+matcher over his half (the program's own functions, each text hashed once for all files). Beside it Stillwatch
+scans the same half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in
+all and of the campaigns that the sender shared (a finding of which the sender's case holds the other half, by
+the truth), and how many honest accounts the matcher names.
 """
 
 import json
@@ -46,8 +47,10 @@ def measured(world: Path) -> dict[str, object]:
         mine, theirs = halves_of(world / "exchanges.parquet", Path(work))
         fold(store, run([mine], accounts=accounts), now_us, "scan")
         wanted, shared, keys = [], set(), (0, 0)
-        for case in cases_of(store):
-            told = indicators_of(mine, case.accounts, Figures())
+        cases = cases_of(store)
+        suspected = {account for case in cases for account in case.accounts}
+        for case in cases:
+            told = indicators_of(mine, case.accounts, Figures(), suspected - set(case.accounts))
             if told:
                 file = Path(work) / f"{case.id}.json"
                 file.write_bytes(sealed_file(alert(store, case.id, now_us), told, now_us))

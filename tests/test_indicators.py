@@ -96,6 +96,19 @@ def test_what_only_the_campaign_shares_becomes_an_indicator(
     assert all(START_US + 5 * DAY_US <= one.first_us <= one.last_us for one in told)
 
 
+def test_accounts_of_a_case_judged_true_hold_nothing_back(alpha: Provider) -> None:
+    """One campaign in two cases: to each the other's accounts are no honest people who say the same."""
+    mine, others = alpha.pool[:5], alpha.pool[5:]
+    history = LogHistory([alpha.log], KEY)
+    alone = {(one.kind, one.value) for one in gather(history, alpha.pool)}
+    with pytest.raises(IndicatorError, match="share nothing"):
+        gather(history, mine, (IndicatorKind.QUESTION, IndicatorKind.SYSTEM))
+    together = gather(history, mine, judged=others)
+    assert {(one.kind, one.value) for one in together} <= alone
+    assert {one.kind for one in together} >= {IndicatorKind.QUESTION, IndicatorKind.SYSTEM}
+    assert all(one.others == 0 for one in together if one.kind is IndicatorKind.QUESTION)
+
+
 def test_nobody_s_own_text_becomes_an_indicator(alpha: Provider, tmp_path: Path) -> None:
     """Honest people share nothing that few others have; of one account only what it says 20 times."""
     with pytest.raises(IndicatorError, match="share nothing"):

@@ -56,6 +56,7 @@ class ReadyExport:
     data: bytes
     leaving: Leaving
     override: str = ""  # why it leaves without a verdict
+    to: str = ""  # whom it goes to, where that is known
 
 
 def prepare(
@@ -145,6 +146,7 @@ def release(
     The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
+    export |= {"to": ready.to} if ready.to else {}
     record_export(
         store, ready.case, export, who=who, now_us=now_us, why=ready.override or why,
         unjudged=bool(ready.override),
