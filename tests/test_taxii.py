@@ -23,7 +23,7 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.exports import ExportError, post, taxii
 from stillwatch.cases.exports.taxii import TaxiiCollection, open_collection, pull_objects, push_objects
 from stillwatch.cases.fold import fold
-from stillwatch.cases.indicators.collection import files_in
+from stillwatch.cases.indicators.collection import files_in, missing_ids
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
 from taxii_server import MEDIA_TYPE, PASSWORD, TaxiiServer, medallion, taxii_server
@@ -149,7 +149,7 @@ def test_pages_without_end_are_given_up(
     monkeypatch.setattr(taxii, "MOST_OBJECTS", 100)
     many = {"more": True, "objects": [{}] * 60}
     monkeypatch.setattr(server, "give", lambda query: (many | {"next": str(next(turns))}, None))
-    with pytest.raises(ExportError, match="holds over 100 objects"):
+    with pytest.raises(ExportError, match="holds over 100 objects or 128 MB"):
         pull_objects(collection)
 
 
@@ -202,10 +202,13 @@ def test_nonsense_in_a_collection_is_passed_over() -> None:
     odd: list[dict[str, Any]] = [
         {}, {"id": 5}, {"id": "report--1", "object_refs": "x"}, {"id": "report--2", "object_refs": [1, None]},
         {"id": "sighting--1", "sighting_of_ref": 7}, {"id": "report--3", "modified": 3},
-        {"id": "report--4", "object_refs": ["campaign--9"], "object_marking_refs": {}},
+        {"id": "report--4", "object_refs": [objects(1)[0]["id"]], "object_marking_refs": {}},
+        {"id": "report--5", "object_refs": ["campaign--../../../tmp/" + "a" * 20]},
+        {"id": "sighting--../x", "sighting_of_ref": "campaign--1"},
     ]  # fmt: skip
     files, others = files_in(odd)
-    assert (list(files), others) == (["campaign--9"], 3)
+    assert (list(files), others) == ([objects(1)[0]["id"]], 5)
+    assert missing_ids(odd) == {objects(1)[0]["id"]}
 
 
 # --- commands ---

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.places import ReceiverAddress
@@ -36,6 +36,7 @@ class ReceiverReply:
 
     status: int
     retry_after_s: int | None
+    size: int = 0  # bytes of its body, where that is read
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # names in lower case; the last wins
 
 
@@ -89,7 +90,8 @@ def fetch(
     with _TimedConnection(where, found, context, timeout_s) as line:
         line.send(request)
         head = line.receive_head()
-        return _answer(where, head), line.receive_body(head, most)
+        content = line.receive_body(head, most)
+        return replace(_answer(where, head), size=len(content)), content
 
 
 def push(
@@ -140,7 +142,7 @@ def _answer(where: ReceiverAddress, head: bytes) -> ReceiverReply:
         raise ExportError(f"{where.at}: what answers is no HTTP")
     wait = _RETRY.search(head)
     named = {name.lower().decode("ascii"): value.decode("latin-1") for name, value in _HEADER.findall(head)}
-    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None, named)
+    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None, headers=named)
 
 
 class _TimedConnection:

@@ -27,7 +27,7 @@ MEDIA_TYPE = "application/taxii+json"
 ACCEPT = f"{MEDIA_TYPE};version=2.1"
 USER, PASSWORD, TOKEN = "STILLWATCH_TAXII_USER", "STILLWATCH_TAXII_PASSWORD", "STILLWATCH_TAXII_TOKEN"
 PAGE_OBJECTS = 1_000  # asked for; a server may give fewer
-PAGE_BYTES = 16 << 20
+PAGE_BYTES, WHOLE_BYTES = 16 << 20, 128 << 20  # of one page, and of all together
 MOST_OBJECTS = 100_000
 MOST_PAGES = 1_000
 WHOLE_S = 600.0  # for all pages together
@@ -151,7 +151,7 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
     """Ask for objects until the server says that there are no more."""
     query = {"limit": str(PAGE_OBJECTS), "match[version]": "all", **query}
     objects: list[Json] = []
-    asked: set[str] = set()
+    size, asked = 0, set[str]()
     last, until = None, time.monotonic() + WHOLE_S
     while True:
         path = f"{of.where.path}objects/?{urlencode(query)}"
@@ -161,13 +161,15 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
         reply, said = _request(of, path)
         if reply.status != 200:
             raise _refusal(of, reply.status, said)
+        size += reply.size
         page = said.get("objects", [])
         if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
             raise ExportError(f"{of.name}: answers with objects that are none")
         objects += page
         last = reply.headers.get("x-taxii-date-added-last", last)
-        if len(objects) > MOST_OBJECTS:
-            raise ExportError(f"{of.name}: holds over {MOST_OBJECTS:,} objects; give --added-after")
+        if len(objects) > MOST_OBJECTS or size > WHOLE_BYTES:
+            much = f"{MOST_OBJECTS:,} objects or {WHOLE_BYTES >> 20} MB"
+            raise ExportError(f"{of.name}: holds over {much}; give --added-after")
         if said.get("more") is not True:
             return CollectionPage(tuple(objects), last)
         query |= _next_page(of, said, last)

@@ -86,13 +86,15 @@ def missing_ids(objects: Iterable[Json]) -> set[str]:
 def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
     """Put the bundles together that a collection's objects came from: the newest of each campaign and answer.
 
-    Gives them by the id that names each, and how many objects are in none of them.
+    Gives them by the id that names each, which is sound as the name of a file, and how many objects are in
+    none of them.
     """
     versions: dict[str, dict[str, Json]] = {}
     for one in objects:
         id, modified = one.get("id"), one.get("modified", "")
         if isinstance(id, str) and isinstance(modified, str):
             versions.setdefault(id, {})[modified] = one
+    answers = _answers(versions)
     found: dict[str, Json] = {}
     used: set[str] = set()
     for id, known in versions.items():
@@ -103,24 +105,24 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
             campaigns = [ref for ref in named if ref.startswith("campaign--")]
             name, parts = (campaigns or [""])[0], [*named, id]
         elif id.startswith("sighting--") and str(newest.get("sighting_of_ref")).startswith("campaign--"):
-            name, parts = id, _answer_parts(versions, newest)
+            written = (str(newest.get("created_by_ref")), str(newest.get("modified", "")))
+            name, parts = id, answers[written]
         else:
             continue
-        if name:
+        if _ID.fullmatch(name):  # it names a file
             file = _file_of(versions, newest, parts)
             found[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
             used.update(one["id"] for one in file)
     return found, len(versions.keys() - used)
 
 
-def _answer_parts(versions: dict[str, dict[str, Json]], sighting: Json) -> list[str]:
-    """The sightings that were written with one."""
-    by, at = sighting.get("created_by_ref"), str(sighting.get("modified"))
-    return [
-        id
-        for id, known in versions.items()
-        if id.startswith("sighting--") and at in known and known[at].get("created_by_ref") == by
-    ]
+def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list[str]]:
+    """Sender and time of an answer -> the sightings that were written together in it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for id, known in versions.items():
+        for at, one in known.items() if id.startswith("sighting--") else ():
+            found.setdefault((str(one.get("created_by_ref")), at), []).append(id)
+    return found
 
 
 def _file_of(versions: dict[str, dict[str, Json]], head: Json, parts: Sequence[str]) -> list[Json]:
