@@ -4,10 +4,11 @@
     python benchmarks/partner_matcher.py /work/shared/range/dev-a /work/shared/range/dev-c
 
 Each world is cut in two by account: one half is the sender's, the other the partner's. The sender scans its
-half and exports every case that it found; nobody looks at the truth. The partner runs the matcher over his
-half (the program's own functions, each text hashed once for all files). Beside it Stillwatch scans the same
-half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in all and of the
-campaigns that the sender shared (a finding of which the sender's case holds the other half, by the truth).
+half and exports every case that it found, as if judged true; nobody looks at the truth. The partner runs the
+matcher over his half (the program's own functions, each text hashed once for all files). Beside it Stillwatch
+scans the same half. Printed: how many of the accounts that Stillwatch names there the matcher names too, in
+all and of the campaigns that the sender shared (a finding of which the sender's case holds the other half, by
+the truth), and how many honest accounts the matcher names.
 """
 
 import json
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -44,8 +47,10 @@ def measured(world: Path) -> dict[str, object]:
         mine, theirs = halves_of(world / "exchanges.parquet", Path(work))
         fold(store, run([mine], accounts=accounts), now_us, "scan")
         wanted, shared, keys = [], set(), (0, 0)
-        for case in cases_of(store):
-            told = indicators_of(mine, case.accounts, Figures())
+        cases = cases_of(store)
+        suspected = {account for case in cases for account in case.accounts}
+        for case in cases:
+            told = indicators_of(mine, case.accounts, Figures(), suspected - set(case.accounts))
             if told:
                 file = Path(work) / f"{case.id}.json"
                 file.write_bytes(sealed_file(alert(store, case.id, now_us), told, now_us))
@@ -54,11 +59,7 @@ def measured(world: Path) -> dict[str, object]:
                 shared |= {truth.get(one) for one in case.accounts} - {None, ""}
         begun = time.perf_counter()
         table = pq.read_table(theirs, columns=["account", "prompt", "system"])
-        found: set[str] = set()
-        for row in table.to_pylist():
-            made = matcher.marks_of(keys, row["prompt"] or "", row["system"] or "")
-            if any(_carries(made, one) for one in wanted):
-                found.add(row["account"])
+        found = named_by_matcher(table.to_pylist(), keys, wanted)
         spent = time.perf_counter() - begun
         named = {a for c in run([theirs], accounts=accounts).campaigns for a in c.accounts}
         if len(wanted):
@@ -70,16 +71,29 @@ def measured(world: Path) -> dict[str, object]:
         "matched": len(found), "matched_planted": sum(bool(truth.get(a)) for a in found),
         "matched_not_named": len(found - named),
         "matched_honest": sum(not truth.get(a) for a in found),
+        "honest_that_stillwatch_names": sum(not truth.get(a) for a in named),
         "honest_accounts": sum(not truth.get(a) for a in set(table["account"].to_pylist())),
         "rows": table.num_rows, "rows_a_second": round(table.num_rows / spent),
     }  # fmt: skip
 
 
-def _carries(made: dict[str, set[str]], wanted: dict[str, set[str]]) -> bool:
-    return any(
-        len(values & wanted.get(kind, set())) >= (matcher.NEEDED if kind == "wording" else 1)
-        for kind, values in made.items()
-    )
+def named_by_matcher(
+    rows: list[dict[str, Any]], keys: tuple[int, int], wanted: list[dict[str, set[str]]]
+) -> set[str]:
+    """Give whom the matcher names of any of the files, each text hashed once for all of them."""
+    totals = Counter(row["account"] for row in rows)
+    carried: list[dict[str, list[Any]]] = [{} for _ in wanted]
+    for row in rows:
+        made = matcher.marks_of(keys, row["prompt"] or "", row["system"] or "")
+        for file, told in zip(carried, wanted, strict=True):
+            if marks := matcher.marked(made, told):
+                file.setdefault(row["account"], []).append(marks)
+    return {
+        account
+        for file in carried
+        for account, marks in file.items()
+        if matcher.is_named(totals[account], marks)
+    }
 
 
 def _same_as_the_program(work: Path, file: Path, table, keys, wanted) -> None:  # type: ignore[no-untyped-def]
@@ -89,11 +103,7 @@ def _same_as_the_program(work: Path, file: Path, table, keys, wanted) -> None:  
     (work / "key").write_text(RAW.hex())
     words = [sys.executable, matcher.__file__, str(file), str(work / "log.jsonl"), "--key", str(work / "key")]
     out = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[1:]
-    mine = {
-        row["account"]
-        for row in some
-        if _carries(matcher.marks_of(keys, row["prompt"] or "", row["system"] or ""), wanted)
-    }
+    mine = named_by_matcher(some, keys, [wanted])
     assert {line.split(",")[0] for line in out} == mine
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,11 +180,16 @@ def _round(
     return [*left, file.read_bytes(), answer.read_bytes()]
 
 
-def indicators_of(log: Path, accounts: Any, figures: Figures) -> tuple[Indicator, ...]:
-    """Indicators of a campaign, or none where its accounts share nothing that could be told."""
+def indicators_of(
+    log: Path, accounts: Any, figures: Figures, judged: Collection[str] = ()
+) -> tuple[Indicator, ...]:
+    """Indicators of a campaign, or none where its accounts share nothing that could be told.
+
+    judged: accounts of the sender's other cases, where these count as judged true.
+    """
     try:
         with figures.timed("gather"):
-            return gather(LogHistory([log], KEY), accounts)
+            return gather(LogHistory([log], KEY), accounts, judged=judged)
     except IndicatorError:
         return ()
 

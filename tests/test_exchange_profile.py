@@ -26,10 +26,9 @@ from stillwatch.cases.bundle.documents import environment
 from stillwatch.cases.exchange import matcher
 from stillwatch.cases.exports.objects import EXTENSION
 from stillwatch.cases.fold import fold
-from stillwatch.cases.indicators import DIGITS, SKETCHED, IndicatorKind
+from stillwatch.cases.indicators import DIGITS, SKETCHED, IndicatorKind, search
 from stillwatch.cases.indicators.keys import exchange, normalise
 from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
-from stillwatch.cases.indicators.search import NEEDED
 from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
@@ -93,7 +92,34 @@ def test_the_vectors_say_what_stillwatch_and_the_matcher_make() -> None:
         kind = IndicatorKind(one["kind"])
         assert normalise(kind, one["of"]) == one["normalised"]
         assert KEY.identify(kind, one["normalised"]) == one["mark"]
-    assert told["rule"]["wording_needed_in_one_prompt"] == NEEDED == matcher.NEEDED
+    rule = told["rule"]
+    assert rule["wording_needed_in_one_prompt"] == search.NEEDED == matcher.LEAST["wording"]
+    assert rule["wording_for_half_a_mark"] == search.HALF == matcher.LEAST["phrases"]
+    assert rule["marked_rows"] == search.LEAST_MARKED
+    assert rule["with_a_whole_mark"] == {"share_of_rows": search.LEAST_SHARE}
+    assert rule["without"] == {
+        "share_of_rows": search.LEAST_SHARE_HALF,
+        "different_phrases": search.LEAST_PHRASES,
+    }
+    for one in told["accounts"]:
+        given = (one["rows"], one["marked"], one["whole"], one["phrases"])
+        assert (search.is_named(*given), by_the_matcher(*given)) == (one["named"], one["named"]), one
+    schema = json.loads((HERE / "profile.json").read_text("utf-8"))
+    assert told["profile"] == schema["$id"]
+
+
+def by_the_matcher(rows: int, marked: int, whole: bool, phrases: int) -> bool:
+    """What the matcher says of an account whose first marked row carries a whole mark, or none does."""
+    some = {f"{k:08x}" for k in range(phrases)}
+    found: list[dict[str, set[str]]] = [{"phrases": some} for _ in range(marked)]
+    found[0] |= {"opening": {"0" * 16}} if whole else {}
+    return bool(matcher.is_named(rows, found))
+
+
+@given(marked=st.integers(1, 30), more=st.integers(0, 3_000), whole=st.booleans(), phrases=st.integers(0, 12))
+def test_the_matcher_names_whom_stillwatch_names(marked: int, more: int, whole: bool, phrases: int) -> None:
+    given = (marked + more, marked, whole, phrases)
+    assert by_the_matcher(*given) == search.is_named(*given)
 
 
 def test_the_matcher_is_short_and_needs_python_alone() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,12 +20,13 @@ from exports_world import CLAIM, NOW_US, alert
 from stillwatch.cases.alert import Confidence, Exposure
 from stillwatch.cases.exports import Activity, ExportError
 from stillwatch.cases.exports.cef import record
-from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection, incident
 from stillwatch.cases.exports.plain import plain
 from stillwatch.cases.exports.severity import Severity, severity
 from stillwatch.cases.exports.signing import event_id, headers, new_key, read_key, signer
 from stillwatch.cases.exports.syslog import frame, message
+from stillwatch.cases.store import Store
 from stillwatch.report.visible import visible
 
 ODD = (
@@ -205,6 +207,34 @@ def test_an_event_is_the_same_bytes_for_the_same_revision() -> None:
     assert (event["type"], event["subject"]) == ("stillwatch.case.updated", "case-7f3a")
     assert event["id"] != json.loads(later)["id"]
     assert event["data"]["format"] == "stillwatch.alert/1"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["https://eu.example/stillwatch", "urn:stillwatch:eu-1", "/eu/1", "https://h.example/a%20b?c=d#e"],
+)
+def test_an_owner_says_where_events_come_from(source: str) -> None:
+    assert event_source("7c9e", source) == source
+    event = json.loads(cloudevent(alert(), Activity.UPDATED, NOW_US, source=source))
+    assert event["source"] == source
+
+
+@pytest.mark.parametrize(
+    "source", [" ", "a b", "https://user:pw@host/", "https://h/%zz", "https://h/\n", "x" * 2_000, "ü"]
+)
+def test_what_is_no_uri_is_no_source(source: str) -> None:
+    with pytest.raises(ExportError, match="no URI, which CloudEvents wants"):
+        event_source("7c9e", source)
+
+
+def test_two_installations_are_two_sources(tmp_path: Path) -> None:
+    """The same case and revision elsewhere is another event: `source` and `id` together name one."""
+    told = []
+    for name in ("a", "b", "a"):
+        with Store(f"sqlite:///{tmp_path}/{name}.db") as store:
+            told.append(event_source(store.installation()))
+    assert told[0] == told[2] != told[1]
+    assert all(re.fullmatch(r"urn:stillwatch:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", one) for one in told)
 
 
 def test_a_receiver_can_check_both_signatures(tmp_path: Any) -> None:

@@ -195,7 +195,9 @@ def test_deliver_tells_and_sends(store: Store, folder: Path, on_call: Receiver) 
     opened(store)
     done = run("alerts", "deliver", "--folder", folder, "--json")
     assert (done.exit_code, json.loads(done.stdout)["sent"]) == (0, 1)
-    assert json.loads(on_call.bodies()[0])["type"] == "stillwatch.case.opened"
+    first = json.loads(on_call.bodies()[0])
+    here = f"urn:stillwatch:{store.installation()}"
+    assert (first["type"], first["source"]) == ("stillwatch.case.opened", here)
     assert run("alerts", "deliver", "--folder", folder).stdout == "0 sent, 0 failed, 0 given up, 0 wait\n"
     on_call.answer = b"HTTP/1.1 503 no\r\n\r\n"
     handling.note(store, store_case(store), "look", who="ana", now_us=NOW_US)
@@ -245,6 +247,9 @@ def test_an_export_is_asked_for(store: Store, folder: Path) -> None:
     assert valid(json.loads(out.read_bytes()), "detection_finding")
     shown = run("case", "export", case, "--form", "cef", "--folder", folder, "--yes")
     assert shown.stdout.startswith("CEF:0|Stillwatch|")
+    event = ("case", "export", case, "--form", "cloudevent", "--folder", folder, "--yes", "--source")
+    assert json.loads(run(*event, "https://eu.example/sw").stdout)["source"] == "https://eu.example/sw"
+    assert "no URI, which CloudEvents wants" in run(*event, "a b").stderr
 
 
 def test_keygen_gives_the_public_half(folder: Path) -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from exports_world import alert
 from indicators_world import QUESTIONS, Provider, provider
+from scan_world import Crowd
+from scan_world import sentence as words
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.marking import IDS, OLD_IDS, Tlp, mark, marking
@@ -92,6 +94,19 @@ def test_what_only_the_campaign_shares_becomes_an_indicator(
     assert {one.accounts for one in by_kind[IndicatorKind.SYSTEM]} == {len(alpha.pool)}
     assert all(one.others == 0 and len(one.value) == DIGITS[one.kind] for one in told)
     assert all(START_US + 5 * DAY_US <= one.first_us <= one.last_us for one in told)
+
+
+def test_accounts_of_a_case_judged_true_hold_nothing_back(alpha: Provider) -> None:
+    """One campaign in two cases: to each the other's accounts are no honest people who say the same."""
+    mine, others = alpha.pool[:5], alpha.pool[5:]
+    history = LogHistory([alpha.log], KEY)
+    alone = {(one.kind, one.value) for one in gather(history, alpha.pool)}
+    with pytest.raises(IndicatorError, match="share nothing"):
+        gather(history, mine, (IndicatorKind.QUESTION, IndicatorKind.SYSTEM))
+    together = gather(history, mine, judged=others)
+    assert {(one.kind, one.value) for one in together} <= alone
+    assert {one.kind for one in together} >= {IndicatorKind.QUESTION, IndicatorKind.SYSTEM}
+    assert all(one.others == 0 for one in together if one.kind is IndicatorKind.QUESTION)
 
 
 def test_nobody_s_own_text_becomes_an_indicator(alpha: Provider, tmp_path: Path) -> None:
@@ -324,6 +339,26 @@ def test_two_phrases_must_stand_in_one_prompt(alpha: Provider, beta: Provider) -
     assert len(hits.carriers) >= 10
     assert 0 < hits.chance.collisions < 1e-3
     assert search(LogHistory([beta.log], KEY), partner_of(words[:1])).exchanges == 0
+
+
+def test_one_exchange_among_many_names_nobody(alpha: Provider, tmp_path: Path) -> None:
+    """A person who once sent what a campaign sends is no part of it; one who hides it among others is."""
+    told = gather(LogHistory([alpha.log], KEY), alpha.pool)
+    crowd = Crowd(5)
+    for account, marked, rows in (("once", 1, 30), ("lost", 2, 200), ("hides", 6, 200), ("alone", 1, 1)):
+        for k in range(rows):
+            text = QUESTIONS[0] if k < marked else words(crowd.rng, 14)
+            crowd.says(account, 200 + 0.1 * k, text, client_ip="10.0.0.1", status=200)
+    log = tmp_path / "log.parquet"
+    pq.write_table(crowd.table(), log)
+    hits = search(LogHistory([log], KEY), partner_of(told))
+    assert [(c.account, c.exchanges, c.rows) for c in hits.carriers] == [("hides", 6, 200)]
+    assert (hits.exchanges, hits.unnamed) == (6, 3)
+    assert {exchanges for _, exchanges, _, _ in hits.seen} == {6}
+    again = tmp_path / "again.parquet"
+    pq.write_table(crowd.table(), again)
+    twice = search(LogHistory([log, again], KEY), partner_of(told))
+    assert [(c.account, c.exchanges) for c in twice.carriers] == [("hides", 6)]
 
 
 def partner_of(indicators: tuple[Indicator, ...]) -> Partner:

@@ -284,11 +284,11 @@ def record_export(
     why: str = "",
     unjudged: bool = False,
 ) -> Case:
-    """Put on the case that it was exported: {"format": ..., "sha256": ...}.
+    """Put on the case that it was exported: {"format": ..., "sha256": ...}, with "to" where that is known.
 
     unjudged: it left although nobody had judged the case true, for the reason `why`.
     """
-    if set(export) != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
+    if set(export) - {"to"} != {"format", "sha256"} or not _DIGEST.fullmatch(export["sha256"]):
         raise CaseError("an export has a format and the SHA-256 of what was written, in hex")
     with _changing(store, case_id, {"who": who, "now_us": now_us}) as tx:
         hold(tx.db, case_id)

@@ -5,6 +5,7 @@ with it; `shapes` says how many of each have run. Only append: a function that w
 The SQL is what SQLite and PostgreSQL both read.
 """
 
+import uuid
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Engine, text
@@ -179,7 +180,20 @@ def m005_owners(db: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes, m004_leads, m005_owners]
+def m006_installation(db: Connection) -> None:
+    """Give these cases an id of their own, by which receivers tell installations apart."""
+    db.execute(text("CREATE TABLE installation (id TEXT PRIMARY KEY)"))
+    db.execute(text("INSERT INTO installation VALUES (:id)"), {"id": str(uuid.uuid4())})
+
+
+MIGRATIONS: list[Step] = [
+    m001_cases,
+    m002_tied,
+    m003_indexes,
+    m004_leads,
+    m005_owners,
+    m006_installation,
+]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

@@ -313,6 +313,14 @@ def targets(store: Store, case_id: str) -> Targets:
         return targets_in(db, case_id)
 
 
+def judged_true(store: Store, besides: str) -> frozenset[str]:
+    """Give the accounts that are the actor's in cases judged true, a case itself left out."""
+    c, m = cases.c, members.c
+    query = select(m.account).join(cases, c.id == m.case_id).where(c.verdict == str(Verdict.TRUE))
+    with store.reading() as db:
+        return frozenset(db.execute(query.where(m.home.is_not(None), m.case_id != besides)).scalars())
+
+
 def targets_in(db: Connection, case_id: str) -> Targets:
     """Give `targets` as a transaction sees them."""
     case = case_in(db, case_id, accounts=False)

@@ -92,7 +92,7 @@ def stamp(message: bytes, by: Authority) -> Stamp:
     try:
         where = place(by.url, ("https", "http"))
         found = addresses(where, [where.at], by.resolve)
-        status, answer = fetch(
+        reply, answer = fetch(
             where,
             found,
             {"content-type": "application/timestamp-query", "accept": "application/timestamp-reply"},
@@ -102,8 +102,8 @@ def stamp(message: bytes, by: Authority) -> Stamp:
         )
     except ExportError as why:
         raise StampError(f"no time stamp: {why}") from why
-    if status != 200:
-        raise StampError(f"no time stamp: {where.at} answers with status {status}")
+    if reply.status != 200:
+        raise StampError(f"no time stamp: {where.at} answers with status {reply.status}")
     return check(answer, message, by.roots, nonce=asked.nonce)
 
 

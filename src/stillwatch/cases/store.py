@@ -175,6 +175,11 @@ class Store:
         with self.reading() as db:
             return int(db.execute(select(tables.meta.c.value)).scalar_one())
 
+    def installation(self) -> str:
+        """Give the id of these cases: drawn once, and the same for everybody who opens them."""
+        with self.reading() as db:
+            return str(db.execute(select(tables.installation.c.id)).scalar_one())
+
     def case(self, case: str, *, accounts: bool = True) -> Case:
         """Give one case, with all its accounts or without. Raises: Missing."""
         with self.reading() as db:

@@ -90,6 +90,7 @@ def table(metadata: MetaData, name: str, columns: str) -> Table:
 
 
 meta = table(METADATA, "meta", "name:W value:N")
+installation = table(METADATA, "installation", "id:T")
 cases = table(
     METADATA,
     "cases",

@@ -21,6 +21,7 @@ from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line, print_json
+from stillwatch.cli.options import EventSource
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
@@ -51,6 +52,7 @@ def deliver_command(
     cases: CasesUrl = None,
     targets: TargetsFile = None,
     console: BaseUrl = "",
+    source: EventSource = "",
     every: Annotated[str | None, typer.Option(help="Go on, and look so often: 30s, 5m.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,11 +66,11 @@ def deliver_command(
     pause_s = None if every is None else span_s(every, "--every")
     while pause_s is not None:
         try:
-            _show_delivered(_deliver(folder, cases, _targets(folder, targets), console), as_json)
+            _show_delivered(_deliver(folder, cases, _targets(folder, targets), console, source), as_json)
         except StillwatchError as why:  # a list that is being edited, a full disk: the next round may go well
             print(f"stillwatch: {one_line(str(why))}", file=sys.stderr, flush=True)
         time.sleep(pause_s)
-    done = _deliver(folder, cases, _targets(folder, targets), console)
+    done = _deliver(folder, cases, _targets(folder, targets), console, source)
     _show_delivered(done, as_json)
     if done.failed or done.dead:
         raise typer.Exit(FAILED)
@@ -145,10 +147,12 @@ def retry_command(
 # --- parts ---
 
 
-def _deliver(folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str) -> Delivered:
+def _deliver(
+    folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str, source: str
+) -> Delivered:
     outbox = _outbox(folder)
     with seen_cases(folder, cases) as store:
-        tell(outbox, targets, store, wall_us(), console)
+        tell(outbox, targets, store, wall_us(), console, source)
     return work_off(outbox, targets, wall_us, random.Random())
 
 

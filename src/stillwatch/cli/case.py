@@ -31,6 +31,7 @@ from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.options import (
     AS_CALLED,
+    EventSource,
     NameOptions,
     StampCa,
     StampUrl,
@@ -394,6 +395,7 @@ def export_command(
     yes: Yes = False,
     place: CasePlace = HERE,
     console: Console = "",
+    source: EventSource = "",
 ) -> None:
     """Write one case in another program's words, or as evidence. It names accounts.
 
@@ -414,7 +416,8 @@ def export_command(
             given = scanned if paths else None
             bundle(store, case, out, given, yes=yes, now_us=now_us, stamped_by=stamped_by)
             return
-        ready = prepare(store, find(store, case), Form(form.value), now_us=now_us, base_url=console)
+        wanted, case_id = Form(form.value), find(store, case)
+        ready = prepare(store, case_id, wanted, now_us=now_us, base_url=console, source=source)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
     if out is None:

@@ -53,7 +53,7 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
             (
                 carrier.account,
                 "in the case" if carrier.account in known else "carried it before" if carrier.before else "",
-                f"{carrier.exchanges:,}",
+                f"{carrier.exchanges:,} of {carrier.rows:,}",
                 iso_time(carrier.first_us) or "",
                 iso_time(carrier.last_us) or "",
                 ", ".join(carrier.kinds),
@@ -92,6 +92,9 @@ def _honestly(one: Hits) -> list[str]:
             f"Before the campaign's first exchange {plural(chance.before, 'account')} carried a mark in "
             f"{chance.before_days:.0f} days; at that rate {chance.expected:.1f} would since."
         )
+    if one.unnamed:
+        many = plural(one.unnamed, "account")
+        lines.append(f"{many} not named: a mark stands in one exchange, or in a few among very many.")
     if one.blind:
         lines.append(
             f"{plural(one.blind, 'exchange')} not compared: only sketches under another key are there."
@@ -106,6 +109,7 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
             "account": carrier.account,
             "in_case": carrier.account in known,
             "exchanges": carrier.exchanges,
+            "of": carrier.rows,
             "first": iso_time(carrier.first_us),
             "last": iso_time(carrier.last_us),
             "kinds": list(carrier.kinds),
@@ -124,6 +128,7 @@ def _plain(one: Hits, known: set[str]) -> dict[str, Any]:
         "first": iso_time(one.first_us),
         "last": iso_time(one.last_us),
         "carriers": carriers,
+        "unnamed": one.unnamed,
         "seen": [
             {"mark": id, "exchanges": many, "first": iso_time(first), "last": iso_time(last)}
             for id, many, first, last in one.seen

@@ -3,9 +3,10 @@
 It judges nobody.
 """
 
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -18,9 +19,12 @@ from rich.console import Console
 from stillwatch.cases import Case, reading
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.marking import Tlp, mark
+from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.sums import describe_leaving
+from stillwatch.cases.exports.taxii import objects_of, open_collection, pull_objects, push_objects
 from stillwatch.cases.exports.write import (
     VALID_DAYS,
+    ReadyExport,
     ToPartner,
     campaigns,
     check_verdict,
@@ -30,6 +34,13 @@ from stillwatch.cases.exports.write import (
 )
 from stillwatch.cases.handling import note
 from stillwatch.cases.indicators import Hits, Indicator, IndicatorKind, Partner
+from stillwatch.cases.indicators.collection import (
+    exported_cases,
+    files_in,
+    for_collection,
+    missing_ids,
+    read_export,
+)
 from stillwatch.cases.indicators.gather import DEFAULT, gather
 from stillwatch.cases.indicators.keys import IndicatorKey, create, own_key, read_exchange
 from stillwatch.cases.indicators.marks import LogHistory
@@ -111,6 +122,18 @@ class HistoryOptions(NameOptions):
 
 
 AS_IN_SCAN = HistoryOptions()
+CollectionUrl = Annotated[
+    str,
+    typer.Option(
+        help="URL of the collection: https://HOST/ROOT/collections/ID/.", envvar="STILLWATCH_TAXII_COLLECTION"
+    ),
+]
+CollectionCa = Annotated[
+    Path | None, typer.Option("--ca", help="PEM file of certificates to trust instead of the system's.")
+]
+Unjudged = Annotated[
+    str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
+]
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")
 ]
@@ -190,9 +213,7 @@ def export_command(
     misp: Annotated[
         bool, typer.Option("--misp", help="As MISP reads it: not for `import`, nor for the matcher.")
     ] = False,
-    unjudged: Annotated[
-        str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
-    ] = "",
+    unjudged: Unjudged = "",
     yes: Yes = False,
     options: HistoryOptions = AS_IN_SCAN,
     place: CasePlace = HERE,
@@ -209,7 +230,8 @@ def export_command(
     with place.open() as store:
         found = store.case(find(store, case))
         check_verdict(found, unjudged)
-        told = _gather(history, found.accounts, kind, rejects)
+        judged = reading.judged_true(store, found.id)
+        told = _gather(history, found.accounts, kind, rejects, judged)
         shown: tuple[PlainIndicator, ...] = ()
         for each in dict.fromkeys(plain or ()):
             named = reading.targets(store, found.id).accounts if each is PlainKind.ACCOUNT else found.accounts
@@ -330,6 +352,88 @@ def sightings_command(
         )
 
 
+@verb(app, "push")
+def push_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` or `import --answer` wrote.")],
+    collection: CollectionUrl,
+    ca: CollectionCa = None,
+    unjudged: Unjudged = "",
+    yes: Yes = False,
+    place: CasePlace = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Put an export, or an answer, into a collection of a TAXII 2.1 server.
+
+    $ stillwatch indicators push to-b.json --collection https://taxii.example/api1/collections/91a7b528/
+
+    Name and password are read from STILLWATCH_TAXII_USER and STILLWATCH_TAXII_PASSWORD, or a token from
+    STILLWATCH_TAXII_TOKEN. An export goes out as it was written, by the rules of `export`: the case must be
+    judged true now, or --unjudged says why, and where it goes is put on record. All who read the collection
+    get it.
+    """
+    to = open_collection(collection, os.environ, ca)
+    raw, objects, left = read_export(file)
+    if left.names_accounts:
+        raise InputError(f"{file}: names accounts, who stay with one partner: give him the file itself")
+    lines = [*describe_leaving(left), "readers: everybody who may read the collection"]
+    now_us = wall_us()
+    if any(one["type"] == "campaign" for one in objects):
+        with place.open() as store:
+            of = exported_cases(store, raw)
+            if not of:
+                raise InputError(
+                    f"{file}: no case has it on record as its export: `stillwatch indicators export` does"
+                )
+            ready = ReadyExport(of[-1], raw, left, check_verdict(store.case(of[-1]), unjudged), to.name)
+            may_leave(lines, to.name, yes)
+            release(store, ready, None, who=whoami(), now_us=now_us)
+    else:
+        may_leave(lines, to.name, yes)
+    sent = for_collection(objects)
+    requests = push_objects(to, sent)
+    if as_json:
+        print_json({"collection": to.name, "objects": len(sent), "requests": requests, "sha256": left.sha256})
+    else:
+        print(f"{to.name}: took {plural(len(sent), 'object')}")
+
+
+@verb(app, "pull")
+def pull_command(
+    collection: CollectionUrl,
+    out: Annotated[Path, typer.Option(help="Folder that gets a file for each campaign and each answer.")],
+    added_after: Annotated[
+        str | None, typer.Option(help="Only what was added after this time, as the last pull said it.")
+    ] = None,
+    ca: CollectionCa = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take campaigns and answers out of a collection of a TAXII 2.1 server, each into a file of its own.
+
+    $ stillwatch indicators pull --collection https://taxii.example/api1/collections/91a7b528/ --out from-b
+    $ stillwatch indicators import from-b/campaign--40fb9fe2….json logs/ --exchange-key a.key
+
+    Credentials as for push. Nothing is believed yet: `import` and `sightings` check the seal.
+    """
+    of = open_collection(collection, os.environ, ca)
+    page = pull_objects(of, added_after)
+    files, others = files_in([*page.objects, *objects_of(of, missing_ids(page.objects))])
+    with refuse_os_errors(InputError, f"{out}: cannot be written"):
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, document in sorted(files.items()):
+        write_file(out / f"{name}.json", to_bytes(document, indent=1) + b"\n")
+    paths = [str(out / f"{name}.json") for name in sorted(files)]
+    if as_json:
+        print_json(
+            {"files": paths, "objects": len(page.objects), "others": others, "added_last": page.added_last}
+        )
+        return
+    for path in paths:
+        print(one_line(path))
+    print(f"{plural(len(page.objects), 'object')}, {others:,} of them in no campaign or answer")
+    if page.added_last:
+        print(f"next time: --added-after {one_line(page.added_last)}")
+
+
 # --- parts ---
 
 
@@ -363,11 +467,20 @@ def _own_key(logs: Sequence[str], key_file: Path | None) -> IndicatorKey:
 
 
 def _gather(
-    history: LogHistory, members: Sequence[str], kinds: list[IndicatorKind] | None, rejects: Rejects
+    history: LogHistory,
+    members: Sequence[str],
+    kinds: list[IndicatorKind] | None,
+    rejects: Rejects,
+    judged: Collection[str] = (),
 ) -> tuple[Indicator, ...]:
     with progress(Console(stderr=True), quiet=False) as tell:
         return gather(
-            history, members, kinds or DEFAULT, rejects, lambda done, total: tell("gathering", done, total)
+            history,
+            members,
+            kinds or DEFAULT,
+            rejects,
+            lambda done, total: tell("gathering", done, total),
+            judged,
         )
 
 

@@ -74,6 +74,16 @@ def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:
         raise InputError("nothing has left")
 
 
+EventSource = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        help="`source` of CloudEvents: a URI that names this installation; else a URN with the cases' id.",
+        envvar="STILLWATCH_EVENT_SOURCE",
+    ),
+]
+
+
 # --- a time-stamping authority ---
 
 

@@ -2,13 +2,11 @@
 
     python matcher.py FILE.json LOG.jsonl --key exchange.key [--map prompt=text] > accounts.csv
 
-FILE: the STIX bundle that the partner sent. LOG: JSON lines or CSV with account, prompt, and where there are
-such system and time (ISO 8601, UTC); --map gives your names. Marks of wording are looked for. What comes out:
-each account that carries some, in how many rows, of which kinds, and how many before the campaign began.
-Wording can be copied: whoever carries a mark is not thereby one of them.
+FILE: the STIX bundle of the partner. LOG: JSON lines or CSV with account, prompt, perhaps system and time
+(ISO 8601, UTC); --map gives your names. Looks for marks of wording. What comes out: accounts of which
+several rows carry some. Wording can be copied: whoever carries marks is not thereby one of them.
 """
 
-# mypy: ignore-errors
 import argparse
 import csv
 import hashlib
@@ -18,18 +16,17 @@ import re
 import sys
 import time
 from functools import lru_cache
+from pathlib import Path
 
 OURS = "extension-definition--9b36d387-1c2b-51e7-89f2-a34b1c297d3b"
 PATTERN = re.compile(r"\[x-stillwatch-mark:kind = '(.+?)' AND \S+:key = '(.+?)' AND \S+:value = '(.+?)'\]")
-OWN = (  # scripts written without spaces, and signs: each character is a token
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2000-\u2bff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-    r"\uff00-\uffef\U0001f000-\U0010ffff"
-)
+OWN = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2000-\u2bff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+OWN += r"\uff00-\uffef\U0001f000-\U0010ffff"  # scripts without spaces, and signs: each character is a token
 TOKEN = re.compile(rf"((?:[A-Za-z]|[^\x00-\x7f{OWN}])+)|([0-9]+)|[^\t-\r ]")
-NO_SPACE = re.compile(r"[^\x00-\x20]*")
 NUMBER, LINK, BLOB, ALL, M1 = 0x6E756D, 0x6C6E6B, 0x626C62, (1 << 64) - 1, 0xBF58476D1CE4E5B9
-NEEDED, KEPT, EDGE, HALF = 3, 12, 6, 2048  # phrases for a hit, and kept; tokens of an edge, of half a text
-FIELDS = ("account", "prompt", "system", "time")
+SIP = 0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573
+KEPT, EDGE, HALF, FIELDS = 12, 6, 2048, ("account", "prompt", "system", "time")  # phrases kept; tokens
+LEAST = {"wording": 3, "phrases": 2}  # phrases of the campaign in one prompt: a whole mark, and half of one
 
 
 def mix(x):
@@ -38,7 +35,7 @@ def mix(x):
     return x ^ x >> 31
 
 
-def rotate(x, bits):
+def turn(x, bits):
     return (x << bits | x >> 64 - bits) & ALL
 
 
@@ -49,23 +46,14 @@ def fnv(data, h=0xCBF29CE484222325):
     return h
 
 
-def sip_round(a, b, c, d):
-    a, c = a + b & ALL, c + d & ALL
-    b, d = rotate(b, 13) ^ a, rotate(d, 16) ^ c
-    a, c = rotate(a, 32) + d & ALL, c + b & ALL
-    return a, rotate(b, 17) ^ c, rotate(c, 32), rotate(d, 21) ^ a
-
-
 def siphash(keys, word):
-    k, r = keys
-    v = k ^ 0x736F6D6570736575, r ^ 0x646F72616E646F6D, k ^ 0x6C7967656E657261, r ^ 0x7465646279746573
-    for m in (word, 8 << 56):
-        a, b, c, d = sip_round(v[0], v[1], v[2], v[3] ^ m)
-        v = a ^ m, b, c, d
-    v = v[0], v[1], v[2] ^ 0xFF, v[3]
-    for _ in range(3):
-        v = sip_round(*v)
-    return v[0] ^ v[1] ^ v[2] ^ v[3]
+    a, b, c, d = (keys[i % 2] ^ SIP[i] for i in range(4))
+    for m, last in (word, 0), (8 << 56, 0), (0, 0xFF), (0, 0), (0, 0):
+        a, c, d = a + b & ALL, (c ^ last) + (d ^ m) & ALL, d ^ m
+        b, d = turn(b, 13) ^ a, turn(d, 16) ^ c
+        a, c = turn(a, 32) + d & ALL, c + b & ALL
+        a, b, c, d = a ^ m, turn(b, 17) ^ c, turn(c, 32), turn(d, 21) ^ a
+    return a ^ b ^ c ^ d
 
 
 def tokens(keys, text):
@@ -75,7 +63,7 @@ def tokens(keys, text):
         at, raw = found.end(), found[0].encode("utf-8", "replace")
         h, mask = fnv(raw.lower()), NUMBER if found[2] else BLOB if found[1] and len(raw) > 40 else 0
         if found[1] and 2 <= len(raw) <= 6 and text.startswith("://", at):
-            link = NO_SPACE.match(text, at)
+            link = re.compile(r"[^\x00-\x20]*").match(text, at)
             h, mask, at = fnv(link[0].encode("utf-8", "replace"), h), LINK, link.end()
         masked.append(mask or h)
         whole = (whole ^ h) * M1 & ALL
@@ -90,10 +78,9 @@ def marks_of(keys, prompt, system=""):
         for masked in edge:
             h = mix(h ^ masked)
         marks[kind] = {f"{siphash(keys, h):016x}"} if len(edge) == EDGE else set()
-    grams = set()
-    for part in [seen] if len(seen) <= 2 * HALF else [seen[:HALF], seen[-HALF:]]:
-        k = [mix(masked ^ keys[0]) for masked in part]
-        grams |= {mix(k[i] ^ rotate(k[i - 1], 21) ^ rotate(k[i - 2], 42)) or 1 for i in range(2, len(k))}
+    parts = [seen] if len(seen) <= 2 * HALF else [seen[:HALF], seen[-HALF:]]
+    ks = [[mix(masked ^ keys[0]) for masked in part] for part in parts]
+    grams = {mix(k[i] ^ turn(k[i - 1], 21) ^ turn(k[i - 2], 42)) or 1 for k in ks for i in range(2, len(k))}
     return {**marks, "wording": {f"{siphash(keys, g) >> 32 or 1:08x}" for g in sorted(grams)[:KEPT]}}
 
 
@@ -103,8 +90,7 @@ def read_bundle(path, exchange_key, unsealed):
     sketch, sealing = (hashlib.blake2b(exchange_key, digest_size=32, person=part).digest() for part in parts)
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
     halves = hashlib.blake2b(sketch, digest_size=16, person=b"stillwatch.key").digest()
-    with open(path, encoding="utf-8") as file:
-        objects = sorted(json.load(file)["objects"], key=lambda one: one["id"])
+    objects = sorted(json.loads(Path(path).read_text("utf-8"))["objects"], key=lambda one: one["id"])
     said = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
     seal = next((one.pop("seal") for one in said if "seal" in one), "")
     text = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode("ascii")
@@ -122,28 +108,42 @@ def read_bundle(path, exchange_key, unsealed):
     return wanted, min(begins), tuple(int.from_bytes(half, "little") for half in (halves[:8], halves[8:]))
 
 
+def marked(made, wanted):
+    """What a row carries, kind -> marks: of wording three phrases are a whole mark, two are half of one."""
+    found = {kind: some & wanted.get(kind, set()) for kind, some in made.items()}
+    found["phrases"] = found["wording"]
+    return {kind: some for kind, some in found.items() if len(some) >= LEAST.get(kind, 1)}
+
+
+def is_named(rows, found):
+    """Whether enough of an account's rows carry marks: one alone is chance, or one text of many."""
+    share, phrases = len(found) / rows, set().union(*(row.get("phrases", ()) for row in found))
+    by_whole = share >= 0.02 and any(row.keys() - {"phrases"} for row in found)
+    return len(found) > 1 and (by_whole or (share >= 0.1 and len(phrases) >= 4))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    several, flag = {"action": "append", "default": []}, {"action": "store_true"}
-    options = {"file": {}, "log": {}, "--key": {"required": True}, "--map": several, "--unsealed": flag}
+    options = {"file": {}, "log": {}, "--key": {"required": True}, "--map": {"action": "append"}}
     for name, more in options.items():
         parser.add_argument(name, **more)
+    parser.add_argument("--unsealed", action="store_true")
     given = parser.parse_args()
-    names = dict(pair.split("=", 1) for pair in given.map)
-    with open(given.key, encoding="ascii") as file:
-        wanted, began, keys = read_bundle(given.file, bytes.fromhex(file.read().strip()), given.unsealed)
-    carriers = {}
+    names = dict(pair.split("=", 1) for pair in given.map or ())
+    wanted, began, keys = read_bundle(given.file, bytes.fromhex(Path(given.key).read_text()), given.unsealed)
+    rows, found, before, out = {}, {}, {}, csv.writer(sys.stdout)
     with open(given.log, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file) if given.log.endswith(".csv") else map(json.loads, file):
             account, prompt, system, at = (row.get(names.get(name, name)) or "" for name in FIELDS)
-            carried = {k: len(v & wanted.get(k, set())) for k, v in marks_of(keys, prompt, system).items()}
-            kinds = {kind for kind, n in carried.items() if n >= (NEEDED if kind == "wording" else 1)}
-            if kinds:
-                rows, before, had = carriers.get(account, (0, 0, set()))
-                carriers[account] = rows + 1, before + ("" < at[:19] < began), had | kinds
-    out = csv.writer(sys.stdout)
-    out.writerow(("account", "rows", "rows_before", "kinds"))
-    out.writerows((a, n, b, " ".join(sorted(k))) for a, (n, b, k) in sorted(carriers.items()))
+            carried, early = marked(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
+            rows[account] = rows.get(account, 0) + 1
+            if carried:
+                found.setdefault(account, []).append(carried)
+                before[account] = before.get(account, 0) + (early and carried.keys() != {"phrases"})
+    out.writerow(("account", "rows", "rows_before", "kinds", "rows_in_all"))
+    for who, mine in sorted(found.items()):
+        if is_named(rows[who], mine):
+            out.writerow((who, len(mine), before[who], " ".join(sorted(set().union(*mine))), rows[who]))
 
 
 if __name__ == "__main__":

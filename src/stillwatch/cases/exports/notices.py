@@ -1,18 +1,41 @@
 """An alert as CEF records and as a CloudEvent: what syslog and a webhook carry. It sends nothing."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import stillwatch
 from stillwatch.cases.alert import Alert
-from stillwatch.cases.exports import Activity
+from stillwatch.cases.exports import Activity, ExportError
 from stillwatch.cases.exports.cef import record
 from stillwatch.cases.exports.plain import plain, to_bytes
 from stillwatch.cases.exports.severity import OF_CEF, severity
 from stillwatch.cases.exports.signing import event_id
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"  # CloudEvents 1.0, HTTP binding, structured mode
-SOURCE = "urn:stillwatch"
+SOURCE = "urn:stillwatch"  # of an event that no installation sends
+LONGEST_SOURCE = 1_024
+# RFC 3986, section 2 and 3: what may stand in a URI-reference, without a name or password before the host
+_URI = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?(?:[A-Za-z0-9._~:/?#\[\]!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+
+
+def event_source(installation: str, given: str = "") -> str:
+    """Give the `source` of an installation's events: what its owner says, else a URN with its id.
+
+    Source: CloudEvents 1.0.2, `source`: a URI-reference that is not empty; with `id` unique for each event.
+    Raises: ExportError where `given` is none.
+
+    >>> event_source("7c9e"), event_source("7c9e", "https://eu.example/stillwatch")
+    ('urn:stillwatch:7c9e', 'https://eu.example/stillwatch')
+    """
+    if not given:
+        return f"{SOURCE}:{installation}"
+    if len(given) > LONGEST_SOURCE or not _URI.fullmatch(given):
+        raise ExportError(
+            f"--source is {given[:80]!a}: no URI, which CloudEvents wants; give https://HOST/NAME or "
+            f"{SOURCE}:NAME, in at most {LONGEST_SOURCE:,} characters"
+        )
+    return given
 
 
 def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
@@ -58,23 +81,26 @@ def cef_records(alert: Alert, activity: Activity, now_us: int) -> list[str]:
     return lines
 
 
-def cloudevent(alert: Alert, activity: Activity, at_us: int, data: dict[str, Any] | None = None) -> bytes:
+def cloudevent(
+    alert: Alert, activity: Activity, at_us: int, data: dict[str, Any] | None = None, source: str = SOURCE
+) -> bytes:
     """The event of a case's revision, in structured JSON: the same bytes for the same revision.
 
-    at_us: when the case came to this revision. data: what to carry; the alert itself by default.
+    at_us: when the case came to this revision. data: what to carry; the alert itself by default. source: see
+    `event_source`.
     """
     carried = plain(alert.as_json()) if data is None else data
     id = event_id(alert.case, alert.revision)
-    return _event(id, f"stillwatch.case.{activity}", plain(alert.case), at_us, carried)
+    return _event(id, f"stillwatch.case.{activity}", plain(alert.case), at_us, carried, source)
 
 
-def _event(id: str, kind: str, subject: str, at_us: int, data: Any) -> bytes:
+def _event(id: str, kind: str, subject: str, at_us: int, data: Any, source: str) -> bytes:
     when = datetime.fromtimestamp(at_us // 1000 / 1000, UTC).isoformat(timespec="milliseconds")
     return to_bytes(
         {
             "specversion": "1.0",
             "id": id,
-            "source": SOURCE,
+            "source": source,
             "type": kind,
             "subject": subject,
             "time": when.replace("+00:00", "Z"),
@@ -90,9 +116,8 @@ def trial_event(at_us: int, syslog: bool) -> tuple[str, str]:
     if syslog:
         head = ("Stillwatch", "Stillwatch", stillwatch.__version__, "test", "A test; nothing happened", 0)
         return id, record(*head, {"rt": at_us // 1000, "externalId": id})
-    return id, _event(id, "stillwatch.test", "test", at_us, {"text": "A test; nothing happened."}).decode(
-        "ascii"
-    )
+    data = {"text": "A test; nothing happened."}
+    return id, _event(id, "stillwatch.test", "test", at_us, data, SOURCE).decode("ascii")
 
 
 def _ms(at_us: int | None) -> int | None:

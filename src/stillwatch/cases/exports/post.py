@@ -1,6 +1,7 @@
 """One request over one connection to an address that was checked: bounded in size and time, never redirected.
 
-It does not know what it carries. Nothing of an answer is kept but its status: a receiver may write anything.
+It does not know what it carries. Of an answer to an alert only its status is kept: a receiver may write
+anything.
 """
 
 import re
@@ -10,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.places import ReceiverAddress
@@ -24,6 +25,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n")
 _RETRY = re.compile(rb"\nretry-after:[ \t]*([0-9]{1,6})[ \t]*\r?\n", re.IGNORECASE)
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,12})[ \t]*\r?\n", re.IGNORECASE)
+_HEADER = re.compile(rb"\n([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[ -~]*")
 
@@ -34,6 +36,8 @@ class ReceiverReply:
 
     status: int
     retry_after_s: int | None
+    size: int = 0  # bytes of its body, where that is read
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # names in lower case; the last wins
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -76,16 +80,18 @@ def fetch(
     context: ssl.SSLContext | None,
     most: int,
     timeout_s: float = TIMEOUT_S,
-) -> tuple[int, bytes]:
-    """Send one request and give the answer's status and its body, whole, of at most so many bytes.
+    method: str = "POST",
+) -> tuple[ReceiverReply, bytes]:
+    """Send one request and give the answer's head and its body, whole, of at most so many bytes.
 
     It is asked in HTTP/1.0, so that the answer comes in one piece. Raises: ExportError.
     """
-    request = _request(where, headers, body, "1.0")
+    request = _request(where, headers, body, "1.0", method)
     with _TimedConnection(where, found, context, timeout_s) as line:
         line.send(request)
         head = line.receive_head()
-        return _answer(where, head).status, line.receive_body(head, most)
+        content = line.receive_body(head, most)
+        return replace(_answer(where, head), size=len(content)), content
 
 
 def push(
@@ -112,10 +118,16 @@ def drop(where: ReceiverAddress, found: Sequence[str], datagrams: Sequence[bytes
         raise ExportError(f"{where.at}: cannot be sent to: {why.strerror or why}") from why
 
 
-def _request(where: ReceiverAddress, headers: Mapping[str, str], body: bytes, version: str = "1.1") -> bytes:
+def _request(
+    where: ReceiverAddress,
+    headers: Mapping[str, str],
+    body: bytes,
+    version: str = "1.1",
+    method: str = "POST",
+) -> bytes:
     if len(body) > BODY_BYTES:
         raise ExportError(f"{where.at}: {len(body):,} bytes; at most {BODY_BYTES:,} are sent in one request")
-    lines = [f"POST {where.path} HTTP/{version}", f"host: {where.at}"]
+    lines = [f"{method} {where.path} HTTP/{version}", f"host: {where.at}"]
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ExportError(f"{where.at}: a header {name!a} that is no header")
@@ -129,7 +141,8 @@ def _answer(where: ReceiverAddress, head: bytes) -> ReceiverReply:
     if status is None:
         raise ExportError(f"{where.at}: what answers is no HTTP")
     wait = _RETRY.search(head)
-    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None)
+    named = {name.lower().decode("ascii"): value.decode("latin-1") for name, value in _HEADER.findall(head)}
+    return ReceiverReply(int(status[1]), int(wait[1]) if wait else None, headers=named)
 
 
 class _TimedConnection:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from stillwatch.cases import DetectorState, RecordNotFound
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError
-from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.signing import event_id
@@ -26,13 +26,20 @@ TOLD = "told.json"
 
 
 def tell(
-    outbox: Outbox, targets: Sequence[ExportTarget], store: Store, now_us: int, base_url: str = ""
+    outbox: Outbox,
+    targets: Sequence[ExportTarget],
+    store: Store,
+    now_us: int,
+    base_url: str = "",
+    source: str = "",
 ) -> int:
     """Put the news of every case that changed since the last call into the outbox; give how many cases had
     any.
 
-    Suppressed cases and alarms of detectors in shadow have none. Raises: ExportError, CaseError.
+    Suppressed cases and alarms of detectors in shadow have none. source: of the events, where the owner gives
+    one. Raises: ExportError, CaseError.
     """
+    source = event_source(store.installation(), source)
     last, told = _read(outbox)
     news = 0
     changed = _changed_cases(store, last)
@@ -48,7 +55,7 @@ def tell(
             continue
         news += 1
         for target in targets:
-            body = _body(target, one, activity_of(one, case_id in told), updated_us)
+            body = _body(target, one, activity_of(one, case_id in told), updated_us, source)
             outbox.put(target.name, event_id(one.case, one.revision), one.case, body, now_us)
         told.add(case_id)
     if changed:
@@ -57,11 +64,11 @@ def tell(
     return news
 
 
-def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int) -> str:
+def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int, source: str) -> str:
     if target.kind == "syslog":
         return "\n".join(cef_records(one, activity, updated_us))
     data = detection(one, activity, updated_us) if target.says == "ocsf" else None
-    return cloudevent(one, activity, updated_us, data).decode("ascii")
+    return cloudevent(one, activity, updated_us, data, source).decode("ascii")
 
 
 def _changed_cases(store: Store, after: int) -> list[tuple[str, int, int, int | None]]:

@@ -17,7 +17,7 @@ from stillwatch.cases import Case, CaseState, Verdict
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError, Form, Leaving
 from stillwatch.cases.exports.marking import Tlp
-from stillwatch.cases.exports.notices import cef_records, cloudevent
+from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection, incident
 from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.stix import campaign_bundle, campaign_id
@@ -56,6 +56,7 @@ class ReadyExport:
     data: bytes
     leaving: Leaving
     override: str = ""  # why it leaves without a verdict
+    to: str = ""  # whom it goes to, where that is known
 
 
 def prepare(
@@ -66,10 +67,13 @@ def prepare(
     now_us: int,
     base_url: str = "",
     partner: ToPartner | None = None,
+    source: str = "",
 ) -> ReadyExport:
     """Make an export of a case; nothing leaves yet.
 
-    partner: needed for STIX. Raises: Missing; ExportError.
+    partner: needed for STIX; source: of a CloudEvent, where the owner gives one.
+
+    Raises: Missing; ExportError.
     """
     case = store.case(case_id, accounts=False)
     told = alert(store, case.id, now_us, base_url)
@@ -94,7 +98,7 @@ def prepare(
             misp=partner.misp,
         )
         return ReadyExport(case.id, data, left, override)
-    data = _render(told, form, now_us, case.updated_us)
+    data = _render(told, form, now_us, case.updated_us, event_source(store.installation(), source))
     holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
 
@@ -116,12 +120,12 @@ def check_verdict(case: Case, unjudged: str) -> str:
     return unjudged.strip()
 
 
-def _render(told: Alert, form: Form, now_us: int, updated_us: int) -> bytes:
+def _render(told: Alert, form: Form, now_us: int, updated_us: int, source: str) -> bytes:
     activity = activity_of(told)
     if form is Form.CEF:
         return "".join(f"{line}\n" for line in cef_records(told, activity, now_us)).encode("utf-8")
     if form is Form.CLOUDEVENT:
-        return cloudevent(told, activity, updated_us) + b"\n"
+        return cloudevent(told, activity, updated_us, source=source) + b"\n"
     document = detection(told, activity, now_us) if form is Form.OCSF else incident(told, activity, now_us)
     return to_bytes(document, indent=1) + b"\n"
 
@@ -142,6 +146,7 @@ def release(
     The record comes first: what has left is on the trail, whatever happens to the file. Raises: ExportError.
     """
     export = {"format": str(ready.leaving.form), "sha256": ready.leaving.sha256}
+    export |= {"to": ready.to} if ready.to else {}
     record_export(
         store, ready.case, export, who=who, now_us=now_us, why=ready.override or why,
         unjudged=bool(ready.override),

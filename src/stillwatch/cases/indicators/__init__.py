@@ -81,6 +81,7 @@ class Carrier:
     last_us: int
     kinds: tuple[IndicatorKind, ...]
     before: bool = False  # carried a mark before the sender saw the campaign: likely for a reason of its own
+    rows: int = 0  # all its exchanges that were compared
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Hits:
     last_us: int | None
     seen: tuple[tuple[str, int, int, int], ...]  # of each indicator seen: STIX id, exchanges, first, last
     chance: Chance
+    unnamed: int = 0  # accounts that carry a mark in too few of their exchanges to be named
 
 
 @dataclass(frozen=True)

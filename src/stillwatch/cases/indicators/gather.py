@@ -23,6 +23,7 @@ LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what
 PURITY = 0.8  # of the accounts that carry it, the share that must be members
 HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again
 MOST = 64  # values of one kind: the most carried; a partner needs few, and a list is read by people
+MOST_PHRASES = 256  # three must stand in one prompt, and a campaign of many topics shares no few of them
 DEFAULT = SKETCHED
 
 
@@ -47,8 +48,12 @@ def gather(
     kinds: Collection[IndicatorKind] = DEFAULT,
     rejects: Rejects | None = None,
     progress: Progress | None = None,
+    judged: Collection[str] = (),
 ) -> tuple[Indicator, ...]:
     """Make the indicators of a campaign, most carried first within each kind.
+
+    judged: accounts of other campaigns that a person judged true: that they carry a value too is no reason
+    to keep it back, as it is with everybody else.
 
     Raises: IndicatorError where the log holds none of the members, or none of them share anything.
     """
@@ -62,7 +67,8 @@ def gather(
         )
     least = min(LEAST_ACCOUNTS, len(wanted))
     shared = {kind: _shared_values(found, least) for kind, found in pairs.items()}
-    uses = _uses(history, marks, wanted, shared, progress)
+    known = pa.array(sorted({*members, *judged}), pa.string())
+    uses = _uses(history, marks, wanted, known, shared, progress)
     rows = LEAST_ROWS if least < LEAST_ACCOUNTS else 1
     found: list[Indicator] = []
     for kind, counted in shared.items():
@@ -128,19 +134,21 @@ def _uses(
     history: LogHistory,
     marks: IndicatorNumbers,
     members: pa.Array,
+    known: pa.Array,
     shared: dict[IndicatorKind, dict[int, int]],
     progress: Progress | None,
 ) -> dict[IndicatorKind, dict[int, _ValueUse]]:
-    """Second reading: of each shared value how often, when, and by whom else it was sent."""
+    """Second reading: of each shared value how often, when, and by whom else it was sent but those known."""
     wanted = {kind: np.array(sorted(counts), np.uint64) for kind, counts in shared.items()}
     found: dict[IndicatorKind, dict[int, _ValueUse]] = {kind: {} for kind in shared}
     for batch in history.batches(Rejects(), progress):
         inside = pc.is_in(batch.column("account"), value_set=members).to_numpy(zero_copy_only=False)
+        outside = ~pc.is_in(batch.column("account"), value_set=known).to_numpy(zero_copy_only=False)
         times = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
         for kind, numbers in marks.of(batch).items():
             values, rows = _flat(np.where(np.isin(numbers, wanted[kind]), numbers, np.uint64(0)))
             _mine(found[kind], values[inside[rows]], times[rows[inside[rows]]])
-            _theirs(found[kind], values[~inside[rows]], batch.column("account"), rows[~inside[rows]])
+            _theirs(found[kind], values[outside[rows]], batch.column("account"), rows[outside[rows]])
     return found
 
 
@@ -173,7 +181,7 @@ def _choose_values(
         if uses[number].rows >= rows and many >= PURITY * (many + len(uses[number].others))
     ]
     pure.sort(key=lambda one: (-one[0], len(one[2].others), one[1]))
-    pure = pure[:MOST]
+    pure = pure[: MOST_PHRASES if kind is IndicatorKind.WORDING else MOST]
     values = marks.values(kind, [number for _, number, _ in pure])
     return [
         Indicator(kind, value, key, many, len(seen.others), seen.rows, seen.first_us, seen.last_us)

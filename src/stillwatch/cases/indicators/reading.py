@@ -55,7 +55,7 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
     Raises: IndicatorError that says what is wrong with it.
     """
     place = str(path)
-    objects = _objects(_document(path), place)
+    objects = bundle_objects(path)[1]
     newest: dict[str, Json] = {}
     for one in objects:
         before = newest.get(one["id"])
@@ -71,6 +71,12 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
     return IndicatorFile(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
 
+def bundle_objects(path: Path) -> tuple[bytes, list[Json]]:
+    """Read a bundle's bytes and its objects, whoever sealed it. Raises: IndicatorError."""
+    raw = _bytes(path)
+    return raw, _objects(_document(raw, str(path)), str(path))
+
+
 def _seal_problem(said: Any, key: IndicatorKey) -> str:
     if said is None:
         return "has no seal, so anybody may have written it; --unsealed takes it all the same"
@@ -82,11 +88,15 @@ def _seal_problem(said: Any, key: IndicatorKey) -> str:
     return "was changed after it was sealed; ask for it again, or take it as a claim with --unsealed"
 
 
-def _document(path: Path) -> Any:
+def _bytes(path: Path) -> bytes:
     with refuse_os_errors(IndicatorError, f"{path}: cannot be read"), path.open("rb") as file:
         raw = file.read(LONGEST + 1)
     if len(raw) > LONGEST:
         raise IndicatorError(f"{path}: is larger than {LONGEST >> 20} MB; ask for it in pieces")
+    return raw
+
+
+def _document(raw: bytes, path: str) -> Any:
     if raw[:2] in (b"\x1f\x8b", b"PK") or raw[:4] == b"\x28\xb5\x2f\xfd":
         raise IndicatorError(f"{path}: is packed; unpack it first, with a limit on what comes out")
     try:

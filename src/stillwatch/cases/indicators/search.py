@@ -1,13 +1,15 @@
 """Looks for a partner's indicators in a history: which of our exchanges carry them, since when, whose they
 are.
 
-It reads the log once, and judges nobody. A hit says that the same wording was sent, not why.
+It reads the log once, and judges nobody. A hit says that the same wording was sent, not why. An account is
+named where several of its exchanges carry marks, and these are not a few among thousands: see `is_named`.
 Null: for `chance.expected`, whoever carried a mark before the campaign began did so for a reason that goes on
 at the same rate. Blind to: paraphrase; exchanges of which only sketches under another key are kept.
 Fooled by: wording that became popular meanwhile; a partner who tells of wording that half the world uses.
 Source: `chance.collisions`: 64-bit and 32-bit keyed hashes taken for uniform (docs/text.md).
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import comb
 
@@ -24,6 +26,12 @@ from stillwatch.text.kernel import PHRASES
 from stillwatch.units import DAY_US
 
 NEEDED = 3  # phrases in one prompt: on the sample two also stood in prompts of honest accounts, three rarely
+HALF = 2  # phrases in one prompt: half a mark
+# of an account: chosen on dev-a and dev-b before any other world was looked at (docs/figures/indicators.md)
+LEAST_MARKED = 2  # exchanges with a mark, or half of one
+LEAST_SHARE = 0.02  # of its exchanges, where one of them carries a whole mark
+LEAST_SHARE_HALF = 0.1  # of its exchanges, where none does
+LEAST_PHRASES = 4  # different ones in all, where none does
 
 
 @dataclass
@@ -35,9 +43,26 @@ class _Span:
     last_us: int | None = None
 
     def add(self, at_us: int) -> None:
-        self.exchanges += 1
-        self.first_us = at_us if self.first_us is None else min(self.first_us, at_us)
-        self.last_us = at_us if self.last_us is None else max(self.last_us, at_us)
+        self.join(_Span(1, at_us, at_us))
+
+    def join(self, other: "_Span") -> None:
+        self.exchanges += other.exchanges
+        if other.first_us is not None and other.last_us is not None:
+            self.first_us = other.first_us if self.first_us is None else min(self.first_us, other.first_us)
+            self.last_us = other.last_us if self.last_us is None else max(self.last_us, other.last_us)
+
+
+@dataclass
+class _Carried:
+    """What one account carries."""
+
+    span: _Span = field(default_factory=_Span)
+    rows: int = 0  # that carry marks, an exchange that stands in two files twice, as in all its rows
+    whole: bool = False  # whether one carries a whole mark
+    marks: dict[tuple[IndicatorKind, int], _Span] = field(default_factory=dict)
+
+    def phrases(self) -> int:
+        return sum(kind is IndicatorKind.WORDING for kind, _ in self.marks)
 
 
 @dataclass
@@ -54,10 +79,23 @@ class _SearchState:
     pairs: float = 0.0  # chances for one more phrase to fall together with a wanted one
     values: dict[IndicatorKind, int] = field(default_factory=dict)  # how many values were compared
     ids: set[str] = field(default_factory=set)
-    whole: _Span = field(default_factory=_Span)
-    accounts: dict[str, _Span] = field(default_factory=dict)
-    kinds: dict[str, set[IndicatorKind]] = field(default_factory=dict)
-    marks: dict[tuple[IndicatorKind, int], _Span] = field(default_factory=dict)
+    rows: Counter[str] = field(default_factory=Counter)  # of each account, that were compared and count
+    accounts: dict[str, "_Carried"] = field(default_factory=dict)
+
+
+def is_named(rows: int, marked: int, whole: bool, phrases: int) -> bool:
+    """Whether marks in so many of an account's exchanges are more than chance, or one text of many.
+
+    rows, marked: all its exchanges, and those that carry a mark or half of one; whole: whether one of them
+    carries a whole mark; phrases: different ones, in prompts that carry two or more.
+
+    >>> is_named(40, 2, True, 3), is_named(1_000, 2, True, 3), is_named(40, 1, True, 3)
+    (True, False, False)
+    """
+    if marked < LEAST_MARKED:
+        return False
+    by_halves = phrases >= LEAST_PHRASES and marked / rows >= LEAST_SHARE_HALF
+    return by_halves or (whole and marked / rows >= LEAST_SHARE)
 
 
 def search(
@@ -108,7 +146,11 @@ def _look(
     first, last = int(times.min()), int(times.max())
     found.first_us = first if found.first_us is None else min(found.first_us, first)
     found.last_us = last if found.last_us is None else max(found.last_us, last)
+    compared = batch.column("account").filter(pa.array(counted & ~blind))
+    for one in compared.value_counts().to_pylist():
+        found.rows[one["values"]] += one["counts"]
     hits: dict[int, list[tuple[IndicatorKind, int]]] = {}
+    whole = np.zeros(batch.num_rows, bool)
     for kind, numbers in marks.of(batch).items():
         hit = np.isin(numbers, wanted[kind]) & (numbers != 0)
         found.values[kind] = found.values.get(kind, 0) + int((numbers != 0).sum())
@@ -116,11 +158,14 @@ def _look(
             many = hit.sum(axis=1)
             short = float((many == NEEDED - 1).sum())
             found.pairs += short * (PHRASES - NEEDED + 1) * len(wanted[kind]) / 2.0**32
-            hit &= (many >= NEEDED)[:, None]
+            whole |= many >= NEEDED
+            hit &= (many >= HALF)[:, None]
+        else:
+            whole |= hit
         for at in np.argwhere(hit):
             hits.setdefault(int(at[0]), []).append((kind, int(numbers[tuple(at)])))
     if hits:
-        _keep(found, batch, times, hits)
+        _keep(found, batch, times, hits, whole)
 
 
 def _keep(
@@ -128,8 +173,12 @@ def _keep(
     batch: pa.RecordBatch,
     times: np.ndarray,
     hits: dict[int, list[tuple[IndicatorKind, int]]],
+    whole: np.ndarray,
 ) -> None:
-    """Count exchanges that carry a mark, each once, whatever files it stands in."""
+    """Count exchanges that carry a mark or half of one, each once, whatever files it stands in.
+
+    whole: (rows,) bool, which exchanges carry a whole mark.
+    """
     rows = sorted(hits)
     carrying = batch.take(pa.array(rows, pa.int64()))
     held = set(carrying.schema.names)  # sketched exchanges lack a column of texts
@@ -137,39 +186,52 @@ def _keep(
     record = pa.RecordBatch.from_arrays(columns, schema=RECORD)
     names = pc.coalesce(record.column("exchange_id"), ids.derive(record)).to_pylist()
     for row, name, account in zip(rows, names, record.column("account").to_pylist(), strict=True):
-        if name in found.ids:
-            continue
-        found.ids.add(name)
         at_us = int(times[row])
-        if at_us < found.began_us:
+        if whole[row] and at_us < found.began_us:
             found.before.add(account)
         if at_us < found.since_us:
             continue
-        found.whole.add(at_us)
-        found.accounts.setdefault(account, _Span()).add(at_us)
-        found.kinds.setdefault(account, set()).update(kind for kind, _ in hits[row])
+        carried = found.accounts.setdefault(account, _Carried())
+        carried.rows += 1
+        if name in found.ids:
+            continue
+        found.ids.add(name)
+        carried.span.add(at_us)
+        carried.whole |= bool(whole[row])
         for mark in hits[row]:
-            found.marks.setdefault(mark, _Span()).add(at_us)
+            carried.marks.setdefault(mark, _Span()).add(at_us)
 
 
 def _hits(
     found: _SearchState, partner: Partner, marks: IndicatorNumbers, wanted: dict[IndicatorKind, np.ndarray]
 ) -> Hits:
+    named = {
+        name: one
+        for name, one in found.accounts.items()
+        if one.span.exchanges >= LEAST_MARKED
+        and is_named(found.rows[name], one.rows, one.whole, one.phrases())
+    }
+    all_of_them, spans = _Span(), dict[tuple[IndicatorKind, int], _Span]()
+    for carried in named.values():
+        all_of_them.join(carried.span)
+        for mark, span in carried.marks.items():
+            spans.setdefault(mark, _Span()).join(span)
     carriers = [
         Carrier(
             name,
-            span.exchanges,
-            span.first_us or 0,
-            span.last_us or 0,
-            tuple(sorted(found.kinds[name])),
+            one.span.exchanges,
+            one.span.first_us or 0,
+            one.span.last_us or 0,
+            tuple(sorted({kind for kind, _ in one.marks})),
             name in found.before,
+            found.rows[name],
         )
-        for name, span in found.accounts.items()
+        for name, one in named.items()
     ]
     seen = []
-    for id, one in partner.indicators:
-        span = found.marks.get((one.kind, marks.number(one.kind, one.value)))
-        if span is not None and span.first_us is not None and span.last_us is not None:
+    for id, told in partner.indicators:
+        span = spans.get((told.kind, marks.number(told.kind, told.value)), _Span())
+        if span.first_us is not None and span.last_us is not None:
             seen.append((id, span.exchanges, span.first_us, span.last_us))
     return Hits(
         partner=partner,
@@ -178,11 +240,12 @@ def _hits(
         first_searched_us=None if found.first_us is None else max(found.first_us, found.since_us),
         last_searched_us=found.last_us,
         carriers=tuple(sorted(carriers, key=lambda one: (-one.exchanges, one.account))),
-        exchanges=found.whole.exchanges,
-        first_us=found.whole.first_us,
-        last_us=found.whole.last_us,
+        exchanges=all_of_them.exchanges,
+        first_us=all_of_them.first_us,
+        last_us=all_of_them.last_us,
         seen=tuple(seen),
         chance=_chance(found, wanted),
+        unnamed=sum(one.whole for name, one in found.accounts.items() if name not in named),
     )
 
 

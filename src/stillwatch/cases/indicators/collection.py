@@ -1,0 +1,136 @@
+"""Between files and a TAXII collection: which case a file is of, and which of many objects made one file.
+
+A seal stands over the objects of one file, and a collection holds those of many. Objects of one export have
+one `modified`, so that a file is put together again as it was; whether its seal holds is for who has the key.
+It sends nothing and believes nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from stillwatch.cases import Json
+from stillwatch.cases.exports import Form, Leaving
+from stillwatch.cases.exports.marking import MARK_OF
+from stillwatch.cases.exports.objects import EXTENSION, extension_object, read_pattern
+from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.indicators import IndicatorError
+from stillwatch.cases.indicators.reading import bundle_objects
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import acts
+
+_ID = re.compile(r"[a-z0-9-]{1,60}--[0-9a-f-]{36}")
+
+
+def read_export(path: Path) -> tuple[bytes, list[Json], Leaving]:
+    """Read a file that is to be pushed: its bytes, its objects, and what leaves with it.
+
+    Raises: IndicatorError where it is none that `export` or `import --answer` wrote.
+    """
+    raw, objects = bundle_objects(path)
+    kinds = [one["type"] for one in objects]
+    if any(kind.startswith("x-misp-") for kind in kinds):
+        raise IndicatorError(
+            f"{path}: is written for MISP, which reads files; push the export without --misp"
+        )
+    if "campaign" not in kinds and "sighting" not in kinds:
+        raise IndicatorError(f"{path}: tells of no campaign and answers none")
+    patterns = [str(one.get("pattern")) for one in objects if one["type"] == "indicator"]
+    keyed = sum(read_pattern(text) is not None for text in patterns)
+    holds = {
+        "IN PLAIN, values": len(patterns) - keyed,
+        "keyed marks": keyed,
+        "keyed hashes or names of accounts": kinds.count("user-account"),
+        "sightings": kinds.count("sighting"),
+        "objects in all": len(objects),
+    }
+    marks = {MARK_OF[id] for one in objects for id in one.get("object_marking_refs", ()) if id in MARK_OF}
+    named = any("user-account:user_id" in text for text in patterns)
+    return raw, objects, leaving(Form.STIX, raw, holds, " ".join(sorted(marks)) or None, named)
+
+
+def for_collection(objects: Iterable[Json]) -> list[Json]:
+    """Give the objects of a file that go into a collection: all but what our extension is.
+
+    It is the same in every file of a sender, and put back by `files_in`. The reference server takes its
+    `version` for a time, and fails with every later request that would give it (medallion 3.0.0).
+    """
+    return [one for one in objects if one["type"] != "extension-definition"]
+
+
+def exported_cases(store: Store, raw: bytes) -> list[str]:
+    """The cases that a file of these bytes was exported of, as their record has it."""
+    digest = hashlib.sha256(raw).hexdigest()
+    query = select(acts.c.case_id).where(acts.c.verb == "export", acts.c.sets.contains(digest)).distinct()
+    with store.reading() as db:
+        return list(db.execute(query.order_by(acts.c.case_id)).scalars())
+
+
+def missing_ids(objects: Iterable[Json]) -> set[str]:
+    """The ids that reports and sightings name and that are not there: they came into a collection earlier."""
+    held: set[str] = set()
+    named: set[str] = set()
+    for one in objects:
+        held.add(str(one.get("id")))
+        if str(one.get("id")).startswith(("report--", "sighting--")):
+            for name in ("object_refs", "object_marking_refs"):
+                refs = one.get(name)
+                named.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
+            named.add(str(one.get("created_by_ref")))
+    return {id for id in named - held if _ID.fullmatch(id)}
+
+
+def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
+    """Put the bundles together that a collection's objects came from: the newest of each campaign and answer.
+
+    Gives them by the id that names each, which is sound as the name of a file, and how many objects are in
+    none of them.
+    """
+    versions: dict[str, dict[str, Json]] = {}
+    for one in objects:
+        id, modified = one.get("id"), one.get("modified", "")
+        if isinstance(id, str) and isinstance(modified, str):
+            versions.setdefault(id, {})[modified] = one
+    answers = _answers(versions)
+    found: dict[str, Json] = {}
+    used: set[str] = set()
+    for id, known in versions.items():
+        newest = known[max(known)]
+        if id.startswith("report--"):
+            refs = newest.get("object_refs")
+            named = [ref for ref in refs if isinstance(ref, str)] if isinstance(refs, list) else []
+            campaigns = [ref for ref in named if ref.startswith("campaign--")]
+            name, parts = (campaigns or [""])[0], [*named, id]
+        elif id.startswith("sighting--") and str(newest.get("sighting_of_ref")).startswith("campaign--"):
+            written = (str(newest.get("created_by_ref")), str(newest.get("modified", "")))
+            name, parts = id, answers[written]
+        else:
+            continue
+        if _ID.fullmatch(name):  # it names a file
+            file = _file_of(versions, newest, parts)
+            found[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
+            used.update(one["id"] for one in file)
+    return found, len(versions.keys() - used)
+
+
+def _answers(versions: dict[str, dict[str, Json]]) -> dict[tuple[str, str], list[str]]:
+    """Sender and time of an answer -> the sightings that were written together in it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for id, known in versions.items():
+        for at, one in known.items() if id.startswith("sighting--") else ():
+            found.setdefault((str(one.get("created_by_ref")), at), []).append(id)
+    return found
+
+
+def _file_of(versions: dict[str, dict[str, Json]], head: Json, parts: Sequence[str]) -> list[Json]:
+    """The objects of one file: its parts, who wrote it, their marks, and what our extension is."""
+    wanted = {*parts, str(head.get("created_by_ref")), EXTENSION}
+    refs = head.get("object_marking_refs")
+    wanted.update(ref for ref in refs if isinstance(ref, str)) if isinstance(refs, list) else None
+    at = str(head.get("modified"))
+    chosen = [versions[id] for id in sorted(wanted & versions.keys())]
+    file = [known.get(at) or known[max(known)] for known in chosen]
+    return file if EXTENSION in versions else [*file, extension_object(str(head.get("created_by_ref")))]
