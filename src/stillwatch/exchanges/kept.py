@@ -216,7 +216,7 @@ class KeptLog:
 
 
 def _together(parts: list[Columns]) -> Columns:
-    """One set of columns out of several, which are emptied on the way: one column is there twice at a time."""
+    """One set of columns out of several, which are emptied on the way: one column at a time is doubled."""
     lengths = [len(part["ts_us"]) for part in parts]
     whole: Columns = {}
     for name in dict.fromkeys(name for part in parts for name in part):
