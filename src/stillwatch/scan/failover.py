@@ -112,7 +112,7 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     moved = ours.refused & ours.repeated
     if moved.sum() < LEAST_CUSTOMERS:
         return None
-    seen_us, settled_us = _settled(ours)
+    seen_us, settled_us = _settling_times(ours)
     end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
     others = _refused_outside(log, rows, WITHIN_US, customer)
@@ -167,7 +167,7 @@ def own_text(own: OwnReaction) -> str:
     )
 
 
-def _settled(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
+def _settling_times(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
     """(n,) when each text is asked by another, if it is; and since when it is known whether it is."""
     seen_us = np.where(texts.repeated, texts.begin_us[texts.by], NEVER)
     return seen_us, np.minimum(seen_us, texts.asked_us + WITHIN_US)
@@ -175,7 +175,7 @@ def _settled(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
 
 def _rates(texts: _Texts, of: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
     """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
-    seen_us, settled_us = _settled(texts)
+    seen_us, settled_us = _settling_times(texts)
     asked = np.searchsorted(np.sort(seen_us[of & texts.repeated]), moments_us, side="right")
     every = np.searchsorted(np.sort(settled_us[of]), moments_us, side="right")
     rates: np.ndarray = (asked + 1) / (every + 1)
