@@ -79,7 +79,7 @@ class KeptLog:
             self._ids_since.update(part["id"].tolist())
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
-                self.parts = [_together(self._taken(self.parts))]
+                self.parts = [_together(self._take_parts(self.parts))]
                 self._whole = True
         return part
 
@@ -87,7 +87,7 @@ class KeptLog:
         """The log with all that has come."""
         self._check_whole()
         if self.parts:
-            self._close(_together(self._taken()))
+            self._close(_together(self._take_parts()))
         return self.log
 
     def _check_whole(self) -> None:
@@ -115,7 +115,7 @@ class KeptLog:
             if name not in PASSAGES or len(getattr(self.log, name))
         }
 
-    def _taken(self, parts: list[Columns] | None = None) -> list[Columns]:
+    def _take_parts(self, parts: list[Columns] | None = None) -> list[Columns]:
         """Parts, or the log and all parts, that nothing here holds any more: their columns can be let go one
         by one. The dicts are new ones, as who was given a part may still read it."""
         self._whole = False
@@ -134,7 +134,7 @@ class KeptLog:
         if cut == 0:
             return
         self.forgotten_us = max(self.forgotten_us, before_us)
-        (held,) = self._taken()
+        (held,) = self._take_parts()
         columns = {name: held.pop(name)[cut:].copy() for name in list(held)}
         for column, name in CODED_AS.items():
             names = sorted(self.codes[name].index)
@@ -216,7 +216,7 @@ class KeptLog:
 
 
 def _together(parts: list[Columns]) -> Columns:
-    """One set of columns out of several, which are emptied on the way: one column at a time is doubled."""
+    """One set of columns out of several, emptied on the way: one column at a time is there twice."""
     lengths = [len(part["ts_us"]) for part in parts]
     whole: Columns = {}
     for name in dict.fromkeys(name for part in parts for name in part):

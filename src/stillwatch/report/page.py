@@ -97,10 +97,10 @@ def headline(result: ScanResult) -> str:
 
     Leads are counted only where there is no campaign. A live scan that could not see everything says so.
     """
-    return f"{_found(result)} {window_headline(result.window)}".rstrip()
+    return f"{_findings_sentence(result)} {window_headline(result.window)}".rstrip()
 
 
-def _found(result: ScanResult) -> str:
+def _findings_sentence(result: ScanResult) -> str:
     found = [c for c in result.campaigns if c.suppressed_by is None]
     s = result.scanned
     if not found:
