@@ -23,6 +23,7 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.exports import ExportError, post, taxii
 from stillwatch.cases.exports.taxii import TaxiiCollection, open_collection, pull_objects, push_objects
 from stillwatch.cases.fold import fold
+from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.collection import files_in, missing_ids
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
@@ -209,6 +210,19 @@ def test_nonsense_in_a_collection_is_passed_over() -> None:
     files, others = files_in(odd)
     assert (list(files), others) == ([objects(1)[0]["id"]], 5)
     assert missing_ids(odd) == {objects(1)[0]["id"]}
+
+
+def test_few_objects_do_not_make_very_many() -> None:
+    """What somebody else may write is written out at most once an answer, and in bounds."""
+    told = [one | {"id": one["id"].replace("campaign", "sighting"), "sighting_of_ref": one["id"]}
+            for one in objects(300)]  # fmt: skip
+    files, _ = files_in(told)
+    assert [len(one["objects"]) for one in files.values()] == [301]  # and our extension
+    refs = [one["id"] for one in objects(700)]
+    reports = [{"id": one["id"].replace("campaign", "report"), "object_refs": [one["id"], *refs]}
+               for one in objects(700)]  # fmt: skip
+    with pytest.raises(IndicatorError, match="reports name over"):
+        files_in([*objects(700), *reports])
 
 
 # --- commands ---

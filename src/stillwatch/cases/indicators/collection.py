@@ -18,7 +18,7 @@ from stillwatch.cases.exports.marking import MARK_OF
 from stillwatch.cases.exports.objects import EXTENSION, extension_object, read_pattern
 from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import IndicatorError
-from stillwatch.cases.indicators.reading import bundle_objects
+from stillwatch.cases.indicators.reading import MOST_OBJECTS, bundle_objects
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import acts
 
@@ -87,7 +87,7 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
     """Put the bundles together that a collection's objects came from: the newest of each campaign and answer.
 
     Gives them by the id that names each, which is sound as the name of a file, and how many objects are in
-    none of them.
+    none of them. Raises: IndicatorError where its reports name objects without measure.
     """
     versions: dict[str, dict[str, Json]] = {}
     for one in objects:
@@ -97,6 +97,7 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
     answers = _answers(versions)
     found: dict[str, Json] = {}
     used: set[str] = set()
+    size = 0
     for id, known in versions.items():
         newest = known[max(known)]
         if id.startswith("report--"):
@@ -106,13 +107,18 @@ def files_in(objects: Iterable[Json]) -> tuple[dict[str, Json], int]:
             name, parts = (campaigns or [""])[0], [*named, id]
         elif id.startswith("sighting--") and str(newest.get("sighting_of_ref")).startswith("campaign--"):
             written = (str(newest.get("created_by_ref")), str(newest.get("modified", "")))
-            name, parts = id, answers[written]
+            name, parts = id, answers.pop(written, [])  # one file for all that were written together
         else:
             continue
-        if _ID.fullmatch(name):  # it names a file
+        if parts and _ID.fullmatch(name):  # it names a file
             file = _file_of(versions, newest, parts)
             found[name] = {"type": "bundle", "id": f"bundle--{id.partition('--')[2]}", "objects": file}
             used.update(one["id"] for one in file)
+            size += len(file)
+            if size > 2 * MOST_OBJECTS:  # each is a file of its own: few objects could make very many
+                raise IndicatorError(
+                    f"the collection's reports name over {2 * MOST_OBJECTS:,} objects in all"
+                )
     return found, len(versions.keys() - used)
 
 
