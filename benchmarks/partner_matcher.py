@@ -86,7 +86,7 @@ def named_by_matcher(
     for row in rows:
         made = matcher.marks_of(keys, row["prompt"] or "", row["system"] or "")
         for file, told in zip(carried, wanted, strict=True):
-            if marks := matcher.marked(made, told):
+            if marks := matcher.row_marks(made, told):
                 file.setdefault(row["account"], []).append(marks)
     return {
         account

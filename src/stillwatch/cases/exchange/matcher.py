@@ -108,7 +108,7 @@ def read_bundle(path, exchange_key, unsealed):
     return wanted, min(begins), tuple(int.from_bytes(half, "little") for half in (halves[:8], halves[8:]))
 
 
-def marks_carried(made, wanted):
+def row_marks(made, wanted):
     """What a row carries, kind -> marks: of wording three phrases are a whole mark, two are half of one."""
     found = {kind: some & wanted.get(kind, set()) for kind, some in made.items()}
     found["phrases"] = found["wording"]
@@ -135,7 +135,7 @@ def main():
     with open(given.log, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file) if given.log.endswith(".csv") else map(json.loads, file):
             account, prompt, system, at = (row.get(names.get(name, name)) or "" for name in FIELDS)
-            carried, early = marks_carried(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
+            carried, early = row_marks(marks_of(keys, prompt, system), wanted), "" < at[:19] < began
             rows[account] = rows.get(account, 0) + 1
             if carried:
                 found.setdefault(account, []).append(carried)

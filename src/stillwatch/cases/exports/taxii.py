@@ -229,7 +229,7 @@ def _check_held(
     held = {(one.get("id"), one.get("modified")) for one in found}
     missing = [one for one in failures if not any(one.get("id") == id for id, _ in wanted & held)]
     if missing:
-        why = _detail(missing[0].get("message"))
+        why = _server_words(missing[0].get("message"))
         raise ExportError(f"{to.name}: did not take {len(missing):,} of {len(objects):,} objects{why}")
 
 
@@ -268,8 +268,8 @@ def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple
 def _refusal(of: TaxiiCollection, status: int, said: Json) -> ExportError:
     known = _SAID.get(status, "a redirect, which is not followed" if 300 <= status < 400 else "no success")
     why = known.format(user=USER, password=PASSWORD, token=TOKEN)
-    return ExportError(f"{of.name}: {why} (status {status}){_detail(said.get('title'))}")
+    return ExportError(f"{of.name}: {why} (status {status}){_server_words(said.get('title'))}")
 
 
-def _detail(why: Any) -> str:
+def _server_words(why: Any) -> str:
     return f": it says {visible(why, SHOWN)!a}" if isinstance(why, str) and why else ""
