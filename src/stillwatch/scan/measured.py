@@ -20,12 +20,12 @@ MEASURED = (EXPOSED, INNOCENTS, ALONE)
 TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
-    "Level: firm. Two independent classes of evidence tie it. Of the accounts that group findings named at "
-    "this level, 45 of 246 were honest on worlds that were judged unseen, all of one bureau with one queue; "
-    "3 of 154 on other authors' worlds that were looked at, and 0 of 947 on the first author's scenes."
+    "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
+    "that group findings named at this level, 67 of 75 were honest on the one world that was judged unseen "
+    "since this is the rule: members of a hackathon, donors of keys. On the first author's scenes 0 of 432."
 )
 LOOSE = (
-    "Level: named, not firm. Fewer than two independent classes of evidence tie it. Of the accounts that "
-    "group findings named at this level, 22 of 87 were honest on worlds that were judged unseen, 0 of 213 on "
-    "other authors' worlds that were looked at, and 4 of 68 on the first author's scenes."
+    "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
+    "that group findings named at this level, 30 of 176 were honest on the one world that was judged unseen "
+    "since this is the rule, and 7 of 1,562 on the first author's scenes."
 )
