@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binom
 
 from holds_world import START_US, log_of, names
-from scan_world import Crowd
+from scan_world import Crowd, sentence
 from scan_world import log_of as log_of_table
 from stillwatch.report.explain import explain
 from stillwatch.scan import ScanResult
@@ -181,6 +181,22 @@ def test_a_pool_that_draws_its_settings_is_found_by_what_it_hands_on() -> None:
     told = "\n".join(explain(result, min(took_part)).compared_with)
     assert "What refusals in the log show of this account" in told
     assert "holds" not in told
+
+
+@pytest.mark.slow
+def test_who_wrote_the_wording_that_a_pool_copies_is_not_named_beside_it() -> None:
+    crowd = crowd_of(41)
+    rng = random.Random(crowd.seed + 1)
+    stock = [sentence(rng, 9), sentence(rng, 9)]  # the pool's, which is drawn from the same seed
+    for n in range(60):
+        text = f"{stock[0]} {sentence(rng, 14)} {stock[1]}"
+        crowd.says("author", 24 * (3.3 + 6 * n / 60), text, status=200, output_tokens=900, turn=1)
+    crowd.known.append({"account": "author", "payment": "card-author"})
+    pool = users_of_new_wording(crowd, own_subjects=False)
+    refuse(crowd, pool, 16, 0.8)
+    (case,) = (c for c in scanned(crowd).campaigns if pool.intersection(c.accounts))
+    assert len(pool.intersection(case.accounts)) >= 0.8 * len(pool)
+    assert "author" not in case.accounts
 
 
 @pytest.mark.slow

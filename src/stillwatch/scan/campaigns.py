@@ -314,7 +314,7 @@ def _found_by_failover(
 
     It names who took part: who asked what another customer was refused, and whose refused text was asked.
     Where all that the group asks is of one source, and no product is common in it, it names the others as
-    well who carry its wording.
+    well who carry its wording, but for whom it was copied from.
     """
     log = world.log
     accounts = np.array([a for a in group.accounts if int(a) not in taken], np.int32)
@@ -331,7 +331,8 @@ def _found_by_failover(
     one_source = judgement is not None and judgement.content.hands is Hands.ONE
     if one_source and len(_without_software(world, accounts)) == len(accounts):
         alike = _using_stock(watched, party, _carrying(world, accounts, own))
-        named = dict.fromkeys(alike.tolist(), found.found_us) | named
+        copied = _copied_from(watched.spread, own)
+        named = {int(a): found.found_us for a in alike if int(party[a]) not in copied} | named
     codes = np.array(sorted(named), np.int32)
     if len(set(payer[codes].tolist())) < LEAST_NAMED or one_customer(world.known, codes):
         return None
