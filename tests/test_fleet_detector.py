@@ -33,8 +33,11 @@ FAILOVER_S = 30.0
 
 
 def gateways(place: Path, many: int) -> list[Folder]:
-    """Folders of a fleet that share one place."""
+    """Folders of a fleet that share one place, all with one secret: another one keys sketches differently."""
     made: list[Folder] = []
+    (place / "0").mkdir(mode=0o700)
+    Folder(place / "0").secret_file.write_bytes(bytes(range(32)))
+    Folder(place / "0").secret_file.chmod(0o600)
     for k in range(many):
         made.append(folder(place / str(k), made[0] if made else None))
         use_shared(made[-1], place / "shared", f"gw-{k}")

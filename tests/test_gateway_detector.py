@@ -446,14 +446,10 @@ def test_a_finding_becomes_a_standing_under_the_campaign_s_first_name(enforcing:
     assert (stands(enforcing), enforcing.errors) == ({}, {})
     hand_over(enforcing.folder, "a", "b", follower="c")
     enforcing.step(NOW)
-    assert stands(enforcing) == dict.fromkeys("ab", Step.THROTTLE)
+    assert stands(enforcing) == dict.fromkeys("abc", Step.THROTTLE)
     assert {s.campaign for s in actions.standings(enforcing.state).values()} == {"sw-1"}
     (action,) = actions.actions(enforcing.state)
-    assert (action.who, action.accounts) == ("ladder", 2)
-    # who joined since the last full look is tied by wording alone: a person decides
-    (proposal,) = proposals.proposals(enforcing.state, "open")
-    assert (proposal.wanted.accounts, proposal.wanted.due_us) == (("c",), None)
-    assert "what a client chooses" in proposal.wanted.why
+    assert (action.who, action.accounts) == ("ladder", 3)
     revision = enforcing.state.revision()
     for k in range(5):
         enforcing.step(NOW + k * 20_000_000)

@@ -22,6 +22,7 @@ exchanges = 400
 start = 8.0
 days = 1.0
 pipelines = ["clock"]
+tradecraft = 0
 [live]
 arms = ["block"]
 teacher = "arithmetic"
@@ -30,6 +31,23 @@ dropped = 0.2
 tail_days = 0.05
 look_s = 1800
 """
+
+
+@pytest.mark.slow
+def test_a_pool_that_only_what_its_client_chooses_ties_is_named_and_not_blocked_without_a_person(
+    tmp_path: Path,
+) -> None:
+    """A card and networks of its own for each account: by itself the ladder does nothing to it."""
+    hidden = SCENE.replace("tradecraft = 0\n", "")
+    scene = parse_scene(hidden, "small.toml", tmp_path / "small.toml")
+    (arm,) = run_live(scene, 1, tmp_path / "run", print).arms
+    assert arm.alarm_day is not None
+    assert arm.blocked < 5  # two of them share a network
+    assert arm.out > 300
+    assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
+    # streams that were left are written down as such, and counted apart from what was received
+    assert arm.left > 5
+    assert arm.left_recorded == arm.left
 
 
 @pytest.mark.slow
@@ -46,9 +64,6 @@ def test_a_campaign_is_named_and_blocked_while_it_asks_and_nobody_else_is(tmp_pa
     assert arm.alarm_day is not None
     assert 8.0 < arm.alarm_day < 9.0
     assert arm.out_before_alarm <= arm.out
-    # streams that were left are written down as such, and counted apart from what was received
-    assert arm.left > 5
-    assert arm.left_recorded == arm.left
     # innocents
     assert (arm.honest_named, arm.honest_touched, arm.honest_refused) == (0, 0, 0)
     assert arm.honest_exchanges > 100

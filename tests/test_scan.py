@@ -719,8 +719,8 @@ def test_a_lead_keeps_its_id_while_it_grows() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moves", [True, False])
-def test_a_lead_says_whether_its_refused_texts_are_asked_again_elsewhere(moves: bool) -> None:
-    """A pool that runs one program: what one account is refused, another asks two minutes later."""
+def test_users_of_one_program_are_a_lead_and_a_finding_where_their_refused_work_moves(moves: bool) -> None:
+    """What one account is refused, another asks two minutes later; or the same does."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     customers = release(crowd, 60, 1.0, "notequiz/1.0", own=False)
@@ -732,10 +732,17 @@ def test_a_lead_says_whether_its_refused_texts_are_asked_again_elsewhere(moves: 
         same = {k: v for k, v in row.items() if k not in ("exchange_id", "time", "account", "prompt")}
         crowd.says(other, hour, row["prompt"], **same | {"status": 200})
     result = scan(crowd.table(), crowd.accounts())
-    assert not named(result) & customers
-    (lead,) = [lead for lead in result.leads if set(lead.accounts) & customers]
-    assert "run notequiz, whose defaults" in lead.text
-    assert ("refused texts were asked word for word by another account" in lead.text) == moves
+    leads = [lead for lead in result.leads if set(lead.accounts) & customers]
+    if moves:
+        (case,) = result.campaigns
+        assert set(case.accounts) == set(case.own_reactions) <= customers  # those alone who took part
+        assert len(case.accounts) > len(customers) / 2
+        assert not leads
+    else:
+        assert not named(result) & customers
+        (lead,) = leads
+        assert "run notequiz, whose defaults" in lead.text
+        assert "refused texts" not in lead.text
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ class Handed:
                 c,
                 id=self.first_id(c.id),
                 accounts=tuple(sorted({*c.accounts, *joined.get(c.id, ())})),
+                firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
         ] + _lone_campaigns([loner for loner in self.result.alone if loner.account not in known])
