@@ -169,8 +169,8 @@ def test_who_is_tied_by_too_little_is_not_acted_on_until_somebody_has_judged_him
         case_id = only(store)
         hit = reading.targets(store, case_id)
         assert (hit.accounts, hit.weak) == (names(0, 4), names(4, 9))
-        assert hit.left_out == {"tied only by what the client chooses": 5}
-        assert "5 more are tied only by what the client chooses" in told(store).action.text
+        assert hit.left_out == {"tied by too little": 5}
+        assert "5 more are tied by too little" in told(store).action.text
         handling.judge_accounts(
             store, case_id, ["acct_00007"], Verdict.TRUE, who="ann", why="his card too", now_us=NOW_US
         )

@@ -37,10 +37,10 @@ def desk(tmp_path: Path) -> Iterator[Store]:
 def filled(store: Store, n: int) -> list[PickedCase]:
     found = [campaign(f"sw-{i}", names(100 * i, 100 * i + 6)) for i in range(n)]
     fold(store, result(*found), NOW_US, "serve")
-    return seen(store)
+    return picks(store)
 
 
-def seen(store: Store) -> list[PickedCase]:
+def picks(store: Store) -> list[PickedCase]:
     return [PickedCase(c.id, c.revision) for c in reading.queue(store, Filter(limit=1_000), NOW_US).cases]
 
 
@@ -102,9 +102,9 @@ def test_no_more_are_dismissed_at_once_than_one_by_one(
     with ThreadPoolExecutor(4) as pool:
         done = [*pool.map(lambda k: dismiss(desk, picked[k : k + 2]), range(2, 10, 2))]
     assert sum(map(sum, done)) == 2
-    assert dismiss(desk, seen(desk)[-2:]) == [False, False]
-    assert dismiss(desk, seen(desk)[-1:], approver="bo") == [True]
-    assert dismiss(desk, [p for p in seen(desk) if desk.case(p.id).verdict is None][:1], who="cy") == [True]
+    assert dismiss(desk, picks(desk)[-2:]) == [False, False]
+    assert dismiss(desk, picks(desk)[-1:], approver="bo") == [True]
+    assert dismiss(desk, [p for p in picks(desk) if desk.case(p.id).verdict is None][:1], who="cy") == [True]
 
 
 def test_merging_first_dismisses_no_more(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_merging_first_dismisses_no_more(desk: Store, monkeypatch: pytest.Monkey
     for one in others:
         handling.merge(desk, one.id, hidden.id, **BY)
     assert dismiss(desk, filled(desk, 10)[-1:]) == [False]
-    last = [p for p in seen(desk) if desk.case(p.id).verdict is None][-1]
+    last = [p for p in picks(desk) if desk.case(p.id).verdict is None][-1]
     with pytest.raises(CaseError, match="needs an approver"):
         handling.merge(desk, last.id, hidden.id, **BY)
     assert handling.merge(desk, last.id, hidden.id, approver="bo", **BY).id == hidden.id

@@ -680,7 +680,7 @@ def test_a_dry_run_names_who_else_is_hit_and_does_nothing(mine: World) -> None:
     assert "Others of their organisations, not touched" in said
     assert mine.gateway.actions == []
     assert mine.gateway.asked == [f"reach THROTTLE {len(may(mine, case))}"]
-    assert "Left out: 6 tied only by " in said
+    assert "Left out: 6 tied by too little" in said
     for wrong in (
         {"step": "clear"},
         {"step": "explode"},

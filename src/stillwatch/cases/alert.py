@@ -325,9 +325,7 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
     n = plural(len(hit.accounts), "account")
     weak = ""
     if hit.weak:
-        weak = (
-            f" {len(hit.weak):,} more are tied only by what the client chooses: judge them one by one first."
-        )
+        weak = f" {len(hit.weak):,} more are tied by too little: judge them one by one first."
     if case.permission is not None:
         return None, f"Nothing: {case.permission}. It is measured all the same."
     if case.verdict in (Verdict.FALSE, Verdict.PERMITTED):
@@ -337,7 +335,7 @@ def _step(case: Case, hit: Targets, standing: DetectorStanding | None) -> tuple[
     if standing is not None and standing.state == DetectorState.SHADOW and case.verdict != Verdict.TRUE:
         return None, f"Look: {case.raised_by} is in shadow, its record is not known."
     if not hit.accounts:
-        tell = "only what the client chooses ties them, which software has in common and a rival can copy"
+        tell = "one kind of evidence ties them, or only what a client chooses, which a rival can copy"
         return Step.WATCH, f"Watch {plural(len(hit.weak), 'account')}: {tell}. Judge them one by one."
     if case.verdict == Verdict.TRUE:
         return Step.BLOCK, f"Block {n}: judged true. A second person sees the dry run first.{weak}"

@@ -340,6 +340,6 @@ def targets_in(db: Connection, case_id: str) -> Targets:
         "cleared": case.cleared,
         "victim in another case": len(victims),
         unnamed: len(rows) - len(victims) - len(named),
-        "tied only by what the client chooses": len(weak),
+        "tied by too little": len(weak),
     }
     return Targets(tuple(sure), tuple(weak), {why: n for why, n in left.items() if n})

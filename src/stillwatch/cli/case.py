@@ -169,9 +169,7 @@ def accounts_command(
     ] = False,
     weak: Annotated[
         bool,
-        typer.Option(
-            "--weak", help="With --targets: those that only what the client chooses ties to the actor."
-        ),
+        typer.Option("--weak", help="With --targets: those that too little ties to the actor."),
     ] = False,
     which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
     starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",

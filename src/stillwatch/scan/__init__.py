@@ -139,9 +139,8 @@ class Campaign:
     title: str = ""  # one sentence with numbers
     named_at: dict[str, datetime] = field(default_factory=dict)  # when each account joined the finding
     since: dict[str, datetime] = field(default_factory=dict)  # each account's first exchange of the harvest
-    firm: tuple[
-        str, ...
-    ] = ()  # tied by two classes of clue, one not of the client's choosing: a machine may act
+    # accounts tied by two classes of clue, one of which the client does not choose: a machine may act on them
+    firm: tuple[str, ...] = ()
     own_ties: dict[str, OwnTie] = field(default_factory=dict)  # of a group's accounts; none for a lone payer
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)  # where refusals made the finding
     links: tuple[Link, ...] = ()  # strongest first

@@ -6,7 +6,8 @@ does not choose. Of a group that is a lead anyway this makes a finding.
 Null: a refused text is asked again by another customer as rarely as outside the group, and as rarely as the
     group's own texts that were answered.
 Blind to: a queue that waits, or goes on with the same account, or words its text anew; a log without texts,
-    statuses or refusals; a group that is no lead; accounts of one private mail domain, who may be colleagues.
+    statuses or refusals; a group that is no lead; accounts of one private mail domain or one main network,
+    who may be colleagues.
 Fooled by: one honest hand over accounts that nothing shows to be of one customer; an outage in the very
     minutes in which a class asks the same.
 Source: docs/evidence.md, refused work; docs/field.md, signal 13.

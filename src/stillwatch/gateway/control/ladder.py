@@ -136,7 +136,7 @@ def _wanted_steps(
         parts = [
             replace(base, accounts=free, due_us=step.due_us),
             replace(base, accounts=held, why=f"{why}a person has decided about these accounts before"),
-            replace(base, accounts=loose, why=f"{why}only what a client chooses ties these accounts"),
+            replace(base, accounts=loose, why=f"{why}too little ties these accounts"),
         ]
     else:
         parts = [base]
