@@ -45,6 +45,25 @@ class MonthLog(VesperLog):
     days, retired_day = MONTH, 20.2
 
 
+class UnsaidStock(Stock):
+    """Texts of the seventh author's stock. What was given out from one source is not given out from another."""
+
+    def __init__(self, folder: Path, texts: Path, rng: np.random.Generator) -> None:
+        super().__init__(folder, texts, rng)
+        self._said: set[str] = set()
+
+    def take(self, name: str, count: int) -> list:
+        taken: list = []
+        while len(taken) < count:
+            for item in super().take(name, count - len(taken)):
+                lines = [line for line, _ in item] if isinstance(item, list) else [item if isinstance(item, str) else item[1]]
+                long = {" ".join(bare_instruction(line).lower().split()) for line in lines if len(line) >= 40}
+                if not long & self._said:
+                    taken.append(item)
+                self._said |= long
+        return taken
+
+
 # Wordings stand whole in their lines, and a group or a campaign in a few.
 # --- strangers -----------------------------------------------------------------------------------------------
 
@@ -308,11 +327,11 @@ usual = partial(Plan, banned=0.0)
 OPEN, SHY, HUMAN = Reaction(1, 0.7, 3, 0.2, 5, heirs=0.9), Reaction(2, 0.1, 90, 0.5, 20, heirs=0.3), Reaction(2, 0.3, 20, 0.4, 15, heirs=0.5)
 PLANS = (
     Plan("n1", "fixed_prompt", 100, 1100, 3.0, 25.0, Reaction(0, 0.9, 0.1, 0.05, heirs=1.0), Settings("vesper-3-think", 0.6, 16000, True), "reasoning_sft_math", "{}\n\nReply in <reasoning></reasoning> with every step that you take, then <result></result>. An empty <reasoning> is an error.", 900, 0.8, banned=0.6, ban_day=13.4, successors=50),
-    usual("n2", "clocked_cards", 25, 600, 6.0, 24.0, OPEN, Settings("vesper-3", 0.7, 4096, False), "orca_flan", "You teach a class of machines. Explain the way to the answer, then give it.\n{}", 430, 0.4, cards=4),
+    usual("n2", "clocked_cards", 25, 600, 6.0, 24.0, OPEN, Settings("vesper-3", 0.7, 4096, False), "persona_hub", "You teach a class of machines. Explain the way to the answer, then give it.\n{}", 430, 0.4, cards=4),
     usual("n3", "played_user", 12, 400, 2.0, 20.0, HUMAN, Settings("vesper-3", 0.9, 2000, True), "alpaca_relabel", "{}", 300),
     usual("n4", "plain", 3, 60, 8.0, 19.0, HUMAN, Settings("vesper-3", None, None, False), "reasoning_sft_code", "{}", 500),
     Plan("n5", "launch_move", 40, 600, 4.0, 26.0, OPEN, Settings("vesper-code", 0.2, 6000, False, None, 6), "bfcl_v4", "First the plan, a line for each step. Then the calls as JSON, none left out.\nWish: {}", 380, 0.3, banned=0.1),
-    usual("n6", "free_newcomers", 90, 370, 1.0, 27.0, HUMAN, Settings("vesper-3", 1.0, 1024, True), "alpaca_relabel", "{}", 260),
+    usual("n6", "free_newcomers", 90, 370, 1.0, 27.0, HUMAN, Settings("vesper-3", 1.0, 1024, True), "instructwild_v2", "{}", 260),
     usual("n7", "relay_mixed", 100, 800, 1.0, 27.5, Reaction(0, 0.5, 0.5, 0.3, 2, heirs=0.9, carries=True), Settings("vesper-3", 0.8, 3000, True), "gpteacher_roleplay", "Take the part below and hold it for ten speeches.\n{}", 420),
     usual("n8", "technique_search", 14, 300, 5.0, 17.0, OPEN, Settings("vesper-3-think", 1.0, 8000, False), "sums pairs", "Two voices on the radio. PILOT mutters all that goes through her head while she computes; TOWER repeats the sum at the end.\nFlight plan: {}", 700, 0.5),
     usual("n9", "company_insiders", 8, 200, 9.0, 27.0, HUMAN, Settings("vesper-3", None, None, False), "cot_backfill", "What must its writer have thought? Whole thoughts, in order.\n{}", 600, cards=1),
@@ -324,6 +343,7 @@ PLANS = (
     usual("n15", "bought_accounts", 18, 380, 9.2, 27.0, HUMAN, None, "ultrafeedback_rubric", "{}", 240),
     usual("n16", "cheap_mask", 24, 500, 3.0, 26.5, SHY, None, "tasks pairs", "{}", 450),
 )
+FRAME = "at the final solution."  # ends the published wording of reasoning_sft_code, of which two campaigns have a part each
 COVERT = {"relay_mixed": 0.35, "company_insiders": 0.5, "bought_accounts": 0.6, "cheap_mask": 0.44}  # share of an account's exchanges, about
 OWN_WORK = ("agent_cline", "script_python", "workflow", "chat_open_webui", "review_bot")
 LEADS = (("Dear all,", "Morning.", "A friend wonders.", "From my desk:", "Next one,", "Well then,"), ("please go through", "I would like to understand", "have a look at", "let us settle", "take some time for", "try your hand at"), ("the following", "what is quoted here", "this matter", "the lines between the rules", "the case at hand", "the bit that I copied"), ("and say how you got there.", "with the grounds.", "as to a newcomer.", "in as many words as it needs.", "and mention what else one could say.", "without haste."))
@@ -389,7 +409,7 @@ def dealt(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], tex
 def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, nets: Networks) -> list[Row]:
     """Campaigns whose questions stand in somebody else's form, or that are dealt in another way than at random."""
     if plan.style == "client_copy":
-        product, texts, units = BY_KIND["agent_cline"], stock.take(plan.pool, plan.count), []
+        product, texts, units = BY_KIND["agent_cline"], [text.split(FRAME)[-1] for text in stock.take(plan.pool, plan.count)], []
         while texts:
             size = int(rng.integers(1, 4))
             units.append([(text[:2800], f"src/part{rng.integers(90)}.py") for text in texts[:size]])
@@ -424,8 +444,8 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
         return hidden_rows(rng, plan, accounts, stock, nets)
     size = {"played_user": 0.25, "relay_mixed": 0.35, "cheap_mask": 0.44}.get(plan.style, 1.0)
     taken = stock.take(plan.pool, round(plan.count * size) * (2 if plan.style == "launch_move" else 1))
-    texts = [text[1] if isinstance(text, tuple) else text for text in taken]
-    if plan.pool == "alpaca_relabel":
+    texts = [(text[1] if isinstance(text, tuple) else text).split(FRAME)[-1] for text in taken]
+    if plan.style == "played_user":
         texts = [bare_instruction(text)[:2500] for text in texts]
     if plan.style == "clocked_cards":
         slots = np.sort(rng.integers(int((plan.end - plan.start - 1) * 4), size=len(texts))) / 4
@@ -447,7 +467,7 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
     rows = dealt(rng, plan, accounts, texts)
     if plan.style == "relay_mixed":
         customers = [({name: choose(rng, items) for name, items in MIX.items()}, drawn_settings(rng, Settings("vesper-3", None, None, True), (0.5,) * 3, MODELS)) for _ in range(60)]
-        for one, when, _ in deal_queue(rng, accounts, [[]] * round((plan.count - len(texts)) / 3.7)):
+        for one, when, _ in deal_queue(rng, accounts, [[]] * round((plan.count - len(texts)) / 2.85)):
             words, settings = choose(rng, customers)
             rows.append((replace(one, settings=settings), when, [Request(OWN_WORDING.format(**words, text=text[:2500]), output=170) for text, _ in next(sessions)]))
     elif plan.style == "cheap_mask":
@@ -481,7 +501,7 @@ def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: Month
 
 def write_worlds(options: argparse.Namespace) -> None:
     seed = options.seed
-    stock, nets = Stock(options.range, options.texts, np.random.default_rng([seed, 0])), Networks.drawn(np.random.default_rng([seed, 4]))
+    stock, nets = UnsaidStock(options.range, options.texts, np.random.default_rng([seed, 0])), Networks.drawn(np.random.default_rng([seed, 4]))
     people = [one for path in options.people for one in selves.read_people(path)]
     owners = sorted((one for one in people if 12 <= len(one.texts) <= 30), key=lambda one: keyed("ninth owner", one.person))[:26]
     kept = {one.person for one in owners}
