@@ -12,6 +12,7 @@ world. They were committed before the world was generated. No text of a source i
 
 import argparse
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,21 +47,26 @@ class MonthLog(VesperLog):
 
 
 class UnsaidStock(Stock):
-    """Texts of the seventh author's stock. What was given out from one source is not given out from another."""
+    """Texts of the seventh author's stock, none given out twice. A campaign gets none with a sentence that begins as one from another source."""
+
+    for_campaigns = False
 
     def __init__(self, folder: Path, texts: Path, rng: np.random.Generator) -> None:
         super().__init__(folder, texts, rng)
-        self._said: set[str] = set()
+        self._said: dict[str, str] = {}  # text, or how a sentence of 40 characters and more begins -> its source
 
     def take(self, name: str, count: int) -> list:
         taken: list = []
         while len(taken) < count:
             for item in super().take(name, count - len(taken)):
                 lines = [line for line, _ in item] if isinstance(item, list) else [item if isinstance(item, str) else item[1]]
-                long = {" ".join(bare_instruction(line).lower().split()) for line in lines if len(line) >= 40}
-                if not long & self._said:
+                whole = [" ".join(bare_instruction(line).lower().split()) for line in lines if len(line) >= 40]
+                parts = [part.strip()[:40] for text in whole for part in re.split(r"[.?!] ", text) if len(part.strip()) >= 40]
+                foreign = self.for_campaigns and any(self._said.get(part, name) != name for part in parts)
+                if not foreign and not any(text in self._said for text in whole):
                     taken.append(item)
-                self._said |= long
+                for text in (*whole, *parts):
+                    self._said.setdefault(text, name)
         return taken
 
 
@@ -287,7 +293,7 @@ def compose_firms(rng: np.random.Generator, world: Honest, stock: Stock, custome
         one = firm(rng, "saas", at, Settings(choose(rng, MODELS[:2]), choose(rng, TEMPERATURES), choose(rng, LIMITS), bool(at % 3)))
         one.spread, units = 6.0, []
         frame = f"{choose(rng, ('Parcel desk', 'Garden guide', 'Clinic front office', 'Museum host', 'Tax helper', 'Repair shop'))} of house {at}. {choose(rng, TASKS)} {choose(rng, SCOPES).capitalize()}.{choose(rng, MIX['tail'])}"
-        for _, talk in stock.take("talks pairs", int(np.clip(rng.lognormal(np.log(26), 1.2), 4, 500))):
+        for _, talk in stock.take("talks pairs", int(np.clip(rng.lognormal(np.log(26), 1.2), 4, 200))):
             units.append([Request(str(line), frame, turn + 1, 70, True, 1.2, None, f"u{rng.integers(3000)}") for turn, line in enumerate(json.loads(talk)[::2][:6])])
         world.add(rng, one, times_of(rng, one, len(units)), units)
     for at in range(26):
@@ -335,7 +341,7 @@ PLANS = (
     usual("n7", "relay_mixed", 100, 800, 1.0, 27.5, Reaction(0, 0.5, 0.5, 0.3, 2, heirs=0.9, carries=True), Settings("vesper-3", 0.8, 3000, True), "gpteacher_roleplay", "Take the part below and hold it for ten speeches.\n{}", 420),
     usual("n8", "technique_search", 14, 300, 5.0, 17.0, OPEN, Settings("vesper-3-think", 1.0, 8000, False), "sums pairs", "Two voices on the radio. PILOT mutters all that goes through her head while she computes; TOWER repeats the sum at the end.\nFlight plan: {}", 700, 0.5),
     usual("n9", "company_insiders", 8, 200, 9.0, 27.0, HUMAN, Settings("vesper-3", None, None, False), "cot_backfill", "What must its writer have thought? Whole thoughts, in order.\n{}", 600, cards=1),
-    usual("n10", "topic_sticky", 20, 460, 2.0, 27.0, SHY, None, "airoboros", "{}", 500),
+    usual("n10", "topic_sticky", 20, 420, 2.0, 27.0, SHY, None, "airoboros", "{}", 500),
     usual("n11", "paraphrase", 30, 450, 3.0, 26.0, SHY, None, "orca_flan", "", 420),
     usual("n12", "client_copy", 25, 360, 3.0, 27.0, HUMAN, BY_KIND["agent_cline"].settings, "reasoning_sft_code"),
     usual("n13", "tool_results", 16, 300, 5.0, 26.0, SHY, BY_KIND["agent_cli"].settings, "sums pairs"),
@@ -521,6 +527,7 @@ def write_worlds(options: argparse.Namespace) -> None:
     quiet.rows = [dict(row) for row in world.log.rows]
     finish(options.out / "ninth-quiet", world, [], quiet, seed)
     campaigns: list[Account] = []
+    stock.for_campaigns = True
     for plan in PLANS:
         rng = np.random.default_rng([seed, keyed(plan.campaign) % 2**31])
         accounts = campaign_accounts(rng, plan, nets)
