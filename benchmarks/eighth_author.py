@@ -13,7 +13,7 @@ world. They were committed before the world was generated. No text of a source i
 import argparse
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -75,19 +75,24 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Acc
         elif rng.random() < 0.15:
             firm, staff = f"{product.kind}{staff // 6}", staff + 1
             one.org, one.payment, one.email_domain, one.state["pool"], one.state["reacts"] = f"org_{keyed(firm) % 10**8}", f"card_{keyed('one', firm):012x}"[:17], f"e{keyed('mail', firm) % 10**6}.com", f"company {firm}", "company"
-        changes = one.state.setdefault("changes", [])
-        if product.update and rng.random() < product.update[2]:
-            one.state["late"] = product.update[0] + rng.exponential(product.update[1])
-            changes.append((one.state["late"], {name: value for name, value in product.update[3].items() if name != "max_tokens" or one.settings.max_tokens == product.settings.max_tokens}))
-        if rng.random() < product.moves:
-            changes.append((LAUNCH_DAY + rng.uniform(0, 4), {"model": NEW_MODEL}))
-        changes.sort(key=lambda change: change[0])
+        plan_changes(rng, product, one, LAUNCH_DAY, 4)
         one.state["own"] = {name: choose(rng, items) for name, items in product.own.items()}
         if product.kind == "roleplay" and at % 2:
             one.state["own"]["card"] = f"{choose(rng, CARDS)} {choose(rng, MIX['tail'])} Realm {keyed(one.name) % 991}."
         accounts.append(one)
     world.products.append({"product": product.agent, "kind": product.kind, "default_model": product.settings.model, "max_tokens": product.settings.max_tokens, "temperature": product.settings.temperature, "keep": [round(float(keep), 2) for keep in keeps]})
     return accounts
+
+
+def plan_changes(rng: np.random.Generator, product: Product, one: Account, launch: float, within: float) -> None:
+    """The product's release for those who update, and the new model, within so many days of its launch, for those who move."""
+    changes = one.state.setdefault("changes", [])
+    if product.update and rng.random() < product.update[2]:
+        one.state["late"] = product.update[0] + rng.exponential(product.update[1])
+        changes.append((one.state["late"], {name: value for name, value in product.update[3].items() if name != "max_tokens" or one.settings.max_tokens == product.settings.max_tokens}))
+    if rng.random() < product.moves:
+        changes.append((launch + rng.uniform(0, within), {"model": NEW_MODEL}))
+    changes.sort(key=lambda change: change[0])
 
 
 def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person]) -> None:
@@ -435,13 +440,13 @@ def count_kinds(folder: Path) -> Iterator[str]:
         yield f"| {kind} | {members[kind]} | {sizes[kind]} | {failed[kind] / sizes[kind]:.3f} | {refused[kind]} | {away[kind] / max(1, refused[kind]):.2f} |"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Compose the eighth author's world, with and without campaigns.")
+def main(arguments: Sequence[str] | None = None, *, author: str = "eighth", seed: int = 8, write: Callable[[argparse.Namespace], None] = write_worlds) -> None:
+    parser = argparse.ArgumentParser(description=f"Compose the {author} author's world, with and without campaigns.")
     parser.add_argument("--range", type=Path, help="folder with benign.parquet and distill.parquet")
     parser.add_argument("--people", type=Path, nargs="+", help="files of `benchmarks/selves.py collect`")
     parser.add_argument("--texts", type=Path, help="file of `sixth_author.py texts`")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--seed", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--count", type=Path, help="print the table of this world's kinds, write nothing")
     options = parser.parse_args(arguments)
     if options.count:
@@ -449,7 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif not (options.range and options.people and options.texts and options.out):
         parser.error("--range, --people, --texts and --out are needed, or --count")
     else:
-        write_worlds(options)
+        write(options)
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,7 @@ The rules stand in eighth_author.md.
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from heapq import heapify, heappop, heappush
 
@@ -24,6 +24,25 @@ OUTAGES = (
     (11.35, 11.35 + 180 * MINUTE, 0.4),
 )  # first day, last day, share refused
 OVERLOADS = ((3.4, 3.9, 0.08), (9.1, 10.0, 0.06), (12.5, 12.8, 0.1))
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """Whom the provider refuses, and when. Shares are of requests, days those of the log."""
+
+    per_minute: Mapping[str, int] = field(default_factory=lambda: PER_MINUTE)
+    free_per_day: int = FREE_PER_DAY
+    outages: tuple[tuple[float, float, float], ...] = OUTAGES
+    overloads: tuple[tuple[float, float, float], ...] = OVERLOADS
+    busy: float = 0.008
+    rush: float = 0.03  # on weekdays, 13 to 18 h UTC
+    launch_day: float = LAUNCH_DAY
+    launch: float = 0.15  # the new model in its first two days
+    again: float = 0.4  # of quick retries after an overload, at least
+    errors: float = 0.004
+
+
+EIGHTH = Troubles()
 # what a paraphrasing campaign puts before its texts, a choice from each part
 # fmt: off
 LEADS = {
@@ -70,30 +89,41 @@ def banned(one: Account, day: float) -> bool:
 
 
 def refusal(
-    rng: np.random.Generator, day: float, row: dict, one: Account, minute: int, today: int, tries: int
+    rng: np.random.Generator,
+    day: float,
+    row: dict,
+    one: Account,
+    minute: int,
+    today: int,
+    tries: int,
+    troubles: Troubles,
 ) -> int:
     """The status of this request: 200, or why it is refused."""
     if banned(one, day):
         return 403
-    if minute >= PER_MINUTE[one.tier] or (one.tier == "free" and today >= FREE_PER_DAY):
+    if minute >= troubles.per_minute[one.tier] or (one.tier == "free" and today >= troubles.free_per_day):
         return 429
-    if any(first <= day <= last and rng.random() < share for first, last, share in OUTAGES):
+    if any(first <= day <= last and rng.random() < share for first, last, share in troubles.outages):
         return 503
     rush = int(day) % 7 < 5 and 0.54 < day % 1 < 0.75
     busy = max(
-        [0.03 if rush else 0.008] + [share for first, last, share in OVERLOADS if first <= day <= last]
+        [troubles.rush if rush else troubles.busy]
+        + [share for first, last, share in troubles.overloads if first <= day <= last]
     )
-    if row["model"] == NEW_MODEL and day < LAUNCH_DAY + 2:
-        busy = max(busy, 0.15)
+    if row["model"] == NEW_MODEL and day < troubles.launch_day + 2:
+        busy = max(busy, troubles.launch)
     if rng.random() < (
-        max(busy, 0.4) if tries else busy
+        max(busy, troubles.again) if tries else busy
     ):  # an overload lasts longer than a client's patience
         return 529
-    return 500 if rng.random() < 0.004 else 200
+    return 500 if rng.random() < troubles.errors else 200
 
 
 def refuse(
-    log: VesperLog, accounts: Mapping[str, Account], reacts: Mapping[str, tuple[str, Reaction]]
+    log: VesperLog,
+    accounts: Mapping[str, Account],
+    reacts: Mapping[str, tuple[str, Reaction]],
+    troubles: Troubles = EIGHTH,
 ) -> dict[str, Counter[str]]:
     """Let the provider refuse in order of time, and everybody react. Returns what was done, by kind.
 
@@ -129,7 +159,7 @@ def refuse(
             if not others or rng.random() >= reaction.heirs:
                 count["given up after a ban"] += 1
                 continue
-            move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries)
+            move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries, troubles)
             count["elsewhere after a ban"] += 1
             delay, tries = 0.0, 0
         else:
@@ -137,7 +167,7 @@ def refuse(
             times = recent[one.name]
             while times and when - times[0] > timedelta(minutes=1):
                 times.popleft()
-            status = refusal(rng, day, row, one, len(times), today[one.name, int(day)], tries)
+            status = refusal(rng, day, row, one, len(times), today[one.name, int(day)], tries, troubles)
             if status == 200:
                 times.append(when)
                 today[one.name, int(day)] += 1
@@ -151,7 +181,7 @@ def refuse(
                 tries += 1
                 count["retried by the client"] += 1
             elif draw < reaction.away and others and handed < 4:
-                move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries)
+                move_on(rng, again, accounts[choose(rng, others)], latest, reaction.carries, troubles)
                 delay, tries, handed = reaction.minutes * float(rng.lognormal(0, 0.7)), 0, handed + 1
                 count["at another account"] += 1
             elif draw < reaction.away + reaction.own and status != 403 and handed < 4:
@@ -166,7 +196,7 @@ def refuse(
                 again["prompt"] = reworded(rng, row["prompt"], one.style)
                 count["in other words"] += 1
         again["time"] = when + timedelta(minutes=float(delay))
-        if again["time"] >= moment(DAYS):
+        if again["time"] >= moment(log.days):
             continue
         again["exchange_id"] = f"req_{keyed('again', row['exchange_id']):016x}"[:18]
         if row["exchange_id"] in log.labels:
@@ -178,9 +208,14 @@ def refuse(
 
 
 def move_on(
-    rng: np.random.Generator, row: dict, other: Account, latest: Mapping[str, dict], carries: bool
+    rng: np.random.Generator,
+    row: dict,
+    other: Account,
+    latest: Mapping[str, dict],
+    carries: bool,
+    troubles: Troubles,
 ) -> None:
     """Let another account send this row, with its own settings unless the request carries them."""
     move_to(rng, row, other, {other.name: row} if carries else latest)
-    if row["model"] == NEW_MODEL and row["time"] < moment(LAUNCH_DAY):
+    if row["model"] == NEW_MODEL and row["time"] < moment(troubles.launch_day):
         row["model"] = "vesper-3"

@@ -210,7 +210,7 @@ Unit = list[Request]
 
 def schedule(rng: np.random.Generator, account: Account, units: int) -> np.ndarray:
     """Start times of the units: sessions at the account's hours, pauses of minutes within a session."""
-    first, last = account.start, min(account.end, DAYS)
+    first, last = account.start, account.end
     if not first < last:
         raise ValueError(f"{account.kind} {account.name}: starts on day {first}, ends on day {last}")
     days = np.arange(int(first), int(np.ceil(last)))
@@ -232,6 +232,8 @@ def schedule(rng: np.random.Generator, account: Account, units: int) -> np.ndarr
 class Log:
     """Rows of exchanges under way."""
 
+    days = DAYS  # what would come later is not in the log
+
     def __init__(self, seed: int) -> None:
         self.rows: list[dict] = []
         self.labels: dict[str, str] = {}
@@ -250,7 +252,7 @@ class Log:
         where = account.addresses[int(rng.integers(len(account.addresses)))]
         for request in unit:
             when += 0 if request is unit[0] else request.gap * float(rng.lognormal(0, 0.5)) * MINUTE
-            if when >= DAYS:
+            if when >= self.days:
                 return
             row = self.row(rng, account, when, request, where, chat)
             self.rows.append(row)

@@ -257,7 +257,7 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest, stock: Stoc
 
 def times_of(rng: np.random.Generator, one: Account, count: int) -> np.ndarray:
     """Times of units at the account's hours. A short life is used evenly. Who begins at once asks within 2.4 hours."""
-    end = min(one.end, DAYS)
+    end = one.end
     if not count:
         return np.zeros(0)
     if end - one.start < 3:
