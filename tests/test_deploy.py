@@ -1,12 +1,12 @@
 """The files of deploy/: the image is built and started, the others are checked by the tools they are for."""
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections import Counter
@@ -20,9 +20,11 @@ import pytest
 import yaml
 
 import image_world
-from gateway_world import free_port, until
+from gateway_world import UPSTREAM_KEY, free_port, until
+from hooks_world import environment, running
 from image_world import ROOT
-from served import COMMAND, children
+from served import COMMAND, children, served
+from upstream import Upstream
 
 DEPLOY = ROOT / "deploy"
 COMPOSE = sorted(DEPLOY.glob("compose*.yaml"))
@@ -78,11 +80,10 @@ def test_the_image_has_the_versions_that_are_tested() -> None:
     def pins(path: Path) -> dict[str, str]:
         return dict(re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", path.read_text("utf-8"), re.MULTILINE))
 
-    image, core = pins(DEPLOY / "requirements.lock"), pins(ROOT / "requirements.lock")
-    tested = pins(ROOT / "requirements-dev.lock") | core
-    assert core.items() <= image.items(), "`make lock` writes deploy/requirements.lock anew"
-    assert image.items() <= tested.items()
-    assert {"psycopg", "opentelemetry-proto"} <= set(image)
+    extras = pins(DEPLOY / "extras.lock")
+    tested = pins(ROOT / "requirements-dev.lock") | pins(ROOT / "requirements.lock")
+    assert extras.items() <= tested.items(), "`make lock` writes deploy/extras.lock anew"
+    assert {"psycopg", "opentelemetry-proto"} <= set(extras)
 
 
 @pytest.mark.slow
@@ -117,19 +118,15 @@ def test_the_image_serves_read_only_as_nobody(tmp_path: Path) -> None:
     finally:
         container.kill()
         container.wait()
+        shutil.rmtree(image.root)  # 700 MB
 
 
 @pytest.fixture(scope="session")
-def linters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def linters() -> Path:
     """The tools of deploy/linters.lock, in an environment of their own."""
-    place = tmp_path_factory.mktemp("linters")
-    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-    pip = [str(place / "bin" / "pip"), "install", "--quiet", "--require-hashes", "-r"]
-    done = subprocess.run([*pip, str(DEPLOY / "linters.lock")], capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "CI" not in os.environ:
-        pytest.skip(f"the linters could not be installed: {done.stderr.strip()[-300:]}")
-    assert done.returncode == 0, done.stderr
-    return place / "bin"
+    lock = DEPLOY / "linters.lock"
+    name = f"deploy-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    return environment(name, "--require-hashes", "-r", str(lock))
 
 
 @pytest.mark.slow
@@ -216,6 +213,7 @@ def test_the_chart_serves_as_the_image_does(linters: Path) -> None:
         {"state": "sqlite:///x"},
         {"state": "postgresql://stillwatch:password@db/x"},
         {"gateways": 0},
+        {"detectorMemoryMb": 100},
     ],
     ids=str,
 )
@@ -314,3 +312,30 @@ def answers(ask: Any) -> bool:
         return bool(ask())
     except OSError:
         return False
+
+
+@pytest.mark.slow
+def test_litellm_serves_behind_the_gateway_and_nobody_gets_round(tmp_path: Path) -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+    service = compose["services"]["litellm"]
+    (wanted,) = re.findall(r"'(litellm\[proxy\]==[\d.]+)'", service["build"]["dockerfile_inline"])
+    program = environment(wanted.replace("[proxy]==", "-"), wanted) / "litellm"
+    config, port = tmp_path / "config.yaml", free_port()
+    config.write_text(compose["configs"]["litellm"]["content"])
+    changed = {"litellm": str(program), service["configs"][0]["target"]: str(config), "4000": str(port)}
+    words = [changed.get(word, word) for word in service["command"]]
+    assert set(service["command"]) - set(words) == set(changed)
+    with Upstream() as up:
+        provider = {"OPENAI_API_KEY": "sk-provider", "OPENAI_BASE_URL": f"{up.url}/v1"}
+        quiet = {"LITELLM_MASTER_KEY": UPSTREAM_KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        with running(words, tmp_path / "said", env=os.environ | provider | quiet, cwd=tmp_path):
+            url = f"http://127.0.0.1:{port}"
+            until(lambda: answers(lambda: urllib.request.urlopen(f"{url}/health/liveliness", timeout=5)), 180)
+            with served(url) as s:
+                assert s.ask() == 200, (tmp_path / "said").read_text()[-3000:]
+                assert up.seen[-1].header("authorization") == "Bearer sk-provider"
+                assert s.ask(authorization=f"Bearer {UPSTREAM_KEY}") == 401
+                connection = s.connect()
+                connection.request("GET", "/key/list", headers={"authorization": f"Bearer {s.key}"})
+                assert connection.getresponse().status == 403
+                connection.close()
