@@ -138,14 +138,18 @@ screenshots: $(VENV)/.dev ## Redo the README's pictures from the sample log
 # The lock is made on a machine that reaches PyPI; the file names versions and hashes, never an index.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
-lock: | $(BIN)/python ## Write both lock files anew from pyproject.toml
+lock: | $(BIN)/python ## Write the lock files anew from pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv
 	build/lock/bin/$(LOCK) --upgrade --extra dev --extra otlp --extra clickhouse -o requirements-dev.lock
 	printf 'hatchling\neditables\n' > build/lock/builders.in
 	build/lock/bin/$(LOCK) build/lock/builders.in -c requirements-dev.lock -o requirements.lock
+	printf 'psycopg[binary]\nopentelemetry-proto\n' > build/lock/extras.in
+	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/extras.in -c requirements-dev.lock -o deploy/extras.lock
+	printf 'check-jsonschema\nhadolint-bin\nhelm-python-sdk\nkubernetes-validate\n' > build/lock/linters.in
+	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/linters.in -o deploy/linters.lock
 	printf 'mkdocs>=1.6,<2\nmkdocs-material>=9.6,<10\n' > build/lock/docs.in
 	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/docs.in -o requirements-docs.lock
-	echo "Wrote requirements.lock, requirements-dev.lock and requirements-docs.lock"
+	echo "Wrote requirements*.lock and deploy/*.lock"
 
 # The time of the last commit stands for the time of the build: the same commit gives the same bytes.
 dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/

@@ -45,6 +45,15 @@ def test_a_check_changes_nothing(folder: Folder, tmp_path: Path) -> None:
     assert not folder.settings.exists()
 
 
+def test_the_detectors_memory_is_an_option_within_its_bounds(folder: Folder) -> None:
+    assert check(folder, "--detector-memory-mb", "256")[0] == 0
+    words = ["serve", "--folder", str(folder.path), "--upstream", "http://127.0.0.1:9", "--check"]
+    done = CliRunner().invoke(app, [*words, "--detector-memory-mb", "255"])
+    assert done.exit_code == 2
+    assert "detector_memory_mb" in done.stderr
+    assert "256" in done.stderr
+
+
 def test_terms_that_may_not_follow_are_not_put_in_place(folder: Folder, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)

@@ -68,6 +68,10 @@ class SettingOptions:
     upstream_timeout_s: Annotated[
         float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
     ] = None
+    detector_memory_mb: Annotated[
+        int | None,
+        typer.Option(help="MB for the detector: 750 exchanges are kept in each.", show_default="4096"),
+    ] = None
     log_format: Annotated[
         str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
     ] = None
