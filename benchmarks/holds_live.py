@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +31,9 @@ from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.gateway.control.holds import follow, schedules_in
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.scan import ScanResult
+from stillwatch.scan import ScanResult, failover, holds
 from stillwatch.scan.candidates import candidates
-from stillwatch.scan.failover import failover_evidence, failover_least_p_value
-from stillwatch.scan.holds import LEVEL, holds_evidence
+from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
 from stillwatch.terms import Holds, Permission, Terms
@@ -109,7 +108,6 @@ class Play:
         self.queue: list[tuple[int, int, str, int, int]] = []  # time, tie, account, row, attempt
         self.ties = 0
         self.honest_requests = 0
-        self.seen: dict[str, tuple[int, tuple[str, ...]]] = {}  # candidate -> first seen, accounts
 
     def _habits(self) -> dict[str, str]:
         rules, names = self.rules, sorted(a for a in self.kind if a not in self.campaign)
@@ -260,8 +258,6 @@ class Play:
             result = live.tick(now_us, now_us)
             found = candidates(result)
             self._cover(covered, found, result)
-            for one in found:
-                self.seen.setdefault(one.candidate, (now_us, one.accounts))
             follow(state, terms, found, orgs, now_us=now_us, tell=lambda text: None)
             running = [
                 s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
@@ -315,27 +311,23 @@ class Play:
         held: tuple[HoldSchedule, ...],
     ) -> dict[str, object]:
         log = live._kept.merged()
-        by_log = [c.accounts for c in result.campaigns if not c.own_reactions and c.suppressed_by is None]
-        by_holds = [c.accounts for c in result.campaigns if c.own_reactions and c.suppressed_by is None]
-        by_failover = []
-        for since_us, accounts in self.seen.values():
-            later = log["ts_us"] >= since_us  # what formed a candidate must not convict it
-            part = replace(log, columns={name: column[later] for name, column in log.columns.items()})
-            rows = np.flatnonzero(np.isin(np.array(log.accounts)[part["account"]], accounts))
-            if failover_least_p_value(part, rows) > LEVEL:
-                continue
-            if failover_evidence(part, accounts).p_value <= LEVEL:
-                by_failover.append(accounts)
+        by_log, by_refusals, by_holds = [], [], []
+        for one in result.campaigns:
+            if one.suppressed_by is None:
+                first = {holds.NAME: by_holds, failover.NAME: by_refusals}.get(
+                    one.reasons[0].detector, by_log
+                )
+                first.append(one.accounts)
         honest = sum(a not in self.campaign for a in self.kind)
         row: dict[str, object] = {"world": self.name, "campaigns": len(self.members), "honest": honest}
         for name, groups in (
             ("log", by_log),
-            ("log and failover", by_log + by_failover),
-            ("log and holds", by_log + by_holds),
+            ("refused work", by_log + by_refusals),
+            ("holds", by_log + by_refusals + by_holds),
         ):
             exposed, named, false = self._exposed(groups)
             row[name] = {"exposed": sorted(exposed), "honest_named": len(named), "false_cases": false}
-        missed = sorted(set(self.members) - set(self._exposed(by_log + by_holds)[0]))
+        missed = sorted(set(self.members) - set(self._exposed(by_log + by_refusals + by_holds)[0]))
         in_schedule = {
             c: max((sum(a in s.accounts for a in self.members[c]) for s in held), default=0) for c in missed
         }
@@ -383,7 +375,7 @@ def line(row: dict) -> str:
     """Write one world as a row of the table."""
     harm = row["harm"]
     cells = [row["world"]]
-    for name in ("log", "log and failover", "log and holds"):
+    for name in ("log", "refused work", "holds"):
         one = row[name]
         cells.append(
             f"{len(one['exposed'])} of {row['campaigns']} ({one['false_cases']}, {one['honest_named']})"
@@ -397,9 +389,9 @@ def line(row: dict) -> str:
 
 
 HEADS = (
-    "| world | found from the log (false cases, honest named) | with refusals in the log, were they to "
-    "convict | with holds | campaigns with a candidate | schedules (mostly honest) | honest requests refused "
-    "| lost | honest accounts ever refused |"
+    "| world | by what is said and set (false cases, honest named) | and by refused work | and by holds "
+    "| campaigns with a candidate | schedules (mostly honest) | honest requests refused | lost "
+    "| honest accounts ever refused |"
 )
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
-from stillwatch.scan.explanations import class_members, share_instruments
+from stillwatch.scan.explanations import class_members, one_event, share_instruments
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -45,3 +46,27 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
     zero = np.zeros(len(payment), np.int64)
     known = AccountFacts(blank, payment, zero, blank, [()] * len(payment), blank)
     assert share_instruments(known, np.arange(len(payment)), np.array(party)) is shared
+
+
+@pytest.mark.parametrize(
+    ("networks", "cards", "hours", "explained"),
+    [
+        ([1] * 10, 0, 40, True),
+        ([1] * 8 + [2, 3], 2, 40, True),
+        ([1] * 7 + [2, 3, 4], 0, 40, False),
+        ([1] * 10, 3, 40, False),
+        ([1] * 10, 0, 80, False),
+        ([-1] * 10, 0, 40, False),
+    ],
+    ids=["a hackathon", "two at home, two who pay", "several networks", "they pay", "it goes on", "unknown"],
+)
+def test_an_event_pays_nothing_at_one_network_and_ends(
+    networks: list[int], cards: int, hours: float, explained: bool
+) -> None:
+    many = len(networks)
+    times = [START_US, START_US + int(hours * HOUR_US)]
+    log = log_of([(at_us + k, f"acct-{k:02}", 200, k) for at_us in times for k in range(many)])
+    log.columns["net"] = np.array(networks, np.int32)[log["account"]]
+    blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
+    known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
+    assert bool(one_event(log, known, np.arange(many, dtype=np.int32))) is explained

@@ -125,11 +125,25 @@ def lead(name: str, many: int, p_value: float = 0.01, first: int = 0) -> HoldCan
     return HoldCandidate(name, p_value, tuple(f"a{k:03}" for k in range(first, first + many)), rank=0)
 
 
+def test_candidates_by_refusals_leave_others_their_places() -> None:
+    """Pairs of accounts come up by the dozen. In a replay they had all places, and no lead was ever held."""
+    pairs = [lead(f"refusals-{k}", 2, first=2 * k) for k in range(8)]
+    leads = [replace(lead(f"lead-{k}", 9, first=100 + 20 * k), rank=1) for k in range(8)]
+    for most in (1, 6):
+        found = choose(Holds(candidates_at_once=most), [*pairs, *leads], {}, (), NOW)
+        held = [choice.candidate.candidate for choice in found if choice.why_not is None]
+        half = (most + 1) // 2
+        assert held == [f"refusals-{k}" for k in range(half)] + [f"lead-{k}" for k in range(most - half)]
+    running = [plan(Holds(), one.candidate, one.accounts, NOW, b"k" * 32) for one in pairs[:3]]
+    found = choose(Holds(candidates_at_once=6), [*pairs[3:], *leads], {}, (), NOW, running)
+    assert [c.candidate.candidate for c in found if c.why_not is None] == [f"lead-{k}" for k in range(3)]
+
+
 def test_the_terms_choose_whom_to_hold() -> None:
     terms = Holds(
         accounts_at_least=4,
         accounts_at_most=20,
-        candidates_at_once=2,
+        candidates_at_once=4,
         p_value_at_most=0.05,
         exempt_orgs=("x",),
     )
@@ -157,19 +171,20 @@ def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     terms = Holds(refused_share_at_most=0.001)  # a sixteenth of a candidate
     told = (("big", 1e-9, 0.02), ("one", 1e-6, 0.009), ("two", 1e-5, 0.009), ("tiny", 1e-4, 0.001))
     groups = [
-        HoldCandidate(name, p, tuple(f"{name}{k}" for k in range(9)), share, rank=0)
+        HoldCandidate(f"refusals-{name}", p, tuple(f"{name}{k}" for k in range(9)), share, rank=0)
         for name, p, share in told
     ]
     chosen = choose(terms, groups, {}, (), NOW)
-    assert [c.candidate.candidate for c in chosen if c.why_not is None] == ["tiny", "one"]
+    held = [c.candidate.candidate for c in chosen if c.why_not is None]
+    assert held == ["refusals-tiny", "refusals-one"]
     assert "refused_share_at_most = 0.001" in (chosen[-1].why_not or "")
     # half is kept for candidates by refusals, which become known one by one
-    leads = [replace(one, rank=1) for one in groups]
+    leads = [replace(one, candidate=one.candidate.removeprefix("refusals-"), rank=1) for one in groups]
     assert [c.candidate.candidate for c in choose(terms, leads, {}, (), NOW) if c.why_not is None] == ["tiny"]
     # what runs already is counted
-    running = [plan(terms, "one", groups[1].accounts, NOW, b"k" * 32)]
+    running = [plan(terms, "refusals-one", groups[1].accounts, NOW, b"k" * 32)]
     again = choose(terms, groups, {}, (), NOW, running)
-    assert "two" not in [c.candidate.candidate for c in again if c.why_not is None]
+    assert "refusals-two" not in [c.candidate.candidate for c in again if c.why_not is None]
 
 
 @pytest.fixture

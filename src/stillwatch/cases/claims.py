@@ -26,7 +26,7 @@ from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, 
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
 from stillwatch.signals import Signal, signal_of
 
-RAISING = (*GROUP_TESTS, lone_harvest.NAME, holds.NAME)  # whose alarms make findings; the others explain
+RAISING = (*GROUP_TESTS, lone_harvest.NAME)  # whose alarms make findings; the others explain
 LINKS_SHOWN = 200
 NEVER_CLAIMED = (  # by any scan, whatever the log holds
     "Who the people behind the accounts are, a log does not say.",

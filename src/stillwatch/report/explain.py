@@ -119,7 +119,7 @@ def _compare(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
 
 def is_lone(campaign: Campaign) -> bool:
     """Say whether a finding is about one payer, and no group."""
-    return not {r.detector for r in campaign.reasons} & {*GROUP_TESTS, holds.NAME}
+    return not {r.detector for r in campaign.reasons} & GROUP_TESTS
 
 
 def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tuple[str, ...]:

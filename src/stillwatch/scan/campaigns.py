@@ -30,6 +30,7 @@ from stillwatch.scan.explanations import (
     customers,
     few_questions,
     one_customer,
+    one_event,
     same_questions,
     share_instruments,
 )
@@ -58,7 +59,7 @@ MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a produc
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
-SAME_GROUP = 0.5  # of a lead's accounts in a schedule of holds, or in a finding: then it is the same group
+SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,9 @@ def campaigns(
         else:
             found.append(by_failover)
             taken.update(by_failover.actor.accounts.tolist())
-    shown = _evidence_of_holds(world, held, payer, until_us)
+    shown = _evidence_of_holds(world, held, until_us)
     for schedule, evidence in shown:
-        by_holds = _found_by_holds(world, schedule, evidence, payer, excused | taken)
+        by_holds = _found_by_holds(world, watched, schedule, evidence, doubted, party, payer, excused | taken)
         if by_holds is not None:
             found.append(by_holds)
             taken.update(by_holds.actor.accounts.tolist())
@@ -326,13 +327,9 @@ def _found_by_failover(
     found = failover_finding(log, accounts, world.once(_customers))
     if found is None:
         return None
-    named = dict(found.named_us)
-    judgement, own = group.alarm.judgement, group.alarm.own_markers()
-    one_source = judgement is not None and judgement.content.hands is Hands.ONE
-    if one_source and len(_without_software(world, accounts)) == len(accounts):
-        alike = _using_stock(watched, party, _carrying(world, accounts, own))
-        copied = _copied_from(watched.spread, own)
-        named = {int(a): found.found_us for a in alike if int(party[a]) not in copied} | named
+    own = group.alarm.own_markers()
+    named = dict.fromkeys(_of_one_source(world, watched, group, accounts, party), found.found_us)
+    named |= found.named_us
     codes = np.array(sorted(named), np.int32)
     if len(set(payer[codes].tolist())) < LEAST_NAMED or one_customer(world.known, codes):
         return None
@@ -349,6 +346,22 @@ def _found_by_failover(
     )
 
 
+def _of_one_source(
+    world: ActorContext, watched: Watched, group: _Doubted, accounts: np.ndarray, party: np.ndarray
+) -> list[int]:
+    """Codes of the accounts that carry a lead's wording, but for whom it was copied from.
+
+    None unless all that the lead asks is of one source, and no product is common in it.
+    """
+    judgement, own = group.alarm.judgement, group.alarm.own_markers()
+    one_source = judgement is not None and judgement.content.hands is Hands.ONE
+    if not one_source or len(_without_software(world, accounts)) < len(accounts):
+        return []
+    copied = _copied_from(watched.spread, own)
+    alike = _using_stock(watched, party, _carrying(world, accounts, own))
+    return [int(a) for a in alike if int(party[a]) not in copied]
+
+
 def _customers(world: ActorContext) -> np.ndarray:
     every = np.arange(len(world.log.accounts))
     payer = every if world.payer is None else world.payer
@@ -356,41 +369,56 @@ def _customers(world: ActorContext) -> np.ndarray:
 
 
 def _evidence_of_holds(
-    world: ActorContext, held: Sequence[HoldSchedule], payer: np.ndarray, until_us: int
+    world: ActorContext, held: Sequence[HoldSchedule], until_us: int
 ) -> list[tuple[HoldSchedule, HoldsEvidence]]:
     log = world.log
     if not held or len(log) == 0:
         return []
     until_us = min(until_us, int(log["ts_us"][-1]))
-    customers = {name: log.accounts[payer[code]] for code, name in enumerate(log.accounts)}
-    return [(one, holds_evidence(log, one, until_us, customers)) for one in held]
+    customer = world.once(_customers).tolist()
+    party_of = {name: str(customer[code]) for code, name in enumerate(log.accounts)}
+    return [(one, holds_evidence(log, one, until_us, party_of)) for one in held]
 
 
 def _found_by_holds(
     world: ActorContext,
+    watched: Watched,
     schedule: HoldSchedule,
     evidence: HoldsEvidence,
+    doubted: Sequence[_Doubted],
+    party: np.ndarray,
     payer: np.ndarray,
     left_out: set[int],
 ) -> _Found | None:
-    """Give the finding that holds of a group make, of those accounts alone whose own part shows it.
+    """Give the finding that holds of a group make, of those accounts whose own part shows it.
 
-    None where they make none, where too few customers are left of it, or where it is openly one customer.
+    Where most of them are of one lead of one source, the others who carry its wording are named as well, as
+    refused work names them. None where holds make no finding, where too few customers are left of it, or
+    where it is openly one customer.
     """
     if evidence.found_us is None:
         return None
     log = world.log
     code = {name: k for k, name in enumerate(log.accounts)}
     named = {code[name]: at_us for name, at_us in evidence.named_us.items() if code[name] not in left_out}
-    accounts = np.array(sorted(named), np.int32)
-    if len(set(payer[accounts].tolist())) < LEAST_NAMED:
+    if len(set(payer[list(named)].tolist())) < LEAST_NAMED:
         return None
+    own = {log.accounts[a]: evidence.own[log.accounts[a]] for a in named}
+    markers = np.zeros(0, np.int64)
+    for group in doubted:
+        inside = np.array([a for a in group.accounts.tolist() if a not in left_out], np.int32)
+        if len(named.keys() & set(inside.tolist())) < SAME_GROUP * len(named):
+            continue
+        if others := _of_one_source(world, watched, group, inside, party):
+            named = dict.fromkeys(others, evidence.found_us) | named
+            markers = group.alarm.own_markers()
+            break
+    accounts = np.array(sorted(named), np.int32)
     if world.known is not None and one_customer(world.known, accounts):
         return None
     rows = world.rows_of(accounts)
     rows = rows[log["ts_us"][rows] >= schedule.start_us]
-    actor = Actor(accounts, rows, np.zeros(0, np.int64), {})
-    own = {log.accounts[a]: evidence.own[log.accounts[a]] for a in named}
+    actor = Actor(accounts, rows, markers, {})
     return _Found(
         actor, evidence.found_us, evidence.p_value, named, holds_reason(evidence), own_reactions=own
     )
@@ -444,7 +472,8 @@ def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: 
     # a shared question may be the wording itself: so all that they ask counts here
     few = few_questions(content)
     repeated = same_questions(content_of(log, every, *whose), log, every, log["account"]) if few else ""
-    return one_customer(world.known, accounts) or repeated
+    event = "" if world.known is None else one_event(log, world.known, accounts)
+    return one_customer(world.known, accounts) or event or repeated
 
 
 def many_hands_text(content: ContentTest) -> str:

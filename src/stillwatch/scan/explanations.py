@@ -15,6 +15,7 @@ from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.exchangeability import ContentTest
+from stillwatch.units import DAY_US
 
 MOST = 0.8  # of a group's accounts
 SHARE_INSTRUMENT = (
@@ -29,6 +30,7 @@ FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask 
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
+EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
 HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
 FREE_MAIL = frozenset((  # domains at which anybody gets an address
@@ -114,6 +116,24 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
         if count >= MOST * n:
             return f"one payment instrument pays for {count:,} of {n:,} accounts: an event, a reseller"
     return ""
+
+
+def one_event(log: ExchangeLog, known: AccountFacts, accounts: np.ndarray) -> str:
+    """Accounts that pay nothing, send most from one network, and whose requests end within three days.
+
+    A pool that looks like this gets what is free for so long at one network, and stays a lead. When it goes
+    on it is judged like any other.
+    """
+    n = len(accounts)
+    network, count = Counter(_main_networks(log)[accounts].tolist()).most_common(1)[0]
+    unpaid = sum(not known.payment[a] for a in accounts)
+    at_us = log["ts_us"][np.isin(log["account"], accounts)]
+    if network < 0 or min(count, unpaid) < MOST * n or at_us.max() - at_us.min() > EVENT_US:
+        return ""
+    return (
+        f"{count:,} of {n:,} accounts send most from one network, {unpaid:,} pay nothing, and all that they "
+        f"asked lies within {EVENT_US // DAY_US} days: a hackathon, a workshop"
+    )
 
 
 def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.ndarray:

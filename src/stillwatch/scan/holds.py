@@ -9,7 +9,7 @@ Fooled by: an honest client that goes on with accounts of its own that nothing s
 Source: stats/interference.py; docs/holds.md
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
@@ -20,14 +20,24 @@ from scipy.sparse.csgraph import connected_components
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
-from stillwatch.stats.interference import BETS, few_by_chance, likely_true, log_gains, p_values, wealth
+from stillwatch.stats.interference import (
+    BETS,
+    DrawnCount,
+    few_by_chance,
+    log_gains,
+    p_values,
+    rejections,
+    wealth,
+)
 from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import DAY_US
 
 NAME = "holds"
 CONTROL = "provider"  # who is held, and when, the client cannot choose
 LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold no hand one is expected to lie
-FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most, however they depend
+FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most
+MOST_OWN_P = 0.1  # of an account that is named for how many of its texts moved: no group makes up for less
+FEW_BETS = 2  # for each account that took part: with fewer each is judged by one alone
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
 MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
 REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
@@ -88,20 +98,15 @@ def holds_evidence(
     gains = log_gains(bets.drawn, bets.chance)
     at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
     group = p_values(_least_wealth(bets, gains, moment, numbers))
-    alone = p_values(_own_wealth(bets, gains, moment, len(accounts)))
+    alone, begun = _own_p_values(bets, moment, len(accounts))
+    by_first_bet = _chosen_by_first_bets(bets, moment, len(accounts))
+    by_count = _chosen_by_counts(alone, begun)
+    many = np.searchsorted(np.sort(moment), np.arange(alone.shape[1]), side="right")
+    few = many < FEW_BETS * np.searchsorted(np.sort(begun), np.arange(alone.shape[1]), side="right")
     found_us: int | None = None
     named_us: dict[str, int] = {}
-    judged_by = _first_bets(bets, moment, len(accounts))
-    since = np.where(judged_by >= 0, np.r_[moment, len(moment)][judged_by], len(moment))
-    came = np.r_[bets.drawn, False][judged_by]
-    inside = np.arange(len(accounts)) < len(schedule.accounts)
     for k in np.flatnonzero(group <= LEVEL).tolist():
-        seen = since <= k
-        tested = seen | inside
-        chosen = np.zeros(len(accounts), bool)
-        chosen[tested] = likely_true(alone[tested, k], FALSE_SHARE / 4)
-        if few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE * 3 / 4):
-            chosen |= seen & came
+        chosen = by_first_bet[:, k] if few[k] else by_count[:, k]
         chosen = _connected_accounts(chosen, bets, numbers, at_block[k])
         at_us = int(blocks.start + at_block[k] + 1) * schedule.block_us + REPEAT_WITHIN_US
         for place in chosen.tolist():
@@ -114,22 +119,72 @@ def holds_evidence(
     )
 
 
-def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> np.ndarray:
-    """(accounts,) the bet that each account is judged by, or -1: no two by the same.
+def _chosen_by_first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> np.ndarray:
+    """(accounts, moments) bool: whose first bet was drawn, where few of these owe that to chance.
 
-    A bet judges who asked; where an earlier one has judged him, who took the text over. The order of
-    accounts does not depend on what was drawn.
+    A bet judges who asked; where an earlier one has judged him, who took the text over: no two by the same.
+    The order of accounts does not depend on what was drawn.
     """
-    judged_by = np.full(accounts, -1)
+    moments = int(moment.max(initial=-1)) + 1
+    judged_by, since = np.full(accounts, -1), np.full(accounts, moments)
+    for bet, parts in _parts_in_order(bets, moment):
+        for account in parts:
+            if judged_by[account] < 0:
+                judged_by[account], since[account] = bet, moment[bet]
+                break
+    came = np.append(bets.drawn, False)[judged_by]
+    chosen = np.zeros((accounts, moments), bool)
+    for k in range(moments):
+        seen = since <= k
+        if few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE):
+            chosen[:, k] = seen & came
+    return chosen
+
+
+def _chosen_by_counts(alone: np.ndarray, begun: np.ndarray) -> np.ndarray:
+    """(accounts, moments) bool: whose own p-value by then is small enough.
+
+    alone, begun: as `_own_p_values` gives them.
+    """
+    chosen = np.zeros(alone.shape, bool)
+    for k in range(alone.shape[1]):
+        seen = begun <= k
+        chosen[seen, k] = rejections(alone[seen, k], FALSE_SHARE, MOST_OWN_P)
+    return chosen
+
+
+def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
+    """(accounts, moments) each account's own p-value by then, and (accounts,) the moment of its first bet.
+
+    A bet that was not drawn speaks against all who took part, by asking first or later: else a pool could
+    turn it away from a bystander by asking the same. A drawn one speaks for one of them, as one draw must not
+    name a crowd that greets after it: for who comes nearest to being named, of those who are not yet.
+    Accounts without a bet begin after the last moment.
+    """
+    moments = int(moment.max(initial=-1)) + 1
+    p_value, begun = np.ones((accounts, moments)), np.full(accounts, moments)
+    counts = [DrawnCount()] * accounts
+    for bet, parts in _parts_in_order(bets, moment):
+        at, came, chance = int(moment[bet]), bool(bets.drawn[bet]), float(bets.chance[bet])
+        begun[parts] = np.minimum(begun[parts], at)
+        after = {a: counts[a].after(came, chance) for a in parts}
+        if came:
+            unsure = [a for a in parts if counts[a].p_value > MOST_OWN_P]
+            owner = min(unsure or parts, key=lambda a: after[a].p_value if unsure else -counts[a].p_value)
+            after = {owner: after[owner]}
+        for account, count in after.items():
+            counts[account] = count
+            p_value[account, at:] = count.p_value
+    return p_value, begun
+
+
+def _parts_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, list[int]]]:
+    """Give each bet in the order of time, and who took part: who asked first, then who asked later."""
     order = np.argsort(bets.bet, kind="stable")
     begin = np.searchsorted(bets.bet[order], np.arange(len(bets.drawn) + 1))
     for bet in np.argsort(moment, kind="stable").tolist():
-        takers = bets.repeated_by[order[begin[bet] : begin[bet + 1]]]
-        for account in (bets.asked_by[bet], *sorted(takers.tolist())):
-            if judged_by[account] < 0:
-                judged_by[account] = bet
-                break
-    return judged_by
+        later = bets.repeated_by[order[begin[bet] : begin[bet + 1]]]
+        yield bet, [int(bets.asked_by[bet]), *sorted(later.tolist())]
 
 
 def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, last: int) -> np.ndarray:
@@ -264,16 +319,6 @@ def _least_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, numbers: n
         mine = theirs[low[theirs] == one]
         left = np.minimum(left, wealth(total - _sums(gains[mine], moment[mine], len(total))))
     return left
-
-
-def _own_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, accounts: int) -> np.ndarray:
-    """(accounts, moments) each account's own wealth, from what is its part alone."""
-    moments = int(moment.max(initial=-1)) + 1
-    found = np.ones((accounts, moments))
-    for account in np.unique(np.r_[bets.asked_by, bets.repeated_by]):
-        mine = np.r_[np.flatnonzero(bets.asked_by == account), bets.bet[bets.repeated_by == account]]
-        found[account] = wealth(_sums(gains[mine], moment[mine], moments))
-    return found
 
 
 def _sums(gains: np.ndarray, moment: np.ndarray, moments: int) -> np.ndarray:

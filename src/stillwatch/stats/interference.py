@@ -6,6 +6,8 @@ looked at (Ville's inequality).
 It does not know what an account is, nor how the draw was made: `stillwatch.terms.holds` does.
 """
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 # Shares of the wealth that are bet, a bettor each, and what part of the first 1 each of them has. Small bets
@@ -80,19 +82,47 @@ def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> b
     return bool(by_chance <= false_share * int(came.sum()))
 
 
-def likely_true(p_value: np.ndarray, false_share: float) -> np.ndarray:
-    """Choose hypotheses to reject so that at most `false_share` of them are expected to be true.
+@dataclass(frozen=True)
+class DrawnCount:
+    """How many of one unit's bets were drawn, beside how many are by chance."""
 
-    Null: each p-value is one over a wealth; however they depend on each other.
-    Source: Wang and Ramdas 2022, "False discovery rate control with e-values", J. R. Stat. Soc. B 84:822.
+    chances: np.ndarray = field(
+        default_factory=lambda: np.ones(1)
+    )  # (bets + 1,) of each number of drawn ones
+    drawn: int = 0
 
-    >>> likely_true(np.array([0.01, 0.02, 0.9]), 0.1).tolist()
-    [True, True, False]
+    def after(self, came: bool, chance: float) -> "DrawnCount":
+        """Give the count with one more bet, of which the chance to be drawn was known."""
+        return DrawnCount(np.convolve(self.chances, (1 - chance, chance)), self.drawn + came)
+
+    @property
+    def p_value(self) -> float:
+        """How often so many are drawn, or more.
+
+        Null: as `wealth`, of one unit whose bets nobody chose to end because of what was drawn. Bets that
+            were drawn may be left out by any rule that goes by the past: that makes it larger.
+
+        >>> DrawnCount().after(True, 1 / 4).after(True, 1 / 4).p_value
+        0.0625
+        """
+        return min(1.0, float(self.chances[self.drawn :].sum()))
+
+
+def rejections(p_value: np.ndarray, false_share: float, largest: float) -> np.ndarray:
+    """(units,) bool: which hypotheses are rejected, so that `false_share` of them are true, as expected.
+
+    How many are true is estimated by those above one half. largest: no p-value above is rejected.
+    Null: each p-value of a true hypothesis is uniform, or larger, and independent of the others. Looking
+        again and again makes more than `false_share` of them false: simulated in tests/test_holds.py.
+    Source: Storey, Taylor and Siegmund 2004, J. R. Stat. Soc. B 66:187; with one added, so that it holds for
+        a finite number.
+
+    >>> rejections(np.array([0.01, 0.02, 0.02, 0.9]), 0.1, 0.1).tolist()
+    [True, True, True, False]
     """
-    order = np.argsort(p_value, kind="stable")
-    rank = np.arange(1, len(order) + 1)
-    passing = np.flatnonzero(p_value[order] * len(order) <= false_share * rank)
-    chosen = np.zeros(len(order), bool)
-    if len(passing):
-        chosen[order[: passing[-1] + 1]] = True
+    true = (1 + np.count_nonzero(p_value > 0.5)) / 0.5
+    ordered = np.sort(p_value)
+    few = true * ordered <= false_share * np.arange(1, len(ordered) + 1)
+    passing = np.flatnonzero(few & (ordered <= largest))
+    chosen: np.ndarray = p_value <= (ordered[passing[-1]] if len(passing) else -1.0)
     return chosen

@@ -282,7 +282,7 @@ class Holds:
     refused_share_at_most: float = 0.004  # of all requests, by all holds that run
     accounts_at_least: int = 2  # who takes their work over is seen, and may join them
     accounts_at_most: int = 200
-    candidates_at_once: int = 20
+    candidates_at_once: int = 40  # half of them for candidates by refusals, half for all others
     p_value_at_most: float = 1.0  # of the lead or finding that is the candidate
     exempt_accounts: tuple[str, ...] = ()
     exempt_orgs: tuple[str, ...] = ()  # "*": every account that has an organisation

@@ -7,6 +7,7 @@ state is needed, so a log can be recomputed. It knows no request and no detector
 
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,7 +96,8 @@ class HoldSchedule:
 
 MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
 DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
-RESERVED = 0.5  # of places and of what may be refused: for candidates by refusals that are not known yet
+BY_REFUSALS = "refusals"  # how the names of candidates begin that were formed by refusals
+RESERVED = 0.5  # of what may be refused: for candidates by refusals that are not known yet
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,14 @@ def choose(
 ) -> list[HoldChoice]:
     """Say of each candidate whether the terms let it be held, by rank, then the one that asks least.
 
-    `orgs`: of each account that is known. An account is in one schedule at a time; `running` come first, and
-    a candidate is held without the accounts that are taken, if these are the fewer. `resting`: accounts that
-    were in one lately.
+    Candidates by refusals have one half of the places, all others the other half. `orgs`: of each account
+    that is known. An account is in one schedule at a time; `running` come first, and a candidate is held
+    without the accounts that are taken, if these are the fewer. `resting`: accounts that were in one lately.
     """
     permissions, running, candidates = tuple(permissions), tuple(running), tuple(candidates)
     taken = {account for schedule in running for account in schedule.accounts} | set(resting)
-    places = terms.candidates_at_once - len(running)
+    begun = Counter(_is_by_refusals(schedule.candidate) for schedule in running)
+    half = (terms.candidates_at_once + 1) // 2
     cost = running_cost(terms, running, candidates)
     found = []
     for one in sorted(candidates, key=lambda c: (c.rank, c.share, c.p_value, c.candidate)):
@@ -145,15 +148,20 @@ def choose(
         free = own - taken
         kept = tuple(sorted(free if 2 * len(free) >= len(own) else own))
         left = replace(one, accounts=kept, share=one.share * len(kept) / max(1, len(one.accounts)))
-        reserved = 0 if one.rank == 0 else RESERVED
-        room = places - round(reserved * terms.candidates_at_once)
-        why_not = _why_not(terms, left, taken, room, cost + reserved * terms.refused_share_at_most)
+        by_refusals = _is_by_refusals(one.candidate)
+        places = min(half - begun[by_refusals], terms.candidates_at_once - begun.total())
+        reserved = 0 if by_refusals else RESERVED * terms.refused_share_at_most
+        why_not = _why_not(terms, left, taken, places, cost + reserved)
         if why_not is None:
             taken.update(left.accounts)
-            places -= 1
+            begun[by_refusals] += 1
             cost += _refused_share(terms, left.share)
         found.append(HoldChoice(left, spared, why_not))
     return found
+
+
+def _is_by_refusals(candidate: str) -> bool:
+    return candidate.startswith(f"{BY_REFUSALS}-")
 
 
 def of_schedule(schedule: HoldSchedule, candidates: Iterable[HoldCandidate]) -> HoldCandidate | None:
@@ -257,7 +265,7 @@ def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cos
         return "most of its accounts are, or lately were, in another candidate's schedule"
     if places <= 0:
         most = f"candidates_at_once = {terms.candidates_at_once:,}"
-        return f"no place is free ({most}; half of them are kept for candidates by refusals)"
+        return f"no place is free ({most}; candidates by refusals have half of them, the others the rest)"
     if (all_refused := cost + _refused_share(terms, one.share)) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
         return (
