@@ -14,6 +14,8 @@ from stillwatch.scan.candidates import candidates
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.source_leads import devotion
+from stillwatch.terms import Holds
+from stillwatch.terms.holds import plan
 from stillwatch.units import DAY_US
 
 DAYS = 10.0
@@ -164,3 +166,33 @@ def test_devotion_counts_from_a_members_first_use_on() -> None:
     assert devotion(carrying, label, {1}, 0, 10) == pytest.approx(2 / 3)
     assert devotion(carrying, label, {2}, 0, 10) == 0.0
     assert devotion(carrying[:0], label, {0}, 0, 10) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", ["", "notequiz/1.0"], ids=["clients of their own", "users of one product"])
+def test_holds_of_half_a_lead_of_one_source_name_all_of_it_but_where_they_use_one_product(agent: str) -> None:
+    crowd = crowd_of(41)
+    pool = users_of_new_wording(crowd, own_subjects=False, user_agent=agent)
+    held = sorted(pool)[::2]
+    begin_us = round((START + timedelta(days=5.5)).timestamp() * 1e6)
+    schedule = plan(Holds(one_block_in=8), "lead-1", held, begin_us, b"k" * 32)
+    rng, ready = random.Random(7), sorted(pool)
+    settings = {row["account"]: row for row in crowd.rows}
+    for row in [row for row in crowd.rows if row["account"] in held]:
+        if schedule.hold_end_us(row["account"], round(row["time"].timestamp() * 1e6)) is not None:
+            row["status"] = 429
+            taker = rng.choice([name for name in ready if name != row["account"]])
+            more = {"exchange_id": f"again-{row['exchange_id']}", "prompt": row["prompt"], "status": 200}
+            crowd.rows.append(settings[taker] | more | {"time": row["time"] + timedelta(hours=2)})
+    crowd.rows.sort(key=lambda row: row["time"])
+    options = Options(threads=1, held=(schedule,))
+    (case,) = scan_log(log_of(crowd.table()), crowd.accounts(), options=options).campaigns
+    assert case.reasons[0].detector == "holds"
+    assert set(case.accounts) <= pool
+    assert case.own_reactions.keys() <= set(case.accounts)
+    if agent:
+        assert case.own_reactions.keys() == set(case.accounts)  # who shows nothing himself may be a customer
+    else:
+        assert len(case.accounts) >= 0.8 * len(pool)
+        assert len(case.own_reactions) < len(case.accounts)
+        assert all(case.own_ties[name].markers > 0 for name in set(case.accounts) - case.own_reactions.keys())
