@@ -68,6 +68,13 @@ class SettingOptions:
     upstream_timeout_s: Annotated[
         float | None, typer.Option(help="Seconds without a byte from the upstream.", show_default="600")
     ] = None
+    shutdown_delay_s: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds it serves on after /readyz said 503, for load balancers to see it.",
+            show_default="5 in a fleet, else 0",
+        ),
+    ] = None
     log_format: Annotated[
         str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
     ] = None
