@@ -46,7 +46,7 @@ from stillwatch.gateway.settings import SHUTDOWN_DELAY_S  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 ASKED_S = 1.0  # between two looks at /readyz: what a load balancer's check costs
-PAUSE_S = 0.01  # between two requests of a client: what is tried here is not the machine
+PAUSE_S = 0.02  # between two requests of a client: what is tried here is not the machine
 SKEW_S = 5
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 FAILOVER_S = 30.0
@@ -276,10 +276,12 @@ def rows_of(found: FleetUnderLoad, columns: list[str]) -> pa.Table:
 # --- a rolling restart -----------------------------------------------------------------------------------
 
 
-def rolling(seconds: float, clients: int = 6, say: Say = lambda _: None) -> Outcome:
+def rolling(
+    seconds: float, clients: int = 6, delay_s: float = SHUTDOWN_DELAY_S, say: Say = lambda _: None
+) -> Outcome:
     """Restart host after host, by SIGTERM and start and by SIGUSR2 in turns, as long as told."""
-    outcome, count = Outcome("rolling"), Counter[str]()
-    with under_load(3, clients, delay_s=SHUTDOWN_DELAY_S) as found:
+    outcome, count = Outcome("rolling", {"shutdown_delay_s": delay_s}), Counter[str]()
+    with under_load(3, clients, delay_s=delay_s) as found:
         end_s = time.monotonic() + seconds
         before = len(found.clients.got.acknowledged)
         while time.monotonic() < end_s or not (count["SIGTERM"] and count["SIGUSR2"]):
@@ -590,6 +592,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=1.0)
     options.add_argument("--clients", type=int, default=4)
     options.add_argument("--away-s", type=float, default=60.0, help="how long something is away")
+    options.add_argument("--delay-s", type=float, default=SHUTDOWN_DELAY_S, help="of `rolling`; 0: as before")
     options.add_argument("--seed", type=int, default=int(time.time()))
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
@@ -597,7 +600,7 @@ def main() -> int:
     seconds = given.minutes * 60
     try:
         if given.what == "rolling":
-            found = rolling(seconds, given.clients, say)
+            found = rolling(seconds, given.clients, given.delay_s, say)
         elif given.what == "failures":
             found = failures(seconds, given.clients, given.away_s, given.seed, say)
         else:

@@ -72,7 +72,7 @@ class FleetServed(Served):
         """One command of the command line on this gateway's folder."""
         return subprocess.run(
             [*COMMAND, *words, "--folder", str(self.folder.path)],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=180,
             env=self.environment,
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ import pytest
 
 from cases_world import NOW_US, campaign, names, result
 from cases_world import everything as every_case
-from fleet_world import COMMAND, folder, query, url_of
+from fleet_world import COMMAND, FleetServed, fleet, folder, query, url_of
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
@@ -30,6 +30,7 @@ from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms.load import default_text
 from test_fleet import block, everything
+from upstream import Upstream
 
 pytest_plugins = ("fleet_fixtures",)
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ class Member:
         join(found, self.url)
         return found
 
-    def told(self) -> dict[str, list[tuple[object, ...]]]:
+    def rows(self) -> dict[str, list[tuple[object, ...]]]:
         with self.state() as state:
             return everything(state)
 
@@ -120,15 +121,15 @@ def but_for_the_restore(told: dict[str, list[tuple[object, ...]]]) -> dict[str, 
 
 
 def test_all_is_equal_after_it_with_empty_folders(first: Member, tmp_path: Path, server: str) -> None:
-    archive, before, cases = archive_of(first), first.told(), first.cases()
+    archive, before, cases = archive_of(first), first.rows(), first.cases()
     made = [
         brought_back(archive, tmp_path / name, url) for url in [url_of(server)] for name in ("new-a", "new-b")
     ]
     assert [done.database for _, done in made] == [True, False]  # once, whoever is first
     for one, done in made:
         assert {"secret", "audit.key", "terms.toml", "serve.json"} <= set(done.files)
-        assert but_for_the_restore(one.told()) == but_for_the_restore(before)
-        assert [row[3] for row in one.told()["events"]].count("fleet restored") == 1
+        assert but_for_the_restore(one.rows()) == but_for_the_restore(before)
+        assert [row[3] for row in one.rows()["events"]].count("fleet restored") == 1
         assert one.owners_exchanged() == {"file-1": "acct_0"}
         assert one.cases() == cases
         settings = GatewaySettings.load(one.folder.settings)
@@ -136,7 +137,7 @@ def test_all_is_equal_after_it_with_empty_folders(first: Member, tmp_path: Path,
         assert one.folder.secret() == first.folder.secret()
     with made[1][0].state() as state:  # it is a fleet that works: what one writes the other has
         block(state, "acct_2")
-    assert made[0][0].told()["standings"] == made[1][0].told()["standings"]
+    assert made[0][0].rows()["standings"] == made[1][0].rows()["standings"]
 
 
 def test_what_a_living_folder_knows_later_is_kept(first: Member, tmp_path: Path, server: str) -> None:
@@ -144,13 +145,13 @@ def test_what_a_living_folder_knows_later_is_kept(first: Member, tmp_path: Path,
     revoke(first, "acct_0")
     with Owners(first.folder.objects) as owners:
         owners.add("acct_2", [("file-2", "files")], NOW, expected_new=True)
-    knew = first.told()
+    knew = first.rows()
     with pytest.raises(BackupError, match="--force"):
         restore(archive, first.folder.path, url_of(server), "tester", NOW)
     first.url = url_of(server)
     done = restore(archive, first.folder.path, first.url, "tester", NOW, force=True)
     assert done.folder_knew is not None
-    assert but_for_the_restore(first.told()) == but_for_the_restore(knew)
+    assert but_for_the_restore(first.rows()) == but_for_the_restore(knew)
     assert is_revoked(first, "acct_0")
     assert first.owners_exchanged() == {"file-1": "acct_0", "file-2": "acct_2"}
     other, done = brought_back(archive, tmp_path / "b", first.url)
@@ -181,14 +182,14 @@ def test_a_folder_that_knows_later_takes_nothing_from_one_restored_without_it(
 
 
 def test_what_is_used_or_not_empty_is_refused(first: Member, tmp_path: Path, server: str) -> None:
-    archive, before = archive_of(first), first.told()
+    archive, before = archive_of(first), first.rows()
     with pytest.raises(BackupError, match="give an empty database"):
         restore(archive, tmp_path / "b", first.url, "tester", NOW)
     query(first.url, "INSERT INTO gateways VALUES ('gw-z', 'l', 'h', 1, '', clock_timestamp())")
     with pytest.raises(BackupError, match="gw-z"):
         restore(archive, tmp_path / "b", first.url, "tester", NOW, force=True)
     query(first.url, "DELETE FROM gateways")
-    assert first.told() == before
+    assert first.rows() == before
     stranger = folder(tmp_path / "stranger")
     with pytest.raises(BackupError, match="is not the secret of the fleet"):
         restore(archive, stranger.path, url_of(server), "tester", NOW)
@@ -196,7 +197,7 @@ def test_what_is_used_or_not_empty_is_refused(first: Member, tmp_path: Path, ser
         archive_of(first)
     other, done = brought_back(archive, tmp_path / "b", first.url, force=True)  # over the database
     assert done.database
-    assert but_for_the_restore(other.told()) == but_for_the_restore(before)
+    assert but_for_the_restore(other.rows()) == but_for_the_restore(before)
 
 
 def test_an_archive_without_secrets_has_none(first: Member, tmp_path: Path, server: str) -> None:
@@ -209,7 +210,7 @@ def test_an_archive_without_secrets_has_none(first: Member, tmp_path: Path, serv
     (tmp_path / "b").mkdir(mode=0o700, exist_ok=True)
     shutil.copy2(first.folder.secret_file, tmp_path / "b")
     other, _ = brought_back(archive, tmp_path / "b", url_of(server))
-    assert but_for_the_restore(other.told()) == but_for_the_restore(first.told())
+    assert but_for_the_restore(other.rows()) == but_for_the_restore(first.rows())
 
 
 @pytest.mark.parametrize("harm", ["bytes", "cut", "name", "link", "newer", "nothing"])
@@ -267,6 +268,31 @@ def test_the_commands_and_no_password_in_a_url(first: Member, tmp_path: Path, se
     assert "pg_dump is not here" in _without_programs(first, archive).stderr
     with closing(sqlite3.connect(first.folder.state)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_fleet_that_was_backed_up_while_it_served_serves_again(tmp_path: Path, server: str) -> None:
+    archive, url = tmp_path / "fleet.tar", url_of(server)
+    with Upstream() as up:
+        with fleet(tmp_path, up.url, url_of(server), "a", "b") as (a, b):
+            honest, banned, ended = (a.issue(f"acct_{k}") for k in range(3))
+            assert b.run("standing", "set", "acct_1", "--step", "block", "--why", "test").returncode == 0
+            listed = b.run("key", "list").stdout.splitlines()
+            key_id = next(line.split()[0] for line in listed if "acct_2" in line)
+            assert a.run("key", "revoke", key_id).returncode == 0
+            assert a.run("fleet", "backup", str(archive)).returncode == 0
+            done = a.run("fleet", "restore", str(archive), "--force")
+            assert done.returncode == 2
+            assert "is served" in done.stderr
+        (tmp_path / "c").mkdir()
+        restore(archive, tmp_path / "c" / "serve", url, "tester", NOW)
+        c = FleetServed(tmp_path / "c", up.url, url, "c")
+        try:
+            c.start()
+            assert [c.status(key) for key in (honest, banned, ended)] == [200, 403, 401]
+            assert c.run("standing", "set", "acct_0", "--step", "block", "--why", "test").returncode == 0
+            assert c.status(honest) == 403
+        finally:
+            c.stop()
 
 
 def _without_programs(first: Member, archive: str) -> "subprocess.CompletedProcess[str]":

@@ -74,7 +74,7 @@ def backup_command(
     from stillwatch.gateway.fleet.backup import back_up
 
     found = gateway_folder(folder)
-    with _joined(folder) as state:
+    with _open_member(folder) as state:
         about = back_up(found, state, archive, utc_us(), keys=not without_secrets)
     elsewhere = GatewaySettings.load(found.settings).cases
     if as_json:
@@ -125,7 +125,7 @@ def restore_command(
 
 
 @contextmanager
-def _joined(folder: Path) -> Iterator[ControlState]:
+def _open_member(folder: Path) -> Iterator[ControlState]:
     """A folder's state, which is a fleet's."""
     with open_state(folder) as state:
         if state.fleet is None:
@@ -135,6 +135,6 @@ def _joined(folder: Path) -> Iterator[ControlState]:
 
 @contextmanager
 def _fleet(folder: Path) -> Iterator[FleetDatabase]:
-    with _joined(folder) as state:
+    with _open_member(folder) as state:
         assert state.fleet is not None
         yield state.fleet

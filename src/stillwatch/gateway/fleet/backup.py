@@ -37,6 +37,7 @@ from stillwatch.gateway.fleet.database import (
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.new_file import sync_folder
 
 if TYPE_CHECKING:
     import psycopg
@@ -106,6 +107,7 @@ def back_up(
         about = FleetBackup(FORM, name, version, now_us, str(row[0]), int(row[1]), str(row[2]), sums)
         _write_archive(place / "archive", about, found)
         os.rename(place / "archive", archive)
+        sync_folder(archive.absolute().parent)
     return about
 
 
@@ -139,7 +141,10 @@ def _run_on(url: str, program: str, *words: str) -> None:
     if shutil.which(program) is None:
         raise BackupError(f"{program} is not here; install PostgreSQL's client (postgresql-client)")
     words = (program, "--no-password", f"--dbname={url}", *words)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    except subprocess.TimeoutExpired as why:
+        raise BackupError(f"{program} did not end within {LONGEST_S / 3600:.0f} hours") from why
     if done.returncode:
         raise BackupError(f"{program} ended with code {done.returncode}: {one_line(done.stderr)[:500]}")
 
@@ -160,7 +165,7 @@ def restore(
 
     with (
         refuse_os_errors(BackupError, f"{archive}: cannot be restored"),
-        _unpacked(archive) as (place, about),
+        _open_archive(archive) as (place, about),
     ):
         at = psycopg_url(url or _settings_in(place).state or "")
         if "password" in conninfo_to_dict(at):
@@ -192,7 +197,7 @@ def restore(
 
 
 @contextmanager
-def _unpacked(archive: Path) -> Iterator[tuple[Path, FleetBackup]]:
+def _open_archive(archive: Path) -> Iterator[tuple[Path, FleetBackup]]:
     """The files of an archive that is whole, in a folder that nobody else may look into."""
     with tempfile.TemporaryDirectory(prefix="stillwatch-restore-") as made:
         place = Path(made)
