@@ -243,11 +243,8 @@ class FleetUnderLoad:
 
 
 @contextmanager
-def under_load(many: int, clients: int, terms: str = "", delay_s: float = 0.0) -> Iterator[FleetUnderLoad]:
-    """A fleet whose clients ask until the end. Raises: Missing without PostgreSQL.
-
-    delay_s: that gateways serve on after /readyz said 503.
-    """
+def under_load(many: int, clients: int, **more: Any) -> Iterator[FleetUnderLoad]:
+    """A fleet whose clients ask until the end. more: as of `fleet`. Raises: Missing without PostgreSQL."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-fleet-")))
         server = stack.enter_context(postgres_server.startable())
@@ -258,7 +255,7 @@ def under_load(many: int, clients: int, terms: str = "", delay_s: float = 0.0) -
         stack.callback(shared.end)
         names = [f"gw-{k}" for k in range(many)]
         url = url_of(str(server.folder))
-        gateways = stack.enter_context(fleet(place, upstream.url, url, *names, terms=terms, delay_s=delay_s))
+        gateways = stack.enter_context(fleet(place, upstream.url, url, *names, **more))
         keys = [gateways[k % many].issue(f"acct_{k}") for k in range(3)]
         balancer = Balancer(gateways)
         balancer.start()
@@ -473,14 +470,13 @@ def skew(seconds: float, say: Say = lambda _: None) -> Outcome:
         raise Missing("no faketime on this machine (Debian: apt-get install faketime)")
     outcome = Outcome("skew", {"clock_ahead_s": SKEW_S})
     terms = f"version = 1\n[limits]\nrequests_per_minute = {PER_MINUTE}\n"
-    with under_load(2, 0, terms) as found:
+    ahead = {
+        "LD_PRELOAD": str(FAKETIME[-1]),
+        "FAKETIME": f"+{SKEW_S}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a clock that is set wrong runs as fast as others
+    }
+    with under_load(2, 0, terms=terms, environments={"gw-1": ahead}) as found:
         a, b = found.gateways
-        b.stop()
-        b.environment |= {"LD_PRELOAD": str(FAKETIME[-1]), "FAKETIME": f"+{SKEW_S}s"}
-        b.environment["FAKETIME_DONT_FAKE_MONOTONIC"] = (
-            "1"  # a clock that is set wrong runs as fast as others
-        )
-        b.start()
         detectors = DetectorWatch([a, b])
         with asked_always([a, b], a.issue("acct_busy")) as began_s:
             until(lambda: "ahead of the database's" in b.part("fleet"), 20, "that b's clock is told of")

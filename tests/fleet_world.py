@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,18 @@ class FleetServed(Served):
 
 @contextmanager
 def fleet(
-    place: Path, upstream: str, url: str, *names: str, terms: str = "", delay_s: float = 0.0
+    place: Path,
+    upstream: str,
+    url: str,
+    *names: str,
+    terms: str = "",
+    delay_s: float = 0.0,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[list[FleetServed]]:
-    """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop."""
+    """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop.
+
+    environments: what the environment of a host has besides, by the name of its gateway.
+    """
     gateways: list[FleetServed] = []
     try:
         for name in names:
@@ -108,6 +117,7 @@ def fleet(
             like = gateways[0].folder if gateways else None
             gateways.append(FleetServed(place / name, upstream, url, name, like))
             gateways[-1].words += ["--shutdown-delay-s", str(delay_s)]
+            gateways[-1].environment |= (environments or {}).get(name, {})
             if terms:
                 gateways[-1].folder.terms.write_text(terms, encoding="utf-8")
             gateways[-1].start()

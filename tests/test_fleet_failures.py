@@ -28,7 +28,7 @@ def figures_of(run: Callable[[], Outcome]) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_a_rolling_restart_refuses_nobody() -> None:
-    figures = figures_of(lambda: rolling(0, clients=3))
+    figures = figures_of(lambda: rolling(0, clients=2))
     assert figures["SIGTERM"]
     assert figures["SIGUSR2"]
     assert figures["answers"]
