@@ -4,6 +4,7 @@
     python benchmarks/fleet_failures.py rolling --minutes 5           # host after host, SIGTERM and SIGUSR2
     python benchmarks/fleet_failures.py failures --minutes 10 --away-s 60
     python benchmarks/fleet_failures.py skew --minutes 3              # needs Debian's faketime
+    python benchmarks/fleet_failures.py restore --accounts 25000      # back up, bring back, compare
     python benchmarks/fleet_failures.py rolling --minutes 1 --json
 
 `failures` kills processes of gateways with SIGKILL, kills PostgreSQL, takes it and the shared folder away,
@@ -39,10 +40,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import postgres_server  # noqa: E402 - the tests' own world
-from fleet_world import FleetServed, fleet, url_of  # noqa: E402
+from fleet_world import FleetServed, fleet, folder, member, url_of  # noqa: E402
 from gateway_world import until  # noqa: E402
+from stillwatch.gateway.control import actions  # noqa: E402
+from stillwatch.gateway.control.state import ControlState  # noqa: E402
+from stillwatch.gateway.fleet.backup import back_up, restore  # noqa: E402
+from stillwatch.gateway.folder import open_folder  # noqa: E402
 from stillwatch.gateway.record.segments import all_segments  # noqa: E402
-from stillwatch.gateway.settings import SHUTDOWN_DELAY_S  # noqa: E402
+from stillwatch.gateway.settings import SHUTDOWN_DELAY_S, GatewaySettings  # noqa: E402
+from stillwatch.terms import EnforcementStatus, Step  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 ASKED_S = 1.0  # between two looks at /readyz: what a load balancer's check costs
@@ -581,15 +587,56 @@ def asked_always(gateways: list[FleetServed], key: str) -> Iterator[float]:
             thread.join(30)
 
 
+# --- one archive and back --------------------------------------------------------------------------------
+
+
+def restored(accounts: int) -> Outcome:
+    """Back a fleet of blocked accounts up, and bring it back in an empty database and folder.
+
+    Raises: Missing without PostgreSQL.
+    """
+    outcome, now_us = Outcome("restore", {"blocked accounts": accounts}), time.time_ns() // 1000
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-fleet-")))
+        server = stack.enter_context(postgres_server.running())
+        if server is None:
+            raise Missing(postgres_server.WHY_NOT)
+        old, url, archive = folder(place / "a"), url_of(server), place / "fleet.tar"
+        GatewaySettings("http://127.0.0.1:9", state=url, shared=str(place / "shared"), gateway="a").save(
+            old.settings
+        )
+        before = stack.enter_context(member(old, url))
+        status = EnforcementStatus(Step.BLOCK, now_us, "test")
+        names = [f"acct_{k}" for k in range(accounts)]
+        actions.act(before, [(name, status) for name in names], who="t", why="test", now_us=now_us)
+        steps: dict[str, Callable[[], object]] = {
+            "back-up": lambda: back_up(old, before, archive, now_us),
+            "restore": lambda: restore(archive, place / "b", url_of(server), "t", now_us),
+            "first copy": lambda: member(
+                open_folder(place / "b"), str(GatewaySettings.load(place / "b" / "serve.json").state)
+            ).close(),
+        }
+        for name, step in steps.items():
+            began_s = time.monotonic()
+            step()
+            outcome.figures[f"{name}, seconds"] = round(time.monotonic() - began_s, 2)
+        outcome.figures["archive, bytes"] = archive.stat().st_size
+        with ControlState(place / "b" / "state.db") as after:
+            same = actions.standings(after) == actions.standings(before)
+            outcome.bar("enforcement statuses that differ", int(not same))
+    return outcome
+
+
 def main() -> int:
     """Run what was named, print what was found."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("what", choices=["rolling", "failures", "skew"])
+    options.add_argument("what", choices=["rolling", "failures", "skew", "restore"])
     options.add_argument("--minutes", type=float, default=1.0)
     options.add_argument("--clients", type=int, default=4)
     options.add_argument("--away-s", type=float, default=60.0, help="how long something is away")
     options.add_argument("--delay-s", type=float, default=SHUTDOWN_DELAY_S, help="of `rolling`; 0: as before")
     options.add_argument("--seed", type=int, default=int(time.time()))
+    options.add_argument("--accounts", type=int, default=25_000, help="of `restore`")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
     say: Say = (lambda _: None) if given.json else (lambda text: print(text, flush=True))
@@ -599,8 +646,10 @@ def main() -> int:
             found = rolling(seconds, given.clients, given.delay_s, say)
         elif given.what == "failures":
             found = failures(seconds, given.clients, given.away_s, given.seed, say)
-        else:
+        elif given.what == "skew":
             found = skew(seconds, say)
+        else:
+            found = restored(given.accounts)
     except Missing as why:
         print(f"fleet_failures: {why}", file=sys.stderr)
         return 2
