@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -61,13 +63,17 @@ class FleetServed(Served):
         super().__init__(place, upstream, 1, issue=False)
         self.words += ["--state", url, "--gateway", name, "--shared", str(place.parent / "shared")]
         self.name = name
+        self.environment = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY}  # of all that runs on its host
+
+    def start(self, **more: Any) -> None:
+        super().start(**({"env": self.environment} | more))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """One command of the command line on this gateway's folder."""
         return subprocess.run(
             [*COMMAND, *words, "--folder", str(self.folder.path)],
-            capture_output=True, text=True, timeout=60,
-            env={**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY},
+            capture_output=True, text=True, timeout=180,
+            env=self.environment,
         )  # fmt: skip
 
     def issue(self, account: str) -> str:
@@ -78,19 +84,40 @@ class FleetServed(Served):
         self.key = key
         return self.ask()
 
+    def is_ready(self) -> bool:
+        """Whether a load balancer may send clients here."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=2):
+                return True
+        except OSError:
+            return False
+
     def comes_to(self, key: str, status: int, seconds: float) -> None:
         until(lambda: self.status(key) == status, seconds, f"{status} at {self.name}")
 
 
 @contextmanager
-def fleet(place: Path, upstream: str, url: str, *names: str, terms: str = "") -> Iterator[list[FleetServed]]:
-    """Gateways of one fleet, served."""
+def fleet(
+    place: Path,
+    upstream: str,
+    url: str,
+    *names: str,
+    terms: str = "",
+    delay_s: float = 0.0,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
+) -> Iterator[list[FleetServed]]:
+    """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop.
+
+    environments: what the environment of a host has besides, by the name of its gateway.
+    """
     gateways: list[FleetServed] = []
     try:
         for name in names:
             (place / name).mkdir()
             like = gateways[0].folder if gateways else None
             gateways.append(FleetServed(place / name, upstream, url, name, like))
+            gateways[-1].words += ["--shutdown-delay-s", str(delay_s)]
+            gateways[-1].environment |= (environments or {}).get(name, {})
             if terms:
                 gateways[-1].folder.terms.write_text(terms, encoding="utf-8")
             gateways[-1].start()

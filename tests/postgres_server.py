@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -25,11 +27,48 @@ def program(name: str) -> str | None:
     return found and str(Path(found).resolve())
 
 
+class PostgresServer:
+    """A server that only a socket in its folder leads to. It may be ended, and started again."""
+
+    def __init__(self, folder: Path, user: str | None) -> None:
+        self.folder = folder
+        self._quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "user": user, "cwd": folder}
+        self._process: subprocess.Popen[bytes] | None = None
+        begin = [str(program("initdb")), "-D", str(folder / "data"), "-U", "stillwatch", "-A", "trust"]
+        begin += ["-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
+        subprocess.run(begin, check=True, timeout=120, stderr=subprocess.PIPE, **self._quiet)
+
+    def start(self) -> None:
+        """Start it; after a kill as soon as the last process of the one before has gone."""
+        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"]
+        words = [str(program("postgres")), "-D", str(self.folder / "data"), "-k", str(self.folder), *options]
+        for _ in range(20):
+            self._process = subprocess.Popen(words, stderr=subprocess.DEVNULL, **self._quiet)
+            try:
+                _wait(self.folder, self._process)
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.5)
+        raise TimeoutError("PostgreSQL did not start")
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it: SIGINT waits for nobody's connection, SIGKILL is a crash."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+
 @contextmanager
 def running() -> Iterator[str | None]:
-    """Run a server that only a socket in its folder leads to; give the folder, None where there is none."""
-    initdb, postgres = program("initdb"), program("postgres")
-    if initdb is None or postgres is None:
+    """Run a server; give its folder, None where there is no PostgreSQL."""
+    with startable() as server:
+        yield server and str(server.folder)
+
+
+@contextmanager
+def startable() -> Iterator[PostgresServer | None]:
+    """Run a server that the caller may end and start; None where there is no PostgreSQL."""
+    if program("initdb") is None or program("postgres") is None:
         yield None
         return
     folder = Path(tempfile.mkdtemp(prefix="stillwatch-pg-"))
@@ -38,21 +77,12 @@ def running() -> Iterator[str | None]:
         user = next((name for name in ("postgres", "nobody") if _known(name)), None)
         shutil.chown(folder, user)
     try:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "user": user, "cwd": folder}
-        data = folder / "data"
-        begin = [initdb, "-D", str(data), "-U", "stillwatch", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        subprocess.run([*begin, "--locale=C.UTF-8"], check=True, timeout=120, **quiet)
-        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"]
-        server = subprocess.Popen(
-            [postgres, "-D", str(data), "-k", str(folder), *options],
-            **(quiet | {"stderr": subprocess.DEVNULL}),
-        )
+        server = PostgresServer(folder, user)
+        server.start()
         try:
-            _wait(folder, server)
-            yield str(folder)
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # fast: it waits for nobody's connection
-            server.wait(30)
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

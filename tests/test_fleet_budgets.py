@@ -221,3 +221,19 @@ def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: st
 def _spent(url: str) -> int:
     time.sleep(1.5)
     return sum(int(row[0][6]) for row in query(url, "SELECT counts FROM spent"))  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_gateway_whose_clock_is_behind_spends_no_day_twice(tmp_path: Path, server: str) -> None:
+    """Where one counts in the next day already, what it spent in this one must not be free again."""
+    url, limit = url_of(server), 1_000
+    midnight_us = NOW // DAY_US * DAY_US
+    gateways = behind, ahead = counters(tmp_path, url, 2, limit)
+    with connection(url) as db:
+        for behind_us, ahead_us in ((-8, -3), (-4, 1), (-2, 3), (1, 6)):  # seconds to midnight
+            for _ in range(30):
+                behind.lets_through(midnight_us + behind_us * 1_000_000)
+                ahead.lets_through(midnight_us + ahead_us * 1_000_000)
+                for one in (*gateways, *gateways):
+                    one.exchange(db)
+    assert 2 * limit <= _total(gateways) <= 2 * limit + 2 * ANSWER

@@ -1,6 +1,7 @@
 """One detector for all gateways of a fleet: what it reads, and who runs it."""
 
 import os
+import shutil
 import signal
 import time
 from datetime import UTC, datetime
@@ -21,10 +22,12 @@ from stillwatch.exchanges.sources import find
 from stillwatch.gateway.detector import FolderScan
 from stillwatch.gateway.fleet.lease import LEASE_S, Lease, holds
 from stillwatch.gateway.fleet.storage import use_own, use_shared
-from stillwatch.gateway.folder import Folder, FolderError, derive
+from stillwatch.gateway.folder import Folder, FolderError, derive, open_folder
 from stillwatch.gateway.record import segments
+from stillwatch.gateway.record.recorder import Recorder
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.report.findings import load
+from stillwatch.units import HOUR_US
 from test_live import with_followers
 from upstream import Upstream
 
@@ -134,6 +137,57 @@ def test_a_shared_folder_is_one_fleets_and_a_name_one_gateways(tmp_path: Path) -
     assert a.segments.is_dir()
     assert not a.segments.is_symlink()
     assert a.own_segments == a.segments
+
+
+def test_an_empty_mount_point_is_not_begun_anew(tmp_path: Path) -> None:
+    """Segments written there would be hidden, and numbered again, when the mount is back."""
+    a, _b = gateways(tmp_path, 2)
+    shared = tmp_path / "shared"
+    shared.rename(tmp_path / "elsewhere")
+    shared.mkdir()
+    warning = use_shared(a, shared, "gw-0")
+    assert warning is not None
+    assert "not mounted" in warning
+    assert list(shared.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        Recorder(a, lambda: START)
+    shared.rmdir()
+    (tmp_path / "elsewhere").rename(shared)
+    assert use_shared(a, shared, "gw-0") is None
+    assert a.own_segments.is_dir()
+
+
+def test_the_name_of_a_lost_folder_is_not_taken_by_an_empty_one(tmp_path: Path) -> None:
+    """It would number its exchanges from 1 again, and take the lost one's checkpoint for its own."""
+    a, _ = gateways(tmp_path, 2)
+    row = pa.record_batch({"time": pa.array([START], pa.timestamp("us", "UTC")), "x": [1]})
+    segments.write(a, 1, row, b"0-1", datetime(2026, 1, 1, 1, tzinfo=UTC))
+    secret = a.secret()
+    shutil.rmtree(a.path)
+    a.path.mkdir(mode=0o700)
+    a.secret_file.write_bytes(secret)
+    again = open_folder(a.path)
+    with pytest.raises(FolderError, match="another --gateway NAME"):
+        use_shared(again, tmp_path / "shared", "gw-0")
+    assert use_shared(again, tmp_path / "shared", "gw-2") is None
+    assert segments.last_checkpoint(again) == (0, b"")
+
+
+@pytest.mark.slow
+def test_an_hour_waits_for_rows_of_hosts_whose_clocks_are_behind(tmp_path: Path) -> None:
+    world, _, _ = with_followers()
+    folders = gateways(tmp_path, 2)
+    folders[0].terms.write_text("version = 1\n", encoding="utf-8")
+    hour_us = (int(pc.max(world.table["time"]).cast(pa.int64()).as_py()) // HOUR_US - 1) * HOUR_US
+    deal(folders, world.table.filter(pc.less(world.table["time"].cast(pa.int64()), hour_us)))
+    now = [hour_us + 6_000_000]
+    scan = FolderScan(folders[0], GatewaySettings(upstream="http://127.0.0.1:1"), lambda: now[0])
+    lease_to(folders[0])
+    scan.step()
+    assert scan.says()["looked_until_us"] < hour_us  # what was asked before the hour may still come
+    now[0] = hour_us + 16_000_000
+    scan.step()
+    assert scan.says()["looked_until_us"] == hour_us
 
 
 def test_one_lease_one_holder(tmp_path: Path, server: str) -> None:

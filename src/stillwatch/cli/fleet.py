@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, open_state, table
+from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, gateway_folder, open_state, table, whoami
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
+from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import FleetDatabase, leave, read_gateways
+from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.gateway.settings import GatewaySettings
 
 app = group("Gateways that share one state.")
 
@@ -52,9 +55,86 @@ def forget_command(
     print(f"{one_line(name)} is forgotten")
 
 
+@verb(app, "backup")
+def backup_command(
+    archive: Annotated[Path, typer.Argument(help="The file to write.", metavar="FILE")],
+    folder: AtFolder = FOLDER,
+    without_secrets: Annotated[
+        bool, typer.Option("--without-secrets", help="Leave out `secret` and `audit.key`: keep them apart.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the state, owners, cases, terms and keys of a fleet into one file, while it serves.
+
+    $ stillwatch fleet backup fleet.tar
+    $ stillwatch fleet backup fleet.tar --without-secrets
+
+    Needs PostgreSQL's pg_dump. Exchanges are not in it: they lie in the shared folder.
+    """
+    from stillwatch.gateway.fleet.backup import back_up
+
+    found = gateway_folder(folder)
+    with _open_member(folder) as state:
+        about = back_up(found, state, archive, utc_us(), keys=not without_secrets)
+    elsewhere = GatewaySettings.load(found.settings).cases
+    if as_json:
+        print_json(asdict(about) | {"cases_elsewhere": elsewhere})
+        return
+    print(f"{archive}: revision {about.revision}; {', '.join(about.files)}")
+    if not without_secrets:
+        print("It holds the fleet's secret: who reads it can make keys. --without-secrets leaves that out.")
+    if elsewhere is not None:
+        print(f"Cases are in another database: back up {one_line(elsewhere)} as well.")
+
+
+@verb(app, "restore")
+def restore_command(
+    archive: Annotated[Path, typer.Argument(help="What `fleet backup` wrote.", metavar="FILE")],
+    folder: AtFolder = FOLDER,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            help="Database, as postgresql://USER@HOST/NAME.", show_default="the one that was backed up"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also over a database or a folder that is not empty.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a fleet back from what `fleet backup` wrote: an empty database, and this gateway's folder.
+
+    $ stillwatch fleet restore fleet.tar --folder /srv/stillwatch
+    $ stillwatch fleet restore fleet.tar --state postgresql://stillwatch@db2.internal/stillwatch
+    $ stillwatch fleet restore fleet.tar --force
+
+    Give it first on the host whose folder knows most, then on each other one: the database is written once.
+    All gateways have to be stopped. Needs PostgreSQL's pg_restore.
+    """
+    from stillwatch.gateway.fleet.backup import restore
+
+    done = restore(archive, folder, state, whoami(), utc_us(), force=force)
+    if as_json:
+        print_json(asdict(done))
+        return
+    what = "is restored" if done.database else "had been restored from this before"
+    print(f"the database {what}; keys and enforcement statuses have revision {done.revision}")
+    if done.folder_knew is not None:
+        print(f"the folder knew revision {done.folder_knew}, later than the back-up: that is kept")
+    print(f"put into {folder}: {', '.join(done.files) or 'nothing'}")
+
+
 @contextmanager
-def _fleet(folder: Path) -> Iterator[FleetDatabase]:
+def _open_member(folder: Path) -> Iterator[ControlState]:
+    """A folder's state, which is a fleet's."""
     with open_state(folder) as state:
         if state.fleet is None:
             raise InputError(f"{folder}: is in no fleet; `stillwatch serve --state postgresql://…` joins one")
+        yield state
+
+
+@contextmanager
+def _fleet(folder: Path) -> Iterator[FleetDatabase]:
+    with _open_member(folder) as state:
+        assert state.fleet is not None
         yield state.fleet

@@ -72,6 +72,13 @@ class SettingOptions:
         int | None,
         typer.Option(help="MB for the detector: 750 exchanges are kept in each.", show_default="4096"),
     ] = None
+    shutdown_delay_s: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds it serves on after /readyz said 503, for load balancers to see it.",
+            show_default="5 in a fleet, else 0",
+        ),
+    ] = None
     log_format: Annotated[
         str | None, typer.Option(help="text, or json: one object a line.", show_default="text")
     ] = None

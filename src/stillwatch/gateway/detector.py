@@ -51,6 +51,7 @@ FIGURES_S = 30.0  # findings whose figures alone moved are written this often
 STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
 TRIES = 3  # of a segment that the disk refuses
 SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
+SKEW_US = 10_000_000  # so much later where hosts' clocks differ: rows carry the time of theirs
 HOUR_US = 3_600_000_000
 M_MMAP_THRESHOLD = -3  # <malloc.h>
 MOST_GAPS = 10_000  # that are counted, the newest
@@ -226,7 +227,8 @@ class FolderScan:
         then the last hour counts as over when nothing has come for a while.
         """
         if self.newest_us > read_us - 2 * HOUR_US:
-            return min(read_us - SETTLE_US, self.newest_us + 2 * HOUR_US)
+            settle_us = SETTLE_US + SKEW_US if self._in_fleet else SETTLE_US
+            return min(read_us - settle_us, self.newest_us + 2 * HOUR_US)
         idle = time.monotonic() - self._rows_at > IDLE_S
         return self.newest_us + (HOUR_US if idle else 0)
 

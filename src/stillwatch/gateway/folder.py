@@ -9,6 +9,7 @@ from pathlib import Path
 from stillwatch.errors import StillwatchError, refuse_os_errors
 
 SECRET_BYTES = 32
+OWN_SEGMENTS = "own-segments"  # in a fleet: a link to this gateway's part of the shared folder
 
 
 class FolderError(StillwatchError):
@@ -52,7 +53,7 @@ class Folder:
     @property
     def own_segments(self) -> Path:
         """Where this gateway writes its segments: in a fleet `segments` holds those of all, by gateway."""
-        return self.path / "own-segments" if self.segments.is_symlink() else self.segments
+        return self.path / OWN_SEGMENTS if self.segments.is_symlink() else self.segments
 
     def segment_folders(self) -> list[tuple[str, Path]]:
         """Give each gateway's segments, with what is put before their names: nothing outside of a fleet."""

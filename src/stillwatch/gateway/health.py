@@ -25,6 +25,7 @@ FRESH_US = 15_000_000
 RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
 GAP_LATELY_US = 3_600_000_000
 PUT_BACK_LATELY_US = 3_600_000_000
+SKEW_S = 2.0  # that clocks of a fleet's hosts may differ
 LOW_DISK_BYTES = 1 << 30
 LOW_DISK_SHARE = 0.02
 
@@ -135,6 +136,10 @@ def _fleet(supervisor: dict[str, Any]) -> list[PartHealth]:
     texts = [f"no sign of {name}" for name in says.get("silent", [])]
     if says.get("other_terms"):
         texts.append(f"other terms than here are in force at {', '.join(says['other_terms'])}")
+    ahead_s = float(says.get("clock_ahead_s", 0.0))
+    if abs(ahead_s) > SKEW_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        texts.append(f"its clock is {abs(ahead_s):.1f} s {way} the database's; set it by NTP")
     who = f"{says.get('name')} is one of {says.get('gateways')} gateways"
     return [PartHealth("fleet", DEGRADED if texts else OK, "; ".join([who, *texts]))]
 

@@ -166,7 +166,9 @@ def _enter_fleet(
     assert settings.gateway is not None
     if (warning := join(state, psycopg_url(settings.state))) is not None:
         tell(f"warning: {warning}")
-    use_shared(folder, Path(settings.shared), settings.gateway)  # who could not join leaves no mark there
+    # after it has joined: who could not leaves no mark there
+    if (warning := use_shared(folder, Path(settings.shared), settings.gateway)) is not None:
+        tell(f"warning: {warning}")
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
     objects = ObjectExchange(folder, follower.url, tell)

@@ -19,6 +19,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
+SHUTDOWN_DELAY_S = 5.0  # in a fleet, where others serve: /readyz asked each second, or twice in four
 _GATEWAY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
 Port = Annotated[int, Bounds(1, 65_535)]
 
@@ -44,6 +45,8 @@ class GatewaySettings:
     upstream_timeout_s: Annotated[float, Bounds(0, 86_400, above=True)] = 600.0
     admin_host: str = "127.0.0.1"
     admin_names: tuple[str, ...] = ()  # further names the admin port may be called by (Host header)
+    # clients are still served after /readyz said 503, for load balancers to see it; None: 5 s in a fleet
+    shutdown_delay_s: Annotated[float, Bounds(0, 3_600)] | None = None
     # the detector is ended and started again above this
     detector_memory_mb: Annotated[int, Bounds(256)] = 4096
     hooks_port: Port | None = None  # for other gateways (hooks/); None: nothing listens for them
@@ -82,6 +85,12 @@ class GatewaySettings:
         return (
             found if self.hooks_port is None else found | {"hooks_port": (self.hooks_host, self.hooks_port)}
         )
+
+    def shutdown_delay(self) -> float:
+        """Seconds between /readyz saying 503 and the end of the sockets at which clients come."""
+        if self.shutdown_delay_s is not None:
+            return self.shutdown_delay_s
+        return 0.0 if self.state is None else SHUTDOWN_DELAY_S
 
     @classmethod
     def load(cls, path: Path) -> "GatewaySettings":

@@ -374,12 +374,24 @@ class Supervisor:
     def drain(self) -> None:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
         self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
-        self._close_doors()
         notify.stopping()
+        self._serve_until_known(self.settings.shutdown_delay())
+        self._close_doors()
         self.tell("stopping: open streams have 30 s")
         first = [c for c in self.children if c.is_worker or c.name == "hooks"]
         self._end([*first, *self.retiring], signal.SIGTERM, DRAIN_S)
         self._end([c for c in self._all() if c not in first], signal.SIGTERM, CLOSE_S)
+
+    def _serve_until_known(self, seconds: float) -> None:
+        """Serve on while load balancers learn by /readyz that they must not send anybody here."""
+        if not seconds or (self.ready is not None and not self.retiring):  # it never said that it serves
+            return
+        self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")
+        until_s, stops = time.monotonic() + seconds, self._stops
+        while (now_s := time.monotonic()) < until_s and self._stops == stops:
+            self.step(now_s, heartbeat.utc_us())
+            self._wake.wait(TICK_S)
+            self._wake.clear()
 
     def _end(self, children: list[Child], number: signal.Signals, patience_s: float) -> None:
         alive = [c for c in children if c.lives()]

@@ -30,6 +30,7 @@ WAIT_S = 0.5  # for another process's write
 MOST_AT_ONCE = 16  # rows of one statement
 MOST_WAITING = 100_000  # objects that could not be written yet
 LONGEST_NAME = 512
+FORM = 1  # `PRAGMA user_version`; 0 in files of before it was written there, which have the same tables
 _TABLE = (
     """CREATE TABLE IF NOT EXISTS objects (
         name TEXT PRIMARY KEY,
@@ -291,11 +292,13 @@ class Owners:
                 use_wal(db, WAIT_S)
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("PRAGMA wal_autocheckpoint = 4000")
-                for statement in _TABLE:
-                    db.execute(statement)
+                _prepare(db, self.path)
             except sqlite3.Error as why:
                 db.close()
                 raise self._refusal(why) from why
+            except OwnersError:
+                db.close()
+                raise
             self._db = db
         return self._db
 
@@ -316,3 +319,15 @@ class Owners:
 def _fit(name: str) -> str:
     """A name as it can be kept: half a surrogate cannot, and no upstream's id is so long."""
     return name[:LONGEST_NAME].encode("utf-8", "replace").decode()
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables. Raises: OwnersError for those of a newer version."""
+    form = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if form > FORM:
+        raise OwnersError(f"{path}: was written by a newer Stillwatch (form {form}); install that one again")
+    for statement in _TABLE:
+        db.execute(statement)
+    with suppress(sqlite3.Error):  # no room: the next opening writes it
+        if form < FORM:
+            db.execute(f"PRAGMA user_version = {FORM}")

@@ -401,6 +401,13 @@ def read_gateways(db: "psycopg.Connection[Any]") -> list[FleetGateway]:
     return [FleetGateway(*row) for row in rows]
 
 
+def read_clock(db: "psycopg.Connection[Any]") -> float:
+    """Give the database's time, in seconds since 1970."""
+    row = db.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    assert row is not None
+    return float(row[0])
+
+
 def say_alive(db: "psycopg.Connection[Any]", me: FleetGateway, life_before: str) -> bool:
     """Note what a gateway goes by. False where another one of its name is alive.
 
@@ -481,6 +488,6 @@ def refuse_database_errors(url: str) -> Iterator[None]:
         raise StateError(f"{url}: {one_line(why)}") from why
 
 
-def one_line(why: BaseException) -> str:
+def one_line(why: object) -> str:
     """Give an error's words on one line."""
     return " ".join(str(why).split())

@@ -18,6 +18,7 @@ from stillwatch.gateway.fleet.database import (
     LATE_S,
     FleetGateway,
     leave,
+    read_clock,
     read_gateways,
     say_alive,
 )
@@ -52,7 +53,7 @@ class FleetFollower(FleetPart):
         self.gateways: list[FleetGateway] = []
         self.life, self._life_before = state.begin_life()
         self._me = FleetGateway(name, self.life, socket.gethostname(), -1, "", 0.0)
-        self._said_s = 0.0
+        self._said_s = self._ahead_s = 0.0
         self.stays = False  # its workers serve on for the gateway that follows: others wait for them
 
     def says(self, parts: Iterable[FleetPart]) -> dict[str, Any]:
@@ -61,6 +62,7 @@ class FleetFollower(FleetPart):
             "error": next((one.error for one in parts if one.error), None),
             "name": self._me.name,
             "gateways": len(self.gateways),
+            "clock_ahead_s": round(self._ahead_s, 1),
             "silent": [one.name for one in self.gateways if one.silent_s > LATE_S],
             "other_terms": [
                 one.name
@@ -83,6 +85,7 @@ class FleetFollower(FleetPart):
             self._me, self._said_s = now, time.monotonic()
             self._life_before = self._me.life
             self.gateways = read_gateways(db)
+            self._ahead_s = time.time() - read_clock(db)
         return SOON_S if late else LOOK_S
 
     def end(self, db: "psycopg.Connection[Any]") -> None:

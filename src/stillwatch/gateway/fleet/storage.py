@@ -10,15 +10,23 @@ import socket
 from pathlib import Path
 
 from stillwatch.errors import refuse_os_errors
-from stillwatch.gateway.folder import Folder, FolderError, derive
+from stillwatch.gateway.folder import OWN_SEGMENTS, Folder, FolderError, derive
 
 FLEET_MARK, OWNER_MARK = "fleet", "gateway"  # files that say whose a folder is
 
 
-def use_shared(folder: Folder, shared: Path, gateway: str) -> None:
-    """Have a gateway's folder write to the fleet's. Raises: FolderError with what to do."""
+def use_shared(folder: Folder, shared: Path, gateway: str) -> str | None:
+    """Have a gateway's folder write to the fleet's. Gives a warning where what it wrote to before is away.
+
+    Raises: FolderError with what to do.
+    """
+    own = shared / "segments" / gateway
+    if _is_away(folder, shared, own):
+        return (
+            f"{shared}: is not mounted, or empty; exchanges wait in {folder.wal} until it is back. Where it "
+            f"is lost for good: delete {folder.path / OWN_SEGMENTS} and start again"
+        )
     with refuse_os_errors(FolderError, f"{shared}: cannot be used"):
-        own = shared / "segments" / gateway
         for below in (own, shared / "detector"):
             below.mkdir(parents=True, exist_ok=True, mode=0o700)
         secret = derive(folder.secret(), b"fleet").hex()
@@ -34,18 +42,33 @@ def use_shared(folder: Folder, shared: Path, gateway: str) -> None:
                 f"that one is no more and its folder lies here now, delete "
                 f"{own.parent}/.{gateway}.{OWNER_MARK}"
             )
+        if not (folder.path / OWN_SEGMENTS).is_symlink() and any(own.glob("*/*.parquet")):
+            raise FolderError(
+                f"{own}: holds exchanges of a gateway whose folder this one is not: its numbers would come "
+                "again. Start this one with another --gateway NAME"
+            )
         _link(folder.segments, shared / "segments", own)
         _link(folder.detector, shared / "detector", None)
-        _point(folder.path / "own-segments", own)
+        _point(folder.path / OWN_SEGMENTS, own)
+    return None
+
+
+def _is_away(folder: Folder, shared: Path, own: Path) -> bool:
+    """Whether a folder that this gateway wrote to is not there: a mount's empty place must not be begun anew.
+
+    What is written there is hidden when the mount is back, and the recorder would number from the beginning.
+    """
+    link = folder.path / OWN_SEGMENTS
+    return link.is_symlink() and link.readlink() == own and not os.path.exists(shared / FLEET_MARK)
 
 
 def use_own(folder: Folder) -> None:
     """Have a gateway's folder keep its own segments again; what it wrote stays where it is."""
     with refuse_os_errors(FolderError, f"{folder.path}: cannot be used"):
-        for path in (folder.segments, folder.detector, folder.path / "own-segments"):
+        for path in (folder.segments, folder.detector, folder.path / OWN_SEGMENTS):
             if path.is_symlink():
                 path.unlink()
-                if path.name != "own-segments":
+                if path.name != OWN_SEGMENTS:
                     path.mkdir(mode=0o700)
 
 

@@ -30,6 +30,7 @@ STARTS, ROWS = (
 SIZE, EARLIER_SIZE = (ROWS + 1) * 8, ROWS * 8  # a file of an earlier version has all its blocks
 FIRST_ROWS = 256  # then twice as many, and so on
 ELSEWHERE, KNOWN = "elsewhere.budgets", "known.budgets"  # of a fleet: see `fleet.budgets`
+SKEW_US = 10_000_000  # so much the clock of another gateway may be ahead
 HELD_BITS, MOST_HELD = 8, 255  # of the last column: minutes of the day below, the last such minute above
 
 
@@ -101,6 +102,16 @@ class Budgets:
             self._grow(place)
         return self._mine, place * ROW
 
+    def _fleet_us(self, place: int, now_us: int) -> int:
+        """The time; where a gateway with a faster clock counts in the next minute already, its beginning.
+
+        Else what others spent in this minute would count no more, and could be spent again.
+        """
+        if self._known is None or place < 0 or self._others[-1][ROWS] <= place:
+            return now_us
+        minute = self._others[-1][place * ROW]
+        return max(now_us, minute * MINUTE_US) if minute == (now_us + SKEW_US) // MINUTE_US else now_us
+
     def hold(self, place: int, tokens: int, sets: tuple[int, ...] = ()) -> None:
         """Hold what an answer may bring; less than 0 lets go of it."""
         values, at = self._row(place)
@@ -115,6 +126,7 @@ class Budgets:
 
     def add(self, place: int, now_us: int, requests: int, tokens: int, model_set: int | None = None) -> None:
         values, at = self._row(place)
+        now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         if values[at] != minute:
             values[at + 1] = values[at + 2] = 0
@@ -138,7 +150,7 @@ class Budgets:
         """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""
         self.add(place, now_us, 0, 0)  # to the day that it is
         values, at = self._row(place)
-        minute, many = now_us // MINUTE_US, values[at + 9] & MOST_HELD
+        minute, many = self._fleet_us(place, now_us) // MINUTE_US, values[at + 9] & MOST_HELD
         if values[at + 9] >> HELD_BITS == minute:
             return False
         values[at + 9] = minute << HELD_BITS | min(many + 1, MOST_HELD)
@@ -171,6 +183,7 @@ class Budgets:
         self.add(place, now_us, 0, tokens - covered)
 
     def spent(self, place: int, now_us: int) -> AccountUsage:
+        now_us = self._fleet_us(place, now_us)
         minute, hour, day = now_us // MINUTE_US, now_us // HOUR_US, now_us // DAY_US
         requests = in_minute = in_hour = in_day = of_batches = held_minutes = 0
         held_now = False
@@ -205,7 +218,7 @@ class Budgets:
         known = self._known
         if known is None or place < 0 or known[STARTS] < 2:
             return None
-        at = place * ROW
+        at, now_us = place * ROW, self._fleet_us(place, now_us)
         rows = [self._mine, *(v for v in self._others[:-1] if v[ROWS] > place)]
         told = [known] if known[ROWS] > place else []
 
@@ -228,7 +241,8 @@ class Budgets:
     def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""
         rows, at = self._files(place)
-        used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == now_us // DAY_US)
+        day = self._fleet_us(place, now_us) // DAY_US
+        used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == day)
         live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
         on_way = sum(v[at + SETS + 2 * model_set + 1] for v in live)
         return max(used, 0), max(on_way, 0)

@@ -20,11 +20,12 @@ import msgspec
 import pyarrow as pa
 
 from stillwatch.cases.indicators.shelf import IndicatorRecorder
+from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
-from stillwatch.gateway.folder import Folder, derive
+from stillwatch.gateway.folder import Folder, FolderError, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
@@ -388,7 +389,8 @@ def main(folder: str) -> None:
         signal.signal(name, lambda number, _: stop.append(number))
     found = Folder(Path(folder))
     settings = GatewaySettings.load(found.settings)
-    recorder = Recorder(found, clock.now, settings.gateway if settings.state else None)
+    with refuse_os_errors(FolderError, f"{found.own_segments}: cannot be used"):  # a fleet's folder is away
+        recorder = Recorder(found, clock.now, settings.gateway if settings.state else None)
     beat_at = tidy_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
