@@ -172,6 +172,12 @@ def test_rounds_blocks_and_the_file_do_not_matter(
     assert len(whole.links) > 100
 
 
+def test_a_row_has_no_more_markers_than_places():
+    columns = (np.zeros((1, 20), np.uint32), np.zeros((1, 9), np.uint32))
+    with pytest.raises(ValueError, match="at most 32"):
+        markers.row_columns(columns)
+
+
 def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
     log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
     monkeypatch.setattr(markers, "IN_MEMORY_BYTES", 100)

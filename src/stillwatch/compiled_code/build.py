@@ -5,10 +5,10 @@ It uses the standard library alone: the package's build runs this file before an
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,8 +27,8 @@ class BuildError(Exception):
 
 
 def library_name() -> str:
-    """The library's file name: another one for other sources or another platform."""
-    digest = hashlib.sha256(sysconfig.get_platform().encode())
+    """The library's file name: another one for other sources, flags or machines."""
+    digest = hashlib.sha256(" ".join((*FLAGS, sys.platform, platform.machine())).encode())
     for path in sorted([*SOURCES.glob("*.c"), *SOURCES.glob("*.h")]):
         digest.update(path.read_bytes())
     return f"kernels-{digest.hexdigest()[:16]}.so"
