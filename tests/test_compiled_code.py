@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillwatch import compiled_code
 from stillwatch.cli import main
-from stillwatch.compiled_code import build, kernels
+from stillwatch.compiled_code import build, library
+from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import StillwatchError
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
@@ -29,7 +29,7 @@ def read_only_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     package.mkdir()
     temporary.mkdir()
     (tmp_path / "cache").write_text("")
-    monkeypatch.setattr(compiled_code, "SOURCES", package)
+    monkeypatch.setattr(library, "SOURCES", package)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != package)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -38,12 +38,12 @@ def read_only_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_library_is_built_once_in_a_folder_of_its_own(read_only_package: Path) -> None:
-    built = compiled_code._library()
+    built = library._library()
     assert built.parent.parent == read_only_package
     assert built.parent.stat().st_mode & 0o777 == 0o700
-    assert compiled_code._load(built)["mix"](1) == kernels.mix(1)
+    assert library._load(built)["mix"](1) == kernels.mix(1)
     seen = built.stat().st_mtime_ns
-    assert compiled_code._library().stat().st_mtime_ns == seen
+    assert library._library().stat().st_mtime_ns == seen
     assert [path.name for path in built.parent.iterdir()] == [built.name]
 
 
@@ -58,7 +58,7 @@ def test_code_that_somebody_else_may_have_put_there_is_not_loaded(read_only_pack
     else:
         there.mkdir()
         there.chmod(0o777)
-    chosen = compiled_code._own_folder()
+    chosen = library._own_folder()
     assert chosen != there
     assert chosen.stat().st_mode & 0o777 == 0o700
 
@@ -68,7 +68,7 @@ def test_where_nothing_can_compile_the_message_says_what_would_help(
 ) -> None:
     monkeypatch.setattr(build, "compiler", lambda: None)
     with pytest.raises(StillwatchError, match=r"apt-get install gcc.* pip install ziglang"):
-        compiled_code._library()
+        library._library()
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_other_sources_have_another_library(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_every_declaration_is_understood() -> None:
-    declared = [line for line in compiled_code._HEADER.splitlines() if " sw_" in line and "(" in line]
+    declared = [line for line in library._HEADER.splitlines() if " sw_" in line and "(" in line]
     kernels.mix(0)
     assert len(declared) == len(vars(kernels)) > 40
     with pytest.raises(AttributeError, match="declares no sw_unheard_of"):

@@ -9,7 +9,7 @@ It does not know what the nodes are.
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 
 def communities(

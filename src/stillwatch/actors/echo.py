@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import ActorContext
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40

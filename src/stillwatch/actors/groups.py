@@ -8,7 +8,7 @@ import numpy as np
 from stillwatch.actors.communities import communities
 from stillwatch.actors.conduct import most_used
 from stillwatch.actors.window import Graph
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 LEAST_PARTIES = 4  # as few as make a marker hot (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
 LEAST_COUNTED = 2  # exchanges of a party that carry the new wording

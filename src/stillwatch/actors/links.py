@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors.markers import HotMarkers
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal
 
 

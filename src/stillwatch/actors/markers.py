@@ -12,7 +12,7 @@ from threading import Lock
 
 import numpy as np
 
-from stillwatch.compiled_code import constant, kernels
+from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.errors import InputError
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.exchangeability import (
     LEAST_PAIRS,

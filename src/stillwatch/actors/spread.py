@@ -17,7 +17,7 @@ import numpy as np
 
 from stillwatch.actors.links import Links, links, nothing
 from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, hot_markers, row_columns
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US

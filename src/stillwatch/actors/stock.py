@@ -8,7 +8,7 @@ import numpy as np
 
 from stillwatch.actors.conduct import HotRows, most_used
 from stillwatch.actors.spread import Spread
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal
 
 LEAST_IN = 3  # members that must have entered a marker

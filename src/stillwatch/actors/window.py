@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors.links import Links
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 SMALL = np.iinfo(np.int32).max
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD, ids, sketched
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1

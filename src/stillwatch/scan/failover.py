@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail

@@ -18,7 +18,7 @@ from stillwatch.actors.links import nothing
 from stillwatch.actors.markers import BLOCK_ROWS, Columns, row_columns, width
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED, Stock
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_STOCK = 5  # markers by which a known stock is recognised

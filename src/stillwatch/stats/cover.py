@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 BETS = (0.0, 0.25, 0.5)  # what a repeat leaves of the stake: never, rarely, half as often as by chance
 

@@ -5,7 +5,7 @@ It does not know what the numbers stand for.
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 
 def deal(keys: np.ndarray, hands: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ a loop, and may round differently. It does not know what the matrix says.
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 
 def leading_eigenvector(matrix: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from math import inf, log
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.units import DAY_US, HOUR_US
 

@@ -7,7 +7,7 @@ where a template is looked for. It does not know what a prompt is, nor where tex
 
 import numpy as np
 
-from stillwatch.compiled_code import constant, kernels
+from stillwatch.compiled_code.library import constant, kernels
 
 PHRASES = 12  # phrases kept per text: the smallest hashes, so that equal phrases are kept together everywhere
 EDGE = constant("EDGE")  # tokens of a head or a tail

@@ -6,7 +6,7 @@ CPython and Rust: enough to keep who does not hold the key from choosing or reco
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 M1 = np.uint64(0xBF58476D1CE4E5B9)  # splitmix64's finaliser, Steele, Lea and Flood 2014
 M2 = np.uint64(0x94D049BB133111EB)

@@ -13,7 +13,7 @@ Source: Schleimer, Wilkerson and Aiken 2003, SIGMOD (local selection of hashes);
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 
 def passages(

@@ -9,7 +9,7 @@ Source: Weinberger et al. 2009, "Feature Hashing for Large Scale Multitask Learn
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 WIDTH = 128
 LONGEST = 20_000  # bytes of a text that are read

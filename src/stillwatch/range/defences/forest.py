@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.compiled_code import kernels
+from stillwatch.compiled_code.library import kernels
 
 TREES, SAMPLE = 100, 256
 EULER = 0.5772156649015329
