@@ -10,7 +10,6 @@ PYTEST := $(BIN)/python -m pytest -q
 
 # As many threads as the smallest machine has cores; say more on a larger one.
 export OMP_NUM_THREADS ?= 2
-export NUMBA_NUM_THREADS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -33,18 +32,27 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "Could not make an environment. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
+# The kernels are in C. A machine without a C compiler borrows PyPI's: 100 MB, gone again afterwards.
+BORROWED := requirements-compiler.lock
+define INSTALL
+if command -v cc || command -v gcc || command -v clang; then borrowed=; else borrowed=yes; fi >/dev/null; \
+	[ -z "$$borrowed" ] || $(BIN)/python -m pip install -q --require-hashes -r $(BORROWED); \
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e . || exit 1; \
+	[ -z "$$borrowed" ] || $(BIN)/python -m pip uninstall -q -y ziglang
+endef
+
 # The package is installed editable, so a stamp is stale only when the locks or the metadata change.
 # A dev environment holds the core as well: the core stamp then needs no second look.
 $(VENV)/.core: requirements.lock pyproject.toml | $(BIN)/python
 	echo "Installing what requirements.lock names (a minute or two the first time)"
 	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(INSTALL)
 	touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	echo "Installing what requirements-dev.lock names (a minute or two the first time)"
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	$(INSTALL)
 	touch $@ $(VENV)/.core
 
 # Not locked: which build of PyTorch (CPU, CUDA) is right is the machine's matter, and its index's.

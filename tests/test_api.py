@@ -35,7 +35,7 @@ from test_cli_scan import stillwatch
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample"
 KEY = b"a key for the tests of the api"
-HEAVY = ("numba", "duckdb", "pyarrow", "numpy", "pandas", "fastapi", "rich", "jinja2", "typer")
+HEAVY = ("scipy", "duckdb", "pyarrow", "numpy", "pandas", "fastapi", "rich", "jinja2", "typer")
 
 
 def findings(result: sw.ScanReport) -> dict[str, Any]:

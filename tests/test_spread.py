@@ -24,6 +24,7 @@ from stillwatch.exchanges.log import ExchangeLog
 
 PHRASES, SYSTEM = 3, 2
 WIDTH = PHRASES + SYSTEM + 4
+SALT = [0, 0x5BD1E995, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F]  # of each kind
 KIND_OF = [0] * PHRASES + [1] * SYSTEM + [2, 3, 4, 5]
 
 
@@ -80,7 +81,7 @@ def slow_spread(log, party, forgotten_us=0):
                             links.append((now, *sorted((entries[x][1], entries[y][1])), weight))
             was_hot = hot
         if hot_from is not None:
-            salted = (value ^ int(markers.SALT[kind])) or 1
+            salted = (value ^ SALT[kind]) or 1
             hot_markers.append((used[0], hot_from, kind, used, entries, salted))
     hot_markers.sort(key=lambda m: m[0])
     all_uses = sorted((at, number) for number, m in enumerate(hot_markers) for at in m[3])
@@ -169,6 +170,12 @@ def test_rounds_blocks_and_the_file_do_not_matter(
     assert_same(spread(log, party, threads=threads), (columns_of(whole), links_of(whole)))
     assert_same(whole, slow_spread(log, party))
     assert len(whole.links) > 100
+
+
+def test_a_row_has_no_more_markers_than_places():
+    columns = (np.zeros((1, 20), np.uint32), np.zeros((1, 9), np.uint32))
+    with pytest.raises(ValueError, match="at most 32"):
+        markers.row_columns(columns)
 
 
 def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):

@@ -30,7 +30,6 @@ __all__ = ["__version__", "scan", *_PLACES]
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
-    importlib.import_module("stillwatch.compiled_code").choose_place()  # before anything loads numba
     if name == "scan":  # the package, which can be called: see there
         return importlib.import_module("stillwatch.scan")
     if name not in _PLACES:

@@ -13,14 +13,12 @@ Fooled by: a text that the model recites to one customer and another has at hand
 Source: docs/evidence.md, "Answers that come back".
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors import ActorContext
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
@@ -97,8 +95,8 @@ def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     while size < 8 * len(log) and size < 1 << 28:
         size *= 2
     seen = np.zeros(size, np.uint8)
-    _mark(log.answered, seen, 1)
-    _mark(log.brought, seen, 2)
+    kernels.mark_passages(log.answered, log.answered.size, seen, size, 1)
+    kernels.mark_passages(log.brought, log.brought.size, seen, size, 2)
     columns = {BROUGHT: log.brought, ANSWERED: log.answered}
     at = {kind: np.nonzero((seen[of & (size - 1)] == 3) & (of != 0)) for kind, of in columns.items()}
     row = np.concatenate([at[kind][0] for kind in columns])
@@ -106,52 +104,17 @@ def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return row, kinds, np.concatenate([of[at[kind]] for kind, of in columns.items()])
 
 
-@njit(cache=True, nogil=True)
-def _mark(column, seen, bit):
-    for row in range(column.shape[0]):
-        for k in range(column.shape[1]):
-            if column[row, k] != 0:
-                seen[column[row, k] & (len(seen) - 1)] |= bit
-
-
-@njit(cache=True, nogil=True)
-def _pairs(passage, who, kind, when, row):
+def _pairs(
+    passage: np.ndarray, who: np.ndarray, kind: np.ndarray, when: np.ndarray, row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(answer, request, forward) of each passage that was answered to one party and is quoted by few.
 
     Sorted by passage, party and sort, each once. What repeats its own request is no answer.
     """
-    answer = np.zeros(MOST_QUOTING * len(row), np.int64)
-    request = np.zeros(MOST_QUOTING * len(row), np.int64)
-    forward = np.zeros(MOST_QUOTING * len(row), np.int64)
-    n = 0
-    low = 0
-    while low < len(passage):
-        high = low
-        while high < len(passage) and passage[high] == passage[low]:
-            high += 1
-        begin, low = low, high
-        if high - begin < 2 or high - begin > MOST_ENTRIES:
-            continue
-        original = -1
-        originals = quoting = 0
-        first = np.int64(0x7FFFFFFFFFFFFFFF)
-        for k in range(begin, high):
-            if kind[k] == ANSWERED:
-                repeats = k > begin and who[k - 1] == who[k] and when[k - 1] <= when[k]
-                if not repeats:
-                    originals += 1
-                    original = k
-        if originals != 1:
-            continue
-        for k in range(begin, high):
-            if kind[k] == BROUGHT and who[k] != who[original]:
-                quoting += 1
-                first = min(first, when[k])
-        if quoting == 0 or quoting > MOST_QUOTING:
-            continue
-        after = first > when[original]
-        for k in range(begin, high):
-            if kind[k] == BROUGHT and who[k] != who[original] and (after or when[k] == first):
-                answer[n], request[n], forward[n] = row[original], row[k], after
-                n += 1
+    answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
+    who = who.astype(np.int32, copy=False)
+    n = kernels.echo_pairs(
+        *(passage, who, kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES),
+        *(answer, request, forward),
+    )
     return answer[:n], request[:n], forward[:n]

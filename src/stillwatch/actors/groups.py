@@ -3,15 +3,12 @@
 It does not know what the members do, nor whether a group is honest.
 """
 
-# mypy: allow-untyped-defs
-
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.communities import communities
 from stillwatch.actors.conduct import most_used
 from stillwatch.actors.window import Graph
-from stillwatch.stats.arrays import median
+from stillwatch.compiled_code.library import kernels
 
 LEAST_PARTIES = 4  # as few as make a marker hot (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
 LEAST_COUNTED = 2  # exchanges of a party that carry the new wording
@@ -24,9 +21,10 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
 
     counted: (parties,) exchanges of each party that carry wording new and shared.
     """
-    label = communities(graph.begin, graph.neighbour, graph.weight, resolution)
+    weight = graph.weight.astype(np.int64)
+    label = communities(graph.begin, graph.neighbour, weight, resolution)
     active = counted[graph.party] >= LEAST_COUNTED
-    begin, member = _keep_attached(graph.begin, graph.neighbour, graph.weight, label, active)
+    begin, member = _keep_attached(graph.begin, graph.neighbour, weight, label, active)
     return begin, graph.party[member]
 
 
@@ -40,55 +38,15 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
     return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), one, levels)
 
 
-@njit(cache=True, nogil=True)
-def _keep_attached(begin, neighbour, weight, label, active):
+def _keep_attached(
+    begin: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, label: np.ndarray, active: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The members that belong: by bits, by how many members they are tied to, and by where their ties go."""
-    n = len(begin) - 1
-    inner = np.zeros(n, np.int64)
-    around = np.zeros(n, np.int64)
-    degree = np.zeros(n, np.int64)
-    crowd = np.zeros(n, np.int32)  # active nodes by label: few of them are no group, whatever ties them
-    for i in range(n):
-        crowd[label[i]] += active[i]
-    first = np.zeros(n + 1, np.int64)  # by label, where its nodes begin
-    for i in range(n):
-        own = label[i]
-        if not active[i] or crowd[own] < LEAST_PARTIES:
-            continue
-        for j in range(begin[i], begin[i + 1]):
-            degree[i] += weight[j]
-            same = label[neighbour[j]] == own
-            inner[i] += weight[j] * same
-            around[i] += same
-        first[own + 1] += inner[i] > 0
-    for g in range(n):
-        first[g + 1] += first[g]
-    fill = first[:-1].copy()
-    node = np.empty(first[n], np.int32)
-    for i in range(n):
-        if inner[i] > 0:
-            node[fill[label[i]]] = i
-            fill[label[i]] += 1
-    member = np.empty(len(node), np.int32)
-    start = np.zeros(n + 1, np.int64)
-    found = 0
-    at = 0
-    for g in range(n):
-        own = node[first[g] : first[g + 1]]
-        if len(own) < LEAST_PARTIES:
-            continue
-        share = inner[own] / degree[own]
-        bits = ATTACHED * median(inner[own].astype(np.float64))
-        ties = TIED * median(around[own].astype(np.float64))
-        inside = TIED * median(share.copy())
-        begun = at
-        for k in range(len(own)):
-            if inner[own[k]] >= bits and around[own[k]] >= ties and share[k] >= inside:
-                member[at] = own[k]
-                at += 1
-        if at - begun < LEAST_PARTIES:
-            at = begun
-            continue
-        found += 1
-        start[found] = at
-    return start[: found + 1].copy(), member[:at].copy()
+    nodes = len(label)
+    start, member, found = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
+    kernels.keep_attached(
+        *(begin, neighbour, weight, label, active, nodes),
+        *(LEAST_PARTIES, ATTACHED, TIED, start, member, found),
+    )
+    start = start[: found[0] + 1].copy()
+    return start, member[: start[-1]].copy()

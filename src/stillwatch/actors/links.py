@@ -5,15 +5,12 @@ weigh, and a link itself is no more than the number of its pair. What a hot entr
 not know what the links add up to.
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
-from stillwatch.actors.markers import HotMarkers, is_hot
-from stillwatch.stats.arrays import place_of, twice
+from stillwatch.actors.markers import HotMarkers
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal
 
 
@@ -59,67 +56,35 @@ def links(
     known: sorted times at which each party was first seen; window, settled in µs, as `hot_markers` takes
     them; neighbours: how many of the latest entrants an entrant is linked to.
     """
-    entry, old, weight = _linking(
-        hot.begin, hot.entry_row, ts, known, window, settled, least, novelty, neighbours
-    )
+    linking = entry, old, weight = _linking(hot, ts, known, window, settled, least, novelty, neighbours)
     begin = _begins(entry, old, neighbours)
-    pair, low, high, weighs = _pair_links(hot.entry_row, party, entry, old, weight, begin, neighbours)
-    parties = int(high.max(initial=-1)) + 1
-    by_low, by_high = deal(low, parties)[1], deal(high, parties)[1]
-    row_begin, neighbour, place, other = _rows(low, high, by_low, by_high, parties)
+    pair, low, high, weighs = _pair_links(hot, party, linking, begin, neighbours)
+    row_begin, neighbour, place, other = _rows(low, high, int(high.max(initial=-1)) + 1)
     heaviest = int(weighs.max(initial=0))
     pair = place[pair]
     return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
 
 
-@njit(cache=True, nogil=True)
-def _linking(begin, entry_row, ts, known, window, settled, least, novelty, neighbours):
+def _linking(
+    hot: HotMarkers,
+    ts: np.ndarray,
+    known: np.ndarray,
+    window: int,
+    settled: int,
+    least: int,
+    novelty: float,
+    neighbours: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The hot entries that link, by time and marker: their number, the oldest entry in their window (as
     -1 - it where the marker was not hot at the entry before), and what a link of theirs weighs."""
     n = len(ts)
-    moment = np.empty(n, np.int32)  # the first row of the same time
-    for i in range(n):
-        moment[i] = moment[i - 1] if i > 0 and ts[i] == ts[i - 1] else i
-    fill = np.zeros(n + 1, np.int64)
-    entry = np.empty(0, np.int32)
-    oldest = np.empty(0, np.int32)
-    weight = np.empty(0, np.int32)
-    for placing in (False, True):
-        if placing:
-            total = 0
-            for i in range(n):
-                here = fill[i]
-                fill[i] = total
-                total += here
-            entry = np.empty(total, np.int32)
-            oldest = np.empty(total, np.int32)
-            weight = np.empty(total, np.int32)
-        for m in range(len(begin) - 1):
-            old = begin[m]
-            was_hot = False
-            for j in range(begin[m], begin[m + 1]):
-                now = ts[entry_row[j]]
-                oldest_us = max(now - window, settled)
-                while old <= j and ts[entry_row[old]] < oldest_us:
-                    old += 1
-                hot = is_hot(j - old + 1, old - begin[m], least, novelty)
-                share = _share(j - old + 1, now, known, neighbours) if hot else np.int64(-1)
-                if share >= 0:
-                    at = moment[entry_row[j]]
-                    if placing:
-                        entry[fill[at]] = j
-                        oldest[fill[at]] = old if was_hot else -1 - old
-                        weight[fill[at]] = share
-                    fill[at] += 1
-                was_hot = hot
-    return entry, oldest, weight
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _share(recent, now, known, neighbours):
-    """Thousandths of a bit for each of an entry's links, or -1: what few of the active use is worth more."""
-    bits = np.log2(place_of(known, now + 1) / recent)
-    return np.int64(1000 * bits / min(recent, neighbours)) if bits > 0 else np.int64(-1)
+    entry, oldest, weight = (np.empty(len(hot.entry_row), np.int32) for _ in range(3))
+    found = kernels.linking(
+        *(hot.begin, len(hot.begin) - 1, hot.entry_row, ts, n, known, len(known)),
+        *(window, settled, least, novelty, neighbours, np.empty(n, np.int32), np.zeros(n + 1, np.int64)),
+        *(entry, oldest, weight),
+    )
+    return entry[:found].copy(), oldest[:found].copy(), weight[:found].copy()
 
 
 def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarray:
@@ -133,89 +98,35 @@ def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarra
     return begin
 
 
-@njit(cache=True, nogil=True)
-def _pair_links(entry_row, party, entry, oldest, weight, begin, neighbours):
+def _pair_links(
+    hot: HotMarkers,
+    party: np.ndarray,
+    linking: tuple[np.ndarray, np.ndarray, np.ndarray],
+    begin: np.ndarray,
+    neighbours: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Each link's pair, numbered as they arise; the pairs' parties; and what each weighs in all."""
-    pair = np.empty(begin[-1], np.int32)
-    low = np.empty(1024, np.int32)
-    high = np.empty(1024, np.int32)
-    weighs = np.zeros(1024, np.int64)
-    table = np.full(4096, -1, np.int32)  # open addressing, by both parties
-    pairs = np.int64(0)
-    for k in range(len(entry)):
-        j = np.int64(entry[k])
-        old = np.int64(oldest[k])
-        x = j
-        if old < 0:
-            old = -1 - old
-            x = old + 1
-        at = begin[k]
-        while x <= j:
-            a = party[entry_row[x]]
-            for y in range(max(old, x - neighbours), x):
-                b = party[entry_row[y]]
-                one, other = min(a, b), max(a, b)
-                s = _slot(one, other, len(table))
-                while table[s] >= 0 and (low[table[s]] != one or high[table[s]] != other):
-                    s = (s + 1) & (len(table) - 1)
-                if table[s] < 0:
-                    if pairs == len(low):
-                        low, high, weighs = twice(low), twice(high), twice(weighs)
-                        table = _grow_table(low, high, pairs, 4 * len(low))
-                        s = _slot(one, other, len(table))
-                        while table[s] >= 0:
-                            s = (s + 1) & (len(table) - 1)
-                    low[pairs], high[pairs], weighs[pairs] = one, other, 0
-                    table[s] = pairs
-                    pairs += 1
-                pair[at] = table[s]
-                weighs[table[s]] += weight[k]
-                at += 1
-            x += 1
-    return pair, low[:pairs].copy(), high[:pairs].copy(), weighs[:pairs].copy()
+    many = int(begin[-1])
+    pair, low, high = (np.empty(many, np.int32) for _ in range(3))
+    weighs, pairs = np.empty(many, np.int64), np.zeros(1, np.int64)
+    kernels.pair_links(
+        *(hot.entry_row, party, *linking, len(linking[0]), begin, neighbours),
+        *(pair, low, high, weighs, pairs),
+    )
+    return pair, low[: pairs[0]].copy(), high[: pairs[0]].copy(), weighs[: pairs[0]].copy()
 
 
-@njit(cache=True, nogil=True)
-def _grow_table(low, high, pairs, size):
-    """The table over pairs, anew and larger."""
-    table = np.full(size, -1, np.int32)
-    for q in range(pairs):
-        s = _slot(low[q], high[q], size)
-        while table[s] >= 0:
-            s = (s + 1) & (size - 1)
-        table[s] = q
-    return table
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _slot(one, other, size):
-    mixed = (np.uint64(one) << np.uint64(32) | np.uint64(other)) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64(mixed >> np.uint64(32)) & (size - 1)
-
-
-@njit(cache=True, nogil=True)
-def _rows(low, high, by_low, by_high, n):
+def _rows(
+    low: np.ndarray, high: np.ndarray, parties: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows of both directions, ascending: where each begins, its neighbours, the place of each pair in the
     row of its lower party, and of every place the pair's other one."""
-    begin = np.zeros(n + 1, np.int64)
-    for q in range(len(low)):
-        begin[low[q] + 1] += 1
-        begin[high[q] + 1] += 1
-    for i in range(n):
-        begin[i + 1] += begin[i]
-    neighbour = np.empty(begin[n], np.int32)
-    other = np.empty(begin[n], np.int32)
-    place = np.empty(len(low), np.int32)
-    back = np.empty(len(low), np.int32)
-    fill = begin[:-1].copy()
-    for q in by_low:  # lower neighbours first
-        back[q] = fill[high[q]]
-        neighbour[back[q]] = low[q]
-        fill[high[q]] += 1
-    for q in by_high:
-        place[q] = fill[low[q]]
-        neighbour[place[q]] = high[q]
-        other[place[q]] = back[q]
-        other[back[q]] = place[q]
-        fill[low[q]] += 1
+    pairs = len(low)
+    begin, fill = np.empty(parties + 1, np.int64), np.empty(parties + 1, np.int64)
+    neighbour, other = np.empty(2 * pairs, np.int32), np.empty(2 * pairs, np.int32)
+    place, back = np.empty(pairs, np.int32), np.empty(pairs, np.int32)
+    kernels.pair_rows(
+        *(low, high, deal(low, parties)[1], deal(high, parties)[1], pairs, parties),
+        *(begin, fill, neighbour, place, other, back),
+    )
     return begin, neighbour, place, other

@@ -5,29 +5,26 @@ cache; every marker is then followed alone. Rounds know nothing of each other, s
 order. What a marker is and when it is hot, `spread` says. It does not know what links two parties.
 """
 
-# mypy: allow-untyped-defs
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile, gettempdir
 from threading import Lock
 
 import numpy as np
-from numba import njit
 
+from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.errors import InputError
-from stillwatch.stats.arrays import twice
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
-PLACE_BITS = 5  # a use's place in a word: its row, and below it which of at most 32 markers of the row
+PLACE_BITS = constant(
+    "PLACE_BITS"
+)  # a use's place in a word: its row, and below it which of at most 32 markers of the row
 ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
 BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
 IN_MEMORY_BYTES = 1 << 29  # of dealt uses, 8 bytes each; more lie in a temporary file
-BUCKET_USES = 1 << 15
 FAR = np.iinfo(np.int64).max
-SALT = np.array([0, 0x5BD1E995, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F], np.uint32)
-LEAST_WORDS = 6  # a shorter prompt is no question of its own: "yes", "continue"
+LEAST_WORDS = constant("LEAST_WORDS")  # a shorter prompt is no question of its own: "yes", "continue"
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,8 @@ def hot_markers(
             uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
             found = [
                 _round(
-                    *(dealt.of_round(r), *dealt.bounds(r), party, ts, parties),
-                    *(window, settled, least, novelty, uses, entries),
+                    *(dealt.of_round(r), dealt.bounds(r), party, ts, parties),
+                    *((window, settled, least, novelty), (uses, entries)),
                 )
                 for r in range(first, rounds, threads)
             ]
@@ -152,203 +149,46 @@ def width(columns: Columns) -> int:
     return len(kinds_of(columns))
 
 
-@njit(cache=True, nogil=True)
-def fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, out):
-    """Every marker of exchange i into out (width,), 0 where it has none. Equal hashes of two kinds differ."""
-    k = phrases.shape[1]
-    s = k + system_phrases.shape[1]
-    for j in range(k):
-        out[j] = phrases[i, j]
-    for j in range(k, s):
-        out[j] = _add_salt(system_phrases[i, j - k], SALT[1])
-    half = np.uint64(32)
-    out[s] = _add_salt(head[i] >> half, SALT[2])
-    out[s + 1] = _add_salt(tail[i] >> half, SALT[3])
-    out[s + 2] = _add_salt(exact[i] >> half if words[i] >= LEAST_WORDS else np.uint64(0), SALT[4])
-    out[s + 3] = _add_salt(system[i] >> half, SALT[5])
+def row_columns(columns: Columns) -> tuple[np.ndarray | int, ...]:
+    """The columns as the kernels take them, with how many phrases and system phrases a row has.
+
+    Raises: ValueError for more markers a row than its place can name.
+    """
+    if width(columns) > 1 << PLACE_BITS:
+        raise ValueError(f"{width(columns)} markers a row; right would be at most {1 << PLACE_BITS}")
+    phrases, system_phrases, *others = columns
+    return phrases, phrases.shape[1], system_phrases, system_phrases.shape[1], *others
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _add_salt(value, salt):
-    if value == 0:
-        return np.uint32(0)
-    salted = np.uint32(value) ^ salt
-    return salted if salted != np.uint32(0) else np.uint32(1)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def is_hot(recent, earlier, least, novelty):
-    """Whether enough parties entered lately, and far more than before."""
-    return recent >= least and recent >= novelty * earlier
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _hash(value):
-    return np.int64((np.uint64(value) * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF))
-
-
-@njit(cache=True, nogil=True)
-def _by_round(columns, first, last, rounds):
+def _by_round(columns: Columns, first: int, last: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """The uses of some rows by round, in row order within each, and where each round begins (rounds + 1,)."""
-    each = columns[0].shape[1] + columns[1].shape[1] + 4
-    phrases, system_phrases, head, tail, exact, system, words = columns
-    values = np.empty(each, np.uint32)
-    begin = np.zeros(rounds + 1, np.int64)
-    for i in range(first, last):
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
-        for j in range(each):
-            if values[j] != np.uint32(0):
-                begin[(_hash(values[j]) * rounds >> 32) + 1] += 1
-    for r in range(rounds):
-        begin[r + 1] += begin[r]
-    fill = begin[:-1].copy()
-    packed = np.empty(begin[rounds], np.uint64)
-    for i in range(first, last):
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
-        for j in range(each):
-            if values[j] != np.uint32(0):
-                r = _hash(values[j]) * rounds >> 32
-                packed[fill[r]] = np.uint64(values[j]) << np.uint64(32) | np.uint64(i << PLACE_BITS | j)
-                fill[r] += 1
-    return packed, begin
+    begin, fill = np.zeros(rounds + 1, np.int64), np.empty(rounds, np.int64)
+    packed = np.empty((last - first) * width(columns), np.uint64)
+    n = kernels.by_round(*row_columns(columns), first, last, rounds, begin, fill, packed)
+    return packed[:n], begin
 
 
-@njit(cache=True, nogil=True)
-def _round(dealt, low, high, party, ts, parties, window, settled, least, novelty, uses, entries):
-    """Follow the markers whose hash lies in [low, high), by all their uses."""
-    packed, begin = _deal(dealt, low, high)
-    biggest = 0
-    for b in range(len(begin) - 1):
-        biggest = max(biggest, begin[b + 1] - begin[b])
-    size = 1024
-    while size < 2 * biggest:
-        size *= 2
-    keys = np.zeros(size, np.uint32)
-    code_of = np.empty(size, np.int32)
-    codes = np.empty(biggest, np.int32)
-    names = np.empty(biggest, np.uint32)
-    count = np.empty(biggest + 1, np.int64)
-    places = np.empty(biggest, np.uint32)
-    entrants = np.empty(biggest, np.uint32)
-    stamp = np.full(parties + 1, -1, np.int64)
-    stamps = 0
-    value = np.empty(1024, np.uint32)
-    place = np.empty(1024, np.uint32)
-    hot_from = np.empty(1024, np.int64)
-    length = np.empty(1024, np.int64)
-    rows = np.empty(4096, np.int32)
-    found = 0
-    filled = 0
-    for b in range(len(begin) - 1):
-        bucket = packed[begin[b] : begin[b + 1]]
-        size = 64
-        while size < 2 * len(bucket):
-            size *= 2
-        keys[:size] = 0
-        different = 0
-        for k in range(len(bucket)):
-            v = np.uint32(bucket[k] >> np.uint64(32))
-            s = (np.int64(v) * 0x2545F491 >> 12) & (size - 1)
-            while keys[s] != np.uint32(0) and keys[s] != v:
-                s = (s + 1) & (size - 1)
-            if keys[s] == np.uint32(0):
-                keys[s] = v
-                code_of[s] = different
-                names[different] = v
-                count[different] = 0
-                different += 1
-            codes[k] = code_of[s]
-            count[code_of[s]] += 1
-        end = 0
-        for c in range(different):
-            many = count[c]
-            count[c] = end if many >= least else -1
-            end += many if many >= least else 0
-        for k in range(len(bucket)):
-            at = count[codes[k]]
-            if at >= 0:
-                places[at] = np.uint32(bucket[k] & np.uint64(0xFFFFFFFF))
-                count[codes[k]] += 1
-        start = 0
-        for c in range(different):
-            if count[c] < 0:
-                continue
-            group = places[start : count[c]]
-            start = count[c]
-            m = 0
-            stamps += 1
-            for k in range(len(group)):
-                p = party[group[k] >> np.uint32(PLACE_BITS)] + 1
-                if stamp[p] != stamps:
-                    stamp[p] = stamps
-                    entrants[m] = group[k]
-                    m += 1
-            since = _hot_from(entrants[:m], ts, window, settled, least, novelty)
-            if since == FAR:
-                continue
-            if found == len(value):
-                value, place = twice(value), twice(place)
-                hot_from, length = twice(hot_from), twice(length)
-            while filled + m > len(rows):
-                rows = twice(rows)
-            first = group[0]
-            value[found] = names[c]
-            place[found] = first
-            hot_from[found] = since
-            length[found] = m
-            found += 1
-            _mark(group, uses)
-            _mark(entrants[:m], entries)
-            for k in range(m):
-                rows[filled + k] = entrants[k] >> np.uint32(PLACE_BITS)
-            filled += m
-    return (
-        value[:found].copy(),
-        place[:found].copy(),
-        hot_from[:found].copy(),
-        length[:found].copy(),
-        rows[:filled].copy(),
+def _round(
+    dealt: np.ndarray,
+    bounds: tuple[int, int],
+    party: np.ndarray,
+    ts: np.ndarray,
+    parties: int,
+    when_hot: tuple[int, int, int, float],
+    bits: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, ...]:
+    """Follow the markers whose hash lies in [low, high), by all their uses.
+
+    when_hot: window, settled, least, novelty, as `hot_markers` takes them; bits: uses and entries, which it
+    sets. Returns each hot marker's value, first place, time and number of entries, and the entries' rows.
+    """
+    most = len(dealt) // max(when_hot[2], 1) + 1
+    value, place = np.empty(most, np.uint32), np.empty(most, np.uint32)
+    hot_from, length = np.empty(most, np.int64), np.empty(most, np.int64)
+    rows, counts = np.empty(len(dealt), np.int32), np.empty(2, np.int64)
+    kernels.follow_round(
+        *(dealt, len(dealt), *bounds, party, ts, parties, *when_hot, *bits),
+        *(value, place, hot_from, length, rows, counts),
     )
-
-
-@njit(cache=True, nogil=True)
-def _deal(dealt, low, high):
-    """A round's uses by bucket, in their order within each, and where each bucket begins."""
-    buckets = 1
-    while buckets * BUCKET_USES < len(dealt):
-        buckets *= 2
-    shift = 0
-    while (high - 1 - low) >> shift >= buckets:
-        shift += 1
-    begin = np.zeros(buckets + 1, np.int64)
-    for use in dealt:
-        begin[((_hash(use >> np.uint64(32)) - low) >> shift) + 1] += 1
-    for b in range(buckets):
-        begin[b + 1] += begin[b]
-    fill = begin[:-1].copy()
-    packed = np.empty(len(dealt), np.uint64)
-    for use in dealt:
-        b = (_hash(use >> np.uint64(32)) - low) >> shift
-        packed[fill[b]] = use
-        fill[b] += 1
-    return packed, begin
-
-
-@njit(cache=True, nogil=True)
-def _hot_from(entrants, ts, window, settled, least, novelty):
-    """The first entry's time at which a marker is hot, or FAR."""
-    old = 0
-    for j in range(len(entrants)):
-        now = ts[entrants[j] >> np.uint32(PLACE_BITS)]
-        oldest = max(now - window, settled)
-        while old <= j and ts[entrants[old] >> np.uint32(PLACE_BITS)] < oldest:
-            old += 1
-        if is_hot(j - old + 1, old, least, novelty):
-            return now
-    return FAR
-
-
-@njit(cache=True, nogil=True)
-def _mark(places, bits):
-    for k in range(len(places)):
-        bits[places[k] >> np.uint32(PLACE_BITS)] |= np.uint32(1) << (places[k] & np.uint32(31))
+    found, filled = counts
+    return *(part[:found].copy() for part in (value, place, hot_from, length)), rows[:filled].copy()

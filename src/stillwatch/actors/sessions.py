@@ -4,14 +4,12 @@ A session is one conversation, or else exchanges of one account less than half a
 It does not know what the test says of them.
 """
 
-# mypy: allow-untyped-defs
-
 from collections.abc import Callable, Collection
 from hashlib import blake2b
 
 import numpy as np
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.exchangeability import (
     LEAST_PAIRS,
@@ -143,26 +141,14 @@ def sessions(
     return np.concatenate([words, more], axis=1), account[first], ts[first]
 
 
-@njit(cache=True, nogil=True)
-def _openings(account, ts, conversation, pause_us):
+def _openings(
+    account: np.ndarray, ts: np.ndarray, conversation: np.ndarray, pause_us: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Each session's first row, and its second or -1."""
-    first = np.empty(len(ts), np.int64)
-    second = np.empty(len(ts), np.int64)
-    n = 0
-    for k in range(len(ts)):
-        new = k == 0 or account[k] != account[k - 1]
-        if not new:
-            if conversation[k] != 0 or conversation[k - 1] != 0:
-                new = conversation[k] != conversation[k - 1]
-            else:
-                new = ts[k] - ts[k - 1] > pause_us or ts[k] - ts[first[n - 1]] > LONGEST_US
-        if new:
-            first[n] = k
-            second[n] = -1
-            n += 1
-        elif second[n - 1] < 0:
-            second[n - 1] = k
-    return first[:n].copy(), second[:n].copy()
+    first, second = np.empty(len(ts), np.int64), np.empty(len(ts), np.int64)
+    account = account.astype(np.int64, copy=False)
+    n = kernels.openings(account, ts, conversation, len(ts), pause_us, LONGEST_US, first, second)
+    return first[:n], second[:n]
 
 
 def _choose_spaced(

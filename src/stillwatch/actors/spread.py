@@ -8,18 +8,16 @@ are the parties that used it, each at its first use. A marker is *hot* at an ent
 It does not know whether a marker is honest novelty (a viral prompt, a new framework) or a campaign's.
 """
 
-# mypy: allow-untyped-defs
-
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.links import Links, links, nothing
-from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, fill_markers, hot_markers, width
+from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, hot_markers, row_columns
+from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US
@@ -124,52 +122,21 @@ def _uses(
     ends = np.cumsum([0, *many])
     keys, numbers = _number_markers(hot.value)
     row, which = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
-    wide = width(columns)
 
     def fill(k: int) -> None:
         a, b = ends[k], ends[k + 1]
-        _fill_uses(columns, bits, wide, cuts[k], cuts[k + 1], keys, numbers, row[a:b], which[a:b])
+        kernels.fill_uses(
+            *(*row_columns(columns), bits, cuts[k], cuts[k + 1], keys, numbers, len(keys)),
+            *(row[a:b], which[a:b]),
+        )
 
     list(pool.map(fill, range(len(many))))
     return row, which
 
 
-@njit(cache=True, nogil=True)
-def _number_markers(values):
+def _number_markers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Markers and their numbers as an open-addressed table."""
-    size = 1024
-    while size < 2 * len(values):
-        size *= 2
-    keys = np.zeros(size, np.uint32)
-    numbers = np.empty(size, np.int32)
-    for number in range(len(values)):
-        s = _slot(values[number], size)
-        while keys[s] != np.uint32(0):
-            s = (s + 1) & (size - 1)
-        keys[s] = values[number]
-        numbers[s] = number
+    size = 1 << max(10, int(2 * len(values) - 1).bit_length())
+    keys, numbers = np.zeros(size, np.uint32), np.empty(size, np.int32)
+    kernels.number_markers(values, len(values), keys, numbers, size)
     return keys, numbers
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _slot(value, size):
-    return (np.int64(value) * 0x2545F491 >> 12) & (size - 1)
-
-
-@njit(cache=True, nogil=True)
-def _fill_uses(columns, bits, wide, begin, end, keys, numbers, row, which):
-    phrases, system_phrases, head, tail, exact, system, words = columns
-    values = np.empty(wide, np.uint32)
-    k = 0
-    for i in range(begin, end):
-        if bits[i] == np.uint32(0):
-            continue
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, values)
-        for j in range(wide):
-            if bits[i] >> np.uint32(j) & np.uint32(1):
-                s = _slot(values[j], len(keys))
-                while keys[s] != values[j]:
-                    s = (s + 1) & (len(keys) - 1)
-                row[k] = i
-                which[k] = numbers[s]
-                k += 1

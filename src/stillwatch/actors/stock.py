@@ -4,14 +4,11 @@ A group is found by its links, so its members are no fair sample. Its stock's ca
 stock is counted, in the group or not. It does not know whether carriers are one hand.
 """
 
-# mypy: allow-untyped-defs
-
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.conduct import HotRows, most_used
 from stillwatch.actors.spread import Spread
-from stillwatch.stats.arrays import place_of
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal
 
 LEAST_IN = 3  # members that must have entered a marker
@@ -39,30 +36,25 @@ class Stock:
         mine, order = self._by_party
         entered, entered_us = self._entered
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
-        own: np.ndarray = np.sort(
-            _own_markers(
-                members,
-                mine,
-                order,
-                lo,
-                hi,
-                self._entry_marker,
-                entered,
-                entered_us,
-                self._hot_from_us,
-                self._inside,
-                since_us,
-                until_us,
-            )
+        markers = len(self._hot_from_us)
+        touched, own = np.empty(markers, np.int32), np.empty(markers, np.int64)
+        n = kernels.own_markers(
+            *(members.astype(np.int32, copy=False), len(members), mine, order, lo, hi, self._entry_marker),
+            *(entered, entered_us, self._hot_from_us, self._inside, since_us, until_us, LEAST_IN, PURITY),
+            *(touched, own),
         )
-        return own
+        return np.sort(own[:n])
 
     def entries(self, own: np.ndarray, parties: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """(parties,) how many of the own markers each took up, for the first time, in [since, until)."""
         begin, order = self._by_party
         self._inside[own] = 1
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
-        counts: np.ndarray = _entries_into(parties, begin, order, lo, hi, self._entry_marker, self._inside)
+        counts = np.zeros(len(parties), np.int32)
+        parties = parties.astype(np.int32, copy=False)
+        kernels.entries_into(
+            parties, len(parties), begin, order, lo, hi, self._entry_marker, self._inside, counts
+        )
         self._inside[own] = 0
         return counts
 
@@ -73,87 +65,21 @@ class Stock:
 
     def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
         """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
-        tally, marked = _tally(
-            parties,
-            rows.begin,
-            rows.row,
-            row_lo,
-            row_hi,
-            self._use_row,
-            self._use_marker,
-            len(self._hot_from_us),
+        tally = np.zeros(len(self._hot_from_us), np.int64)
+        marked = kernels.tally(
+            *(parties.astype(np.int32, copy=False), len(parties), rows.begin, rows.row, row_lo, row_hi),
+            *(self._use_row, self._use_marker, len(self._use_row), tally),
         )
         return tally / max(marked, 1)
 
 
-@njit(cache=True, nogil=True)
-def _tally(parties, begin, row, row_lo, row_hi, use_row, use_marker, markers):
-    tally = np.zeros(markers, np.int64)
-    marked = 0
-    for p in parties:
-        rows = row[begin[p] : begin[p + 1]]
-        for r in rows[place_of(rows, row_lo) : place_of(rows, row_hi)]:
-            k = place_of(use_row, r)
-            marked += k < len(use_row) and use_row[k] == r
-            while k < len(use_row) and use_row[k] == r:
-                tally[use_marker[k]] += 1
-                k += 1
-    return tally, marked
-
-
-@njit(cache=True, nogil=True)
-def _entries_into(parties, begin, order, lo, hi, entry_marker, wanted):
-    out = np.zeros(len(parties), np.int32)
-    for k in range(len(parties)):
-        own = order[begin[parties[k]] : begin[parties[k] + 1]]  # entries are numbered in time order
-        for e in own[place_of(own, lo) : place_of(own, hi)]:
-            out[k] += wanted[entry_marker[e]]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _own_markers(
-    members, begin, entry, lo, hi, entry_marker, entered_at, entered_us, hot_from_us, inside, since, until
-):
-    touched = []
-    for p in members:
-        theirs = entry[begin[p] : begin[p + 1]]  # entries are numbered in time order
-        for e in theirs[place_of(theirs, lo) : place_of(theirs, hi)]:
-            m = entry_marker[e]
-            if inside[m] == 0:
-                touched.append(m)
-            inside[m] += 1
-    own = np.empty(len(touched), np.int64)
-    n = 0
-    for m in touched:
-        if inside[m] >= LEAST_IN and hot_from_us[m] < until:
-            times = entered_us[entered_at[m] : entered_at[m + 1]]
-            every = place_of(times, until) - place_of(times, since)
-            if inside[m] >= PURITY * every:
-                own[n] = m
-                n += 1
-        inside[m] = 0
-    return own[:n].copy()
-
-
-@njit(cache=True, nogil=True)
-def _carrying_rows(own, begin, row, row_lo, row_hi):
+def _carrying_rows(
+    own: np.ndarray, begin: np.ndarray, row: np.ndarray, row_lo: int, row_hi: int
+) -> np.ndarray:
     """Uses of the own markers: a row once for each that it carries."""
-    lo = np.empty(len(own), np.int64)
-    hi = np.empty(len(own), np.int64)
-    total = 0
-    for k in range(len(own)):
-        rows = row[begin[own[k]] : begin[own[k] + 1]]
-        lo[k] = begin[own[k]] + place_of(rows, row_lo)
-        hi[k] = begin[own[k]] + place_of(rows, row_hi)
-        total += hi[k] - lo[k]
-    out = np.empty(total, np.int32)
-    at = 0
-    for k in range(len(own)):
-        for use in range(lo[k], hi[k]):
-            out[at] = row[use]
-            at += 1
-    return out
+    own = own.astype(np.int64, copy=False)
+    out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
+    return out[: kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, out)]
 
 
 def choices(

@@ -3,14 +3,12 @@
 It does not know what a link stands for, nor how long a window is.
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.links import Links
+from stillwatch.compiled_code.library import kernels
 
 SMALL = np.iinfo(np.int32).max
 
@@ -45,54 +43,18 @@ class LinkWindow:
         self._lo, self._hi = lo, hi
         neighbour = np.empty(self._edges, np.int32)
         weight = np.empty(self._edges, self._sum.dtype)
-        party, begin = _compact(self._begin, self._links.neighbour, self._sum, neighbour, weight)
-        return Graph(party, begin, neighbour, weight)
+        parties = len(self._begin) - 1
+        number, party = np.full(parties, -1, np.int32), np.empty(parties, np.int32)
+        begin = np.empty(parties + 1, np.int64)
+        compact = kernels.compact if self._sum.dtype == np.int32 else kernels.compact_wide
+        nodes = compact(
+            *(self._begin, parties, self._links.neighbour, self._sum),
+            *(neighbour, weight, number, party, begin),
+        )
+        return Graph(party[:nodes].copy(), begin[: nodes + 1].copy(), neighbour, weight)
 
     def _add(self, lo: int, hi: int, sign: int) -> int:
         """Add the links of some entries; how many edges more there are."""
         links = self._links
-        return int(_add(self._sum, links.place, links.other, links.begin, links.weight, lo, hi, sign))
-
-
-@njit(cache=True, nogil=True)
-def _add(total, place, other, begin, weight, lo, hi, sign):
-    edges = 0
-    for k in range(lo, hi):
-        change = sign * weight[k]
-        for q in range(begin[k], begin[k + 1]):
-            here = place[q]
-            was = total[here]
-            now = was + change
-            edges += 2 * ((now != 0) - (was != 0))
-            total[here] = now
-            total[other[here]] = now
-    return edges
-
-
-@njit(cache=True, nogil=True)
-def _compact(begin, neighbour, total, to, weight):
-    """Write the rows without places whose sum is nought; whose row each is, and where it begins.
-
-    Rows without any place left out, parties are called by the numbers of their rows.
-    """
-    n = len(begin) - 1
-    number = np.full(n, -1, np.int32)
-    party = np.empty(n, np.int32)
-    start = np.zeros(n + 1, np.int64)
-    nodes = 0
-    at = 0
-    for i in range(n):
-        begun = at
-        for j in range(begin[i], begin[i + 1]):
-            if total[j] != 0:
-                to[at] = neighbour[j]
-                weight[at] = total[j]
-                at += 1
-        if at > begun:
-            number[i] = nodes
-            party[nodes] = i
-            nodes += 1
-            start[nodes] = at
-    for k in range(at):
-        to[k] = number[to[k]]
-    return party[:nodes].copy(), start[: nodes + 1].copy()
+        add = kernels.add_links if self._sum.dtype == np.int32 else kernels.add_links_wide
+        return int(add(self._sum, links.place, links.other, links.begin, links.weight, lo, hi, sign))

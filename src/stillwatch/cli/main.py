@@ -18,7 +18,6 @@ from typer.core import TyperGroup
 
 import stillwatch
 import stillwatch.cli
-from stillwatch import compiled_code
 from stillwatch.errors import Faults, StillwatchError
 
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
@@ -128,7 +127,6 @@ def mount(names: list[str]) -> typer.Typer:
 
 def run() -> None:
     """Run the command line (the entry point of the installed `stillwatch`)."""
-    compiled_code.choose_place()
     try:
         app()
     except Exception:  # noqa: BLE001 - the edge of the process: 1 would mean that a campaign was found

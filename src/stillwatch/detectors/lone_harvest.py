@@ -11,15 +11,12 @@ Source: docs/field.md, signals 7, 9, 10, 12 and 17 (Anthropic 2026-02; Google 20
     was set on the development scenes, see docs/evidence.md.
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.stats.arrays import put_in_order
 from stillwatch.units import HOUR_US
 
 NAME = "lone_harvest"
@@ -104,15 +101,10 @@ def sightings(
     who, at, seen, values = _steps(
         order,
         begin,
-        log["ts_us"],
-        log["model"],
-        log["exact"],
-        log["head"],
-        log["tail"],
-        log["system"],
-        _sent_by_others(log["exact"], payer),
-        marked,
-        harvest,
+        (
+            *(log[name] for name in ("ts_us", "model", "exact", "head", "tail", "system")),
+            *(_sent_by_others(log["exact"], payer), marked, harvest),
+        ),
         np.array(STEPS, np.int64),
         WINDOW_US,
     )
@@ -194,87 +186,19 @@ def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
     return out
 
 
-@njit(cache=True, nogil=True)
-def _top_share(ordered):
-    put_in_order(ordered)
-    best = 0
-    run = 0
-    for k in range(len(ordered)):
-        run = run + 1 if k and ordered[k] == ordered[k - 1] else 1
-        if ordered[k] != 0 and run > best:
-            best = run
-    return best / len(ordered)
+def _steps(
+    order: np.ndarray, begin: np.ndarray, columns: tuple[np.ndarray, ...], steps: np.ndarray, window: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each step: the payer (n,) int32, when (n,), exchanges in the window (n,), (n, 10) measured shares.
 
-
-@njit(cache=True, nogil=True)
-def _steps(order, begin, ts, model, exact, head, tail, system, others, marked, harvest, steps, window):
-    payers = len(begin) - 1
-    room = 0
-    for p in range(payers):
-        if begin[p + 1] - begin[p] >= steps[0]:
-            room += len(steps)
-    who = np.empty(room, np.int32)
-    at = np.empty(room, np.int64)
-    seen = np.empty(room, np.int64)
-    values = np.empty((room, 10))
-    k = 0
-    for p in range(payers):
-        if begin[p + 1] - begin[p] < steps[0]:
-            continue
-        lo = begin[p]
-        step = 0
-        for j in range(begin[p], begin[p + 1]):
-            now = ts[order[j]]
-            while ts[order[lo]] < now - window:
-                lo += 1
-            n = j - lo + 1
-            if step == len(steps) or n < steps[step]:
-                continue
-            while step < len(steps) and n >= steps[step]:
-                step += 1
-            rows = order[lo : j + 1]
-            who[k] = p
-            at[k] = now
-            seen[k] = n
-            hours = 0
-            previous = np.int64(-1)
-            total = 0.0
-            squares = 0.0
-            marks = 0
-            wanted = 0
-            known = 0
-            codes = np.empty(n, np.uint64)
-            for q in range(n):
-                r = rows[q]
-                h = ts[r] // 3_600_000_000
-                if h != previous:
-                    hours += 1
-                    previous = h
-                if q:
-                    gap = (ts[r] - ts[rows[q - 1]]) / 1e6
-                    total += gap
-                    squares += gap * gap
-                marks += marked[r]
-                wanted += harvest[r]
-                known += others[r]
-                codes[q] = np.uint64(model[r] + 1)
-            span = (now - ts[rows[0]]) / 3_600_000_000.0
-            mean = total / (n - 1)
-            spread = np.sqrt(max(squares / (n - 1) - mean * mean, 0.0))
-            distinct = exact[rows]
-            put_in_order(distinct)
-            different = 1
-            for q in range(1, n):
-                different += distinct[q] != distinct[q - 1]
-            values[k, 0] = (lo - begin[p]) / (j - begin[p] + 1)
-            values[k, 1] = _top_share(codes)
-            values[k, 2] = different / n
-            values[k, 3] = known / n
-            values[k, 4] = hours / max(span, 1.0)
-            values[k, 5] = span
-            values[k, 6] = spread / mean if mean > 0 else 0.0
-            values[k, 7] = max(_top_share(head[rows]), _top_share(tail[rows]), _top_share(system[rows]))
-            values[k, 8] = marks / n
-            values[k, 9] = wanted / n
-            k += 1
-    return who[:k].copy(), at[:k].copy(), seen[:k].copy(), values[:k].copy()
+    columns: time, model, prompt, head, tail, system text, whether others sent it, marked, harvest.
+    """
+    many = np.diff(begin)
+    room = int(np.sum(many >= steps[0])) * len(steps)
+    who, at, seen = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int64)
+    values, ordered = np.empty((room, 10)), np.empty(int(many.max(initial=0)), np.uint64)
+    n = kernels.steps(
+        *(order, begin, len(many), *columns, steps, len(steps), window),
+        *(ordered, who, at, seen, values),
+    )
+    return who[:n], at[:n], seen[:n], values[:n]

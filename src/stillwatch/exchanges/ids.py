@@ -9,58 +9,15 @@ repetitions within a second merge.
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD
 
 Words = NDArray[np.uint64]
 UNNAMED = ("exchange_id", "earlier")  # the second came later: a row keeps the id that it always got
 
 _K1 = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
-_K2 = np.uint64(0xD6E8FEB86659FD93)  # odd multiplier of the rrmxmx mixer (Pelle Evensen, 2018)
-
-
-@njit(cache=True, nogil=True)
-def _mix(state: np.uint64, word: np.uint64, factor: np.uint64) -> np.uint64:
-    state = (state ^ word) * factor
-    return state ^ (state >> np.uint64(32))
-
-
-@njit(cache=True, nogil=True)
-def _texts(
-    state: Words, data: NDArray[np.uint8], starts: NDArray[np.int64], valid: NDArray[np.bool_]
-) -> None:
-    for row in range(len(starts) - 1):
-        if not valid[row]:
-            continue
-        begin, end = starts[row], starts[row + 1]
-        a = _mix(state[row, 0], np.uint64(end - begin + 1), _K1)
-        b = _mix(state[row, 1], np.uint64(end - begin + 1), _K2)
-        at = begin
-        while at + 8 <= end:
-            word = np.uint64(0)
-            for k in range(8):
-                word |= np.uint64(data[at + k]) << np.uint64(8 * k)
-            a = _mix(a, word, _K1)
-            b = _mix(b, word, _K2)
-            at += 8
-        word = np.uint64(0)
-        shift = np.uint64(0)
-        while at < end:
-            word |= np.uint64(data[at]) << shift
-            shift += np.uint64(8)
-            at += 1
-        state[row, 0] = _mix(a, word, _K1)
-        state[row, 1] = _mix(b, word, _K2)
-
-
-@njit(cache=True, nogil=True)
-def _numbers(state: Words, values: Words, valid: NDArray[np.bool_]) -> None:
-    for row in range(len(values)):
-        if valid[row]:
-            state[row, 0] = _mix(state[row, 0], values[row], _K1)
-            state[row, 1] = _mix(state[row, 1], values[row], _K2)
 
 
 def derive(batch: pa.RecordBatch) -> pa.Array:
@@ -75,14 +32,14 @@ def derive(batch: pa.RecordBatch) -> pa.Array:
         valid = column.is_valid().to_numpy(zero_copy_only=False)
         # which column: a text moved over is another row
         name = np.where(valid, np.uint64(index + 1), np.uint64(0))
-        _numbers(state, name, valid)
+        kernels.row_numbers(state, name, valid, rows)
         if pa.types.is_string(field.type):
             _, starts, data = column.buffers()
             offsets = np.frombuffer(starts, dtype=np.int32)[column.offset : column.offset + rows + 1]
             text = np.frombuffer(data or b"", dtype=np.uint8)
-            _texts(state, text, offsets.astype(np.int64), valid)
+            kernels.row_texts(state, text, offsets.astype(np.int64), valid, rows)
         else:
-            _numbers(state, _as_words(column), valid)
+            kernels.row_numbers(state, _as_words(column), valid, rows)
     state[:, 0] ^= state[:, 1] * _K1  # the lanes depend on each other, so that 128 bits are 128 bits
     lanes = np.ascontiguousarray(state.astype(">u8")).view(np.uint8).tobytes().hex()
     return pa.array([f"row_{lanes[i : i + 32]}" for i in range(0, 32 * rows, 32)], pa.string())

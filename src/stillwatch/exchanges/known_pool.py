@@ -9,8 +9,6 @@ It does not know who asked, nor why. It does not see paraphrase, a translation, 
 about a quarter of the text, or an item of under six tokens. Items that differ in numbers alone are one item.
 """
 
-# mypy: allow-untyped-defs
-
 import csv
 import gzip
 import io
@@ -24,8 +22,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.kernel import PHRASES
@@ -68,7 +66,18 @@ class KnownPool:
             order = np.argsort(keys, kind="stable").astype(np.int32)
             begin = np.zeros((1 << PREFIX_BITS) + 1, np.int64)
             np.cumsum(np.bincount(keys >> (32 - PREFIX_BITS), minlength=1 << PREFIX_BITS), out=begin[1:])
-            _match(phrases, self.phrases, self.needed, keys[order], order, begin, out)
+            kernels.match_items(
+                phrases,
+                *phrases.shape,
+                self.phrases,
+                self.phrases.shape[1],
+                self.needed,
+                keys[order],  # each item's rarest phrase, ascending
+                order,
+                begin,  # where each prefix of hashes begins in them
+                PREFIX_BITS,
+                out,
+            )
         return out
 
     def write(self, path: Path) -> None:
@@ -226,49 +235,3 @@ def _prompt(value: Any) -> str:
     users = [turn for turn in turns if (turn.get("role") or turn.get("from")) in ("user", "human")]
     first = (users or turns)[0]
     return str(first.get("content") or first.get("value") or "")
-
-
-@njit(cache=True, nogil=True)
-def _match(phrases, items, needed, keys, order, begin, out):
-    """The item of each text whose first phrases the text holds, the most of them; the lowest of equals.
-
-    keys: each item's rarest phrase, ascending; order: the items in that order; begin: where each prefix of
-    hashes begins in keys.
-    """
-    shift = np.uint32(32 - PREFIX_BITS)
-    for i in range(len(phrases)):
-        best = 0
-        for j in range(phrases.shape[1]):
-            h = phrases[i, j]
-            if h == np.uint32(0):
-                break
-            for s in range(begin[h >> shift], begin[(h >> shift) + np.uint32(1)]):
-                if keys[s] != h:
-                    continue
-                held = _first_held(items[order[s]], phrases[i])
-                if held < needed[order[s]]:
-                    continue
-                if held > best or (held == best and order[s] < out[i]):
-                    best = held
-                    out[i] = order[s]
-
-
-@njit(cache=True, nogil=True)
-def _first_held(item, text):
-    """How many of an item's first phrases a text holds; 0 where it holds one after a gap."""
-    first = 0
-    gap = False
-    for q in range(len(item)):
-        if item[q] == np.uint32(0):
-            break
-        there = False
-        for j in range(len(text)):
-            if text[j] == item[q]:
-                there = True
-        if there and gap:
-            return 0
-        if there:
-            first += 1
-        else:
-            gap = True
-    return first

@@ -3,8 +3,6 @@
 Sixteen million exchanges take about 3 GB. It does not know what anything in it means.
 """
 
-# mypy: allow-untyped-defs
-
 import ipaddress
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -14,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD, ids, sketched
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1
@@ -337,19 +335,9 @@ def _other_prompts(exact: np.ndarray, order: np.ndarray, first: np.ndarray) -> i
     return int(np.sum(~first & (other != exact[kept]) & (other != 0)))
 
 
-@njit(cache=True, nogil=True)
-def _first_seen(keys, order):
-    """(rows,) bool, in the given order: whether a row is the first with its key."""
-    size = 1024
-    while size < 2 * len(order):
-        size *= 2
-    taken = np.zeros(size, np.uint64)  # keys are never 0
+def _first_seen(keys: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """(rows,) bool, in the given order: whether a row is the first with its key. Keys are never 0."""
+    taken = np.zeros(1 << max(10, int(2 * len(order) - 1).bit_length()), np.uint64)
     first = np.ones(len(order), np.bool_)
-    for k in range(len(order)):
-        key = keys[order[k]]
-        s = np.int64(key) & (size - 1)
-        while taken[s] != np.uint64(0) and taken[s] != key:
-            s = (s + 1) & (size - 1)
-        first[k] = taken[s] != key
-        taken[s] = key
+    kernels.first_seen(keys, order.astype(np.int64), len(order), taken, len(taken), first)
     return first

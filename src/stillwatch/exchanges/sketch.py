@@ -63,22 +63,7 @@ class Sketcher:
             np.zeros((n, phrases), np.uint32),
             np.zeros((n, content), np.uint32),
         )
-        sketch(
-            data,
-            offsets,
-            self._key0,
-            self._key1,
-            self._table,
-            self._needs,
-            out.exact,
-            out.head,
-            out.tail,
-            out.cell,
-            out.classes,
-            out.words,
-            out.phrases,
-            out.content,
-        )
+        sketch(data, offsets, (self._key0, self._key1), self._table, self._needs, (*vars(out).values(),))
         return out
 
     def repeated(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:

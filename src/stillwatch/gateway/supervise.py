@@ -25,7 +25,7 @@ from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
 from stillwatch.gateway.wake import Wake
 
 STUCK_S = 15.0  # without a heartbeat
-FIRST_BEAT_S = 90.0  # imports and compiled kernels on a busy machine
+FIRST_BEAT_S = 90.0  # imports on a busy machine
 STEADY_S = 60.0  # lived that long: the next restart is soon again
 WORKER_STEADY_S = 1.0  # and at once: it served, a fork costs little, and clients wait
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0

@@ -13,18 +13,15 @@ Fooled by: one honest hand over accounts that nothing shows to be of one custome
 Source: docs/evidence.md, refused work; docs/field.md, signal 13.
 """
 
-# mypy: allow-untyped-defs
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
-from stillwatch.stats.arrays import place_of
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 
 NEVER = np.iinfo(np.int64).max
@@ -338,27 +335,21 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndar
     return _Texts(ts, account, asked_us, refused, by)
 
 
-@njit(cache=True, nogil=True)
-def _first_other(exact, who, begin_us, asked_us, order, within_us):
+def _first_other(
+    exact: np.ndarray,
+    who: np.ndarray,
+    begin_us: np.ndarray,
+    asked_us: np.ndarray,
+    order: np.ndarray,
+    within_us: int,
+) -> np.ndarray:
     """(runs,) the first run of the same text by another soon after, -1: none.
 
     Sorted by text; who: (runs,) who asks; order: (runs,) by text and begin.
     """
     by = np.full(len(exact), -1, np.int64)
-    low = 0
-    while low < len(exact):
-        high = low
-        while high < len(exact) and exact[high] == exact[low]:
-            high += 1
-        times = begin_us[order[low:high]]
-        for k in range(low, high):
-            at = place_of(times, asked_us[k] + 1)
-            while at < len(times) and times[at] <= asked_us[k] + within_us:
-                if who[order[low + at]] != who[k]:
-                    by[k] = order[low + at]
-                    break
-                at += 1
-        low = high
+    who = who.astype(np.int32, copy=False)
+    kernels.first_other(exact, who, begin_us, asked_us, order, len(exact), within_us, by)
     return by
 
 

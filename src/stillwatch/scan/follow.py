@@ -9,20 +9,17 @@ Fooled by: who copies a campaign's texts and sends little else is named with it.
 Source: the range's pools that are banned and come back (docs/evidence.md).
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from stillwatch.actors.conduct import HotRows, all_rows
 from stillwatch.actors.links import nothing
-from stillwatch.actors.markers import fill_markers, width
+from stillwatch.actors.markers import BLOCK_ROWS, Columns, row_columns, width
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED, Stock
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.stats.arrays import place_of, twice
 
 LEAST_STOCK = 5  # markers by which a known stock is recognised
 DEVOTED_LEAST = 3  # exchanges
@@ -76,13 +73,12 @@ def entered_in_span(
     return stock.entries(own, carriers, since_us, until_us) >= NEEDED
 
 
-@njit(cache=True, nogil=True)
-def since(carriers, first, begin, row, row_hi):
+def since(
+    carriers: np.ndarray, first: np.ndarray, begin: np.ndarray, row: np.ndarray, row_hi: int
+) -> np.ndarray:
     """(carriers,) exchanges of each carrier from its first carried row up to row_hi."""
     out = np.empty(len(carriers), np.int64)
-    for k in range(len(carriers)):
-        rows = row[begin[carriers[k]] : begin[carriers[k] + 1]]
-        out[k] = place_of(rows, row_hi) - place_of(rows, first[k])
+    kernels.exchanges_since(carriers, first, len(carriers), begin, row, row_hi, out)
     return out
 
 
@@ -97,7 +93,7 @@ def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(values) == 0 or len(log) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
     columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
-    return _uses(columns, width(columns), values)
+    return _uses(columns, values)
 
 
 def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarray) -> tuple[Stock, HotRows]:
@@ -113,23 +109,14 @@ def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarr
     return Stock(spread, parties), all_rows(log, party, parties)
 
 
-@njit(cache=True, nogil=True)
-def _uses(columns, wide, values):
-    phrases, system_phrases, head, tail, exact, system, words = columns
-    found = np.empty(wide, np.uint32)
-    row = np.empty(1024, np.int32)
-    marker = np.empty(1024, np.int32)
-    k = 0
-    for i in range(len(head)):
-        fill_markers(phrases, system_phrases, head, tail, exact, system, words, i, found)
-        for j in range(wide):
-            if found[j] == np.uint32(0):
-                continue
-            at = place_of(values, found[j])
-            if at < len(values) and values[at] == found[j]:
-                if k == len(row):
-                    row, marker = twice(row), twice(marker)
-                row[k] = i
-                marker[k] = at
-                k += 1
-    return row[:k].copy(), marker[:k].copy()
+def _uses(columns: Columns, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, markers = [], []
+    room = BLOCK_ROWS * width(columns)
+    row, marker = np.empty(room, np.int32), np.empty(room, np.int32)
+    n = len(columns[-1])
+    for at in range(0, n, BLOCK_ROWS):
+        end = min(at + BLOCK_ROWS, n)
+        k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, marker)
+        rows.append(row[:k].copy())
+        markers.append(marker[:k].copy())
+    return np.concatenate(rows), np.concatenate(markers)

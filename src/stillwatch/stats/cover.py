@@ -13,12 +13,11 @@ Source: betting against a null, Shafer 2021, J. R. Stat. Soc. A 184:407; Ville's
     repeat least: Wong and Yue 1973, "Properties of generalized occupancy".
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+from stillwatch.compiled_code.library import kernels
 
 BETS = (0.0, 0.25, 0.5)  # what a repeat leaves of the stake: never, rarely, half as often as by chance
 
@@ -50,35 +49,11 @@ def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
     )
 
 
-@njit(cache=True, nogil=True)
-def _bet(who, what, items, size, bets):
+def _bet(
+    who: np.ndarray, what: np.ndarray, items: int, size: int, bets: np.ndarray
+) -> tuple[int, float, float, int]:
     """(repeats, how many chance gives, log of the most that was won, after which draw)."""
-    asked = np.zeros(items, np.bool_)
-    mine = np.zeros(who.max() + 1, np.int64)
-    won = np.zeros(len(bets))
-    together = np.int64(0)  # items asked by anybody
-    repeated = np.int64(0)
-    expected = 0.0
-    most = 0.0
-    largest = np.int64(-1)
-    for k in range(len(who)):
-        own = mine[who[k]]
-        chance = (together - own) / max(size - own, 1)  # that it is one of the items which only others asked
-        again = asked[what[k]]
-        repeated += again
-        expected += min(chance, 1.0)
-        if 0.0 < chance < 1.0:
-            total = 0.0
-            for b in range(len(bets)):
-                if again:
-                    won[b] += np.log(bets[b]) if bets[b] > 0 else -np.inf
-                else:
-                    won[b] += np.log((1 - bets[b] * chance) / (1 - chance))
-                total += np.exp(min(won[b], 600.0)) / len(bets)
-            if np.log(total) > most:
-                most = np.log(total)
-                largest = np.int64(k)
-        together += not again
-        asked[what[k]] = True
-        mine[who[k]] += 1
-    return repeated, expected, most, largest
+    asked, mine, won = np.zeros(items, np.bool_), np.zeros(int(who.max()) + 1, np.int64), np.zeros(len(bets))
+    counts, sums = np.empty(2, np.int64), np.empty(2)
+    kernels.bet(who, what, len(who), size, bets, len(bets), asked, mine, won, counts, sums)
+    return int(counts[0]), float(sums[0]), float(sums[1]), int(counts[1])

@@ -3,28 +3,22 @@
 It does not know what the numbers stand for.
 """
 
-# mypy: allow-untyped-defs
-
 import numpy as np
-from numba import njit
+
+from stillwatch.compiled_code.library import kernels
 
 
-@njit(cache=True, nogil=True)
-def deal(keys, hands):
+def deal(keys: np.ndarray, hands: int) -> tuple[np.ndarray, np.ndarray]:
     """Where each key's items begin (hands + 1,) int64, and the items' indices (n,) int32 by key, in order.
 
-    keys: (n,) whole numbers in [0, hands). Logs of up to 2**31 items.
+    keys: (n,) whole numbers in [0, hands), or -1: such items stand before all others. At most 2**31 items.
     """
-    begin = np.zeros(hands + 1, np.int64)
-    for key in keys:
-        begin[key + 1] += 1
-    for h in range(hands):
-        begin[h + 1] += begin[h]
-    fill = begin[:-1].copy()
+    begin, fill = np.empty(hands + 1, np.int64), np.empty(hands, np.int64)
     order = np.empty(len(keys), np.int32)
-    for k in range(len(keys)):
-        order[fill[keys[k]]] = k
-        fill[keys[k]] += 1
+    if keys.dtype == np.int32:
+        kernels.deal_short(keys, len(keys), hands, begin, fill, order)
+    else:
+        kernels.deal(keys.astype(np.int64, copy=False), len(keys), hands, begin, fill, order)
     return begin, order
 
 

@@ -4,11 +4,10 @@ NumPy's `eigh` hands a matrix of 240 rows to a BLAS that shares it among threads
 a loop, and may round differently. It does not know what the matrix says.
 """
 
-# mypy: allow-untyped-defs
-
 import numpy as np
-from numba import njit
 from scipy.linalg import eigh_tridiagonal
+
+from stillwatch.compiled_code.library import kernels
 
 
 def leading_eigenvector(matrix: np.ndarray) -> np.ndarray:
@@ -21,67 +20,18 @@ def leading_eigenvector(matrix: np.ndarray) -> np.ndarray:
     >>> abs(leading_eigenvector(np.array([[2.0, 1.0], [1.0, 2.0]]))).round(3)
     array([0.707, 0.707])
     """
-    rows = matrix.astype(np.float64)
+    rows = np.array(matrix, np.float64, order="C")
     diagonal, beside, scale = _tridiagonal(rows)
     _, vectors = eigh_tridiagonal(diagonal, beside)
-    vector: np.ndarray = _reflect(rows, scale, vectors[:, -1].copy())
+    vector: np.ndarray = vectors[:, -1].copy()
+    kernels.reflect(rows, len(rows), scale, vector)
     return vector
 
 
-@njit(cache=True, nogil=True)
-def _tridiagonal(rows):
+def _tridiagonal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Reduce in place: the diagonal, the one beside it, and each reflection's scale; its vector is left below
     the diagonal of its column."""
     n = len(rows)
-    scale = np.zeros(n)
-    beside = np.zeros(n - 1)
-    drawn = np.empty(n)
-    vector = np.empty(n)
-    for k in range(n - 1):
-        rest = 0.0
-        for i in range(k + 1, n):
-            vector[i] = rows[i, k]
-            if i > k + 1:
-                rest += vector[i] * vector[i]
-        beside[k] = vector[k + 1]
-        if rest == 0.0:  # three diagonals already
-            continue
-        size = np.sqrt(rest + vector[k + 1] * vector[k + 1])
-        beside[k] = -size if vector[k + 1] >= 0 else size
-        vector[k + 1] -= beside[k]
-        length = 0.0
-        for i in range(k + 1, n):
-            length += vector[i] * vector[i]
-        scale[k] = 2.0 / length
-        drawn[:] = 0.0
-        for i in range(k + 1, n):
-            pull = scale[k] * vector[i]
-            for j in range(k + 1, n):
-                drawn[j] += pull * rows[i, j]
-        along = 0.0
-        for i in range(k + 1, n):
-            along += drawn[i] * vector[i]
-        along *= 0.5 * scale[k]
-        for i in range(k + 1, n):
-            drawn[i] -= along * vector[i]
-        for i in range(k + 1, n):
-            one, other = vector[i], drawn[i]
-            for j in range(k + 1, n):
-                rows[i, j] -= one * drawn[j] + other * vector[j]
-        for i in range(k + 1, n):
-            rows[i, k] = vector[i]
+    beside, scale = np.zeros(n - 1), np.zeros(n)
+    kernels.tridiagonal(rows, n, beside, scale, np.empty(n), np.empty(n))
     return np.diag(rows).copy(), beside, scale
-
-
-@njit(cache=True, nogil=True)
-def _reflect(rows, scale, vector):
-    """The vector in the coordinates of before the reduction."""
-    n = len(rows)
-    for k in range(n - 3, -1, -1):
-        along = 0.0
-        for i in range(k + 1, n):
-            along += rows[i, k] * vector[i]
-        along *= scale[k]
-        for i in range(k + 1, n):
-            vector[i] -= along * rows[i, k]
-    return vector

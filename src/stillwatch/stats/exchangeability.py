@@ -6,15 +6,13 @@ group shares is taken out first, then what one account repeats itself, since bot
 does not know what a session is, nor who the accounts are.
 """
 
-# mypy: allow-untyped-defs
-
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf, log
 
 import numpy as np
-from numba import njit
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -107,7 +105,7 @@ def account_content(
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
     means, stay, counted = _permuted_means(
-        likeness, account.astype(np.int64), at_us, a, b, block, order, DEALS, apart_us
+        likeness, account.astype(np.int64), at_us, (a, b), block, order, apart_us
     )
     dealt = means[1:]
     moved = max(0.02, 1 - stay / max(counted, 1))
@@ -198,66 +196,33 @@ def _begins(row: np.ndarray, rows: int) -> np.ndarray:
     return begin
 
 
-@njit(cache=True, nogil=True)
-def _likeness(begin, term, weight, terms):
+def _likeness(begin: np.ndarray, term: np.ndarray, weight: np.ndarray, terms: int) -> np.ndarray:
     """(n, n) cosines of sparse rows whose terms ascend; 0 above the diagonal, which is a mirror.
 
     Only what two rows share is visited, each term's rows in order: a cosine is summed in the terms' order.
     """
     n = len(begin) - 1
     out = np.zeros((n, n))
-    first = np.zeros(terms + 1, np.int64)
-    for t in term:
-        first[t + 1] += 1
-    for t in range(terms):
-        first[t + 1] += first[t]
-    end = first[:-1].copy()
-    row = np.empty(len(term), np.int64)
-    value = np.empty(len(term))
-    for i in range(n):
-        for k in range(begin[i], begin[i + 1]):
-            t = term[k]
-            row[end[t]], value[end[t]] = i, weight[k]
-            end[t] += 1
-            for q in range(first[t], end[t]):
-                out[i, row[q]] += value[q] * weight[k]
+    kernels.likeness(begin, term, weight, n, terms, out)
     return out
 
 
-@njit(cache=True, nogil=True)
-def _permuted_means(likeness, account, at, a, b, block, order, deals, apart_us):
+def _permuted_means(
+    likeness: np.ndarray,
+    account: np.ndarray,
+    at: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+    block: np.ndarray,
+    order: np.ndarray,
+    apart_us: int,
+) -> tuple[np.ndarray, int, int]:
     """Mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks.
 
-    Returns (deals + 1,) means, how many dealt pairs still share a label as before, and how many there were.
+    Returns (DEALS + 1,) means, how many dealt pairs still share a label as before, and how many there were.
     """
-    np.random.seed(0)
-    n = len(account)
-    at_place = np.arange(n)
-    means = np.zeros(deals + 1)
-    stay = 0
-    counted = 0
-    for d in range(deals + 1):
-        if d:
-            k = 0
-            while k < n:  # shuffle each block: who sits at a label's place
-                end = k
-                while end < n and block[order[end]] == block[order[k]]:
-                    end += 1
-                for q in range(end - 1, k, -1):
-                    r = k + np.random.randint(0, q - k + 1)
-                    x, y = order[q], order[r]
-                    at_place[x], at_place[y] = at_place[y], at_place[x]
-                k = end
-        total = 0.0
-        many = 0
-        for p in range(len(a)):
-            i, j = at_place[a[p]], at_place[b[p]]
-            if abs(at[i] - at[j]) > apart_us:
-                total += likeness[max(i, j), min(i, j)]
-                many += 1
-                if d and account[i] == account[j]:
-                    stay += 1
-        means[d] = total / max(many, 1)
-        if d:
-            counted += many
-    return means, stay, counted
+    a, b = pairs
+    means, counts = np.zeros(DEALS + 1), np.zeros(2, np.int64)
+    kernels.permuted_means(
+        likeness, account, at, len(account), a, b, len(a), block, order, DEALS, apart_us, means, counts
+    )
+    return means, int(counts[0]), int(counts[1])

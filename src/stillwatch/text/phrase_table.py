@@ -16,12 +16,12 @@ def word_hash(word: str) -> np.uint64:
     return w
 
 
-def phrase_hash(phrase: str) -> np.uint64:
+def phrase_hash(phrase: str) -> int:
     """Hash of one to four lower-case ASCII words, as the kernel computes it over a text's words."""
     first, *rest = phrase.split()
     h = mix(word_hash(first))
     for word in rest:
-        h = mix(h ^ word_hash(word))
+        h = mix(h ^ int(word_hash(word)))
     return h
 
 

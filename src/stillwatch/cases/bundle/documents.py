@@ -29,7 +29,7 @@ from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.measured import MEASURED
 
 CHECKER = ("verify.py", "recompute.py", "contradictions.py", "timestamp.py", "answers.py")
-PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "numba", "sqlalchemy", "cryptography")
+PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.settings",
     "stillwatch.scan.watch",
