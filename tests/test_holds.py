@@ -465,6 +465,40 @@ def test_nobody_is_framed_by_who_asks_by_what_was_refused(way: str) -> None:
     assert low <= binom.ppf(0.9995, runs, 0.05), low
 
 
+def steering_pool(seed: int) -> tuple[Door, set[str]]:
+    """A queue of twelve, and four students beside it whose exercises it knows a day before.
+
+    It asks each exercise first. Where it was served another of it asks too, so that what was not drawn seems
+    to be its own; where it was refused nobody does, so that the student alone asks after it.
+    """
+    drawn, rng = schedule(seed, 16), np.random.default_rng(seed)
+    door, pool, students = Door(drawn, budget=10**6), drawn.accounts[:12], drawn.accounts[12:]
+    for k, at_us in enumerate(range(drawn.start_us, drawn.end_us, 2 * HOUR_US)):
+        for text, account in enumerate(pool, start=100 * k):
+            if (
+                rng.random() < 0.5
+                and door.asks(at_us + int(rng.integers(HOUR_US)), account, text) is not None
+            ):
+                door.rows.append((at_us + 2 * HOUR_US, pool[rng.integers(12)], 200, text))
+    for day, number in product(range(7), range(4)):
+        at_us, exercise = drawn.start_us + day * DAY_US + (6 + number) * HOUR_US, 10**6 + 10 * day + number
+        if door.asks(at_us, pool[6 + (4 * day + number) % 6], exercise) is None:
+            door.rows.append((at_us + 5 * SECOND_US, pool[(day + number) % 6], 200, exercise))
+        door.asks(at_us + HOUR_US, students[number], exercise)
+    return door, set(students)
+
+
+@pytest.mark.slow
+def test_a_pool_that_turns_undrawn_texts_away_from_bystanders_hardly_names_one() -> None:
+    bystanders = named = 0
+    for seed in range(24):
+        door, students = steering_pool(seed)
+        found = set(evidence(door).named_us)
+        bystanders, named = bystanders + len(found & students), named + len(found)
+    assert named >= 100
+    assert bystanders <= 0.05 * named, (bystanders, named)
+
+
 @pytest.mark.slow
 def test_who_greets_after_a_queue_that_was_refused_is_not_named() -> None:
     """A queue is found, and greets now and then. One draw would name all who greet in the next hours."""
