@@ -185,7 +185,11 @@ class FleetClients:
 
 def _is_over(connection: http.client.HTTPConnection) -> bool:
     """Whether the other side has closed an idle connection: load balancers see that before they use it."""
-    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
+    if connection.sock is None:
+        return False
+    ready = select.poll()  # select() fails where a process has more than 1,023 descriptors
+    ready.register(connection.sock, select.POLLIN)
+    return bool(ready.poll(0))
 
 
 def _close(kept: dict[str, http.client.HTTPConnection], name: str) -> None:
