@@ -407,7 +407,7 @@ def own_work(rng: np.random.Generator, accounts: Sequence[Account], owners: Sequ
     return rows
 
 
-def dealt(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
+def deal_tasks(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], texts: Sequence[str]) -> list[Row]:
     """A queue of these texts behind the plan's lead."""
     return deal_queue(rng, accounts, [[Request(plan.lead.replace("{}", text[:3000]), output=plan.output)] for text in texts])
 
@@ -439,9 +439,9 @@ def hidden_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account
         return deal_queue(rng, accounts, [[Request(text, output=plan.output)] for text in stock.take(plan.pool, plan.count)], np.arange(plan.count) % len(accounts))
     if plan.style == "bought_accounts":
         buyers = [replace(one, start=one.state["sold"] + rng.uniform(0.2, 2), settings=Settings(choose(rng, MODELS, MODEL_SHARES), choose(rng, TEMPERATURES), choose(rng, LIMITS), False), user_agent=choose(rng, OTHER_AGENTS), addresses=[choose(rng, nets.exits) for _ in range(2)]) for one in accounts]
-        return dealt(rng, plan, buyers, stock.take(plan.pool, plan.count))
+        return deal_tasks(rng, plan, buyers, stock.take(plan.pool, plan.count))
     insiders = [replace(one, start=plan.start, end=plan.end, settings=plan.settings or one.settings, user_agent="OpenAI/Python 2.8.0") for one in accounts]
-    return dealt(rng, plan, insiders, [bare_trace(text) for text in stock.take(plan.pool, plan.count)])
+    return deal_tasks(rng, plan, insiders, [bare_trace(text) for text in stock.take(plan.pool, plan.count)])
 
 
 def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Account], stock: Stock, sessions: Iterator[list[Piece]], nets: Networks) -> list[Row]:
@@ -460,17 +460,17 @@ def campaign_rows(rng: np.random.Generator, plan: Plan, accounts: Sequence[Accou
     if plan.style == "played_user":
         return deal_queue(rng, accounts, [[Request(line, None, turn + 1, plan.output, True, 1.5) for turn, line in enumerate([text, *(phrase(rng, *FOLLOWS).replace(" ?", "?").replace(" ,", ",") for _ in range(3))])] for text in texts])
     if plan.style == "launch_move":
-        return dealt(rng, plan, accounts, sorted(texts, key=len)[-plan.count :])
+        return deal_tasks(rng, plan, accounts, sorted(texts, key=len)[-plan.count :])
     if plan.style == "technique_search":
         third = plan.count // 3
         every = [" ".join((a, b, c)) for a in TRICKS[0] for b in TRICKS[1] for c in TRICKS[2]]
         tricks = [f"{every[at]} {text[:300]}" for at, text in zip(rng.permutation(len(every)), texts[:third], strict=False)]
-        return deal_queue(rng, [replace(one, end=plan.start + 4) for one in accounts[:6]], [[Request(trick, output=22)] for trick in tricks]) + dealt(rng, plan, [replace(one, start=plan.start + 3.5) for one in accounts[6:]], texts[third:])
+        return deal_queue(rng, [replace(one, end=plan.start + 4) for one in accounts[:6]], [[Request(trick, output=22)] for trick in tricks]) + deal_tasks(rng, plan, [replace(one, start=plan.start + 3.5) for one in accounts[6:]], texts[third:])
     if plan.style == "paraphrase":
         leads = [" ".join((a, b, c, d)) for a in LEADS[0] for b in LEADS[1] for c in LEADS[2] for d in LEADS[3]]
         pairs = zip((leads[at] for at in rng.permutation(len(leads))), texts, strict=False)
         return deal_queue(rng, accounts, [[Request(f"{lead}\n---\n{text[:2500]}" if at % 2 else f"{text[:2500]}\n---\n{lead}", output=plan.output)] for at, (lead, text) in enumerate(pairs)])
-    rows = dealt(rng, plan, accounts, texts)
+    rows = deal_tasks(rng, plan, accounts, texts)
     if plan.style == "relay_mixed":
         customers = [({name: choose(rng, items) for name, items in MIX.items()}, drawn_settings(rng, Settings("vesper-3", None, None, True), (0.5,) * 3, MODELS)) for _ in range(60)]
         for one, when, _ in deal_queue(rng, accounts, [[]] * round((plan.count - len(texts)) / 2.85)):

@@ -45,7 +45,7 @@ def campaigns() -> list[set[str]]:
     return [set(accounts) for (accounts,) in truth.fetchall()]
 
 
-def named(log: pa.Table) -> set[str]:
+def named_accounts(log: pa.Table) -> set[str]:
     """Scan; give the accounts of all findings."""
     found = sw.scan(log, accounts=SAMPLE / "accounts.parquet")
     return {account for one in found.campaigns for account in one.accounts}

@@ -5,7 +5,7 @@ import pytest
 
 from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
-from stillwatch.scan.explanations import class_members, one_event, share_instruments
+from stillwatch.scan.explanations import class_members, main_networks, one_event, share_instruments
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -69,4 +69,5 @@ def test_an_event_pays_nothing_at_one_network_and_ends(
     log.columns["net"] = np.array(networks, np.int32)[log["account"]]
     blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
     known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
-    assert bool(one_event(log, known, np.arange(many, dtype=np.int32))) is explained
+    everybody = np.arange(many, dtype=np.int32)
+    assert bool(one_event(known, main_networks(log), everybody, log["ts_us"])) is explained

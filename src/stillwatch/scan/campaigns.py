@@ -29,6 +29,7 @@ from stillwatch.scan.explanations import (
     class_members,
     customers,
     few_questions,
+    main_networks,
     one_customer,
     one_event,
     same_questions,
@@ -362,6 +363,10 @@ def _of_one_source(
     return [int(a) for a in alike if int(party[a]) not in copied]
 
 
+def _networks(world: ActorContext) -> np.ndarray:
+    return main_networks(world.log)
+
+
 def _customers(world: ActorContext) -> np.ndarray:
     every = np.arange(len(world.log.accounts))
     payer = every if world.payer is None else world.payer
@@ -472,8 +477,11 @@ def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: 
     # a shared question may be the wording itself: so all that they ask counts here
     few = few_questions(content)
     repeated = same_questions(content_of(log, every, *whose), log, every, log["account"]) if few else ""
-    event = "" if world.known is None else one_event(log, world.known, accounts)
-    return one_customer(world.known, accounts) or event or repeated
+    honest = one_customer(world.known, accounts)
+    if not honest and world.known is not None:
+        at_us = log["ts_us"][world.rows_of(accounts)]
+        honest = one_event(world.known, world.once(_networks), accounts, at_us)
+    return honest or repeated
 
 
 def many_hands_text(content: ContentTest) -> str:

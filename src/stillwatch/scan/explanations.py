@@ -118,17 +118,16 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def one_event(log: ExchangeLog, known: AccountFacts, accounts: np.ndarray) -> str:
+def one_event(known: AccountFacts, network: np.ndarray, accounts: np.ndarray, at_us: np.ndarray) -> str:
     """Accounts that pay nothing, send most from one network, and whose requests end within three days.
 
     A pool that looks like this gets what is free for so long at one network, and stays a lead. When it goes
-    on it is judged like any other.
+    on it is judged like any other. network: as `main_networks`; at_us: the times of all their requests.
     """
     n = len(accounts)
-    network, count = Counter(_main_networks(log)[accounts].tolist()).most_common(1)[0]
+    most, count = Counter(network[accounts].tolist()).most_common(1)[0]
     unpaid = sum(not known.payment[a] for a in accounts)
-    at_us = log["ts_us"][np.isin(log["account"], accounts)]
-    if network < 0 or min(count, unpaid) < MOST * n or at_us.max() - at_us.min() > EVENT_US:
+    if most < 0 or min(count, unpaid) < MOST * n or at_us.max() - at_us.min() > EVENT_US:
         return ""
     return (
         f"{count:,} of {n:,} accounts send most from one network, {unpaid:,} pay nothing, and all that they "
@@ -147,7 +146,7 @@ def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.nd
     for code, domain in enumerate(known.email_domain):
         if domain and domain.lower() not in FREE_MAIL:
             shared.setdefault(domain.lower(), []).append(code)
-    for code, net in enumerate(_main_networks(log).tolist()):
+    for code, net in enumerate(main_networks(log).tolist()):
         if net >= 0:
             shared.setdefault(f"network {net}", []).append(code)
     together = [codes for name, codes in shared.items() if len(codes) <= HUB or _academic(name)]
@@ -161,7 +160,7 @@ def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.nd
     return labels
 
 
-def _main_networks(log: ExchangeLog) -> np.ndarray:
+def main_networks(log: ExchangeLog) -> np.ndarray:
     """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
     seen = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
     many = int(log["net"][seen].max(initial=0)) + 1

@@ -40,6 +40,7 @@ MOST_OWN_P = 0.1  # of an account that is named for how many of its texts moved:
 FEW_BETS = 2  # for each account that took part: with fewer each is judged by one alone
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
 MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
+NEVER = np.iinfo(np.int64).max
 REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
 
 
@@ -99,14 +100,14 @@ def holds_evidence(
     at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
     group = p_values(_least_wealth(bets, gains, moment, numbers))
     alone, begun = _own_p_values(bets, moment, len(accounts))
-    by_first_bet = _chosen_by_first_bets(bets, moment, len(accounts))
-    by_count = _chosen_by_counts(alone, begun)
-    many = np.searchsorted(np.sort(moment), np.arange(alone.shape[1]), side="right")
-    few = many < FEW_BETS * np.searchsorted(np.sort(begun), np.arange(alone.shape[1]), side="right")
+    judged_by, since = _first_bets(bets, moment, len(accounts))
     found_us: int | None = None
     named_us: dict[str, int] = {}
     for k in np.flatnonzero(group <= LEVEL).tolist():
-        chosen = by_first_bet[:, k] if few[k] else by_count[:, k]
+        if np.count_nonzero(moment <= k) < FEW_BETS * np.count_nonzero(begun <= k):
+            chosen = _chosen_by_first_bets(bets, judged_by, since <= k)
+        else:
+            chosen = _chosen_by_counts(alone[:, k], begun <= k)
         chosen = _connected_accounts(chosen, bets, numbers, at_block[k])
         at_us = int(blocks.start + at_block[k] + 1) * schedule.block_us + REPEAT_WITHIN_US
         for place in chosen.tolist():
@@ -119,37 +120,32 @@ def holds_evidence(
     )
 
 
-def _chosen_by_first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> np.ndarray:
-    """(accounts, moments) bool: whose first bet was drawn, where few of these owe that to chance.
+def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
+    """(accounts,) the bet that each account is judged by where it has few, or -1; and since which moment.
 
     A bet judges who asked; where an earlier one has judged him, who took the text over: no two by the same.
     The order of accounts does not depend on what was drawn.
     """
-    moments = int(moment.max(initial=-1)) + 1
-    judged_by, since = np.full(accounts, -1), np.full(accounts, moments)
+    judged_by, since = np.full(accounts, -1), np.full(accounts, NEVER)
     for bet, parts in _parts_in_order(bets, moment):
         for account in parts:
             if judged_by[account] < 0:
                 judged_by[account], since[account] = bet, moment[bet]
                 break
-    came = np.append(bets.drawn, False)[judged_by]
-    chosen = np.zeros((accounts, moments), bool)
-    for k in range(moments):
-        seen = since <= k
-        if few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE):
-            chosen[:, k] = seen & came
-    return chosen
+    return judged_by, since
 
 
-def _chosen_by_counts(alone: np.ndarray, begun: np.ndarray) -> np.ndarray:
-    """(accounts, moments) bool: whose own p-value by then is small enough.
+def _chosen_by_first_bets(bets: _Bets, judged_by: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(accounts,) bool: of those `seen`, whose first bet was drawn, where few of these owe that to chance."""
+    came: np.ndarray = seen & np.append(bets.drawn, False)[judged_by]
+    few = few_by_chance(came[seen], bets.chance[judged_by[seen]], FALSE_SHARE)
+    return came if few else np.zeros(len(seen), bool)
 
-    alone, begun: as `_own_p_values` gives them.
-    """
-    chosen = np.zeros(alone.shape, bool)
-    for k in range(alone.shape[1]):
-        seen = begun <= k
-        chosen[seen, k] = rejections(alone[seen, k], FALSE_SHARE, MOST_OWN_P)
+
+def _chosen_by_counts(alone: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(accounts,) bool: of those `seen`, whose own p-value is small enough."""
+    chosen = seen.copy()
+    chosen[seen] = rejections(alone[seen], FALSE_SHARE, MOST_OWN_P)
     return chosen
 
 
@@ -159,10 +155,9 @@ def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.nd
     A bet that was not drawn speaks against all who took part, by asking first or later: else a pool could
     turn it away from a bystander by asking the same. A drawn one speaks for one of them, as one draw must not
     name a crowd that greets after it: for who comes nearest to being named, of those who are not yet.
-    Accounts without a bet begin after the last moment.
+    Accounts without a bet begin at `NEVER`.
     """
-    moments = int(moment.max(initial=-1)) + 1
-    p_value, begun = np.ones((accounts, moments)), np.full(accounts, moments)
+    p_value, begun = np.ones((accounts, int(moment.max(initial=-1)) + 1)), np.full(accounts, NEVER)
     counts = [DrawnCount()] * accounts
     for bet, parts in _parts_in_order(bets, moment):
         at, came, chance = int(moment[bet]), bool(bets.drawn[bet]), float(bets.chance[bet])
