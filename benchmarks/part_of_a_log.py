@@ -61,7 +61,7 @@ def table() -> list[str]:
     guilty = set().union(*known)
     for name, conditions in PARTS.items():
         logs = [rows(where) for where in conditions]
-        told = set().union(*map(named, logs))
+        told = set().union(*map(named_accounts, logs))
         there = set().union(*(log["account"].to_pylist() for log in logs))
         found = [one for one in known if len(one & told) * 2 >= len(one & there) > 0]
         counts = (

@@ -688,6 +688,35 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("days", "record", "one_hall", "found"),
+    [
+        (2.5, {"payment": None}, True, False),
+        (6.0, {"payment": None}, True, True),
+        (2.5, {}, True, True),
+        (2.5, {"payment": None}, False, True),
+    ],
+    ids=["an event", "it goes on", "they pay", "from many networks"],
+)
+def test_an_event_is_a_lead_and_a_finding_when_it_goes_on(
+    days: float, record: dict[str, Any], one_hall: bool, found: bool
+) -> None:
+    """A hackathon and a pool that looks like one, until it pays, moves or stays."""
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    members = set(pool(crowd, "hall", begin_day=7.0, days=days, **record))
+    for row in crowd.rows:
+        if one_hall and row["account"] in members:
+            row["client_ip"] = "198.51.100.7"
+    result = scan(crowd.table(), crowd.accounts())
+    if found:
+        assert len(named(result) & members) >= 0.8 * len(members)
+    else:
+        assert not named(result) & members
+        assert any("a hackathon" in lead.text for lead in result.leads if members & set(lead.accounts))
+
+
+@pytest.mark.slow
 def test_colleagues_who_share_their_firms_card_are_customers_of_one_program_still() -> None:
     """Six newsrooms of ten with one program and one wire: six parties, none of which shares with another."""
     crowd = Crowd(13)
