@@ -73,7 +73,7 @@ class Stage:
         apart = ["unshare", "--mount", "--propagation", "private", *spaces]
         return [*apart, *shell, " ".join(self.volumes), *command]
 
-    def environment(self) -> dict[str, str]:
+    def process_environment(self) -> dict[str, str]:
         """The environment of its processes: the image's, and where this machine finds Python's library."""
         return {"LD_LIBRARY_PATH": "/usr/local/lib", "PYTHON": str(PYTHON), **self.environment}
 
@@ -82,7 +82,7 @@ class Stage:
         with open(log, "wb") as out:
             return subprocess.Popen(
                 self.words([*self.entrypoint, *command], "alone"),
-                env=self.environment() | more, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                env=self.process_environment() | more, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
             )  # fmt: skip
 
     def inside(self, pid: int, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -91,7 +91,7 @@ class Stage:
         enter = ["nsenter", "--target", str(pid), "--mount", "--net", "--pid", "--root"]
         words = [*enter, "--setuid", user, "--setgid", group, "env", f"--chdir={self.place}", *command]
         return subprocess.run(
-            words, env=self.environment(), capture_output=True, text=True, timeout=60, check=False
+            words, env=self.process_environment(), capture_output=True, text=True, timeout=60, check=False
         )
 
 
@@ -124,7 +124,7 @@ def _step(stage: Stage, stages: dict[str, Stage], name: str, rest: str) -> None:
         pip = {key: value for key, value in os.environ.items() if key.startswith("PIP_") or "proxy" in key}
         words = stage.words(["sh", "-c", rest], "build")
         done = subprocess.run(
-            words, env=stage.environment() | pip, capture_output=True, text=True, check=False
+            words, env=stage.process_environment() | pip, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{rest}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     elif name == "COPY":
