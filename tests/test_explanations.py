@@ -1,11 +1,13 @@
 """What the provider sees that makes members of a group honest: classes among them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from holds_world import HOUR_US, START_US, log_of
+from holds_world import HOUR_US, START_US
 from stillwatch.actors import AccountFacts
-from stillwatch.scan.explanations import class_members, main_networks, one_event, share_instruments
+from stillwatch.scan.explanations import class_members, event_members, share_instruments
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -49,25 +51,42 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
 
 
 @pytest.mark.parametrize(
-    ("networks", "cards", "hours", "explained"),
+    ("networks", "cards", "tier", "days", "at_event"),
     [
-        ([1] * 10, 0, 40, True),
-        ([1] * 8 + [2, 3], 2, 40, True),
-        ([1] * 7 + [2, 3, 4], 0, 40, False),
-        ([1] * 10, 3, 40, False),
-        ([1] * 10, 0, 80, False),
-        ([-1] * 10, 0, 40, False),
+        ([1] * 10, 0, "", [(0, 2)] * 10, range(10)),
+        ([1] * 8 + [2, 3], 0, "", [(0, 2)] * 10, range(8)),
+        ([1, 1, 1, 2, 2, 2, 3, 3, 4, 4], 0, "", [(0, 2)] * 10, range(10)),
+        ([1] * 10, 10, "free", [(0, 2)] * 10, range(10)),
+        ([1] * 10, 4, "payg", [(0, 2)] * 10, range(4, 10)),
+        ([1] * 10, 8, "payg", [(0, 2)] * 10, []),
+        ([1] * 10, 0, "", [(0, 2)] * 6 + [(0, 3.5)] * 4, range(6)),
+        ([1] * 12, 0, "", [(0, 2)] * 3 + [(1, 3)] * 5 + [(3.5, 5)] * 4, range(8)),
+        (list(range(10)), 0, "", [(0, 2)] * 10, []),
+        ([-1] * 10, 0, "", [(0, 2)] * 10, []),
+        ([1] * 2, 0, "", [(0, 2)] * 2, []),
     ],
-    ids=["a hackathon", "two at home, two who pay", "several networks", "they pay", "it goes on", "unknown"],
+    ids=[
+        "a hackathon",
+        "two at home",
+        "teams at tables",
+        "a card on file, but a free tier",
+        "four pay",
+        "eight pay",
+        "four stay longer",
+        "a row of accounts, three days of each",
+        "each from its own network",
+        "networks unknown",
+        "two people",
+    ],
 )
-def test_an_event_pays_nothing_at_one_network_and_ends(
-    networks: list[int], cards: int, hours: float, explained: bool
+def test_people_at_an_event_pay_nothing_share_networks_and_leave(
+    networks: list[int], cards: int, tier: str, days: list[tuple[float, float]], at_event: Sequence[int]
 ) -> None:
     many = len(networks)
-    times = [START_US, START_US + int(hours * HOUR_US)]
-    log = log_of([(at_us + k, f"acct-{k:02}", 200, k) for at_us in times for k in range(many)])
-    log.columns["net"] = np.array(networks, np.int32)[log["account"]]
     blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
-    known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
+    known = AccountFacts(blank, payment, np.zeros(many, np.int64), [tier] * many, [()] * many, blank)
+    begin_us, end_us = (START_US + (24 * HOUR_US * np.array(days)).astype(np.int64)).T
     everybody = np.arange(many, dtype=np.int32)
-    assert bool(one_event(known, main_networks(log), everybody, log["ts_us"])) is explained
+    members = event_members(known, np.array(networks), everybody, begin_us, end_us)
+    assert members.tolist() == list(at_event)
+    assert not len(event_members(None, np.array(networks), everybody, begin_us, end_us))

@@ -689,25 +689,27 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("days", "record", "one_hall", "found"),
+    ("days", "record", "tables", "found"),
     [
-        (2.5, {"payment": None}, True, False),
-        (6.0, {"payment": None}, True, True),
-        (2.5, {}, True, True),
-        (2.5, {"payment": None}, False, True),
+        (2.5, {"payment": None}, 1, False),
+        (2.5, {"tier": "free"}, 12, False),
+        (6.0, {"payment": None}, 1, True),
+        (2.5, {"tier": "pro"}, 1, True),
+        (2.5, {"payment": None}, 0, True),
     ],
-    ids=["an event", "it goes on", "they pay", "from many networks"],
+    ids=["an event", "teams with cards on file", "it goes on", "they pay", "from many networks"],
 )
 def test_an_event_is_a_lead_and_a_finding_when_it_goes_on(
-    days: float, record: dict[str, Any], one_hall: bool, found: bool
+    days: float, record: dict[str, Any], tables: int, found: bool
 ) -> None:
     """A hackathon and a pool that looks like one, until it pays, moves or stays."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     members = set(pool(crowd, "hall", begin_day=7.0, days=days, **record))
+    table = {name: k % tables for k, name in enumerate(sorted(members)) if tables}
     for row in crowd.rows:
-        if one_hall and row["account"] in members:
-            row["client_ip"] = "198.51.100.7"
+        if row["account"] in table:
+            row["client_ip"] = f"198.51.{table[row['account']]}.7"
     result = scan(crowd.table(), crowd.accounts())
     if found:
         assert len(named(result) & members) >= 0.8 * len(members)

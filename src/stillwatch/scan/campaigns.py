@@ -28,10 +28,10 @@ from stillwatch.scan.explanations import (
     Products,
     class_members,
     customers,
+    event_members,
     few_questions,
     main_networks,
     one_customer,
-    one_event,
     same_questions,
     share_instruments,
 )
@@ -55,8 +55,11 @@ COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marke
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
+EVENT = (
+    "most of its accounts pay nothing, share networks, and were there for three days: a hackathon, a workshop"
+)
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
-MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product
+MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor at an event
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
@@ -254,10 +257,15 @@ def _group_of(
 
 
 def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, str]:
-    """A group's accounts less users of one product and a class, and why the rest may be many hands, or ""."""
+    """A group's accounts less those with an honest explanation, and why the rest may be many hands, or ""."""
     others = _without_software(world, group.accounts)
     # what was found of the whole says little of the few that are left of it
-    doubt = "" if len(others) >= max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts)) else SOFTWARE
+    enough = max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts))
+    doubt = "" if len(others) >= enough else SOFTWARE
+    others = np.setdiff1d(
+        others, event_members(world.known, world.once(_networks), others, *world.once(_seen_us))
+    )
+    doubt = doubt if doubt or len(others) >= enough else EVENT
     students = class_members(world.known, others)
     if not doubt and len(others) - len(students) < LEAST_PARTIES:
         doubt = one_customer(world.known, others) or CLASS
@@ -365,6 +373,15 @@ def _of_one_source(
 
 def _networks(world: ActorContext) -> np.ndarray:
     return main_networks(world.log)
+
+
+def _seen_us(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
+    """(accounts,) int64 twice: when each was seen first and last."""
+    whose, at_us = world.log["account"], world.log["ts_us"]
+    first, last = np.full(len(world.log.accounts), NEVER), np.zeros(len(world.log.accounts), np.int64)
+    np.minimum.at(first, whose, at_us)
+    np.maximum.at(last, whose, at_us)
+    return first, last
 
 
 def _customers(world: ActorContext) -> np.ndarray:
@@ -477,11 +494,7 @@ def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: 
     # a shared question may be the wording itself: so all that they ask counts here
     few = few_questions(content)
     repeated = same_questions(content_of(log, every, *whose), log, every, log["account"]) if few else ""
-    honest = one_customer(world.known, accounts)
-    if not honest and world.known is not None:
-        at_us = log["ts_us"][world.rows_of(accounts)]
-        honest = one_event(world.known, world.once(_networks), accounts, at_us)
-    return honest or repeated
+    return one_customer(world.known, accounts) or repeated
 
 
 def many_hands_text(content: ContentTest) -> str:

@@ -31,6 +31,7 @@ WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account h
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
 EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
+FREE_TIERS = ("free", "trial")  # whoever has one pays nothing, with a card on file or without
 HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
 FREE_MAIL = frozenset((  # domains at which anybody gets an address
@@ -118,21 +119,36 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def one_event(known: AccountFacts, network: np.ndarray, accounts: np.ndarray, at_us: np.ndarray) -> str:
-    """Accounts that pay nothing, send most from one network, and whose requests end within three days.
+def event_members(
+    known: AccountFacts | None,
+    network: np.ndarray,
+    accounts: np.ndarray,
+    first_us: np.ndarray,
+    last_us: np.ndarray,
+) -> np.ndarray:
+    """Of some accounts those that look like the people at one event: a hackathon, a workshop.
 
-    A pool that looks like this gets what is free for so long at one network, and stays a lead. When it goes
-    on it is judged like any other. network: as `main_networks`; at_us: the times of all their requests.
+    They pay nothing, each sends most from a network that another of them uses, as a team at its table does,
+    and all that they ever asked lies within the same three days. A pool that looks like this gets what is
+    free for so long. When it pays, moves or goes on, it is judged like any other.
+
+    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, when each was seen.
     """
-    n = len(accounts)
-    most, count = Counter(network[accounts].tolist()).most_common(1)[0]
-    unpaid = sum(not known.payment[a] for a in accounts)
-    if most < 0 or min(count, unpaid) < MOST * n or at_us.max() - at_us.min() > EVENT_US:
-        return ""
-    return (
-        f"{count:,} of {n:,} accounts send most from one network, {unpaid:,} pay nothing, and all that they "
-        f"asked lies within {EVENT_US // DAY_US} days: a hackathon, a workshop"
-    )
+    if known is None:
+        return accounts[:0]
+    free = np.array([not known.payment[a] or known.tier[a].lower() in FREE_TIERS for a in accounts], bool)
+    who = accounts[free & (network[accounts] >= 0)]
+    who = who[last_us[who] - first_us[who] <= EVENT_US]
+    begin, end = np.sort(first_us[who]), np.sort(last_us[who])
+    # who began before such a window has ended before its end, as nobody stays for longer
+    within = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
+    if not len(within) or within.max() < LEAST_USERS:
+        return accounts[:0]
+    opens = begin[np.argmax(within)]
+    who = who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)]
+    _, place, at_place = np.unique(network[who], return_inverse=True, return_counts=True)
+    who = who[at_place[place] > 1]
+    return who if len(who) >= LEAST_USERS else accounts[:0]
 
 
 def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.ndarray:
