@@ -20,9 +20,10 @@ from stillwatch.stats.exchangeability import (
     two_parts,
 )
 from stillwatch.text.kernel import CONTEXT_BITS
+from stillwatch.units import HOUR_US
 
 PAUSE_US = 1_800_000_000
-LONGEST_US = 3_600_000_000
+LONGEST_US = HOUR_US
 OPENING = 2  # exchanges of a session that are read: later ones repeat the first
 DEEPEST = 3  # divisions of a group in search of a part that is of one source
 MOST_ACCOUNTS = 60  # of a group, the same ones whatever else the log holds

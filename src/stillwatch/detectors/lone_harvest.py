@@ -17,11 +17,11 @@ import numpy as np
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.units import HOUR_US
+from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "lone_harvest"
 STEPS = (300, 450, 675, 1000, 1500, 2250, 3400, 5000, 10_000)  # exchanges within the window
-WINDOW_US = 5 * 86_400_000_000
+WINDOW_US = 5 * DAY_US
 LEAST_SPAN_H = 8  # hours: shorter, and any burst is even and in every hour
 LEAST_BITS = 10.5
 LEAST_PEERS = 10  # heavy payers needed before rarity means anything

@@ -41,7 +41,7 @@ from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
 from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.terms.reload import WatchedTerms
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, HOUR_US
 
 STATE = "live.npz"
 BAD = "bad-segments.jsonl"
@@ -52,7 +52,6 @@ STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
 TRIES = 3  # of a segment that the disk refuses
 SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
 SKEW_US = 10_000_000  # so much later where hosts' clocks differ: rows carry the time of theirs
-HOUR_US = 3_600_000_000
 M_MMAP_THRESHOLD = -3  # <malloc.h>
 MOST_GAPS = 10_000  # that are counted, the newest
 IDLE_S = 30.0

@@ -16,6 +16,7 @@ from stillwatch.gateway.control.state import ControlState, PutBack
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.units import HOUR_US
 
 Status = Literal["ok", "degraded", "failing"]
 OK: Status = "ok"
@@ -23,8 +24,8 @@ DEGRADED: Status = "degraded"
 FAILING: Status = "failing"
 FRESH_US = 15_000_000
 RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
-GAP_LATELY_US = 3_600_000_000
-PUT_BACK_LATELY_US = 3_600_000_000
+GAP_LATELY_US = HOUR_US
+PUT_BACK_LATELY_US = HOUR_US
 SKEW_S = 2.0  # that clocks of a fleet's hosts may differ
 LOW_DISK_BYTES = 1 << 30
 LOW_DISK_SHARE = 0.02

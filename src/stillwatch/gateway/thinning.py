@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.units import HOUR_US
+
 MOST = 1_000  # of one account in one hour
-HOUR_US = 3_600_000_000
 HOURS = 24  # that are counted: rows that come later than that are rare
 ASKS = pa.array(["chat", "text_completion", "embeddings"])  # operations that take something from a model
 

@@ -23,6 +23,7 @@ from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
+from stillwatch.units import HOUR_US, MINUTE_US
 
 NEVER = np.iinfo(np.int64).max
 
@@ -30,11 +31,11 @@ NAME = "failover"
 LEVEL = 1e-3  # of one lead: of so many that no queue stands behind one is expected to lie
 BET = 0.5  # share of its refused texts that a queue hands on, at least: the bet against the nulls
 LEAST_CUSTOMERS = 3  # that took part: two may be one person with two cards
-WITHIN_US = 10 * 60_000_000
-STRATUM_US = 6 * 3_600_000_000
+WITHIN_US = 10 * MINUTE_US
+STRATUM_US = 6 * HOUR_US
 # of honest failures that another account repeats, as counted on the first author's development worlds
 LEAST_RATE = 0.008
-HOURS_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
+HOURS_US = 12 * HOUR_US  # a queue may come back to its failed work the same night
 FEW_CUSTOMERS = 3  # that ever asked one text: a class and a benchmark have more
 NOTHING = "No text of this group was refused: nothing can be said from refusals."
 
@@ -143,7 +144,7 @@ def _finding(ours: _Texts, found_us: int, p_value: float, rate: float) -> Failov
         own[code] = OwnReaction(int(mine.sum()), kept, taken, min(1.0, len(tails) * min(tails)))
     text = (
         f"{int(moved.sum()):,} of {refused:,} texts that one of its accounts was refused were asked word for "
-        f"word by another customer's account of the group within {WITHIN_US // 60_000_000} minutes; of other "
+        f"word by another customer's account of the group within {WITHIN_US // MINUTE_US} minutes; of other "
         f"texts at most {rate:.1%} are"
     )
     named_us = {code: max(at_us, found_us) for code, at_us in parts.items()}
@@ -160,7 +161,7 @@ def own_text(own: OwnReaction) -> str:
     """Say one account's own evidence from the refusals of a log."""
     return (
         f"of its {own.refused:,} refused texts {own.repeated:,} were asked by other customers of the group "
-        f"within {WITHIN_US // 60_000_000} minutes; it asked {own.taken_over:,} that others were refused "
+        f"within {WITHIN_US // MINUTE_US} minutes; it asked {own.taken_over:,} that others were refused "
         f"(its own p = {own.p_value:.2g})"
     )
 
@@ -228,7 +229,7 @@ def failover_evidence(
     else:
         text = (
             f"{repeated:,} of {refused:,} refused texts were asked word for word by another account of the "
-            f"group within {within_us // 60_000_000} minutes; outside the group "
+            f"group within {within_us // MINUTE_US} minutes; outside the group "
             f"{rate:.1%} are (p = {p_value:.2g})."
         )
     return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))

@@ -30,7 +30,7 @@ from stillwatch.stats.interference import (
     wealth,
 )
 from stillwatch.terms.holds import HoldSchedule
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "holds"
 CONTROL = "provider"  # who is held, and when, the client cannot choose
@@ -41,7 +41,7 @@ FEW_BETS = 2  # for each account that took part: with fewer each is judged by on
 LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
 MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
 NEVER = np.iinfo(np.int64).max
-REPEAT_WITHIN_US = 12 * 3_600_000_000  # a queue may come back to its failed work the same night
+REPEAT_WITHIN_US = 12 * HOUR_US  # a queue may come back to its failed work the same night
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def own_text(own: OwnReaction) -> str:
     """Say one account's own evidence from holds."""
     return (
         f"of its {own.refused:,} texts that a drawn hold refused, {own.repeated:,} were asked by other "
-        f"customers within {REPEAT_WITHIN_US // 3_600_000_000} hours; it asked {own.taken_over:,} "
+        f"customers within {REPEAT_WITHIN_US // HOUR_US} hours; it asked {own.taken_over:,} "
         f"that others were refused (its own p = {own.p_value:.2g})"
     )
 

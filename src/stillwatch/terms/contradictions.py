@@ -13,9 +13,10 @@ from stillwatch.terms import Step, Terms
 from stillwatch.terms.decide import model_verdict
 from stillwatch.toml.places import Path
 from stillwatch.toml.reading import Mistakes, show_value
+from stillwatch.units import DAY_US
 
 LONGEST_CHAIN = 16
-SOON_US = 14 * 86_400 * 1_000_000
+SOON_US = 14 * DAY_US
 
 
 def contradictions(terms: Terms, notes: Mistakes) -> None:
@@ -110,7 +111,7 @@ def _ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
         if expires_us <= now_us:
             notes.warn((key, number, "expires"), f"this {key} has expired and does nothing; leave it out")
         elif expires_us <= now_us + SOON_US:
-            days = (expires_us - now_us) // (86_400 * 1_000_000)
+            days = (expires_us - now_us) // DAY_US
             notes.warn((key, number, "expires"), f"this {key} ends in {days} days")
 
 

@@ -14,11 +14,12 @@ from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight
 from stillwatch.signals import BundleEvidence
+from stillwatch.units import HOUR_US, MINUTE_US
 
 NAME = "complementary_load"
 CONTROL = "provider"
 CLASS = "timing"
-WITHIN_US = 60_000_000
+WITHIN_US = MINUTE_US
 LEAST_THROTTLED = 5
 
 
@@ -34,7 +35,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     for k in throttled:
         end = np.searchsorted(ts, ts[k] + WITHIN_US, side="right")
         followed += bool(np.any(account[k + 1 : end] != account[k]))
-    hours = np.unique(ts // 3_600_000_000)
+    hours = np.unique(ts // HOUR_US)
     expected = float(1 - np.exp(-len(rows) / max(len(hours), 1) / 60))
     p_value = float(binom.sf(followed - 1, len(throttled), expected))
     if p_value > 0.01:

@@ -26,7 +26,7 @@ import numpy as np
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
 from stillwatch.exchanges.log import ExchangeLog
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "echo"
 CONTROL = "provider"  # who was answered what, the client does not choose; what it quotes, it does
@@ -137,7 +137,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 
 
 def _pair_text(echo: AnswerEcho) -> str:
-    hours = (echo.quoted_us - echo.answered_us) / 3_600_000_000
+    hours = (echo.quoted_us - echo.answered_us) / HOUR_US
     return f"{echo.passages} passages of an answer to one came {hours:.1f} hours later in the other's request"
 
 

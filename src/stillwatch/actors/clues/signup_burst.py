@@ -14,12 +14,13 @@ import numpy as np
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import BundleEvidence, Signal
 from stillwatch.stats.groups import concentration_tail
+from stillwatch.units import DAY_US
 
 NAME = "signup_burst"
 CONTROL = "provider"
 CLASS = "sign-up"
 SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts signed up in one burst"))
-BURST_US = 2 * 86_400_000_000
+BURST_US = 2 * DAY_US
 LEAST_ACCOUNTS = 4
 LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
 CORRELATION = 0.1  # what honest groups are granted, about as for their settings (scan/watch.py)

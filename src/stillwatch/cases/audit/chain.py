@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 from stillwatch.cases.audit import TrailHead
+from stillwatch.units import MINUTE_US
 
 MARK = b"stillwatch.audit.1\n"
 RECORD_MARK = b"stillwatch.audit.record.1\n"
@@ -25,7 +26,7 @@ ERASED = "personal details erased"
 NO_WITNESS = "witness could not be written"
 
 EVERY_RECORDS = 256  # a checkpoint at the latest after so many records
-EVERY_US = 60_000_000  # and with the first record after a minute: docs/audit.md
+EVERY_US = MINUTE_US  # and with the first record after a minute: docs/audit.md
 
 _canonical = json.JSONEncoder(
     ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False

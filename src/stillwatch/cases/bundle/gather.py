@@ -24,11 +24,12 @@ from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
+from stillwatch.units import DAY_US
 
 # eight letters: among a million different things two fall together once in a thousand bundles
 TOKEN_BYTES = 6
 LEAST_SHARED = 2  # accounts of the case that must share a thing before others are counted on it
-BURST_US = 2 * 86_400_000_000  # as in actors/clues/signup_burst.py
+BURST_US = 2 * DAY_US  # as in actors/clues/signup_burst.py
 KINDS = {"p": "phrases", "h": "head", "l": "tail", "q": "exact", "y": "system"}  # event key -> column
 EVENT_COLUMNS = (
     "ts_us", "account", "model", "max_tokens", "temperature_milli", "input_tokens", "output_tokens",

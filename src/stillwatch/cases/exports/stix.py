@@ -32,8 +32,8 @@ from stillwatch.cases.exports.sums import leaving
 from stillwatch.cases.indicators import SKETCHED, Indicator, IndicatorKind
 from stillwatch.cases.indicators.keys import IndicatorKey
 from stillwatch.cases.indicators.plain_values import PlainIndicator, PlainKind
+from stillwatch.units import DAY_US, HOUR_US
 
-HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 MOST_OBSERVED = 999_999_999  # STIX 2.1, section 4.14: number_observed
 NAMES = {
     IndicatorKind.QUESTION: "the same question",

@@ -17,10 +17,10 @@ from typing import Self
 
 from stillwatch.errors import StillwatchError
 from stillwatch.sqlite_file import create, use_wal
+from stillwatch.units import DAY_US
 
 ASSIGNED = "assigned"  # kind of what an administrator assigned: it may be of any
 EVERYBODY = ""  # owner of what all accounts may use and none may change: no account is called so
-DAY_US = 86_400_000_000
 PASSING = frozenset(("responses", "completions", "items", "audio", "runs"))  # kinds that upstreams let go of
 PASSING_US = 40 * DAY_US  # OpenAI keeps responses and completions for 30 days
 MOST_OF_ACCOUNT = 1_000_000  # objects; beyond, what passes goes first, then the oldest

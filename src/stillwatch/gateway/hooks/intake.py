@@ -20,12 +20,13 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.hooks import WORKER
 from stillwatch.gateway.path.gate import Gate, UncapturedSpan
 from stillwatch.gateway.record.wal import GAP, ROW, frame
+from stillwatch.units import HOUR_US
 
 REMEMBERED = 200_000  # ids of rows that were kept
 LONGEST_TEXT = 512  # of a name: account, model, agent
 TEXTS = frozenset(("system", "prompt", "completion", "earlier"))
 DEAD_BYTES = 16 << 20  # of the file of dead letters; one older file is kept
-CHARGED_US = 3_600_000_000  # tokens of an older exchange count against no limit that runs now
+CHARGED_US = HOUR_US  # tokens of an older exchange count against no limit that runs now
 _CAPTURED, _UNCAPTURED = PLACE["captured"], PLACE["uncaptured"]
 
 

@@ -18,11 +18,12 @@ import msgspec
 
 from stillwatch.gateway.path.amounts import MOST_N, MOST_TOKENS, count_of, prompts_in, wants_logprobs
 from stillwatch.sqlite_file import use_wal
+from stillwatch.units import DAY_US
 
 MOST = ("max_completion_tokens", "max_tokens")  # what allows an answer its tokens
 MOST_OF_RESPONSE = ("max_output_tokens",)
 MOST_LINES = 100_000  # of one batch; OpenAI takes 50,000 and Anthropic 100,000
-KEPT_US = 40 * 86_400_000_000  # a note of an uploaded file: longer than upstreams keep such files
+KEPT_US = 40 * DAY_US  # a note of an uploaded file: longer than upstreams keep such files
 MOST_FILES = 100_000  # noted
 TIDY = 1_000  # after so many notes what is over is let go
 FETCHED = 10_000  # answers that were fetched, remembered so that a second fetch is no second bill

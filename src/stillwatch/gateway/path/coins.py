@@ -22,6 +22,7 @@ from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path.upstream import Connection, ConnectionPool, Header
 from stillwatch.gateway.record.coined import CoinedReply, Drawn, record, tokens_of
+from stillwatch.units import DAY_US, MINUTE_US
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 LONGEST = 8 << 20  # bytes of a reply; a longer one makes no pair
 BUSY = frozenset((429, 503, 529))  # an upstream that has too much to do gets no second requests
-BUSY_US = 60_000_000
+BUSY_US = MINUTE_US
 MOST_DRAWING = 1000  # coins under way in one worker: each may hold two replies in memory
 NO_KEY = "the terms want coins, and there is no key: `stillwatch coin new-key --reading-key FILE`"
 NO_READING_KEY = (
@@ -39,7 +40,6 @@ NO_READING_KEY = (
     '--reading-key FILE`, or texts = "plain"'
 )
 ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
-DAY_US = 86_400_000_000
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
 _LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
 

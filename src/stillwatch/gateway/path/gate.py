@@ -23,6 +23,7 @@ from stillwatch.terms import Decision, ModelVerdict, Terms
 from stillwatch.terms.decide import host_verdict, model_verdict, reply_verdict
 from stillwatch.terms.hops import hops
 from stillwatch.terms.limiter import longest, set_of
+from stillwatch.units import MINUTE_US
 
 OUTCOME_WAIT_S = 0.02  # an outcome waits this long for an intent to be committed with
 MOST_WAITING = 256 << 20  # bytes of frames that may wait for the disk
@@ -168,7 +169,7 @@ class Gate:
 
     def is_first_refusal(self, account: str, now_us: int) -> bool:
         """Whether an account was refused nothing else this minute: all texts could fill the disk."""
-        minute = now_us // 60_000_000
+        minute = now_us // MINUTE_US
         if self._refused.get(account) == minute:
             return False
         _keep(self._refused, account, minute)
