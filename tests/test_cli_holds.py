@@ -88,6 +88,21 @@ def test_what_ran_is_listed_tested_and_ended(folder: Folder) -> None:
     assert "has ended already" in run(folder, "end", "1", "--why", "testers")[1]
 
 
+def test_accounts_of_one_customer_show_nothing(folder: Folder, tmp_path: Path) -> None:
+    """One card behind all, or an office's mail domain: known from an accounts table alone."""
+    accounts, table = schedule(0, 16).accounts, tmp_path / "accounts.csv"
+    for column, of in (("payment", "card1"), ("email_domain", "acme.example"), ("payment", "")):
+        table.write_text("\n".join([f"account,{column}", *(f"{name},{of}" for name in accounts)]) + "\n")
+        code, told = run(folder, "test", "--json", "--accounts", str(table))
+        (tested,) = json.loads(told)
+        assert (code, bool(tested["named"])) == (0, not of)
+        assert (tested["failover_p_value"] < 1e-6) is (not of)
+    table = tmp_path / "accounts.jsonl"
+    table.write_text('{"account": "acct-00"}\n{"account": \n')
+    code, told = run(folder, "test", "--accounts", str(table))
+    assert (code, "accounts.jsonl" in told) == (3, True)
+
+
 def test_who_has_the_key_recomputes_the_draw(folder: Folder) -> None:
     run(folder, "end", "1", "--why", "over")
     (listed,) = json.loads(run(folder, "list", "--json")[1])

@@ -2,23 +2,23 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, iso_time, open_state, table, whoami
-from stillwatch.cli.options import sketch_key
+from stillwatch.cli.reading import sketched_log, tell_rejects
 from stillwatch.errors import InputError
-from stillwatch.exchanges.log import build
-from stillwatch.exchanges.read import read
+from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.gateway.control.holds import HoldRecord, all_held, end
 from stillwatch.gateway.heartbeat import utc_us
-from stillwatch.report.terminal import progress
+from stillwatch.scan.explanations import customers
 from stillwatch.scan.failover import FailoverEvidence, failover_evidence
 from stillwatch.scan.holds import HoldsEvidence, holds_evidence
+from stillwatch.scan.pipeline import known_of, payers
 
 app = typer.Typer(help="Randomised holds of a gateway.", no_args_is_help=True, add_completion=False)
 
@@ -32,11 +32,11 @@ Examples:
 TEST_EXAMPLES = """
 Examples:
 
-  stillwatch holds test
+  stillwatch holds test --accounts accounts.csv
 
   stillwatch holds test --json | jq '.[] | {candidate, p_value, named}'
 
-Exit codes: 0 printed; 2 nothing could be read.
+Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
 """
 END_EXAMPLES = """
 Examples:
@@ -82,43 +82,48 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
 
 
 @app.command("test", epilog=TEST_EXAMPLES)
-def evaluate_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
+def evaluate_command(
+    folder: AtFolder = FOLDER,
+    accounts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Accounts table: who is one customer. Else by organisation alone."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Test from the captured exchanges whether accounts take over what the others are refused.
 
     It may be run at any time: the test allows for being looked at. `accounts_alone` is what each account may
-    be told; the group's p-value is nobody's own.
+    be told; the group's p-value is nobody's own. What passes between accounts of one customer counts for
+    nothing.
     """
     now_us = utc_us()
     with open_state(folder) as state:
         found = all_held(state)
-        orgs = {account: org for account, org, _ in state.accounts() if org}
+        customer = {account: org for account, org, _ in state.accounts() if org}
     if not found:
         print("[]" if as_json else "nobody has been held")
         return
-    sketcher = Sketcher(sketch_key([folder], None))
     errors = Console(stderr=True)
-    with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
-        batches = read(
-            [folder],
-            rejects=rejects,
-            keep_text=False,
-            sketcher=sketcher,
-            progress=lambda done, total: tell("reading", done, total),
-        )
-        log = build(batches, sketcher)
+    with Rejects() as rejects:
+        log = sketched_log([folder], rejects, errors, quiet=as_json)
+        known = None if accounts is None else known_of(log, read_accounts(accounts, rejects=rejects))
+    codes = None if known is None else customers(log, known, payers(log, known))
+    if codes is not None:
+        customer = {name: str(code) for name, code in zip(log.accounts, codes.tolist(), strict=True)}
     tested = [
         HoldTrial(
             one,
-            holds_evidence(log, one.schedule, now_us, orgs),
-            failover_evidence(log, one.schedule.accounts),
+            holds_evidence(log, one.schedule, now_us, customer),
+            failover_evidence(log, one.schedule.accounts, customer=codes),
         )
         for one in found
     ]
     if as_json:
         print(json.dumps([_plain(one.held) | _result(one) for one in tested], indent=1))
-        return
-    for one in tested:
-        print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
+    else:
+        for one in tested:
+            print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
+    tell_rejects(rejects, errors)
 
 
 @app.command("end", epilog=END_EXAMPLES)

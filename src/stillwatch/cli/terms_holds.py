@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stillwatch.cli.options import sketch_key
+from stillwatch.cli.reading import sketched_log, tell_rejects
 from stillwatch.cli.terms import app, table_of
 from stillwatch.exchanges.accounts import read_accounts
-from stillwatch.exchanges.log import build
-from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
-from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.report.findings import load as load_report
-from stillwatch.report.terminal import progress
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.hold_cost import HoldCost, hold_cost
 from stillwatch.terms import Holds, Permission
@@ -25,7 +21,6 @@ from stillwatch.terms.load import load
 from stillwatch.terms.reload import wall_us
 from stillwatch.units import DAY_US
 
-REJECTED = 3
 DAY_MINUTES = 1_440
 MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
 EXAMPLES = """
@@ -57,16 +52,8 @@ def holds_command(
     """Say whom randomised holds would hold, how often, and how many requests they would refuse."""
     terms, now_us = load(file), wall_us()
     errors = Console(stderr=True)
-    sketcher = Sketcher(sketch_key(logs, key_file))
-    with Rejects() as rejects, progress(errors, quiet=as_json) as tell:
-        batches = read(
-            logs,
-            rejects=rejects,
-            keep_text=False,
-            sketcher=sketcher,
-            progress=lambda done, total: tell("reading", done, total),
-        )
-        log = build(batches, sketcher)
+    with Rejects() as rejects:
+        log = sketched_log(logs, rejects, errors, key_file=key_file, quiet=as_json)
         known = read_accounts(accounts, rejects=rejects).to_pylist() if accounts else []
     orgs = {row["account"]: row["org"] for row in known}
     permissions = terms.permissions + tuple(
@@ -82,9 +69,7 @@ def holds_command(
         print(f"{report}: has no leads or findings of two accounts: nobody would be held")
     else:
         _show(terms.holds, costs)
-    if rejects.count:
-        errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
-        raise typer.Exit(REJECTED)
+    tell_rejects(rejects, errors)
 
 
 def _plain(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> dict[str, object]:
