@@ -382,15 +382,18 @@ def deal_clock(rng: np.random.Generator, group: OrganisedGroup, number: int, acc
     first, last = accounts[0].start, accounts[0].end
     clock = np.sort(rng.uniform(first + 0.01, last - 0.01, len(units))) if group.dealt == "roster" else times_of(rng, accounts[0], len(units))
     rows: list[Row] = []
+    staffed: dict[int, list[int]] = {}  # by shift
     for at, (when, unit) in enumerate(zip(clock, units, strict=True)):
         if group.dealt == "ring":
             who = at % len(accounts)
         elif group.dealt == "roster":
             who = keyed(group.kind, number, int(when * 4)) % len(accounts)
         else:  # six in ten stations are staffed in a shift of eight hours, by other clerks each time
-            staffed = sorted(range(len(accounts)), key=lambda seat: keyed("shift", number, int(when * 3), seat))[: round(0.6 * len(accounts))]
-            who = int(choose(rng, staffed))
-            clerk = keyed("clerk", number, int(when * 3), who) % (2 * len(accounts))
+            shift = int(when * 3)
+            if shift not in staffed:
+                staffed[shift] = sorted(range(len(accounts)), key=lambda seat: keyed("shift", number, shift, seat))[: round(0.6 * len(accounts))]
+            who = int(choose(rng, staffed[shift]))
+            clerk = keyed("clerk", number, shift, who) % (2 * len(accounts))
             unit = [replace(request, end_user=f"c{clerk:03d}") for request in unit]
         rows.append((accounts[who], float(when), unit))
     return rows
