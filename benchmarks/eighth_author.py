@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 # fmt: off
 import selves
 import seventh_author as seventh
-from eighth_provider import LAUNCH_DAY, LEADS, NEW_MODEL, Reaction, VesperLog, refuse
+from eighth_provider import EIGHTH, LAUNCH_DAY, LEADS, NEW_MODEL, Reaction, Troubles, VesperLog, refuse
 from fifth_author import LIMITS, MIX, MODEL_SHARES, OWN_WORDING, TEMPERATURES, Honest, Piece, Product, bare_trace, conversation, drawn_settings, end_users, phrase, render
 from fourth_author import BEGIN, DAYS, Account, Request, Settings, Unit, address, bare_instruction, choose, moment, new_account, people_of, print_facts, write_world
 from selves import Person, keyed
@@ -84,14 +84,14 @@ def crowd(rng: np.random.Generator, product: Product, world: Honest) -> list[Acc
     return accounts
 
 
-def plan_changes(rng: np.random.Generator, product: Product, one: Account, launch: float, within: float) -> None:
+def plan_changes(rng: np.random.Generator, product: Product, one: Account, launch: float, within: float, new_model: str = NEW_MODEL) -> None:
     """The product's release for those who update, and the new model, within so many days of its launch, for those who move."""
     changes = one.state.setdefault("changes", [])
     if product.update and rng.random() < product.update[2]:
         one.state["late"] = product.update[0] + rng.exponential(product.update[1])
         changes.append((one.state["late"], {name: value for name, value in product.update[3].items() if name != "max_tokens" or one.settings.max_tokens == product.settings.max_tokens}))
     if rng.random() < product.moves:
-        changes.append((launch + rng.uniform(0, within), {"model": NEW_MODEL}))
+        changes.append((launch + rng.uniform(0, within), {"model": new_model}))
     changes.sort(key=lambda change: change[0])
 
 
@@ -384,15 +384,20 @@ def reaction_of(one: Account) -> tuple[str, Reaction]:
     return pool, REACTIONS.get(one.state.get("reacts", one.kind), PERSON)
 
 
-def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: VesperLog, seed: int) -> None:
+def write_refused(folder: Path, world: Honest, campaigns: Sequence[Account], log: VesperLog, seed: int, reaction_of: Callable[[Account], tuple[str, Reaction]], troubles: Troubles, rules: str, plans: Sequence, **facts: float) -> None:
+    """Let the provider refuse and everybody react, then write the world's files."""
     accounts = {one.name: one for one in (*world.accounts, *campaigns)}
-    done = refuse(log, accounts, {name: reaction_of(one) for name, one in accounts.items()})
-    facts = {
-        "world": folder.name, "seed": seed, "first_day": f"{BEGIN:%Y-%m-%d}", "model_launch_day": LAUNCH_DAY, "new_model": NEW_MODEL,
+    done = refuse(log, accounts, {name: reaction_of(one) for name, one in accounts.items()}, troubles)
+    about = {
+        "world": folder.name, "seed": seed, "first_day": f"{BEGIN:%Y-%m-%d}", **facts, "model_launch_day": troubles.launch_day, "new_model": troubles.models[0],
         "retired": {log.retired: log.retired_day}, "products": world.products, "retries": {kind: dict(sorted(count.items())) for kind, count in sorted(done.items())},
         "people": {"accounts": len(world.people), "persons": len({row["person"] for row in world.people})},
     }
-    write_world(folder, log, list(accounts.values()), world.people, facts, RULES, PLANS)
+    write_world(folder, log, list(accounts.values()), world.people, about, rules, plans)
+
+
+def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: VesperLog, seed: int) -> None:
+    write_refused(folder, world, campaigns, log, seed, reaction_of, EIGHTH, RULES, PLANS)
 
 
 def write_worlds(options: argparse.Namespace) -> None:

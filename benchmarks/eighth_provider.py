@@ -40,6 +40,7 @@ class Troubles:
     launch: float = 0.15  # the new model in its first two days
     again: float = 0.4  # of quick retries after an overload, at least
     errors: float = 0.004
+    models: tuple[str, str, str] = (NEW_MODEL, "vesper-3-mini", "vesper-3")  # new, small, usual
 
 
 EIGHTH = Troubles()
@@ -110,7 +111,7 @@ def refusal(
         [troubles.rush if rush else troubles.busy]
         + [share for first, last, share in troubles.overloads if first <= day <= last]
     )
-    if row["model"] == NEW_MODEL and day < troubles.launch_day + 2:
+    if row["model"] == troubles.models[0] and day < troubles.launch_day + 2:
         busy = max(busy, troubles.launch)
     if rng.random() < (
         max(busy, troubles.again) if tries else busy
@@ -187,7 +188,7 @@ def refuse(
             elif draw < reaction.away + reaction.own and status != 403 and handed < 4:
                 delay, tries, handed = reaction.wait * float(rng.lognormal(0, 0.8)), 0, handed + 1
                 if rng.random() < reaction.lower:
-                    again["model"] = "vesper-3-mini"
+                    again["model"] = troubles.models[1]
                 count["later at its own"] += 1
             else:
                 count["given up"] += 1
@@ -217,5 +218,6 @@ def move_on(
 ) -> None:
     """Let another account send this row, with its own settings unless the request carries them."""
     move_to(rng, row, other, {other.name: row} if carries else latest)
-    if row["model"] == NEW_MODEL and row["time"] < moment(troubles.launch_day):
-        row["model"] = "vesper-3"
+    new, _, usual = troubles.models
+    if row["model"] == new and row["time"] < moment(troubles.launch_day):
+        row["model"] = usual

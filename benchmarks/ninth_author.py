@@ -26,9 +26,9 @@ import numpy as np
 import eighth_author as eighth
 import selves
 from eighth_author import MODELS, Crew, Plan, Row, crew_accounts, crew_rows, in_jobs, plan_changes
-from eighth_provider import NEW_MODEL, Reaction, Troubles, VesperLog, refuse
+from eighth_provider import NEW_MODEL, Reaction, Troubles, VesperLog
 from fifth_author import LIMITS, MIX, MODEL_SHARES, OWN_WORDING, TEMPERATURES, Honest, Piece, Product, bare_trace, conversation, drawn_settings, end_users, phrase, render
-from fourth_author import BEGIN, MINUTE, Account, Request, Settings, address, bare_instruction, choose, moment, new_account, people_of, print_facts, write_world
+from fourth_author import MINUTE, Account, Request, Settings, address, bare_instruction, choose, moment, new_account, people_of, print_facts
 from selves import Person, keyed
 from seventh_author import CARDS, OTHER_AGENTS, TASKS, Stock, units_of, words_at
 from sixth_author import SAMPLES, deal_queue, times_of
@@ -204,6 +204,11 @@ def counts_of(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Acc
                 counts[one.name] = min(counts[one.name], 25)
             else:
                 needs[one.name] = (product, int(np.ceil(counts[one.name] * np.mean(product.parts))))
+    return counts, within_texts(counts, needs, people)
+
+
+def within_texts(counts: dict[str, int], needs: Mapping[str, tuple[Product, int]], people: Sequence[Person]) -> dict[str, tuple[str, int]]:
+    """Kind and number of texts of each account, no more than people have. Lowers the counts of units to them."""
     most = sorted((len(one.texts) for one in people if one.source != "chat users"), reverse=True)
     wanted = {}
     for at, name in enumerate(sorted(needs, key=lambda name: -needs[name][1])):
@@ -211,7 +216,7 @@ def counts_of(rng: np.random.Generator, crowds: Sequence[tuple[Product, list[Acc
         need = min(need, most[min(at + 60, len(most) - 1)])
         wanted[name] = (product.kind, need)
         counts[name] = max(1, min(counts[name], int(need / np.mean(product.parts))))
-    return counts, {name: wanted[name] for name in needs}
+    return {name: wanted[name] for name in needs}
 
 
 def compose_strangers(rng: np.random.Generator, world: Honest, stock: Stock, people: Sequence[Person], nets: Networks) -> None:
@@ -495,14 +500,7 @@ def reaction_of(one: Account) -> tuple[str, Reaction]:
 
 
 def finish(folder: Path, world: Honest, campaigns: Sequence[Account], log: MonthLog, seed: int) -> None:
-    accounts = {one.name: one for one in (*world.accounts, *campaigns)}
-    done = refuse(log, accounts, {name: reaction_of(one) for name, one in accounts.items()}, TROUBLES)
-    facts = {
-        "world": folder.name, "seed": seed, "first_day": f"{BEGIN:%Y-%m-%d}", "days": MONTH, "model_launch_day": LAUNCH_DAY, "new_model": NEW_MODEL,
-        "retired": {log.retired: log.retired_day}, "products": world.products, "retries": {kind: dict(sorted(count.items())) for kind, count in sorted(done.items())},
-        "people": {"accounts": len(world.people), "persons": len({row["person"] for row in world.people})},
-    }
-    write_world(folder, log, list(accounts.values()), world.people, facts, RULES, PLANS)
+    eighth.write_refused(folder, world, campaigns, log, seed, reaction_of, TROUBLES, RULES, PLANS, days=MONTH)
 
 
 def write_worlds(options: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 """What a scan finds, and whom it accuses, on worlds by other authors, in one table.
 
     python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--fifth FOLDER] [--sixth FOLDER]
-                                      [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--people FOLDER]
+                                      [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--tenth FOLDER]
+                                      [--people FOLDER]
     python benchmarks/other_worlds.py --page docs/benchmarks.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
@@ -51,10 +52,13 @@ AUTHORS = {
     "eighth-quiet": "eighth",
     "ninth": "ninth",
     "ninth-quiet": "ninth",
+    "tenth": "tenth",
+    "tenth-quiet": "tenth",
     "dev-a": "first",
     "dev-b": "first",
 }
-COMPOSED = ("fourth", "fifth", "sixth", "seventh", "eighth", "ninth")  # authors whose worlds a script writes
+# authors whose worlds a script writes
+COMPOSED = ("fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 DEVELOPMENT = "dev-"  # how the names of worlds begin that were looked at while the detector was made
 SCANNED = (0, 3, 4)  # exit codes of a scan that was made: see docs/cli.md
 CLI = "from stillwatch.cli.main import run; run()"
