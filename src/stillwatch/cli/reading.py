@@ -38,5 +38,6 @@ def sketched_log(
 def tell_rejects(rejects: Rejects, errors: Console) -> None:
     """Say how many lines could not be read, the first ones why. Raises: typer.Exit where there is one."""
     if rejects.count:
-        errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)
+        why = "; ".join(rejects.examples[:3])
+        errors.print(f"{rejects.count:,} lines rejected: {why}", markup=False, soft_wrap=True)
         raise typer.Exit(REJECTED)
