@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from holds_world import HOUR_US, START_US
+from holds_world import HOUR_US, START_US, log_of
 from stillwatch.actors import AccountFacts
-from stillwatch.scan.explanations import class_members, event_members, share_instruments
+from stillwatch.scan.explanations import class_members, share_instruments
+from stillwatch.scan.sites import event_members, hosting_networks, main_networks, site_members, sites
 
 
 def known_by(domains: list[str]) -> AccountFacts:
@@ -90,3 +91,62 @@ def test_people_at_an_event_pay_nothing_share_networks_and_leave(
     members = event_members(known, np.array(networks), everybody, begin_us, end_us)
     assert members.tolist() == list(at_event)
     assert not len(event_members(None, np.array(networks), everybody, begin_us, end_us))
+
+
+@pytest.mark.parametrize(
+    ("networks", "system", "together"),
+    [
+        ([1] * 6, 3320, range(6)),
+        ([1, 1, 1, 2, 2, 2], 3320, range(6)),
+        ([1, 1, 1, 2, 2, 3], 3320, range(3)),
+        ([1, 1, 2, 2, 3, 3], 3320, []),
+        ([1] * 6, 24940, []),
+        ([1] * 6, -1, []),
+        ([-1] * 6, 3320, []),
+    ],
+    ids=[
+        "an office",
+        "two floors",
+        "a pair",
+        "pairs",
+        "a rented server",
+        "system unknown",
+        "network unknown",
+    ],
+)
+def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
+    networks: list[int], system: int, together: Sequence[int]
+) -> None:
+    log = log_of([(START_US + k, f"acct-{k}", 200, k) for k in range(6)])
+    log.columns["net"] = np.array(networks, np.int32)[log["account"]]
+    log.columns["asn"] = np.full(len(log), system, np.int32)
+    everybody = np.arange(6, dtype=np.int32)
+    site = sites(log, main_networks(log))
+    assert site_members(site, everybody).tolist() == list(together)
+    log.columns["asn"][0] = 5089  # the first network would be of two systems
+    elsewhere = [k for k in together if networks[k] != networks[0]]
+    assert site_members(sites(log, main_networks(log)), everybody).tolist() == elsewhere
+    # who is at a site alone among a group's accounts is not set aside: the others there are not accused
+    assert site_members(site, everybody[:1]).tolist() == []
+
+
+def test_clouds_are_hosting_networks_and_access_providers_are_none() -> None:
+    known = set(hosting_networks().tolist())
+    clouds = {
+        "Amazon": 16509,
+        "Microsoft": 8075,
+        "Google": 396982,
+        "OVH": 16276,
+        "Hetzner": 24940,
+        "Vultr": 20473,
+    }
+    providers = {
+        "Deutsche Telekom": 3320,
+        "Orange": 3215,
+        "Comcast": 7922,
+        "AT&T": 7018,
+        "DFN": 680,
+        "JANET": 786,
+    }
+    assert known.issuperset(clouds.values())
+    assert not known & set(providers.values())

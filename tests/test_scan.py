@@ -689,25 +689,39 @@ def test_where_content_cannot_tell_a_shared_program_or_payer_stays_a_lead() -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("days", "record", "tables", "found"),
+    ("days", "record", "tables", "system", "found"),
     [
-        (2.5, {"payment": None}, 1, False),
-        (2.5, {"tier": "free"}, 12, False),
-        (6.0, {"payment": None}, 1, True),
-        (2.5, {"tier": "pro"}, 1, True),
-        (2.5, {"payment": None}, 0, True),
+        (2.5, {"payment": None}, 1, None, False),
+        (2.5, {"tier": "free"}, 12, None, False),
+        (6.0, {"payment": None}, 1, None, True),
+        (2.5, {"tier": "pro"}, 1, None, True),
+        (2.5, {"payment": None}, 0, None, True),
+        (6.0, {"tier": "pro"}, 3, 3320, False),
+        (6.0, {"tier": "pro"}, 3, 24940, True),
+        (6.0, {"tier": "pro"}, 0, 3320, True),
     ],
-    ids=["an event", "teams with cards on file", "it goes on", "they pay", "from many networks"],
+    ids=[
+        "an event",
+        "teams with cards on file",
+        "it goes on",
+        "they pay",
+        "from many networks",
+        "an office",
+        "rented servers",
+        "homes",
+    ],
 )
-def test_an_event_is_a_lead_and_a_finding_when_it_goes_on(
-    days: float, record: dict[str, Any], tables: int, found: bool
+def test_people_who_openly_sit_together_are_a_lead(
+    days: float, record: dict[str, Any], tables: int, system: int | None, found: bool
 ) -> None:
-    """A hackathon and a pool that looks like one, until it pays, moves or stays."""
+    """A hackathon, an office, and a pool that looks like one until it pays, moves, stays or hides."""
     crowd = Crowd(13)
     honest(crowd, 300, 14.0)
     members = set(pool(crowd, "hall", begin_day=7.0, days=days, **record))
     table = {name: k % tables for k, name in enumerate(sorted(members)) if tables}
     for row in crowd.rows:
+        if row["account"] in members:
+            row["asn"] = system
         if row["account"] in table:
             row["client_ip"] = f"198.51.{table[row['account']]}.7"
     result = scan(crowd.table(), crowd.accounts())
@@ -715,7 +729,7 @@ def test_an_event_is_a_lead_and_a_finding_when_it_goes_on(
         assert len(named(result) & members) >= 0.8 * len(members)
     else:
         assert not named(result) & members
-        assert any("a hackathon" in lead.text for lead in result.leads if members & set(lead.accounts))
+        assert any("no hidden pool" in lead.text for lead in result.leads if members & set(lead.accounts))
 
 
 @pytest.mark.slow

@@ -28,9 +28,7 @@ from stillwatch.scan.explanations import (
     Products,
     class_members,
     customers,
-    event_members,
     few_questions,
-    main_networks,
     one_customer,
     same_questions,
     share_instruments,
@@ -46,6 +44,7 @@ from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.parts import FAILOVER
+from stillwatch.scan.sites import event_members, main_networks, site_members, sites
 from stillwatch.scan.watch import Watched
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -55,11 +54,12 @@ COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marke
 COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
-EVENT = (
-    "most of its accounts pay nothing, share networks, and were there for three days: a hackathon, a workshop"
+TOGETHER = (
+    "most of its accounts send from networks that others of them use, in an office, a class or at an event: "
+    "such people are no hidden pool"
 )
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
-MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor at an event
+MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
 FEW_MARKERS = 20  # own markers below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
@@ -262,10 +262,8 @@ def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tup
     # what was found of the whole says little of the few that are left of it
     enough = max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts))
     doubt = "" if len(others) >= enough else SOFTWARE
-    others = np.setdiff1d(
-        others, event_members(world.known, world.once(_networks), others, *world.once(_seen_us))
-    )
-    doubt = doubt if doubt or len(others) >= enough else EVENT
+    others = np.setdiff1d(others, _together_openly(world, others))
+    doubt = doubt if doubt or len(others) >= enough else TOGETHER
     students = class_members(world.known, others)
     if not doubt and len(others) - len(students) < LEAST_PARTIES:
         doubt = one_customer(world.known, others) or CLASS
@@ -373,6 +371,16 @@ def _of_one_source(
 
 def _networks(world: ActorContext) -> np.ndarray:
     return main_networks(world.log)
+
+
+def _sites(world: ActorContext) -> np.ndarray:
+    return sites(world.log, world.once(_networks))
+
+
+def _together_openly(world: ActorContext, accounts: np.ndarray) -> np.ndarray:
+    """Of some accounts those that sit at one place, or were at one event."""
+    at_event = event_members(world.known, world.once(_networks), accounts, *world.once(_seen_us))
+    return np.union1d(at_event, site_members(world.once(_sites), accounts))
 
 
 def _seen_us(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,8 @@ from scipy.stats import binom
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.sites import main_networks
 from stillwatch.stats.exchangeability import ContentTest
-from stillwatch.units import DAY_US
 
 MOST = 0.8  # of a group's accounts
 SHARE_INSTRUMENT = (
@@ -30,8 +30,6 @@ FEW_QUESTIONS = 50  # different ones: of classes 8 to 36, of campaigns that ask 
 WORD_FOR_WORD = 0.3  # of a group's exchanges have a text that another account has: of classes 0.31 to 0.99
 MOSTLY = 0.5  # of a group's sessions ask what another account's do: few questions among many are a cloak
 ACADEMIC = ("edu", "ac", "school")  # labels that registries give to institutions only
-EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
-FREE_TIERS = ("free", "trial")  # whoever has one pays nothing, with a card on file or without
 HUB = 100  # accounts at one mail domain or network past which it is nobody's own, unless an institution's
 # fmt: off
 FREE_MAIL = frozenset((  # domains at which anybody gets an address
@@ -119,38 +117,6 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     return ""
 
 
-def event_members(
-    known: AccountFacts | None,
-    network: np.ndarray,
-    accounts: np.ndarray,
-    first_us: np.ndarray,
-    last_us: np.ndarray,
-) -> np.ndarray:
-    """Of some accounts those that look like the people at one event: a hackathon, a workshop.
-
-    They pay nothing, each sends most from a network that another of them uses, as a team at its table does,
-    and all that they ever asked lies within the same three days. A pool that looks like this gets what is
-    free for so long. When it pays, moves or goes on, it is judged like any other.
-
-    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, when each was seen.
-    """
-    if known is None:
-        return accounts[:0]
-    free = np.array([not known.payment[a] or known.tier[a].lower() in FREE_TIERS for a in accounts], bool)
-    who = accounts[free & (network[accounts] >= 0)]
-    who = who[last_us[who] - first_us[who] <= EVENT_US]
-    begin, end = np.sort(first_us[who]), np.sort(last_us[who])
-    # who began before such a window has ended before its end, as nobody stays for longer
-    within = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
-    if not len(within) or within.max() < LEAST_USERS:
-        return accounts[:0]
-    opens = begin[np.argmax(within)]
-    who = who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)]
-    _, place, at_place = np.unique(network[who], return_inverse=True, return_counts=True)
-    who = who[at_place[place] > 1]
-    return who if len(who) >= LEAST_USERS else accounts[:0]
-
-
 def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.ndarray:
     """(accounts,) int32: who counts as one customer, and openly so.
 
@@ -174,18 +140,6 @@ def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.nd
     )
     labels: np.ndarray = connected_components(links, directed=False)[1]
     return labels
-
-
-def main_networks(log: ExchangeLog) -> np.ndarray:
-    """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
-    seen = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
-    many = int(log["net"][seen].max(initial=0)) + 1
-    who = log["account"][seen].astype(np.int64)
-    pairs, count = np.unique(who * many + log["net"][seen], return_counts=True)
-    main = np.full(len(log.accounts), -1, np.int64)
-    order = np.argsort(count, kind="stable")  # the last written stays
-    main[pairs[order] // many] = pairs[order] % many
-    return main
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:

@@ -39,6 +39,8 @@ COSTS = {  # column -> what cannot be judged without it, the gravest first
     "output_tokens": "what was taken is counted in exchanges only",
     "status": "every exchange counts as answered",
     "client_ip": "shared networks are no clue",
+    "asn": "an office's or a campus's network is not told from a rented server's, so that people who sit "
+    "together can be named",
     "user_agent": "users of one program are harder to tell from one operator",
     "completion": "answers that come back in requests of others are not seen",
     "conversation": "dialogues are harder to tell from single questions",

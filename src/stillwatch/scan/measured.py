@@ -5,16 +5,17 @@ At the default dial; replaced when measured again. Source: docs/benchmarks.md,
 """
 
 EXPOSED = (
-    "On five worlds by other authors that were judged unseen (fifth to ninth) the alarm exposed 22 of 64 "
+    "On six worlds by other authors that were judged unseen (fifth to tenth) the alarm exposed 25 of 81 "
     "campaigns. On three that were looked at while it was built (dev-c, dev-d, fourth) it exposes "
     "24 of 32. Most that it misses are small, copy a client, or draw settings for each account."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 181 of 20,696 honest accounts: 52 members of two hackathons, 45 "
-    "freelancers of one bureau, 45 clients of agencies, 32 donors of keys, seven others. In the ninth, whose "
-    "honest groups are as rare as its author thinks usual, it named 17 of 5,397. On those that were looked "
-    "at it names none of 18,897, and on the first author's scenes 4 of 4,420. Before it asked whether "
-    "content clings to accounts (commit 671234a) it named a quarter to two thirds there."
+    "On the unseen worlds it named 212 of 25,574 honest accounts, in nine findings: 52 members of two "
+    "hackathons, 45 freelancers of one bureau, 45 clients of agencies, 32 donors of keys, 31 exam markers, "
+    "seven others. In the ninth, whose honest groups are as rare as its author thinks usual, it named 17 of "
+    "5,397. On those that were looked at it names none of 18,897, and on the first author's scenes 4 of "
+    "4,420. Before it asked whether content clings to accounts (commit 671234a) it named a quarter to two "
+    "thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
 MEASURED = (EXPOSED, INNOCENTS, ALONE)
@@ -22,12 +23,12 @@ TITLE = "How far to trust a finding"
 # `Campaign.firm` says which accounts are firm.
 FIRM = (
     "Level: firm. Two classes of evidence tie it, one of which its client does not choose. Of the accounts "
-    "that group findings named at this level, 84 of 117 were honest on the two worlds that were judged "
-    "unseen since this is the rule: members of hackathons, donors of keys. On the first author's scenes "
-    "0 of 432."
+    "that group findings named at this level, 115 of 160 were honest on the three worlds that were judged "
+    "unseen since this is the rule: members of hackathons, donors of keys, exam markers. On the first "
+    "author's scenes 0 of 432."
 )
 LOOSE = (
     "Level: named, not firm. Only what its client chooses ties it, or one class of evidence. Of the accounts "
-    "that group findings named at this level, 30 of 360 were honest on the two worlds that were judged "
+    "that group findings named at this level, 30 of 431 were honest on the three worlds that were judged "
     "unseen since this is the rule, and 7 of 1,562 on the first author's scenes."
 )

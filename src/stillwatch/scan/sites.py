@@ -1,0 +1,102 @@
+"""Accounts that openly sit together: in an office, a class, at an event. It raises no alarm.
+
+A pool that hides gives each account an address of its own. Who does not hide is a place that the owner sees.
+"""
+
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from stillwatch.actors import AccountFacts
+from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.units import DAY_US
+
+LEAST_AT_SITE = 3  # accounts of a log that send most from one network
+LEAST_MEMBERS = 3  # of a group at sites or at an event, else none: chance brings two together
+EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
+FAR = np.iinfo(np.int64).max
+FREE_TIERS = ("free", "trial")  # whoever has one pays nothing, with a card on file or without
+
+
+def main_networks(log: ExchangeLog) -> np.ndarray:
+    """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
+    seen = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
+    many = int(log["net"][seen].max(initial=0)) + 1
+    who = log["account"][seen].astype(np.int64)
+    pairs, count = np.unique(who * many + log["net"][seen], return_counts=True)
+    main = np.full(len(log.accounts), -1, np.int64)
+    order = np.argsort(count, kind="stable")  # the last written stays
+    main[pairs[order] // many] = pairs[order] % many
+    return main
+
+
+@lru_cache(maxsize=1)
+def hosting_networks() -> np.ndarray:
+    """(n,) int64: numbers of autonomous systems whose addresses are rented servers, in order.
+
+    Source: https://github.com/brianhama/bad-asn-list, and large clouds that it lacks.
+    """
+    text = files("stillwatch.scan").joinpath("hosting_networks.txt").read_text("utf-8")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return np.array(sorted(int(word) for line in lines for word in line.split()), np.int64)
+
+
+def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
+    """(accounts,) int64: the network of each account that sits at a site, else -1.
+
+    A site is the main network of three accounts or more whose autonomous system is known and no hosting
+    company's: behind one address of a cloud are strangers, or a pool's own server. A network is of one
+    system: where the log names several of it, they say nothing.
+
+    network: as `main_networks`.
+    """
+    mine = (log["account"] >= 0) & (log["net"] == network[log["account"]])
+    system = np.full(len(network), -1, np.int64)
+    system[log["account"][mine]] = log["asn"][mine]  # of several the last written stays
+    _, place, together = np.unique(network, return_inverse=True, return_counts=True)
+    least, most = np.full(len(together), FAR), np.full(len(together), -1)
+    np.minimum.at(least, place, system)
+    np.maximum.at(most, place, system)
+    a_site = (together >= LEAST_AT_SITE) & (least == most) & (most >= 0) & ~np.isin(most, hosting_networks())
+    return np.where((network >= 0) & a_site[place], network, -1)
+
+
+def site_members(site: np.ndarray, accounts: np.ndarray) -> np.ndarray:
+    """Of some accounts those that sit at a site with another of them. site: as `sites`."""
+    who = accounts[site[accounts] >= 0]
+    _, place, together = np.unique(site[who], return_inverse=True, return_counts=True)
+    who = who[together[place] > 1]
+    return who if len(who) >= LEAST_MEMBERS else accounts[:0]
+
+
+def event_members(
+    known: AccountFacts | None,
+    network: np.ndarray,
+    accounts: np.ndarray,
+    first_us: np.ndarray,
+    last_us: np.ndarray,
+) -> np.ndarray:
+    """Of some accounts those that look like the people at one event: a hackathon, a workshop.
+
+    They pay nothing, each sends most from a network that another of them uses, as a team at its table does,
+    and all that they ever asked lies within the same three days. A pool that looks like this gets what is
+    free for so long. When it pays, moves or goes on, it is judged like any other.
+
+    network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, when each was seen.
+    """
+    if known is None:
+        return accounts[:0]
+    free = np.array([not known.payment[a] or known.tier[a].lower() in FREE_TIERS for a in accounts], bool)
+    who = accounts[free & (network[accounts] >= 0)]
+    who = who[last_us[who] - first_us[who] <= EVENT_US]
+    begin, end = np.sort(first_us[who]), np.sort(last_us[who])
+    # who began before such a window has ended before its end, as nobody stays for longer
+    within = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
+    if not len(within) or within.max() < LEAST_MEMBERS:
+        return accounts[:0]
+    opens = begin[np.argmax(within)]
+    who = who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)]
+    _, place, at_place = np.unique(network[who], return_inverse=True, return_counts=True)
+    who = who[at_place[place] > 1]
+    return who if len(who) >= LEAST_MEMBERS else accounts[:0]
