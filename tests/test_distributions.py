@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 import stillwatch
+from other_package import unpack
 from stillwatch.cli.main import GROUP, app
 from stillwatch.cli.verb import SEPARATE
 
@@ -97,6 +98,7 @@ def test_this_environment_has_the_verbs_of_all() -> None:
     )
 
 
+@pytest.mark.slow
 def test_no_core_module_reaches_into_another_distribution() -> None:
     """Neither by an import, at the top or later, nor by a name that it would import."""
     wrong = []
@@ -316,12 +318,8 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
     """Install a package that names one verb, and type words."""
 
     def type_words(entry: str, words: str) -> Any:
-        (tmp_path / "acme_verbs.py").write_text(ACME)
-        about = tmp_path / "acme-1.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
-        (about / "entry_points.txt").write_text(f"[{GROUP}]\n{entry}\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
+        unpack(tmp_path / "site", GROUP, entry, ACME if entry.endswith("acme_verbs") else None)
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
         return CliRunner().invoke(app, words.split())
 
     return type_words
