@@ -80,6 +80,7 @@ def test_all_are_of_one_version_and_licence() -> None:
     assert sorted(extras["all"]) == sorted(pin for (pin,) in pins.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "folder"), FOLDERS.items())
 def test_each_module_with_verbs_is_an_entry_point(name: str, folder: str) -> None:
     package = f"stillwatch.{folder}.cli"
