@@ -32,24 +32,28 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "Could not make an environment. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
+# Four distributions of one source tree: each is installed as editable.
+DISTRIBUTIONS := . $(wildcard distributions/*)
+PROJECTS := $(DISTRIBUTIONS:%=%/pyproject.toml)
+
 # The kernels are in C. A machine without a C compiler borrows PyPI's: 100 MB, gone again afterwards.
 BORROWED := requirements-compiler.lock
 define INSTALL
 if command -v cc || command -v gcc || command -v clang; then borrowed=; else borrowed=yes; fi >/dev/null; \
 	[ -z "$$borrowed" ] || $(BIN)/python -m pip install -q --require-hashes -r $(BORROWED); \
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e . || exit 1; \
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(DISTRIBUTIONS:%=-e %) || exit 1; \
 	[ -z "$$borrowed" ] || $(BIN)/python -m pip uninstall -q -y ziglang
 endef
 
-# The package is installed editable, so a stamp is stale only when the locks or the metadata change.
+# The packages are installed editable, so a stamp is stale only when the locks or the metadata change.
 # A dev environment holds the core as well: the core stamp then needs no second look.
-$(VENV)/.core: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.core: requirements.lock $(PROJECTS) | $(BIN)/python
 	echo "Installing what requirements.lock names (a minute or two the first time)"
 	$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
 	$(INSTALL)
 	touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+$(VENV)/.dev: requirements-dev.lock $(PROJECTS) | $(BIN)/python
 	echo "Installing what requirements-dev.lock names (a minute or two the first time)"
 	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.lock
 	$(INSTALL)
@@ -58,7 +62,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 # Not locked: which build of PyTorch (CPU, CUDA) is right is the machine's matter, and its index's.
 $(VENV)/.train: $(VENV)/.dev
 	echo "Installing the extra train (PyTorch and what trains on it: a few minutes)"
-	$(BIN)/python -m pip install -q --no-build-isolation -e '.[train]'
+	$(BIN)/python -m pip install -q --no-build-isolation -e 'distributions/distill[train]'
 	touch $@
 
 $(VENV)/.spark: $(VENV)/.dev
@@ -160,9 +164,10 @@ lock: | $(BIN)/python ## Write the lock files anew from pyproject.toml
 	echo "Wrote requirements*.lock and deploy/*.lock"
 
 # The time of the last commit stands for the time of the build: the same commit gives the same bytes.
-dist: $(VENV)/.dev ## Build the sdist and the wheel into dist/
+dist: $(VENV)/.dev ## Build the sdists and wheels of all distributions into dist/
 	rm -rf dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
+	export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct); for one in $(DISTRIBUTIONS); do \
+		(cd $$one && $(abspath $(BIN))/python -m hatchling build -d $(abspath dist)) || exit 1; done
 	ls dist/*
 
 clean: ## Remove reports, caches and builds

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.range.defences.allowance import GROWTH
 from stillwatch.range.population import read_population
+from stillwatch.terms.allowance import GROWTH
 
 DAY_US = 86_400_000_000
 CLEAN = 7  # days

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from economics_world import DECLARATION, expected, experiment, simulate
-from stillwatch.cli.economics import app
 from stillwatch.distill import PlanError
+from stillwatch.distill.cli.economics import app
 from stillwatch.distill.economics import EconomicsResult, cells
 from stillwatch.distill.economics.declare import EDITIONS, read_experiment
 from stillwatch.distill.economics.escapes import cheapest, fastest, read_escapes

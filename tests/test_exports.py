@@ -25,7 +25,7 @@ from stillwatch.cases.exports.ocsf import detection, incident
 from stillwatch.cases.exports.plain import plain
 from stillwatch.cases.exports.severity import Severity, severity
 from stillwatch.cases.exports.signing import event_id, headers, new_key, read_key, signer
-from stillwatch.cases.exports.syslog import frame, message
+from stillwatch.cases.exports.sinks.syslog import frame, message
 from stillwatch.cases.store import Store
 from stillwatch.report.visible import visible
 

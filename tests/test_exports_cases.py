@@ -26,7 +26,7 @@ from stillwatch.cases.exports import ExportError, Form
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.places import place
-from stillwatch.cases.exports.targets import ExportTarget
+from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.exports.write import activity_of, prepare, release, write_file
 from stillwatch.cases.fold import fold

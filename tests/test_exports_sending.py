@@ -18,7 +18,8 @@ from stillwatch.cases.exports.outbox import BACK_OFF_S, MOST, Outbox
 from stillwatch.cases.exports.places import ReceiverAddress, addresses, inside_of, place
 from stillwatch.cases.exports.post import HEAD_BYTES, post, tls_context
 from stillwatch.cases.exports.signing import new_key
-from stillwatch.cases.exports.targets import ExportTarget, read_targets
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.targets import read_targets
 
 NOW_US = 1_773_500_000_000_000
 HTTP, HTTPS = ("https", "http"), ("https",)

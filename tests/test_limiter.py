@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from stillwatch.gateway.path.batch import begun, uploaded_batch
 from stillwatch.gateway.path.budgets import EARLIER_SIZE, ROOM, ROW, Budgets
 from stillwatch.gateway.path.request import read
-from stillwatch.range.defences.allowance import CEILING, Allowances, AllowanceWatch
+from stillwatch.range.defences.allowance import AllowanceWatch
 from stillwatch.terms import AccountLimits, AccountUsage, Models, ModelSet
+from stillwatch.terms.allowance import CEILING, Allowances
 from stillwatch.terms.limiter import longest, set_of, tokens_left, used_up
 from stillwatch.terms.load import check, loads
 from stillwatch.units import DAY_US

@@ -19,18 +19,12 @@ from stillwatch.range.attackers.repeated import Fixed
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation
-from stillwatch.range.defences.allowance import (
-    CEILING,
-    TOKENS_A_S,
-    Allowances,
-    AllowanceWatch,
-    judge,
-    refused_ids,
-)
+from stillwatch.range.defences.allowance import TOKENS_A_S, AllowanceWatch, judge, refused_ids
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.scenes import read_scene, shipped_scenes
+from stillwatch.terms.allowance import CEILING, Allowances
 from stillwatch.terms.load import load
 from stillwatch.toml.reading import Mistakes, TableReader
 from stillwatch.units import DAY_US, HOUR_US

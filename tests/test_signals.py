@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from other_package import unpack
 from stillwatch.cases.bundle import BundleError, documents
 from stillwatch.cases.claims import signal_sources
 from stillwatch.errors import InputError
@@ -42,12 +43,7 @@ def recompute(evidence):
 
 def install(place: Path, source: str = DETECTOR, group: str = "stillwatch.detectors") -> Path:
     """A package with one signal, as pip would unpack it."""
-    info = place / "acme_signals-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-signals\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\nmany_tools = acme_signals\n")
-    (place / "acme_signals.py").write_text(source)
-    return place
+    return unpack(place, group, "many_tools = acme_signals", source)
 
 
 def beside(place: Path, code: str) -> subprocess.CompletedProcess[str]:

@@ -4,11 +4,13 @@ Whatever it raises is said with its place. It knows nothing of what the code doe
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from stillwatch.errors import InputError, StillwatchError
@@ -59,6 +61,20 @@ def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
                     f"{where}: its {name} is {getattr(module, name)!r:.100}; right would be {right}"
                 )
         found.append(module)
+    return found
+
+
+def named_modules(package: str, group: str, what: str, function: str, needs: Mapping[str, Any]) -> list[Any]:
+    """The modules of a package that have a function, then those that installed packages add, by name.
+
+    what: they are, in the plural. needs: their other attributes, as for `installed`, with `NAME`.
+    Raises: InputError, also for a name that is taken.
+    """
+    names = sorted(one.name for one in iter_modules(import_module(package).__path__))
+    found = [one for one in (import_module(f"{package}.{name}") for name in names) if hasattr(one, function)]
+    found += installed(group, {**needs, function: Callable})
+    if twice := [name for name, n in Counter(one.NAME for one in found).items() if n > 1]:
+        raise InputError(f"{group}: several {what} are named {', '.join(twice)}; a name stands for one")
     return found
 
 

@@ -4,17 +4,14 @@ A signal is one module: in its package of this project, or in any installed pack
 entry point. What titles, alerts, exports and the checker of bundles need to know of it stands in its file.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any, Protocol
 
 from stillwatch.errors import InputError
-from stillwatch.plugins import blamed_on, installed
+from stillwatch.plugins import blamed_on, named_modules
 
 Event = Mapping[str, Any]  # a line of a bundle's events.ndjson: docs/bundle.md
 
@@ -67,16 +64,10 @@ def signal_modules(package: str, group: str, function: str, *texts: str) -> tupl
 
     Raises: InputError for an entry point that cannot be loaded or is no signal, and for a name that is taken.
     """
-    names = sorted(one.name for one in iter_modules(import_module(package).__path__))
-    found = [m for m in (import_module(f"{package}.{name}") for name in names) if hasattr(m, function)]
-    added = installed(group, {**dict.fromkeys(("NAME", *texts), str), function: Callable})
-    for module in added:
+    found = named_modules(package, group, "signals", function, dict.fromkeys(("NAME", *texts), str))
+    for module in found:
         if not isinstance(signal_of(module), Signal):
             raise InputError(f"{group}: the SIGNAL of {module.NAME} is no stillwatch.signals.Signal")
-    found += added
-    twice = [name for name, n in Counter(module.NAME for module in found).items() if n > 1]
-    if twice:
-        raise InputError(f"{group}: several signals are named {', '.join(twice)}; a name stands for one")
     return tuple(found)
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.deliver import Delivered, send, work_off
 from stillwatch.cases.exports.notices import trial_event
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.signing import new_key, read_key
-from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.targets import NAME, read_targets, sinks
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
@@ -178,14 +179,14 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
         if send_one:
             send(target, _test_letter(target), wall_us())
             row["says"] = f"took a test event, at {found[0]}"
-    except ExportError as why:
+    except StillwatchError as why:
         row |= {"fit": False, "says": str(why)}
     return row
 
 
 def _test_letter(target: ExportTarget) -> Letter:
     now_us = wall_us()
-    event, body = trial_event(now_us, target.kind == "syslog")
+    event, body = trial_event(now_us, sinks()[target.kind].FORM == Form.CEF)
     return Letter("test", target.name, event, "", body, now_us)
 
 

@@ -1,8 +1,9 @@
-"""The `stillwatch` command: finds the verbs in this folder and turns refusals into one line and an exit code.
+"""The `stillwatch` command: finds the verbs and turns refusals into one line and an exit code.
 
-A verb is one module beside this one, of the verb's name. It has `register(app)`, which adds its command to
-the top, or a Typer app named `app`, which is mounted under that name. A verb is imported when it is typed:
-this module does not know what any verb does, and nobody waits for what the others need.
+A verb is one module of the verb's name: beside this one, or in any installed package that names it under the
+entry points `stillwatch.commands`. It has `register(app)`, which adds its command to the top, or a Typer app
+named `app`, which is mounted under that name. A verb is imported when it is typed: this module does not know
+what any verb does, and nobody waits for what the others need.
 """
 
 import json
@@ -10,16 +11,19 @@ import os
 import pkgutil
 import sys
 import traceback
-from importlib import import_module
+from contextlib import nullcontext
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import stillwatch
 import stillwatch.cli
+from stillwatch.cli.verb import VerbGroup
 from stillwatch.errors import Faults, StillwatchError
+from stillwatch.plugins import blamed_on
 
+GROUP = "stillwatch.commands"
 CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campaign
 FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
@@ -49,7 +53,7 @@ def print_json(told: object) -> None:
     print(json.dumps(told, indent=1))
 
 
-class Verbs(TyperGroup):
+class Verbs(VerbGroup):
     """The group of all verbs: every refusal below it becomes a line on stderr and an exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -61,8 +65,8 @@ class Verbs(TyperGroup):
             self._mount(modules(cmd_name) or modules())
         return super().get_command(ctx, cmd_name)
 
-    def _mount(self, names: list[str]) -> None:
-        self.commands.update(typer.main.get_group(mount(names)).commands)
+    def _mount(self, found: list[metadata.EntryPoint]) -> None:
+        self.commands.update(typer.main.get_group(mount(found)).commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -104,24 +108,34 @@ def stillwatch_command(
     """Watch a model API for unauthorised distillation: find the actor behind any number of accounts."""
 
 
-def modules(verb: str = "") -> list[str]:
-    """Name the modules of all verbs, or of one: files like `prove_coin` hang theirs on the app of `prove`."""
-    found = [one.name for one in pkgutil.iter_modules(stillwatch.cli.__path__) if one.name != "main"]
-    own = [name for name in found if name == verb or name.startswith(f"{verb}_")]
-    return found if not verb else own if verb in own else []
+def modules(verb: str = "") -> list[metadata.EntryPoint]:
+    """Find the modules of all verbs, or of one: names like `prove_coin` hang theirs on the app of `prove`.
+
+    A package cannot take the name of a verb that is beside this module.
+    """
+    names = [one.name for one in pkgutil.iter_modules(stillwatch.cli.__path__) if one.name != "main"]
+    beside = {name: metadata.EntryPoint(name, f"stillwatch.cli.{name}", GROUP) for name in names}
+    found = {point.name: point for point in metadata.entry_points(group=GROUP)} | beside
+    own = [name for name in sorted(found) if not verb or name == verb or name.startswith(f"{verb}_")]
+    return [found[name] for name in own] if not verb or verb in own else []
 
 
-def mount(names: list[str]) -> typer.Typer:
-    """Import modules and hang the verbs that they have on an app of their own."""
+def mount(found: list[metadata.EntryPoint]) -> typer.Typer:
+    """Import modules and hang the verbs that they have on an app of their own.
+
+    Raises: InputError for an installed package whose module cannot be imported.
+    """
     verbs = typer.Typer()
     seen: list[typer.Typer] = []
-    for name in names:
-        module = import_module(f"stillwatch.cli.{name}")
+    for point in found:
+        place = f"entry point {point.name} = {point.value} of {GROUP}: cannot be loaded"
+        with blamed_on(place) if point.dist else nullcontext():
+            module = point.load()
         if hasattr(module, "register"):
             module.register(verbs)
         elif isinstance(getattr(module, "app", None), typer.Typer) and module.app not in seen:
             seen.append(module.app)
-            verbs.add_typer(module.app, name=name)
+            verbs.add_typer(module.app, name=point.name)
     return verbs
 
 

@@ -20,9 +20,9 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.read import read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.range.defences.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.report.findings import load
 from stillwatch.report.terminal import progress
+from stillwatch.terms.allowance import CEILING, GROWTH, USUAL, Allowances
 from stillwatch.units import DAY_US
 
 REJECTED = 3

@@ -12,13 +12,43 @@ from functools import wraps
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
+
+from stillwatch.errors import InputError
 
 Verb = Callable[..., None]
+
+SEPARATE = {  # verbs of this project's other distributions, and the extra that installs each
+    "ban probe": "provenance",
+    "coin exclude": "provenance",
+    "coin seal": "provenance",
+    "coin witness": "provenance",
+    "distill": "distill",
+    "economics": "distill",
+    "identify": "provenance",
+    "prove": "provenance",
+    "range": "range",
+}
+
+
+class VerbGroup(TyperGroup):
+    """Verbs below one name; says what to install for a verb that another distribution brings."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        typed, above = args[0], ctx
+        while above.parent is not None:
+            typed, above = f"{above.info_name} {typed}", above.parent
+        if typed in SEPARATE and self.get_command(ctx, args[0]) is None:
+            part = SEPARATE[typed]
+            raise InputError(
+                f"`{typed}` is in the package stillwatch-{part}: pip install 'stillwatch[{part}]'"
+            )
+        return super().resolve_command(ctx, args)
 
 
 def group(text: str) -> typer.Typer:
     """Make an app for the verbs of one name. text: its help, above the verbs and beside other groups."""
-    app = typer.Typer(help=text, no_args_is_help=True, add_completion=False)
+    app = typer.Typer(help=text, cls=VerbGroup, no_args_is_help=True, add_completion=False)
 
     @app.callback()  # else an app of one verb would be that verb
     def about() -> None: ...

@@ -4,21 +4,16 @@ It is run beside the gateway (`stillwatch alerts deliver`), never in it: a recei
 """
 
 import random
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.notices import CONTENT_TYPE
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import Resolve, addresses
-from stillwatch.cases.exports.post import drop, post, push, tls_context
-from stillwatch.cases.exports.signing import headers, read_key
-from stillwatch.cases.exports.syslog import DATAGRAM, frame, message
-from stillwatch.cases.exports.targets import ExportTarget
-
-GONE = 410  # the receiver wants nothing more of this
-SYSLOG_SEVERITY = 6  # of CEF: the record itself says how bad it is
+from stillwatch.cases.exports.post import tls_context
+from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
+from stillwatch.cases.exports.targets import sinks
+from stillwatch.errors import StillwatchError
+from stillwatch.plugins import blamed_on
 
 
 @dataclass
@@ -31,14 +26,6 @@ class Delivered:
     waiting: int = 0
     held_elsewhere: bool = False
     refusals: list[str] = field(default_factory=list)
-
-
-class DeliveryRefused(ExportError):
-    """A receiver's answer that is no success."""
-
-    def __init__(self, why: str, after_s: int | None = None, gone: bool = False) -> None:
-        super().__init__(why)
-        self.after_s, self.gone = after_s, gone
 
 
 def work_off(
@@ -68,7 +55,7 @@ def work_off(
                 if target is None:
                     raise DeliveryRefused(f"no target is called {letter.target!a} any more", gone=True)
                 send(target, letter, now_us(), resolve)
-            except ExportError as why:
+            except StillwatchError as why:
                 stopped.add(letter.target)
                 done.refusals.append(f"{letter.target}: {why}")
                 _put_back(outbox, letter, why, now_us(), rng, done)
@@ -91,27 +78,11 @@ def _put_back(
 
 
 def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
-    """Send one letter now. Raises: ExportError."""
+    """Send one letter now. Raises: ExportError, or InputError for a sink that fails."""
+    sink = sinks()[target.kind]
     found = addresses(target.where, target.allow, resolve)
     context = None
     if target.where.scheme in ("https", "tls"):
         context = tls_context(str(target.ca) if target.ca else None)
-    if target.kind == "webhook":
-        body = letter.body.encode("ascii")
-        signers = tuple(read_key(path) for path in target.keys)
-        sent = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
-        answer = post(target.where, found, sent, body, context)
-        if not 200 <= answer.status < 300:
-            said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
-            raise DeliveryRefused(
-                f"{target.where.at}: answers {answer.status}: {said}",
-                answer.retry_after_s,
-                answer.status == GONE,
-            )
-        return
-    host = socket.gethostname()
-    messages = [message(line, SYSLOG_SEVERITY, letter.created_us, host) for line in letter.body.split("\n")]
-    if target.where.scheme == "udp":
-        drop(target.where, found, [one for one in messages if len(one) <= DATAGRAM])
-    else:
-        push(target.where, found, b"".join(map(frame, messages)), context)
+    with blamed_on(f"the sink {target.kind} failed", getattr(sink, "__file__", "")):
+        sink.send(target, letter, found, context, now_us)

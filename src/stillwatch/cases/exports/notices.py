@@ -110,10 +110,10 @@ def _event(id: str, kind: str, subject: str, at_us: int, data: Any, source: str)
     )
 
 
-def trial_event(at_us: int, syslog: bool) -> tuple[str, str]:
+def trial_event(at_us: int, cef: bool) -> tuple[str, str]:
     """An event that tells of nothing: its id, and what is sent."""
     id = event_id("test", at_us)
-    if syslog:
+    if cef:
         head = ("Stillwatch", "Stillwatch", stillwatch.__version__, "test", "A test; nothing happened", 0)
         return id, record(*head, {"rt": at_us // 1000, "externalId": id})
     data = {"text": "A test; nothing happened."}

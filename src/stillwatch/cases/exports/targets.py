@@ -13,32 +13,39 @@ allow = ["siem.internal:6514"]    # a host of your own network has to be named
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.places import ReceiverAddress, is_allowed, place
+from stillwatch.cases.exports import ExportError, Form
+from stillwatch.cases.exports.places import PORTS, is_allowed, place
+from stillwatch.cases.exports.sinks import ExportTarget, Sink
 from stillwatch.errors import InputError
+from stillwatch.plugins import named_modules
 from stillwatch.toml import document
 from stillwatch.toml.reading import TableReader
 
-WEBHOOK, SYSLOG = ("https", "http"), ("tls", "tcp", "udp")
+SINKS, GROUP = "stillwatch.cases.exports.sinks", "stillwatch.sinks"
 NAME = "alerts.toml"
 LONGEST = 1 << 20
 SAYS = ("alert", "ocsf")
 
 
-@dataclass(frozen=True)
-class ExportTarget:
-    """One who is told."""
+@cache
+def sinks() -> Mapping[str, Sink]:
+    """The kinds of receivers by name: ours, and those that installed packages add.
 
-    kind: str  # "webhook" or "syslog"
-    name: str
-    where: ReceiverAddress
-    keys: tuple[Path, ...]  # of a webhook: at least one
-    says: str
-    allow: tuple[str, ...]
-    ca: Path | None  # certificates to trust instead of the system's
+    Raises: InputError for an entry point that cannot be loaded or is no sink, and for a name that is taken.
+    """
+    found = named_modules(SINKS, GROUP, "sinks", "send", {"NAME": str, "SCHEMES": tuple, "FORM": Form})
+    for sink in found:
+        if not sink.SCHEMES or not set(sink.SCHEMES) <= set(PORTS):
+            raise InputError(f"{GROUP}: the SCHEMES of {sink.NAME} are not of {', '.join(PORTS)}")
+        if sink.FORM not in (Form.CLOUDEVENT, Form.CEF):
+            raise InputError(
+                f"{GROUP}: the FORM of {sink.NAME} is {sink.FORM}; give Form.CLOUDEVENT or Form.CEF"
+            )
+    return {sink.NAME: sink for sink in found}
 
 
 def read_targets(path: Path) -> tuple[ExportTarget, ...]:
@@ -48,42 +55,46 @@ def read_targets(path: Path) -> tuple[ExportTarget, ...]:
     except InputError as why:
         raise ExportError(str(why)) from None
     found: dict[str, ExportTarget | None] = {}
-    for kind, schemes in (("webhook", WEBHOOK), ("syslog", SYSLOG)):
+    kinds = sinks()
+    for kind in sorted(kinds, key=[*table.content, *kinds].index):  # in the order of the list
         for entry in table.tables(kind):
             name = entry.name("name", "") if entry.need("name", 'as in name = "on-call"') else ""
             if name in found:
                 entry.wrong("name", f"two targets are called {name!a}; give each its own")
             elif name and (not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)):
                 entry.wrong("name", f"is {name!a}; give letters, digits, - and _")
-            found[name] = _target(kind, schemes, name, entry, path.parent)
+            found[name] = _target(kinds[kind], name, entry, path.parent)
     table.check_unknown_keys()
     if table.notes.problems:
         raise ExportError("\n".join(table.notes.sentences()))
     return tuple(one for one in found.values() if one is not None)
 
 
-def _target(
-    kind: str, schemes: tuple[str, ...], name: str, entry: TableReader, beside: Path
-) -> ExportTarget | None:
+def _target(sink: Sink, name: str, entry: TableReader, beside: Path) -> ExportTarget | None:
     where = None
-    url = entry.name("url", "") if entry.need("url", f"give an address with {' or '.join(schemes)}") else ""
+    wanted = f"give an address with {' or '.join(sink.SCHEMES)}"
+    url = entry.name("url", "") if entry.need("url", wanted) else ""
     allow = entry.names("allow")
     try:
-        where = place(url, schemes) if url else None
+        where = place(url, sink.SCHEMES) if url else None
     except ExportError as why:
         entry.wrong("url", str(why))
     if where is not None and where.scheme == "http" and not is_allowed(where, allow):
         entry.wrong("url", "http shows an alert to everybody on the way; use https, or allow the host")
     says = "alert"
     keys: tuple[str, ...] = ()
-    if kind == "webhook":
-        says, keys = entry.choice("says", says, SAYS), entry.names("keys")
+    if sink.FORM == Form.CLOUDEVENT:
+        says = entry.choice("says", says, SAYS)
+    if needed := getattr(sink, "KEYS", ""):
+        keys = entry.names("keys")
         if not keys:
-            what = "keys is missing: a webhook is signed; `stillwatch alerts keygen FILE` makes one"
-            entry.wrong("keys" if entry.has("keys") else "", what)
+            entry.wrong("keys" if entry.has("keys") else "", f"keys is missing: {needed}")
+    options = {}
+    for key, right in getattr(sink, "OPTIONS", {}).items():
+        options[key] = entry.name(key, "") if entry.need(key, right) else ""
     ca = entry.name("ca")
     entry.check_unknown_keys()
     if where is None:
         return None
     signed = tuple(beside / key for key in keys)
-    return ExportTarget(kind, name, where, signed, says, allow, beside / ca if ca else None)
+    return ExportTarget(sink.NAME, name, where, signed, says, allow, beside / ca if ca else None, options)

@@ -12,12 +12,13 @@ from sqlalchemy import select
 
 from stillwatch.cases import DetectorState, RecordNotFound
 from stillwatch.cases.alert import Alert, alert
-from stillwatch.cases.exports import Activity, ExportError
+from stillwatch.cases.exports import Activity, ExportError, Form
 from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.signing import event_id
-from stillwatch.cases.exports.targets import ExportTarget
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.targets import sinks
 from stillwatch.cases.exports.write import activity_of, write_file
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
@@ -65,7 +66,7 @@ def tell(
 
 
 def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int, source: str) -> str:
-    if target.kind == "syslog":
+    if sinks()[target.kind].FORM == Form.CEF:
         return "\n".join(cef_records(one, activity, updated_us))
     data = detection(one, activity, updated_us) if target.says == "ocsf" else None
     return cloudevent(one, activity, updated_us, data, source).decode("ascii")

@@ -5,8 +5,7 @@ The owner's terms can say it: `[limits] output_tokens_per_day` for all, `[limits
 until it has come. It accuses nobody. A harvest then needs many accounts or many days, and many
 accounts are what detection sees. Nothing a client claims counts (age, organisation, declared use).
 
-No account teaches it more than `CEILING` times everybody's allowance: a busy clean day can be bought with a
-cheap model's tokens. Whom the owner knows to need more it names itself.
+What the allowances are and where they end: `stillwatch.terms.allowance`.
 
 Null: an account's busiest day to come is at most twice its busiest clean one; who is new stays below `usual`.
 Blind to: a harvest over as many accounts or days as the allowance asks for.
@@ -15,81 +14,22 @@ Source: own; limits of this form are every provider's.
 """
 
 import heapq
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.defences.hours import before, in_order, record, refused_ids
 from stillwatch.terms import AccountLimits
+from stillwatch.terms.allowance import GROWTH, NONE, USUAL, Allowances
 from stillwatch.terms.limiter import used_up
 from stillwatch.units import DAY_US
 
 NAME = "allowance"
-USUAL = 0.99  # of the accounts seen in the clean days have no busier day than the allowance
-NONE = 2**62  # tokens: more than anybody takes
-GROWTH = 2.0  # times its own busiest clean day, for an account that is above it
-CEILING = 2.5  # times everybody's allowance: more is nobody's by what a log shows alone
-FLAT = 3.0  # times the busiest clean day of any account: one limit that next to nobody reaches
 TOKENS_A_S = 60  # at which an answer is written: how long it holds what it may bring
-
-
-@dataclass(frozen=True)
-class Allowances:
-    """Output tokens a day: of everybody, and of those who may have more."""
-
-    usual: int
-    more: dict[str, int]
-    vouch: dict[str, int] = field(default_factory=dict)  # what their own days say, where that is above `more`
-    answer: int | None = None  # output tokens of the longest answer
-
-    @classmethod
-    def flat(cls, busiest: dict[str, int], times: float = FLAT, answer: int | None = None) -> "Allowances":
-        """Set one limit for everybody, by the busiest clean day of any account."""
-        return cls(round(times * max(busiest.values())) if busiest else NONE, {}, answer=answer)
-
-    @classmethod
-    def of(
-        cls,
-        busiest: dict[str, int],
-        share: float = USUAL,
-        growth: float = GROWTH,
-        usual: int | None = None,
-        ceiling: float = CEILING,
-        answer: int | None = None,
-    ) -> "Allowances":
-        """Set them by every account's busiest clean day. Without clean days there is no allowance.
-
-        An account's own days give it `ceiling` times everybody's at most: some dollars on a small model's
-        tokens would else buy it thousands of a large one's. `vouch` holds the rest, for a person to grant.
-
-        usual: where everybody's allowance is known from other people's clean days.
-        """
-        if usual is None:
-            if not busiest:
-                return cls(NONE, {})
-            most = np.array(sorted(busiest.values()), float)
-            usual = round(float(np.quantile(most, share, method="higher")))
-        own = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
-        most_of_all = max(usual, round(ceiling * usual))
-        vouch = {name: tokens for name, tokens in own.items() if tokens > most_of_all}
-        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in own.items()}, vouch, answer)
-
-    def terms(self) -> str:
-        """The part of terms.toml that says so."""
-        lines = ["[limits]", f"output_tokens_per_day = {self.usual:_}"]
-        if self.answer:
-            lines.append(f"answer_tokens = {self.answer:_}  # the longest answer of the log")
-        for name in sorted(self.more):
-            lines += [f"[limits.account.{json.dumps(name)}]", f"output_tokens_per_day = {self.more[name]:_}"]
-            if name in self.vouch:
-                lines.append(f"# its own days say {self.vouch[name]:_}: write that if you vouch for it")
-        return "\n".join(lines) + "\n"
 
 
 @dataclass

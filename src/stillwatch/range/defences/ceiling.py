@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from stillwatch.range.defences.allowance import Allowances, AllowanceWatch, judge
+from stillwatch.range.defences.allowance import AllowanceWatch, judge
+from stillwatch.terms.allowance import Allowances
 
 __all__ = ["NAME", "CeilingWatch", "judge", "open_watch"]
 

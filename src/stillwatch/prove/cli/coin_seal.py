@@ -14,12 +14,12 @@ from stillwatch.cli.coin import OWN_LEDGER, LedgerOptions, app
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
-from stillwatch.cli.prove import Places, Samples
 from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.verify import pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
+from stillwatch.prove.cli.prove import Places, Samples
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.seals import (

@@ -13,11 +13,11 @@ from rich.console import Console
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.cli.verb import verb
 from stillwatch.coin.ledger import iso
 from stillwatch.coin.seeded import SAMPLER
 from stillwatch.prove import ProveError, evidence_json, outcome, protocol
+from stillwatch.prove.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.prove.coin import OTHERS
 from stillwatch.prove.coin import retro as test
 from stillwatch.prove.coin.actors import accounts_in

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cli.distill_run import PARTLY, say
 from stillwatch.cli.folder import AsJson, table, whoami
 from stillwatch.cli.verb import group, verb
+from stillwatch.distill.cli.run import PARTLY, say
 from stillwatch.distill.economics import EconomicsCell, Experiment, cells
 from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
 from stillwatch.distill.economics.figures import EconomicsFigures, percent

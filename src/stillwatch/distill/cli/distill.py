@@ -11,7 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cli.distill_run import (
+from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import group, verb
+from stillwatch.distill import DistillRun
+from stillwatch.distill.cli.run import (
     AS_PLANNED,
     NO_BUDGET,
     NO_OPTIONS,
@@ -26,10 +30,6 @@ from stillwatch.cli.distill_run import (
     tell_collected,
     tell_curated,
 )
-from stillwatch.cli.folder import AsJson, table
-from stillwatch.cli.main import print_json
-from stillwatch.cli.verb import group, verb
-from stillwatch.distill import DistillRun
 from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
 from stillwatch.distill.plan import EMBEDDED, DistillPlan, load

@@ -1,4 +1,4 @@
-"""`stillwatch range`: scenes with known truth; `score` is here, the rest in range_run. It plays nothing."""
+"""`stillwatch range`: scenes with known truth; `score` is here, the rest in `run`. It plays nothing."""
 
 import json
 from dataclasses import asdict
@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from stillwatch.cli import range_run
 from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
+from stillwatch.range.cli import run
 from stillwatch.range.score import score
 
 app = group("Benchmark defences in worlds of known truth.")
-range_run.attach(app)
+run.attach(app)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`stillwatch range run`, `repro`, `compose`, `list`: words in, a table and a page out. It plays nothing.
 
-It is mounted by cli/range.py.
+It is mounted by `range`.
 """
 
 import json
@@ -16,7 +16,6 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.main import print_json
-from stillwatch.cli.range_text import PIPED, print_run
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.range import manifest as made
@@ -24,6 +23,7 @@ from stillwatch.range import written
 from stillwatch.range.attackers import registry as attackers
 from stillwatch.range.campaigns.shapes import shapes
 from stillwatch.range.cells import LIVE, SCENES
+from stillwatch.range.cli.text import PIPED, print_run
 from stillwatch.range.compose import compose_scene
 from stillwatch.range.defences import registry as defences
 from stillwatch.range.page.page import write_page

@@ -8,10 +8,10 @@ import typer
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import TESTED, Places, Samples, TestedLedger, app
 from stillwatch.cli.verb import verb
 from stillwatch.coin.verify import pairs
 from stillwatch.errors import InputError, refuse_os_errors
+from stillwatch.prove.cli.prove import TESTED, Places, Samples, TestedLedger, app
 from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.choosing import Put, choose

@@ -13,7 +13,9 @@ from rich.console import Console
 
 from stillwatch.cli.ban import BANNED, Families, Students, TermsFile, app, terms_of
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import (
+from stillwatch.cli.main import print_json
+from stillwatch.cli.verb import verb
+from stillwatch.prove.cli.identify import (
     AS_IT_ANSWERS,
     LIBRARY,
     Alpha,
@@ -24,9 +26,7 @@ from stillwatch.cli.identify import (
     identify_suspect,
     print_identified,
 )
-from stillwatch.cli.main import print_json
-from stillwatch.cli.prove import say_left_out
-from stillwatch.cli.verb import verb
+from stillwatch.prove.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.who import ALPHA
 from stillwatch.prove.lineage.reading import KinClaim, read_kins

@@ -6,9 +6,9 @@ import typer
 
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import print_json
-from stillwatch.cli.prove import Places, Samples, app
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
+from stillwatch.prove.cli.prove import Places, Samples, app
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.planner import EFFECTS, STUDENTS, floor, needed_coins, queries, smallest_effect
 

@@ -10,11 +10,11 @@ import typer
 from rich.console import Console, RenderableType
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import app, say_left_out
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, outcome
+from stillwatch.prove.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
+from stillwatch.prove.cli.prove import app, say_left_out
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, choose_prompts
 from stillwatch.prove.lineage import LineageError
 from stillwatch.prove.lineage.checkup import Checkup, checkup

@@ -14,8 +14,8 @@ from typer.core import TyperGroup
 
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import say_left_out
 from stillwatch.cli.verb import verb
+from stillwatch.prove.cli.prove import say_left_out
 from stillwatch.prove.identify import IdentificationResult, Identified
 from stillwatch.prove.identify.asking import AskingOptions, answers_of, as_lines, choose_prompts, probes
 from stillwatch.prove.identify.library import add, read_library, references

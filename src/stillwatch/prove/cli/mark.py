@@ -10,10 +10,10 @@ import typer
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
 from stillwatch.prove import protocol as protocols
+from stillwatch.prove.cli.prove import AS_IT_IS, SuspectEndpoint, app
 from stillwatch.prove.radioactivity import (
     ALPHA,
     EFFECT,

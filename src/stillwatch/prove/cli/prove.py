@@ -1,4 +1,4 @@
-"""`stillwatch prove`: the verbs are in `prove_*.py`, one file each; this is where they hang."""
+"""`stillwatch prove`: its verbs are beside this file, one module each; this is where they hang."""
 
 import sys
 from collections.abc import Sequence

@@ -1,11 +1,22 @@
-"""Syslog around a record: RFC 5424's header, and how records are kept apart on a wire. It sends nothing.
+"""CEF records over syslog: RFC 5424's header, and how records are kept apart on a wire.
 
 Source: RFC 5424 (message), RFC 6587 section 3.4.1 and RFC 5425 (octet counting on TCP and TLS), RFC 5426
 (UDP).
 """
 
 import re
+import socket
+import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime
+
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.outbox import Letter
+from stillwatch.cases.exports.post import drop, push
+from stillwatch.cases.exports.sinks import ExportTarget
+
+NAME, SCHEMES, FORM = "syslog", ("tls", "tcp", "udp"), Form.CEF
+SEVERITY = 6  # of CEF: the record itself says how bad it is
 
 FACILITY = 13  # log audit
 DATAGRAM = 65_000  # bytes: what UDP over IPv4 carries, with room for headers
@@ -57,3 +68,15 @@ def frame(message: bytes) -> bytes:
     b'6 <1>1 x'
     """
     return b"%d %s" % (len(message), message)
+
+
+def send(
+    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
+) -> None:
+    """Send each record: nobody says whether it was taken. Raises: ExportError."""
+    host = socket.gethostname()
+    messages = [message(line, SEVERITY, letter.created_us, host) for line in letter.body.split("\n")]
+    if target.where.scheme == "udp":
+        drop(target.where, found, [one for one in messages if len(one) <= DATAGRAM])
+    else:
+        push(target.where, found, b"".join(map(frame, messages)), context)

@@ -14,7 +14,12 @@ from stillwatch.cli.coin import published_before
 from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
-from stillwatch.cli.prove import (
+from stillwatch.cli.verb import verb
+from stillwatch.coin.ledger import iso
+from stillwatch.coin.verify import against, pairs, verify
+from stillwatch.errors import InputError
+from stillwatch.prove import outcome
+from stillwatch.prove.cli.prove import (
     AS_IT_IS,
     TESTED,
     Places,
@@ -25,11 +30,6 @@ from stillwatch.cli.prove import (
     app,
     say_left_out,
 )
-from stillwatch.cli.verb import verb
-from stillwatch.coin.ledger import iso
-from stillwatch.coin.verify import against, pairs, verify
-from stillwatch.errors import InputError
-from stillwatch.prove import outcome
 from stillwatch.prove.coin import PLACES, STATISTICS, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
 from stillwatch.prove.coin.published import published_checks

@@ -9,10 +9,10 @@ from stillwatch.cases.audit.signing import open_signer, read_public
 from stillwatch.cli.folder import AsJson
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
-from stillwatch.cli.prove import Witness, app
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json, protocol
 from stillwatch.prove import bundle as bundles
+from stillwatch.prove.cli.prove import Witness, app
 from stillwatch.prove.coin.sealed import PROOF
 from stillwatch.prove.proven import Proof, trust
 from stillwatch.prove.proven import read as read_proof

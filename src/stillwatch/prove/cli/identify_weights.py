@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import app
 from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.lineage.checkpoint import CheckpointError, ModelCheckpoint, read_checkpoint
 from stillwatch.lineage.weights import TURNED_LOOK, WeightsComparison, WeightsVerdict, compare_weights
+from stillwatch.prove.cli.identify import app
 from stillwatch.prove.lineage.lines import family_of
 from stillwatch.report.findings import write_atomically
 from stillwatch.report.terminal import plain_table, progress, safe

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import AsJson
-from stillwatch.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
 from stillwatch.cli.main import print_json
-from stillwatch.cli.prove import app, say_left_out
-from stillwatch.cli.prove_lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
 from stillwatch.cli.verb import verb
 from stillwatch.prove import Evidence, evidence_json
+from stillwatch.prove.cli.identify import AS_IT_ANSWERS, EndpointOptions, Store
+from stillwatch.prove.cli.lineage import PoolFiles, Prompts, Suspect, print_evidence, with_suspect
+from stillwatch.prove.cli.prove import app, say_left_out
 from stillwatch.prove.leads.evidence import claims_lead, rare_lead
 from stillwatch.prove.pool.reading import read_pool
 from stillwatch.report.terminal import safe

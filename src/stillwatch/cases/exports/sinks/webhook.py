@@ -1,0 +1,30 @@
+"""A CloudEvent in one signed request, as Standard Webhooks 1.0.0 has it. It decides nothing of when."""
+
+import ssl
+from collections.abc import Sequence
+
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.notices import CONTENT_TYPE
+from stillwatch.cases.exports.outbox import Letter
+from stillwatch.cases.exports.post import post
+from stillwatch.cases.exports.signing import headers, read_key
+from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
+
+NAME, SCHEMES, FORM = "webhook", ("https", "http"), Form.CLOUDEVENT
+KEYS = "a webhook is signed; `stillwatch alerts keygen FILE` makes one"
+GONE = 410  # the receiver wants nothing more of this
+
+
+def send(
+    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
+) -> None:
+    """Sign anew and post. Raises: ExportError."""
+    body = letter.body.encode("ascii")
+    signers = tuple(read_key(path) for path in target.keys)
+    sent = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
+    answer = post(target.where, found, sent, body, context)
+    if not 200 <= answer.status < 300:
+        said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
+        raise DeliveryRefused(
+            f"{target.where.at}: answers {answer.status}: {said}", answer.retry_after_s, answer.status == GONE
+        )
