@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import stillwatch
 from stillwatch.cli.main import app
@@ -47,6 +48,15 @@ def test_every_verb_is_documented() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     missing = [verb for verb in verbs(typer.main.get_command(app), "stillwatch") if verb not in text]
     assert not missing, f"in neither README.md nor docs/: {missing}"
+
+
+def test_the_first_help_shows_twelve_verbs_and_names_the_others() -> None:
+    told = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    shown = re.findall(r"^│ ([a-z]+)  ", told, re.MULTILINE)
+    others = re.findall(r"[a-z]+", told.partition("each with --help:")[2])
+    assert 0 < len(shown) <= 12
+    assert sorted(shown + others) == sorted(typer.main.get_command(app).commands)
+    assert "…" not in told
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ CANNOT = 2  # the exit code for "could not do it"; 1 is kept for --fail-on-campa
 FAULT = 70  # of the program itself: sysexits' EX_SOFTWARE
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports when the reader of a pipe has gone
 
+FIRST = (  # the verbs that the first help shows; it names the others
+    *("scan", "explain", "inspect", "serve", "key", "terms", "case", "console", "ban"),
+    *("prove", "range", "distill"),
+)
 EXAMPLES = """
 Examples:
 
@@ -58,7 +62,11 @@ class Verbs(VerbGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         self._mount(modules())
-        return list(self.commands)
+        more = sorted(self.commands.keys() - FIRST)
+        self.epilog = f"{EXAMPLES}\nMore verbs, each with --help: {', '.join(more)}\n"
+        for name in more:
+            self.commands[name].hidden = True
+        return [*(name for name in FIRST if name in self.commands), *more]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in self.commands:
