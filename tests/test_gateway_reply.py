@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from growth import grows_with_the_text
 from stillwatch.gateway.path.reply import (
     FOLD,
+    TEXTS,
     Ratios,
     ReplyFacts,
     Stream,
+    TextFields,
     facts_of_json,
     last_end,
     models_in,
@@ -122,6 +124,35 @@ def test_an_upstream_that_tells_fewer_tokens_than_it_wrote_is_not_believed(told:
     assert untold_tokens("chat", json.dumps(whole).encode(), 40) is None
     few = {"choices": [{"message": {"content": "No."}}], "usage": {"completion_tokens": 1}, "x": "y" * 900}
     assert untold_tokens("chat", json.dumps(few).encode(), 1) is None
+
+
+_PIECES = st.sampled_from(
+    [
+        b'"',
+        b"\\",
+        b'"content"',
+        b'"text"',
+        b":",
+        b": ",
+        b'"',
+        b"a",
+        b"word ",
+        b'\\"',
+        b"\\\\",
+        b"\\n",
+        b"{",
+        b"}",
+        b",",
+    ]
+)
+
+
+@given(st.lists(_PIECES, max_size=40).map(b"".join), st.sampled_from(["chat", "completions", "other"]))
+@example(b'"content": "one \\\\" "text": "two', "other")
+@example(b'"content": "never ends \\" "content":"', "chat")
+def test_the_length_of_texts_is_that_of_the_texts_found(data: bytes, operation: str) -> None:
+    fields = TEXTS.get(operation, TextFields(b"content", b"text"))
+    assert fields.length(data) == sum(map(len, fields.findall(data)))
 
 
 @LIGHT
