@@ -124,6 +124,7 @@ def _numpy(kind: str) -> tuple[ModuleType, "np.dtype[Any]"]:
     return np, np.dtype({"float": "f4", "double": "f8"}.get(kind, kind.removesuffix("_t")))
 
 
+@cache  # a type takes 70 µs to make, and there are 400 arguments of twenty kinds
 def _converter(const: str | None, kind: str, pointer: str) -> type:
     """What makes one argument of a call: of a number, or of an array of one type."""
     if not pointer:

@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self.reused = False
         self.held = False
         self._began = False  # a byte of this reply has come
-        self._heard = False  # one has come since the last look at who is silent
+        self.heard = False  # one has come since the last look at who is silent
         self._parser: Any = None
         self._parts: list[bytes] = []  # of the body, of what came in last
         self.on_body = self._parts.append  # for httptools, at each chunk: a method would take another frame
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         """Ask. A reply to HEAD has no body, whatever its head says."""
         self.asker = asker
         self.last_byte = self.pool.loop.time()
-        self._began = self._done = self._headed = self._framed = self._keep = False
+        self._began = self.heard = self._done = self._headed = self._framed = self._keep = False
         self._head_only = head_only
         self._headers: list[Header] = []
         self._reason = b""
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         if asker is None:  # bytes that nobody asked for
             self.close()
             return
-        self._began = self._heard = True
+        self._began = self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -297,8 +297,8 @@ class ConnectionPool:
         while self._idle and self._idle[0].idle_since < now - IDLE_S:
             self._idle.pop(0).close()
         for connection in self.open:
-            if connection._heard:
-                connection._heard, connection.last_byte = False, now
+            if connection.heard:
+                connection.heard, connection.last_byte = False, now
         for connection in [c for c in self.open if c.asker and not c.held and c.last_byte < now - silent_s]:
             connection._fail(f"the upstream said nothing for {silent_s:.0f} s")
 
