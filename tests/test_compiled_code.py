@@ -1,6 +1,7 @@
 """The kernels' library: where it lies, how it is built, and what a call refuses."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -156,3 +157,13 @@ def test_the_import_alone_stays_cheap() -> None:
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True,
                           env=os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])})  # fmt: skip
     assert done.stdout.split() == []
+
+
+@given(
+    st.lists(
+        st.sampled_from([b'"', b"\\", b":", b" ", b"\n", b"\x0b", b"a", b'":', b'\\" :']), max_size=30
+    ).map(b"".join)
+)
+def test_ends_of_keys_are_those_that_a_pattern_finds(raw: bytes) -> None:
+    assert kernels.key_ends(raw, len(raw), True) == len(re.findall(rb'"[ \t\r\n]*:', raw))
+    assert kernels.key_ends(raw, len(raw), False) == len(re.findall(rb'"(?<!\\")[ \t\r\n]*:', raw))

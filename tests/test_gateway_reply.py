@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from growth import grows_with_the_text
 from stillwatch.gateway.path.reply import (
     FOLD,
+    Fields,
+    FieldSearch,
     Ratios,
     ReplyFacts,
     Stream,
@@ -122,6 +124,71 @@ def test_an_upstream_that_tells_fewer_tokens_than_it_wrote_is_not_believed(told:
     assert untold_tokens("chat", json.dumps(whole).encode(), 40) is None
     few = {"choices": [{"message": {"content": "No."}}], "usage": {"completion_tokens": 1}, "x": "y" * 900}
     assert untold_tokens("chat", json.dumps(few).encode(), 1) is None
+
+
+_NAMES = (b"content", b"text", b"model", b"modelVersion", b"usage", b"finish_reason", b"stop_reason")
+_NAMES = (*_NAMES, b"reasoning", b"reasoning_content", b"thinking", b"arguments", b"usageMetadata")
+_PARTS = st.sampled_from(
+    [
+        b'"',
+        b"\\",
+        b":",
+        b" : ",
+        b"a",
+        b"word ",
+        b'\\"',
+        b"\\\\",
+        b"\\\n",
+        b"\n",
+        b"{",
+        b"}",
+        b",",
+        b"x" * 63,
+        b"\xff\0",
+    ]
+    + [b'"%b"' % name for name in _NAMES]
+    + [b'"%b": ' % name for name in _NAMES]
+    + [b'"%b":"' % name for name in _NAMES]
+)
+_KINDS = {  # by kind, what follows a field's name
+    "text": rb'"((?:[^"\\]++|\\.)++)"',
+    "begun": rb'"([^"])',
+    "word": rb'"([^"\\]{1,64})"',
+    "name": rb'"((?:[^"\\]++|\\.)*+)"',
+    "object": rb"(\{)",
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(st.lists(_PARTS, max_size=40).map(b"".join), st.binary(max_size=60)),
+    st.sets(st.sampled_from(_NAMES), min_size=1),
+)
+@example(b'"content": "one \\\\" "text": "two', {b"content", b"text"})
+@example(b'"content": "never ends \\" "content":"', {b"content"})
+@example(b'"content":"', {b"content"})
+@example(b'"content"', {b"content"})
+@example(b'"content":"\\', {b"content"})
+@example(b'"content":"a"model":"b"', {b"content", b"model"})
+def test_fields_found_in_one_pass_are_those_of_a_pattern_each(data: bytes, names: set[bytes]) -> None:
+    of = tuple(sorted(names))
+    found = FieldSearch(**dict.fromkeys(_KINDS, of))(data)
+    for one, (kind, then) in zip(found, _KINDS.items(), strict=True):
+        matches = list(Fields(*of, then=then).finditer(data))
+        values = [match[1] for match in matches]
+        assert (kind, one.many, one.size) == (kind, len(values), sum(map(len, values)))
+        if matches:
+            assert (one.first_quote, one.first, one.first_end) == (matches[0].start(), *matches[0].span(1))
+            assert (one.last, one.last_end) == matches[-1].span(1)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ['"content":"', '"content":"\\\n', '\\"', '"content"  ', '"content":"\\"', '"content":"a"', '"', '"   '],
+)
+def test_looking_for_fields_takes_time_in_proportion_to_the_bytes(unit: str) -> None:
+    look = FieldSearch(text=(b"content",), word=(b"content",))
+    assert grows_with_the_text(lambda text: look(text.encode()), unit, 400_000 // len(unit))
 
 
 @LIGHT

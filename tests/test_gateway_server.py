@@ -533,3 +533,51 @@ def test_pipelines_without_reading_do_not_grow_the_gateway(gate: Running) -> Non
 def rss(pid: int) -> int:
     with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * 4096
+
+
+# --- a head that comes again -----------------------------------------------------------------------------
+
+_AGAIN = (
+    b"POST /v1/chat HTTP/1.1\r\nhost: a\r\nauthorization: Bearer k\r\nContent-Length: %d\r\n"
+    b"content-type: application/json\r\n\r\n%b"
+)
+_EDITS = st.sampled_from(
+    [
+        *(b"", b"\r\n", b"\n", b"\r\n\r\n", b" ", b"0", b"1", b"99", b"-", b"+1", b"x", b"\0"),
+        *(b"content-length: 2\r\n", b"transfer-encoding: chunked\r\n", b"expect: 100-continue\r\n"),
+        *(b"connection: close\r\n", b"GET / HTTP/1.1\r\n\r\n"),
+    ]
+)
+_BODIES = st.one_of(st.binary(max_size=12), st.sampled_from([b"{}", b"x" * 40_000, b"\r\n\r\n"]))
+
+
+def talked(pieces: list[bytes], remembers: bool) -> tuple[object, ...]:
+    talk = Talk(1 << 16)
+    for piece in pieces:
+        if not remembers:
+            talk.client._known_head = None
+        talk.feed(piece)
+    seen = [(r.method, r.target, r.headers, r.keys, r.body, r.keep_alive, r.modern) for r in talk.seen]
+    return seen, talk.line.written, talk.line.closed, talk.client.held
+
+
+@settings(max_examples=400, deadline=None)
+@given(_BODIES, _BODIES, st.integers(0, 160), st.integers(0, 3), _EDITS, st.booleans())
+def test_a_head_that_comes_again_is_read_as_the_parser_reads_it(
+    first: bytes, second: bytes, at: int, cut: int, put: bytes, whole: bool
+) -> None:
+    """Whatever is changed in it, and however its bytes come."""
+    again = _AGAIN % (len(second), second)
+    again = again[:at] + put + again[at + cut :]
+    pieces = [_AGAIN % (len(first), first), *([again] if whole else [again[:at], again[at:]])]
+    pieces.append(_AGAIN % (2, b"ok"))
+    assert talked(pieces, True) == talked(pieces, False)
+
+
+def test_a_head_that_comes_again_is_not_parsed_again() -> None:
+    talk = Talk()
+    talk.feed(_AGAIN % (2, b"{}"))
+    talk.client._parser = None
+    talk.feed(_AGAIN % (11, b"something\r\n"))
+    assert [request.body for request in talk.seen] == [b"{}", b"something\r\n"]
+    assert talk.seen[0].headers == talk.seen[1].headers

@@ -19,11 +19,14 @@ import uvloop
 CHUNKS = 120
 KINDS = {"small": 1_000, "large": 30_000}  # bytes of request and reply
 STREAM = re.compile(rb"bench-stream-(\d+)")  # the number: milliseconds between chunks
-USAGE = {"prompt_tokens": 200, "completion_tokens": CHUNKS, "total_tokens": 200 + CHUNKS}
+
+
+def usage(output: int) -> dict[str, int]:
+    return {"prompt_tokens": 200, "completion_tokens": output, "total_tokens": 200 + output}
 
 
 def whole(size: int) -> bytes:
-    """A reply of about `size` bytes, head and all."""
+    """A reply of about `size` bytes, head and all, which tells a token for four of them."""
     message = {"role": "assistant", "content": ("still water runs deep " * (size // 22 + 1))[: size - 350]}
     body = json.dumps(
         {
@@ -32,7 +35,7 @@ def whole(size: int) -> bytes:
             "created": 1_700_000_000,
             "model": "bench",
             "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-            "usage": USAGE,
+            "usage": usage(size // 4),
         }
     ).encode()
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
@@ -57,7 +60,7 @@ DELTA = chunk(b'"choices":[{"index":0,"delta":{"content":"@%020d still"},"finish
 DELTA = b"%x" % (int(DELTA[:2], 16) + 15) + DELTA[2:]  # the time is 15 bytes longer than its place holder
 LAST = (
     chunk(b'"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]')
-    + chunk(b'"choices":[],"usage":' + json.dumps(USAGE).encode())
+    + chunk(b'"choices":[],"usage":' + json.dumps(usage(CHUNKS)).encode())
     + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 )
 

@@ -1,6 +1,7 @@
 /* What Python can call: the loader reads these declarations, and passes arrays as they say.
  *
  * A pointer is a NumPy array of that type in C's order: `const` is read, any other is written. The sizes stand beside it.
+ * `const char` is Python's bytes; an array that is written may be one of ctypes: a gateway's worker has no NumPy.
  * A function that gives `int` gives 0, or 1 where memory ran out. Shapes and meanings are in the modules that call. */
 
 #ifndef STILLWATCH_KERNELS_H
@@ -17,6 +18,18 @@
 #define CONTEXT_BITS 12 /* of a content word's 32 bits: the two tokens beside it */
 #define LEAST_WORDS 6   /* a shorter prompt is no question of its own: "yes", "continue" */
 #define PLACE_BITS 5    /* a use's place in a word: its row, and below it which of at most 32 markers of the row */
+#define FIELD_TEXT 0    /* kinds of fields by what they hold: a text that is not empty */
+#define FIELD_BEGUN 1   /* a text that is not empty, of which the rest may be missing */
+#define FIELD_WORD 2    /* one of at most MOST_OF_WORD bytes, without escapes */
+#define FIELD_NAME 3    /* any text */
+#define FIELD_OBJECT 4  /* an object, of which the beginning counts */
+#define FIELD_KINDS 5
+#define FIELD_FIGURES 7 /* of a kind: how many, bytes in all, the first one's quote, begin and end, the last one's begin and end */
+#define MOST_OF_WORD 64
+
+/* fields.c: names is, for each field, its kind, its length and its name; found holds FIELD_FIGURES for each kind */
+void sw_find_fields(const char *data, int64_t size, const char *names, int64_t names_size, int64_t *found);
+int64_t sw_key_ends(const char *data, int64_t size, bool escapes);
 
 /* text.c */
 bool sw_is_own_token(int64_t codepoint);

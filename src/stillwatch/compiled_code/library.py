@@ -12,12 +12,15 @@ package; where it is missing (a checkout, a change of the sources) it is built w
 import ctypes
 import os
 import re
+from functools import cache
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stillwatch.errors import StillwatchError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SOURCES = Path(__file__).parent
 _HEADER = (SOURCES / "kernels.h").read_text()
@@ -113,6 +116,15 @@ def _check_memory(failed: int) -> None:
         raise MemoryError("a kernel found no memory")
 
 
+@cache
+def _numpy(kind: str) -> tuple[ModuleType, "np.dtype[Any]"]:
+    """NumPy and its type for one of C's. Who only looks through bytes does not need its 30 MB of memory."""
+    import numpy as np
+
+    return np, np.dtype({"float": "f4", "double": "f8"}.get(kind, kind.removesuffix("_t")))
+
+
+@cache  # a type takes 70 µs to make, and there are 400 arguments of twenty kinds
 def _converter(const: str | None, kind: str, pointer: str) -> type:
     """What makes one argument of a call: of a number, or of an array of one type."""
     if not pointer:
@@ -120,9 +132,13 @@ def _converter(const: str | None, kind: str, pointer: str) -> type:
             return type(kind, (), {"from_param": staticmethod(lambda value: ctypes.c_double(float(value)))})
         whole = _NUMBERS[kind]
         return type(kind, (), {"from_param": staticmethod(lambda value: whole(int(value)))})
-    dtype = np.dtype({"float": "f4", "double": "f8"}.get(kind, kind.removesuffix("_t")))
+    if kind == "char":
+        return ctypes.c_char_p
 
-    def address(array: object) -> ctypes.c_void_p:
+    def address(array: object) -> object:
+        if isinstance(array, ctypes.Array) and array._type_ is _NUMBERS.get(kind):
+            return array
+        np, dtype = _numpy(kind)
         if not isinstance(array, np.ndarray) or array.dtype != dtype:
             raise TypeError(f"an array of {dtype}, not {getattr(array, 'dtype', type(array))}")
         if not const and not array.flags.carray:

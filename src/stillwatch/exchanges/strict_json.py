@@ -12,12 +12,8 @@ from typing import Any
 
 import msgspec
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.formats import Refused
-
-_KEY_END = re.compile(rb'"[ \t\r\n]*:')
-# Not of what a text quotes: JSON in a prompt is no reason for the slow decoder. It passes over a key that
-# ends in a backslash, so it is asked only where none does.
-_BARE_KEY_END = re.compile(rb'"(?<!\\")[ \t\r\n]*:')
 
 
 def decode(raw: bytes) -> object:
@@ -48,7 +44,9 @@ def decode_counted(raw: bytes) -> tuple[object, int]:
     if not isinstance(value, dict | list):
         return value, 0
     escaped = b"\\" in raw and rb'\\"' in raw  # one byte is found ten times faster than two
-    return value, len((_KEY_END if escaped else _BARE_KEY_END).findall(raw))
+    # Not of what a text quotes: JSON in a prompt is no reason for the slow decoder. Who asks so passes over a
+    # key that ends in a backslash, so it is asked only where none does.
+    return value, kernels.key_ends(raw, len(raw), escaped)
 
 
 _ESCAPE = re.compile(

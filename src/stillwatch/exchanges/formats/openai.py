@@ -140,25 +140,21 @@ def request_fields(request: Json) -> Row:
 
 def settings(request: Json) -> Row:
     """The fields that the request holds, but for its texts."""
+    get = request.get
+    talk, metadata = get("conversation"), get("metadata")
     return {
-        "model": first(request.get("model")),
-        "end_user": first(
-            request.get("safety_identifier"), request.get("user"), dig(request, "metadata", "user_id")
-        ),
-        "conversation": first(request.get("conversation"), dig(request, "conversation", "id"))
-        if not isinstance(request.get("conversation"), dict)
-        else dig(request, "conversation", "id"),
-        "tools": count(first(request.get("tools"), request.get("functions"))),
-        "temperature": request.get("temperature"),
-        "top_p": request.get("top_p"),
-        "max_tokens": first(
-            request.get("max_completion_tokens"), request.get("max_output_tokens"), request.get("max_tokens")
-        ),
-        "n": request.get("n"),
-        "seed": request.get("seed"),
-        "top_logprobs": first(request.get("top_logprobs"), *_logprobs(request)),
-        "stream": request.get("stream"),
-        "response_format": format_name(first(request.get("response_format"), request.get("text"))),
+        "model": first(get("model")),
+        "end_user": first(get("safety_identifier"), get("user"), dig(metadata, "user_id")),
+        "conversation": dig(talk, "id") if isinstance(talk, dict) else first(talk),
+        "tools": count(first(get("tools"), get("functions"))),
+        "temperature": get("temperature"),
+        "top_p": get("top_p"),
+        "max_tokens": first(get("max_completion_tokens"), get("max_output_tokens"), get("max_tokens")),
+        "n": get("n"),
+        "seed": get("seed"),
+        "top_logprobs": first(get("top_logprobs"), *_logprobs(request)),
+        "stream": get("stream"),
+        "response_format": format_name(first(get("response_format"), get("text"))),
     }
 
 

@@ -139,12 +139,11 @@ class Budgets:
             for one in range(MOST_SETS):
                 values[at + SETS + 2 * one] = 0
             values[at + 5] = day
-        values[at + 1] += requests
-        values[at + 2] += tokens
-        values[at + 4] += tokens
-        values[at + 6] += tokens
-        if model_set is not None:
-            values[at + SETS + 2 * model_set] += tokens
+        if requests:
+            values[at + 1] += requests
+        if tokens:
+            for column in (2, 4, 6) if model_set is None else (2, 4, 6, SETS + 2 * model_set):
+                values[at + column] += tokens
 
     def add_held(self, place: int, now_us: int) -> bool:
         """Note that a hold refuses a request, and say whether it is this minute's first for this worker."""

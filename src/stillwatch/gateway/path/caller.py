@@ -73,8 +73,8 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
         isinstance(last, _Memory)
         and last.terms is gate.terms
         and last.tables is gate.tables
-        and last.headers == request.headers
-        and _same_keys(last.keys, request.keys)
+        and (last.headers is request.headers or last.headers == request.headers)
+        and (last.keys is request.keys or _same_keys(last.keys, request.keys))
         and (last.found.expires_us is None or now_us < last.found.expires_us)
     ):
         return last.found

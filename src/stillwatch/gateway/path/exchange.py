@@ -424,6 +424,8 @@ class Exchange:
             names = None if objects is None else objects.reply_names
             learns = None if objects is None or names is None else MadeInStream(objects.note, *names)
             self._body = Events(self, learns, lines=b"event-stream" not in kind)
+            if self._draw is None:
+                self.on_data = self._body.feed  # type: ignore[method-assign] # a chunk costs a frame less
             gate.counters[_STREAMS] += 1
         elif (looked_into and not kind.startswith(MEDIA)) or is_json(kind):
             self._body = Whole(self, looked_into)
@@ -657,6 +659,7 @@ class Exchange:
         if outcome in ("upstream_error", "cut", "refused"):
             self._leave(f"the exchange ended: {outcome}")
         body, self._body = self._body, None  # it knows the exchange: nothing should wait for the collector
+        vars(self).pop("on_data", None)
         gate.counters[_IN_FLIGHT] -= 1
         now, charge = gate.now_us(), self._charge
         if charge is not None:

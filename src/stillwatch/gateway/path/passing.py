@@ -268,7 +268,9 @@ class Events:
     """A stream. Whole events only until one has named the model; then bytes as they come, looked at."""
 
     def __init__(self, to: Recipient, made: "MadeInStream | None" = None, lines: bool = False) -> None:
-        self.to = to
+        self.to, self._gate = to, to.gate
+        self._terms: object = None  # and tables, by which it was allowed last
+        self._tables: object = None
         self._mark = b"\n" if lines else b"data:"  # one for each event; or each line, of JSON
         self._stream = Stream(to.operation, lines)
         self._budgeted = to.budgeted
@@ -280,15 +282,21 @@ class Events:
         self._carry = b""
 
     def feed(self, data: bytes) -> None:
-        to, within = self.to, True
-        if not to.still_allowed():
-            return
-        if not self._needle:
+        to, gate, needle, within = self.to, self._gate, self._needle, True
+        if gate.terms is not self._terms or gate.tables is not self._tables:
+            self._terms, self._tables = gate.terms, gate.tables
+            if not to.still_allowed():
+                return
+        if not needle:
             data = self._release_whole(data)
             if not data:
                 return
-        elif not self._same_model(data):
-            return
+        else:
+            seen = self._carry + data if self._carry else data
+            self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
+            # which begins so; `"models"` is looked at below
+            if seen.count(b'"model') != seen.count(needle) and not all(map(to.served, models_in(seen))):
+                return
         if self._made is not None:
             self._made.feed(data)
         if self._budgeted:
@@ -297,7 +305,7 @@ class Events:
         self._events += 1
         to.deliver(self._strip.feed(data) if self._strip else data)
         if not within:
-            to.gate.counters[_CUT_BUDGET] += 1
+            gate.counters[_CUT_BUDGET] += 1
             to.run_out()
 
     def _release_whole(self, data: bytes) -> bytes:
@@ -318,15 +326,6 @@ class Events:
             if self._needle:
                 whole, self._held = held, b""
         return whole
-
-    def _same_model(self, data: bytes) -> bool:
-        """Whether what follows names no other model than the one that was looked at."""
-        seen = self._carry + data if self._carry else data
-        self._carry = b"" if data.endswith(b"\n\n") else seen[-CARRY:]
-        # which begins so; `"models"` is looked at below
-        if seen.count(b'"model') == seen.count(self._needle):
-            return True
-        return all(self.to.served(name) for name in models_in(seen))
 
     def _within_budget(self, data: bytes) -> tuple[bytes, bool]:
         """As many whole events as the account has left, and whether that is all of them.

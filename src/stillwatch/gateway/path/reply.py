@@ -8,9 +8,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import Annotated
+from ctypes import c_int64
+from typing import Annotated, NamedTuple
 
 import msgspec
+
+from stillwatch.compiled_code.library import constant, kernels
 
 FOLD = 32 << 10  # bytes of a stream that are kept before they are counted
 TAIL = 16 << 10
@@ -63,27 +66,70 @@ class Fields:
         return pattern.finditer(data) if pattern else iter(())
 
 
+class FieldsFound(NamedTuple):
+    """What some bytes hold of fields of one kind. Places are within the bytes; 0 where there is none."""
+
+    many: int
+    size: int  # bytes of their values together
+    first_quote: int  # where the first one's name begins
+    first: int
+    first_end: int
+    last: int  # the last one's value
+    last_end: int
+
+
+class FieldSearch:
+    """Fields of up to five kinds, found in one pass; each kind as its `Fields` would find them."""
+
+    def __init__(self, **names: tuple[bytes, ...]) -> None:
+        """Give the names of each kind: `text`, `begun`, `word`, `name`, `object`, as `kernels.h` says."""
+        kinds = [(constant(f"FIELD_{kind.upper()}"), name) for kind, of in names.items() for name in of]
+        self._names = b"".join(bytes((kind, len(name))) + name for kind, name in kinds)
+
+    def __call__(self, data: bytes) -> list[FieldsFound]:
+        """What is found, by kind."""
+        found = _Found()
+        kernels.find_fields(data, len(data), self._names, len(self._names), found)
+        return [FieldsFound(*found[k : k + _FIGURES]) for k in range(0, len(found), _FIGURES)]
+
+
+class TextFields(Fields):
+    """Fields that hold a text, which is found without its quotes."""
+
+    def __init__(self, *names: bytes) -> None:
+        super().__init__(*names, then=_TEXT)
+        self.survey = FieldSearch(
+            text=names,
+            begun=_REASONING_FIELDS,
+            word=_FINISH_FIELDS,
+            name=_MODEL_FIELDS,
+            object=_USAGE_FIELDS,
+        )
+
+
 # Possessive: without, a text of megabytes costs the regex engine seconds, and a gigabyte of memory.
 _TEXT = rb'"((?:[^"\\]++|\\.)++)"'
-_MODEL = Fields(b"model", b"modelVersion", then=rb'("(?:[^"\\]++|\\.)*+")')
-_USAGE = Fields(b"usage", b"usageMetadata", then=rb"\{")
-_FINISH = Fields(
-    b"finish_reason", b"stop_reason", b"finishReason", b"stopReason", b"done_reason",
-    then=rb'"([^"\\]{1,64})"',
-)  # fmt: skip
+_REASONING_FIELDS = (b"reasoning_content", b"reasoning", b"thinking")
+_MODEL_FIELDS = (b"model", b"modelVersion")
+_MODEL = Fields(*_MODEL_FIELDS, then=rb'("(?:[^"\\]++|\\.)*+")')
+_USAGE_FIELDS = (b"usage", b"usageMetadata")
+_USAGE = Fields(*_USAGE_FIELDS, then=rb"\{")
+_FINISH_FIELDS = (b"finish_reason", b"stop_reason", b"finishReason", b"stopReason", b"done_reason")
+_FINISH = Fields(*_FINISH_FIELDS, then=rb'"([^"\\]{1,64})"')
 _DONE = (b'"usage', b'"eval_count"', b'"tokens_predicted"', b'"generated_tokens"')  # in a line that counts
 _INCOMPLETE = Fields(b"incomplete_details", then=rb'\{[^{}]*"reason"\s*:\s*"([^"\\]{1,64})"')
 _EVENT_END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n?|\r\n\n")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 TEXTS = {  # what carries generated text in a stream's events
-    "chat": Fields(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal", then=_TEXT),
-    "completions": Fields(b"text", then=_TEXT),
-    "responses": Fields(b"delta", then=_TEXT),
-    "messages": Fields(b"text", b"thinking", b"partial_json", then=_TEXT),
+    "chat": TextFields(b"content", b"reasoning_content", b"reasoning", b"arguments", b"refusal"),
+    "completions": TextFields(b"text"),
+    "responses": TextFields(b"delta"),
+    "messages": TextFields(b"text", b"thinking", b"partial_json"),
 }
-_ANY_TEXT = Fields(b"content", b"text", b"response", b"thinking", b"reasoning", b"arguments", then=_TEXT)
-_REASONING = Fields(b"reasoning_content", b"reasoning", b"thinking", then=rb'"[^"]')
+_ANY_TEXT = TextFields(b"content", b"text", b"response", b"thinking", b"reasoning", b"arguments")
 _DECODER = json.JSONDecoder()
+_FIGURES = constant("FIELD_FIGURES")
+_Found = c_int64 * (constant("FIELD_KINDS") * _FIGURES)
 
 
 class ReplyFacts(msgspec.Struct, frozen=True, gc=False):
@@ -175,24 +221,25 @@ class Stream:
         self._size = len(data) - end
         if not whole:
             return
-        found = self._texts.findall(whole)
-        self._chunks += len(found)
-        self._text_bytes += sum(map(len, found))
-        self._reasoning_seen = self._reasoning_seen or _REASONING.search(whole) is not None
+        texts, reasoning, finish, model, usage = self._texts.survey(whole)
+        self._chunks += texts.many
+        self._text_bytes += texts.size
+        self._reasoning_seen = self._reasoning_seen or reasoning.many > 0
         if self._lines:
             for line in whole.split(b"\n"):
                 if any(word in line for word in _DONE):
                     self._usage.update(_usage_of(line))
-        else:
-            for event in _events_with_usage(whole):
+        elif usage.many:
+            for event in _events_with_usage(whole[whole.rfind(b"\n\n", 0, usage.first_quote) + 1 :]):
                 self._usage.update(_usage_of_event(event))
-        finish = _FINISH.findall(whole) or _INCOMPLETE.findall(whole)
-        if finish:
-            self._finish = finish[-1]
+        if finish.many:
+            self._finish = whole[finish.last : finish.last_end]
+        elif reasons := _INCOMPLETE.findall(whole):
+            self._finish = reasons[-1]
         elif b"response.completed" in whole:
             self._finish = b"stop"
-        if self._model is None and (model := _MODEL.search(whole)):
-            self._model = model[1]
+        if self._model is None and model.many:
+            self._model = whole[model.first - 1 : model.first_end + 1]
 
     def facts(self, ratios: Ratios, asked: str, complete: bool) -> ReplyFacts:
         """What the stream was. `complete`: the upstream ended it and the client took all of it."""
@@ -352,7 +399,7 @@ def untold_tokens(operation: str, body: bytes, told: int) -> int | None:
     """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
     if told * MOST_BYTES >= len(body):
         return None
-    text = sum(map(len, TEXTS.get(operation, _ANY_TEXT).findall(body)))
+    text = TEXTS.get(operation, _ANY_TEXT).survey(body)[0].size
     return None if told * MOST_BYTES >= text else round(text / FALLBACK_BYTES)
 
 

@@ -7,7 +7,7 @@ import socket
 from collections import Counter, deque
 from ipaddress import IPv6Address, ip_address
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import httptools
 
@@ -45,6 +45,9 @@ SPARE_BYTES = 64 << 20  # of these, for addresses that have less than their shar
 _CLIENTS, _BYTES_OUT, _SHED = PLACE["open_clients"], PLACE["bytes_out"], PLACE["shed_clients"]
 _ADDRESS = PLACE["refused_address"]
 _OFFER = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*\r\n", re.IGNORECASE)
+LONGEST_KNOWN = 8 << 10  # bytes of a head that is remembered
+_LENGTH_FIELD = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(\d{1,9})(?=\r\n)")
+_ANSWERED_EARLY = (b"expect", b"upgrade")  # headers by which a head is answered before its request is whole
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HOP = frozenset(
     (
@@ -88,6 +91,54 @@ class Request:
         self.modern = modern  # HTTP/1.1: takes chunks
 
 
+class KnownHead(NamedTuple):
+    """A head that the parser has read, around the digits of its length, and the request that it was of.
+
+    Clients send one head again and again on a connection. What has the same bytes is the same request, but
+    for the body: it need not be read again.
+    """
+
+    before: bytes
+    after: bytes
+    request: Request
+
+    @staticmethod
+    def of(data: bytes, request: Request) -> "KnownHead | None":
+        """What to know a request by that came with these bytes alone; None where it is no usual one."""
+        end = len(data) - len(request.body)
+        head, found = data[:end], _LENGTH_FIELD.findall(data, 0, end)
+        unusual = (
+            len(found) != 1
+            or end > LONGEST_KNOWN
+            or not request.keep_alive
+            or not head.endswith(b"\r\n\r\n")
+            or head.count(b"\r\n\r\n") != 1
+            or head.lower().count(b"content-length") != 1
+            or any(name.lower() in _ANSWERED_EARLY for name, _ in request.headers)
+        )
+        if unusual or int(found[0]) != len(request.body) or not data.endswith(request.body):
+            return None
+        at = head.index(found[0], head.lower().index(b"content-length"))
+        known = Request(
+            request.method, request.target, request.headers, request.keys, b"", True, request.modern
+        )
+        return KnownHead(head[:at], head[at + len(found[0]) :], known)
+
+    def read(self, data: bytes, longest: int) -> Request | None:
+        """The request that these bytes are; None where the parser has to read them."""
+        before, after, known = self
+        if not data.startswith(before):
+            return None
+        at = data.find(b"\r\n", len(before))
+        digits, body = data[len(before) : at], at + len(after)
+        size = len(data) - body
+        if not (digits.isdigit() and len(digits) < 10 and 0 < size <= longest and int(digits) == size):
+            return None
+        if not data.startswith(after, at):
+            return None
+        return Request(known.method, known.target, known.headers, known.keys, data[body:], True, known.modern)
+
+
 class RequestHandler(Protocol):
     """What answers a request."""
 
@@ -127,6 +178,7 @@ class Client(asyncio.Protocol):
         self.parked = False  # its request waits until others of its address are answered
         self.address = ""  # whose body it reads or answers, where that is long
         self._length = 0  # of the body that its head announces
+        self._known_head: KnownHead | None = None  # the last one, where it may come again
         self.memory: object = None  # what `answer` found in the last head, for the next one that is the same
         self._reset()
 
@@ -161,6 +213,21 @@ class Client(asyncio.Protocol):
             self.data_received(data[:HEAD_BYTES])
             self.data_received(data[HEAD_BYTES:])
             return
+        alone = self.now is None and not (self._in_message or self._waiting)  # a request from its start
+        known = self._known_head.read(data, self._longest()) if alone and self._known_head else None
+        if known is None:
+            self._parse(data, alone)
+        else:
+            self._waiting.append(known)
+            self.held += len(known.body)
+            self.gate.held_bytes += len(known.body)
+        if self.now is None and self._waiting and not self.slow:
+            self._next()
+        if self._waiting and not self._paused and not self.transport.is_closing():
+            self._paused = True  # one at work and one that waits are enough
+            self.transport.pause_reading()
+
+    def _parse(self, data: bytes, alone: bool) -> None:
         begun = self._in_message
         try:
             self._parser.feed_data(data)
@@ -168,6 +235,8 @@ class Client(asyncio.Protocol):
                 self._head_size += len(data)
                 if self._head_size > HEAD_BYTES:
                     self._refuse(431, b"Request Header Fields Too Large")
+            elif alone and len(self._waiting) == 1 and not self._in_message and self._waiting[0].body:
+                self._known_head = KnownHead.of(data, self._waiting[0])
         except httptools.HttpParserUpgrade as offer:
             self._decline(b"" if begun else data, offer.args[0])
         except httptools.HttpParserError as why:
@@ -176,11 +245,6 @@ class Client(asyncio.Protocol):
                 self._refuse(kept.status, kept.reason)
             else:
                 self._refuse(400, b"Bad Request")
-        if self.now is None and self._waiting and not self.slow:
-            self._next()
-        if self._waiting and not self._paused and not self.transport.is_closing():
-            self._paused = True  # one at work and one that waits are enough
-            self.transport.pause_reading()
 
     def _decline(self, data: bytes, end: int) -> None:
         """Take no offer to speak another protocol: the request is read again as if it had made none.
@@ -268,6 +332,10 @@ class Client(asyncio.Protocol):
             self._know()
         if self._expects and self.now is None:
             self.transport.write(CONTINUE)
+
+    def _longest(self) -> int:
+        """The longest body that is taken without a look at its key first."""
+        return 0 if self.address else min(TRUSTED_BYTES, self.gate.terms.capture.max_body_bytes)
 
     def _know(self) -> None:
         """Go on only where the head has a key that counts."""

@@ -64,7 +64,10 @@ class Connection(asyncio.Protocol):
         self.reused = False
         self.held = False
         self._began = False  # a byte of this reply has come
+        self.heard = False  # one has come since the last look at who is silent
         self._parser: Any = None
+        self._parts: list[bytes] = []  # of the body, of what came in last
+        self.on_body = self._parts.append  # for httptools, at each chunk: a method would take another frame
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -75,11 +78,11 @@ class Connection(asyncio.Protocol):
         """Ask. A reply to HEAD has no body, whatever its head says."""
         self.asker = asker
         self.last_byte = self.pool.loop.time()
-        self._began = self._done = self._headed = self._framed = self._keep = False
+        self._began = self.heard = self._done = self._headed = self._framed = self._keep = False
         self._head_only = head_only
         self._headers: list[Header] = []
         self._reason = b""
-        self._parts: list[bytes] = []
+        self._parts.clear()
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         if body and self.pool.tls:
@@ -96,8 +99,7 @@ class Connection(asyncio.Protocol):
         if asker is None:  # bytes that nobody asked for
             self.close()
             return
-        self._began = True
-        self.last_byte = self.pool.loop.time()
+        self._began = self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -105,20 +107,23 @@ class Connection(asyncio.Protocol):
             return
         except httptools.HttpParserError as why:
             if not self._done:
-                parts, self._parts = self._parts, []
-                if parts:
-                    asker.on_data(b"".join(parts))
+                if self._parts:
+                    asker.on_data(self._take_parts())
                 self._fail(f"the upstream's reply cannot be read: {why}")
                 return
             self.close()  # it wrote on after its reply: the reply counts, the connection does not
         if self.asker is not asker:
             return
         if parts := self._parts:
-            data = parts[0] if len(parts) == 1 else b"".join(parts)
-            parts.clear()
+            data = parts.pop() if len(parts) == 1 else self._take_parts()
             asker.on_data(data)
         if self._done and self.asker is asker:
             self._finish()
+
+    def _take_parts(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.pool.counters[_OPEN] -= 1
@@ -166,9 +171,6 @@ class Connection(asyncio.Protocol):
             self.asker.on_head(status, self._reason, headers)
         if self._head_only:
             self._done = True
-
-    def on_body(self, data: bytes) -> None:
-        self._parts.append(data)
 
     def on_message_complete(self) -> None:
         if self._headed:
@@ -294,6 +296,9 @@ class ConnectionPool:
         """Close what lies idle, and give up on replies that say nothing any more."""
         while self._idle and self._idle[0].idle_since < now - IDLE_S:
             self._idle.pop(0).close()
+        for connection in self.open:
+            if connection.heard:
+                connection.heard, connection.last_byte = False, now
         for connection in [c for c in self.open if c.asker and not c.held and c.last_byte < now - silent_s]:
             connection._fail(f"the upstream said nothing for {silent_s:.0f} s")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvloop
 
+from stillwatch.compiled_code.library import kernels
 from stillwatch.gateway import heartbeat, logs
 from stillwatch.gateway.control.owners import Owners
 from stillwatch.gateway.control.tables import TableFollower
@@ -185,6 +186,9 @@ def main(folder: str, number: int) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = Worker(Folder(Path(folder)), number, loop)
+    hasattr(
+        kernels, "find_fields"
+    )  # loads the library now, and builds it in a checkout: later all would wait
     gc.collect()
     gc.freeze()  # what is here now stays: the collector need not look at it again
     gc.set_threshold(20_000, 50, 100)

@@ -5,6 +5,7 @@ A value that a client wrote wrongly is left out, not the exchange.
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -18,7 +19,7 @@ from stillwatch.exchanges.formats.openai import completion, settings
 from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
-from stillwatch.exchanges.values import Clock, as_time, tidy
+from stillwatch.exchanges.values import CONVERT, INTS, Clock, as_text, as_time, tidy
 from stillwatch.gateway.path.batch import MOST_LINES, is_batch, lines_of
 from stillwatch.gateway.path.reply import TEXTS
 from stillwatch.gateway.path.request import BadRequest, inflate, operation_of
@@ -34,7 +35,8 @@ INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
 _ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
-_NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason")
+_NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
+_NO_INT = (1, 0)  # bounds that nothing is within
 _SCHEMA = pa.schema([*RECORD, *EXTRA])
 _DATA = re.compile(rb"^data:[ ]?(.*?)\r?$", re.MULTILINE)
 
@@ -58,34 +60,26 @@ def row(
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
-    said = settings(found) | text.row() if body else {}
+    row = _tidy_values(settings(found) | text.row()) if body else {}
     if reply:
-        said["completion"] = completion(_reply(intent, outcome, reply))
-    known: Row = {
+        row["completion"] = completion(_reply(intent, outcome, reply))
+    if outcome is not UNKNOWN:
+        row["latency_ms"], row["stream"] = outcome.latency_ms, outcome.stream
+    row |= {
         "exchange_id": exchange_id(worker, number),
-        "time": intent.time_us,
+        "time": as_time(intent.time_us, ANY_TIME),
         "account": intent.account,
-        "end_user": said.get("end_user") or intent.end_user,
+        "end_user": row.get("end_user") or intent.end_user,
         "client_ip": intent.ip,
         "user_agent": intent.agent,
         "operation": RECORDED_AS.get(intent.operation, intent.operation),
-        "model": intent.model or said.get("model"),
+        "model": intent.model or row.get("model"),
         "status": outcome.status or None,
-        "latency_ms": outcome.latency_ms if outcome is not UNKNOWN else None,
-        "stream": outcome.stream if outcome is not UNKNOWN else said.get("stream"),
         "input_tokens": outcome.input_tokens,
         "output_tokens": outcome.output_tokens,
         "reasoning_tokens": outcome.reasoning_tokens,
         "finish_reason": outcome.finish_reason,
-    }
-    said.update(known)
-    checked = _check_row({name: value for name, value in said.items() if value is not None})
-    for name in _NAMES:
-        value = checked.get(name)
-        if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
-            checked[name] = value[:LONGEST_NAME]  # type: ignore[index]
-    checked |= {
-        "served_model": outcome.served_model and outcome.served_model[:LONGEST_NAME],
+        "served_model": outcome.served_model,
         "outcome": outcome.outcome,
         "rule": outcome.rule or intent.rule,
         "key_id": intent.key_id,
@@ -96,7 +90,27 @@ def row(
         "family": intent.family,
         "shape": text.api or (UNKNOWN_SHAPE if text.new else None),
     }
-    return checked
+    for name in _NAMES:
+        value = row.get(name)
+        if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
+            row[name] = value[:LONGEST_NAME]  # type: ignore[index]
+    return row
+
+
+def _tidy_values(said: Row) -> Row:
+    """What a client wrote, each value of its column's type; others are left out."""
+    kept: Row = {}
+    for name, value in said.items():
+        if value is None:
+            continue
+        kind = type(value)
+        low, high = INTS.get(name, _NO_INT)
+        if (kind is str and name not in CONVERT) or (kind is int and low <= value <= high):  # type: ignore[operator]
+            kept[name] = value
+            continue
+        with suppress(Refused):
+            kept[name] = CONVERT.get(name, as_text)(value)
+    return kept
 
 
 def batch_rows(

@@ -141,7 +141,12 @@ class SentBefore:
 
 def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
     """Where what is new is too short to be a question of its own, count what it follows as new with it."""
-    words = sum(_words(piece.text) for piece, new in zip(pieces, is_new, strict=True) if new)
+    words = 0
+    for piece, new in zip(pieces, is_new, strict=True):
+        if new:
+            words += _words(piece.text)
+            if words >= LEAST_WORDS:
+                return
     for n in range(len(pieces) - 1, -1, -1):
         if words >= LEAST_WORDS:
             return
