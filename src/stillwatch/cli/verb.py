@@ -40,8 +40,10 @@ class VerbGroup(TyperGroup):
             typed, above = f"{above.info_name} {typed}", above.parent
         if typed in SEPARATE and self.get_command(ctx, args[0]) is None:
             part = SEPARATE[typed]
+            folders = " ".join(f"./distributions/{name}" for name in dict.fromkeys(("distill", part)))
             raise InputError(
-                f"`{typed}` is in the package stillwatch-{part}: pip install 'stillwatch[{part}]'"
+                f"`{typed}` is in the package stillwatch-{part}: pip install 'stillwatch[{part}]', or in a "
+                f"checkout pip install {folders}"
             )
         return super().resolve_command(ctx, args)
 
