@@ -14,6 +14,7 @@ import numpy as np
 
 from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.errors import InputError
+from stillwatch.exchanges.column_file import let_go
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
@@ -61,6 +62,7 @@ def hot_markers(
             some = blocks[k : k + threads]
             for block in pool.map(lambda at: _by_round(columns, at, min(at + BLOCK_ROWS, n), rounds), some):
                 dealt.add(*block)
+            let_go(columns)
 
         def follow(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
             """Every `threads`-th round, from the first."""
