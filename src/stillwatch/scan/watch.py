@@ -472,7 +472,7 @@ class _Watcher:
             if len(members) < LEAST_PARTIES:
                 continue
             rows = group.rows[np.isin(self.party[group.rows], list(members))]
-            if devotion(rows, self.party, members, begin, end) < DEVOTED:
+            if devotion(rows, self.party, members, self.all, end) < DEVOTED:
                 continue
             content = content_of(self.log, rows, self.party, members, self.names.party_name)
             if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
