@@ -29,7 +29,9 @@ class Stock:
         begin, order = deal(spread.marker, markers)
         self._carried = (begin, spread.row[order])
         self._use_row, self._use_marker = spread.row, spread.marker
-        self._inside = np.zeros(markers, np.int32)  # scratch, left at nought
+        # scratch, left at nought: of markers, and of exchanges (which stand in the order of the log)
+        self._inside = np.zeros(markers, np.int32)
+        self._times = np.zeros(int(spread.row[-1]) + 1 if len(spread.row) else 0, np.uint8)
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The markers that are mostly the members' own by the entries in [since, until), sorted."""
@@ -60,8 +62,11 @@ class Stock:
 
     def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
-        rows, times = np.unique(_carrying_rows(own, *self._carried, row_lo, row_hi), return_counts=True)
-        return rows[times >= needed]
+        begin, row = self._carried
+        own = own.astype(np.int64, copy=False)
+        out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
+        return np.sort(out[:n])
 
     def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
         """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
@@ -71,15 +76,6 @@ class Stock:
             *(self._use_row, self._use_marker, len(self._use_row), tally),
         )
         return tally / max(marked, 1)
-
-
-def _carrying_rows(
-    own: np.ndarray, begin: np.ndarray, row: np.ndarray, row_lo: int, row_hi: int
-) -> np.ndarray:
-    """Uses of the own markers: a row once for each that it carries."""
-    own = own.astype(np.int64, copy=False)
-    out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
-    return out[: kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, out)]
 
 
 def choices(

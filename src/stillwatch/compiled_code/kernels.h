@@ -70,7 +70,7 @@ int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begi
                        const int64_t *hot_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
                        double purity, int32_t *touched, int64_t *own);
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
-                         int64_t row_hi, int32_t *out);
+                         int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out);
 void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t many, const int64_t *begin, const int32_t *row,
                         int64_t row_hi, int64_t *out);
 

@@ -359,15 +359,20 @@ int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begi
     return n;
 }
 
+/* The rows that `needed` of the own markers are in, in no order. times: by row, left at 0. */
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
-                         int64_t row_hi, int32_t *out) {
-    int64_t at = 0;
+                         int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out) {
+    int64_t found = 0;
     for (int64_t k = 0; k < many; k++) {
         span rows = within(begin, own[k], row, row_lo, row_hi);
-        memcpy(out + at, row + rows.begin, (rows.end - rows.begin) * sizeof *out);
-        at += rows.end - rows.begin;
+        for (int64_t q = rows.begin; q < rows.end; q++)
+            if (times[row[q]] < needed && ++times[row[q]] == needed) out[found++] = row[q];
     }
-    return at;
+    for (int64_t k = 0; k < many; k++) {
+        span rows = within(begin, own[k], row, row_lo, row_hi);
+        for (int64_t q = rows.begin; q < rows.end; q++) times[row[q]] = 0;
+    }
+    return found;
 }
 
 void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t many, const int64_t *begin, const int32_t *row,
