@@ -47,6 +47,7 @@ from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, ho
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.parts import FAILOVER
 from stillwatch.scan.watch import Watched
+from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
@@ -614,7 +615,7 @@ def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.
     log = world.log
     markers = len(world.marker_kind)
     use = world.uses_of(own)
-    pairs = np.unique(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
+    pairs = distinct(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
     carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
     usual = float(np.median(carried))
     return accounts[carried >= least_carried(len(own), usual)]

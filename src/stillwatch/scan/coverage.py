@@ -13,7 +13,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Coverage, Lead, ScanResult
 from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import deal, distinct
 from stillwatch.units import HOUR_US
 
 SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
@@ -46,7 +46,7 @@ def coverage(
     if not prompts and not system:
         groups.append(silent)
         lacks += [] if texts else [TEXTS]
-    elif (known := len(np.unique(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
+    elif (known := len(distinct(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
         groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has texts of {known:,}")
         lacks.append(TEXTS)
     elif silent_rows > SILENT_PART * total:

@@ -58,7 +58,7 @@ from stillwatch.scan.source_leads import (
     overlaps,
     source_text,
 )
-from stillwatch.stats.dealing import encode
+from stillwatch.stats.dealing import distinct, encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
@@ -411,7 +411,7 @@ class _Watcher:
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        active = np.unique(self.party[row_lo:row_hi])
+        active = distinct(self.party[row_lo:row_hi])
         text: dict[frozenset[int], str] = {}
         candidates = []
         for begin, member in found:
@@ -721,7 +721,7 @@ def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW
 
 def _next_hours(times_us: np.ndarray) -> np.ndarray:
     """The full hours that end after some times, each once."""
-    return np.unique((times_us // HOUR_US + 1) * HOUR_US)
+    return distinct((times_us // HOUR_US + 1) * HOUR_US)
 
 
 def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:

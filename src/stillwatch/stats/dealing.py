@@ -39,3 +39,17 @@ def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     seen[values - least] = True
     place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     return (np.flatnonzero(seen) + least).astype(values.dtype), place[values - least]
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The distinct values in order: np.unique, which since NumPy 2.3 hashes them first and takes longer.
+
+    values: (n,) whole numbers.
+
+    >>> distinct(np.array([30, 10, 30]))
+    array([10, 30])
+    """
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]

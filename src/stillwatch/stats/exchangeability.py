@@ -13,6 +13,7 @@ from math import inf, log
 import numpy as np
 
 from stillwatch.compiled_code.library import kernels
+from stillwatch.stats.dealing import distinct
 from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -167,14 +168,14 @@ def _own_words(
     held = content != 0
     row = np.nonzero(held)[0]
     value = content[held].astype(np.int64)
-    both = np.unique(row << 32 | value)
+    both = distinct(row << 32 | value)
     row, value = both >> 32, both & 0xFFFFFFFF
     names, code, count = np.unique(value, return_inverse=True, return_counts=True)
     keep = count[code] < max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
     _, own, times = np.unique(account[row] * len(names) + code, return_inverse=True, return_counts=True)
     sessions = np.bincount(account, minlength=labels)
     keep &= times[own] < np.maximum(2, OWN * sessions[account[row]])
-    pairs = np.unique(row[keep] << 32 | value[keep] >> context_bits)
+    pairs = distinct(row[keep] << 32 | value[keep] >> context_bits)
     return pairs >> 32, pairs & 0xFFFFFFFF
 
 
