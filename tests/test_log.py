@@ -90,8 +90,8 @@ def test_order_batches_threads_and_repetitions_do_not_matter(rng, size, threads)
     assert (plain.duplicates, other.duplicates) == (0, 50)
 
 
-@pytest.mark.parametrize("in_memory_bytes", [0, 2_000])
-def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_bytes):
+@pytest.mark.parametrize("in_memory_rows", [0, 100])
+def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
     some = rows()
     for row in some[120:]:
         row["completion"] = (
@@ -100,13 +100,15 @@ def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_bytes):
     for k in range(0, 60, 2):  # which of two is kept hangs on their content, and not on where that lies
         some[k] |= {name: some[k + 1][name] for name in ("exchange_id", "account", "time")}
     plain = log_of(some, 50)
-    monkeypatch.setattr("stillwatch.exchanges.log.IN_MEMORY_BYTES", in_memory_bytes)
+    monkeypatch.setattr("stillwatch.exchanges.log.IN_MEMORY_ROWS", in_memory_rows)
     monkeypatch.setattr("stillwatch.exchanges.column_file.BLOCK_ROWS", 32)
     held = log_of(some[::-1], 30)
     assert is_mapped(held.content)
     assert not is_mapped(plain.content)
-    let_go((held.phrases,))
+    assert is_mapped(held["turn"])
+    let_go((held.phrases, *held.columns.values()))
     assert_same(plain, held)
+    assert held.table() == plain.table()
     assert plain.duplicates == 30
 
 

@@ -19,7 +19,7 @@ class ColumnFile:
     """Rows of one column, written in parts that follow one another; what no part brings is 0."""
 
     def __init__(self, like: np.ndarray) -> None:
-        """like: (any, ...) a part of the column: its type, and how many values a row has."""
+        """like: (any,) or (any, values) a part of the column: its type, and how many values a row has."""
         self._dtype, self._row = like.dtype, like.shape[1:]
         self._row_bytes = like.dtype.itemsize * int(np.prod(like.shape[1:]))
         self._file = TemporaryFile()  # noqa: SIM115
