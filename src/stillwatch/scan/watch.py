@@ -24,6 +24,7 @@ from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
@@ -136,6 +137,7 @@ def watch(
     with ThreadPoolExecutor(threads) as pool:
         for k, hour in enumerate(watcher.hours(steps, pool)):
             watcher.look(hour)
+            let_go((log.content,))
             if keep:
                 keep(watcher.carried(hour.until_us))
             if progress and k % 8 == 0:
@@ -632,8 +634,9 @@ class _Watcher:
         """The parties' exchanges that carried new, shared wording within the hour's window."""
         hot = self.hot
         rows = np.concatenate([np.arange(hot.begin[p], hot.begin[p + 1]) for p in parties])
-        seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
-        return hot.row[rows[seen]]
+        seen = hot.counts_from_us[rows] < hour.until_us
+        rows = hot.row[rows[seen]]
+        return rows[hot.ts_us[rows] >= hour.since_us]
 
     def _judge(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
