@@ -9,7 +9,7 @@ import numpy as np
 from stillwatch.actors.conduct import HotRows, most_used
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import deal, deal_rows
 
 LEAST_IN = 3  # members that must have entered a marker
 PURITY = 0.6  # share of a marker's entrants that must be members
@@ -86,8 +86,6 @@ def choices(
     rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
     carriers, counts, first rows (n,) and dominant (settings, n) int32.
     """
-    order = np.argsort(party[rows], kind="stable")
-    rows = rows[order]
-    carriers, begin, counts = np.unique(party[rows], return_index=True, return_counts=True)
-    ends = np.append(begin, len(rows))
-    return carriers, counts, rows[begin].astype(np.int64), most_used(ends, rows, values, weight, levels)[0]
+    carriers, begin, rows = deal_rows(rows, party)
+    dominant, _ = most_used(begin, rows, values, weight, levels)
+    return carriers, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant

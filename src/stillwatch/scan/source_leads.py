@@ -21,6 +21,7 @@ from stillwatch.actors.conduct import HotRows
 from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
 from stillwatch.scan.follow import since
+from stillwatch.stats.dealing import deal_rows
 
 LOOKS = (3, 2)  # evaluations within a day that must agree, six hours apart; and that must have an account
 DEVOTED = 0.25  # of what the median account sent since it took the wording up, that carries it
@@ -48,8 +49,9 @@ def devotion(
     """
     if len(rows) == 0:
         return 0.0
-    who, first, count = np.unique(label[rows], return_index=True, return_counts=True)
-    sent = since(who, rows[first].astype(np.int64), every.begin, every.row, end)
+    who, begin, dealt = deal_rows(rows, label)
+    count = np.diff(begin)
+    sent = since(who, dealt[begin[:-1]].astype(np.int64), every.begin, every.row, end)
     mine = np.isin(who, list(members))
     return float(np.median(count[mine] / np.maximum(sent[mine], 1))) if mine.any() else 0.0
 

@@ -59,7 +59,7 @@ from stillwatch.scan.source_leads import (
     overlaps,
     source_text,
 )
-from stillwatch.stats.dealing import distinct, encode
+from stillwatch.stats.dealing import deal_rows, distinct, encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
@@ -604,8 +604,9 @@ class _Watcher:
         """
         row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
         rows = self._hot_of(members.tolist(), hour)
-        parties, first, counts = np.unique(self.party[rows], return_index=True, return_counts=True)
-        sent = since(parties, rows[first].astype(np.int64), self.all.begin, self.all.row, row_hi)
+        parties, begin, dealt = deal_rows(rows, self.party)
+        counts, first = np.diff(begin), dealt[begin[:-1]].astype(np.int64)
+        sent = since(parties, first, self.all.begin, self.all.row, row_hi)
         members = parties[counts >= CARRIED_SHARE * sent].astype(np.int32)
         if len(members) < LEAST_PARTIES:
             return None
