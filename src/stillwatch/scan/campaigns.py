@@ -18,6 +18,7 @@ from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, new_settings
@@ -104,6 +105,7 @@ def campaigns(
     settings = watched.settings
     rarity = settings.lone_least_bits, settings.lone_least_peers
     sightings = lone_harvest.sightings(log, payer[log["account"]], private, *rarity) if alone else []
+    let_go(log.columns.values())
     alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
@@ -115,6 +117,7 @@ def campaigns(
         if len(group.accounts) < LEAST_PARTIES or not len(rows):
             continue
         others, doubt = _without_honest(world, group, rows)
+        let_go((log.content,))
         if doubt:
             if not taken.issuperset(group.accounts.tolist()):
                 doubted.append(_Doubted(alarm, group.accounts, rows, group.marked, doubt))

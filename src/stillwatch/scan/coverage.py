@@ -34,8 +34,8 @@ def coverage(
     one value in the whole log; leads: the groups that are no finding; least_peers: how many a
     lone payer is ranked among.
     """
-    prompts = any(column.any() for column in (log.phrases, log["head"], log["tail"]))
-    system = bool(log.system_phrases.any() or log["system"].any())
+    prompts = any(column.any() for column in (log["head"], log["tail"], log.phrases))
+    system = bool(log["system"].any() or log.system_phrases.any())
     texts = bool(log["words"].any())  # of prompts
     silent = "the prompts are too short to share wording" if texts else "the log has no texts"
     lacks: list[str] = []
