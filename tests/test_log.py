@@ -101,7 +101,7 @@ def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
         some[k] |= {name: some[k + 1][name] for name in ("exchange_id", "account", "time")}
     plain = log_of(some, 50)
     monkeypatch.setattr("stillwatch.exchanges.log.IN_MEMORY_ROWS", in_memory_rows)
-    monkeypatch.setattr("stillwatch.exchanges.column_file.BLOCK_ROWS", 32)
+    monkeypatch.setattr("stillwatch.exchanges.column_file.ROWS_AT_ONCE", 32)
     held = log_of(some[::-1], 30)
     assert is_mapped(held.content)
     assert not is_mapped(plain.content)

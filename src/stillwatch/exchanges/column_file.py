@@ -12,7 +12,7 @@ import numpy as np
 
 from stillwatch.errors import InputError
 
-BLOCK_ROWS = 1 << 16  # that are put in order at once
+ROWS_AT_ONCE = 1 << 16  # that are put in order
 
 
 class ColumnFile:
@@ -54,8 +54,8 @@ def is_mapped(column: np.ndarray) -> bool:
 def put_in_order(column: np.ndarray, order: np.ndarray) -> np.ndarray:
     """A mapped column's rows in another order, or some of them, in a file of their own."""
     ordered = ColumnFile(column)
-    for first in range(0, len(order), BLOCK_ROWS):
-        ordered.write(column[order[first : first + BLOCK_ROWS]], first)
+    for first in range(0, len(order), ROWS_AT_ONCE):
+        ordered.write(column[order[first : first + ROWS_AT_ONCE]], first)
         let_go((column,))
     return ordered.whole(len(order))
 
