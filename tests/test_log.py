@@ -112,17 +112,19 @@ def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
     assert plain.duplicates == 30
 
 
-def test_no_room_for_a_column_is_said(monkeypatch):
+def test_no_room_for_a_column_is_said(monkeypatch, tmp_path):
+    column = ColumnFile(np.zeros((2, 3), np.uint32))
+    column.whole(0)  # closes the file
+
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    column = ColumnFile(np.zeros((2, 3), np.uint32))
-    column.whole(0)  # closes the file
     monkeypatch.setattr(column, "_file", SimpleNamespace(seek=full))
-    with pytest.raises(
-        InputError, match="cannot hold a column of the log: No space left on device; set TMPDIR"
-    ):
+    with pytest.raises(InputError, match="temporary file: No space left on device; set TMPDIR"):
         column.write(np.ones((2, 3), np.uint32), 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="temporary file: No such file or directory; set TMPDIR"):
+        ColumnFile(np.zeros(1))
 
 
 def test_two_exchanges_that_claim_one_id_do_not_hang_on_the_order():

@@ -4,9 +4,10 @@ Of a mapped file the system keeps what fits, and can let any of it go, as it lie
 know what a column's values mean.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
-from tempfile import TemporaryFile, gettempdir
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -19,24 +20,23 @@ class ColumnFile:
     """Rows of one column, written in parts that follow one another; what no part brings is 0."""
 
     def __init__(self, like: np.ndarray) -> None:
-        """like: (any,) or (any, values) a part of the column: its type, and how many values a row has."""
+        """like: (any,) or (any, values) a part of the column: its type, and how many values a row has.
+
+        Raises: InputError where there is no folder for temporary files.
+        """
         self._dtype, self._row = like.dtype, like.shape[1:]
         self._row_bytes = like.dtype.itemsize * int(np.prod(like.shape[1:]))
-        self._file = TemporaryFile()  # noqa: SIM115
+        with _no_room():
+            self._file = TemporaryFile()  # noqa: SIM115
 
     def write(self, rows: np.ndarray, first: int) -> None:
         """Write rows, the first of them at the place `first`.
 
         Raises: InputError where the folder for temporary files has no room for them.
         """
-        try:
+        with _no_room():
             self._file.seek(first * self._row_bytes)
             self._file.write(np.ascontiguousarray(rows).data)
-        except OSError as error:
-            raise InputError(
-                f"{gettempdir()}: cannot hold a column of the log: {error.strerror}; "
-                "set TMPDIR to a folder with more room"
-            ) from error
 
     def whole(self, rows: int) -> np.ndarray:
         """(rows, ...) the column, to be read only. The file goes when the array does."""
@@ -44,6 +44,17 @@ class ColumnFile:
             file.truncate(rows * self._row_bytes)
             mapped = mmap(file.fileno(), 0, access=ACCESS_READ) if rows else b""
         return np.frombuffer(mapped, self._dtype).reshape(rows, *self._row)
+
+
+@contextmanager
+def _no_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot hold a column of the log in a temporary file: {error.strerror}; "
+            "set TMPDIR to a folder with more room"
+        ) from error
 
 
 def is_mapped(column: np.ndarray) -> bool:
