@@ -113,7 +113,7 @@ def test_choices_are_each_carriers_commonest() -> None:
     party = np.array([2, 0, 2, 2, 0, 1], np.int32)
     values = np.array([[5, 1, 5, 4, 0, 3]], np.int32)
     carriers, counts, first, dominant = choices(
-        np.array([0, 1, 2, 3, 4], np.int32), party, values, np.ones(len(party), np.int64), 6
+        np.array([0, 1, 2, 3, 4], np.int32), party, values, np.ones(len(party), np.int32), 6
     )
     assert (list(carriers), list(counts), list(first)) == ([0, 2], [2, 3], [1, 0])
     assert dominant.tolist() == [[0, 5]]  # a tie goes to the smaller

@@ -1,8 +1,10 @@
 """The log in memory: the same columns whatever the order, batches, threads and repetitions of its rows."""
 
 import dataclasses
+import errno
 import random
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.column_file import ColumnFile, is_mapped, let_go
 from stillwatch.exchanges.log import NUMBERS, build, network
 from stillwatch.exchanges.sketch import Sketcher
 
@@ -84,6 +88,43 @@ def test_order_batches_threads_and_repetitions_do_not_matter(rng, size, threads)
     other = log_of(repeated, size, threads)
     assert_same(plain, other, duplicates=False)
     assert (plain.duplicates, other.duplicates) == (0, 50)
+
+
+@pytest.mark.parametrize("in_memory_rows", [0, 100])
+def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
+    some = rows()
+    for row in some[120:]:
+        row["completion"] = (
+            "an answer of more than eight different words, so that a passage can be kept of it"
+        )
+    for k in range(0, 60, 2):  # which of two is kept hangs on their content, and not on where that lies
+        some[k] |= {name: some[k + 1][name] for name in ("exchange_id", "account", "time")}
+    plain = log_of(some, 50)
+    monkeypatch.setattr("stillwatch.exchanges.log.IN_MEMORY_ROWS", in_memory_rows)
+    monkeypatch.setattr("stillwatch.exchanges.column_file.ROWS_AT_ONCE", 32)
+    held = log_of(some[::-1], 30)
+    assert is_mapped(held.content)
+    assert not is_mapped(plain.content)
+    assert is_mapped(held["turn"])
+    let_go((held.phrases, *held.columns.values()))
+    assert_same(plain, held)
+    assert held.table() == plain.table()
+    assert plain.duplicates == 30
+
+
+def test_no_room_for_a_column_is_said(monkeypatch, tmp_path):
+    column = ColumnFile(np.zeros((2, 3), np.uint32))
+    column.whole(0)  # closes the file
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(column, "_file", SimpleNamespace(seek=full))
+    with pytest.raises(InputError, match="temporary file: No space left on device; set TMPDIR"):
+        column.write(np.ones((2, 3), np.uint32), 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="temporary file: No such file or directory; set TMPDIR"):
+        ColumnFile(np.zeros(1))
 
 
 def test_two_exchanges_that_claim_one_id_do_not_hang_on_the_order():

@@ -9,11 +9,13 @@ import pyarrow.compute as pc
 import pytest
 
 from scan_world import START, Crowd, habits, honest, log_of, sentence, words
+from stillwatch.actors.conduct import HotRows
 from stillwatch.scan import Lead
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.source_leads import devotion
+from stillwatch.stats.dealing import deal
 from stillwatch.terms import Holds
 from stillwatch.terms.holds import plan
 from stillwatch.units import DAY_US
@@ -160,12 +162,15 @@ def test_a_live_scan_that_goes_on_gives_the_same_lead() -> None:
 
 
 def test_devotion_counts_from_a_members_first_use_on() -> None:
-    label = np.array([0, 1, 0, 1, 0, 1, 2, 0, 1, 0])
+    label = np.array([0, 1, 0, 1, 0, 1, 2, 0, 1, 0], np.int32)
+    begin, row = deal(label, 3)
+    every = HotRows(begin, row, row.astype(np.int64), row.astype(np.int64))
     carrying = np.array([2, 3, 5, 7])  # account 0: 2 of 4 since its first; account 1: 2 of 3
-    assert devotion(carrying, label, {0}, 0, 10) == pytest.approx(2 / 4)
-    assert devotion(carrying, label, {1}, 0, 10) == pytest.approx(2 / 3)
-    assert devotion(carrying, label, {2}, 0, 10) == 0.0
-    assert devotion(carrying[:0], label, {0}, 0, 10) == 0.0
+    assert devotion(carrying, label, {0}, every, 10) == pytest.approx(2 / 4)
+    assert devotion(carrying, label, {1}, every, 10) == pytest.approx(2 / 3)
+    assert devotion(carrying, label, {2}, every, 10) == 0.0
+    assert devotion(carrying, label, {1}, every, 8) == pytest.approx(2 / 2)  # what comes later does not count
+    assert devotion(carrying[:0], label, {0}, every, 10) == 0.0
 
 
 @pytest.mark.slow

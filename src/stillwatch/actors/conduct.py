@@ -19,43 +19,36 @@ LOOK_BACK = 64  # exchanges read per party and window: more add no certainty, on
 
 @dataclass(frozen=True)
 class HotRows:
-    """Exchanges that carry at least NEEDED hot markers, by party, each with the moment it counts from."""
+    """Exchanges by party: all, or those that carry NEEDED hot markers, and when each comes to count."""
 
     begin: np.ndarray  # (parties + 1,) int64
     row: np.ndarray  # (rows,) int32, in time order within a party
-    ts_us: np.ndarray  # (rows,) int64
-    counts_from_us: np.ndarray  # (rows,) int64
+    ts_us: np.ndarray  # (exchanges,) int64 the log's own
+    counts_from_us: np.ndarray  # (rows,) int64; or none, where each counts from its own moment on
 
 
 def tokens_of(log: ExchangeLog) -> np.ndarray:
-    """(exchanges,) int64: the output tokens of each, at least 1.
+    """(exchanges,) int32: the output tokens of each, at least 1.
 
     A party's model is the one that most of its tokens came from: cheap requests to other models then hide
     nothing. Counted by requests, 1.3 short ones for each wanted one were enough.
     """
-    return np.maximum(log["output_tokens"], 1).astype(np.int64)
+    tokens: np.ndarray = np.maximum(log["output_tokens"], 1)
+    return tokens
 
 
 def hot_rows(log: ExchangeLog, spread: Spread, party: np.ndarray, parties: int) -> HotRows:
     """Exchanges whose wording was, from some moment on, new among accounts and shared."""
     counts_from = _counts_from(spread.row, spread.marker, spread.hot_from_us, log["ts_us"], NEEDED)
     rows = np.flatnonzero(counts_from < NEVER).astype(np.int32)
-    return _by_party(rows, counts_from[rows], log["ts_us"], party, parties)
+    begin, order = deal(party[rows], parties)
+    rows = rows[order]
+    return HotRows(begin, rows, log["ts_us"], counts_from[rows])
 
 
 def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
     """Every exchange, for the population's conduct."""
-    rows = np.arange(len(log), dtype=np.int32)
-    return _by_party(rows, log["ts_us"], log["ts_us"], party, parties)
-
-
-def _by_party(
-    rows: np.ndarray, counts_from: np.ndarray, ts: np.ndarray, party: np.ndarray, parties: int
-) -> HotRows:
-    begin, order = deal(party[rows], parties)
-    rows = rows[order]
-    times = ts[rows]
-    return HotRows(begin, rows, times, times if counts_from is ts else counts_from[order])
+    return HotRows(*deal(party, parties), log["ts_us"], np.zeros(0, np.int64))
 
 
 def _counts_from(
@@ -85,8 +78,8 @@ def _latest(rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarr
     start = np.empty(parties + 1, np.int64)
     latest = np.empty(min(len(rows.row), parties * LOOK_BACK), np.int32)
     n = kernels.latest(
-        *(rows.begin, parties, rows.row, rows.ts_us, rows.counts_from_us),
-        *(until, since, LOOK_BACK, start, latest),
+        *(rows.begin, parties, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
+        *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, start, latest),
     )
     return start, latest[:n]
 
@@ -97,7 +90,7 @@ def most_used(
     """Each group's most used value of each setting, and how often it is used; ties go to the smaller code.
 
     begin: (groups + 1,) int64 into rows; rows: (rows,) int32 columns of values; values: (settings, n) int32
-    codes from 0, fewer than `levels`, in Fortran's order; weight: (n,) int64, what each counts for in the
+    codes from 0, fewer than `levels`, in Fortran's order; weight: (n,) int32, what each counts for in the
     first setting. Returns two (settings, groups) arrays, the values with -1 for a group without rows.
     """
     shape = (len(values), len(begin) - 1)

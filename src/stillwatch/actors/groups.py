@@ -33,7 +33,7 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
 
     dominant: (settings, parties) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
-    one = np.ones(dominant.shape[1], np.int64)
+    one = np.ones(dominant.shape[1], np.int32)
     levels = int(dominant.max(initial=0)) + 1
     return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), one, levels)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.errors import InputError
+from stillwatch.exchanges.column_file import let_go
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
@@ -22,7 +23,7 @@ PLACE_BITS = constant(
 )  # a use's place in a word: its row, and below it which of at most 32 markers of the row
 ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
 BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
-IN_MEMORY_BYTES = 1 << 29  # of dealt uses, 8 bytes each; more lie in a temporary file
+IN_MEMORY_BYTES = 1 << 27  # of dealt uses, 8 bytes each; more lie in a temporary file
 FAR = np.iinfo(np.int64).max
 LEAST_WORDS = constant("LEAST_WORDS")  # a shorter prompt is no question of its own: "yes", "continue"
 
@@ -61,6 +62,7 @@ def hot_markers(
             some = blocks[k : k + threads]
             for block in pool.map(lambda at: _by_round(columns, at, min(at + BLOCK_ROWS, n), rounds), some):
                 dealt.add(*block)
+            let_go(columns)
 
         def follow(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
             """Every `threads`-th round, from the first."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import ActorContext
+from stillwatch.stats.dealing import distinct
 
 LEAST_WORDS = 6  # a shorter prompt says little about who sent it
 
@@ -38,7 +39,7 @@ def prompts(world: ActorContext) -> Prompts:
         log["exact"], return_index=True, return_inverse=True, return_counts=True
     )
     number = number.astype(np.int32)
-    pairs = np.unique(number.astype(np.int64) << 32 | log["account"])
+    pairs = distinct(number.astype(np.int64) << 32 | log["account"])
     senders = np.bincount(pairs >> 32, minlength=len(rows)).astype(np.int32)
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
 
@@ -48,6 +49,6 @@ def elsewhere(accounts: np.ndarray, world: ActorContext) -> Elsewhere:
     every = world.once(prompts)
     rows = world.rows_of(accounts)
     prompt, at, sent = np.unique(every.number[rows], return_inverse=True, return_counts=True)
-    pairs = np.unique(at.astype(np.int64) << 32 | world.log["account"][rows])
+    pairs = distinct(at.astype(np.int64) << 32 | world.log["account"][rows])
     senders = np.bincount(pairs >> 32, minlength=len(prompt))
     return Elsewhere(prompt, every.rows[prompt] - sent, every.senders[prompt] - senders)

@@ -5,6 +5,7 @@ It does not know what the test says of them.
 """
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -119,11 +120,13 @@ def _read(
 
 def sample_of(names: list[str], most: int) -> list[int]:
     """Places of at most `most` names, in an order that depends on the names alone."""
-    keyed = sorted(
-        (blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), k)
-        for k, name in enumerate(names)
-    )
+    keyed = sorted((_digest(name), k) for k, name in enumerate(names))
     return [k for _, k in keyed[:most]]
+
+
+@lru_cache(1 << 16)  # each look asks of the same names
+def _digest(name: str) -> bytes:
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def sessions(

@@ -19,6 +19,7 @@ from stillwatch.actors.links import Links, links, nothing
 from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, hot_markers, row_columns
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US
 
@@ -129,6 +130,7 @@ def _uses(
             *(*row_columns(columns), bits, cuts[k], cuts[k + 1], keys, numbers, len(keys)),
             *(row[a:b], which[a:b]),
         )
+        let_go(columns)
 
     list(pool.map(fill, range(len(many))))
     return row, which

@@ -9,7 +9,7 @@ import numpy as np
 from stillwatch.actors.conduct import HotRows, most_used
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import deal, deal_rows
 
 LEAST_IN = 3  # members that must have entered a marker
 PURITY = 0.6  # share of a marker's entrants that must be members
@@ -29,7 +29,9 @@ class Stock:
         begin, order = deal(spread.marker, markers)
         self._carried = (begin, spread.row[order])
         self._use_row, self._use_marker = spread.row, spread.marker
-        self._inside = np.zeros(markers, np.int32)  # scratch, left at nought
+        # scratch, left at nought: of markers, and of exchanges (which stand in the order of the log)
+        self._inside = np.zeros(markers, np.int32)
+        self._times = np.zeros(int(spread.row[-1]) + 1 if len(spread.row) else 0, np.uint8)
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The markers that are mostly the members' own by the entries in [since, until), sorted."""
@@ -60,8 +62,11 @@ class Stock:
 
     def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own markers, in order."""
-        rows, times = np.unique(_carrying_rows(own, *self._carried, row_lo, row_hi), return_counts=True)
-        return rows[times >= needed]
+        begin, row = self._carried
+        own = own.astype(np.int64, copy=False)
+        out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
+        return np.sort(out[:n])
 
     def shares(self, parties: np.ndarray, rows: HotRows, row_lo: int, row_hi: int) -> np.ndarray:
         """(markers,) in what share of the parties' marked exchanges of [row_lo, row_hi) each marker is."""
@@ -73,15 +78,6 @@ class Stock:
         return tally / max(marked, 1)
 
 
-def _carrying_rows(
-    own: np.ndarray, begin: np.ndarray, row: np.ndarray, row_lo: int, row_hi: int
-) -> np.ndarray:
-    """Uses of the own markers: a row once for each that it carries."""
-    own = own.astype(np.int64, copy=False)
-    out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
-    return out[: kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, out)]
-
-
 def choices(
     rows: np.ndarray, party: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -90,8 +86,6 @@ def choices(
     rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
     carriers, counts, first rows (n,) and dominant (settings, n) int32.
     """
-    order = np.argsort(party[rows], kind="stable")
-    rows = rows[order]
-    carriers, begin, counts = np.unique(party[rows], return_index=True, return_counts=True)
-    ends = np.append(begin, len(rows))
-    return carriers, counts, rows[begin].astype(np.int64), most_used(ends, rows, values, weight, levels)[0]
+    carriers, begin, rows = deal_rows(rows, party)
+    dominant, _ = most_used(begin, rows, values, weight, levels)
+    return carriers, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant

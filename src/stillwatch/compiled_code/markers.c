@@ -267,21 +267,23 @@ void sw_counts_from(const int32_t *row, const int32_t *marker, int64_t uses, con
     }
 }
 
-int64_t sw_latest(const int64_t *begin, int64_t parties, const int32_t *row, const int64_t *ts, const int64_t *counts_from,
-                  int64_t until, int64_t since, int64_t look_back, int64_t *start, int32_t *latest) {
+/* counts_from: of the first `waiting` entries; all others count at once. */
+int64_t sw_latest(const int64_t *begin, int64_t parties, const int32_t *row, int64_t row_lo, int64_t row_hi,
+                  const int64_t *counts_from, int64_t waiting, int64_t until, int64_t look_back, int64_t *start,
+                  int32_t *latest) {
     int64_t n = 0;
     start[0] = 0;
     for (int64_t p = 0; p < parties; p++) {
-        int64_t k = begin[p] + place_of(ts + begin[p], begin[p + 1] - begin[p], until) - 1;
-        for (; n < start[p] + look_back && k >= begin[p] && ts[k] >= since; k--)
-            if (counts_from[k] < until) latest[n++] = row[k];
+        int64_t k = begin[p] + place_of_row(row + begin[p], begin[p + 1] - begin[p], row_hi) - 1;
+        for (; n < start[p] + look_back && k >= begin[p] && row[k] >= row_lo; k--)
+            if (k >= waiting || counts_from[k] < until) latest[n++] = row[k];
         start[p + 1] = n;
     }
     return n;
 }
 
 void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *values, int64_t settings,
-                  const int64_t *weight, int64_t *tally, int32_t *value, int64_t *used) {
+                  const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used) {
     for (int64_t g = 0; g < groups; g++) {
         if (begin[g] == begin[g + 1]) continue;
         for (int64_t s = 0; s < settings; s++) {
@@ -359,15 +361,20 @@ int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begi
     return n;
 }
 
+/* The rows that `needed` of the own markers are in, in no order. times: by row, left at 0. */
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
-                         int64_t row_hi, int32_t *out) {
-    int64_t at = 0;
+                         int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out) {
+    int64_t found = 0;
     for (int64_t k = 0; k < many; k++) {
         span rows = within(begin, own[k], row, row_lo, row_hi);
-        memcpy(out + at, row + rows.begin, (rows.end - rows.begin) * sizeof *out);
-        at += rows.end - rows.begin;
+        for (int64_t q = rows.begin; q < rows.end; q++)
+            if (times[row[q]] < needed && ++times[row[q]] == needed) out[found++] = row[q];
     }
-    return at;
+    for (int64_t k = 0; k < many; k++) {
+        span rows = within(begin, own[k], row, row_lo, row_hi);
+        for (int64_t q = rows.begin; q < rows.end; q++) times[row[q]] = 0;
+    }
+    return found;
 }
 
 void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t many, const int64_t *begin, const int32_t *row,

@@ -1,6 +1,7 @@
 """A whole log in memory without its texts: one row per exchange, in event time, each exchange once.
 
-Sixteen million exchanges take about 3 GB. It does not know what anything in it means.
+Of sixteen million exchanges 1.4 GB are in memory and 3.4 GB in temporary files. It does not know what
+anything in it means.
 """
 
 import ipaddress
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges import RECORD, ids, sketched
+from stillwatch.exchanges.column_file import ColumnFile, is_mapped, put_in_order
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.text.keyed import M1
 
@@ -43,6 +45,12 @@ RECORD_NAMES = frozenset(RECORD.names)
 STEP = 16  # a column that is full grows by one such part
 MATRICES = ("phrases", "system_phrases", "content")  # columns of several values a row
 PASSAGES = ("answered", "brought")  # the same, in logs with completions only
+# what is read once from end to end, or a few rows of it: in a longer log these lie in temporary files
+SELDOM_READ = frozenset((
+    *MATRICES, *PASSAGES, "end_user", "turn", "asn", "tools", "input_tokens", "reasoning_tokens", "n",
+    "top_logprobs", "latency_ms", "top_p_milli", "cell", "classes",
+))  # fmt: skip
+IN_MEMORY_ROWS = 1 << 21
 CODED = ("account", "model", "user_agent", "client_ip")
 CODED_AS = {"account": "account", "model": "model", "agent": "user_agent", "net": "client_ip"}
 
@@ -85,17 +93,29 @@ class ExchangeLog:
 
 
 class Growing:
-    """Columns that grow in place as batches come: never there twice, in parts and whole."""
+    """Columns that grow in place as batches come: never there twice, in parts and whole.
+
+    Past IN_MEMORY_ROWS those that are SELDOM_READ move into files: three quarters of a log.
+    """
 
     def __init__(self) -> None:
         self.columns: Columns = {}
         self.length = 0
+        self._files: dict[str, ColumnFile] = {}
 
     def add(self, part: Columns) -> None:
         end = self.length + len(part["ts_us"])
         for name, values in part.items():
             self.columns.setdefault(name, np.empty((0, *values.shape[1:]), values.dtype))
         for name, column in self.columns.items():
+            if end > IN_MEMORY_ROWS and name in SELDOM_READ and name not in self._files:
+                self._files[name] = ColumnFile(column)
+                self._files[name].write(column[: self.length], 0)
+                column.resize((0, *column.shape[1:]), refcheck=False)
+            if name in self._files:
+                if name in part:
+                    self._files[name].write(part[name], self.length)
+                continue
             if end > len(column):
                 room = end + end // STEP  # the system moves pages, not bytes, when a large array grows
                 column.resize((room, *column.shape[1:]), refcheck=False)  # filled with 0
@@ -104,8 +124,11 @@ class Growing:
         self.length = end
 
     def whole(self) -> Columns:
-        for column in self.columns.values():
-            column.resize((self.length, *column.shape[1:]), refcheck=False)
+        for name, column in self.columns.items():  # their order is that in which rows are told apart
+            if name in self._files:
+                self.columns[name] = self._files[name].whole(self.length)
+            else:
+                column.resize((self.length, *column.shape[1:]), refcheck=False)
         return self.columns
 
 
@@ -169,10 +192,11 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
                 continue
             has |= filled_columns(batch)
             waiting.append(pool.submit(columns_of, batch, encode_batch(batch, codes), sketcher))
-            while len(waiting) > 2 * threads:
+            while len(waiting) > threads:  # texts that wait are the most of what reading holds
                 columns.add(waiting.popleft().result())
         while waiting:
             columns.add(waiting.popleft().result())
+    pa.default_memory_pool().release_unused()  # what held texts
     return close_log(columns.whole(), codes, frozenset(has))
 
 
@@ -267,7 +291,13 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
     order = order[first]
     kept = len(order)
     if kept < total or (np.diff(order) != 1).any():
-        for column in columns.values():  # one at a time, phrases one of them at a time: little is there twice
+        for (
+            name,
+            column,
+        ) in columns.items():  # one at a time, phrases one of them at a time: little is there twice
+            if is_mapped(column):
+                columns[name] = put_in_order(column, order)
+                continue
             for flat in [column] if column.ndim == 1 else column.T:
                 flat[:kept] = flat[order]
             column.resize((kept, *column.shape[1:]), refcheck=False)

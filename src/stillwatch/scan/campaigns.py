@@ -18,6 +18,7 @@ from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, new_settings
@@ -46,6 +47,7 @@ from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.parts import FAILOVER
 from stillwatch.scan.sites import event_members, main_networks, site_members, sites
 from stillwatch.scan.watch import Watched
+from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
@@ -106,6 +108,7 @@ def campaigns(
     settings = watched.settings
     rarity = settings.lone_least_bits, settings.lone_least_peers
     sightings = lone_harvest.sightings(log, payer[log["account"]], private, *rarity) if alone else []
+    let_go(log.columns.values())
     alone_us = np.full(len(payer), NEVER)  # when each account's payer was named alone
     for sighting in sightings:
         alone_us[payer == sighting.payer] = sighting.at_us
@@ -117,6 +120,7 @@ def campaigns(
         if len(group.accounts) < LEAST_PARTIES or not len(rows):
             continue
         others, doubt = _without_honest(world, group, rows)
+        let_go((log.content,))
         if doubt:
             if not taken.issuperset(group.accounts.tolist()):
                 doubted.append(_Doubted(alarm, group.accounts, rows, group.marked, doubt))
@@ -635,7 +639,7 @@ def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.
     log = world.log
     markers = len(world.marker_kind)
     use = world.uses_of(own)
-    pairs = np.unique(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
+    pairs = distinct(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
     carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
     usual = float(np.median(carried))
     return accounts[carried >= least_carried(len(own), usual)]

@@ -13,7 +13,7 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Coverage, Lead, ScanResult
 from stillwatch.scan.explanations import UNCHECKED
 from stillwatch.scan.parts import TESTED
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import deal, distinct
 from stillwatch.units import HOUR_US
 
 SILENT_PART, SILENT_MOST = 0.01, 0.5  # of exchanges without a text: said; not a judgement of the log
@@ -34,8 +34,8 @@ def coverage(
     one value in the whole log; leads: the groups that are no finding; least_peers: how many a
     lone payer is ranked among.
     """
-    prompts = any(column.any() for column in (log.phrases, log["head"], log["tail"]))
-    system = bool(log.system_phrases.any() or log["system"].any())
+    prompts = any(column.any() for column in (log["head"], log["tail"], log.phrases))
+    system = bool(log["system"].any() or log.system_phrases.any())
     texts = bool(log["words"].any())  # of prompts
     silent = "the prompts are too short to share wording" if texts else "the log has no texts"
     lacks: list[str] = []
@@ -46,7 +46,7 @@ def coverage(
     if not prompts and not system:
         groups.append(silent)
         lacks += [] if texts else [TEXTS]
-    elif (known := len(np.unique(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
+    elif (known := len(distinct(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
         groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has texts of {known:,}")
         lacks.append(TEXTS)
     elif silent_rows > SILENT_PART * total:

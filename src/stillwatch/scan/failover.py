@@ -22,6 +22,7 @@ import numpy as np
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
+from stillwatch.stats.dealing import distinct
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 from stillwatch.units import HOUR_US, MINUTE_US
 
@@ -305,7 +306,7 @@ def _refused_outside(
 ) -> _Texts:
     """The texts that somebody outside a group was refused, and all runs of them there; no others."""
     outside = ~inside & (log["account"] >= 0)
-    refused = np.unique(log["exact"][outside & _is_failed(log["status"])])
+    refused = distinct(log["exact"][outside & _is_failed(log["status"])])
     return _texts(log, outside & np.isin(log["exact"], refused), within_us, customer)
 
 

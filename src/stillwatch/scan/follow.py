@@ -20,6 +20,7 @@ from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.dealing import deal_rows
 
 LEAST_STOCK = 5  # markers by which a known stock is recognised
 DEVOTED_LEAST = 3  # exchanges
@@ -53,8 +54,8 @@ def followers(
     carried = stock.carried(own, *rows)
     if len(carried) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    carriers, begun, counts = np.unique(party[carried], return_index=True, return_counts=True)
-    first = carried[begun].astype(np.int64)
+    carriers, begin, dealt = deal_rows(carried, party)
+    first, counts = dealt[begin[:-1]].astype(np.int64), np.diff(begin)
     devoted = (counts >= DEVOTED_LEAST) & (
         counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
     )

@@ -27,6 +27,7 @@ from stillwatch.scan import Campaign, Lead, PoolCover
 from stillwatch.scan.explanations import UNCHECKED, one_customer
 from stillwatch.scan.harvest import moment
 from stillwatch.stats.cover import Cover
+from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import Hands
 
 LEAST_ITEMS = 3  # that a payer must have asked
@@ -118,7 +119,7 @@ def _rows_of_users(use: KnownPoolUse, world: ActorContext, excused: set[int]) ->
     np.minimum.at(first, by[hit], hit)
     sent = np.bincount(by[np.arange(len(log)) >= first[by]], minlength=payers)
     asked = np.bincount(by[hit], minlength=payers)
-    pairs = np.unique(by[hit].astype(np.int64) << 32 | use.item[hit])
+    pairs = distinct(by[hit].astype(np.int64) << 32 | use.item[hit])
     different = np.bincount(pairs >> 32, minlength=payers)
     user = (different >= LEAST_ITEMS) & (asked >= LEAST_SHARE * sent)
     rows: np.ndarray = hit[user[by[hit]]]

@@ -127,7 +127,8 @@ class NewSettings:
     def main_rows(self, party: int, code: int, since_us: int, until_us: int) -> np.ndarray:
         """A party's exchanges of a window with some settings; none where they are not its main settings."""
         begin, end = self._every.begin[party], self._every.begin[party + 1]
-        lo, hi = np.searchsorted(self._every.ts_us[begin:end], [since_us, until_us])
+        window = np.searchsorted(self._ts, [since_us, until_us]).astype(np.int32)
+        lo, hi = np.searchsorted(self._every.row[begin:end], window)
         rows = self._every.row[begin + lo : begin + hi]
         mine: np.ndarray = rows[self._code[rows] == code]
         return mine if len(mine) >= max(LEAST_USES, MAIN * len(rows)) else mine[:0]

@@ -19,6 +19,7 @@ import numpy as np
 from stillwatch.actors import Actor, ActorContext
 from stillwatch.actors.stock import LEAST_IN, NEEDED, PURITY
 from stillwatch.scan import OwnTie
+from stillwatch.stats.dealing import distinct
 
 LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 
@@ -55,7 +56,7 @@ def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int
 def _users(marker: np.ndarray, who: np.ndarray, of: np.ndarray, markers: int) -> np.ndarray:
     """(markers,) how many accounts among `of` use each marker."""
     mine = of[who]
-    pairs = np.unique(marker[mine] * len(of) + who[mine])
+    pairs = distinct(marker[mine] * len(of) + who[mine])
     counted: np.ndarray = np.bincount(pairs // len(of), minlength=markers)
     return counted
 
@@ -66,7 +67,7 @@ def _carried_markers(
     """(accounts,) markers carried, exchanges that carry two, exchanges sent since the first of these."""
     log = world.log
     accounts = len(log.accounts)
-    pairs = np.unique(who.astype(np.int64) * len(world.marker_kind) + marker)
+    pairs = distinct(who.astype(np.int64) * len(world.marker_kind) + marker)
     markers = np.bincount(pairs // len(world.marker_kind), minlength=accounts)
     rows, count = np.unique(row, return_counts=True)
     rows = rows[count >= NEEDED]

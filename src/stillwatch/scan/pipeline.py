@@ -20,6 +20,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.engine.named import DEFAULT, open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -194,6 +195,7 @@ def scan_log(
         tell("features", 0, 1)
         sql.register("l0", log.table())
         features = account_features(sql, "l0")
+        let_go(log.columns.values())
         tell("features", 1, 1)
         kinds = {k.account_code: k for k in kind_of_use(features, _code_accounts(log, accounts))}
         watched = watched or watching()

@@ -17,8 +17,11 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from stillwatch.actors.conduct import HotRows
 from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
+from stillwatch.scan.follow import since
+from stillwatch.stats.dealing import deal_rows
 
 LOOKS = (3, 2)  # evaluations within a day that must agree, six hours apart; and that must have an account
 DEVOTED = 0.25  # of what the median account sent since it took the wording up, that carries it
@@ -35,22 +38,20 @@ def source_text(users: dict[int, str], members: int) -> str:
     return f"{text}; {software_text(users, members)}" if users else text
 
 
-def devotion(rows: np.ndarray, label: np.ndarray, members: Collection[int], begin: int, end: int) -> float:
+def devotion(
+    rows: np.ndarray, label: np.ndarray, members: Collection[int], every: HotRows, end: int
+) -> float:
     """How much of what the median member sends carries the group's wording, since its first such exchange.
 
-    rows: (m,) a window's exchanges that carry it, in time order; label: (exchanges,) who sent each; begin,
-    end: the rows of the window. Members without any are left out; 0 where there are none.
+    rows: (m,) a window's exchanges that carry it, in time order; label: (exchanges,) int32 who sent each;
+    every: all exchanges by label; end: the window's. Members without any are left out; 0 where there are
+    none.
     """
     if len(rows) == 0:
         return 0.0
-    who, first, count = np.unique(label[rows], return_index=True, return_counts=True)
-    first = rows[first]
-    place = np.full(int(label[begin:end].max()) + 1, -1, np.int64)
-    place[who] = np.arange(len(who))
-    window = np.arange(begin, end)
-    at = place[label[begin:end]]
-    after = (at >= 0) & (window >= first[at])
-    sent = np.bincount(at[after], minlength=len(who))
+    who, begin, dealt = deal_rows(rows, label)
+    count = np.diff(begin)
+    sent = since(who, dealt[begin[:-1]].astype(np.int64), every.begin, every.row, end)
     mine = np.isin(who, list(members))
     return float(np.median(count[mine] / np.maximum(sent[mine], 1))) if mine.any() else 0.0
 

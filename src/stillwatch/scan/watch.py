@@ -24,6 +24,7 @@ from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
+from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Candidate, Judgement, choose_alarms
@@ -58,7 +59,7 @@ from stillwatch.scan.source_leads import (
     overlaps,
     source_text,
 )
-from stillwatch.stats.dealing import encode
+from stillwatch.stats.dealing import deal_rows, distinct, encode
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.stats.groups import combine, concentration_tail, within_correlation
 from stillwatch.units import DAY_US, HOUR_US
@@ -136,6 +137,7 @@ def watch(
     with ThreadPoolExecutor(threads) as pool:
         for k, hour in enumerate(watcher.hours(steps, pool)):
             watcher.look(hour)
+            let_go((log.content,))
             if keep:
                 keep(watcher.carried(hour.until_us))
             if progress and k % 8 == 0:
@@ -411,7 +413,7 @@ class _Watcher:
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        active = np.unique(self.party[row_lo:row_hi])
+        active = distinct(self.party[row_lo:row_hi])
         text: dict[frozenset[int], str] = {}
         candidates = []
         for begin, member in found:
@@ -472,7 +474,7 @@ class _Watcher:
             if len(members) < LEAST_PARTIES:
                 continue
             rows = group.rows[np.isin(self.party[group.rows], list(members))]
-            if devotion(rows, self.party, members, begin, end) < DEVOTED:
+            if devotion(rows, self.party, members, self.all, end) < DEVOTED:
                 continue
             content = content_of(self.log, rows, self.party, members, self.names.party_name)
             if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
@@ -602,8 +604,9 @@ class _Watcher:
         """
         row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
         rows = self._hot_of(members.tolist(), hour)
-        parties, first, counts = np.unique(self.party[rows], return_index=True, return_counts=True)
-        sent = since(parties, rows[first].astype(np.int64), self.all.begin, self.all.row, row_hi)
+        parties, begin, dealt = deal_rows(rows, self.party)
+        counts, first = np.diff(begin), dealt[begin[:-1]].astype(np.int64)
+        sent = since(parties, first, self.all.begin, self.all.row, row_hi)
         members = parties[counts >= CARRIED_SHARE * sent].astype(np.int32)
         if len(members) < LEAST_PARTIES:
             return None
@@ -632,8 +635,9 @@ class _Watcher:
         """The parties' exchanges that carried new, shared wording within the hour's window."""
         hot = self.hot
         rows = np.concatenate([np.arange(hot.begin[p], hot.begin[p + 1]) for p in parties])
-        seen = (hot.ts_us[rows] >= hour.since_us) & (hot.counts_from_us[rows] < hour.until_us)
-        return hot.row[rows[seen]]
+        seen = hot.counts_from_us[rows] < hour.until_us
+        rows = hot.row[rows[seen]]
+        return rows[hot.ts_us[rows] >= hour.since_us]
 
     def _judge(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
@@ -721,7 +725,7 @@ def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW
 
 def _next_hours(times_us: np.ndarray) -> np.ndarray:
     """The full hours that end after some times, each once."""
-    return np.unique((times_us // HOUR_US + 1) * HOUR_US)
+    return distinct((times_us // HOUR_US + 1) * HOUR_US)
 
 
 def _first_seen(values: np.ndarray, codes: int, ts_us: np.ndarray) -> np.ndarray:

@@ -164,18 +164,19 @@ def _own_words(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(session, word) of the words that are neither the group's wording nor an account's constant."""
     n = len(account)
-    held = content != 0
-    row = np.nonzero(held)[0]
-    value = content[held].astype(np.int64)
-    both = np.unique(row << 32 | value)
-    row, value = both >> 32, both & 0xFFFFFFFF
+    ordered = np.sort(content, axis=1)
+    held = ordered != 0
+    held[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    row, value = np.nonzero(held)[0], ordered[held].astype(np.int64)
     names, code, count = np.unique(value, return_inverse=True, return_counts=True)
     keep = count[code] < max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
     _, own, times = np.unique(account[row] * len(names) + code, return_inverse=True, return_counts=True)
     sessions = np.bincount(account, minlength=labels)
     keep &= times[own] < np.maximum(2, OWN * sessions[account[row]])
-    pairs = np.unique(row[keep] << 32 | value[keep] >> context_bits)
-    return pairs >> 32, pairs & 0xFFFFFFFF
+    row, word = row[keep], value[keep] >> context_bits  # they ascend within a row
+    new = np.ones(len(row), np.bool_)
+    new[1:] = (row[1:] != row[:-1]) | (word[1:] != word[:-1])
+    return row[new], word[new]
 
 
 def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import Actor, ActorContext
+from stillwatch.stats.dealing import distinct
 
 LEAST_ACCOUNTS = 3
 
@@ -27,7 +28,7 @@ def carried_markers(actor: Actor, world: ActorContext, kinds: tuple[int, ...]) -
     use = use[np.isin(world.use_row[use], actor.rows)]
     marker, row = world.use_marker[use], world.use_row[use]
     account = world.log["account"][row]
-    pairs = np.unique(marker.astype(np.int64) * len(world.log.accounts) + account)
+    pairs = distinct(marker.astype(np.int64) * len(world.log.accounts) + account)
     markers, spread = np.unique(pairs // len(world.log.accounts), return_counts=True)
     kept = markers[spread >= LEAST_ACCOUNTS]
     if len(kept) == 0:

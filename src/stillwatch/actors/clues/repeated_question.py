@@ -15,6 +15,7 @@ import numpy as np
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
 from stillwatch.signals import BundleEvidence, Signal
+from stillwatch.stats.dealing import distinct
 
 NAME = "repeated_question"
 CONTROL = "client"
@@ -64,7 +65,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
     """How many accounts sent each row's prompt."""
     prompt, at = np.unique(number, return_inverse=True)
-    pairs = np.unique(at.astype(np.int64) << 32 | account)
+    pairs = distinct(at.astype(np.int64) << 32 | account)
     return np.bincount(pairs >> 32, minlength=len(prompt))[at]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import BundleEvidence
+from stillwatch.stats.dealing import distinct
 
 NAME = "shared_network"
 CONTROL = "provider"
@@ -29,7 +30,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         return None
     behind = np.bincount(net)
     rows = actor.rows[log["net"][actor.rows] >= 0]
-    own = np.unique(log["net"][rows].astype(np.int64) * accounts + log["account"][rows])
+    own = distinct(log["net"][rows].astype(np.int64) * accounts + log["account"][rows])
     own_net, own_who = own // accounts, own % accounts
     mine = np.bincount(own_net, minlength=len(behind))
     useful = (mine >= 2) & (behind - mine <= HUB * mine)
@@ -67,7 +68,7 @@ def _behind(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     """Every network together with every account behind it, once."""
     log = world.log
     known = np.flatnonzero(log["net"] >= 0)
-    pairs = np.unique(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
+    pairs = distinct(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
     return pairs // len(log.accounts), pairs % len(log.accounts)
 
 
