@@ -10,11 +10,10 @@ EXPOSED = (
     "24 of 32. Most that it misses are small, copy a client, or draw settings for each account."
 )
 INNOCENTS = (
-    "On the unseen worlds it named 212 of 25,574 honest accounts, in nine findings: 52 members of two "
-    "hackathons, 45 freelancers of one bureau, 45 clients of agencies, 32 donors of keys, 31 exam markers, "
-    "seven others. In the ninth, whose honest groups are as rare as its author thinks usual, it named 17 of "
-    "5,397. On those that were looked at it names none of 18,897, and on the first author's scenes 4 of "
-    "4,420. Before it asked whether content clings to accounts (commit 671234a) it named a quarter to two "
+    "On the unseen worlds it named 212 of 25,574 honest accounts, in nine findings: hackathons, a bureau of "
+    "translators, clients of agencies, donors of keys, exam markers. In the ninth, whose honest groups are "
+    "as rare as its author thinks usual, it named 17 of 5,397. On those that were looked at it names none "
+    "of 18,897, and on the first author's scenes 4 of 4,420. At commit 671234a it named a quarter to two "
     "thirds there."
 )
 ALONE = "A group finding is a reason to look. Nobody may be banned on a group finding alone."
