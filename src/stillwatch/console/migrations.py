@@ -1,4 +1,5 @@
-"""The console's own tables, in the cases' database: people, sessions, steps that were asked for, views.
+"""The console's own tables, in the cases' database: people, who they are at an identity provider,
+sessions, steps that were asked for, views.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -61,7 +62,23 @@ def m002_views(db: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Step] = [m001_console, m002_views]
+def m003_identities(db: Connection) -> None:
+    """Let people log in at an identity provider. Its tries that ended are remembered for a while."""
+    for statement in (
+        """CREATE TABLE console_identities (
+            issuer TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            name TEXT NOT NULL UNIQUE REFERENCES console_users (name),
+            bound_us BIGINT NOT NULL,
+            PRIMARY KEY (issuer, subject))""",
+        """CREATE TABLE console_used_logins (
+            digest TEXT PRIMARY KEY,
+            at_us BIGINT NOT NULL)""",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [m001_console, m002_views, m003_identities]
 
 _METADATA = MetaData()
 N = BigInteger
@@ -85,3 +102,8 @@ views = Table(
     "console_views", _METADATA,
     Column("person", Words), Column("name", Words), Column("words", Words), Column("saved_us", N),
 )  # fmt: skip
+identities = Table(
+    "console_identities", _METADATA,
+    Column("issuer", Words), Column("subject", Words), Column("name", Words), Column("bound_us", N),
+)  # fmt: skip
+used_logins = Table("console_used_logins", _METADATA, Column("digest", Text), Column("at_us", N))
