@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.deliver import Delivered, send, work_off
+from stillwatch.cases.exports.deliver import Delivered, check_keys, send, work_off
+from stillwatch.cases.exports.messages import MESSAGES, trial_message
 from stillwatch.cases.exports.notices import trial_event
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
-from stillwatch.cases.exports.signing import new_key, read_key
+from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.exports.targets import NAME, ExportTarget, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cli.case_opening import CasesUrl, seen_cases
@@ -171,8 +172,7 @@ def _show_delivered(done: Delivered, as_json: bool) -> None:
 def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
     row = {"name": target.name, "kind": target.kind, "at": target.where.at, "fit": True, "says": "ready"}
     try:
-        for key in target.keys:
-            read_key(key)
+        check_keys(target)
         found = addresses(target.where, target.allow)
         row["says"] = f"ready, at {found[0]}"
         if send_one:
@@ -186,6 +186,8 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
 def _test_letter(target: ExportTarget) -> Letter:
     now_us = wall_us()
     event, body = trial_event(now_us, target.kind == "syslog")
+    if target.says in MESSAGES:
+        body = trial_message(target.says)
     return Letter("test", target.name, event, "", body, now_us)
 
 

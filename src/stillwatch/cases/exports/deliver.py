@@ -3,15 +3,20 @@
 It is run beside the gateway (`stillwatch alerts deliver`), never in it: a receiver that hangs hinders nobody.
 """
 
+import json
 import random
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports.messages import CONTENT_TYPE as MESSAGE_TYPE
+from stillwatch.cases.exports.messages import MESSAGES
 from stillwatch.cases.exports.notices import CONTENT_TYPE
 from stillwatch.cases.exports.outbox import Letter, Outbox
+from stillwatch.cases.exports.owned import read_owned
 from stillwatch.cases.exports.places import Resolve, addresses
+from stillwatch.cases.exports.plain import to_bytes
 from stillwatch.cases.exports.post import drop, post, push, tls_context
 from stillwatch.cases.exports.signing import headers, read_key
 from stillwatch.cases.exports.syslog import DATAGRAM, frame, message
@@ -90,6 +95,25 @@ def _put_back(
         done.failed += 1
 
 
+def check_keys(target: ExportTarget) -> None:
+    """Read the keys of a target. Raises: ExportError."""
+    for path in target.keys:
+        read_owned(path, "a routing key") if target.says in MESSAGES else read_key(path)
+
+
+def _signed_request(target: ExportTarget, letter: Letter, now_us: int) -> tuple[bytes, dict[str, str]]:
+    """Give the body of a webhook's request and its headers; a message is signed by nobody."""
+    if target.says not in MESSAGES:
+        body = letter.body.encode("ascii")
+        signers = tuple(read_key(path) for path in target.keys)
+        signed = headers(letter.event_id, now_us // 1_000_000, body, signers)
+        return body, signed | {"content-type": CONTENT_TYPE}
+    message = json.loads(letter.body)
+    for path in target.keys:  # not in the outbox: whoever reads that could call the people on duty
+        message["routing_key"] = read_owned(path, "a routing key").strip()
+    return to_bytes(message), {"content-type": MESSAGE_TYPE}
+
+
 def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
     """Send one letter now. Raises: ExportError."""
     found = addresses(target.where, target.allow, resolve)
@@ -97,9 +121,7 @@ def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | N
     if target.where.scheme in ("https", "tls"):
         context = tls_context(str(target.ca) if target.ca else None)
     if target.kind == "webhook":
-        body = letter.body.encode("ascii")
-        signers = tuple(read_key(path) for path in target.keys)
-        sent = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
+        body, sent = _signed_request(target, letter, now_us)
         answer = post(target.where, found, sent, body, context)
         if not 200 <= answer.status < 300:
             said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"

@@ -4,7 +4,7 @@
 name = "on-call"
 url = "https://hooks.example.com/stillwatch"
 keys = ["on-call.key"]            # beside this file; made by `stillwatch alerts keygen`
-says = "alert"                    # or "ocsf"
+says = "alert"                    # or "ocsf"; "slack", "teams" and "pagerduty" are messages for people
 
 [[syslog]]
 name = "siem"
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports.messages import MESSAGES
 from stillwatch.cases.exports.places import ReceiverAddress, is_allowed, place
 from stillwatch.errors import InputError
 from stillwatch.toml import document
@@ -25,7 +26,7 @@ from stillwatch.toml.reading import TableReader
 WEBHOOK, SYSLOG = ("https", "http"), ("tls", "tcp", "udp")
 NAME = "alerts.toml"
 LONGEST = 1 << 20
-SAYS = ("alert", "ocsf")
+SAYS = ("alert", "ocsf", *MESSAGES)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ExportTarget:
     kind: str  # "webhook" or "syslog"
     name: str
     where: ReceiverAddress
-    keys: tuple[Path, ...]  # of a webhook: at least one
+    keys: tuple[Path, ...]  # of a webhook one or more; of PagerDuty its routing key; of a room none
     says: str
     allow: tuple[str, ...]
     ca: Path | None  # certificates to trust instead of the system's
@@ -62,6 +63,14 @@ def read_targets(path: Path) -> tuple[ExportTarget, ...]:
     return tuple(one for one in found.values() if one is not None)
 
 
+def _wrong_keys(says: str, keys: int) -> str | None:
+    if says == "pagerduty":
+        return None if keys == 1 else "keys: name one file, which holds the integration's routing key"
+    if says in MESSAGES:
+        return f"{says} checks no signature: its URL is the secret; leave keys out" if keys else None
+    return None if keys else "keys is missing: a webhook is signed; `stillwatch alerts keygen FILE` makes one"
+
+
 def _target(
     kind: str, schemes: tuple[str, ...], name: str, entry: TableReader, beside: Path
 ) -> ExportTarget | None:
@@ -78,8 +87,7 @@ def _target(
     keys: tuple[str, ...] = ()
     if kind == "webhook":
         says, keys = entry.choice("says", says, SAYS), entry.names("keys")
-        if not keys:
-            what = "keys is missing: a webhook is signed; `stillwatch alerts keygen FILE` makes one"
+        if what := _wrong_keys(says, len(keys)):
             entry.wrong("keys" if entry.has("keys") else "", what)
     ca = entry.name("ca")
     entry.check_unknown_keys()

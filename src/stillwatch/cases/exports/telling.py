@@ -13,6 +13,7 @@ from sqlalchemy import select
 from stillwatch.cases import DetectorState, RecordNotFound
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError
+from stillwatch.cases.exports.messages import MESSAGES, message_of
 from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection
 from stillwatch.cases.exports.outbox import Outbox
@@ -67,6 +68,8 @@ def tell(
 def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int, source: str) -> str:
     if target.kind == "syslog":
         return "\n".join(cef_records(one, activity, updated_us))
+    if target.says in MESSAGES:
+        return message_of(target.says, one, activity, source)
     data = detection(one, activity, updated_us) if target.says == "ocsf" else None
     return cloudevent(one, activity, updated_us, data, source).decode("ascii")
 
