@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from stillwatch.cases import Case, CaseState, Verdict, handling, reading, triage
+from stillwatch.cases import Case, CaseState, Json, Verdict, handling, reading, triage
 from stillwatch.cases.reading import Filter, find
 from stillwatch.cases.store import Store
 from stillwatch.cases.triage import DISMISSALS, MOST_AT_ONCE, PickedCase, TriageOutcome
@@ -102,9 +102,9 @@ def triage_command(
         )
     if not why.strip() and not dry_run:
         raise InputError("say why with --why: it is what the next reader of the record has")
-    by: dict[str, Any] = {"who": whoami(), "why": why, "now_us": utc_us()}
+    by: Json = {"who": whoami(), "why": why, "now_us": utc_us()}
     due_us = 0 if after is None else by["now_us"] + 1_000_000 * span_s(after, "--after")
-    second: dict[str, Any] = {"approver": approver} if approver else {}
+    second: Json = {"approver": approver} if approver else {}
     acts: dict[TriageVerb, Callable[[Store, PickedCase], Case]] = {
         TriageVerb.assign: lambda store, one: handling.assign(
             store, one.id, None if to == reading.NOBODY else to, if_revision=one.revision, **by
@@ -164,7 +164,7 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
 
 def _as_json(
     what: TriageVerb, done: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
-) -> dict[str, Any]:
+) -> Json:
     told = [
         {
             "case": one.case,

@@ -19,11 +19,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 from urllib.parse import quote_plus, urlencode
 
+from stillwatch.cases import Json
 from stillwatch.cases.exports import ExportError
-from stillwatch.cases.exports.places import addresses, place
+from stillwatch.cases.exports.places import ReceiverAddress, addresses, place
 from stillwatch.cases.exports.post import fetch, tls_context
 from stillwatch.console import ConsoleError, Unavailable, UserRole
 from stillwatch.errors import InputError
@@ -162,8 +163,8 @@ class LoginAttempt:
 class _ProviderMetadata:
     """What the provider says of itself, and its keys."""
 
-    metadata: Mapping[str, Any]
-    keys: tuple[Mapping[str, Any], ...]
+    metadata: Json
+    keys: tuple[Json, ...]
     at_s: float  # monotonic
 
 
@@ -283,7 +284,7 @@ class IdentityProvider:
 
     # --- tokens ---
 
-    def _checked_claims(self, token: str, nonce: str) -> dict[str, Any]:
+    def _checked_claims(self, token: str, nonce: str) -> Json:
         """Give the claims of a token for which all holds that must. Raises: LoginRefused, Unavailable."""
         jwt = _library()
         mine = self.settings.client_id
@@ -294,7 +295,7 @@ class IdentityProvider:
                 raise LoginRefused(
                     "algorithm", f"the token is signed by {algorithm[:20]!a}, which proves nothing"
                 )
-            claims: dict[str, Any] = jwt.decode(
+            claims: Json = jwt.decode(
                 token,
                 self._key(head.get("kid"), algorithm),
                 algorithms=[algorithm],
@@ -321,7 +322,7 @@ class IdentityProvider:
             )
         return claims
 
-    def _identity(self, claims: Mapping[str, Any]) -> ProvenIdentity:
+    def _identity(self, claims: Json) -> ProvenIdentity:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
             raise LoginRefused("token", "the token names nobody")
@@ -346,7 +347,7 @@ class IdentityProvider:
             max(given, default=None),
         )
 
-    def _key(self, kid: object, algorithm: str) -> Any:
+    def _key(self, kid: object, algorithm: str) -> object:
         """Give the public key that a token names. A new one is asked for, at most once a minute."""
         jwt = _library()
         known = self._metadata()
@@ -389,15 +390,13 @@ class IdentityProvider:
             self._published = _ProviderMetadata(metadata, read, time.monotonic())
             return self._published
 
-    def _ask_json(self, url: str) -> dict[str, Any]:
+    def _ask_json(self, url: str) -> Json:
         status, answer = self._ask(url, "GET", {"accept": "application/json"}, b"")
         if status != 200:
             raise Unavailable(f"{url}: answers with status {status}")
         return answer
 
-    def _ask(
-        self, url: str, method: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, dict[str, Any]]:
+    def _ask(self, url: str, method: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Json]:
         """Ask the provider for a JSON object; no redirect is followed. Raises: Unavailable."""
         if not self._slots.acquire(timeout=1.0):
             raise Unavailable("the identity provider is slow to answer others; try again in a minute")
@@ -421,7 +420,7 @@ class IdentityProvider:
         return reply.status, answer
 
 
-def _place(url: str) -> Any:
+def _place(url: str) -> ReceiverAddress:
     """Take an address of the provider apart: TLS, but on this machine. Raises: ExportError."""
     where = place(url, ("https", "http"))
     if where.scheme == "http" and where.host not in LOOPBACK:
@@ -429,7 +428,7 @@ def _place(url: str) -> Any:
     return where
 
 
-def _fitting(keys: tuple[Mapping[str, Any], ...], kid: object, algorithm: str) -> list[Mapping[str, Any]]:
+def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
     """Give the keys that may have signed a token: of its name, kind and use."""
     kind = {"R": "RSA", "P": "RSA", "ES": "EC", "Ed": "OKP"}[
         algorithm[:2] if algorithm[0] == "E" else algorithm[0]
@@ -444,7 +443,7 @@ def _fitting(keys: tuple[Mapping[str, Any], ...], kid: object, algorithm: str) -
     ]
 
 
-def _find(claims: Mapping[str, Any], path: str) -> Any:
+def _find(claims: Json, path: str) -> object:
     """Give a claim by its name, or by the names of those around it with dots between.
 
     >>> _find({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
@@ -454,7 +453,7 @@ def _find(claims: Mapping[str, Any], path: str) -> Any:
     """
     if path in claims:
         return claims[path]
-    found: Any = claims
+    found: object = claims
     for part in path.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
@@ -464,7 +463,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _codes(jwt: Any) -> dict[type[Exception], str]:
+def _codes(jwt: ModuleType) -> dict[type[Exception], str]:
     """What is put on record of a token that does not hold."""
     return {
         jwt.ExpiredSignatureError: "expired",
@@ -476,7 +475,7 @@ def _codes(jwt: Any) -> dict[type[Exception], str]:
     }
 
 
-def _library() -> Any:
+def _library() -> ModuleType:
     try:
         import jwt
     except ImportError as why:

@@ -61,7 +61,7 @@ def put(store: Store, who: str, why: str, act: Json, cases: Sequence[PickedCase]
     return number
 
 
-def _detail(act: Json, cases: Sequence[PickedCase]) -> dict[str, Any]:
+def _detail(act: Json, cases: Sequence[PickedCase]) -> Json:
     return {"do": act["do"], "verdict": act.get("verdict"), "cases": [one.id for one in cases]}
 
 

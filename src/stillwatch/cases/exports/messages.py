@@ -9,7 +9,7 @@ reads no Markdown); PagerDuty, Events API v2 (summary of 1,024 characters).
 
 from typing import Any
 
-from stillwatch.cases import CaseState
+from stillwatch.cases import CaseState, Json
 from stillwatch.cases.alert import Alert
 from stillwatch.cases.exports import Activity
 from stillwatch.cases.exports.plain import plain, to_bytes
@@ -55,11 +55,9 @@ def trial_message(form: str) -> str:
     return _text(_slack(head, body, "") if form == "slack" else _teams(head, body, ""))
 
 
-def _slack(head: str, body: list[str], link: str) -> dict[str, Any]:
+def _slack(head: str, body: list[str], link: str) -> Json:
     told = "\n".join([head, *body])[:LONGEST]
-    blocks: list[dict[str, Any]] = [
-        {"type": "section", "text": {"type": "plain_text", "text": told, "emoji": False}}
-    ]
+    blocks: list[Json] = [{"type": "section", "text": {"type": "plain_text", "text": told, "emoji": False}}]
     if link:
         words = f"<{_escape(link)}|Open the case>"
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": words}})
@@ -73,11 +71,11 @@ def _escape(text: str) -> str:
     return text
 
 
-def _teams(head: str, body: list[str], link: str) -> dict[str, Any]:
-    def paragraph(text: str, **run: Any) -> dict[str, Any]:
+def _teams(head: str, body: list[str], link: str) -> Json:
+    def paragraph(text: str, **run: Any) -> Json:
         return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text[:LONGEST], **run}]}
 
-    card: dict[str, Any] = {
+    card: Json = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
@@ -89,8 +87,8 @@ def _teams(head: str, body: list[str], link: str) -> dict[str, Any]:
     return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
 
 
-def _incident(head: str, body: list[str], link: str, case: str, level: str, source: str) -> dict[str, Any]:
-    event: dict[str, Any] = {
+def _incident(head: str, body: list[str], link: str, case: str, level: str, source: str) -> Json:
+    event: Json = {
         "dedup_key": case,
         "client": "Stillwatch",
         "payload": {
@@ -104,5 +102,5 @@ def _incident(head: str, body: list[str], link: str, case: str, level: str, sour
     return event | ({"client_url": link} if link else {})
 
 
-def _text(message: dict[str, Any]) -> str:
+def _text(message: Json) -> str:
     return to_bytes(plain(message)).decode("ascii")
