@@ -155,7 +155,7 @@ lock: | $(BIN)/python ## Write the lock files anew from pyproject.toml
 	build/lock/bin/$(LOCK) --upgrade --extra dev --extra otlp --extra clickhouse -o requirements-dev.lock
 	printf 'hatchling\neditables\n' > build/lock/builders.in
 	build/lock/bin/$(LOCK) build/lock/builders.in -c requirements-dev.lock -o requirements.lock
-	printf 'psycopg[binary]\nopentelemetry-proto\n' > build/lock/extras.in
+	printf 'psycopg[binary]\nopentelemetry-proto\npyjwt[crypto]\n' > build/lock/extras.in
 	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/extras.in -c requirements-dev.lock -o deploy/extras.lock
 	printf 'check-jsonschema\nhadolint-bin\nhelm-python-sdk\nkubernetes-validate\n' > build/lock/linters.in
 	build/lock/bin/$(filter-out pyproject.toml,$(LOCK)) build/lock/linters.in -o deploy/linters.lock

@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -171,6 +172,13 @@ class World:
             cookie = sessions.begin(self.store, User(name, USERS[name], NOW), self.clock[0])
             visitor.cookies.set(COOKIE, cookie, domain="127.0.0.1")
         return visitor
+
+
+def settle() -> None:
+    """Wait for the copies that a log-in has made in the background: a process must not end amid them."""
+    for one in threading.enumerate():
+        if "_prepare" in one.name:
+            one.join(30)
 
 
 class Visitor(TestClient):

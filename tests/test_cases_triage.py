@@ -1,11 +1,14 @@
 """Several cases at once: each on its own record and revision, and never more dismissed than one by one."""
 
+import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cases_world import NOW_US, campaign, names, result
 from stillwatch.cases import (
@@ -23,6 +26,9 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter
 from stillwatch.cases.store import Store
 from stillwatch.cases.triage import PickedCase, change_each, merge_all
+from stillwatch.cli import case_triage
+from stillwatch.cli.folder import whoami
+from stillwatch.cli.main import app
 
 DAY = 86_400_000_000
 BY: dict[str, Any] = {"who": "ann", "why": "a course's homework", "now_us": NOW_US}
@@ -159,3 +165,106 @@ def test_merging_checks_what_was_seen_of_every_case(desk: Store) -> None:
         merge_all(desk, picked[:1], **BY)
     with pytest.raises(RecordNotFound):
         merge_all(desk, [picked[0], PickedCase("case-0000000000", 1)], **BY)
+
+
+# --- the command line ---
+
+
+def run(folder: Path, *words: str, code: int = 0) -> Any:
+    """Run `case triage`; give its JSON, or what it says where that is none."""
+    done = CliRunner().invoke(app, ["case", "triage", *words, "--folder", str(folder)])
+    assert done.exit_code == code, (done.output, done.exception)
+    assert "Traceback" not in done.output
+    return json.loads(done.stdout) if "--json" in words and done.stdout else done.output
+
+
+@pytest.mark.slow
+def test_cases_that_match_are_changed_from_the_command_line(desk: Store, tmp_path: Path) -> None:
+    picked = filled(desk, 5)
+    every = [one.id for one in picked]
+    why = ("--why", "one course")
+    before = desk.revision()
+    told = run(tmp_path, "assign", "--owner", "none", "--to", "ann", "--dry-run", "--json")
+    assert (told["dry_run"], told["changed"], len(told["cases"]), desk.revision()) == (True, 0, 5, before)
+    assert "5 of 5 cases assigned" in run(tmp_path, "assign", "--owner", "none", "--to", "ann", *why)
+    assert {desk.case(case).owner for case in every} == {"ann"}
+    stale, fresh = f"{picked[0].id}:{picked[0].revision}", picked[1].id
+    told = run(tmp_path, "due", stale, fresh, "--after", "4h", *why, "--json", code=2)
+    assert [(one["case"], one["refusal"] is None) for one in told["cases"]] == [
+        (picked[0].id, False),
+        (fresh, True),
+    ]
+    assert (told["changed"], "look again" in told["cases"][0]["refusal"]) == (1, True)
+    assert "1 of 1 case dismissed" in run(tmp_path, "dismiss", fresh, "--as", "permitted", *why)
+    assert (desk.case(fresh).verdict, desk.case(fresh).state) == (Verdict.PERMITTED, CaseState.CLOSED)
+    told = run(tmp_path, "merge", *every[2:4], *why, "--json")
+    assert (told["into"] in every[2:4], told["changed"]) == (True, 1)
+    assert "2 of 2 cases assigned" in run(
+        tmp_path, "assign", "--limit", "2", "--state", "open", "--to", "none", *why
+    )
+
+
+@pytest.mark.slow
+def test_the_command_line_dismisses_no_more_alone(
+    desk: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 2)
+    filled(desk, 6)
+    words = ("dismiss", "--state", "new", "--why", "a course")
+    text = run(tmp_path, *words, "--dry-run")
+    assert "6 cases would be dismissed; nothing was changed" in text
+    assert "you may dismiss 2 more alone today: the others need --approver" in text
+    assert run(tmp_path, *words, "--dry-run", "--json")["may_dismiss_alone"] == 2
+    told = run(tmp_path, *words, "--json", code=2)
+    assert (told["changed"], [one["needs_approver"] for one in told["cases"]]) == (
+        2,
+        [False] * 2 + [True] * 4,
+    )
+    told = run(tmp_path, *words, "--json", code=2)
+    assert (told["changed"], len(told["cases"])) == (0, 4)
+    assert "somebody else than who does it" in run(tmp_path, *words, "--approver", whoami(), code=2)
+    assert "4 of 4 cases dismissed" in run(tmp_path, *words, "--approver", "bo")
+    # nor by way of a merge into a case that was dismissed
+    hidden = reading.queue(desk, Filter(states=(CaseState.CLOSED,)), NOW_US).cases[0].id
+    fold(desk, result(campaign("sw-new", names(900, 906))), NOW_US, "serve")
+    new = picks(desk)
+    other = next(one.id for one in new if desk.case(one.id).state == CaseState.NEW)
+    told = run(tmp_path, "merge", hidden, other, "--why", "x", "--json", code=2)
+    assert (told["changed"], told["cases"][0]["needs_approver"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("dismiss", "--why", "x"), "name cases, or choose them"),
+        (("dismiss", "--state", "new"), "say why"),
+        (("dismiss", "--state", "new", "--why", " "), "say why"),
+        (("dismiss", "--state", "new", "--as", "true", "--why", "x"), "dismisses no case"),
+        (("dismiss", "--state", "new", "--to", "ann", "--why", "x"), "nothing else takes them"),
+        (("assign", "--state", "new", "--why", "x"), "--to NAME"),
+        (("due", "--state", "new", "--why", "x"), "--after TIME"),
+        (("due", "--state", "new", "--after", "soon", "--why", "x"), "--after"),
+        (("due", "--state", "new", "--after", "900d", "--why", "x"), "within a year|between now and a year"),
+        (("dismiss", "--text", "nothing like it", "--why", "x"), "no case matches"),
+        (("dismiss", "case-00", "--why", "x"), "case-00"),
+        (("dismiss", "case-00:x", "--why", "x"), "CASE:REVISION"),
+        (("dismiss", "case-00", "--state", "new", "--why", "x"), "not both"),
+        (("merge", "--text", "sw-1", "--why", "x"), "at least two"),
+        (("burn", "--state", "new", "--why", "x"), "burn"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(
+    desk: Store, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    filled(desk, 3)
+    before = desk.revision()
+    assert re.search(told, run(tmp_path, *words, code=2))
+    assert desk.revision() == before
+
+
+def test_more_than_fit_are_not_begun(desk: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case_triage, "MOST_AT_ONCE", 2)
+    picked = filled(desk, 3)
+    assert "3 cases match, 2 at once" in run(tmp_path, "dismiss", "--state", "new", "--why", "x", code=2)
+    three = [one.id for one in picked]
+    assert "3 cases at once; give at most 2" in run(tmp_path, "dismiss", *three, "--why", "x", code=2)

@@ -119,6 +119,7 @@ def test_nobody_sees_anything_without_logging_in(still: World) -> None:
             deed.path.replace("{case}", hostile(still))
             .replace("{ask:int}", "1")
             .replace("{proposal:int}", "1")
+            .replace("{dismissal:int}", "1")
             .replace("{lead}", "lead-0001")
         )
         assert nobody.post(path, data={"csrf": "0" * 64}).headers["location"] == "/login"
@@ -147,6 +148,7 @@ def test_each_role_does_its_deeds_and_no_others(mine: World, name: str) -> None:
             deed.path.replace("{case}", hostile(mine))
             .replace("{ask:int}", "1")
             .replace("{proposal:int}", "1")
+            .replace("{dismissal:int}", "1")
             .replace("{lead}", "lead-0001")
         )
         got = visitor.post(path, data={"csrf": token})
@@ -1100,6 +1102,78 @@ def test_no_more_cases_are_dismissed_from_the_queue_than_one_by_one(
     assert "has dismissed 2 cases within a day; another one needs an approver" in html.unescape(page)
     for box in boxes[2:]:
         assert "0 of 1 case dismissed" in anna.submit("/queue/triage", **(form | {"case": box}))[1]
+
+
+def test_a_dismissal_over_the_limit_waits_for_another_person(
+    mine: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 1)
+    anna, ben, paul, pia = map(mine.client, ("anna", "ben", "paul", "pia"))
+    boxes = re.findall(
+        r'name="case" value="([^"]+)" form="triage"', anna.get("/queue?state=all&suppressed=all").text
+    )
+    ids = [box.rpartition(":")[0] for box in boxes]
+    why = f"a course <script>{BANG}</script>"
+    form: dict[str, object] = {"do": "dismiss", "verdict": "false", "why": why, "case": boxes[:4]}
+    page = anna.submit("/queue/triage", **form)[1]
+    assert "1 of 4 cases dismissed" in page
+    assert "3 cases wait for a second person, as dismissal 1" in page
+    assert [mine.store.case(case).verdict for case in ids[:4]] == [Verdict.FALSE, None, None, None]
+
+    def approve(by: Visitor, number: int = 1, verb: str = "approve") -> tuple[int, str]:
+        return by.submit(f"/dismissal/{number}/{verb}", why="seen")
+
+    shown = paul.get("/approvals").text
+    assert "Dismissal 1: close as false, 3 cases" in shown
+    assert f"<script>{BANG}" not in shown
+    assert all(f'href="/case/{case}"' in shown for case in ids[1:4])
+    assert [one["number"] for one in paul.get("/approvals.json").json()["dismissals"]] == [1]
+    assert "/dismissal/1/approve" not in anna.get("/approvals").text
+    assert approve(anna)[0] == approve(ben)[0] == 403  # no approvers
+    assert approve(ben, verb="refuse")[0] == 409  # nor its author
+    handling.note(mine.store, ids[2], "wait, look at the cards", who="ben", now_us=NOW)
+    status, page = approve(paul)
+    assert (status, "2 of 3 cases dismissed" in page, "look again" in page) == (200, True, True)
+    assert [mine.store.case(case).verdict for case in ids[1:4]] == [Verdict.FALSE, None, Verdict.FALSE]
+    act = reading.acts(mine.store, ids[1])[-1]
+    assert (act.who, act.sets["approver"], act.text) == ("anna", "paul", why)
+    assert approve(pia)[0] == 409  # once
+    with mine.store.reading() as db:
+        told = [(r.who, r.what) for r in read(db) if r.what.startswith("dismissal")]
+    assert told == [("paul", "dismissal approved"), ("anna", "dismissal asked for")]
+
+    here = f"/case/{ids[2]}"
+    revision = mine.store.case(ids[2]).revision
+    judged = anna.submit(f"{here}/judge", here, why="a class", verdict="permitted", revision=revision)
+    assert judged == (303, f"{here}?done=waits")
+    shut = anna.submit(f"{here}/suppress", here, why="a class", days=3, owner="anna", revision=revision)
+    assert shut == (303, f"{here}?done=waits")
+    assert "waits for a second person" in anna.get(judged[1]).text
+    assert approve(anna, 2, "refuse")[0] == 303  # its author takes it back
+    assert (approve(paul, 2)[0], mine.store.case(ids[2]).verdict) == (409, None)
+    assert "1 of 1 case dismissed" in approve(pia, 3)[1]
+    assert (mine.store.case(ids[2]).suppressed_until_us or 0) > NOW
+    assert approve(paul, 9)[0] == 404
+
+
+def test_an_approver_approves_no_dismissal_of_their_own(mine: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 0)
+    monkeypatch.setattr(handling, "DISMISSED_ACCOUNTS_A_DAY", 1)
+    paul, case = mine.client("paul"), mine.cases[BIG]
+    accounts = list(mine.store.case(case).accounts[:3])
+    for form in (
+        {"verdict": "false", "close": "yes", "path": "judge"},
+        {"verdict": "false", "account": list(map(in_form, accounts)), "path": "accounts"},
+    ):
+        path = form.pop("path")
+        revision = mine.store.case(case).revision
+        done = paul.submit(f"/case/{case}/{path}", f"/case/{case}", why="x", revision=revision, **form)
+        assert done == (303, f"/case/{case}?done=waits")
+    for number in (1, 2):
+        status, page = paul.submit(f"/dismissal/{number}/approve", why="me")
+        assert (status, "another person must approve it" in page) == (409, True)
+    assert "1 of 1 case dismissed" in mine.client("pia").submit("/dismissal/2/approve", why="seen")[1]
+    assert mine.store.case(case).cleared == 3
 
 
 def test_cases_that_were_split_off_or_merged_can_be_opened(mine: World) -> None:

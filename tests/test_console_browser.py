@@ -14,7 +14,8 @@ import uvicorn
 
 from console_world import HOSTILE, PASSWORD, World, world
 from stillwatch.cases import handling, leads
-from stillwatch.console import Proposed
+from stillwatch.cases.triage import PickedCase
+from stillwatch.console import Proposed, requested_dismissals
 from stillwatch.terms import Step
 from test_report_browser import FLAGS
 
@@ -55,6 +56,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     handling.appeal(made.store, hostile, "\n".join(HOSTILE), who="anna", now_us=now_us)
     accounts = made.store.case(hostile).accounts
     made.gateway.open[7] = Proposed(7, now_us, "c", Step.THROTTLE, HOSTILE[0], HOSTILE[1], accounts, now_us)
+    asked = [PickedCase(case, 1) for case in made.cases.values()]
+    requested_dismissals.put(
+        made.store, "anna", HOSTILE[0], {"do": "close", "verdict": "false"}, asked, now_us
+    )
     from_lead = leads.open_case(made.store, "lead-0000", who="anna", why=HOSTILE[3], now_us=now_us).id
     config = uvicorn.Config(made.app, port=0, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)

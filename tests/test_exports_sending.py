@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from exports_world import Receiver, certificate, receiver, until
-from stillwatch.cases.exports import ExportError
+from exports_world import CLAIM, Receiver, alert, certificate, receiver, until
+from stillwatch.cases.exports import Activity, ExportError
 from stillwatch.cases.exports.deliver import work_off
+from stillwatch.cases.exports.messages import TRIAL, case_message
 from stillwatch.cases.exports.outbox import BACK_OFF_S, MOST, Outbox
 from stillwatch.cases.exports.places import ReceiverAddress, addresses, inside_of, place
 from stillwatch.cases.exports.post import HEAD_BYTES, post, tls_context
 from stillwatch.cases.exports.signing import new_key
-from stillwatch.cases.exports.sinks import ExportTarget
-from stillwatch.cases.exports.targets import read_targets
+from stillwatch.cases.exports.sinks import ExportTarget, pagerduty
+from stillwatch.cases.exports.targets import read_targets, sinks
 
 NOW_US = 1_773_500_000_000_000
 HTTP, HTTPS = ("https", "http"), ("https",)
@@ -371,6 +372,79 @@ def test_syslog_over_udp_is_one_datagram_a_record(outbox: Outbox, tmp_path: Path
         assert [siem.recv(9000)[-3:] for _ in range(2)] == [b"one", b"two"]
 
 
+# --- messages for people ---
+
+HOSTILE = "x" * 3_000 + " <!channel> <https://evil.example|us> [a](https://evil.example) \u202e\n*b*"
+
+
+def message_by(sink: str, *of: Any) -> str:
+    return sinks()[sink].write(case_message(*of))
+
+
+@pytest.mark.parametrize("form", ["slack", "teams", "pagerduty"])
+def test_a_message_is_short_links_to_the_case_and_lists_no_account(form: str) -> None:
+    told = message_by(form, alert("acct-secret"), Activity.OPENED, "urn:stillwatch:1")
+    assert told == message_by(form, alert("acct-secret"), Activity.OPENED, "urn:stillwatch:1")
+    assert "acct-2" not in told
+    assert "https://console.example/case/case-7f3a" in told
+    for word in ("1,204 exchanges", "nobody has judged it", "Next: Throttle them."):
+        assert word in told
+    away = message_by(form, alert(permalink="/case/1"), Activity.UPDATED, "urn:stillwatch:1")
+    assert "/case/1" not in away
+    long = message_by(form, alert(title=HOSTILE, why=(CLAIM,) * 50), Activity.OPENED, "urn:stillwatch:1")
+    assert len(long) < 8_000
+    assert long.isascii()
+    assert "\u202e" not in repr(json.loads(long))
+
+
+def test_nothing_in_a_message_is_a_link_a_mention_or_a_format() -> None:
+    title = "<!channel> <https://evil.example|us> [a](https://evil.example) & *b*"
+    slack = json.loads(message_by("slack", alert(title=title), Activity.OPENED, "urn:x"))
+    assert not set("<>") & set(slack["text"])
+    words, link = slack["blocks"]
+    assert (words["text"]["type"], words["text"]["emoji"]) == ("plain_text", False)
+    assert link["text"]["text"] == "<https://console.example/case/case-7f3a|Open the case>"
+    teams = json.loads(message_by("teams", alert(title=title), Activity.OPENED, "urn:x"))
+    card = teams["attachments"][0]["content"]
+    assert {one["type"] for one in card["body"]} == {"RichTextBlock"}  # a TextBlock would read Markdown
+    assert title in card["body"][0]["inlines"][0]["text"]
+    assert card["actions"] == [
+        {"type": "Action.OpenUrl", "title": "Open the case", "url": "https://console.example/case/case-7f3a"}
+    ]
+
+
+def test_an_incident_is_one_for_a_case_and_ends_with_it() -> None:
+    raised = json.loads(message_by("pagerduty", alert(), Activity.OPENED, "urn:x"))
+    assert (raised["event_action"], raised["dedup_key"]) == ("trigger", alert().case)
+    assert raised["payload"]["severity"] == "warning"
+    assert len(raised["payload"]["summary"]) <= 1_024
+    ended = json.loads(message_by("pagerduty", alert(state="closed"), Activity.CLOSED, "urn:x"))
+    assert (ended["event_action"], ended["dedup_key"]) == ("resolve", alert().case)
+
+
+def test_a_message_goes_out_with_no_signature_and_the_routing_key_is_in_no_outbox(
+    outbox: Outbox, plain_receiver: Receiver, tmp_path: Path
+) -> None:
+    key = tmp_path / "pd.key"
+    key.write_text("R0UTING\n")
+    key.chmod(0o600)
+    pager = target(plain_receiver, tmp_path, "pager", kind="pagerduty", keys=(key,))
+    room = target(plain_receiver, tmp_path, "room", kind="slack", keys=())
+    for one in (pager, room):
+        outbox.put(one.name, "sw_1", "case-1", sinks()[one.kind].write(TRIAL), NOW_US)
+    assert pagerduty.read_key(key) == "R0UTING"
+    assert "R0UTING" not in "".join(p.read_text() for p in outbox.folder.rglob("*") if p.is_file())
+    assert work(outbox, pager, room).sent == 2
+    bodies = [json.loads(body) for body in plain_receiver.bodies()]
+    assert sorted(body.get("routing_key", "") for body in bodies) == ["", "R0UTING"]
+    for k in range(2):
+        assert plain_receiver.headers(k)["content-type"] == "application/json"
+        assert "webhook-signature" not in plain_receiver.headers(k)
+    key.chmod(0o644)
+    with pytest.raises(ExportError, match="others may read it"):
+        pagerduty.read_key(key)
+
+
 # --- the owner's list ---
 
 GOOD = """
@@ -413,6 +487,8 @@ def test_a_list_of_targets_is_read(tmp_path: Path) -> None:
         (GOOD.replace('"ocsf"', '"x"'), "webhook.says: 'x' is not known"),
         (GOOD + 'secret = "x"', "syslog.secret: unknown key"),
         (GOOD.replace("on-call", "siem"), "two targets are called 'siem'"),
+        ('[[slack]]\nname = "a"\nurl = "https://x/"\nkeys = ["k"]', "slack.keys: unknown key"),
+        ('[[pagerduty]]\nname = "a"\nurl = "https://x/"', "routing key"),
         ("x = " + "[" * 5000, "not TOML"),
     ],
 )

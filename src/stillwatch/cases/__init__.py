@@ -18,6 +18,10 @@ class StaleRevision(CaseError):
     """Somebody else changed it since the caller looked."""
 
 
+class SecondPersonNeeded(CaseError):
+    """Who does it has dismissed much within a day: it takes somebody else who agrees."""
+
+
 MACHINE = "stillwatch"  # who acts when findings do
 LEAD = "lead-"  # what ids of leads begin with
 Json = dict[str, Any]  # an object of JSON

@@ -13,7 +13,17 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 from sqlalchemy import Connection, func, select
 
-from stillwatch.cases import MACHINE, Act, Case, CaseError, CaseState, Json, RecordNotFound, Verdict
+from stillwatch.cases import (
+    MACHINE,
+    Act,
+    Case,
+    CaseError,
+    CaseState,
+    Json,
+    RecordNotFound,
+    SecondPersonNeeded,
+    Verdict,
+)
 from stillwatch.cases.acts import (
     APPEAL,
     GRANTED,
@@ -484,7 +494,7 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
     """Let nobody dismiss many cases alone: who is careless, or bought, would blind the rest.
 
     A case counts with those that people merged into it: `dismisses` says so in `sets`.
-    Raises: CaseError where a second person is needed, or is the first one.
+    Raises: SecondPersonNeeded; CaseError where the second person is the first one.
     """
     if approver is not None:
         _name(approver, "the approver")
@@ -494,21 +504,35 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
         return
     if not any(_weight(sets)):
         return
-    a = acts.c
-    mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > tx.now_us - DAY_US)
-    before = [json.loads(words) for words in tx.db.execute(mine).scalars()]
+    cases_before, accounts_before = _dismissed_alone(tx.db, who, tx.now_us)
     if _weight(sets)[0] and (merged := _merged_into(tx.db, case_id)):
         sets["dismisses"] = 1 + merged
     cases_now, accounts_now = _weight(sets)
-    cases_before, accounts_before = (sum(n) for n in zip((0, 0), *map(_weight, before), strict=True))
     if cases_now and cases_before + cases_now > DISMISSED_CASES_A_DAY:
         more = "another one needs" if cases_now == 1 else f"{cases_now} more, merged into one, need"
-        raise CaseError(f"{who!a} has dismissed {cases_before} cases within a day; {more} an approver")
+        raise SecondPersonNeeded(
+            f"{who!a} has dismissed {cases_before} cases within a day; {more} an approver"
+        )
     if accounts_now and accounts_before + accounts_now > DISMISSED_ACCOUNTS_A_DAY:
-        raise CaseError(
+        raise SecondPersonNeeded(
             f"{who!a} would have cleared {accounts_before + accounts_now:,} accounts within a day; over "
             f"{DISMISSED_ACCOUNTS_A_DAY:,} need an approver"
         )
+
+
+def _dismissed_alone(db: Connection, who: str, now_us: int) -> tuple[int, int]:
+    """Give how many cases and how many accounts somebody has dismissed alone within a day."""
+    a = acts.c
+    mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > now_us - DAY_US)
+    before = [json.loads(words) for words in db.execute(mine).scalars()]
+    cases, accounts = (sum(n) for n in zip((0, 0), *map(_weight, before), strict=True))
+    return cases, accounts
+
+
+def dismissals_left(store: Store, who: str, now_us: int) -> int:
+    """Give how many more cases somebody may dismiss alone now."""
+    with store.reading() as db:
+        return max(DISMISSED_CASES_A_DAY - _dismissed_alone(db, who, now_us)[0], 0)
 
 
 def _weight(sets: Mapping[str, Any]) -> tuple[int, int]:

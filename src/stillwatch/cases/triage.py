@@ -6,9 +6,12 @@ A case that cannot be changed keeps none of the others back. It decides nothing 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stillwatch.cases import Case, CaseError, DatabaseUnreachable, handling
+from stillwatch.cases import Case, CaseError, DatabaseUnreachable, SecondPersonNeeded, Verdict, handling
 from stillwatch.cases.store import Store
 from stillwatch.errors import StillwatchError
+
+MOST_AT_ONCE = 200  # cases
+DISMISSALS = (Verdict.FALSE, Verdict.PERMITTED)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class TriageOutcome:
     case: str
     now: Case | None = None
     refusal: str | None = None
+    needs_second: bool = False  # a second person could do it
 
 
 def change_each(picked: Sequence[PickedCase], act: Callable[[PickedCase], Case]) -> list[TriageOutcome]:
@@ -38,12 +42,18 @@ def change_each(picked: Sequence[PickedCase], act: Callable[[PickedCase], Case])
             rest = picked[len(found) :]
             return found + [TriageOutcome(left.id, refusal=str(why)) for left in rest]
         except StillwatchError as why:
-            found.append(TriageOutcome(one.id, refusal=str(why)))
+            found.append(TriageOutcome(one.id, None, str(why), isinstance(why, SecondPersonNeeded)))
     return found
 
 
 def merge_all(
-    store: Store, picked: Sequence[PickedCase], *, who: str, why: str, now_us: int
+    store: Store,
+    picked: Sequence[PickedCase],
+    *,
+    who: str,
+    why: str,
+    now_us: int,
+    approver: str | None = None,
 ) -> tuple[str, list[TriageOutcome]]:
     """Let the case that was opened first go on with the others' actors. Give it, and what came of the others.
 
@@ -59,7 +69,7 @@ def merge_all(
         nonlocal at
         done = handling.merge(
             store, one.id, target.id, into_revision=at,
-            who=who, why=why, now_us=now_us, if_revision=one.revision,
+            who=who, why=why, now_us=now_us, if_revision=one.revision, approver=approver,
         )  # fmt: skip
         at = done.revision
         return done

@@ -12,6 +12,7 @@ import typer
 
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.deliver import Delivered, send, work_off
+from stillwatch.cases.exports.messages import TRIAL
 from stillwatch.cases.exports.notices import trial_event
 from stillwatch.cases.exports.outbox import Letter, Outbox
 from stillwatch.cases.exports.places import addresses
@@ -173,7 +174,7 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
     row = {"name": target.name, "kind": target.kind, "at": target.where.at, "fit": True, "says": "ready"}
     try:
         for key in target.keys:
-            read_key(key)
+            getattr(sinks()[target.kind], "read_key", read_key)(key)
         found = addresses(target.where, target.allow)
         row["says"] = f"ready, at {found[0]}"
         if send_one:
@@ -185,8 +186,10 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
 
 
 def _test_letter(target: ExportTarget) -> Letter:
-    now_us = wall_us()
-    event, body = trial_event(now_us, sinks()[target.kind].FORM == Form.CEF)
+    now_us, sink = wall_us(), sinks()[target.kind]
+    event, body = trial_event(now_us, sink.FORM == Form.CEF)
+    if sink.FORM == Form.MESSAGE:
+        body = sink.write(TRIAL)
     return Letter("test", target.name, event, "", body, now_us)
 
 

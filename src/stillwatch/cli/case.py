@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from stillwatch.cases import CaseState, DetectorState, Verdict, feedback, leads, reading
+from stillwatch.cases import DetectorState, Verdict, feedback, leads, reading
 from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.sums import describe_leaving
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.fold import fold
-from stillwatch.cases.reading import Filter, find
+from stillwatch.cases.reading import find
 from stillwatch.cli.case_bundle import bundle
 from stillwatch.cli.case_changing import CaseId, Why, add_verbs, plain
 from stillwatch.cli.case_opening import (
@@ -27,6 +27,7 @@ from stillwatch.cli.case_opening import (
     new_cases,
 )
 from stillwatch.cli.case_text import alert_lines, event_row, lead_lines, lead_row, print_targets, words_of
+from stillwatch.cli.case_triage import WHOLE_QUEUE, QueueChoice, triage_command
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.options import (
@@ -48,6 +49,7 @@ from stillwatch.report.leads import NO_ACTION
 
 app = group("Cases: show, judge, undo.")
 add_verbs(app)
+verb(app, "triage")(triage_command)
 
 
 Console = Annotated[
@@ -79,11 +81,8 @@ class CaseExportShape(StrEnum):
 
 @verb(app, "list")
 def list_command(
-    state: Annotated[list[CaseState] | None, typer.Option(help="Only cases in this state.")] = None,
+    choice: QueueChoice = WHOLE_QUEUE,
     verdict: Annotated[Verdict | None, typer.Option(help="Only cases judged so.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only this person's; none for nobody's.")] = None,
-    account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None,
-    text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Closed and suppressed ones too.")] = False,
     limit: Annotated[int, typer.Option(help="How many.", min=1, max=10_000)] = 100,
     place: CasesAt = CASES_HERE,
@@ -95,17 +94,8 @@ def list_command(
     $ stillwatch case list --owner none --state new --json | jq -r '.cases[].id'
     $ stillwatch case list --all --account acct_1234
     """
-    wanted = Filter(
-        states=tuple(state) if state else () if every else (CaseState.NEW, CaseState.OPEN),
-        verdict=verdict,
-        owner=owner,
-        account=account,
-        text=text,
-        suppressed=None if every else False,
-        limit=limit,
-    )
     with place.reading() as store:
-        found = reading.queue(store, wanted, utc_us())
+        found = reading.queue(store, choice.queue_filter(limit, verdict, every), utc_us())
     if as_json:
         told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
         print_json(told)

@@ -146,6 +146,8 @@ def _serve(
     from stillwatch.console import people
     from stillwatch.console.app import make
     from stillwatch.console.folder import LoggedFolder, ReportFolder
+    from stillwatch.console.openid import load_provider
+    from stillwatch.console.pages.identity_login import BACK
     from stillwatch.exchanges.accounts import read_accounts
     from stillwatch.exchanges.rejects import Rejects
     from stillwatch.gateway.probe import bind
@@ -154,6 +156,7 @@ def _serve(
     for file in (cert, cert_key, accounts, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
+    provider = load_provider(folder)
     with open_cases(folder, cases, audit_key, make=True) as store:
         said = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
@@ -162,16 +165,20 @@ def _serve(
         scheme = "http" if cert is None else "https"
         hosts = {"127.0.0.1", "localhost", "[::1]", shown, *names}
         secure = True if behind_tls or cert is not None else None
-        lines = [f"Console:  {scheme}://{names[0] if names else shown}:{port}/", *said]
+        own = f"{scheme}://{names[0] if names else shown}:{port}"
+        lines = [f"Console:  {own}/", *said]
         if first is not None:
             lines.append(f"Log in:   {first.name}   {first.password}   (an approver; shown once)")
+        if provider is not None:
+            back = provider.settings.redirect_uri or own + BACK
+            lines.append(f"Log in:   with {provider.settings.label}, which sends browsers back to {back}")
         lines.append(f"Users:    stillwatch console user add NAME --role analyst --folder {folder}")
         with suppress(OSError, ValueError):  # nobody reads it: that must end nothing
             print("\n".join(lines), flush=True)
         known = None if accounts is None else read_accounts(accounts, rejects=Rejects())
         behind = LoggedFolder(folder, store, logs, known) if logs or accounts else ReportFolder(folder, store)
         config = uvicorn.Config(
-            make(store, behind, hosts=hosts, secure=secure),
+            make(store, behind, hosts=hosts, secure=secure, provider=provider),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -221,6 +228,10 @@ def add_command(
     generate: Annotated[
         bool, typer.Option("--generate", help="Make a password and print it once, instead of asking.")
     ] = False,
+    subject: Annotated[
+        str | None,
+        typer.Option(help="Who it is at the identity provider (`sub`): logs in there, without a password."),
+    ] = None,
     folder: Folder = REPORTS,
     cases: CasesUrl = None,
     audit_key: AuditKey = None,
@@ -232,15 +243,23 @@ def add_command(
 
     $ stillwatch console user add anna --role analyst
     $ stillwatch console user add ben --role approver --generate
+    $ stillwatch console user add cleo --role analyst --subject 00u1x7kQ
     """
-    from stillwatch.console import UserRole, people
+    from stillwatch.console import UserRole, identities, people
 
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
+    if subject is not None and generate:
+        raise InputError("--subject and --generate: who logs in at an identity provider has no password here")
+    identity = None if subject is None else identities.BoundIdentity(_issuer(folder), subject)
     has_report = (folder / FINDINGS).exists()  # whoever starts the console later makes its cases
     with open_cases(folder, cases, audit_key, make=cases is not None or has_report) as store:
-        password = secrets.token_urlsafe(15) if generate else _password()
-        people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
+        password = ""
+        if identity is not None:
+            identities.bind(store, name, UserRole[role.upper()], identity, who=whoami(), now_us=utc_us())
+        else:
+            password = secrets.token_urlsafe(15) if generate else _password()
+            people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
         approvers = [
             u for u in people.everybody(store) if u.role is UserRole.APPROVER and u.disabled_us is None
         ]
@@ -257,6 +276,18 @@ def add_command(
         )
 
 
+def _issuer(folder: Path) -> str:
+    """Give the identity provider of a folder's console. Raises: InputError where it has none."""
+    from stillwatch.console.openid import FILE, load_provider
+
+    provider = load_provider(folder)
+    if provider is None:
+        raise InputError(
+            f"{folder / FILE}: no such file; it names the identity provider that knows the subject"
+        )
+    return provider.settings.issuer
+
+
 def _password() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
@@ -271,26 +302,26 @@ def list_command(
 
     $ stillwatch console user list --json
     """
-    from stillwatch.console import people
+    from stillwatch.console import identities, people
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
-        found = people.everybody(store)
+        found, bound = people.everybody(store), identities.bound(store)
     rows = [
         {
             "name": u.name,
             "role": u.role.name.lower(),
             "added": iso_time(u.created_us),
             "disabled": iso_time(u.disabled_us),
+            "issuer": bound[u.name].issuer if u.name in bound else None,
+            "subject": bound[u.name].subject if u.name in bound else None,
         }
         for u in found
     ]
     if as_json:
         print_json(rows)
         return
-    cells = [tuple(row[n] or "" for n in ("name", "role", "added", "disabled")) for row in rows]
-    table(
-        ("name", "role", "added", "disabled"), [(a, b, c, d) for a, b, c, d in cells], "nobody may log in yet"
-    )
+    heads = ("name", "role", "added", "disabled", "subject")
+    table(heads, [tuple(row[n] or "" for n in heads) for row in rows], "nobody may log in yet")
 
 
 @verb(users, "disable")

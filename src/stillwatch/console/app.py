@@ -20,6 +20,7 @@ from stillwatch.cases.store import Store
 from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.guard import HostGuard
+from stillwatch.console.openid import IdentityProvider
 from stillwatch.console.page_context import ConsoleContext, ConsoleSettings, PageRequest, View, address
 from stillwatch.console.page_forms import Shown, as_csv, as_json
 from stillwatch.console.pages import (
@@ -30,6 +31,7 @@ from stillwatch.console.pages import (
     detectors,
     entry,
     health,
+    identity_login,
     leads,
     observables,
     prompts,
@@ -104,6 +106,8 @@ DEEDS = (
     Deed("/ask/{ask:int}/approve", UserRole.APPROVER, acting.approve),
     Deed("/ask/{ask:int}/refuse", UserRole.ANALYST, acting.refuse),
     Deed("/ask/{ask:int}/undo", UserRole.ANALYST, acting.undo),
+    Deed("/dismissal/{dismissal:int}/approve", UserRole.APPROVER, acting.approve_dismissal),
+    Deed("/dismissal/{dismissal:int}/refuse", UserRole.ANALYST, acting.refuse_dismissal),
     Deed("/proposal/{proposal:int}/approve", UserRole.APPROVER, acting.approve_proposal),
     Deed("/proposal/{proposal:int}/dismiss", UserRole.APPROVER, acting.dismiss_proposal),
     Deed("/prompts", UserRole.ANALYST, prompts.show),
@@ -122,19 +126,21 @@ def make(
     hosts: Collection[str] | None = None,
     secure: bool | None = None,
     settings: ConsoleSettings | None = None,
+    provider: IdentityProvider | None = None,
     now_us: Callable[[], int] | None = None,
 ) -> ASGIApp:
     """Make the console of a store's cases. `people.prepare(store)` is done here.
 
     hosts: names by which it may be called; None where who mounts it checks them. secure: whether browsers
-    reach it by TLS; None: as the request says. The app answers at `/` below its mount.
+    reach it by TLS; None: as the request says. provider: where people may log in, besides passwords. The app
+    answers at `/` below its mount.
     """
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
     desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
-    door = entry.LoginPages(desk, Throttle())
+    door = entry.LoginPages(desk, Throttle(), provider)
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
         Route("/cases/{case}", _permalink, methods=["GET"]),
@@ -143,6 +149,10 @@ def make(
         Route("/login", door.enter, methods=["POST"]),
         Route("/logout", door.leave, methods=["POST"]),
     ]
+    if provider is not None:
+        abroad = identity_login.IdentityPages(desk, provider, door)
+        routes.append(Route("/login/oidc", abroad.begin, methods=["GET"]))
+        routes.append(Route(identity_login.BACK, abroad.finish, methods=["GET"]))
     for page in PAGES:
         for form in ("json", "csv"):
             routes.append(Route(f"{page.path}.{form}", _page(desk, page, form), methods=["GET"]))
@@ -253,6 +263,7 @@ DONE = {
     "late": "It is written down, but not in force on every worker yet. Health says why.",
     "acted": "The step is taken. It can be undone below.",
     "asked": "The step waits for a second person.",
+    "waits": "You have dismissed many within a day: this waits for a second person, on Approvals.",
     "refused": "It is refused; nothing was done.",
     "dismissed": "The proposal is closed.",
     "state": "The detector's state is changed.",

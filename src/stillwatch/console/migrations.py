@@ -1,4 +1,5 @@
-"""The console's own tables, in the cases' database: people, sessions, steps that were asked for, views.
+"""The console's own tables, in the cases' database: people, who they are at an identity provider,
+sessions, steps and dismissals that were asked for, views.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -61,7 +62,42 @@ def m002_views(db: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Step] = [m001_console, m002_views]
+def m003_identities(db: Connection) -> None:
+    """Let people log in at an identity provider. Its tries that ended are remembered for a while."""
+    for statement in (
+        """CREATE TABLE console_identities (
+            issuer TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            name TEXT NOT NULL UNIQUE REFERENCES console_users (name),
+            bound_us BIGINT NOT NULL,
+            PRIMARY KEY (issuer, subject))""",
+        """CREATE TABLE console_used_logins (
+            digest TEXT PRIMARY KEY,
+            at_us BIGINT NOT NULL)""",
+    ):
+        db.execute(text(statement))
+
+
+def m004_dismissals(db: Connection) -> None:
+    """Keep dismissals that wait for a second person."""
+    db.execute(
+        text(
+            """CREATE TABLE console_dismissals (
+            number BIGINT PRIMARY KEY,
+            at_us BIGINT NOT NULL,
+            who TEXT NOT NULL,
+            why TEXT NOT NULL,
+            act TEXT NOT NULL,                      -- JSON
+            cases TEXT NOT NULL,                    -- JSON: of each its id and the revision that was seen
+            state TEXT NOT NULL,                    -- waiting, approved, refused
+            decided_us BIGINT,
+            decided_by TEXT,
+            decided_why TEXT)"""
+        )
+    )
+
+
+MIGRATIONS: list[Step] = [m001_console, m002_views, m003_identities, m004_dismissals]
 
 _METADATA = MetaData()
 N = BigInteger
@@ -84,4 +120,15 @@ asks = Table(
 views = Table(
     "console_views", _METADATA,
     Column("person", Words), Column("name", Words), Column("words", Words), Column("saved_us", N),
+)  # fmt: skip
+identities = Table(
+    "console_identities", _METADATA,
+    Column("issuer", Words), Column("subject", Words), Column("name", Words), Column("bound_us", N),
+)  # fmt: skip
+used_logins = Table("console_used_logins", _METADATA, Column("digest", Text), Column("at_us", N))
+dismissals = Table(
+    "console_dismissals", _METADATA,
+    Column("number", N), Column("at_us", N), Column("who", Words), Column("why", Words), Column("act", Text),
+    Column("cases", Text), Column("state", Text), Column("decided_us", N), Column("decided_by", Words),
+    Column("decided_why", Words),
 )  # fmt: skip

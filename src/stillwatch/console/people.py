@@ -17,7 +17,7 @@ from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, User, UserRole
-from stillwatch.console.migrations import MIGRATIONS, PART, sessions, users
+from stillwatch.console.migrations import MIGRATIONS, PART, identities, sessions, users
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -72,9 +72,9 @@ def check(store: Store, name: str, password: str) -> User | None:
     """Give the user whose password this is, or None; it takes as long either way."""
     with store.reading() as db:
         row = db.execute(select(users).where(users.c.name == name)).first()
-    kept = _NOBODY if row is None else row.password
+    kept = row.password if row is not None and row.password else _NOBODY  # who has none logs in elsewhere
     fits = _fits(password[:LONGEST], kept) and len(password) <= LONGEST
-    if row is None or not fits or row.disabled_us is not None:
+    if row is None or not row.password or not fits or row.disabled_us is not None:
         return None
     return user_of(row)
 
@@ -82,11 +82,11 @@ def check(store: Store, name: str, password: str) -> User | None:
 def browser_cookie(store: Store, name: str, number: str = "") -> str:
     """Give what a browser keeps to show that this user has logged in with it: it opens nothing.
 
-    It ends with the password. Empty where there is no such user.
+    It ends with the password. Empty where there is no such user, or none with a password.
     """
     with store.reading() as db:
         kept = db.execute(select(users.c.password).where(users.c.name == name)).scalar()
-    if kept is None:
+    if not kept:
         return ""
     number = number or secrets.token_hex(16)
     return f"{number}.{hmac.digest(kept.encode(), f'browser {number} {name}'.encode(), 'sha256').hex()}"
@@ -110,17 +110,24 @@ def everybody(store: Store) -> list[User]:
         return [user_of(row) for row in db.execute(select(users).order_by(users.c.name))]
 
 
-def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
-    """Add a user, or give one that is there another role and password, which ends that one's sessions.
-
-    Raises: ConsoleError for a name or a password that will not do.
-    """
+def check_name(name: str) -> None:
+    """Refuse what is no name for a user. Raises: ConsoleError."""
     if not NAME.fullmatch(name):
         raise ConsoleError(
             f"{name!a} is no name for a user; use a-z, 0-9, dots, dashes, underscores, at signs, 64 at most"
         )
     if name in TAKEN:
         raise ConsoleError(f"{name!a} is how the record calls somebody else; give a person's name")
+
+
+def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
+    """Add a user, or give one that is there another role and password, which ends that one's sessions.
+
+    Who logged in at an identity provider does so no more: each user has one way in.
+
+    Raises: ConsoleError for a name or a password that will not do.
+    """
+    check_name(name)
     if not SHORTEST <= len(password) <= LONGEST:
         raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
     hashed = scrypt(password)
@@ -136,6 +143,7 @@ def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now
                 )
             )  # fmt: skip
             tx.db.execute(sessions.delete().where(sessions.c.name == name))
+            tx.db.execute(identities.delete().where(identities.c.name == name))
         what = "console user added" if there is None else "console user changed"
         tx.audit(who, what, name, {"role": role.name.lower()})
     return User(name, role, now_us if there is None else there.created_us)

@@ -7,12 +7,13 @@ neither.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.store import Store
+from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import User
 from stillwatch.console.migrations import sessions, users
 from stillwatch.console.people import user_of
@@ -45,14 +46,21 @@ def _digest(cookie: str) -> str:
 
 def begin(store: Store, user: User, now_us: int, instead_of: str | None = None) -> str:
     """Begin a session and give its cookie, which nobody has seen before; the old one of that browser ends."""
-    cookie = secrets.token_urlsafe(32)
     with store.writing(now_us) as tx:
-        tx.db.execute(sessions.delete().where(sessions.c.opened_us < now_us - LONGEST_US))
-        if instead_of:
-            tx.db.execute(sessions.delete().where(sessions.c.digest == _digest(instead_of)))
-        row = {"digest": _digest(cookie), "name": user.name, "opened_us": now_us, "seen_us": now_us}
-        tx.db.execute(sessions.insert().values(**row))
-        tx.audit(user.name, "logged in", user.name, {"role": user.role.name.lower()})
+        return begin_in(tx, user, instead_of)
+
+
+def begin_in(
+    tx: Transaction, user: User, instead_of: str | None = None, detail: Mapping[str, str] | None = None
+) -> str:
+    """Begin a session in a transaction. detail: what the record says beside the role."""
+    cookie = secrets.token_urlsafe(32)
+    tx.db.execute(sessions.delete().where(sessions.c.opened_us < tx.now_us - LONGEST_US))
+    if instead_of:
+        tx.db.execute(sessions.delete().where(sessions.c.digest == _digest(instead_of)))
+    row = {"digest": _digest(cookie), "name": user.name, "opened_us": tx.now_us, "seen_us": tx.now_us}
+    tx.db.execute(sessions.insert().values(**row))
+    tx.audit(user.name, "logged in", user.name, {"role": user.role.name.lower(), **(detail or {})})
     return cookie
 
 

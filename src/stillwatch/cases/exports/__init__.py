@@ -24,6 +24,7 @@ class Form(StrEnum):
     STIX = "stix"  # for partners: no account names
     CEF = "cef"
     CLOUDEVENT = "cloudevent"  # what a webhook sends
+    MESSAGE = "message"  # for people: in a room, on a duty roster
 
 
 class Activity(StrEnum):

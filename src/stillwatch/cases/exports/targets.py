@@ -6,6 +6,10 @@ url = "https://hooks.example.com/stillwatch"
 keys = ["on-call.key"]            # beside this file; made by `stillwatch alerts keygen`
 says = "alert"                    # or "ocsf"
 
+[[slack]]                         # or [[teams]], [[pagerduty]]: messages for people
+name = "room"
+url = "https://hooks.slack.com/services/T0/B0/x"
+
 [[syslog]]
 name = "siem"
 url = "tls://siem.internal:6514"  # or tcp://, udp://
@@ -29,6 +33,7 @@ SINKS, GROUP = "stillwatch.cases.exports.sinks", "stillwatch.sinks"
 NAME = "alerts.toml"
 LONGEST = 1 << 20
 SAYS = ("alert", "ocsf")
+FORMS = (Form.CLOUDEVENT, Form.CEF, Form.MESSAGE)
 
 
 @cache
@@ -41,10 +46,11 @@ def sinks() -> Mapping[str, Sink]:
     for sink in found:
         if not sink.SCHEMES or not set(sink.SCHEMES) <= set(PORTS):
             raise InputError(f"{GROUP}: the SCHEMES of {sink.NAME} are not of {', '.join(PORTS)}")
-        if sink.FORM not in (Form.CLOUDEVENT, Form.CEF):
-            raise InputError(
-                f"{GROUP}: the FORM of {sink.NAME} is {sink.FORM}; give Form.CLOUDEVENT or Form.CEF"
-            )
+        if sink.FORM not in FORMS:
+            right = ", ".join(f"Form.{form.name}" for form in FORMS)
+            raise InputError(f"{GROUP}: the FORM of {sink.NAME} is {sink.FORM}; give one of {right}")
+        if sink.FORM is Form.MESSAGE and not callable(getattr(sink, "write", None)):
+            raise InputError(f"{GROUP}: {sink.NAME} takes messages and has no function `write`")
     return {sink.NAME: sink for sink in found}
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from stillwatch.cases import DetectorState, RecordNotFound
 from stillwatch.cases.alert import Alert, alert
 from stillwatch.cases.exports import Activity, ExportError, Form
+from stillwatch.cases.exports.messages import case_message
 from stillwatch.cases.exports.notices import cef_records, cloudevent, event_source
 from stillwatch.cases.exports.ocsf import detection
 from stillwatch.cases.exports.outbox import Outbox
@@ -66,8 +67,11 @@ def tell(
 
 
 def _body(target: ExportTarget, one: Alert, activity: Activity, updated_us: int, source: str) -> str:
-    if sinks()[target.kind].FORM == Form.CEF:
+    sink = sinks()[target.kind]
+    if sink.FORM == Form.CEF:
         return "\n".join(cef_records(one, activity, updated_us))
+    if sink.FORM == Form.MESSAGE:
+        return sink.write(case_message(one, activity, source))
     data = detection(one, activity, updated_us) if target.says == "ocsf" else None
     return cloudevent(one, activity, updated_us, data, source).decode("ascii")
 

@@ -6,10 +6,11 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import StaleRevision, reading
-from stillwatch.console import ConsoleError, Unavailable, requested_steps
+from stillwatch.console import ConsoleError, Unavailable, UserRole, requested_dismissals, requested_steps
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.case import standings
+from stillwatch.console.pages.triage import outcome_page
 from stillwatch.errors import StillwatchError
 from stillwatch.terms import Step
 
@@ -142,15 +143,18 @@ def _row(ask: requested_steps.StepRequest, asked: PageRequest) -> dict[str, Any]
 
 
 def approvals(asked: PageRequest) -> Shown:
-    """Show what waits for a person: steps that colleagues asked for, and what the ladder proposes."""
-    wait = requested_steps.waiting(asked.store)
+    """Show what waits for a person: steps and dismissals of colleagues, and what the ladder proposes."""
+    wait, dismissals = requested_steps.waiting(asked.store), requested_dismissals.waiting(asked.store)
     try:
         proposed, why_not = list(asked.deployment.proposals()), None
     except Unavailable as why:
         proposed, why_not = [], str(why)
     rows = [_row(ask, asked) for ask in wait]
-    data = {"asks": rows, "proposals": proposed, "unavailable": why_not}
-    view = {"waiting": wait, "proposals": proposed, "why_not": why_not}
+    data = {
+        "asks": rows, "proposals": proposed, "unavailable": why_not,
+        "dismissals": [one for one, _ in dismissals],
+    }  # fmt: skip
+    view = {"waiting": wait, "proposals": proposed, "why_not": why_not, "dismissals": dismissals}
     return Shown("approvals.html.j2", "Approvals", data, rows, view)
 
 
@@ -189,8 +193,7 @@ def approve(asked: PageRequest) -> Response:
 def refuse(asked: PageRequest) -> Response:
     """Close a step that waits: an approver's word, or its own author's."""
     ask = requested_steps.read_request(asked.store, asked.number_in_path("ask"))
-    if ask.who != asked.user.name and asked.user.role < 3:
-        raise ConsoleError("only an approver, or who asked for it, can close this step")
+    _may_close(asked, ask.who)
     requested_steps.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)
     return to_case(asked, ask.case, "refused")
 
@@ -202,6 +205,26 @@ def undo(asked: PageRequest) -> Response:
         asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us
     )
     return to_case(asked, ask.case, _once_in_force(asked, "undone"))
+
+
+def approve_dismissal(asked: PageRequest) -> Shown:
+    """Dismiss what another person asked to dismiss."""
+    number = asked.number_in_path("dismissal")
+    told = requested_dismissals.approve(asked.store, number, asked.user.name, asked.why(), asked.now_us)
+    return outcome_page(asked, "dismissed", told)
+
+
+def refuse_dismissal(asked: PageRequest) -> Response:
+    """Close a dismissal that waits: an approver's word, or its own author's."""
+    number = asked.number_in_path("dismissal")
+    _may_close(asked, requested_dismissals.read_dismissal(asked.store, number).who)
+    requested_dismissals.refuse(asked.store, number, asked.user.name, asked.why(), asked.now_us)
+    return RedirectResponse(asked.url("/approvals", done="refused"), 303)
+
+
+def _may_close(asked: PageRequest, author: str) -> None:
+    if author != asked.user.name and not asked.may(UserRole.APPROVER):
+        raise ConsoleError("only an approver, or who asked for it, can close it")
 
 
 def _case_of(asked: PageRequest) -> str:

@@ -3,16 +3,14 @@
 from typing import Any
 
 from stillwatch.cases import Verdict, handling, triage
-from stillwatch.cases.triage import PickedCase, TriageOutcome
-from stillwatch.console import ConsoleError
+from stillwatch.cases.triage import DISMISSALS, MOST_AT_ONCE, PickedCase, TriageOutcome
+from stillwatch.console import ConsoleError, requested_dismissals
 from stillwatch.console.page_context import LONGEST_NAME, PageRequest, number
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.pages.queue import queue_address
 from stillwatch.units import HOUR_US
 
-MOST = 200  # cases at once
 MOST_HOURS = 24 * 365
-DISMISSALS = (Verdict.FALSE, Verdict.PERMITTED)
 DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed", "merge": "merged"}
 
 
@@ -20,7 +18,7 @@ def change_picked(asked: PageRequest) -> Shown:
     """Do one thing to every case that was picked, and say of each what came of it."""
     picked, what = _picked_cases(asked), asked.form("do", 20)
     said: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
-    store, into = asked.store, None
+    store, into, number = asked.store, None, None
     if what == "assign":
         owner = asked.form("owner", 200) or None
         done = triage.change_each(
@@ -42,11 +40,15 @@ def change_picked(asked: PageRequest) -> Shown:
             picked,
             lambda one: handling.close(store, one.id, Verdict(verdict), if_revision=one.revision, **said),
         )
+        late = {one.case for one in done if one.needs_second}
+        if wait := [one for one in picked if one.id in late]:
+            act = {"do": "close", "verdict": verdict}
+            number = requested_dismissals.put(store, asked.user.name, said["why"], act, wait, asked.now_us)
     elif what == "merge":
         into, done = triage.merge_all(store, picked, **said)
     else:
         raise ConsoleError(f"{what!a} is nothing that is done to several cases; {', '.join(DONE)} are")
-    return _outcome_page(asked, DONE[what], done, into)
+    return outcome_page(asked, DONE[what], done, into, number)
 
 
 def _picked_cases(asked: PageRequest) -> list[PickedCase]:
@@ -59,14 +61,22 @@ def _picked_cases(asked: PageRequest) -> list[PickedCase]:
         found[case] = number(revision, "revision", 0, 1 << 62)
     if not found:
         raise ConsoleError("pick at least one case in the queue first")
-    if len(found) > MOST:
-        raise ConsoleError(f"{len(found):,} cases at once; pick at most {MOST}")
+    if len(found) > MOST_AT_ONCE:
+        raise ConsoleError(f"{len(found):,} cases at once; pick at most {MOST_AT_ONCE}")
     return [PickedCase(case, revision) for case, revision in found.items()]
 
 
-def _outcome_page(asked: PageRequest, done: str, told: list[TriageOutcome], into: str | None) -> Shown:
+def outcome_page(
+    asked: PageRequest,
+    done: str,
+    told: list[TriageOutcome],
+    into: str | None = None,
+    number: int | None = None,
+) -> Shown:
+    """Say of each case what came of it. number: of the dismissal that waits for a second person."""
     view = {
-        "done": done, "told": told, "into": into,
+        "done": done, "told": told, "into": into, "number": number,
+        "wait": sum(one.needs_second for one in told) if number else 0,
         "changed": sum(one.refusal is None for one in told),
         "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
     }  # fmt: skip

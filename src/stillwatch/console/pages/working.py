@@ -1,11 +1,12 @@
 """Working on a case: owner, notes, verdicts, suppression, appeals, undo. Each is one of `cases.handling`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.cases import Verdict, handling
-from stillwatch.console import ConsoleError, StepRecord, requested_steps
+from stillwatch.cases import Json, SecondPersonNeeded, Verdict, handling
+from stillwatch.cases.triage import PickedCase
+from stillwatch.console import ConsoleError, StepRecord, requested_dismissals, requested_steps
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.pages.acting import to_case
 from stillwatch.console.pages.case import standings
@@ -49,17 +50,29 @@ def note(asked: PageRequest) -> Response:
     return to_case(asked, case, "noted")
 
 
+def _or_wait(asked: PageRequest, act: Json, do: Callable[[], object], done: str) -> Response:
+    """Do what dismisses a case or accounts; where that takes a second person, let it wait for one."""
+    case = asked.part("case")
+    try:
+        do()
+    except SecondPersonNeeded:
+        revision = asked.revision()
+        seen = asked.store.case(case, accounts=False).revision if revision is None else revision
+        requested_dismissals.put(
+            asked.store, asked.user.name, asked.why(), act, [PickedCase(case, seen)], asked.now_us
+        )
+        return to_case(asked, case, "waits")
+    return to_case(asked, case, done)
+
+
 def judge(asked: PageRequest) -> Response:
     """Keep a verdict of the case, and close it where that is asked for too."""
-    case, why = asked.part("case"), asked.why()
-    who, now_us = asked.user.name, asked.now_us
-    verdict = _verdict(asked)
-    after = handling.judge(
-        asked.store, case, verdict, who=who, why=why, now_us=now_us, if_revision=asked.revision()
-    )
-    if asked.form("close", 10) == "yes":
-        handling.close(asked.store, case, who=who, why=why, now_us=now_us, if_revision=after.revision)
-    return to_case(asked, case, "judged")
+    case, verdict, stated = asked.part("case"), _verdict(asked), asked.stated()
+    closes = asked.form("close", 10) == "yes"
+
+    act = {"do": "close" if closes else "judge", "verdict": str(verdict)}
+    do = handling.close if closes else handling.judge
+    return _or_wait(asked, act, lambda: do(asked.store, case, verdict, **stated), "judged")
 
 
 def judge_accounts(asked: PageRequest) -> Response:
@@ -70,15 +83,21 @@ def judge_accounts(asked: PageRequest) -> Response:
         raise ConsoleError("pick at least one account in the table first")
     if len(picked) > MOST_PICKED:
         raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
-    handling.judge_accounts(asked.store, case, picked, _verdict(asked), **asked.stated())
-    return to_case(asked, case, "judged")
+    verdict = _verdict(asked)
+    act = {"do": "judge accounts", "verdict": str(verdict), "accounts": picked}
+    return _or_wait(
+        asked,
+        act,
+        lambda: handling.judge_accounts(asked.store, case, picked, verdict, **asked.stated()),
+        "judged",
+    )
 
 
 def close(asked: PageRequest) -> Response:
     """Close the case."""
-    case = asked.part("case")
-    handling.close(asked.store, case, **asked.stated())
-    return to_case(asked, case, "closed")
+    case, stated = asked.part("case"), asked.stated()
+    act = {"do": "close", "verdict": asked.store.case(case, accounts=False).verdict}
+    return _or_wait(asked, act, lambda: handling.close(asked.store, case, **stated), "closed")
 
 
 def reopen(asked: PageRequest) -> Response:
@@ -95,8 +114,12 @@ def suppress(asked: PageRequest) -> Response:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
     until_us = asked.now_us + days * DAY_US
     owner = asked.form("owner", 200) or asked.user.name
-    handling.suppress(asked.store, case, owner=owner, until_us=until_us, **asked.stated())
-    return to_case(asked, case, "suppressed")
+    return _or_wait(
+        asked,
+        {"do": "suppress", "owner": owner, "until_us": until_us},
+        lambda: handling.suppress(asked.store, case, owner=owner, until_us=until_us, **asked.stated()),
+        "suppressed",
+    )
 
 
 def unsuppress(asked: PageRequest) -> Response:

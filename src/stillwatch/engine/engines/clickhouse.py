@@ -27,7 +27,7 @@ class ChdbEngine:
             settings.append(f"max_threads = {thread_count(threads)}")
         if memory_limit is not None:
             settings.append(f"max_memory_usage = {size_bytes(memory_limit)}")
-        self._connection = chdb.connect(":memory:")  # type: ignore[no-untyped-call]  # chDB ships no types
+        self._connection = chdb.connect(":memory:")
         self._database = f"stillwatch_{uuid.uuid4().hex}"  # engines in one process share chDB's catalogue
         self._run(f"CREATE DATABASE {self._database}")
         self._run(f"USE {self._database}")

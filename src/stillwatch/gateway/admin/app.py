@@ -64,7 +64,7 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
         responses={status: {"model": Problem, "description": text} for status, text in ERRORS.items()},
     )
     if casework is not None:
-        app.mount(PATH, Console(casework, Gateway(desk)))
+        app.mount(PATH, Console(casework, Gateway(desk), desk.folder.path))
         for way in ("/", PATH):
             app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)

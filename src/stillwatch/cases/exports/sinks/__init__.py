@@ -1,8 +1,9 @@
 """Kinds of receivers of alerts: a module each, here or in an installed package that names it.
 
 A sink has `NAME` (its table in alerts.toml), `SCHEMES` (of its URL), `FORM` (what it is handed) and `send`.
-`KEYS`, where it needs key files, says what to give. `OPTIONS` names further keys of its table, all of them
-needed, each with what to give. `send` connects to the addresses in `found` and no others: those were checked.
+`KEYS`, where it needs key files, says what to give, and `read_key` reads one. `OPTIONS` names further keys of
+its table, all of them needed, each with what to give. `write`, where `FORM` is a message for people, gives
+that the receiver's shape. `send` connects to the addresses in `found` and no others: those were checked.
 """
 
 import ssl
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stillwatch.cases.exports import ExportError, Form
+from stillwatch.cases.exports.messages import CaseMessage
 from stillwatch.cases.exports.outbox import Letter
 from stillwatch.cases.exports.places import ReceiverAddress
 
@@ -23,7 +25,7 @@ class ExportTarget:
     kind: str  # a sink's name
     name: str
     where: ReceiverAddress
-    keys: tuple[Path, ...]  # of a webhook: at least one
+    keys: tuple[Path, ...]  # where the sink needs any: at least one
     says: str  # of a CloudEvent: "alert" or "ocsf"
     allow: tuple[str, ...]
     ca: Path | None  # certificates to trust instead of the system's
@@ -39,11 +41,14 @@ class DeliveryRefused(ExportError):
 
 
 class Sink(Protocol):
-    """What a sink's module has. `KEYS` and `OPTIONS` may be left out."""
+    """What a sink's module has. `KEYS`, `read_key`, `OPTIONS` and `write` may be left out."""
 
     NAME: str
     SCHEMES: tuple[str, ...]
-    FORM: Form  # Form.CLOUDEVENT, or Form.CEF: one record a line
+    FORM: Form  # Form.CLOUDEVENT; Form.CEF: one record a line; or Form.MESSAGE
+
+    def write(self, message: CaseMessage) -> str:
+        """Give a message the receiver's shape."""
 
     def send(
         self,

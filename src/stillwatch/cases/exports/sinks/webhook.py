@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.notices import CONTENT_TYPE
 from stillwatch.cases.exports.outbox import Letter
-from stillwatch.cases.exports.post import post
 from stillwatch.cases.exports.signing import headers, read_key
-from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.sinks._post import post_letter
 
 NAME, SCHEMES, FORM = "webhook", ("https", "http"), Form.CLOUDEVENT
 KEYS = "a webhook is signed; `stillwatch alerts keygen FILE` makes one"
-GONE = 410  # the receiver wants nothing more of this
 
 
 def send(
@@ -22,9 +21,4 @@ def send(
     body = letter.body.encode("ascii")
     signers = tuple(read_key(path) for path in target.keys)
     sent = headers(letter.event_id, now_us // 1_000_000, body, signers) | {"content-type": CONTENT_TYPE}
-    answer = post(target.where, found, sent, body, context)
-    if not 200 <= answer.status < 300:
-        said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
-        raise DeliveryRefused(
-            f"{target.where.at}: answers {answer.status}: {said}", answer.retry_after_s, answer.status == GONE
-        )
+    post_letter(target, found, sent, body, context)

@@ -1,0 +1,26 @@
+"""One request to a receiver, and whether its answer is a success. It is no sink itself."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+
+from stillwatch.cases.exports.post import post
+from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
+
+JSON = {"content-type": "application/json"}
+GONE = 410  # the receiver wants nothing more of this
+
+
+def post_letter(
+    target: ExportTarget,
+    found: Sequence[str],
+    headers: Mapping[str, str],
+    body: bytes,
+    context: ssl.SSLContext | None,
+) -> None:
+    """Post a body to one of the addresses in `found`. Raises: ExportError."""
+    answer = post(target.where, found, headers, body, context)
+    if not 200 <= answer.status < 300:
+        said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
+        raise DeliveryRefused(
+            f"{target.where.at}: answers {answer.status}: {said}", answer.retry_after_s, answer.status == GONE
+        )

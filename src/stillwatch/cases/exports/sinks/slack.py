@@ -1,0 +1,43 @@
+"""A message in a Slack room, by an incoming webhook.
+
+Source: Slack, "Block Kit" (section, plain_text; 3,000 characters).
+"""
+
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.messages import LONGEST, LONGEST_SUMMARY, CaseMessage, message_text
+from stillwatch.cases.exports.outbox import Letter
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.sinks._post import JSON, post_letter
+
+NAME, SCHEMES, FORM = "slack", ("https", "http"), Form.MESSAGE
+
+
+def write(message: CaseMessage) -> str:
+    """Give the request's body."""
+    told = "\n".join([message.head, *message.body])[:LONGEST]
+    blocks: list[dict[str, Any]] = [
+        {"type": "section", "text": {"type": "plain_text", "text": told, "emoji": False}}
+    ]
+    if message.link:
+        words = f"<{_escape(message.link)}|Open the case>"
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": words}})
+    head = _escape(message.head[:LONGEST_SUMMARY])
+    return message_text({"text": head, "blocks": blocks, "unfurl_links": False})
+
+
+def _escape(text: str) -> str:
+    """Take from a text what Slack reads as a link or a mention."""
+    for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "%7C")):
+        text = text.replace(sign, name)
+    return text
+
+
+def send(
+    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
+) -> None:
+    """Post it as it is: the URL is the secret. Raises: ExportError."""
+    post_letter(target, found, JSON, letter.body.encode("ascii"), context)

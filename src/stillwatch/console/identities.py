@@ -1,0 +1,157 @@
+"""Which user a proven identity is. A user is bound to an issuer and a subject, never to a name or an address.
+
+Who comes for the first time becomes a user under the name that the provider gives. A name that somebody has
+already is nobody else's: an administrator binds the two, or there are two people.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from sqlalchemy import delete, select, update
+
+from stillwatch.cases.store import Store, Transaction
+from stillwatch.console import ConsoleError, User, UserRole, people
+from stillwatch.console.migrations import identities, sessions, used_logins, users
+from stillwatch.console.openid import LONGEST_SUBJECT, TRY_S, LoginAttempt, LoginRefused, ProvenIdentity
+from stillwatch.console.sessions import begin_in
+
+WHO = "identity provider"  # has a blank, so no user is called so
+NO_PASSWORD = ""  # no hash: nothing fits it
+
+
+@dataclass(frozen=True)
+class BoundIdentity:
+    """Who a user is at the provider."""
+
+    issuer: str
+    subject: str
+
+
+def enter(
+    store: Store, proven: ProvenIdentity, attempt: LoginAttempt, now_us: int, instead_of: str | None = None
+) -> tuple[User, str]:
+    """Begin a session of the user whom an identity is bound to, with the role that the provider gives now.
+
+    Somebody new is added. Each try counts once. Give the user and the session's cookie.
+    Raises: LoginRefused, after ending the sessions of somebody whom the provider gives no role any more.
+    """
+    with store.writing(now_us) as tx:
+        _use(tx, attempt)
+        name = _bound_name(tx, proven)
+        there = None if name is None else people.user(tx.db, name)
+        if there is not None and there.disabled_us is not None:
+            raise LoginRefused(
+                "disabled", f"{there.name} is disabled here; an administrator can let you in again"
+            )
+        if there is None:
+            user: User | None = _add(tx, proven)
+        elif proven.role is not None:
+            user = _with_role(tx, there, proven.role)
+        else:
+            tx.db.execute(sessions.delete().where(sessions.c.name == there.name))
+            tx.audit(WHO, "console user has no role any more", there.name, {})
+            user = None
+        if user is not None:
+            return user, begin_in(tx, user, instead_of, {"issuer": proven.issuer})
+    raise _no_role(proven)
+
+
+def _with_role(tx: Transaction, there: User, role: UserRole) -> User:
+    if role is there.role:
+        return there
+    tx.db.execute(update(users).where(users.c.name == there.name).values(role=int(role)))
+    tx.audit(WHO, "console user changed", there.name, {"role": role.name.lower()})
+    return replace(there, role=role)
+
+
+def _use(tx: Transaction, attempt: LoginAttempt) -> None:
+    """Remember that a try was used. Raises: LoginRefused where it was."""
+    used = used_logins
+    if tx.db.execute(select(used.c.at_us).where(used.c.digest == attempt.digest)).first() is not None:
+        raise LoginRefused("replayed", "this log-in was used already; log in anew")
+    tx.db.execute(delete(used).where(used.c.at_us < tx.now_us - 2 * TRY_S * 1_000_000))
+    tx.db.execute(used.insert().values(digest=attempt.digest, at_us=tx.now_us))
+
+
+def _bound_name(tx: Transaction, identity: ProvenIdentity | BoundIdentity) -> str | None:
+    c = identities.c
+    mine = select(c.name).where(c.issuer == identity.issuer, c.subject == identity.subject)
+    return tx.db.execute(mine).scalar()
+
+
+def _add(tx: Transaction, proven: ProvenIdentity) -> User:
+    if proven.role is None:
+        raise _no_role(proven)
+    name = proven.name
+    if not people.NAME.fullmatch(name) or name in people.TAKEN:
+        raise LoginRefused(
+            "name",
+            f"the identity provider calls you {name[:64]!a}, which is no name for a user here; an "
+            f"administrator can give you one: console user add NAME --subject {proven.subject[:64]!a}",
+        )
+    if people.user(tx.db, name) is not None:
+        raise LoginRefused(
+            "name taken",
+            f"there is a user {name} here already, who is not known to be you; an administrator can say so: "
+            f"console user add {name} --subject {proven.subject[:64]!a}",
+        )
+    row = {"name": name, "role": int(proven.role), "password": NO_PASSWORD, "created_us": tx.now_us}
+    tx.db.execute(users.insert().values(**row))
+    _bind(tx, name, BoundIdentity(proven.issuer, proven.subject))
+    tx.audit(WHO, "console user added", name, {"role": proven.role.name.lower()} | _on_record(proven))
+    return User(name, proven.role, tx.now_us)
+
+
+def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, who: str, now_us: int) -> User:
+    """Say that a user, who may be new or disabled, is somebody at the provider, and logs in there alone.
+
+    Raises: ConsoleError for a name that will not do, or an identity that is another user's.
+    """
+    people.check_name(name)
+    if not 0 < len(identity.subject) <= LONGEST_SUBJECT:
+        raise ConsoleError(f"the subject has {len(identity.subject)} characters; give 1 to {LONGEST_SUBJECT}")
+    with store.writing(now_us) as tx:
+        other = _bound_name(tx, identity)
+        if other not in (None, name):
+            raise ConsoleError(f"that subject is {other} here already; one person is one user")
+        there = people.user(tx.db, name)
+        if there is None:
+            row = {"name": name, "role": int(role), "password": NO_PASSWORD, "created_us": now_us}
+            tx.db.execute(users.insert().values(**row))
+        else:
+            values = {"role": int(role), "password": NO_PASSWORD, "disabled_us": None}
+            tx.db.execute(update(users).where(users.c.name == name).values(**values))
+            tx.db.execute(sessions.delete().where(sessions.c.name == name))
+        _bind(tx, name, identity)
+        what = "console user added" if there is None else "console user changed"
+        tx.audit(who, what, name, {"role": role.name.lower()} | _on_record(identity))
+    return User(name, role, now_us if there is None else there.created_us)
+
+
+def bound(store: Store) -> dict[str, BoundIdentity]:
+    """Give who is bound to what, by user."""
+    with store.reading() as db:
+        rows = db.execute(select(identities)).all()
+    return {row.name: BoundIdentity(row.issuer, row.subject) for row in rows}
+
+
+def _bind(tx: Transaction, name: str, identity: BoundIdentity) -> None:
+    tx.db.execute(delete(identities).where(identities.c.name == name))
+    row = {"issuer": identity.issuer, "subject": identity.subject, "name": name, "bound_us": tx.now_us}
+    tx.db.execute(identities.insert().values(**row))
+
+
+def _on_record(identity: ProvenIdentity | BoundIdentity) -> dict[str, str]:
+    """What the record says of an identity: the subject's digest, as the record never forgets."""
+    return {
+        "issuer": identity.issuer,
+        "subject_sha256": hashlib.sha256(identity.subject.encode("utf-8", "surrogatepass")).hexdigest(),
+    }
+
+
+def _no_role(proven: ProvenIdentity) -> LoginRefused:
+    return LoginRefused(
+        "no role",
+        f"you are {proven.name[:64] or proven.subject[:64]!a} at the identity provider, which gives you no "
+        "role here; ask whoever keeps its groups",
+    )

@@ -1,0 +1,483 @@
+"""An identity provider at which people log in: OpenID Connect, a code with PKCE. It knows no users.
+
+What a token says counts once all of it was checked: its signature by a key that the provider publishes, its
+issuer, audience, times and nonce. Each try to log in follows from one cookie, so nothing is kept of those
+that never end.
+
+Source: OpenID Connect Core 1.0, section 3.1, and Discovery 1.0; RFC 7636 (PKCE), RFC 9207 (`iss`), RFC 9700;
+signatures are checked by PyJWT (extra `oidc`).
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote_plus, urlencode
+
+from stillwatch.cases import Json
+from stillwatch.cases.exports import ExportError
+from stillwatch.cases.exports.places import ReceiverAddress, addresses, place
+from stillwatch.cases.exports.post import fetch, tls_context
+from stillwatch.console import ConsoleError, Unavailable, UserRole
+from stillwatch.errors import InputError
+from stillwatch.toml.declared import build
+from stillwatch.toml.document import parse, read_text
+
+FILE = "oidc.toml"  # in the folder of the cases
+EXTRA = "to log in at an identity provider takes one more package: pip install 'stillwatch[oidc]'"
+# with a private key: by HS256 whoever knows the client's secret could sign, or takes a public key for one
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LARGEST = 1 << 18  # bytes of an answer
+LEEWAY_S = 60.0  # between the provider's clock and ours
+TRY_S = 600  # how long a try to log in may take
+KEPT_S, AGAIN_S = 3600.0, 60.0  # what a provider publishes is asked anew after an hour, for a new key sooner
+TIMEOUT_S = 10.0
+AT_ONCE = 8  # questions to the provider: a slow one must not hold all threads
+LONGEST_SUBJECT = 255  # OpenID Connect Core, 2
+LONGEST_CODE = 4_096
+LONGEST_TARGET = 1_000
+
+
+class LoginRefused(ConsoleError):
+    """Somebody is not let in. `code` is what goes on record: a word, never text from outside."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class ProviderSettings:
+    """`oidc.toml`: at which provider people log in, and what role its claims give them.
+
+    Raises: ConsoleError for a value that cannot work.
+    """
+
+    issuer: str
+    client_id: str
+    roles: dict[str, tuple[str, ...]]  # role -> values of `roles_claim`, any of which gives it
+    label: str = "single sign-on"  # what the button says
+    client_secret_file: str | None = None  # beside this file; None: a public client
+    roles_claim: str = "groups"  # also one within another, as `realm_access.roles`
+    name_claim: str = "preferred_username"  # what a new user is called
+    scopes: tuple[str, ...] = ("openid", "profile")
+    acr: tuple[str, ...] = ()  # only who logged in in one of these ways gets in
+    ca_file: str | None = None  # beside this file: certificates to trust instead of the system's
+    redirect_uri: str | None = None  # None: as the browser calls the console
+
+    def __post_init__(self) -> None:
+        for name in ("issuer", "redirect_uri"):
+            if (url := getattr(self, name)) is not None:
+                try:
+                    where = _place(url)
+                except ExportError as why:
+                    raise ConsoleError(f"{name}: {why}") from None
+                if "?" in where.path:
+                    raise ConsoleError(f"{name} has a query; give https://HOST/PATH")
+        if not self.client_id or not self.client_id.isprintable():
+            raise ConsoleError("client_id is empty or holds characters that cannot be seen")
+        known = [role.name.lower() for role in UserRole]
+        for role in self.roles:
+            if role not in known:
+                raise ConsoleError(f"roles: there is no role {role!a}; give {', '.join(known)}")
+        if not any(self.roles.values()):
+            raise ConsoleError('roles: nobody could log in; give for instance analyst = ["abuse-desk"]')
+        if "openid" not in self.scopes or not all(
+            s.isascii() and s.isprintable() and " " not in s for s in self.scopes
+        ):
+            raise ConsoleError('scopes: give words without blanks, "openid" among them')
+
+
+@dataclass(frozen=True)
+class ProvenIdentity:
+    """Who the provider says somebody is, all of it checked. `subject` is the person, `name` a word for it."""
+
+    issuer: str
+    subject: str
+    name: str  # empty where the provider gives none that counts
+    role: UserRole | None  # None: its claims give none here
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """One try to log in. State, nonce and verifier follow from the cookie, which no page and no log shows."""
+
+    cookie: str
+    begun_s: int
+    target: str  # the page to go on to
+
+    @classmethod
+    def begin(cls, target: str, now_us: int) -> "LoginAttempt":
+        """Begin a try that nobody can foresee."""
+        begun_s = now_us // 1_000_000
+        kept = _base64(target.encode("utf-8", "backslashreplace")) if len(target) <= LONGEST_TARGET else ""
+        return cls(f"{begun_s}.{secrets.token_urlsafe(32)}.{kept}", begun_s, target if kept else "")
+
+    @classmethod
+    def of_cookie(cls, cookie: str, now_us: int) -> "LoginAttempt | None":
+        """Give the try of a cookie; None where it is none, or too old."""
+        begun, _, rest = cookie.partition(".")
+        number, _, kept = rest.partition(".")
+        if not (begun.isascii() and begun.isdigit() and len(begun) < 12 and len(number) == 43):
+            return None
+        if not -LEEWAY_S <= now_us // 1_000_000 - int(begun) <= TRY_S:
+            return None
+        try:
+            target = base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)).decode()
+        except ValueError:
+            return None
+        return cls(cookie, int(begun), target)
+
+    @property
+    def state(self) -> str:
+        return self._secret("state")
+
+    @property
+    def nonce(self) -> str:
+        return self._secret("nonce")
+
+    @property
+    def verifier(self) -> str:
+        return self._secret("verifier")
+
+    @property
+    def digest(self) -> str:
+        """Name the try where it is remembered that it was used."""
+        return self._secret("used")
+
+    def _secret(self, what: str) -> str:
+        key = self.cookie.encode("utf-8", "surrogatepass")
+        return hmac.digest(key, f"stillwatch console log-in {what}".encode(), "sha256").hex()
+
+
+@dataclass(frozen=True)
+class _ProviderMetadata:
+    """What the provider says of itself, and its keys."""
+
+    metadata: Json
+    keys: tuple[Json, ...]
+    at_s: float  # monotonic
+
+
+def load_provider(folder: Path) -> "IdentityProvider | None":
+    """Read `oidc.toml` of a folder; None where there is none. Nobody is asked yet.
+
+    Raises: InputError with the line of every mistake; ConsoleError where the extra is not installed.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    table = parse(read_text(path, LARGEST, "the settings of a provider are a few lines"), str(path))
+    settings = build(ProviderSettings, table)
+    if settings is None:
+        raise InputError("\n".join(table.notes.sentences()))
+    _library()
+    secret = None
+    if settings.client_secret_file is not None:
+        secret = read_text(folder / settings.client_secret_file, 4_096, "a client's secret is a line").strip()
+        if not secret or not secret.isascii() or not secret.isprintable():
+            raise InputError(
+                f"{folder / settings.client_secret_file}: holds no secret: give one line of ASCII"
+            )
+    context = None
+    if settings.ca_file is not None:
+        try:
+            context = tls_context(str(folder / settings.ca_file))
+        except ExportError as why:
+            raise InputError(str(why)) from None
+    return IdentityProvider(settings, secret, context)
+
+
+class IdentityProvider:
+    """One provider. Safe to share between threads.
+
+    secret: the client's; None for a public client. context: whose certificates are trusted; the system's
+    by default.
+    """
+
+    def __init__(
+        self, settings: ProviderSettings, secret: str | None = None, context: ssl.SSLContext | None = None
+    ) -> None:
+        self.settings = settings
+        self._client_secret, self._context = secret, context
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._published: _ProviderMetadata | None = None
+
+    # --- the three steps ---
+
+    def authorization_url(self, attempt: LoginAttempt, redirect_uri: str) -> str:
+        """Give the address at the provider to which the browser goes. Raises: Unavailable."""
+        challenge = hashlib.sha256(attempt.verifier.encode()).digest()
+        words = {
+            "response_type": "code",
+            "client_id": self.settings.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": " ".join(self.settings.scopes),
+            "state": attempt.state,
+            "nonce": attempt.nonce,
+            "code_challenge": _base64(challenge),
+            "code_challenge_method": "S256",
+        }
+        if self.settings.acr:
+            words["acr_values"] = " ".join(self.settings.acr)
+        where = str(self._metadata().metadata["authorization_endpoint"])
+        return f"{where}{'&' if '?' in where else '?'}{urlencode(words)}"
+
+    def check_sender(self, issuer: str | None) -> None:
+        """Refuse an answer that another provider sent (RFC 9207). Raises: LoginRefused, Unavailable."""
+        said = self._metadata().metadata.get("authorization_response_iss_parameter_supported") is True
+        if issuer != self.settings.issuer and (said or issuer is not None):
+            raise LoginRefused("sender", "this answer is of another identity provider; log in anew")
+
+    def redeem(self, code: str, attempt: LoginAttempt, redirect_uri: str) -> ProvenIdentity:
+        """Exchange a code for a token and give who it names. Raises: LoginRefused, Unavailable."""
+        if not 0 < len(code) <= LONGEST_CODE:
+            raise LoginRefused("code", "the identity provider's answer holds no code; log in anew")
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": attempt.verifier,
+        }
+        known = self._metadata()
+        headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+        ways = known.metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        if self._client_secret is not None and "client_secret_basic" in ways:
+            pair = f"{quote_plus(self.settings.client_id)}:{quote_plus(self._client_secret)}"
+            headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        else:
+            form["client_id"] = self.settings.client_id
+            if self._client_secret is not None:
+                form["client_secret"] = self._client_secret
+        status, answer = self._ask(
+            str(known.metadata["token_endpoint"]), "POST", headers, urlencode(form).encode()
+        )
+        token = answer.get("id_token")
+        if status != 200 or not isinstance(token, str):
+            said = answer.get("error")
+            word = (
+                said if isinstance(said, str) and said.replace("_", "").isalnum() and len(said) < 40 else ""
+            )
+            raise LoginRefused(
+                "code",
+                f"the identity provider does not take the code: {word or f'status {status}'}; log in anew",
+            )
+        return self._identity(self._checked_claims(token, attempt.nonce))
+
+    def logout_url(self) -> str | None:
+        """Give where the provider itself is left; None where it does not say, or was not asked yet."""
+        known = self._published
+        where = None if known is None else known.metadata.get("end_session_endpoint")
+        if not isinstance(where, str):
+            return None
+        return f"{where}{'&' if '?' in where else '?'}{urlencode({'client_id': self.settings.client_id})}"
+
+    # --- tokens ---
+
+    def _checked_claims(self, token: str, nonce: str) -> Json:
+        """Give the claims of a token for which all holds that must. Raises: LoginRefused, Unavailable."""
+        jwt = _library()
+        mine = self.settings.client_id
+        try:
+            head = jwt.get_unverified_header(token)
+            algorithm = str(head.get("alg"))
+            if algorithm not in ALGORITHMS:
+                raise LoginRefused(
+                    "algorithm", f"the token is signed by {algorithm[:20]!a}, which proves nothing"
+                )
+            claims: Json = jwt.decode(
+                token,
+                self._key(head.get("kid"), algorithm),
+                algorithms=[algorithm],
+                audience=mine,
+                issuer=self.settings.issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+            )
+        except jwt.PyJWTError as why:
+            code = next((word for kind, word in _codes(jwt).items() if isinstance(why, kind)), "token")
+            raise LoginRefused(code, f"the token does not hold: {str(why)[:200]}; log in anew") from None
+        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        if (several or "azp" in claims) and claims.get("azp") != mine:
+            raise LoginRefused("audience", "the token was made for another client; log in anew")
+        given = claims.get("nonce")
+        if not isinstance(given, str) or not hmac.compare_digest(
+            given.encode("utf-8", "replace"), nonce.encode()
+        ):
+            raise LoginRefused("nonce", "the token belongs to another log-in; log in anew")
+        if self.settings.acr and claims.get("acr") not in self.settings.acr:
+            raise LoginRefused(
+                "strength",
+                f"the identity provider did not ask you for {' or '.join(self.settings.acr)}",
+            )
+        return claims
+
+    def _identity(self, claims: Json) -> ProvenIdentity:
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
+            raise LoginRefused("token", "the token names nobody")
+        name = _find(claims, self.settings.name_claim)
+        if self.settings.name_claim == "email" and claims.get("email_verified") is not True:
+            name = None  # anybody may write any address into a profile
+        held = _find(claims, self.settings.roles_claim)
+        values = (
+            {held}
+            if isinstance(held, str)
+            else {v for v in held if isinstance(v, str)}
+            if isinstance(held, list)
+            else set()
+        )
+        given = [
+            UserRole[role.upper()] for role, wanted in self.settings.roles.items() if values & set(wanted)
+        ]
+        return ProvenIdentity(
+            self.settings.issuer,
+            subject,
+            name.strip().lower() if isinstance(name, str) else "",
+            max(given, default=None),
+        )
+
+    def _key(self, kid: object, algorithm: str) -> object:
+        """Give the public key that a token names. A new one is asked for, at most once a minute."""
+        jwt = _library()
+        known = self._metadata()
+        found = _fitting(known.keys, kid, algorithm)
+        if not found and time.monotonic() - known.at_s > AGAIN_S:
+            found = _fitting(self._metadata(anew=True).keys, kid, algorithm)
+        if len(found) != 1:
+            raise LoginRefused(
+                "key",
+                f"the token names {len(found) or 'no'} keys of the identity provider, not one; log in anew",
+            )
+        return jwt.PyJWK(dict(found[0]), algorithm=algorithm).key
+
+    # --- what the provider publishes ---
+
+    def _metadata(self, anew: bool = False) -> _ProviderMetadata:
+        """Give what the provider publishes, at most an hour old. Raises: Unavailable."""
+        known = self._published
+        if known is not None and not anew and time.monotonic() - known.at_s < KEPT_S:
+            return known
+        issuer = self.settings.issuer
+        metadata = self._ask_json(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        if metadata.get("issuer") != issuer:
+            raise Unavailable(
+                f"{issuer}: calls itself {str(metadata.get('issuer'))[:200]!a}; {FILE} must say exactly that"
+            )
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"):
+            url = metadata.get(name)
+            if name == "end_session_endpoint" and url is None:
+                continue
+            try:
+                _place(str(url))
+            except ExportError as why:
+                raise Unavailable(f"{issuer}: its {name} will not do: {why}") from None
+        if "S256" not in metadata.get("code_challenge_methods_supported", ["S256"]):
+            raise Unavailable(f"{issuer}: knows no PKCE with S256; a stolen code could be used")
+        keys = self._ask_json(str(metadata["jwks_uri"])).get("keys")
+        read = tuple(key for key in keys if isinstance(key, dict)) if isinstance(keys, list) else ()
+        with self._lock:
+            self._published = _ProviderMetadata(metadata, read, time.monotonic())
+            return self._published
+
+    def _ask_json(self, url: str) -> Json:
+        status, answer = self._ask(url, "GET", {"accept": "application/json"}, b"")
+        if status != 200:
+            raise Unavailable(f"{url}: answers with status {status}")
+        return answer
+
+    def _ask(self, url: str, method: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Json]:
+        """Ask the provider for a JSON object; no redirect is followed. Raises: Unavailable."""
+        if not self._slots.acquire(timeout=1.0):
+            raise Unavailable("the identity provider is slow to answer others; try again in a minute")
+        try:
+            where = _place(url)
+            context = None if where.scheme == "http" else self._context or tls_context()
+            found = addresses(where, [where.at])  # the owner named the provider, and it these addresses
+            reply, content = fetch(where, found, headers, body, context, LARGEST, TIMEOUT_S, method)
+        except ExportError as why:
+            raise Unavailable(f"the identity provider cannot be asked: {why}") from None
+        finally:
+            self._slots.release()
+        try:
+            answer = json.loads(content)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            if reply.status == 200:
+                raise Unavailable(f"{where.at}: answers with something that is no JSON object")
+            answer = {}
+        return reply.status, answer
+
+
+def _place(url: str) -> ReceiverAddress:
+    """Take an address of the provider apart: TLS, but on this machine. Raises: ExportError."""
+    where = place(url, ("https", "http"))
+    if where.scheme == "http" and where.host not in LOOPBACK:
+        raise ExportError(f"{where.host}: would be asked in the clear; give https://")
+    return where
+
+
+def _fitting(keys: tuple[Json, ...], kid: object, algorithm: str) -> list[Json]:
+    """Give the keys that may have signed a token: of its name, kind and use."""
+    kind = {"R": "RSA", "P": "RSA", "ES": "EC", "Ed": "OKP"}[
+        algorithm[:2] if algorithm[0] == "E" else algorithm[0]
+    ]
+    return [
+        key
+        for key in keys
+        if key.get("kty") == kind
+        and key.get("alg", algorithm) == algorithm
+        and key.get("use", "sig") == "sig"
+        and (kid is None or key.get("kid") == kid)
+    ]
+
+
+def _find(claims: Json, path: str) -> object:
+    """Give a claim by its name, or by the names of those around it with dots between.
+
+    >>> _find({"realm_access": {"roles": ["a"]}}, "realm_access.roles")
+    ['a']
+    >>> _find({"https://x.example/roles": ["b"]}, "https://x.example/roles")
+    ['b']
+    """
+    if path in claims:
+        return claims[path]
+    found: object = claims
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def _codes(jwt: ModuleType) -> dict[type[Exception], str]:
+    """What is put on record of a token that does not hold."""
+    return {
+        jwt.ExpiredSignatureError: "expired",
+        jwt.ImmatureSignatureError: "not yet valid",
+        jwt.InvalidAudienceError: "audience",
+        jwt.InvalidIssuerError: "issuer",
+        jwt.InvalidSignatureError: "signature",
+        jwt.InvalidAlgorithmError: "algorithm",
+    }
+
+
+def _library() -> ModuleType:
+    try:
+        import jwt
+    except ImportError as why:
+        raise ConsoleError(EXTRA) from why
+    return jwt

@@ -1,0 +1,139 @@
+"""Dismissals that wait for a second person: who has dismissed much within a day asks, and an approver agrees.
+
+It knows neither when one is needed nor what dismissing does: `cases.handling` does. Each case is dismissed as
+it was seen by who asked, or not at all.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.engine import Row
+
+from stillwatch.cases import Case, Json, RecordNotFound, StaleRevision, Verdict, handling, tables
+from stillwatch.cases.store import Store
+from stillwatch.cases.triage import PickedCase, TriageOutcome, change_each
+from stillwatch.console import ConsoleError
+from stillwatch.console.migrations import dismissals
+
+MOST_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class DismissalRequest:
+    """What somebody asked for, of one case or of several."""
+
+    number: int
+    at_us: int
+    who: str
+    why: str
+    act: Json  # `do` is judge, close, suppress or "judge accounts", beside what that takes
+    cases: tuple[PickedCase, ...]
+    state: str  # waiting, approved, refused
+    decided_by: str | None = None
+    decided_why: str | None = None
+
+
+@dataclass(frozen=True)
+class WaitingCase:
+    """A case of a request as it stands now."""
+
+    id: str
+    title: str
+    exchanges: int
+    members: int
+
+
+def put(store: Store, who: str, why: str, act: Json, cases: Sequence[PickedCase], now_us: int) -> int:
+    """Keep a request, and put it on record. Give its number."""
+    with store.writing(now_us) as tx:
+        c = dismissals.c
+        number = int(tx.db.execute(select(func.coalesce(func.max(c.number), 0))).scalar_one()) + 1
+        row = {
+            "number": number, "at_us": now_us, "who": who, "why": why, "act": json.dumps(act),
+            "cases": json.dumps([[one.id, one.revision] for one in cases]), "state": "waiting",
+        }  # fmt: skip
+        tx.db.execute(dismissals.insert().values(**row))
+        words = {one.id: {"why": why} for one in cases}
+        tx.audit(who, "dismissal asked for", str(number), _detail(act, cases), words)
+    return number
+
+
+def _detail(act: Json, cases: Sequence[PickedCase]) -> Json:
+    return {"do": act["do"], "verdict": act.get("verdict"), "cases": [one.id for one in cases]}
+
+
+def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[TriageOutcome]:
+    """Dismiss what was asked for, and say what came of each case. Raises: ConsoleError for who asked."""
+    request = read_dismissal(store, number)
+    if request.who == who:
+        raise ConsoleError("you asked for this dismissal yourself: another person must approve it")
+    _decide(store, request, "approved", who, why, now_us)
+    return change_each(request.cases, lambda one: _dismiss(store, one, request, who, now_us))
+
+
+def refuse(store: Store, number: int, who: str, why: str, now_us: int) -> None:
+    """Close a request: nothing is dismissed."""
+    _decide(store, read_dismissal(store, number), "refused", who, why, now_us)
+
+
+def _dismiss(store: Store, one: PickedCase, request: DismissalRequest, approver: str, now_us: int) -> Case:
+    act = request.act
+    by: Any = {
+        "who": request.who, "why": request.why, "now_us": now_us, "if_revision": one.revision,
+        "approver": approver,
+    }  # fmt: skip
+    if act["do"] == "suppress":
+        return handling.suppress(store, one.id, owner=act["owner"], until_us=act["until_us"], **by)
+    verdict = Verdict(act["verdict"])
+    if act["do"] == "judge accounts":
+        return handling.judge_accounts(store, one.id, act["accounts"], verdict, **by)
+    if act["do"] == "close":
+        return handling.close(store, one.id, verdict, **by)
+    return handling.judge(store, one.id, verdict, **by)
+
+
+def _decide(store: Store, request: DismissalRequest, state: str, who: str, why: str, now_us: int) -> None:
+    with store.writing(now_us) as tx:
+        said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why}
+        c = dismissals.c
+        change = update(dismissals).where(c.number == request.number, c.state == "waiting").values(**said)
+        if tx.db.execute(change).rowcount != 1:
+            raise StaleRevision(
+                f"dismissal {request.number} waits no longer: somebody else was faster; look again"
+            )
+        words = {one.id: {"why": why} for one in request.cases}
+        tx.audit(who, f"dismissal {state}", str(request.number), _detail(request.act, request.cases), words)
+
+
+def read_dismissal(store: Store, number: int) -> DismissalRequest:
+    """Give one. Raises: RecordNotFound."""
+    row = None
+    if number < 1 << 63:  # what the column holds
+        with store.reading() as db:
+            row = db.execute(select(dismissals).where(dismissals.c.number == number)).first()
+    if row is None:
+        raise RecordNotFound(f"there is no dismissal {number} that was asked for")
+    return _of_row(row)
+
+
+def waiting(store: Store) -> list[tuple[DismissalRequest, list[WaitingCase]]]:
+    """List those that wait, oldest first, each with its cases."""
+    query = select(dismissals).where(dismissals.c.state == "waiting").order_by(dismissals.c.number)
+    c = tables.cases.c
+    with store.reading() as db:
+        found = [_of_row(row) for row in db.execute(query.limit(MOST_SHOWN))]
+        ids = {one.id for request in found for one in request.cases}
+        columns = select(c.id, c.title, c.exchanges, c.members).where(tables.among(db, c.id, ids))
+        named = {row.id: WaitingCase(*row) for row in db.execute(columns)} if ids else {}
+    return [(one, [named[case.id] for case in one.cases if case.id in named]) for one in found]
+
+
+def _of_row(row: Row[Any]) -> DismissalRequest:
+    cases = tuple(PickedCase(case, revision) for case, revision in json.loads(row.cases))
+    return DismissalRequest(
+        row.number, row.at_us, row.who, row.why, json.loads(row.act), cases, row.state, row.decided_by,
+        row.decided_why,
+    )  # fmt: skip
