@@ -120,6 +120,35 @@ def check_name(name: str) -> None:
         raise ConsoleError(f"{name!a} is how the record calls somebody else; give a person's name")
 
 
+def _check_password(password: str) -> None:
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+
+
+def has_password(store: Store, name: str) -> bool:
+    """Say whether a user logs in with a password."""
+    with store.reading() as db:
+        return bool(db.execute(select(users.c.password).where(users.c.name == name)).scalar())
+
+
+def change_password(store: Store, name: str, current: str, password: str, *, keep: str, now_us: int) -> None:
+    """Give a user another password, who has shown the one before. keep: digest of the session that goes on.
+
+    Raises: ConsoleError.
+    """
+    _check_password(password)
+    if check(store, name, current) is None:
+        store.look(name, "password not changed", name, {}, now_us)
+        raise ConsoleError("that is not the password you have")
+    if password == current:
+        raise ConsoleError("that is the password you have; give another")
+    hashed = scrypt(password)
+    with store.writing(now_us) as tx:
+        tx.db.execute(update(users).where(users.c.name == name).values(password=hashed))
+        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != keep))
+        tx.audit(name, "password changed", name, {})
+
+
 def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
     """Add a user, or give one that is there another role and password, which ends that one's sessions.
 
@@ -128,8 +157,7 @@ def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now
     Raises: ConsoleError for a name or a password that will not do.
     """
     check_name(name)
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+    _check_password(password)
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
         there = user(tx.db, name)
