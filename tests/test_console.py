@@ -94,7 +94,7 @@ def addresses(of: World) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [page_context, requested_steps, render, sql, page_forms],
+    [page_context, people, requested_steps, render, sql, page_forms],
     ids=lambda module: str(module.__name__),
 )
 def test_examples_hold(module: ModuleType) -> None:
@@ -627,9 +627,14 @@ def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
     for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a", *people.TAKEN):
         with pytest.raises(ConsoleError):
             people.add(mine.store, name, UserRole.READER, PASSWORD, who="tests", now_us=NOW)
-    for password in ("", "short", "x" * 2_000):
+    for password in (
+        "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012", "210987654321",
+        "qwertyuiopas", "ABCDEFGHIJKLM", "new-password-1", "Stillwatch2026!", "newnew123456!",
+    ):  # fmt: skip
         with pytest.raises(ConsoleError):
             people.add(mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW)
+    assert people.guessable("anna-pass-12345", "anna") is None
+    assert people.guessable("n", "anna") is not None
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
 
