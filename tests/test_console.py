@@ -628,7 +628,8 @@ def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
         with pytest.raises(ConsoleError):
             people.add(mine.store, name, UserRole.READER, PASSWORD, who="tests", now_us=NOW)
     for password in (
-        "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012", "210987654321",
+        "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012",
+        "210987654321",
         "qwertyuiopas", "ABCDEFGHIJKLM", "new-password-1", "Stillwatch2026!", "newnew123456!",
     ):  # fmt: skip
         with pytest.raises(ConsoleError):

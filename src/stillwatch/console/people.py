@@ -137,9 +137,7 @@ def _check_password(password: str, name: str) -> None:
     if not SHORTEST <= len(password) <= LONGEST:
         raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
     if why := guessable(password, name):
-        raise ConsoleError(
-            f"the password {why}, which is tried first; four words that do not belong together do"
-        )
+        raise ConsoleError(f"the password {why}, which is tried first; give some unrelated words")
 
 
 def guessable(password: str, name: str) -> str | None:
