@@ -2,6 +2,7 @@
 
 import csv
 import doctest
+import hashlib
 import html
 import io
 import json
@@ -93,7 +94,7 @@ def addresses(of: World) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "module",
-    [page_context, requested_steps, render, sql, page_forms],
+    [page_context, people, requested_steps, render, sql, page_forms],
     ids=lambda module: str(module.__name__),
 )
 def test_examples_hold(module: ModuleType) -> None:
@@ -584,13 +585,57 @@ def test_a_role_counts_at_once_and_a_new_password_ends_sessions(mine: World) -> 
     assert anna.get("/queue").status_code == 303
 
 
+@pytest.mark.slow
+def test_people_change_their_own_password_and_end_their_sessions(mine: World) -> None:
+    anna, phone, ben = mine.client("anna"), mine.client("anna"), mine.client("ben")
+    fresh = "another horse battery"
+
+    def change(current: str, new: str, again: str | None = None) -> tuple[int, str]:
+        words = {"current": current, "new": new, "again": new if again is None else again}
+        return anna.submit("/me/password", "/me", **words)
+
+    assert [one["this"] for one in anna.get("/me.json").json()["sessions"]].count(True) == 1
+    assert len(anna.get("/me.json").json()["sessions"]) == 2
+    for current, new, again, told in (
+        ("wrong password", fresh, fresh, "not the password you have"),
+        (PASSWORD, "short", "short", "give 12 to"),
+        (PASSWORD, fresh, fresh + "x", "typed alike twice"),
+        (PASSWORD, PASSWORD, PASSWORD, "give another"),
+    ):
+        status, page = change(current, new, again)
+        assert (status, told in page) == (409, True), told
+    assert phone.get("/queue").status_code == 200
+    assert change(PASSWORD, fresh) == (303, "/me?done=password")
+    assert (anna.get("/queue").status_code, phone.get("/queue").status_code) == (200, 303)
+    assert ben.get("/queue").status_code == 200
+    assert people.check(mine.store, "anna", PASSWORD) is None
+    assert people.check(mine.store, "anna", fresh) is not None
+    tablet = mine.client("anna")
+    assert anna.submit("/me/sessions", "/me") == (303, "/me?done=ended")
+    assert (anna.get("/queue").status_code, tablet.get("/queue").status_code) == (200, 303)
+    with mine.store.reading() as db:
+        told = [r.what for r in read(db, who="anna") if "password" in r.what or "sessions" in r.what]
+    assert told == ["other sessions ended", "password changed", "password not changed"]
+    for _ in range(OF_PAIR):  # a stolen session guesses no password
+        change("wrong password", fresh)
+    assert "too many tries" in change(fresh, PASSWORD)[1]
+    other = Visitor(mine.app)
+    assert other.log_in("anna", fresh) == 303  # and keeps nobody out
+
+
 def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
     for name in ("", "Anna", "a b", "<b>", "x" * 65, "\x00", "-a", *people.TAKEN):
         with pytest.raises(ConsoleError):
             people.add(mine.store, name, UserRole.READER, PASSWORD, who="tests", now_us=NOW)
-    for password in ("", "short", "x" * 2_000):
+    for password in (
+        "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012",
+        "210987654321",
+        "qwertyuiopas", "ABCDEFGHIJKLM", "new-password-1", "Stillwatch2026!", "newnew123456!",
+    ):  # fmt: skip
         with pytest.raises(ConsoleError):
             people.add(mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW)
+    assert people.guessable("anna-pass-12345", "anna") is None
+    assert people.guessable("n", "anna") is not None
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
 
@@ -1029,6 +1074,37 @@ def test_several_cases_are_worked_on_at_once_from_the_queue(mine: World) -> None
     assert do("assign", picked(anna), mine.client("rita"))[0] == 403
 
 
+@pytest.mark.slow
+def test_a_case_is_split_and_exported_from_its_page(mine: World) -> None:
+    anna, case = mine.client("anna"), mine.cases[BIG]
+    here = f"/case/{case}"
+    picked = list(mine.store.case(case).accounts[:3])
+    form = {"why": "another card", "revision": mine.store.case(case).revision}
+    assert anna.submit(f"{here}/split", here, **form)[0] == 409
+    status, to = anna.submit(f"{here}/split", here, account=list(map(in_form, picked)), **form)
+    assert (status, to.endswith("?done=split")) == (303, True)
+    made = to.removeprefix("/case/").partition("?")[0]
+    assert (sorted(mine.store.case(made).accounts), made != case) == (sorted(picked), True)
+    assert not set(picked) & set(mine.store.case(case).accounts)
+    assert "was seen at revision" in html.unescape(
+        anna.submit(f"{here}/split", here, account=in_form(mine.store.case(case).accounts[0]), **form)[1]
+    )
+
+    for name, start in (("ocsf", "{"), ("incident", "{"), ("cloudevent", "{"), ("cef", "CEF:0|")):
+        data = {"csrf": csrf_in(anna.get(here).text), "form": name, "why": "the SIEM was down"}
+        got = anna.post(f"{here}/export", data=data)
+        assert (got.status_code, got.text.startswith(start)) == (200, True), got.text[:200]
+        assert got.headers["content-disposition"].startswith(f'attachment; filename="{case}-{name}.')
+        assert got.headers["x-content-type-options"] == "nosniff"
+        act = reading.acts(mine.store, case)[-1]
+        assert (act.who, act.verb, act.sets["export"]["format"]) == ("anna", "export", name)
+        assert act.sets["export"]["sha256"] == hashlib.sha256(got.content).hexdigest()
+    for wrong in ({"form": "stix"}, {"form": ""}, {"form": "ocsf", "why": " "}):
+        assert anna.submit(f"{here}/export", here, **({"why": "x"} | wrong))[0] == 409
+    assert mine.client("rita").submit(f"{here}/export", here, form="ocsf", why="x")[0] == 403
+    assert 'action="/case/' + case + '/export"' not in mine.client("rita").get(here).text
+
+
 def test_a_filter_is_kept_by_name_for_who_kept_it(mine: World) -> None:
     rita, anna = mine.client("rita"), mine.client("anna")
     name = f'"><script>{BANG}</script>\u202ea\x00'
@@ -1104,6 +1180,7 @@ def test_no_more_cases_are_dismissed_from_the_queue_than_one_by_one(
         assert "0 of 1 case dismissed" in anna.submit("/queue/triage", **(form | {"case": box}))[1]
 
 
+@pytest.mark.slow
 def test_a_dismissal_over_the_limit_waits_for_another_person(
     mine: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1156,6 +1233,7 @@ def test_a_dismissal_over_the_limit_waits_for_another_person(
     assert approve(paul, 9)[0] == 404
 
 
+@pytest.mark.slow
 def test_an_approver_approves_no_dismissal_of_their_own(mine: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 0)
     monkeypatch.setattr(handling, "DISMISSED_ACCOUNTS_A_DAY", 1)

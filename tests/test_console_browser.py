@@ -127,7 +127,7 @@ def pages(served: Served) -> list[str]:
     return [
         "/queue?state=all&suppressed=all", bad, f"/case/{served.big}", f"{bad}/accounts", f"{bad}/links",
         f"{bad}/alert", f"/actor/{served.hostile}", account, "/approvals", "/detectors", "/terms", "/audit",
-        "/health", "/sql", "/leads", "/lead/lead-0000", "/lead/lead-0001", f"/case/{served.from_lead}",
+        "/health", "/sql", "/me", "/leads", "/lead/lead-0000", "/lead/lead-0001", f"/case/{served.from_lead}",
         "/nowhere", "/case/case-0000000000",
     ]  # fmt: skip
 

@@ -29,6 +29,7 @@ from identity_provider import PASSWORD as THERE
 from identity_provider import RealProvider, real_provider
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.verify import verify
+from stillwatch.cases.store import Store
 from stillwatch.cli.main import app as app_of_verbs
 from stillwatch.console import ConsoleError, UserRole, identities, openid, people, sessions
 from stillwatch.console.app import make
@@ -36,6 +37,7 @@ from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.openid import IdentityProvider, ProviderSettings, load_provider
 from stillwatch.console.pages.identity_login import BACK, RECORDED
 from stillwatch.errors import InputError, StillwatchError
+from stillwatch.gateway.admin.console import Console
 
 TRY = "stillwatch-oidc-8090"
 
@@ -488,6 +490,44 @@ def test_a_secret_among_the_keys_signs_nothing(forged: World, forger: Forger) ->
     assert refused(forged) == ["algorithm", "key"]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": 5},
+        {"n": ""},
+        {"n": "%%%"},
+        {"e": None},
+        {"kty": ["RSA"]},
+        {"kid": 7},
+        {"x5c": 3, "n": "AQAB", "e": "AA"},
+    ],
+)
+def test_keys_that_are_none_are_a_refusal(forged: World, forger: Forger, wrong: dict[str, Any]) -> None:
+    forger.keys = [forger.public() | wrong, 7, "x", None, {}]  # type: ignore[list-item]
+    done = arrive(forged.client(), forger)
+    assert (done.status_code, "Traceback" in done.text) == (403, False)
+
+
+@pytest.mark.parametrize("odd", [7, None, "client_secret_basic", {"a": 1}, [7, None]])
+def test_odd_words_of_a_provider_are_passed_over(forged: World, forger: Forger, odd: Any) -> None:
+    forger.metadata = {
+        "token_endpoint_auth_methods_supported": odd, "end_session_endpoint": None,
+        "code_challenge_methods_supported": odd if odd != [7, None] else ["S256", 7],
+        "authorization_response_iss_parameter_supported": "yes",
+    }  # fmt: skip
+    assert arrive(forged.client(), forger).status_code == 200
+
+
+def test_a_provider_that_is_down_is_not_asked_by_everybody(forged: World, forger: Forger) -> None:
+    asked: list[str] = []
+    sound = forger.get
+    forger.get = lambda path: (asked.append(path), (500, b"{}"))[1]  # type: ignore[method-assign]
+    for _ in range(20):
+        assert forged.client().get("/login/oidc").status_code == 503
+    assert len(asked) == 1
+    forger.get = sound  # type: ignore[method-assign]
+
+
 def test_a_new_key_of_the_provider_is_asked_for(
     forged: World, forger: Forger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -678,6 +718,22 @@ def test_mistakes_in_the_settings_are_named_with_their_line(tmp_path: Path, cont
     with pytest.raises(InputError) as why:
         load_provider(tmp_path)
     assert told in str(why.value)
+
+
+def test_the_gateways_console_reads_its_folder_and_tries_again(tmp_path: Path) -> None:
+    made = world(tmp_path)
+
+    class Cases:
+        def store(self, now_us: int) -> Store:
+            return made.store
+
+    visitor = Visitor(Console(Cases(), made.gateway, tmp_path))  # type: ignore[arg-type]
+    (tmp_path / "oidc.toml").write_text("issuer")
+    broken = visitor.get("/login")
+    assert (broken.status_code, "oidc.toml:1: not TOML" in broken.text) == (503, True)
+    (tmp_path / "oidc.toml").write_text(GOOD)
+    assert "Log in with single sign-on" in visitor.get("/login").text
+    made.store.close()
 
 
 def test_settings_without_the_extra_say_what_to_install(

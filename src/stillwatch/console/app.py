@@ -34,6 +34,7 @@ from stillwatch.console.pages import (
     identity_login,
     leads,
     observables,
+    own,
     prompts,
     queue,
     sql,
@@ -83,6 +84,7 @@ PAGES = (
     PageRoute("/audit", UserRole.READER, audit.show),
     PageRoute("/health", UserRole.READER, health.show),
     PageRoute("/sql", UserRole.ANALYST, sql.show),
+    PageRoute("/me", UserRole.READER, own.show),
 )
 DEEDS = (
     Deed("/queue/triage", UserRole.ANALYST, triage.change_picked),
@@ -101,6 +103,8 @@ DEEDS = (
     Deed("/case/{case}/appeal", UserRole.ANALYST, working.appeal),
     Deed("/case/{case}/decide", UserRole.APPROVER, working.decide),
     Deed("/case/{case}/undo", UserRole.ANALYST, working.undo),
+    Deed("/case/{case}/split", UserRole.ANALYST, working.split),
+    Deed("/case/{case}/export", UserRole.ANALYST, working.export),
     Deed("/case/{case}/dry", UserRole.ANALYST, acting.dry_run),
     Deed("/case/{case}/act", UserRole.ANALYST, acting.act),
     Deed("/ask/{ask:int}/approve", UserRole.APPROVER, acting.approve),
@@ -116,6 +120,8 @@ DEEDS = (
     Deed("/detectors/state", UserRole.APPROVER, detectors.set_state),
     Deed("/audit/verify", UserRole.READER, audit.verify),
     Deed("/sql", UserRole.ANALYST, sql.ask),
+    Deed("/me/password", UserRole.READER, own.change_password),
+    Deed("/me/sessions", UserRole.READER, own.end_sessions),
 )
 
 
@@ -139,8 +145,9 @@ def make(
     clock = now_us or (lambda: time.time_ns() // 1000)
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
-    desk = ConsoleContext(store, deployment, settings or ConsoleSettings(), snapshots, looks, checks, clock)
-    door = entry.LoginPages(desk, Throttle(), provider)
+    settings = settings or ConsoleSettings()
+    desk = ConsoleContext(store, deployment, settings, snapshots, looks, checks, Throttle(), clock)
+    door = entry.LoginPages(desk, provider)
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
         Route("/cases/{case}", _permalink, methods=["GET"]),
@@ -245,6 +252,8 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
 
 
 DONE = {
+    "password": "Your password is changed, and your other sessions have ended.",
+    "ended": "Your other sessions have ended.",
     "view": "The view is kept.",
     "unview": "The view is deleted.",
     "opened": "The case is open. No step can be taken in it before a finding names it.",
@@ -260,6 +269,7 @@ DONE = {
     "decided": "The appeal is decided.",
     "lifted": "The appeal is granted, and what stood against the account has ended.",
     "undone": "It is taken back.",
+    "split": "This is the new case of the accounts that were split off.",
     "late": "It is written down, but not in force on every worker yet. Health says why.",
     "acted": "The step is taken. It can be undone below.",
     "asked": "The step waits for a second person.",

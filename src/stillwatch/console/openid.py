@@ -39,6 +39,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LARGEST = 1 << 18  # bytes of an answer
 LEEWAY_S = 60.0  # between the provider's clock and ours
 TRY_S = 600  # how long a try to log in may take
+REST_S = 5.0  # after it could not be asked
 KEPT_S, AGAIN_S = 3600.0, 60.0  # what a provider publishes is asked anew after an hour, for a new key sooner
 TIMEOUT_S = 10.0
 AT_ONCE = 8  # questions to the provider: a slow one must not hold all threads
@@ -209,9 +210,9 @@ class IdentityProvider:
     ) -> None:
         self.settings = settings
         self._client_secret, self._context = secret, context
-        self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._published: _ProviderMetadata | None = None
+        self._trouble = (-REST_S, "")  # when it could not be asked, and why
 
     # --- the three steps ---
 
@@ -251,7 +252,7 @@ class IdentityProvider:
         }
         known = self._metadata()
         headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        ways = known.metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        ways = _words(known.metadata, "token_endpoint_auth_methods_supported", "client_secret_basic")
         if self._client_secret is not None and "client_secret_basic" in ways:
             pair = f"{quote_plus(self.settings.client_id)}:{quote_plus(self._client_secret)}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -359,7 +360,10 @@ class IdentityProvider:
                 "key",
                 f"the token names {len(found) or 'no'} keys of the identity provider, not one; log in anew",
             )
-        return jwt.PyJWK(dict(found[0]), algorithm=algorithm).key
+        try:
+            return jwt.PyJWK(dict(found[0]), algorithm=algorithm).key
+        except (ValueError, TypeError, KeyError, AttributeError):  # what PyJWT does not catch itself
+            raise LoginRefused("key", "the identity provider publishes a key that is none") from None
 
     # --- what the provider publishes ---
 
@@ -368,6 +372,18 @@ class IdentityProvider:
         known = self._published
         if known is not None and not anew and time.monotonic() - known.at_s < KEPT_S:
             return known
+        at_s, trouble = self._trouble
+        if time.monotonic() - at_s < REST_S:
+            raise Unavailable(trouble)
+        try:
+            found = self._ask_published()
+        except Unavailable as why:
+            self._trouble = time.monotonic(), str(why)
+            raise
+        self._published = found
+        return found
+
+    def _ask_published(self) -> _ProviderMetadata:
         issuer = self.settings.issuer
         metadata = self._ask_json(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if metadata.get("issuer") != issuer:
@@ -382,13 +398,11 @@ class IdentityProvider:
                 _place(str(url))
             except ExportError as why:
                 raise Unavailable(f"{issuer}: its {name} will not do: {why}") from None
-        if "S256" not in metadata.get("code_challenge_methods_supported", ["S256"]):
+        if "S256" not in _words(metadata, "code_challenge_methods_supported", "S256"):
             raise Unavailable(f"{issuer}: knows no PKCE with S256; a stolen code could be used")
         keys = self._ask_json(str(metadata["jwks_uri"])).get("keys")
         read = tuple(key for key in keys if isinstance(key, dict)) if isinstance(keys, list) else ()
-        with self._lock:
-            self._published = _ProviderMetadata(metadata, read, time.monotonic())
-            return self._published
+        return _ProviderMetadata(metadata, read, time.monotonic())
 
     def _ask_json(self, url: str) -> Json:
         status, answer = self._ask(url, "GET", {"accept": "application/json"}, b"")
@@ -457,6 +471,12 @@ def _find(claims: Json, path: str) -> object:
     for part in path.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     return found
+
+
+def _words(metadata: Json, name: str, default: str) -> list[object]:
+    """Give a list of what the provider publishes; the default where it gives none."""
+    found = metadata.get(name)
+    return found if isinstance(found, list) else [default]
 
 
 def _base64(data: bytes) -> str:

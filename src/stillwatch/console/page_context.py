@@ -15,6 +15,7 @@ from stillwatch.console.case_facts import Looks
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.recorded import Recorded
 from stillwatch.console.sql import Snapshots
+from stillwatch.console.throttle import Throttle
 from stillwatch.console.trail_checks import TrailChecks
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
@@ -39,6 +40,7 @@ class ConsoleContext:
     snapshots: Snapshots
     looks: Looks
     checks: TrailChecks
+    throttle: Throttle
     now_us: Callable[[], int]
 
 

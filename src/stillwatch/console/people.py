@@ -22,6 +22,19 @@ from stillwatch.console.migrations import MIGRATIONS, PART, identities, sessions
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
 SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+LEAST_DIFFERENT, LEAST_BESIDE = 5, 6  # characters
+ROWS = ("abcdefghijklmnopqrstuvwxyz" * 2, "1234567890" * 3, "qwertyuiopasdfghjklzxcvbnm" * 2)
+COMMON_WORDS = (
+    "stillwatch",
+    "password",
+    "passwort",
+    "letmein",
+    "welcome",
+    "qwerty",
+    "123456",
+    "iloveyou",
+    "admin",
+)
 BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
@@ -120,6 +133,56 @@ def check_name(name: str) -> None:
         raise ConsoleError(f"{name!a} is how the record calls somebody else; give a person's name")
 
 
+def _check_password(password: str, name: str) -> None:
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+    if why := guessable(password, name):
+        raise ConsoleError(f"the password {why}, which is tried first; give some unrelated words")
+
+
+def guessable(password: str, name: str) -> str | None:
+    """Say why a password is among those that are tried first, or None. It knows no list of leaked ones.
+
+    >>> guessable("123123123123", "anna"), guessable("Anna-Stillwatch1", "anna")
+    ('is one piece again and again', "is little beside the user's name and common words")
+    """
+    text = password.lower()
+    if (text + text).find(text, 1) < len(text):
+        return "is one piece again and again"
+    if len(set(text)) < LEAST_DIFFERENT:
+        return f"has fewer than {LEAST_DIFFERENT} different characters"
+    if any(text in row or text[::-1] in row for row in ROWS):
+        return "is a row of keys, or the alphabet"
+    rest = text
+    for word in (name, *COMMON_WORDS):
+        rest = rest.replace(word, "")
+    return "is little beside the user's name and common words" if len(rest) < LEAST_BESIDE else None
+
+
+def has_password(store: Store, name: str) -> bool:
+    """Say whether a user logs in with a password."""
+    with store.reading() as db:
+        return bool(db.execute(select(users.c.password).where(users.c.name == name)).scalar())
+
+
+def change_password(store: Store, name: str, current: str, password: str, *, keep: str, now_us: int) -> None:
+    """Give a user another password, who has shown the one before. keep: digest of the session that goes on.
+
+    Raises: ConsoleError.
+    """
+    _check_password(password, name)
+    if check(store, name, current) is None:
+        store.look(name, "password not changed", name, {}, now_us)
+        raise ConsoleError("that is not the password you have")
+    if password == current:
+        raise ConsoleError("that is the password you have; give another")
+    hashed = scrypt(password)
+    with store.writing(now_us) as tx:
+        tx.db.execute(update(users).where(users.c.name == name).values(password=hashed))
+        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != keep))
+        tx.audit(name, "password changed", name, {})
+
+
 def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
     """Add a user, or give one that is there another role and password, which ends that one's sessions.
 
@@ -128,8 +191,7 @@ def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now
     Raises: ConsoleError for a name or a password that will not do.
     """
     check_name(name)
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+    _check_password(password, name)
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
         there = user(tx.db, name)

@@ -30,6 +30,15 @@ class LoginSession:
     csrf: str
 
 
+@dataclass(frozen=True)
+class OpenSession:
+    """A session that lasts."""
+
+    opened_us: int
+    seen_us: int
+    is_this: bool  # of the browser that asks
+
+
 def csrf_of(cookie: str) -> str:
     """Give the token that forms of this cookie's holder carry."""
     return hmac.digest(cookie.encode(), b"stillwatch console form", "sha256").hex()
@@ -40,7 +49,8 @@ def same(a: str, b: str) -> bool:
     return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
 
 
-def _digest(cookie: str) -> str:
+def digest_of(cookie: str) -> str:
+    """Give what is stored of a session's cookie."""
     return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -57,8 +67,8 @@ def begin_in(
     cookie = secrets.token_urlsafe(32)
     tx.db.execute(sessions.delete().where(sessions.c.opened_us < tx.now_us - LONGEST_US))
     if instead_of:
-        tx.db.execute(sessions.delete().where(sessions.c.digest == _digest(instead_of)))
-    row = {"digest": _digest(cookie), "name": user.name, "opened_us": tx.now_us, "seen_us": tx.now_us}
+        tx.db.execute(sessions.delete().where(sessions.c.digest == digest_of(instead_of)))
+    row = {"digest": digest_of(cookie), "name": user.name, "opened_us": tx.now_us, "seen_us": tx.now_us}
     tx.db.execute(sessions.insert().values(**row))
     tx.audit(user.name, "logged in", user.name, {"role": user.role.name.lower(), **(detail or {})})
     return cookie
@@ -66,7 +76,7 @@ def begin_in(
 
 def find(store: Store, cookie: str, now_us: int) -> LoginSession | None:
     """Give the session of a cookie while it lasts; the role is read anew each time."""
-    digest = _digest(cookie)
+    digest = digest_of(cookie)
     with store.reading() as db:
         query = select(sessions.c.opened_us, sessions.c.seen_us, users)
         query = query.join(users, users.c.name == sessions.c.name).where(sessions.c.digest == digest)
@@ -90,9 +100,29 @@ def _touch(store: Store, digest: str, now_us: int) -> None:
         return  # a full disk or a long writer: the session ends earlier than it need, and looking goes on
 
 
+def of_user(store: Store, name: str, cookie: str, now_us: int) -> list[OpenSession]:
+    """List the sessions of a user that last, the one last used first. cookie: of the one that asks."""
+    c = sessions.c
+    lasting = select(c.opened_us, c.seen_us, c.digest).where(
+        c.name == name, c.seen_us >= now_us - IDLE_US, c.opened_us >= now_us - LONGEST_US
+    )
+    with store.reading() as db:
+        rows = db.execute(lasting.order_by(c.seen_us.desc(), c.opened_us.desc())).all()
+    mine = digest_of(cookie)
+    return [OpenSession(row.opened_us, row.seen_us, row.digest == mine) for row in rows]
+
+
+def end_others(store: Store, name: str, cookie: str, now_us: int) -> None:
+    """End all sessions of a user but the one that asks."""
+    with store.writing(now_us) as tx:
+        mine = digest_of(cookie)
+        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != mine))
+        tx.audit(name, "other sessions ended", name, {})
+
+
 def end(store: Store, cookie: str, now_us: int) -> None:
     """End a session, if it is one."""
-    digest = _digest(cookie)
+    digest = digest_of(cookie)
     with store.writing(now_us) as tx:
         name = tx.db.execute(select(sessions.c.name).where(sessions.c.digest == digest)).scalar()
         if name is not None:

@@ -9,7 +9,6 @@ from starlette.responses import RedirectResponse, Response
 from stillwatch.console import UserRole, people, render, sessions
 from stillwatch.console.openid import IdentityProvider
 from stillwatch.console.page_context import ConsoleContext, address
-from stillwatch.console.throttle import Throttle
 from stillwatch.errors import StillwatchError
 
 LONGEST_NAME = 200
@@ -60,10 +59,8 @@ def inside(request: Request, target: str) -> str:
 class LoginPages:
     """The way in and out."""
 
-    def __init__(
-        self, desk: ConsoleContext, throttle: Throttle, provider: IdentityProvider | None = None
-    ) -> None:
-        self._desk, self._throttle, self._provider = desk, throttle, provider
+    def __init__(self, desk: ConsoleContext, provider: IdentityProvider | None = None) -> None:
+        self._desk, self._throttle, self._provider = desk, desk.throttle, provider
 
     def form(self, request: Request) -> Response:
         """Show the form."""

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Json, SecondPersonNeeded, Verdict, handling
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.triage import PickedCase
 from stillwatch.console import ConsoleError, StepRecord, requested_dismissals, requested_steps
 from stillwatch.console.page_context import PageRequest
@@ -13,6 +15,7 @@ from stillwatch.console.pages.case import standings
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.units import DAY_US
 
+EXPORTS = {"ocsf": Form.OCSF, "incident": Form.INCIDENT, "cef": Form.CEF, "cloudevent": Form.CLOUDEVENT}
 MOST_DAYS = 3_650
 MOST_PICKED = 500
 
@@ -173,6 +176,28 @@ def _sanctioned(asked: PageRequest, case: str, accounts: Sequence[str]) -> dict[
     there = asked.deployment
     set_here = dict(there.step_authors(accounts)) if isinstance(there, StepRecord) else {}
     return set_here | requested_steps.participants(asked.store, handling.related_cases(asked.store, case))
+
+
+def split(asked: PageRequest) -> Response:
+    """Make the accounts that were picked a case of their own, and lead on to it."""
+    picked = asked.accounts()
+    if not picked:
+        raise ConsoleError("pick at least one account in the table first")
+    made = handling.split(asked.store, asked.part("case"), picked, **asked.stated())
+    return to_case(asked, made.id, "split")
+
+
+def export(asked: PageRequest) -> Response:
+    """Give the case in another program's words, once it is on record that it left."""
+    case, name = asked.part("case"), asked.form("form", 40)
+    if name not in EXPORTS:
+        raise ConsoleError(f"{name!a} is nothing a case leaves as here; give one of {', '.join(EXPORTS)}")
+    ready = prepare(asked.store, case, EXPORTS[name], now_us=asked.now_us)
+    release(asked.store, ready, None, who=asked.user.name, now_us=asked.now_us, why=asked.why())
+    ending = "cef" if name == "cef" else "json"
+    headers = {"content-disposition": f'attachment; filename="{case}-{name}.{ending}"'}
+    kind = "text/plain; charset=utf-8" if name == "cef" else "application/json"
+    return Response(ready.data, 200, headers, media_type=kind)
 
 
 def undo(asked: PageRequest) -> Response:
