@@ -457,7 +457,9 @@ class _Watcher:
                 if one is None or one.matching in tested or overlaps(one.matching, judged):
                     continue
                 tested.add(one.matching)
-                if lead := self._of_one_source(one, begin, end):
+                lead = self._of_one_source(one, begin, end)
+                let_go((self.log.content,))
+                if lead:
                     candidate, judged[candidate.matching] = lead
                     kept.append(candidate)
         for candidate in kept:
