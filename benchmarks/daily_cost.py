@@ -224,7 +224,7 @@ def estimate(facts: Facts) -> list[str]:
         f"| 90 to 99 GB of segments a day | **No.** {a_day} GB with long texts that nobody shares |",
         "| 54 GB of pairs by the hour | Not tried: nothing writes such pairs |",
         f"| 5 to 10 core-hours of detection on ClickHouse | **Not built.** Features alone take {clickhouse} "
-        f"there. A whole scan of one day would take {whole} here and {memory} GB, and no scan takes so many |",
+        f"there. A whole scan of one day would take {whole} here, in {memory} GB, and none takes so many |",
         f"| about 80 core-hours on Spark | Features alone take {spark}, with handing over the log |",
         f"| some $52 a day | ${replies} for gateways and folder, without detection. "
         f"${streams} if all were streams |",
