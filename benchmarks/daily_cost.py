@@ -23,6 +23,7 @@ import pages
 
 ROOT = Path(__file__).parent.parent
 FACTS = Path(__file__).with_suffix(".toml")
+MOST_SCANNED = 134_000_000  # exchanges in one scan: stillwatch.actors.spread refuses more
 VOLUMES = (10**6, 10**8, 10**9)  # exchanges a day
 PICTURE = ROOT / "docs" / "pictures" / "scale.svg"
 HOUR_US, GB = 3.6e9, 1e9
@@ -105,7 +106,7 @@ def _scan(facts: Facts, a_day: float) -> PartCost:
     gb = facts.measured("scan_bytes") * exchanges / GB
     of_memory = gb * hours / facts.assumed("scan_cores") * facts.usd("gb_hour")
     usd = max(of_memory, hours * facts.usd("core_hour"))
-    fits = gb <= facts.assumed("largest_host_gb")
+    fits = gb <= facts.assumed("largest_host_gb") and exchanges <= MOST_SCANNED
     name = f"a scan of {facts.assumed('scan_days'):.0f} days, each day"
     return PartCost(name, hours, gb, usd, facts.times("scan_us", exchanges), fits)
 
@@ -223,7 +224,7 @@ def estimate(facts: Facts) -> list[str]:
         f"| 90 to 99 GB of segments a day | **No.** {a_day} GB with long texts that nobody shares |",
         "| 54 GB of pairs by the hour | Not tried: nothing writes such pairs |",
         f"| 5 to 10 core-hours of detection on ClickHouse | **Not built.** Features alone take {clickhouse} "
-        f"there. A whole scan of one day takes {whole} here, on a machine with {memory} GB |",
+        f"there. A whole scan of one day would take {whole} here, in {memory} GB, and none takes so many |",
         f"| about 80 core-hours on Spark | Features alone take {spark}, with handing over the log |",
         f"| some $52 a day | ${replies} for gateways and folder, without detection. "
         f"${streams} if all were streams |",

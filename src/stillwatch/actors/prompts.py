@@ -35,10 +35,15 @@ class Elsewhere:
 def prompts(world: ActorContext) -> Prompts:
     """Count a log's prompts; to be called as `world.once(prompts)`."""
     log = world.log
-    _, first, number, rows = np.unique(
-        log["exact"], return_index=True, return_inverse=True, return_counts=True
-    )
-    number = number.astype(np.int32)
+    order = np.argsort(log["exact"], kind="stable").astype(np.int32)
+    exact = log["exact"][order]
+    new = np.ones(len(exact), np.bool_)
+    np.not_equal(exact[1:], exact[:-1], out=new[1:])
+    begin = np.flatnonzero(new)
+    first, rows = order[begin], np.diff(begin, append=len(exact))
+    number = np.empty(len(exact), np.int32)
+    number[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    del order, exact, new  # as much as ten columns of the log
     pairs = distinct(number.astype(np.int64) << 32 | log["account"])
     senders = np.bincount(pairs >> 32, minlength=len(rows)).astype(np.int32)
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)

@@ -38,7 +38,8 @@ def read(
     Raises: Refused for the file as a whole; InputError for sketches under another key than `sketcher`'s.
     """
     try:
-        with pq.ParquetFile(source.path) as file:
+        # what is fetched ahead, Arrow holds until the file is closed: all of it in the end
+        with pq.ParquetFile(source.path, pre_buffer=False) as file:
             rows = max(file.metadata.num_rows, 1)
             if file.metadata.num_rows == 0:
                 raise Refused("is empty: no row to read")

@@ -7,6 +7,7 @@ import numpy as np
 from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.scan import BenignAlternative
+from stillwatch.stats.dealing import distinct
 
 HISTORY = 5  # requests before the group's own: fewer are no history of an account
 
@@ -58,7 +59,7 @@ def _school(actor: Actor, known: AccountFacts) -> BenignAlternative | None:
 def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
     """Whether accounts have a history of their own, and send the wording that they share from elsewhere."""
     kind, log, n = "stolen keys of customers", world.log, len(actor.accounts)
-    account, net = log["account"].astype(np.int64), log["net"].astype(np.int64)
+    account, net = log["account"], log["net"]
     rows = world.rows_of(actor.accounts)
     begun = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(begun, account[actor.rows], actor.rows)
@@ -73,9 +74,9 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
         return BenignAlternative(kind, f"not checked: no address of a client was given (client_ip); {told}")
     shared = np.intersect1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
     groups = shared if len(shared) else actor.rows
-    places = net.max() + 1
+    places = int(net.max()) + 1
     here, there = (
-        np.unique(account[some] * places + net[some])
+        distinct(account[some].astype(np.int64) * places + net[some])
         for some in (_with_network(groups, net), _with_network(np.setdiff1d(rows, groups), net))
     )
     apart = np.setdiff1d(

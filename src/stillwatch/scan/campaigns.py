@@ -176,6 +176,7 @@ def campaigns(
     told = []
     for k, (f, row) in enumerate(zip(found, rows_of, strict=True)):
         tell("campaigns", k + 1, len(found))
+        let_go((log.content, *log.columns.values()))
         told.append(
             campaign(
                 f.actor,

@@ -62,11 +62,11 @@ def cannot_claim(
 
 def gaps(log: ExchangeLog) -> list[tuple[int, int, str]]:
     """Runs of hours that hold next to nothing where the same hour of other days holds plenty."""
-    hours = log["ts_us"] // HOUR_US
-    first, last = int(hours[0]), int(hours[-1])
+    ts = log["ts_us"]
+    first, last = int(ts[0]) // HOUR_US, int(ts[-1]) // HOUR_US
     if last - first < 72:
         return []
-    counts = np.bincount((hours - first).astype(np.int64), minlength=last - first + 1)
+    counts = np.diff(np.searchsorted(ts, np.arange(first, last + 2) * HOUR_US))  # they are in time order
     of_day = (np.arange(len(counts)) + first) % 24
     usual = np.array([np.median(counts[of_day == h]) for h in range(24)])[of_day]
     hole = (usual >= GAP_LEAST) & (counts <= GAP_SHARE * usual)

@@ -253,7 +253,7 @@ def _result(
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         (
             *watched.settings.caveat(),
-            *cannot_claim(log, _told_of(known), watched.untested_settings, bool(len(watched.spread.links))),
+            *cannot_claim(log, _told_of(known), watched.untested_settings, watched.linked),
         ),
         leads=leads,
         weak=weak,

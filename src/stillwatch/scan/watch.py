@@ -20,6 +20,7 @@ import numpy as np
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.conduct import HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
+from stillwatch.actors.links import nothing
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
 from stillwatch.actors.stock import Stock, choices
@@ -85,7 +86,8 @@ class Watched:
     alarms: tuple[Alarm, ...]  # of groups by wording
     alike: tuple[Alarm, ...]  # of groups by settings
     leads: tuple[Alarm, ...]
-    spread: Spread
+    spread: Spread  # without its links
+    linked: bool  # whether it had any
     stock: Stock
     party: np.ndarray  # (exchanges,) int32
     values: np.ndarray  # (settings, exchanges) int32 codes
@@ -148,7 +150,8 @@ def watch(
         tuple(watcher.alarms.raised),
         tuple(watcher.alike.raised),
         watcher.leads(),
-        watcher.spread,
+        replace(watcher.spread, links=nothing()),  # nobody reads them any more, and they are large
+        len(watcher.spread.links) > 0,
         watcher.stock,
         watcher.party,
         watcher.values,
@@ -457,7 +460,9 @@ class _Watcher:
                 if one is None or one.matching in tested or overlaps(one.matching, judged):
                     continue
                 tested.add(one.matching)
-                if lead := self._of_one_source(one, begin, end):
+                lead = self._of_one_source(one, begin, end)
+                let_go((self.log.content,))
+                if lead:
                     candidate, judged[candidate.matching] = lead
                     kept.append(candidate)
         for candidate in kept:
