@@ -291,10 +291,8 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
     order = order[first]
     kept = len(order)
     if kept < total or (np.diff(order) != 1).any():
-        for (
-            name,
-            column,
-        ) in columns.items():  # one at a time, phrases one of them at a time: little is there twice
+        # one at a time, phrases one of them at a time: little is there twice
+        for name, column in columns.items():
             if is_mapped(column):
                 columns[name] = put_in_order(column, order)
                 continue
