@@ -8,15 +8,15 @@ Blind to: what the account did outside the scanned log, and what a person knows 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 
 from stillwatch.cases import Act, Case, CaseError, Json, Member, Verdict, evidence, reading
 from stillwatch.cases.alert import alert
 from stillwatch.cases.claims import NEVER_CLAIMED
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import key_of
-from stillwatch.report.amounts import iso, moment, plural
+from stillwatch.report.amounts import iso, moment_us, plural
 from stillwatch.report.amounts import p_value as shown_p
 from stillwatch.report.explain import is_lone, own_evidence
 from stillwatch.report.rivals import Rival, rival
@@ -171,7 +171,7 @@ def _facts(case: Case, member: Member, campaign: Campaign, scanned: Json) -> tup
         f"In it the account sent {plural(member.exchanges, 'request')}.",
         f"We suspect that answers are collected to train another model. {of_group}",
         (f"Its first request that is counted was at {iso(first)}. " if first else "")
-        + f"It was named at {_when(member.since_us)}.",
+        + f"It was named at {moment_us(member.since_us)}.",
     )
 
 
@@ -214,51 +214,55 @@ def _say_automation(judgement: Act | None) -> tuple[str, ...]:
     found = "A program found this in records of requests, on our own initiative and not after a notice."
     if judgement is None:
         return (found, "No person has judged it yet. Whatever is done until then can be taken back.")
-    text = f"A person judged it on {_when(judgement.at_us)} and gave a reason, which is on record."
+    text = f"A person judged it on {moment_us(judgement.at_us)} and gave a reason, which is on record."
     return (found, text)
-
-
-def _when(at_us: int) -> str:
-    return moment(datetime.fromtimestamp(at_us // 1_000_000, UTC))
 
 
 def write_statement(s: StatementOfReasons) -> str:
     """Write the statement as Markdown, with nothing in it that acts in a terminal or in a browser."""
     lines = [
-        f"# Statement of reasons: account {_plain(s.account, 200)}",
-        f"Reference {s.case}, {_when(s.made_us)}.",
+        f"# Statement of reasons: account {plain_markdown(s.account, 200)}",
+        f"Reference {s.case}, {moment_us(s.made_us)}.",
         "## What was decided",
         s.measure,
         "## What it rests on",
         s.ground,
         "## Facts",
-        *_list(s.facts),
+        sentence_list(s.facts),
         "## What is shown of this account itself",
-        *_list(s.own_evidence),
+        sentence_list(s.own_evidence),
         "## How often this is wrong",
-        *_list(s.error_rates),
+        sentence_list(s.error_rates),
         "## Honest explanations",
-        "| explanation | checked? | result | what would change our mind |\n|---|---|---|---|\n"
-        + "\n".join(
-            "| " + " | ".join(_plain(x, 400) for x in (r.kind, r.state, r.result, r.would_change)) + " |"
-            for r in s.rivals
-        ),
+        rivals_table(s.rivals),
         "## How far it is attributed",
-        *_list(tuple(f"{level}: {claimed}" for level, claimed in s.attribution)),
+        sentence_list(tuple(f"{level}: {claimed}" for level, claimed in s.attribution)),
         "## What is not claimed",
-        *_list(s.not_claimed),
+        sentence_list(s.not_claimed),
         "## Automated means",
-        *_list(s.automated),
+        sentence_list(s.automated),
         "## How to appeal",
-        *_list(s.appeal),
+        sentence_list(s.appeal),
     ]
     return "\n\n".join(lines) + "\n"
 
 
-def _list(sentences: tuple[str, ...]) -> list[str]:
-    return ["\n".join(f"- {_plain(one, 1_000)}" for one in sentences)]
+def rivals_table(rivals: tuple[Rival, ...]) -> str:
+    """Give honest explanations as a table."""
+    rows = [
+        "| " + " | ".join(plain_markdown(x, 400) for x in (r.kind, r.state, r.result, r.would_change)) + " |"
+        for r in rivals
+    ]
+    return "\n".join(
+        ["| explanation | checked? | result | what would change our mind |", "|---|---|---|---|", *rows]
+    )
 
 
-def _plain(text: str, limit: int) -> str:
+def sentence_list(sentences: Iterable[str]) -> str:
+    """Give sentences as a list."""
+    return "\n".join(f"- {plain_markdown(one, 1_000)}" for one in sentences)
+
+
+def plain_markdown(text: str, limit: int) -> str:
     """A text in which Markdown sees no link, code, cell or HTML: names and wording are a client's."""
     return _ACTS_IN_MARKDOWN.sub(r"\\\g<0>", visible(text, limit))

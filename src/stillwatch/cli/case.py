@@ -17,6 +17,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import find
 from stillwatch.cli.case_bundle import bundle
 from stillwatch.cli.case_changing import CaseId, Why, add_verbs, plain
+from stillwatch.cli.case_filing import filing_command
 from stillwatch.cli.case_opening import (
     CASES,
     CASES_HERE,
@@ -50,6 +51,7 @@ from stillwatch.report.leads import NO_ACTION
 app = group("Cases: show, judge, undo.")
 add_verbs(app)
 verb(app, "triage")(triage_command)
+verb(app, "filing")(filing_command)
 
 
 Console = Annotated[

@@ -55,7 +55,7 @@ from stillwatch.cli.case_opening import CASES_HERE, HERE, CasePlace, CasesAt
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, whoami
 from stillwatch.cli.hits import show_hits, show_partners
 from stillwatch.cli.main import one_line, print_json
-from stillwatch.cli.options import NameOptions, Yes, may_leave, sketch_key
+from stillwatch.cli.options import NameOptions, Unjudged, Yes, may_leave, sketch_key
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.read import read_accounts
@@ -130,9 +130,6 @@ CollectionUrl = Annotated[
 ]
 CollectionCa = Annotated[
     Path | None, typer.Option("--ca", help="PEM file of certificates to trust instead of the system's.")
-]
-Unjudged = Annotated[
-    str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
 ]
 Unsealed = Annotated[
     bool, typer.Option("--unsealed", help="Take a file whose seal is missing or broken: a mere claim.")

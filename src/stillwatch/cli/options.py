@@ -56,6 +56,9 @@ def columns_of(pairs: list[str] | None, file: Path | None) -> dict[str, str]:
 
 
 Yes = Annotated[bool, typer.Option("--yes", help="Say yes beforehand to what leaves.")]
+Unjudged = Annotated[
+    str, typer.Option(help="Why it leaves although nobody has judged the case true; on the trail.")
+]
 
 
 def may_leave(lines: Sequence[str], to: str, yes: bool) -> None:

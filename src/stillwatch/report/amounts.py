@@ -74,6 +74,14 @@ def moment(time: datetime | None) -> str:
     return f"{time.day} {time:%b %Y, %H:%M}"
 
 
+def moment_us(at_us: int) -> str:
+    """
+    >>> moment_us(1_772_944_200_000_000)
+    '8 Mar 2026, 04:30'
+    """
+    return moment(datetime.fromtimestamp(at_us // 1_000_000, UTC))
+
+
 def iso(time: datetime) -> str:
     """
     >>> iso(datetime(2026, 3, 8, 4, 30, tzinfo=UTC))

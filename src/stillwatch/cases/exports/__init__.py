@@ -25,6 +25,7 @@ class Form(StrEnum):
     CEF = "cef"
     CLOUDEVENT = "cloudevent"  # what a webhook sends
     MESSAGE = "message"  # for people: in a room, on a duty roster
+    FILING = "filing"  # a report to a body in which providers share incidents: no account names
 
 
 class Activity(StrEnum):

@@ -1,0 +1,191 @@
+"""A report of one case to a body in which providers and authorities share such incidents.
+
+It names no account, customer or prompt. Its parts are what public descriptions of such incidents have: who
+reports what against whom, when, how much was asked for and in how many ways, by which techniques, how that
+is known and how often it is wrong. What only the owner knows is given, or left as a blank.
+
+Blind to: what the owner knows and did not put on record.
+Source: MITRE ATLAS, case study AML.CS0056 (actor, target, reporter, date, procedure by technique); OWASP
+AISVS 1.0, 11.5.2 (source principal, query volume, statistics of what was asked).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from stillwatch.cases import Json, Verdict
+from stillwatch.cases.alert import Alert, alert
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.marking import Tlp
+from stillwatch.cases.exports.sums import leaving
+from stillwatch.cases.exports.write import ReadyExport, check_verdict
+from stillwatch.cases.statement import MEASURED_ON, rivals_table, sentence_list
+from stillwatch.cases.store import Store
+from stillwatch.report.amounts import moment_us, plural
+from stillwatch.report.rivals import Rival, rival
+
+FORMAT = "stillwatch.filing/1"
+ALIKE = "https://atlas.mitre.org/studies/AML.CS0056"
+BLANKS = {
+    "reporter": "the organisation that reports, and its part: provider, cloud, reseller",
+    "target": "the models and services that were asked",
+    "contact": "who answers questions, and how",
+    "response": "what was done, since when, and what is asked of the receiver",
+}
+
+
+@dataclass(frozen=True)
+class FilingTerms:
+    """What only the owner knows. Empty: a blank to fill in."""
+
+    reporter: str = ""
+    target: str = ""
+    contact: str = ""
+    response: str = ""
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What the body gets. Sentences are for people."""
+
+    case: str
+    made_us: int
+    tlp: str
+    judged: bool
+    given: dict[str, str]  # reporter, target, contact, response
+    actor: tuple[str, ...]
+    times: dict[str, int | None]  # microseconds: first and last exchange, and when it was found
+    principals: dict[str, int]  # accounts: suspected, victims, cleared
+    volume: dict[str, int | None]
+    asked: tuple[str, ...]  # capabilities
+    shared: tuple[dict[str, str | int], ...]  # what ties the accounts: clue, who chooses it, how many
+    procedure: tuple[dict[str, str], ...]  # techniques: id, name, why
+    evidence: tuple[str, ...]
+    error_rates: tuple[str, ...]
+    rivals: tuple[Rival, ...]
+    not_claimed: tuple[str, ...]
+    bundle_sha256: str | None
+    blanks: tuple[str, ...]
+
+    def as_json(self) -> Json:
+        """Give it as JSON can hold it."""
+        return {"format": FORMAT, "like": ALIKE} | asdict(self)
+
+
+def prepare_filing(
+    store: Store,
+    case_id: str,
+    given: FilingTerms,
+    tlp: Tlp,
+    *,
+    now_us: int,
+    unjudged: str = "",
+    as_json: bool = False,
+) -> tuple[ReadyExport, Filing]:
+    """Put the report of a case together; nothing leaves yet.
+
+    unjudged: why it leaves although nobody has judged the case true.
+    Raises: Missing; ExportError where the case may not leave.
+    """
+    case = store.case(case_id)
+    override = check_verdict(case, unjudged)
+    filing = _filing(alert(store, case.id, now_us), case.accounts, given, tlp, now_us)
+    text = json.dumps(filing.as_json(), indent=1) if as_json else write_filing(filing)
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
+    holds = {"report of a case": 1, "reasons": len(filing.evidence), "techniques": len(filing.procedure)}
+    return ReadyExport(case.id, data, leaving(Form.FILING, data, holds, tlp.value), override), filing
+
+
+def _filing(told: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
+    left = told.exposure
+    judged = told.verdict == Verdict.TRUE
+    said = tuple(f"{one.signal}: {one.text}" for one in told.why)
+    return Filing(
+        case=told.case,
+        made_us=now_us,
+        tlp=tlp.value,
+        judged=judged,
+        given={name: text or f"[TO FILL IN: {BLANKS[name]}]" for name, text in asdict(given).items()},
+        actor=(
+            "The requests are alike, as one source of work makes them: claimed.",
+            "One operator is behind them: "
+            + ("claimed, a person judged so." if judged else "not claimed, nobody has judged it."),
+            "A named person or organisation is behind them: not claimed, a log does not say it.",
+        ),
+        times={"first": left.first_us, "last": left.last_us, "found": told.alarm_us},
+        principals={"suspected": told.members, "victims": told.victims, "cleared": told.cleared},
+        volume={
+            "exchanges": left.exchanges, "output_tokens": left.output_tokens,
+            "different_prompts": left.unique_prompts, "exchanges_when_found": left.exchanges_at_alarm,
+        },
+        asked=left.capabilities,
+        shared=tuple(
+            {"clue": one.clue, "control": one.control, "accounts": one.accounts} for one in told.shared
+        ),
+        procedure=told.atlas,
+        evidence=tuple(text for text in said if not any(name in text for name in accounts)),
+        error_rates=(told.confidence.sentence, told.confidence.measured_on, MEASURED_ON),
+        rivals=tuple(rival(one.kind, one.check) for one in told.benign),
+        not_claimed=told.cannot_claim,
+        bundle_sha256=told.bundle_sha256,
+        blanks=tuple(name for name, text in asdict(given).items() if not text),
+    )  # fmt: skip
+
+
+def write_filing(f: Filing) -> str:
+    """Write the report as Markdown, with nothing in it that acts in a terminal or in a browser."""
+    first, last, found = (
+        "unknown" if at_us is None else moment_us(at_us)
+        for at_us in (f.times["first"], f.times["last"], f.times["found"])
+    )
+    size = f.volume
+    asked = [
+        f"Source principals: {plural(f.principals['suspected'], 'account')} suspected, "
+        f"{f.principals['victims']:,} whose keys were used by others, {f.principals['cleared']:,} cleared.",
+        f"Query volume: {plural(size['exchanges'] or 0, 'exchange')} and "
+        f"{plural(size['output_tokens'] or 0, 'output token')} from {first} to {last}; "
+        f"{size['exchanges_when_found'] or 0:,} before it was found at {found}.",
+        "Different prompts: "
+        + ("not counted." if size["different_prompts"] is None else f"{size['different_prompts']:,}."),
+        f"Asked for: {', '.join(f.asked) or 'nothing that a signal knows'}.",
+    ]
+    control = {"provider": "observed by us", "client": "chosen by the client"}
+    shared = [
+        f"{str(one['clue']).replace('_', ' ')} ({control.get(str(one['control']), one['control'])}): "
+        f"{plural(int(one['accounts']), 'account')}"
+        for one in f.shared
+    ]
+    lines = [
+        f"# Incident report: suspected unauthorised distillation, {f.case}",
+        f"TLP:{f.tlp.upper()}. Made {moment_us(f.made_us)}. "
+        + ("A person judged the case true." if f.judged else "**Nobody has judged the case.**"),
+        "## Who reports, what was asked",
+        sentence_list(f"{name.capitalize()}: {f.given[name]}" for name in ("reporter", "target", "contact")),
+        "## Who is behind it",
+        sentence_list(f.actor),
+        "## What was asked for, and how much",
+        sentence_list(asked),
+        "## What ties the accounts",
+        sentence_list(shared or ["Nothing beside the finding itself."]),
+        f"## Procedure, in the words of MITRE ATLAS (an alike case: {ALIKE})",
+        sentence_list([f"{one['id']} {one['name']}: {one['why']}" for one in f.procedure]),
+        "## Evidence",
+        sentence_list(f.evidence),
+        "## How often such evidence is wrong",
+        sentence_list(f.error_rates),
+        "## Honest explanations",
+        rivals_table(f.rivals),
+        "## What is not claimed",
+        sentence_list(f.not_claimed),
+        "## What was done, and what is asked of you",
+        sentence_list([f.given["response"]]),
+        "## What can be checked",
+        sentence_list(
+            [
+                "Marks by which you find the same actor in your own log, without a name: "
+                "`stillwatch indicators export`, under a key that we share.",
+                "An evidence bundle with its own checker: "
+                + (f"SHA-256 {f.bundle_sha256}." if f.bundle_sha256 else "none was made yet."),
+            ]
+        ),
+    ]
+    return "\n\n".join(lines)
