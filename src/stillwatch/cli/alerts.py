@@ -28,7 +28,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
 
-app = group("Send case alerts: webhooks, syslog, Slack, Teams, PagerDuty.")
+app = group("Send case alerts: webhooks, syslog, Slack, Teams, PagerDuty, mail.")
 
 OUTBOX = "outbox"
 FAILED = 3

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 
 from stillwatch.cases.exports import ExportError
 
-PORTS = {"https": 443, "http": 80, "tls": 6514, "tcp": 601, "udp": 514}  # RFC 5425, 6587, 5426
+PORTS = {
+    "https": 443, "http": 80, "tls": 6514, "tcp": 601, "udp": 514,  # RFC 5425, 6587, 5426
+    "smtps": 465, "smtp": 587,  # RFC 8314, 6409
+}  # fmt: skip
 LONGEST = 2_048
 RESOLVING_S = 10.0
 _PLAIN = re.compile(r"[!-~]+")

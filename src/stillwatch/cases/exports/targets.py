@@ -93,7 +93,7 @@ def _target(sink: Sink, name: str, entry: TableReader, beside: Path) -> ExportTa
         says = entry.choice("says", says, SAYS)
     if needed := getattr(sink, "KEYS", ""):
         keys = entry.names("keys")
-        if not keys:
+        if not keys and not getattr(sink, "KEYS_OPTIONAL", False):
             entry.wrong("keys" if entry.has("keys") else "", f"keys is missing: {needed}")
     options = {}
     for key, right in getattr(sink, "OPTIONS", {}).items():

@@ -1,9 +1,10 @@
 """Kinds of receivers of alerts: a module each, here or in an installed package that names it.
 
 A sink has `NAME` (its table in alerts.toml), `SCHEMES` (of its URL), `FORM` (what it is handed) and `send`.
-`KEYS`, where it needs key files, says what to give, and `read_key` reads one. `OPTIONS` names further keys of
-its table, all of them needed, each with what to give. `write`, where `FORM` is a message for people, gives
-that the receiver's shape. `send` connects to the addresses in `found` and no others: those were checked.
+`KEYS`, where it needs key files, says what to give, `read_key` reads one, and `KEYS_OPTIONAL` lets them be
+left out. `OPTIONS` names further keys of its table, all of them needed, each with what to give. `write`,
+where `FORM` is a message for people, gives that the receiver's shape. `send` connects to the addresses in
+`found` and no others: those were checked.
 """
 
 import ssl

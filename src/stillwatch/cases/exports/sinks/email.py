@@ -1,0 +1,115 @@
+"""A message by electronic mail, over TLS or not at all. It lists no account.
+
+Source: RFC 5321, RFC 8314 (implicit TLS on port 465), RFC 3207 (STARTTLS), RFC 3834 (Auto-Submitted).
+"""
+
+import json
+import smtplib
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+from stillwatch.cases.exports import ExportError, Form
+from stillwatch.cases.exports.messages import LONGEST, LONGEST_SUMMARY, CaseMessage, message_text
+from stillwatch.cases.exports.outbox import Letter
+from stillwatch.cases.exports.owned import read_owned
+from stillwatch.cases.exports.places import ReceiverAddress
+from stillwatch.cases.exports.post import TIMEOUT_S, tls_context
+from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
+
+NAME, SCHEMES, FORM = "email", ("smtps", "smtp"), Form.MESSAGE
+KEYS = "name one file, which holds USER:PASSWORD for the mail server"
+KEYS_OPTIONAL = True  # a relay of one's own may take mail without
+OPTIONS = {"from": 'as in from = "stillwatch@example.com"', "to": "the address that reads it"}
+LONGEST_TALK_S = 4 * TIMEOUT_S  # with a server that answers, but slowly
+
+
+class _MailServer(smtplib.SMTP):
+    """A talk with a server at an address that was checked, over TLS from the first byte or by STARTTLS."""
+
+    def __init__(self, where: ReceiverAddress, address: str, context: ssl.SSLContext) -> None:
+        self._at, self._address, self._tls = where, address, context
+        super().__init__(where.host, where.port, timeout=TIMEOUT_S)
+        try:
+            if where.scheme == "smtp":
+                self.starttls(context=context)  # raises where the server has none
+        except BaseException:
+            self.close()
+            raise
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        line = socket.create_connection((self._address, port), timeout)
+        try:
+            return self._tls.wrap_socket(line, server_hostname=host) if self._at.scheme == "smtps" else line
+        except BaseException:
+            line.close()
+            raise
+
+
+def read_key(path: Path) -> tuple[str, str]:
+    """Read who logs in at the mail server. Raises: ExportError."""
+    user, colon, password = read_owned(path, "a mail login").strip().partition(":")
+    if not user or not colon or not password:
+        raise ExportError(f"{path}: holds no USER:PASSWORD")
+    return user, password
+
+
+def write(message: CaseMessage) -> str:
+    """Give subject and text."""
+    text = "\n\n".join([*message.body, *([message.link] if message.link else []), f"From {message.source}"])
+    return message_text({"subject": message.head[:LONGEST_SUMMARY], "text": text[:LONGEST]})
+
+
+def send(
+    target: ExportTarget, letter: Letter, found: Sequence[str], context: ssl.SSLContext | None, now_us: int
+) -> None:
+    """Hand it to the mail server. Raises: ExportError."""
+    login = [read_key(path) for path in target.keys]
+    try:
+        server = _MailServer(target.where, found[0], context or tls_context(_file(target)))
+        timer = Timer(LONGEST_TALK_S, _hang_up, [server])
+        timer.daemon = True
+        timer.start()
+        try:
+            for user, password in login:
+                server.login(user, password)
+            server.send_message(_mail(target, letter))
+        finally:
+            timer.cancel()
+            with suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            server.close()
+    except (OSError, smtplib.SMTPException, MessageError, ValueError) as why:
+        raise DeliveryRefused(f"{target.where.at}: takes no mail: {_reason(why)}") from None
+
+
+def _file(target: ExportTarget) -> str | None:
+    return str(target.ca) if target.ca else None
+
+
+def _hang_up(server: smtplib.SMTP) -> None:
+    with suppress(OSError, AttributeError):
+        server.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+
+
+def _mail(target: ExportTarget, letter: Letter) -> EmailMessage:
+    told: dict[str, Any] = json.loads(letter.body)
+    mail = EmailMessage(SMTP)
+    mail["From"], mail["To"], mail["Subject"] = target.options["from"], target.options["to"], told["subject"]
+    mail["Message-ID"] = f"<{letter.event_id}@{target.options['from'].rpartition('@')[2] or 'stillwatch'}>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(told["text"])
+    return mail
+
+
+def _reason(why: Exception) -> str:
+    """What went wrong, without what the server said: it may say anything."""
+    code = getattr(why, "smtp_code", None)
+    return f"{type(why).__name__}{f' {code}' if code else ''}"
