@@ -40,17 +40,13 @@ class _MailServer(smtplib.SMTP):
         try:
             if where.scheme == "smtp":
                 self.starttls(context=context)  # raises where the server has none
-        except BaseException:
+        except (OSError, smtplib.SMTPException):
             self.close()
             raise
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         line = socket.create_connection((self._address, port), timeout)
-        try:
-            return self._tls.wrap_socket(line, server_hostname=host) if self._at.scheme == "smtps" else line
-        except BaseException:
-            line.close()
-            raise
+        return self._tls.wrap_socket(line, server_hostname=host) if self._at.scheme == "smtps" else line
 
 
 def read_key(path: Path) -> tuple[str, str]:
