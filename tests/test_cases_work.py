@@ -588,6 +588,7 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
         "sw-1",
     ]
     handling.assign(store, by_campaign["sw-1"], "bo", who="ann", due_us=NOW_US + 1, now_us=NOW_US)
+    handling.note(store, by_campaign["sw-2"], "a second look, at 100 %", who="bo", now_us=NOW_US)
     handling.close(store, by_campaign["sw-2"], Verdict.TRUE, **BY)
     q = reading.queue(store, Filter(states=(CaseState.OPEN,)), NOW_US + 5)
     assert [c.campaign for c in q.cases] == ["sw-1"]
@@ -609,6 +610,8 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
         (Filter(account="acct_00105"), ["sw-2"]),
         (Filter(text="10 ACCOUNTS"), ["sw-3"]),
         (Filter(text="100%"), []),
+        (Filter(note="A SECOND look"), ["sw-2"]),
+        (Filter(note="second%"), []),
         (Filter(appealed=True), []),
         (Filter(limit=1, offset=3), []),
     ):

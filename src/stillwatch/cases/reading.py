@@ -10,6 +10,7 @@ from stillwatch.cases import Act, Case, CaseError, CaseState, Finding, Member, R
 from stillwatch.cases.acts import acts_of
 from stillwatch.cases.evidence import finding_of
 from stillwatch.cases.store import CASE_FIELDS, PAGE, Store, case_in, case_of_row
+from stillwatch.cases.tables import acts as all_acts
 from stillwatch.cases.tables import among, cases, evidence, findings, hours, key_of, members
 
 NOBODY = "none"
@@ -26,6 +27,7 @@ class Filter:
     owner: str | None = None  # NOBODY: those of nobody
     account: str | None = None  # named in the case, whatever it is there
     text: str | None = None  # in the title, the id, or the campaign's id
+    note: str | None = None  # in what somebody wrote: a note, the reason of an act, an appeal
     suppressed: bool | None = None  # by a person or a permission
     appealed: bool | None = None
     offset: int = 0
@@ -78,15 +80,16 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
     if wanted.owner:  # few fit: going through all in their order is slower than sorting those
         due = due + literal_column("0")
     order = (due, c.exchanges.desc(), c.opened_us, c.id)
+    searched = wanted.text or wanted.note
     with store.reading() as db:
         few: Sequence[str] = ()
-        if wanted.text:  # no index serves it: where few fit, all cases are read once, not twice
+        if searched:  # no index serves it: where few fit, all are read once, not twice
             few = db.execute(select(c.id).where(*conditions).limit(FEW + 1)).scalars().all()
-        if wanted.text and len(few) <= FEW:
+        if searched and len(few) <= FEW:
             total, conditions = len(few), [among(db, c.id, few)]
         else:
             total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
-        if wanted.text and (len(few) <= FEW or wanted.offset > FEW):
+        if searched and (len(few) <= FEW or wanted.offset > FEW):
             order = (due + literal_column("0"), *order[1:])
         ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit)
         page = among(db, c.id, db.execute(ids).scalars().all())
@@ -114,11 +117,14 @@ def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement
     if wanted.account:
         named = select(m.case_id).where(m.key == key_of(wanted.account), m.moved_to.is_(None))
         found.append(c.id.in_(named))
+    # SQLite's LIKE takes capital letters for small ones by itself, in half the time
+    like = "like" if dialect == "sqlite" else "ilike"
     if wanted.text:
         words = f"%{_plain(wanted.text)}%"
-        # SQLite's LIKE takes capital letters for small ones by itself, in half the time
-        like = "like" if dialect == "sqlite" else "ilike"
         found.append(or_(*(getattr(x, like)(words, escape="\\") for x in (c.title, c.id, c.campaign))))
+    if wanted.note:
+        written = getattr(all_acts.c.text, like)(f"%{_plain(wanted.note)}%", escape="\\")
+        found.append(c.id.in_(select(all_acts.c.case_id).where(written)))
     if wanted.suppressed is not None:
         found.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:

@@ -45,6 +45,7 @@ class QueueChoice:
     owner: Annotated[str | None, typer.Option(help="Only this person's; none for nobody's.")] = None
     account: Annotated[str | None, typer.Option(help="Only cases that this account is in.")] = None
     text: Annotated[str | None, typer.Option(help="Only with these letters in title or id.")] = None
+    note: Annotated[str | None, typer.Option(help="Only with these letters in a note or a reason.")] = None
 
     def queue_filter(self, limit: int, verdict: Verdict | None = None, every: bool = False) -> Filter:
         """Give the filter; closed and suppressed cases are in it where `every` says so."""
@@ -55,6 +56,7 @@ class QueueChoice:
             owner=self.owner,
             account=self.account,
             text=self.text,
+            note=self.note,
             suppressed=None if every else False,
             limit=limit,
         )

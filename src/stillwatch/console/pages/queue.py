@@ -11,7 +11,7 @@ from stillwatch.console.page_context import LONGEST_NAME, PageRequest, from_form
 from stillwatch.console.page_forms import Shown, iso_us
 
 PAGE = 50
-WORDS = ("state", "verdict", "owner", "account", "suppressed", "text")
+WORDS = ("state", "verdict", "owner", "account", "suppressed", "text", "note")
 STATES = {
     "": (CaseState.NEW, CaseState.OPEN),
     "new": (CaseState.NEW,),
@@ -90,6 +90,7 @@ def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.F
         owner=owner or None,
         account=given["account"] or None,
         text=given["text"] or None,
+        note=given["note"] or None,
         suppressed={"": False, "yes": True, "all": None}[given["suppressed"]],
         offset=offset,
         limit=PAGE,
