@@ -52,25 +52,23 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
 
 
 @pytest.mark.parametrize(
-    ("networks", "cards", "tier", "days", "at_event"),
+    ("networks", "cards", "days", "at_event"),
     [
-        ([1] * 10, 0, "", [(0, 2)] * 10, range(10)),
-        ([1] * 8 + [2, 3], 0, "", [(0, 2)] * 10, range(8)),
-        ([1, 1, 1, 2, 2, 2, 3, 3, 4, 4], 0, "", [(0, 2)] * 10, range(10)),
-        ([1] * 10, 10, "free", [(0, 2)] * 10, range(10)),
-        ([1] * 10, 4, "payg", [(0, 2)] * 10, range(4, 10)),
-        ([1] * 10, 8, "payg", [(0, 2)] * 10, []),
-        ([1] * 10, 0, "", [(0, 2)] * 6 + [(0, 3.5)] * 4, range(6)),
-        ([1] * 12, 0, "", [(0, 2)] * 3 + [(1, 3)] * 5 + [(3.5, 5)] * 4, range(8)),
-        (list(range(10)), 0, "", [(0, 2)] * 10, []),
-        ([-1] * 10, 0, "", [(0, 2)] * 10, []),
-        ([1] * 2, 0, "", [(0, 2)] * 2, []),
+        ([1] * 10, 0, [(0, 2)] * 10, range(10)),
+        ([1] * 8 + [2, 3], 0, [(0, 2)] * 10, range(8)),
+        ([1, 1, 1, 2, 2, 2, 3, 3, 4, 4], 0, [(0, 2)] * 10, range(10)),
+        ([1] * 10, 4, [(0, 2)] * 10, range(4, 10)),
+        ([1] * 10, 8, [(0, 2)] * 10, []),
+        ([1] * 10, 0, [(0, 2)] * 6 + [(0, 3.5)] * 4, range(6)),
+        ([1] * 12, 0, [(0, 2)] * 3 + [(1, 3)] * 5 + [(3.5, 5)] * 4, range(8)),
+        (list(range(10)), 0, [(0, 2)] * 10, []),
+        ([-1] * 10, 0, [(0, 2)] * 10, []),
+        ([1] * 2, 0, [(0, 2)] * 2, []),
     ],
     ids=[
         "a hackathon",
         "two at home",
         "teams at tables",
-        "a card on file, but a free tier",
         "four pay",
         "eight pay",
         "four stay longer",
@@ -81,16 +79,19 @@ def test_colleagues_with_their_firms_card_share_nothing_with_others(
     ],
 )
 def test_people_at_an_event_pay_nothing_share_networks_and_leave(
-    networks: list[int], cards: int, tier: str, days: list[tuple[float, float]], at_event: Sequence[int]
+    networks: list[int], cards: int, days: list[tuple[float, float]], at_event: Sequence[int]
 ) -> None:
     many = len(networks)
     blank, payment = [""] * many, [f"card{k}" for k in range(cards)] + [""] * (many - cards)
-    known = AccountFacts(blank, payment, np.zeros(many, np.int64), [tier] * many, [()] * many, blank)
+    payment = [*payment, "elsewhere"]  # the table tells of somebody's payment
+    known = AccountFacts(blank, payment, np.zeros(many, np.int64), blank, [()] * many, blank)
     begin_us, end_us = (START_US + (24 * HOUR_US * np.array(days)).astype(np.int64)).T
     everybody = np.arange(many, dtype=np.int32)
     members = event_members(known, np.array(networks), everybody, begin_us, end_us)
     assert members.tolist() == list(at_event)
-    assert not len(event_members(None, np.array(networks), everybody, begin_us, end_us))
+    untold = AccountFacts(blank, blank, np.zeros(many, np.int64), blank, [()] * many, blank)
+    for facts in (None, untold):  # who pays is unknown: that is not to pay nothing
+        assert not len(event_members(facts, np.array(networks), everybody, begin_us, end_us))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ LEAST_AT_SITE = 3  # accounts of a log that send most from one network
 LEAST_MEMBERS = 3  # of a group at sites or at an event, else none: chance brings two together
 EVENT_US = 3 * DAY_US  # from the first request to the last of a hackathon, a workshop, a weekend
 FAR = np.iinfo(np.int64).max
-FREE_TIERS = ("free", "trial")  # whoever has one pays nothing, with a card on file or without
 
 
 def main_networks(log: ExchangeLog) -> np.ndarray:
@@ -85,10 +84,10 @@ def event_members(
 
     network: as `main_networks`; first_us, last_us: (accounts of the log,) int64, when each was seen.
     """
-    if known is None:
+    if known is None or not any(known.payment):  # who pays is not known of anybody
         return accounts[:0]
-    free = np.array([not known.payment[a] or known.tier[a].lower() in FREE_TIERS for a in accounts], bool)
-    who = accounts[free & (network[accounts] >= 0)]
+    unpaid = np.array([not known.payment[a] for a in accounts], bool)
+    who = accounts[unpaid & (network[accounts] >= 0)]
     who = who[last_us[who] - first_us[who] <= EVENT_US]
     begin, end = np.sort(first_us[who]), np.sort(last_us[who])
     # who began before such a window has ended before its end, as nobody stays for longer
