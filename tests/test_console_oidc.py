@@ -358,20 +358,20 @@ def test_a_sound_token_lets_in_and_the_secret_travels_as_the_provider_wants(
 
 
 def by_secret(key: bytes) -> Callable[[Forger, dict[str, Any]], str]:
-    def made(forger: Forger, claims: dict[str, Any]) -> str:
+    def forge(forger: Forger, claims: dict[str, Any]) -> str:
         public = forger.key.public_key()
         pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         body = _body({"alg": "HS256", "kid": forger.kid}, claims)
         return f"{body}.{coded(hmac.digest(key or pem, body.encode(), 'sha256'))}"
 
-    return made
+    return forge
 
 
 def with_claims(**more: Any) -> Callable[[Forger, dict[str, Any]], str]:
-    def made(forger: Forger, claims: dict[str, Any]) -> str:
+    def forge(forger: Forger, claims: dict[str, Any]) -> str:
         return forger.signed({name: v for name, v in {**claims, **more}.items() if v is not None})
 
-    return made
+    return forge
 
 
 FORGERIES: dict[str, tuple[str, Callable[[Forger, dict[str, Any]], str]]] = {

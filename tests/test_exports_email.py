@@ -2,8 +2,10 @@
 
 import socket
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -106,6 +108,31 @@ def test_nothing_is_said_to_a_server_that_is_not_who_it_should_be(tmp_path: Path
         with pytest.raises(ExportError, match="SMTPAuthenticationError 535"):
             send(target(other, port, "smtps", key), letter(), NOW_US)
     assert not box.taken
+
+
+def test_every_address_is_tried_and_a_talk_ends_whatever_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mail_server(tmp_path, "smtps") as (box, port):
+        where = target(tmp_path, port, "smtps")
+        send(where, letter(), NOW_US, lambda host, at: ["127.0.0.9", "127.0.0.1"])
+    assert len(box.taken) == 1
+    monkeypatch.setattr(email, "LONGEST_TALK_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as slow, ThreadPoolExecutor(1) as pool:
+        pool.submit(drip, slow)
+        began = time.monotonic()
+        with pytest.raises(ExportError, match="takes no mail"):
+            send(target(tmp_path, slow.getsockname()[1], "smtp"), letter(), NOW_US)
+        assert time.monotonic() - began < 5
+
+
+def drip(server: socket.socket) -> None:
+    """Greet a client, one byte each tenth of a second, without an end."""
+    line, _ = server.accept()
+    with line, suppress(OSError):
+        while True:
+            line.sendall(b"2")
+            time.sleep(0.1)
 
 
 def test_its_table_needs_two_addresses_and_may_have_a_login(tmp_path: Path) -> None:

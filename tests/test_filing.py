@@ -89,6 +89,23 @@ def test_it_names_no_account_and_nothing_in_it_acts(store: Store) -> None:
     assert not set("<`[|") & set(shown.replace("**", ""))
 
 
+def test_a_reason_that_names_an_account_is_counted_and_none_is_lost_to_short_names(tmp_path: Path) -> None:
+    """Accounts called 12 or e stand in every sentence: that must not empty a report."""
+    members = ("12", "e", "acct-secret", *names(3, 12))
+    reasons = [
+        RAISED,
+        replace(WORDED, text="12 of 12 accounts share a phrase"),
+        replace(NETWORK, text="of acct-secret"),
+    ]
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as made:
+        attach(made, tmp_path / "audit.key")
+        fold(made, result(campaign("sw-1", members, reasons=reasons)), NOW_US, "scan")
+        text = report(made, unjudged="counsel asks")
+    assert "12 of 12 accounts share a phrase" in text
+    assert "acct-secret" not in text
+    assert "Left out, as they name accounts: 1 reason." in text
+
+
 def test_the_command_asks_writes_records_and_names_the_blanks(store: Store, tmp_path: Path) -> None:
     place = ["--cases", store.url.render_as_string(), "--audit-key", str(tmp_path / "audit.key")]
     out = tmp_path / "report.md"

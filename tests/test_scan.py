@@ -733,6 +733,27 @@ def test_people_who_openly_sit_together_are_a_lead(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("in_office", "named_elsewhere"), [(14, True), (26, False)])
+def test_a_pool_half_of_which_sits_in_one_office_hides_the_rest(
+    in_office: int, named_elsewhere: bool
+) -> None:
+    """What docs/evidence.md says of an adversary who reads it: below a half the office hides itself alone."""
+    crowd = Crowd(13)
+    honest(crowd, 300, 14.0)
+    members = sorted(pool(crowd, "p", begin_day=7.0, days=6.0))
+    office, elsewhere = set(members[:in_office]), set(members[in_office:])
+    for row in crowd.rows:
+        if row["account"] in members:
+            row["asn"] = 3320
+        if row["account"] in office:
+            row["client_ip"] = "198.51.100.7"
+    result = scan(crowd.table(), crowd.accounts())
+    assert not named(result) & office
+    assert (len(named(result) & elsewhere) >= 0.8 * len(elsewhere)) is named_elsewhere
+    assert named_elsewhere or any(elsewhere & set(lead.accounts) for lead in result.leads)
+
+
+@pytest.mark.slow
 def test_colleagues_who_share_their_firms_card_are_customers_of_one_program_still() -> None:
     """Six newsrooms of ten with one program and one wire: six parties, none of which shares with another."""
     crowd = Crowd(13)

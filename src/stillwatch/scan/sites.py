@@ -63,10 +63,7 @@ def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
 
 def site_members(site: np.ndarray, accounts: np.ndarray) -> np.ndarray:
     """Of some accounts those that sit at a site with another of them. site: as `sites`."""
-    who = accounts[site[accounts] >= 0]
-    _, place, together = np.unique(site[who], return_inverse=True, return_counts=True)
-    who = who[together[place] > 1]
-    return who if len(who) >= LEAST_MEMBERS else accounts[:0]
+    return _beside_others(site, accounts)
 
 
 def event_members(
@@ -86,8 +83,8 @@ def event_members(
     """
     if known is None or not any(known.payment):  # who pays is not known of anybody
         return accounts[:0]
-    unpaid = np.array([not known.payment[a] for a in accounts], bool)
-    who = accounts[unpaid & (network[accounts] >= 0)]
+    unpaid = [a for a in accounts.tolist() if network[a] >= 0 and not known.payment[a]]
+    who = np.array(unpaid, accounts.dtype)
     who = who[last_us[who] - first_us[who] <= EVENT_US]
     begin, end = np.sort(first_us[who]), np.sort(last_us[who])
     # who began before such a window has ended before its end, as nobody stays for longer
@@ -95,7 +92,12 @@ def event_members(
     if not len(within) or within.max() < LEAST_MEMBERS:
         return accounts[:0]
     opens = begin[np.argmax(within)]
-    who = who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)]
-    _, place, at_place = np.unique(network[who], return_inverse=True, return_counts=True)
-    who = who[at_place[place] > 1]
-    return who if len(who) >= LEAST_MEMBERS else accounts[:0]
+    return _beside_others(network, who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)])
+
+
+def _beside_others(place: np.ndarray, accounts: np.ndarray) -> np.ndarray:
+    """Of some accounts those whose place another has too; none if they are a pair. place: -1 where unknown."""
+    who = accounts[place[accounts] >= 0]
+    _, at, together = np.unique(place[who], return_inverse=True, return_counts=True)
+    who = who[together[at] > 1]
+    return who if len(who) >= LEAST_MEMBERS else who[:0]

@@ -10,6 +10,7 @@ AISVS 1.0, 11.5.2 (source principal, query volume, statistics of what was asked)
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 
 from stillwatch.cases import Json, Verdict
@@ -60,6 +61,7 @@ class Filing:
     shared: tuple[dict[str, str | int], ...]  # what ties the accounts: clue, who chooses it, how many
     procedure: tuple[dict[str, str], ...]  # techniques: id, name, why
     evidence: tuple[str, ...]
+    left_out: int  # reasons that name an account: a signal of another package may
     error_rates: tuple[str, ...]
     rivals: tuple[Rival, ...]
     not_claimed: tuple[str, ...]
@@ -98,7 +100,11 @@ def prepare_filing(
 def _filing(told: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
     left = told.exposure
     judged = told.verdict == Verdict.TRUE
-    said = tuple(f"{one.signal}: {one.text}" for one in told.why)
+    kept = tuple(
+        f"{one.signal}: {one.text}"
+        for one in told.why
+        if not any(name in one.text and _is_named(name, one.text) for name in accounts)
+    )
     return Filing(
         case=told.case,
         made_us=now_us,
@@ -122,13 +128,23 @@ def _filing(told: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp
             {"clue": one.clue, "control": one.control, "accounts": one.accounts} for one in told.shared
         ),
         procedure=told.atlas,
-        evidence=tuple(text for text in said if not any(name in text for name in accounts)),
+        evidence=kept,
+        left_out=len(told.why) - len(kept),
         error_rates=(told.confidence.sentence, told.confidence.measured_on, MEASURED_ON),
         rivals=tuple(rival(one.kind, one.check) for one in told.benign),
         not_claimed=told.cannot_claim,
         bundle_sha256=told.bundle_sha256,
         blanks=tuple(name for name, text in asdict(given).items() if not text),
     )  # fmt: skip
+
+
+def _is_named(name: str, text: str) -> bool:
+    """Whether a text has a name as a word of its own. A name of digits is not told from a count.
+
+    >>> _is_named("acct_5", "with acct_5."), _is_named("acct_5", "acct_52"), _is_named("59", "59 of 60")
+    (True, False, False)
+    """
+    return not name.isdecimal() and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def write_filing(f: Filing) -> str:
@@ -154,6 +170,7 @@ def write_filing(f: Filing) -> str:
         f"{plural(int(one['accounts']), 'account')}"
         for one in f.shared
     ]
+    left_out = [f"Left out, as they name accounts: {plural(f.left_out, 'reason')}."] if f.left_out else []
     lines = [
         f"# Incident report: suspected unauthorised distillation, {f.case}",
         f"TLP:{f.tlp.upper()}. Made {moment_us(f.made_us)}. "
@@ -169,7 +186,7 @@ def write_filing(f: Filing) -> str:
         f"## Procedure, in the words of MITRE ATLAS (an alike case: {ALIKE})",
         sentence_list([f"{one['id']} {one['name']}: {one['why']}" for one in f.procedure]),
         "## Evidence",
-        sentence_list(f.evidence),
+        sentence_list([*f.evidence, *left_out]),
         "## How often such evidence is wrong",
         sentence_list(f.error_rates),
         "## Honest explanations",

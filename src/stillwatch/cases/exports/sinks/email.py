@@ -29,15 +29,22 @@ KEYS = "name one file, which holds USER:PASSWORD for the mail server"
 KEYS_OPTIONAL = True  # a relay of one's own may take mail without
 OPTIONS = {"from": 'as in from = "stillwatch@example.com"', "to": "the address that reads it"}
 LONGEST_TALK_S = 4 * TIMEOUT_S  # with a server that answers, but slowly
+OWN_NAME = "[127.0.0.1]"  # said to the server: nothing of this machine, and no look-up of its name
 
 
 class _MailServer(smtplib.SMTP):
-    """A talk with a server at an address that was checked, over TLS from the first byte or by STARTTLS."""
+    """A talk with a server at addresses that were checked, over TLS from the first byte or by STARTTLS.
 
-    def __init__(self, where: ReceiverAddress, address: str, context: ssl.SSLContext) -> None:
-        self._at, self._address, self._tls = where, address, context
-        super().__init__(where.host, where.port, timeout=TIMEOUT_S)
+    It is cut when its time is over, whatever the server does.
+    """
+
+    def __init__(self, where: ReceiverAddress, found: Sequence[str], context: ssl.SSLContext) -> None:
+        self._scheme, self._found, self._tls = where.scheme, found, context
+        self._watch = Timer(LONGEST_TALK_S, self._cut)
+        self._watch.daemon = True
+        self._watch.start()
         try:
+            super().__init__(where.host, where.port, OWN_NAME, TIMEOUT_S)
             if where.scheme == "smtp":
                 self.starttls(context=context)  # raises where the server has none
         except (OSError, smtplib.SMTPException):
@@ -45,8 +52,24 @@ class _MailServer(smtplib.SMTP):
             raise
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        line = socket.create_connection((self._address, port), timeout)
-        return self._tls.wrap_socket(line, server_hostname=host) if self._at.scheme == "smtps" else line
+        *others, last = self._found
+        for address in others:
+            with suppress(OSError):
+                return self._begin(address, host, port, timeout)
+        return self._begin(last, host, port, timeout)
+
+    def _begin(self, address: str, host: str, port: int, timeout: float) -> socket.socket:
+        line = socket.create_connection((address, port), timeout)
+        return self._tls.wrap_socket(line, server_hostname=host) if self._scheme == "smtps" else line
+
+    def _cut(self) -> None:
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._watch.cancel()
+        super().close()
 
 
 def read_key(path: Path) -> tuple[str, str]:
@@ -68,31 +91,19 @@ def send(
 ) -> None:
     """Hand it to the mail server. Raises: ExportError."""
     login = [read_key(path) for path in target.keys]
+    ca = str(target.ca) if target.ca else None
     try:
-        server = _MailServer(target.where, found[0], context or tls_context(_file(target)))
-        timer = Timer(LONGEST_TALK_S, _hang_up, [server])
-        timer.daemon = True
-        timer.start()
+        server = _MailServer(target.where, found, context or tls_context(ca))
         try:
             for user, password in login:
                 server.login(user, password)
             server.send_message(_mail(target, letter))
         finally:
-            timer.cancel()
             with suppress(OSError, smtplib.SMTPException):
                 server.quit()
             server.close()
     except (OSError, smtplib.SMTPException, MessageError, ValueError) as why:
         raise DeliveryRefused(f"{target.where.at}: takes no mail: {_reason(why)}") from None
-
-
-def _file(target: ExportTarget) -> str | None:
-    return str(target.ca) if target.ca else None
-
-
-def _hang_up(server: smtplib.SMTP) -> None:
-    with suppress(OSError, AttributeError):
-        server.sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
 
 
 def _mail(target: ExportTarget, letter: Letter) -> EmailMessage:
