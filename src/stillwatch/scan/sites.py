@@ -96,7 +96,7 @@ def event_members(
 
 
 def _beside_others(place: np.ndarray, accounts: np.ndarray) -> np.ndarray:
-    """Of some accounts those whose place another has too; none if they are a pair. place: -1 where unknown."""
+    """Of some accounts those whose place another has too; none if they are a pair. place: -1 if unknown."""
     who = accounts[place[accounts] >= 0]
     _, at, together = np.unique(place[who], return_inverse=True, return_counts=True)
     who = who[together[at] > 1]
