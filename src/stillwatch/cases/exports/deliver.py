@@ -15,6 +15,8 @@ from stillwatch.cases.exports.targets import sinks
 from stillwatch.errors import StillwatchError
 from stillwatch.plugins import blamed_on
 
+OVER_TLS = ("https", "tls", "smtps", "smtp")  # smtp: after STARTTLS, or not at all
+
 
 @dataclass
 class Delivered:
@@ -82,7 +84,7 @@ def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | N
     sink = sinks()[target.kind]
     found = addresses(target.where, target.allow, resolve)
     context = None
-    if target.where.scheme in ("https", "tls"):
+    if target.where.scheme in OVER_TLS:
         context = tls_context(str(target.ca) if target.ca else None)
     with blamed_on(f"the sink {target.kind} failed", getattr(sink, "__file__", "")):
         sink.send(target, letter, found, context, now_us)

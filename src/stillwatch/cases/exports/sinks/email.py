@@ -21,7 +21,7 @@ from stillwatch.cases.exports.messages import LONGEST, LONGEST_SUMMARY, CaseMess
 from stillwatch.cases.exports.outbox import Letter
 from stillwatch.cases.exports.owned import read_owned
 from stillwatch.cases.exports.places import ReceiverAddress
-from stillwatch.cases.exports.post import TIMEOUT_S, tls_context
+from stillwatch.cases.exports.post import TIMEOUT_S
 from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
 
 NAME, SCHEMES, FORM = "email", ("smtps", "smtp"), Form.MESSAGE
@@ -91,9 +91,10 @@ def send(
 ) -> None:
     """Hand it to the mail server. Raises: ExportError."""
     login = [read_key(path) for path in target.keys]
-    ca = str(target.ca) if target.ca else None
+    if context is None:
+        raise ValueError("mail without a context would be sent in the clear")
     try:
-        server = _MailServer(target.where, found, context or tls_context(ca))
+        server = _MailServer(target.where, found, context)
         try:
             for user, password in login:
                 server.login(user, password)
