@@ -141,7 +141,9 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
     """Give the cases that were named, or those that match. Raises: InputError, CaseError."""
     if named:
         if choice != WHOLE_QUEUE or limit is not None:
-            raise InputError("name cases, or choose them with --state, --owner, --account, --text: not both")
+            raise InputError(
+                "name cases, or choose them with --state, --owner, --account, --text, --note: not both"
+            )
         found: dict[str, int] = {}
         for text in named:
             name, _, revision = text.partition(":")
@@ -153,7 +155,7 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
             raise InputError(f"{len(found):,} cases at once; give at most {MOST_AT_ONCE}")
         return [PickedCase(case, revision) for case, revision in found.items()]
     if choice == WHOLE_QUEUE:
-        raise InputError("name cases, or choose them with --state, --owner, --account or --text")
+        raise InputError("name cases, or choose them with --state, --owner, --account, --text or --note")
     queue = reading.queue(store, choice.queue_filter(limit or MOST_AT_ONCE), utc_us())
     if not queue.cases:
         raise InputError("no case matches; `stillwatch case list` with the same options shows them")
