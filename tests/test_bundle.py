@@ -663,6 +663,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "clients": each("events.ndjson", lambda row: {"u": str(row["t"])}),
     "tokens read": each("events.ndjson", lambda row: {"i": 5}),
     "organisations": each("accounts.ndjson", lambda row: {"org": None, "payment": None}),
+    "one customer": each("accounts.ndjson", lambda row: {"customer": 0}),
     "named earlier": each("accounts.ndjson", lambda row: {"named_us": 5}),
     "cleared": each("accounts.ndjson", lambda row: {"verdict": "permitted"}),
     "definitions": text("queries.sql", "SELECT account", "SELECT other"),

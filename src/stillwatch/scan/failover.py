@@ -22,6 +22,7 @@ import numpy as np
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
+from stillwatch.signals import BundleEvidence
 from stillwatch.stats.dealing import distinct
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 from stillwatch.units import HOUR_US, MINUTE_US
@@ -72,6 +73,7 @@ class FailoverFinding:
     text: str
     moved: int
     refused: int
+    rate: float  # of other texts that another customer asks as soon, at most
     own: Mapping[int, OwnReaction]  # code of each account that took part
     named_us: Mapping[int, int]  # when it had taken part, not before `found_us`
 
@@ -149,13 +151,28 @@ def _finding(ours: _Texts, found_us: int, p_value: float, rate: float) -> Failov
         f"texts at most {rate:.1%} are"
     )
     named_us = {code: max(at_us, found_us) for code, at_us in parts.items()}
-    return FailoverFinding(found_us, p_value, text, int(moved.sum()), refused, own, named_us)
+    return FailoverFinding(found_us, p_value, text, int(moved.sum()), refused, float(rate), own, named_us)
 
 
 def failover_reason(found: FailoverFinding) -> Reason:
     """Give the evidence as a finding's reason."""
     bits = round(float(min(40.0, -np.log2(max(found.p_value, 1e-300)))), 3)
-    return Reason(NAME, found.text, bits, found.moved / found.refused, n=found.refused)
+    return Reason(NAME, found.text, bits, found.moved / found.refused, found.rate, n=found.refused)
+
+
+def recompute(evidence: BundleEvidence) -> dict[str, float]:
+    """Count again from a bundle what was refused and moved among the finding's accounts.
+
+    The group that was tested may have had more. `p_here`: P(so many moved of these) at the stated rate.
+    """
+    moved, refused = evidence.moved_texts(), sum(evidence.refused_texts().values())
+    rate = evidence.numbers("failover")["baseline"]
+    return {
+        "moved_here": len(moved),
+        "refused_here": refused,
+        "customers_here": len({evidence.customer(a) for pair in moved for a in pair}),
+        "p_here": evidence.chance_of(len(moved), refused, rate),
+    }
 
 
 def own_text(own: OwnReaction) -> str:

@@ -9,6 +9,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -312,7 +313,11 @@ def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None
     """What the accounts table says of the log's accounts, by code."""
     if accounts is None:
         return None
-    rows = {row["account"]: row for row in accounts.to_pylist()}
+    return facts_of(log, {row["account"]: row for row in accounts.to_pylist()})
+
+
+def facts_of(log: ExchangeLog, rows: Mapping[str, Mapping[str, Any]]) -> AccountFacts:
+    """What rows of an accounts table, by name, say of the log's accounts, by code."""
     mine = [rows.get(name, {}) for name in log.accounts]
     created = [row.get("created") for row in mine]
     return AccountFacts(

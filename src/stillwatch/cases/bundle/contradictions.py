@@ -334,6 +334,13 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
     begin_us = created[within.index(max(within))] if created else None
     if others["signups"]["begin_us"] != begin_us:
         yield "accounts.ndjson: were not created in the two days of which population.json tells"
+    customers: dict[str, int] = {}
+    for k, one in enumerate(accounts):
+        first = one["customer"]
+        if type(first) is not int or not 0 <= first <= k or accounts[first]["customer"] != first:
+            yield f"accounts.ndjson: {one['account']!a} is of a customer that is no account before it"
+        elif one["org"] is not None and customers.setdefault(one["org"], first) != first:
+            yield f"accounts.ndjson: {one['account']!a} is of another customer than its organisation"
     cards = {one["payment"] for one in accounts}
     if not set(others["payments"]) <= cards:
         yield "population.json: tells of payment that no account of accounts.ndjson has"

@@ -24,6 +24,8 @@ from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
+from stillwatch.scan.explanations import customers
+from stillwatch.scan.pipeline import facts_of, payers
 from stillwatch.units import DAY_US
 
 # eight letters: among a million different things two fall together once in a thousand bundles
@@ -109,15 +111,28 @@ def gather(
     inside = np.zeros(len(log.accounts), bool)
     inside[[code[name] for name in named]] = True
     rows = np.flatnonzero(place[log["account"]] >= 0)
+    one = _first_of_customer(log, known, codes)
     return Gathered(
         [
             _account(name, name in named, campaign, known.get(name, {}), tokens)
-            | {"verdict": verdicts.get(name)}
-            for name in names
+            | {"verdict": verdicts.get(name), "customer": int(one[k])}
+            for k, name in enumerate(names)
         ],
         list(_events(log, rows, place, tokens)),
         _population(log, known, named, inside, tokens),
     )
+
+
+def _first_of_customer(
+    log: ExchangeLog, known: Mapping[str, Mapping[str, Any]], codes: np.ndarray
+) -> np.ndarray:
+    """(n,) the place of the first account that is of the same customer, as refused work counts them."""
+    facts = facts_of(log, known) if known else None
+    payer = payers(log, facts)
+    label = (payer if facts is None else customers(log, facts, payer))[codes]
+    _, first, one = np.unique(label, return_index=True, return_inverse=True)
+    places: np.ndarray = first[one]
+    return places
 
 
 class _Tokens:

@@ -11,12 +11,15 @@ import hashlib
 import json
 import math
 import statistics
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import Any
 
 HOUR_US = 3_600_000_000
+MOVED_WITHIN_US = HOUR_US // 6  # of a refused text: docs/evidence.md, refused work
 NEVER = 1 << 62
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 CANNOT = (
@@ -164,6 +167,65 @@ class OpenedBundle:
         bits = min(40.0, -math.log2(max(p_value, 1e-12)))
         return {"actual": count / len(times), "baseline": baseline, "bits": bits, "n": len(times)}
 
+    def customer(self, account: int) -> int:
+        """Who counts as one customer, by the sender's word: the first line of its accounts."""
+        return int(self.accounts[account]["customer"])
+
+    def refused_texts(self) -> dict[int, int]:
+        """How many texts each account was refused; its own repeats within minutes are one."""
+        return dict(Counter(one["a"] for one in self._runs if one["refused"]))
+
+    def moved_texts(self) -> list[tuple[int, int]]:
+        """Each refused text that another customer of the finding asked within minutes: whose, and who did."""
+        runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for one in self._runs:
+            runs[one["q"]].append(one)
+        begun = {text: [one["t"] for one in same] for text, same in runs.items()}
+        moved = []
+        for one in self._runs:
+            if not one["refused"]:
+                continue
+            text, until_us = one["q"], one["asked"] + MOVED_WITHIN_US
+            for k in range(bisect_right(begun[text], one["asked"]), len(begun[text])):
+                other = runs[text][k]
+                if other["t"] > until_us:
+                    break
+                if self.customer(other["a"]) != self.customer(one["a"]):
+                    moved.append((one["a"], other["a"]))
+                    break
+        return moved
+
+    @cached_property
+    def _runs(self) -> list[dict[str, Any]]:
+        """Runs of requests in which an account asks one text, in time; `asked`: its first refusal."""
+        runs: list[dict[str, Any]] = []
+        last: dict[tuple[int, str], tuple[int, dict[str, Any]]] = {}
+        for event in self.events:  # in the log's order, which is that of time
+            if event["q"] is None:
+                continue
+            before_us, run = last.get((event["a"], event["q"]), (0, None))
+            if run is None or event["t"] - before_us > MOVED_WITHIN_US:
+                run = {
+                    "t": event["t"],
+                    "a": event["a"],
+                    "q": event["q"],
+                    "asked": event["t"],
+                    "refused": False,
+                }
+                runs.append(run)
+            if not run["refused"] and (event["s"] in (403, 408, 429) or event["s"] >= 500):
+                run["asked"], run["refused"] = event["t"], True
+            last[event["a"], event["q"]] = event["t"], run
+        return runs
+
+    def numbers(self, detector: str) -> dict[str, Any]:
+        """What the finding states of a reason."""
+        return next(numbers for reason, numbers in self.reasons() if reason["detector"] == detector)
+
+    def chance_of(self, positive: int, items: int, rate: float) -> float:
+        """P(at least `positive` of `items`), each with the chance `rate` (binomial)."""
+        return binomial_tail(positive, items, rate)
+
     def quantile(self, values: list[float], q: float) -> float:
         """Linear between the two nearest, as NumPy's default."""
         values = sorted(values)
@@ -180,6 +242,18 @@ def mostly(events: list[Any], name: str) -> dict[int, Any]:
         seen[one["a"]][one[name]] += 1
     order: Callable[[Any], Any] = lambda v: (v is not None, v)  # noqa: E731 - a key, used twice
     return {a: min(n, key=lambda v, n=n: (-n[v], order(v))) for a, n in seen.items()}  # type: ignore[misc]
+
+
+def binomial_tail(count: int, of: int, share: float) -> float:
+    """P(at least `count` of `of` independent tries succeed), each with the chance `share`."""
+    if count <= 0:
+        return 1.0
+    ways = (
+        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+        + k * math.log(share) + (of - k) * math.log1p(-share)
+        for k in range(count, of + 1)
+    )  # fmt: skip
+    return min(1.0, math.fsum(map(math.exp, ways)))
 
 
 def tail(count: int, members: int, share: float, correlation: float) -> float:
@@ -206,6 +280,7 @@ def combine(p_values: list[float]) -> float:
     return 0.5 - math.atan(sum(angles) / len(angles)) / math.pi
 
 
+REACTION = ("refused", "repeated", "taken_over", "p_value")  # of one account: see `reactions`
 SETTINGS = {"model": "m", "max_tokens": "x", "temperature_milli": "c"}
 FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
@@ -232,7 +307,8 @@ WHY_NOT = {
     "links": "which of its accounts are tied by this clue needs the whole log",
     "coordinated_harvest": "it is of the last look, at the whole log",
     "new_settings": "who had used these settings before needs the whole log",
-    "failover": "how often a refused text is asked again needs the whole log",
+    "failover": "what other texts do needs the whole log; see moved_here and refused_here, and `reaction`",
+    "reaction": "which texts were refused by a drawn hold needs the draw",
     "lone_harvest": "its rank needs all other payers' events",
     "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
 }
@@ -245,6 +321,28 @@ def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
     for clue in sorted(told & set(ties)):
         bits = ties[clue](e)
         out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
+    return out
+
+
+def reactions(e: OpenedBundle) -> dict[str, float]:
+    """Of each account: texts that it was refused, that moved, that it took over; its own p-value."""
+    if "failover" not in {reason["detector"] for reason, _ in e.reasons()}:
+        return {}
+    tested = e.numbers("failover")
+    refused = e.refused_texts()
+    moved, taken = (
+        (Counter(part) for part in zip(*e.moved_texts())) if e.moved_texts() else (Counter(), Counter())
+    )
+    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    out: dict[str, float] = {}
+    for k, name in enumerate(sorted(e.more["own_reactions"])):
+        a = place[name]
+        tails = (
+            binomial_tail(moved[a], refused.get(a, 0), tested["baseline"]),
+            binomial_tail(taken[a], tested["n"] - refused.get(a, 0), tested["baseline"]),
+        )
+        own = (refused.get(a, 0), moved[a], taken[a], min(1.0, 2 * min(tails)))
+        out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
     return out
 
 
@@ -422,7 +520,7 @@ def totals(bundle: Any) -> dict[str, Any]:
         out[f"events.{name}"] = dict(sorted(counted.items()))
     for name in ("since_us", "named_us", "created_us"):
         out[f"accounts.{name}"] = sum(one[name] or 0 for one in accounts)
-    for name in ("account", "org", "payment"):
+    for name in ("account", "org", "payment", "customer"):
         out[f"accounts.{name}"] = len({one[name] for one in accounts})
     out["accounts.verdict"] = dict(sorted(Counter(str(one["verdict"]) for one in accounts).items()))
     return out
@@ -442,6 +540,7 @@ def computed(
         out |= alarm_test(e)
         out |= {f"markers.{name}": value for name, value in markers(e).items()}
         out |= {f"links.{name}": value for name, value in links(e, ties).items()}
+        out |= {f"reaction.{name}": value for name, value in reactions(e).items()}
         for reason, _ in e.reasons():
             if (again := recompute.get(reason["detector"])) is not None:
                 out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
@@ -467,6 +566,8 @@ def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
     for one in more.get("tested", []):
         for name in ("count", "of", "share", "tries", "correlation"):
             out[f"tested.{one['setting']}.{name}"] = one[name]
+    for k, own in enumerate(more["own_reactions"][name] for name in sorted(more.get("own_reactions", {}))):
+        out |= {f"reaction.{k}.{number}": value for number, value in zip(REACTION, own)}
     tied: dict[str, list[float]] = defaultdict(list)
     for _, _, clue, bits, *_ in more["links"]:
         tied[clue].append(bits)

@@ -1,0 +1,76 @@
+"""A bundle of a finding by refused work: what moved is counted again from the events."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bundle_world import NOW_US
+from scan_world import Crowd
+from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle.export import export
+from stillwatch.cases.bundle.gather import ScannedLog
+from stillwatch.cases.fold import fold
+from stillwatch.cases.inputs import inputs_of
+from stillwatch.cases.reading import Filter, queue
+from stillwatch.cases.store import Store
+from stillwatch.scan.pipeline import Options, run
+from test_bundle import each, lines, resigned
+from test_failover import refuse
+from test_source_leads import crowd_of, users_of_new_wording
+
+pytestmark = pytest.mark.slow
+
+
+def exported(crowd: Crowd, folder: Path) -> Path:
+    crowd.rows.sort(key=lambda row: row["time"])
+    log, accounts, out = folder / "log.parquet", folder / "accounts.parquet", folder / "evidence"
+    pq.write_table(crowd.table(), log)
+    pq.write_table(crowd.accounts(), accounts)
+    result = run([log], accounts=accounts, options=Options(threads=1))
+    with Store(f"sqlite:///{folder}/cases.db") as store:
+        attach(store, folder / "audit.key")
+        fold(store, result, NOW_US, "scan", inputs=inputs_of([log, accounts]))
+        case = queue(store, Filter(), NOW_US).cases[0].id
+        export(store, case, out, who="ann", now_us=NOW_US + 1, log=ScannedLog([log], accounts))
+    return out
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    crowd = crowd_of(41)
+    refuse(crowd, users_of_new_wording(crowd, own_subjects=False), 16, 0.8)
+    return exported(crowd, tmp_path_factory.mktemp("failover"))
+
+
+def test_what_each_account_was_refused_and_took_over_is_counted_again(bundle: Path) -> None:
+    claims = {claim["name"]: claim for claim in lines(bundle, "claims.ndjson")}
+    own = {name: claim for name, claim in claims.items() if name.startswith("reaction.")}
+    assert len(own) > 4 * 5
+    assert all(claim["why_not"] is None for claim in own.values()), own
+    moved = claims["reason.failover.moved_here"]["stated"]
+    assert moved == sum(c["stated"] for name, c in own.items() if name.endswith(".repeated"))
+    assert moved == sum(c["stated"] for name, c in own.items() if name.endswith(".taken_over"))
+    assert moved >= 8
+    assert claims["reason.failover.refused_here"]["stated"] <= claims["reason.failover.n"]["stated"]
+    assert claims["reason.failover.p_here"]["stated"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("events.ndjson", lambda row: {"s": 200} if row["t"] % 3 == 0 else {}), "claim reaction."),
+        (
+            ("events.ndjson", lambda row: {"s": 429} if row["t"] % 3 == 0 else {}),
+            "claim reason.failover.refused_here",
+        ),
+        (("accounts.ndjson", lambda row: {"customer": 0}), "claim reason.failover.moved_here"),
+    ],
+)
+def test_refusals_and_customers_that_are_changed_are_named(
+    bundle: Path, tmp_path: Path, change: tuple, expected: str
+) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    found = resigned(copy, each(*change))
+    assert any(sentence.startswith(expected) for sentence in found), found
