@@ -10,11 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+import stillwatch
 from scan_world import Crowd
+from stillwatch.cli.main import app
 from stillwatch.errors import InputError
 from stillwatch.exchanges.networks import WatchedNetworks, read_networks, unusable_lines
+from stillwatch.scan.inspect import inspect
 
 IPTOASN = """\
 1.0.0.0\t1.0.0.255\t13335\tUS\tCLOUDFLARENET
@@ -182,6 +187,23 @@ def test_only_rows_with_an_address_and_without_a_number_are_filled(tmp_path: Pat
     assert filled.drop_columns(["asn"]).equals(batch.drop_columns(["asn"]))
     known = batch.filter(pa.array([False, False, True, False, False, False]))
     assert read_networks([file_of(tmp_path, IPTOASN)]).fill(known) is known
+
+
+def test_a_scan_looks_addresses_up_and_says_what_it_could_not_use(tmp_path: Path) -> None:
+    crowd = Crowd(0)
+    for k in range(20):
+        crowd.says(f"a{k % 5}", k / 10, client_ip=f"80.1.1.{k}", model="m")
+    good = file_of(tmp_path, IPTOASN + "nonsense\n", "mine.tsv")
+    told = stillwatch.scan(crowd.table(), networks=[good])
+    assert any("mine.tsv:5 has no columns" in line for line in told.scan.cannot_claim)
+    log = tmp_path / "log.parquet"
+    pq.write_table(crowd.table(), log)
+    bad = file_of(tmp_path, "no table", "bad.tsv")
+    done = CliRunner().invoke(app, ["scan", str(log), "--networks", str(bad), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert "bad.tsv: holds no line of a range; right would be a table of networks: iptoasn's" in done.stderr
+    (missing,) = [one for one in inspect([log]).missing if one.column == "asn"]
+    assert "--networks FILE" in missing.remedy
 
 
 def until(watched: WatchedNetworks, systems: list[int], seconds: float = 10.0) -> None:

@@ -133,9 +133,11 @@ def scan_command(
     folded = None
     unfolded: StillwatchError | None = None
     if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
-        told = {"false_cases_per_10k_account_days": false_cases}
+        beside = {"accounts": [] if accounts is None else [accounts], "networks": networks or []}
+        told: dict[str, object] = {"false_cases_per_10k_account_days": false_cases}
+        told |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
         try:
-            read = inputs_of([*logs, *([] if accounts is None else [accounts]), *(networks or ())])
+            read = inputs_of([*logs, *beside["accounts"], *beside["networks"]])
             with new_cases(cases, audit_key, audit_witness) as store:
                 folded = fold(store, result.scan, utc_us(), f"scan of {source}", inputs=read, settings=told)
         except StillwatchError as why:
