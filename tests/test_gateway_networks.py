@@ -191,7 +191,7 @@ def test_health_says_whether_there_is_a_table_and_how_old_it_is(tmp_path: Path) 
     part = after([str(table)])
     assert part.status == "ok"
     assert part.text.startswith(f"ip2asn.tsv of {datetime.now(UTC):%Y-%m-%d}, 4 ranges, SHA-256 ")
-    assert "1 lines unusable, as ip2asn.tsv:5 has no columns" in part.text
+    assert "unusable lines: 1, as ip2asn.tsv:5 has no columns" in part.text
     old_s = (now_us - 200 * DAY_US) / 1e6
     os.utime(table, (old_s, old_s))
     part = after([str(table)])

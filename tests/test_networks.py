@@ -165,7 +165,7 @@ def test_a_file_without_a_line_that_can_be_used_is_refused(content: bytes, tmp_p
             read_networks([path])
     with pytest.raises(InputError, match="absent: cannot be read: No such file"):
         read_networks([tmp_path / "absent"])
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="is no file; give a table of networks"):
         read_networks([tmp_path])
 
 

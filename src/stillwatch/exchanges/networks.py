@@ -202,6 +202,8 @@ def pack_address(text: str) -> bytes | None:
 
 
 def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> NetworkFile:
+    if path.exists() and not path.is_file():  # a pipe is read once, and its table could not be named later
+        raise InputError(f"{path}: is no file; give {RIGHT}")
     unusable, before = 0, len(ranges)
     examples: list[str] = []
     try:

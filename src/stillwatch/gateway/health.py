@@ -180,7 +180,7 @@ def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHea
         old |= now_us - micros(changed) > OLD_NETWORKS_US
         texts.append(
             f"{one['name']} of {changed:%Y-%m-%d}, {one['ranges']:,} ranges, SHA-256 {one['sha256'][:12]}"
-            + (f", {one['unusable']:,} lines unusable, as {one['examples'][0]}" if one["unusable"] else "")
+            + (f", unusable lines: {one['unusable']:,}, as {one['examples'][0]}" if one["unusable"] else "")
         )
     if says.get("error"):
         texts.append(f"{says['error']}; {'what was read before stays' if texts else 'asn stays unknown'}")
