@@ -173,6 +173,11 @@ def asn_of(table: pa.Table | pa.RecordBatch) -> list[int | None]:
     return table.column("asn").to_pylist()
 
 
+def test_a_bad_first_line_is_no_header(tmp_path: Path) -> None:
+    table = read_networks([file_of(tmp_path, "1.0.0.0/33\t5\n" + CAIDA)])
+    assert table.files[0].examples == ("table.tsv:1 names no range of addresses",)
+
+
 def test_only_rows_with_an_address_and_without_a_number_are_filled(tmp_path: Path) -> None:
     crowd = Crowd(0)
     given: Sequence[tuple[str | None, int | None]] = [

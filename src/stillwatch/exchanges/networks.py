@@ -33,10 +33,7 @@ RIGHT = (
 LINE_BYTES = 4_096
 EXAMPLES = 3
 MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address: both kinds are in one order
-LARGEST = (
-    1 << 28,
-    1 << 124,
-)  # addresses of IPv4 and IPv6: a line of more is a default route, and no system's
+LARGEST = (1 << 28, 1 << 124)  # addresses of IPv4 and IPv6 in a line: more is a default route
 MOST_SYSTEM = (1 << 32) - 1
 UNKNOWN = 0  # reserved: no system has it
 SEVERAL = frozenset("0123456789_,{} ")  # CAIDA and RIPE write so where several systems announce a prefix
@@ -216,7 +213,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
                     continue
                 found = _read_line(text)
                 if isinstance(found, str):
-                    if line.number > 1:  # the first one may hold the columns' names
+                    if line.number > 1 or any(map(str.isdigit, text)):  # else the columns' names
                         unusable += 1
                         if len(examples) < EXAMPLES:
                             examples.append(f"{path.name}:{line.number} {found}")
@@ -333,14 +330,14 @@ def _keys(packed: bytes | bytearray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _reserved() -> tuple[np.ndarray, np.ndarray]:
+def _reserved_spans() -> tuple[np.ndarray, np.ndarray]:
     spans = sorted(span for text in RESERVED if (span := _span(*text.split("/"))))
     return _keys(b"".join(first for first, _ in spans)), _keys(b"".join(last for _, last in spans))
 
 
 def _are_reserved(keys: np.ndarray) -> np.ndarray:
     """(n,) bool: which addresses no system announces to all."""
-    first, last = _reserved()
+    first, last = _reserved_spans()
     at = np.searchsorted(first, keys, side="right") - 1
     inside = (at >= 0) & (keys <= last[np.maximum(at, 0)])
     mapped = (keys >= MAPPED) & (keys <= MAPPED + b"\xff" * 4)
