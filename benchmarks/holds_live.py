@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A live replay of whole worlds in which holds run and everybody reacts: what they find, and whom they hurt.
 
-    python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12]
+    python benchmarks/holds_live.py ../shared/range/dev-c … [--seed 1] [--step-h 12] [--no-networks]
 
 Every `--step-h` hours the live scan looks (`LiveScan`), its candidates go to the gateway's own `follow` over
 a real state file under terms that say `on`, and the schedules that it begins refuse requests by
@@ -10,7 +10,9 @@ about it, is in the log that the next look sees. No HTTP is spoken here:
 `tests/test_gateway_holds.py` does that on a small scene.
 
 The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and `Rules`
-has their numbers. Truth is used to play the actors and to score; the code under test sees the log alone.
+has their numbers. As at a gateway `asn` is not in what arrives: it is looked up in a table of networks, made
+of the world's own addresses; with `--no-networks` it stays unknown. Truth is used to play the actors and to
+score; the code under test sees the log alone.
 """
 
 import argparse
@@ -29,6 +31,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway.control.holds import follow, schedules_in
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.scan import ScanResult, failover, holds
@@ -77,11 +80,13 @@ class Harm:
 class Play:
     """One world, played."""
 
-    def __init__(self, folder: Path, seed: int, terms: Terms, step_h: float) -> None:
+    def __init__(
+        self, folder: Path, seed: int, terms: Terms, step_h: float, *, networks: bool = True
+    ) -> None:
         self.name, self.terms, self.step_us = folder.name, terms, int(step_h * HOUR_US)
         self.rng = np.random.default_rng(seed)
         self.rules = Rules()
-        self.table = _record(pq.read_table(folder / "exchanges.parquet"))
+        self.table = _captured(_record(pq.read_table(folder / "exchanges.parquet")), networks)
         self.known = pq.read_table(folder / "accounts.parquet")
         truth = pq.read_table(folder / "truth.parquet").to_pylist()
         self.campaign = {row["account"]: row["campaign"] for row in truth if row["campaign"]}
@@ -371,6 +376,20 @@ def _record(table: pa.Table) -> pa.Table:
     return table.combine_chunks()
 
 
+def _captured(table: pa.Table, networks: bool) -> pa.Table:
+    """Take a world's `asn` away, and look it up as a gateway does that has a table of networks."""
+    place, field = table.schema.get_field_index("asn"), RECORD.field("asn")
+    blank = table.set_column(place, field, pa.nulls(len(table), field.type))
+    if not networks:
+        return blank
+    known = table.select(["client_ip", "asn"]).group_by(["client_ip", "asn"]).aggregate([]).to_pylist()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.writelines(f"{one['client_ip']}\t{one['client_ip']}\t{one['asn']}\n" for one in known)
+        file.flush()
+        filled = read_networks([file.name]).fill(blank.combine_chunks().to_batches()[0])
+    return pa.Table.from_batches([filled])
+
+
 def line(row: dict) -> str:
     """Write one world as a row of the table."""
     harm = row["harm"]
@@ -405,13 +424,17 @@ def main() -> None:
     parser.add_argument(
         "--at-once", type=int, default=Holds.candidates_at_once, help="candidates_at_once of the terms"
     )
+    parser.add_argument(
+        "--no-networks", action="store_true", help="as at a gateway without a table of networks"
+    )
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     terms = Terms(1, holds=Holds(mode="on", candidates_at_once=options.at_once))
     rows = []
     for folder in options.worlds:
         with tempfile.TemporaryDirectory() as place:
-            rows.append(Play(folder, options.seed, terms, options.step_h).run(Path(place)))
+            play = Play(folder, options.seed, terms, options.step_h, networks=not options.no_networks)
+            rows.append(play.run(Path(place)))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1) + "\n")

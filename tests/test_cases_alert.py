@@ -1,5 +1,6 @@
 """The alert whole, what detectors' words were worth, and the command line over both."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -449,6 +450,30 @@ def test_scan_folds_into_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (file,) = told(store).inputs
     assert file["bytes"] == log.stat().st_size
     assert (tmp_path / "audit.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_claim_names_the_tables_that_were_beside_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their digests: who edits a table of networks spares whom he likes. It shows which one it was."""
+    log, accounts, networks = tmp_path / "log.jsonl", tmp_path / "known.csv", tmp_path / "ip2asn.tsv"
+    log.write_text('{"time": "2026-03-01T00:00:00Z", "account": "a", "prompt": "hello there"}\n')
+    accounts.write_text("account\na\n")
+    networks.write_text("80.0.0.0\t80.0.0.255\t3320\n")
+    found = result(campaign("sw-1", names(0, 40)))
+    monkeypatch.setattr("stillwatch.api.scanning.run", lambda *_, **__: found)
+    url = f"sqlite:///{tmp_path}/cases.db"
+    words = ["scan", str(log), "--accounts", str(accounts), "--networks", str(networks), "--cases", url]
+    RUN.invoke(app, [*words, "--out", str(tmp_path / "report")])
+    with Store(url) as store:
+        alert = told(store)
+    digests = {one["name"]: one["sha256"] for one in alert.inputs}
+    assert digests["ip2asn.tsv"] == hashlib.sha256(networks.read_bytes()).hexdigest()
+    assert set(digests) == {"log.jsonl", "known.csv", "ip2asn.tsv"}
+    query = alert.why[0].query
+    assert query.startswith(
+        "stillwatch scan log.jsonl --accounts known.csv --networks ip2asn.tsv --false-cases"
+    )
 
 
 def test_a_reader_that_goes_away_costs_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,23 @@ def test_the_detectors_memory_is_an_option_within_its_bounds(folder: Folder) -> 
     assert "256" in done.stderr
 
 
+def test_a_table_of_networks_is_looked_at_remembered_and_taken_away(folder: Folder, tmp_path: Path) -> None:
+    table, bad = tmp_path / "ip2asn.tsv", tmp_path / "bad.tsv"
+    table.write_text("80.0.0.0\t80.255.255.255\t3320\tDE\tDTAG\n")
+    bad.write_text("no table\n")
+    assert "networks" not in check(folder)[1]
+    code, found = check(folder, "--networks", str(table))
+    assert (code, found["networks"]["verdict"]) == (0, "ok")
+    assert found["networks"]["text"].startswith("ip2asn.tsv of 20")
+    code, found = check(folder, "--networks", str(table), "--networks", str(bad))
+    assert (code, found["networks"]["verdict"]) == (0, "warning")  # serving does not wait for it
+    assert "bad.tsv: holds no line of a range; right would be" in found["networks"]["text"]
+    GatewaySettings("http://127.0.0.1:9", networks=(str(table), str(bad))).save(folder.settings)
+    assert GatewaySettings.load(folder.settings).networks == (str(table), str(bad))
+    assert "networks" in check(folder)[1]
+    assert "networks" not in check(folder, "--networks", "none")[1]
+
+
 def test_terms_that_may_not_follow_are_not_put_in_place(folder: Folder, tmp_path: Path) -> None:
     rules = tmp_path / "rules.toml"
     rules.write_text(RULES)

@@ -131,6 +131,19 @@ def test_a_site_is_an_address_of_several_accounts_that_is_no_rented_server(
     assert site_members(site, everybody[:1]).tolist() == []
 
 
+@pytest.mark.parametrize(("silent_since", "together"), [(0, range(6)), (3, range(6)), (4, [])])
+def test_exchanges_without_a_number_do_not_speak_against_those_with_one(
+    silent_since: int, together: Sequence[int]
+) -> None:
+    """A gateway gets a table of networks: who sent nothing since has no number, and 0 is none."""
+    log = log_of([(START_US + k, f"acct-{k % 6}", 200, k) for k in range(12)])
+    log.columns["net"] = np.ones(12, np.int32)
+    log.columns["asn"] = np.array([-1, -1, -1, 0, 0, 0, *[3320] * 6], np.int32)
+    log.columns["asn"][12 - silent_since :] = -1
+    site = sites(log, main_networks(log))
+    assert site_members(site, np.arange(6, dtype=np.int32)).tolist() == list(together)
+
+
 def test_clouds_are_hosting_networks_and_access_providers_are_none() -> None:
     known = set(hosting_networks().tolist())
     clouds = {

@@ -1,7 +1,7 @@
 """`stillwatch.scan(...)`: one call from logs to a result. The command line goes through it as well."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path as FilePath
@@ -13,6 +13,7 @@ from stillwatch.api.result import ScanReport
 from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
+from stillwatch.exchanges.networks import read_networks, unusable_lines
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.report.losses import losses
@@ -36,6 +37,7 @@ def scan(
     progress: Callable[[str, int, int | None], None] | None = None,
     rejected: Path | None = None,
     keep_text: bool = False,
+    networks: Sequence[Path] = (),
 ) -> ScanReport:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
 
@@ -59,11 +61,14 @@ def scan(
         progress: Called as progress(stage, done, total or None). What it raises ends the scan.
         rejected: Where rows that cannot be used are written, one JSON object a line; else only counted.
         keep_text: Keep the bytes of such rows in that file.
+        networks: Files of a table of networks (docs/exchanges.md), in which the `asn` of addresses without
+            one is looked up: people who openly sit together are no pool.
 
     Rows that cannot be used are counted in `ScanReport.warnings`. Raises: InputError where none can be used,
         a setting makes no sense, or the input is no log; StillwatchError where the engine does not start.
     """
     found = logs_of(logs)
+    network_table = read_networks(networks) if networks else None
     options = options_of(
         settings,
         threads=threads,
@@ -74,12 +79,14 @@ def scan(
         keep_text=keep_text,
         columns=mapping.from_names(columns),
         held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
+        networks=network_table,
     )
     table = None if accounts is None else table_of(accounts, "accounts table")
     place = None if rejected is None else _without_earlier_rows(FilePath(os.fspath(rejected)))
     with Rejects(place, keep_text=keep_text) as rejects:
         result = run(found, accounts=table, rejects=rejects, options=options, tell=progress or silent)
     lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
+    lost += () if network_table is None else unusable_lines(network_table)
     result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
     return ScanReport(result, settings or DetectionSettings(), rejects)
 

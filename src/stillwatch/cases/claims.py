@@ -197,7 +197,10 @@ def _rank_reasons(c: Campaign) -> list[Reason]:
 def _claim(c: Campaign, r: Reason, files: list[Json], settings: Mapping[str, Any]) -> Claim:
     actual, baseline = _finite(r.actual), _finite(r.baseline)
     effect = _finite(actual / baseline) if actual is not None and baseline else None
-    names = " ".join(shlex.quote(one["name"]) for one in files) or "LOG..."
+    beside = {name: option for option in ("accounts", "networks") for name in settings.get(option, ())}
+    options = "".join(f" --{option} {shlex.quote(name)}" for name, option in beside.items())
+    logs = [one["name"] for one in files if one["name"] not in beside]
+    names = (" ".join(map(shlex.quote, logs)) or "LOG...") + options
     wanted = f'.campaigns[] | select(.id == "{c.id}") | .reasons[] | select(.detector == "{r.detector}")'
     dial = settings.get("false_cases_per_10k_account_days", 1.0)
     query = f"stillwatch scan {names} --false-cases {dial:g} --json | jq {shlex.quote(wanted)}"

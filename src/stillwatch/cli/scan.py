@@ -63,6 +63,10 @@ def scan_command(
             help="Sketch of a public set of prompts (stillwatch pool); give several times for several."
         ),
     ] = None,
+    networks: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of networks: gives addresses their asn; several times for several files."),
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
     engine: Annotated[
         str,
@@ -83,6 +87,7 @@ def scan_command(
     $ stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
     $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
     $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
+    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (an office is told from a rented server)
     $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
     $ stillwatch scan logs/ --engine spark:spark://head:7077    (needs stillwatch[spark]; docs/engine.md)
     $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
@@ -118,6 +123,7 @@ def scan_command(
                 progress=tell,
                 rejected=dead_letters,
                 keep_text=keep_text,
+                networks=networks or (),
             )
     except KeyboardInterrupt:
         errors.print(f"interrupted: {out} holds no report of this scan", markup=False, highlight=False)
@@ -127,9 +133,11 @@ def scan_command(
     folded = None
     unfolded: StillwatchError | None = None
     if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
-        told = {"false_cases_per_10k_account_days": false_cases}
+        beside = {"accounts": [] if accounts is None else [accounts], "networks": networks or []}
+        told: dict[str, object] = {"false_cases_per_10k_account_days": false_cases}
+        told |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
         try:
-            read = inputs_of([*logs, *([] if accounts is None else [accounts])])
+            read = inputs_of([*logs, *beside["accounts"], *beside["networks"]])
             with new_cases(cases, audit_key, audit_witness) as store:
                 folded = fold(store, result.scan, utc_us(), f"scan of {source}", inputs=read, settings=told)
         except StillwatchError as why:

@@ -19,6 +19,7 @@ from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, 
 from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
 
 LOCAL = "local"  # of --state: the folder leaves its fleet
+NO_TABLE = "none"  # of --networks
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,14 @@ class SettingOptions:
     gateway: Annotated[
         str | None, typer.Option(help="Its name in the fleet.", show_default="made of the host's name")
     ] = None
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Table of networks by which captured addresses get their asn; several times for several "
+            "files; none: no table.",
+            show_default="none",
+        ),
+    ] = None
     upstream_ca: Annotated[
         str | None, typer.Option(help="PEM file of certificates to trust besides the system's.")
     ] = None
@@ -94,6 +103,9 @@ class SettingOptions:
             found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
         if self.shared is not None:
             found["shared"] = str(Path(self.shared).resolve())
+        if self.networks is not None:
+            named = [] if self.networks == [NO_TABLE] else self.networks
+            found["networks"] = tuple(str(Path(one).resolve()) for one in named)
         return found
 
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from stillwatch.errors import StillwatchError
+from stillwatch.exchanges.values import micros
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState, PutBack
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import GatewaySettings
-from stillwatch.units import HOUR_US
+from stillwatch.units import DAY_US, HOUR_US
 
 Status = Literal["ok", "degraded", "failing"]
 OK: Status = "ok"
@@ -27,6 +28,7 @@ RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
 GAP_LATELY_US = HOUR_US
 PUT_BACK_LATELY_US = HOUR_US
 SKEW_S = 2.0  # that clocks of a fleet's hosts may differ
+OLD_NETWORKS_US = 183 * DAY_US
 LOW_DISK_BYTES = 1 << 30
 LOW_DISK_SHARE = 0.02
 
@@ -67,6 +69,7 @@ def health(
         *([_hooks(folder, now_us)] if settings.hooks_port is not None else []),
         _capture(live, refuses),
         _recorder(folder, now_us),
+        _networks(folder, settings, now_us),
         _window(folder, detector_process(folder, now_us, supervisor)),
         _cases(supervisor),
         *([_alerts(folder, now_us)] if "alerts" in supervisor.get("children", {}) else []),
@@ -163,6 +166,28 @@ def _recorder(folder: Folder, now_us: int) -> PartHealth:
     return _process(
         folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
     )
+
+
+def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
+    """What the recorder says of the table of networks by which it fills in `asn`."""
+    if not settings.networks:
+        text = "no table is named: an office cannot be told from rented servers; serve --networks FILE"
+        return PartHealth("networks", OK, text)
+    says = heartbeat.read(folder.run / "recorder.json").get("networks") or {}
+    texts, old = [], False
+    for one in says.get("files", []):
+        changed = datetime.fromisoformat(one["changed"])
+        old |= now_us - micros(changed) > OLD_NETWORKS_US
+        texts.append(
+            f"{one['name']} of {changed:%Y-%m-%d}, {one['ranges']:,} ranges, SHA-256 {one['sha256'][:12]}"
+            + (f", unusable lines: {one['unusable']:,}, as {one['examples'][0]}" if one["unusable"] else "")
+        )
+    if says.get("error"):
+        texts.append(f"{says['error']}; {'what was read before stays' if texts else 'asn stays unknown'}")
+    if old:
+        texts.append("older than half a year: systems change hands; get a new one")
+    bad = old or says.get("error")
+    return PartHealth("networks", DEGRADED if bad else OK, "; ".join(texts) or "not read yet")
 
 
 def _hooks(folder: Folder, now_us: int) -> PartHealth:

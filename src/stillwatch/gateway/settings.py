@@ -58,6 +58,7 @@ class GatewaySettings:
     state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
     gateway: str | None = None  # its name in the fleet
     shared: str | None = None  # the folder that all gateways of the fleet write to
+    networks: tuple[str, ...] = ()  # files of a table of networks: what is captured gets its `asn` by it
 
     def __post_init__(self) -> None:
         _check_upstream(self.upstream)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from stillwatch.cases.store import check_url
-from stillwatch.errors import StillwatchError, refuse_os_errors
+from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
+from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
@@ -27,6 +28,7 @@ from stillwatch.terms.load import check, default_text, loads, read
 from stillwatch.terms.reload import SETTLED_NS, follows
 
 LARGEST_KEY = 4_096
+HEAD_LINES = 1_000  # of a table of networks: the recorder reads all of it
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def look(
         _try("state", lambda: _state(folder)),
         *([_try("fleet", lambda: _fleet(settings.state))] if settings.state else []),
         _try("cases", lambda: _cases(folder, settings)),
+        *([_networks(settings.networks)] if settings.networks else []),
     ]
     if pid is None:
         for what, (host, port) in settings.addresses().items():
@@ -183,6 +186,15 @@ def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:
     if url.password is not None:
         raise SettingsError("cases: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
     return SetupCheck("cases", "ok", url.render_as_string())
+
+
+def _networks(paths: Sequence[str]) -> SetupCheck:
+    """Whether the files begin as tables of networks. Serving does not wait for them."""
+    try:
+        files = read_networks(paths, most_lines=HEAD_LINES).files
+    except InputError as why:
+        return SetupCheck("networks", "warning", str(why))
+    return SetupCheck("networks", "ok", ", ".join(f"{one.name} of {one.changed:%Y-%m-%d}" for one in files))
 
 
 def _port(host: str, port: int, what: str) -> SetupCheck:

@@ -61,6 +61,7 @@ REMEDIES = {  # what to set in the software that writes the log: by format and c
     ("access log in JSON", "prompt"): "put $request_body into the log_format",
     "prompt": "log the request's messages, or name their column: --map prompt=COLUMN (--map messages=COLUMN)",
     TABLE: "--accounts FILE",
+    "asn": "--networks FILE looks it up by client_ip in a table of networks (ip2asn-*.tsv.gz of iptoasn.com)",
 }  # fmt: skip
 GUESS_LIMIT = 60
 BATCH_ROWS = 65_536

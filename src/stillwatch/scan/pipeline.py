@@ -23,6 +23,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog, build
+from stillwatch.exchanges.networks import NetworkTable
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
@@ -63,6 +64,7 @@ class Options(DetectionSettings):
     keep_text: bool = False
     held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
+    networks: NetworkTable | None = None  # where the log's addresses are looked up that have no `asn`
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
 
@@ -145,6 +147,8 @@ def _log(
         needs_texts=needs_texts,
         mapping=options.columns,
     )
+    if options.networks is not None:
+        batches = map(options.networks.fill, batches)
     return build(batches, sketcher, threads=options.threads)
 
 

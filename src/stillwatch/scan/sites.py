@@ -44,20 +44,23 @@ def hosting_networks() -> np.ndarray:
 def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
     """(accounts,) int64: the network of each account that sits at a site, else -1.
 
-    A site is the main network of three accounts or more whose autonomous system is known and no hosting
+    A site is the main network of three accounts or more whose autonomous system is known, and no hosting
     company's: behind one address of a cloud are strangers, or a pool's own server. A network is of one
-    system: where the log names several of it, they say nothing.
+    system: where the log names several of it, they say nothing. No number, and 0, are unknown and contradict
+    nothing: exchanges may be from before there was a table of networks.
 
     network: as `main_networks`.
     """
-    mine = (log["account"] >= 0) & (log["net"] == network[log["account"]])
+    mine = (log["account"] >= 0) & (log["net"] == network[log["account"]]) & (log["asn"] > 0)
     system = np.full(len(network), -1, np.int64)
     system[log["account"][mine]] = log["asn"][mine]  # of several the last written stays
-    _, place, together = np.unique(network, return_inverse=True, return_counts=True)
+    _, place = np.unique(network, return_inverse=True)
+    known = system > 0
+    together = np.bincount(place[known], minlength=len(network))
     least, most = np.full(len(together), FAR), np.full(len(together), -1)
-    np.minimum.at(least, place, system)
-    np.maximum.at(most, place, system)
-    a_site = (together >= LEAST_AT_SITE) & (least == most) & (most >= 0) & ~np.isin(most, hosting_networks())
+    np.minimum.at(least, place[known], system[known])
+    np.maximum.at(most, place[known], system[known])
+    a_site = (together >= LEAST_AT_SITE) & (least == most) & ~np.isin(most, hosting_networks())
     return np.where((network >= 0) & a_site[place], network, -1)
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +22,7 @@ import pyarrow as pa
 from stillwatch.cases.indicators.shelf import IndicatorRecorder
 from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.networks import WatchedNetworks
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
@@ -43,6 +44,7 @@ POLL_S = 0.1
 READ_BYTES = 64 << 20  # of one log file at a time
 OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; further ones are read again when they end
 TIDY_S = 600.0  # between two looks at what can be merged or let go
+NETWORKS_S = 2.0  # between two looks at the files of the table of networks
 
 
 @dataclass(slots=True)
@@ -67,8 +69,15 @@ class Checkpoint(msgspec.Struct):
 class Recorder:
     """Turns logs into segments. `step` once, or again and again."""
 
-    def __init__(self, folder: Folder, now: Callable[[], datetime], gateway: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        now: Callable[[], datetime],
+        gateway: str | None = None,
+        networks: Sequence[str] = (),
+    ) -> None:
         self.folder, self._now = folder, now
+        self.networks = WatchedNetworks(networks)
         self._gateway = gateway  # its name in a fleet, where ids of other gateways lie beside ours
         self._written_for: int | None = 0  # what a range asked for last
         self._secret = folder.secret()
@@ -226,6 +235,8 @@ class Recorder:
     def _sketch(self) -> None:
         """Put sketches in the place of the texts at hand."""
         made = rows.batch(self._rows)
+        if self.networks.table is not None:
+            made = self.networks.table.fill(made)
         for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
@@ -390,8 +401,8 @@ def main(folder: str) -> None:
     found = Folder(Path(folder))
     settings = GatewaySettings.load(found.settings)
     with refuse_os_errors(FolderError, f"{found.own_segments}: cannot be used"):  # a fleet's folder is away
-        recorder = Recorder(found, clock.now, settings.gateway if settings.state else None)
-    beat_at = tidy_at = 0.0
+        recorder = Recorder(found, clock.now, settings.gateway if settings.state else None, settings.networks)
+    beat_at = tidy_at = networks_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
     while True:
@@ -401,6 +412,9 @@ def main(folder: str) -> None:
             if time.monotonic() - tidy_at > TIDY_S:
                 recorder.tidy()
                 tidy_at = time.monotonic()
+            if time.monotonic() - networks_at > NETWORKS_S:
+                recorder.networks.poll()
+                networks_at = time.monotonic()
             error = None
         except OSError as why:  # a full disk: what is unwritten lies in the log, and is tried again
             error, moved = f"{why.filename or found.own_segments}: {why.strerror}", False
@@ -424,6 +438,7 @@ def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
             quarantined=recorder.quarantined,
             unknown_shapes=recorder.unknown_shapes,
             last_time_us=recorder.last_time_us,
+            networks=recorder.networks.says(),
             error=error,
             **recorder.lag(),
         )

@@ -1,0 +1,358 @@
+"""A table of networks: which autonomous system an address belongs to. Its owner names files of public data.
+
+Four ways to write a line are read, packed by gzip or zstd or plain: a first and a last address and the number
+(iptoasn), a prefix and the number (GeoLite2), a prefix, its length and the number (CAIDA), the number and a
+prefix (RIPE). It says nothing of private and reserved addresses, whatever a file says of them.
+"""
+
+import hashlib
+import socket
+import threading
+from array import array
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stillwatch.errors import InputError
+from stillwatch.exchanges.formats import Refused
+from stillwatch.exchanges.lines import Line, split
+from stillwatch.exchanges.unpack import Limits, Unpacked
+
+RIGHT = (
+    "a table of networks: iptoasn's ip2asn-*.tsv(.gz) (first, last, number), GeoLite2-ASN-Blocks-*.csv "
+    "(network,number), CAIDA's pfx2as (prefix, length, number), RIPE's riswhoisdump (number, prefix)"
+)
+LINE_BYTES = 4_096
+EXAMPLES = 3
+MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address: both kinds are in one order
+LARGEST = (1 << 28, 1 << 124)  # addresses of IPv4 and IPv6 in a line: more is a default route
+MOST_SYSTEM = (1 << 32) - 1
+UNKNOWN = 0  # reserved: no system has it
+SEVERAL = frozenset("0123456789_,{} ")  # CAIDA and RIPE write so where several systems announce a prefix
+RESERVED = (  # https://www.iana.org/assignments/iana-ipv4-special-registry and its like for IPv6
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+    "224.0.0.0/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+)  # fmt: skip
+GLOBAL = (bytes([0x20]) + bytes(15), bytes([0x3F]) + b"\xff" * 15)  # 2000::/3: no other IPv6 is routed
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One file of a table, as it was when it was read."""
+
+    name: str  # without its folder
+    sha256: str
+    changed: datetime
+    ranges: int  # lines that say of a range whose it is
+    unusable: int  # lines that cannot be used; the others are
+    examples: tuple[str, ...]  # of these, with file and line
+
+
+@dataclass
+class AddressRanges:
+    """Ranges as columns that grow: the first and the last address of 16 bytes each, and the system."""
+
+    first: bytearray = field(default_factory=bytearray)
+    last: bytearray = field(default_factory=bytearray)
+    systems: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def add(self, first: bytes, last: bytes, system: int) -> None:
+        self.first += first
+        self.last += last
+        self.systems.append(system)
+
+    def __len__(self) -> int:
+        return len(self.systems)
+
+
+class NetworkTable:
+    """Ranges of addresses that do not overlap, in order, and the system of each. 36 bytes a range."""
+
+    def __init__(self, files: tuple[NetworkFile, ...], ranges: AddressRanges) -> None:
+        self.files = files
+        self._first, self._last = _keys(ranges.first), _keys(ranges.last)  # NumPy orders them as bytes
+        self._systems = np.frombuffer(ranges.systems, np.uint32)
+
+    def __len__(self) -> int:
+        return len(self._systems)
+
+    def systems(self, addresses: Sequence[str | None]) -> np.ndarray:
+        """(n,) int64: the number of each address' autonomous system, -1 where it is not known.
+
+        Unknown are what is no address, private and reserved ones, and those of which the table says nothing
+        or that several systems announce.
+        """
+        packed = [pack_address(text) if text else None for text in addresses]
+        keys = _keys(b"".join(key or bytes(16) for key in packed))
+        at = np.searchsorted(self._first, keys, side="right") - 1
+        inside = (at >= 0) & (keys <= self._last[np.maximum(at, 0)]) & ~_are_reserved(keys)
+        found = np.where(inside, self._systems[np.maximum(at, 0)], UNKNOWN).astype(np.int64)
+        found[found == UNKNOWN] = -1
+        return found
+
+    def fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Look up `asn` in rows that have an address and no number, or 0. batch: of the exchange record."""
+        place = batch.schema.get_field_index("asn")
+        given = batch.column(place)
+        lacking = pc.and_(
+            pc.equal(pc.fill_null(given, UNKNOWN), UNKNOWN), batch.column("client_ip").is_valid()
+        )
+        if not lacking.true_count:
+            return batch
+        coded = batch.column("client_ip").dictionary_encode()
+        found = self.systems(coded.dictionary.to_pylist())
+        looked_up = pa.array(found, given.type, mask=found < 0).take(coded.indices)
+        return batch.set_column(place, batch.schema.field(place), pc.if_else(lacking, looked_up, given))
+
+
+class WatchedNetworks:
+    """A table that follows its files: new ones are taken when two looks in a row have found the same.
+
+    Where they cannot be used the last table stays, and `error` says why; None where all is well.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        self.paths = tuple(map(Path, paths))
+        self.table: NetworkTable | None = None
+        self._refused: str | None = None
+        self._sign = self._last_sign = _sign(self.paths)
+        self._reading: threading.Thread | None = None
+        if self.paths:
+            self._take()
+
+    @property
+    def error(self) -> str | None:
+        if self._last_sign is None:
+            return f"{', '.join(map(str, self.paths))}: no such file"
+        return self._refused
+
+    def poll(self) -> None:
+        """Look at the files; those that have changed are read in a thread. It raises nothing."""
+        if self._reading is not None and self._reading.is_alive():
+            return
+        sign, before = _sign(self.paths), self._last_sign
+        self._last_sign = sign
+        if sign is not None and sign == before and sign != self._sign:
+            self._sign = sign
+            self._reading = threading.Thread(target=self._take, name="networks", daemon=True)
+            self._reading.start()
+
+    def says(self) -> dict[str, object]:
+        """Give what is in use and what stands in its way, as plain values; empty where no file is named."""
+        if not self.paths:
+            return {}
+        files = () if self.table is None else self.table.files
+        return {
+            "files": [asdict(one) | {"changed": one.changed.isoformat()} for one in files],
+            "error": self.error,
+        }
+
+    def _take(self) -> None:
+        try:
+            self.table, self._refused = read_networks(self.paths), None
+        except InputError as why:
+            self._refused = str(why)
+
+
+def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | None = None) -> NetworkTable:
+    """Read files as one table: where ranges overlap the narrower one counts, and of two equal ones neither.
+
+    most_lines: of each file; by default all. Raises: InputError for a file that cannot be read, or of which
+    no line can be used.
+    """
+    ranges = AddressRanges()
+    files = tuple(_read_file(Path(path), ranges, most_lines) for path in paths)
+    return NetworkTable(files, _in_order(ranges))
+
+
+def unusable_lines(table: NetworkTable) -> tuple[str, ...]:
+    """Sentences on lines that could not be used."""
+    return tuple(
+        f"{one.unusable:,} of {one.ranges + one.unusable:,} lines of the table of networks {one.name} could "
+        f"not be used: {'; '.join(one.examples)}."
+        for one in table.files
+        if one.unusable
+    )
+
+
+def pack_address(text: str) -> bytes | None:
+    """An address as 16 bytes, IPv4 as IPv6 has it; None where it is none.
+
+    >>> pack_address("192.0.2.1") == pack_address("::ffff:192.0.2.1"), pack_address("192.0.2")
+    (True, None)
+    """
+    try:
+        if ":" in text:
+            return socket.inet_pton(socket.AF_INET6, text)
+        return MAPPED + socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):  # ValueError: a NUL, or what is not ASCII
+        return None
+
+
+def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> NetworkFile:
+    if path.exists() and not path.is_file():  # a pipe is read once, and its table could not be named later
+        raise InputError(f"{path}: is no file; give {RIGHT}")
+    unusable, before = 0, len(ranges)
+    examples: list[str] = []
+    try:
+        with Unpacked(path, Limits(unpacked_bytes=1 << 32)) as data:
+            for line in split(data.chunks(), LINE_BYTES):
+                if most_lines is not None and line.number > most_lines:
+                    break
+                text = line.raw.decode("latin-1").strip() if isinstance(line, Line) else ""
+                if isinstance(line, Line) and (not text or text[0] in "#%"):
+                    continue
+                found = _read_line(text)
+                if isinstance(found, str):
+                    if line.number > 1 or any(map(str.isdigit, text)):  # else the columns' names
+                        unusable += 1
+                        if len(examples) < EXAMPLES:
+                            examples.append(f"{path.name}:{line.number} {found}")
+                    continue
+                ranges.add(*found)
+        digest, changed = _sha256(path), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except Refused as why:
+        raise InputError(f"{path}: {why}") from None
+    except OSError as why:
+        raise InputError(f"{path}: cannot be read: {why.strerror or why}; give {RIGHT}") from None
+    if len(ranges) == before:
+        wrong = f"no line can be used, as {examples[0]}" if examples else "holds no line of a range"
+        raise InputError(f"{path}: {wrong}; right would be {RIGHT}")
+    return NetworkFile(path.name, digest, changed, len(ranges) - before, unusable, tuple(examples))
+
+
+def _read_line(text: str) -> tuple[bytes, bytes, int] | str:
+    """First and last address and the system's number of a line, or what is wrong with it."""
+    words = [word.strip('" ') for word in text.split("\t" if "\t" in text else ",", 3)[:3]]
+    if len(words) < 2:
+        return "has no columns"
+    if "/" in words[0]:
+        span, number = _span(*words[0].split("/", 1)), words[1]
+    elif "/" in words[1]:
+        span, number = _span(*words[1].split("/", 1)), words[0]
+    elif len(words) < 3:
+        return "has too few columns"
+    elif words[1].isdecimal():
+        span, number = _span(words[0], words[1]), words[2]
+    else:
+        begin, end, number = pack_address(words[0]), pack_address(words[1]), words[2]
+        both = begin is not None and end is not None and begin <= end and _is_ipv4(begin) == _is_ipv4(end)
+        span = (begin, end) if both and begin and end else None
+    if span is None:
+        return "names no range of addresses"
+    number = number.removeprefix("AS")
+    if number.isdecimal() and number.isascii() and len(number) < 12:
+        system = int(number)
+    elif number and SEVERAL.issuperset(number):
+        system = UNKNOWN
+    else:
+        return "names no number of a system"
+    if system > MOST_SYSTEM:
+        return "names a number beyond 4294967295"
+    size = int.from_bytes(span[1]) - int.from_bytes(span[0]) + 1
+    if system != UNKNOWN and size > LARGEST[not _is_ipv4(span[0])]:
+        return "covers more addresses than any system has"
+    return *span, system
+
+
+def _span(address: str, length: str) -> tuple[bytes, bytes] | None:
+    """The first and the last address of a prefix, None where it is none."""
+    key = pack_address(address)
+    bits = int(length) if length.isdecimal() and length.isascii() and len(length) < 4 else 129
+    if key is None or bits > (32 if ":" not in address else 128):
+        return None
+    host = (1 << ((32 if ":" not in address else 128) - bits)) - 1
+    begin = int.from_bytes(key) & ~host
+    return begin.to_bytes(16), (begin | host).to_bytes(16)
+
+
+def _is_ipv4(key: bytes) -> bool:
+    return key.startswith(MAPPED)
+
+
+def _in_order(ranges: AddressRanges) -> AddressRanges:
+    """Ranges sorted by their first address, cut where narrower ones lie in them."""
+    begin, end = _keys(ranges.first), _keys(ranges.last)
+    if (begin[1:] > end[:-1]).all():
+        return ranges
+    widest_first = _keys(bytes(255 - np.frombuffer(ranges.last, np.uint8)))
+    cuts = _Cuts()
+    for k in np.lexsort((widest_first, begin)).tolist():
+        at = slice(16 * k, 16 * k + 16)
+        cuts.add(int.from_bytes(ranges.first[at]), int.from_bytes(ranges.last[at]), ranges.systems[k])
+    cuts.close(1 << 128)
+    return cuts.ranges
+
+
+class _Cuts:
+    """Ranges that come by their first address, the wider ones first, made into ones that do not overlap."""
+
+    def __init__(self) -> None:
+        self.ranges = AddressRanges()
+        self._open: list[tuple[int, int, int]] = []  # first, last, system; each lies in those before it
+        self._at = 0  # what is before it is written
+
+    def add(self, first: int, last: int, system: int) -> None:
+        self.close(first)
+        if self._open and self._open[-1][:2] == (first, last):
+            if self._open[-1][2] != system:
+                self._open[-1] = first, last, UNKNOWN
+            return
+        if self._open:
+            self._write(first - 1, self._open[-1][2])
+        self._open.append((first, last, system))
+        self._at = first
+
+    def close(self, before: int) -> None:
+        """Write what is open and ends before an address."""
+        while self._open and self._open[-1][1] < before:
+            _, last, system = self._open.pop()
+            self._write(last, system)
+
+    def _write(self, last: int, system: int) -> None:
+        if last >= self._at:
+            self.ranges.add(self._at.to_bytes(16), last.to_bytes(16), system)
+            self._at = last + 1
+
+
+def _keys(packed: bytes | bytearray) -> np.ndarray:
+    """(n,) of 16 bytes each, to be compared as bytes are."""
+    return np.frombuffer(packed, "S16")
+
+
+@lru_cache(maxsize=1)
+def _reserved_spans() -> tuple[np.ndarray, np.ndarray]:
+    spans = sorted(span for text in RESERVED if (span := _span(*text.split("/"))))
+    return _keys(b"".join(first for first, _ in spans)), _keys(b"".join(last for _, last in spans))
+
+
+def _are_reserved(keys: np.ndarray) -> np.ndarray:
+    """(n,) bool: which addresses no system announces to all."""
+    first, last = _reserved_spans()
+    at = np.searchsorted(first, keys, side="right") - 1
+    inside = (at >= 0) & (keys <= last[np.maximum(at, 0)])
+    mapped = (keys >= MAPPED) & (keys <= MAPPED + b"\xff" * 4)
+    routed: np.ndarray = mapped | ((keys >= GLOBAL[0]) & (keys <= GLOBAL[1]))
+    return inside | ~routed
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sign(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
+    """What differs where files were changed; None while one is not there."""
+    with suppress(OSError):
+        found = [path.stat() for path in paths]
+        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+    return None
