@@ -24,7 +24,7 @@ RANK = {"refusals": 0, "wording": 2}
 LEAD, FOUND = 1, 3
 MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
-FUTILE_US = 2 * DAY_US  # a schedule whose best bet never gained by then is given up
+FUTILE_TEXTS = 6  # refused: a schedule is given up where no bet on so many ever gained
 FUTILE_P_VALUE = 0.5
 
 
@@ -53,15 +53,15 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
 
 
 def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
-    """Give the groups that are held now as candidates, but for those whose holds have shown nothing for long.
+    """Give the groups that are held now as candidates, but for those whose refused texts do not move.
 
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.p_value)
+        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.moved_p)
         for schedule, evidence in held
         if schedule.ended_us is None
-        and not (evidence.blocks * schedule.block_us >= FUTILE_US and evidence.p_value > FUTILE_P_VALUE)
+        and not (evidence.refused >= FUTILE_TEXTS and evidence.moved_p > FUTILE_P_VALUE)
     )
 
 

@@ -56,6 +56,8 @@ class HoldsEvidence:
         default_factory=dict
     )  # accounts of the schedule, and who took over
     named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
+    refused: int = 0  # new texts, asked while a drawn hold was on
+    moved_p: float = 1.0  # p-value where nothing is left out: for what is held next, as it may be one person
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,16 @@ def holds_evidence(
             named_us.setdefault(accounts[place], at_us)
     own = _own_reactions(bets, asked, accounts, alone)
     p_value = float(group[-1]) if len(group) else 1.0
+    whole = p_values(wealth(_sums(gains, moment, len(at_block))))
     return HoldsEvidence(
-        p_value, _text(schedule, blocks, own, asked, bets, p_value), len(blocks), found_us, own, named_us
+        p_value,
+        _text(schedule, blocks, own, asked, bets, p_value),
+        len(blocks),
+        found_us,
+        own,
+        named_us,
+        int(asked[1].sum()),
+        float(whole[-1]) if len(whole) else 1.0,
     )
 
 
