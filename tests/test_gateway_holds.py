@@ -161,8 +161,9 @@ def test_a_queue_over_sixteen_accounts_shows_and_people_do_not(up: Upstream) -> 
 @pytest.mark.slow
 def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Upstream) -> None:
     accounts = names("a", 8)
-    with world(up, accounts) as found:
-        (drawn,) = begin(found, accounts)
+    terms = ON + "block_minutes = 15\n"  # longer than the day's budget
+    with world(up, accounts, terms) as found:
+        (drawn,) = begin(found, accounts, terms=terms)
         account = drawn.accounts[0]
         blocks = range(drawn.start_us, drawn.start_us + DAY_US, drawn.block_us)
         other, theirs = next(
@@ -193,7 +194,7 @@ def test_a_hold_ends_when_it_says_costs_its_budget_and_is_undone_at_once(up: Ups
         assert found.ask(tomorrow[0] + DAY_US, account, "tomorrow") is not None
         # dropped: served within a second
         with ControlState(found.g.folder.state, found.g.folder.secret()) as state:
-            follow(state, loads(ON), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
+            follow(state, loads(terms), [], {}, now_us=int(found.hand[0]), tell=lambda _: None)
             assert [one.why_ended for one in all_held(state)] == ["it is no candidate any more"]
             until(lambda: found.ask(theirs + 1, other, "?") is None, 5, "the end of the holds")
             told = [e.what for e in state.events()]

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from holds_world import HOUR_US, MINUTE_US, SECOND_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
-from stillwatch.scan.candidates import candidates, still_open, weak_groups, with_shares
+from stillwatch.scan.candidates import FUTILE_TEXTS, candidates, still_open, weak_groups, with_shares
 from stillwatch.scan.failover import (
     Repeat,
     failover_evidence,
@@ -316,14 +316,16 @@ def test_an_account_is_told_its_own_part_alone() -> None:
 def test_a_block_counts_when_what_it_refused_had_time_to_come_again_and_no_cut_loses_it() -> None:
     drawn = schedule(1, 16)
     log = log_of(queue(drawn, np.random.default_rng(1), 12).rows)
-    times = [drawn.start_us + quarter * drawn.block_us for quarter in (8, 48, 49, 104)]
+    of_a_day = DAY_US // drawn.block_us
+    half = of_a_day // 2
+    times = [drawn.start_us + blocks * drawn.block_us for blocks in (8, half, half + 1, of_a_day + 8)]
     at = [holds_evidence(log, drawn, until_us) for until_us in (*times[:3], times[2] + MINUTE_US, times[3])]
-    assert [one.blocks for one in at] == [0, 0, 1, 1, 56]
+    assert [one.blocks for one in at] == [0, 0, 1, 1, half + 8]
     assert at[0].p_value == 1.0
     assert at[2] == at[3]
     ended = replace(drawn, ended_us=drawn.start_us + 3 * DAY_US)
     found = holds_evidence(log, ended, drawn.end_us + DAY_US)
-    assert found.blocks == 3 * 96
+    assert found.blocks == 3 * of_a_day
     reason = holds_reason(found)
     assert reason.detector == "holds"
     assert reason.bits > 0
@@ -351,7 +353,7 @@ def test_a_schedule_holds_who_is_drawn_and_tells_the_truth(many, seed, shape) ->
 def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candidate() -> None:
     one, again, other = schedule(5, 20), schedule(5, 20), schedule(6, 20)
     blocks = one.blocks(one.end_us)
-    assert len(blocks) == 7 * 96
+    assert len(blocks) == 7 * DAY_US // one.block_us
 
     def table(drawn) -> np.ndarray:
         return np.array([[drawn.draw(account, block) is True for block in blocks] for account in names(20)])
@@ -365,8 +367,9 @@ def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candida
     assert binom.ppf(0.0005, held.size, share) <= held.sum() <= binom.ppf(0.9995, held.size, share)
     assert not (held[:, 1:] & held[:, :-1]).any()
     denser = table(replace(one, denser_one_block_in=4, denser_from_us=one.start_us + 3 * DAY_US))
-    assert (denser[:, :288] == held[:, :288]).all()  # what was drawn stays
-    later = denser[:, 288:]
+    until = 3 * DAY_US // one.block_us
+    assert (denser[:, :until] == held[:, :until]).all()  # what was drawn stays
+    later = denser[:, until:]
     assert binom.ppf(0.0005, later.size, DENSER / (1 + DENSER)) <= later.sum()
     assert later.sum() <= binom.ppf(0.9995, later.size, DENSER / (1 + DENSER))
     together = (held[:-1] & held[1:]).sum()  # two accounts in one block: no oftener than by chance
@@ -407,7 +410,7 @@ def test_an_empty_log_strangers_and_retries_show_nothing() -> None:
 
 def test_what_is_told_of_an_account_counts_texts_and_customers() -> None:
     """Of a hold what was asked first, which two others ask later. The rest was asked by one who knew."""
-    drawn = schedule(1, 6)
+    drawn = schedule(1, 6, Holds(block_minutes=15))
     a, b, c = drawn.accounts[:3]
     blocks = drawn.blocks(drawn.end_us)
     held = next(block for block in blocks if drawn.draw(a, block))
@@ -683,12 +686,18 @@ def test_customers_are_tied_by_what_the_one_was_refused_and_the_other_asked() ->
     assert sum(one.share for one in with_shares(log, weak)) == pytest.approx(8 / 13)
 
 
-def test_a_weak_group_is_held_on_until_nothing_was_shown_for_two_days() -> None:
+def test_a_weak_group_is_held_on_until_refused_texts_have_not_moved() -> None:
     drawn = schedule(1, 16)
     log = log_of(people(drawn, np.random.default_rng(1), 8).rows)
-    for hours, many in ((30, 1), (70, 0)):
+    refused = []
+    for hours in range(13, 72, 6):
         shown = holds_evidence(log, drawn, drawn.start_us + hours * HOUR_US)
-        assert len(still_open([(drawn, shown)])) == many
+        refused.append(shown.refused)
+        assert shown.moved_p == 1.0
+        assert len(still_open([(drawn, shown)])) == (shown.refused < FUTILE_TEXTS), hours
+    assert refused[0] < FUTILE_TEXTS <= refused[-1]
+    idle = holds_evidence(log_of([(drawn.start_us, "a-00", 200, 1)]), drawn, drawn.end_us)
+    assert still_open([(drawn, replace(idle, refused=0))])  # nothing was refused in all its days
     moving = log_of(queue(drawn, np.random.default_rng(1), 8).rows)
     shown = holds_evidence(moving, drawn, drawn.start_us + 70 * HOUR_US)
     assert [one.candidate for one in still_open([(drawn, shown)])] == [drawn.candidate]

@@ -275,9 +275,9 @@ class Holds:
 
     mode: str = "off"  # "dry_run": who would be held is written down; "on": they are held
     days: int = 7  # of one candidate, then never again
-    block_minutes: int = 15  # one hold's length
+    block_minutes: int = 5  # one hold's length
     one_block_in: int = 16  # of an account's blocks one is drawn: an hour and a half of a day
-    one_block_in_once_moved: int = 4  # the same, once a schedule's own holds show that work moves
+    one_block_in_once_moved: int = 4  # the same, once refusals show that work moves
     refused_minutes_per_day: int = 6  # of one account; further requests of that day are served
     refused_share_at_most: float = 0.004  # of all requests, by all holds that run
     accounts_at_least: int = 2  # who takes their work over is seen, and may join them

@@ -97,7 +97,7 @@ class HoldSchedule:
 MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
 DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
 BY_REFUSALS = "refusals"  # how the names of candidates begin that were formed by refusals
-RESERVED = 0.5  # of what may be refused: for candidates by refusals that are not known yet
+RESERVED = 0.5  # of what may be refused first: for candidates by refusals that are not known yet
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,9 @@ def draw_denser(
 ) -> list[HoldSchedule]:
     """Give those of the running schedules that draw more often from the next block on.
 
-    Due is it once a schedule's own holds show that work moves (p at most `MOVED`). What all of them refuse
-    beside their first draws is at most `DENSER_COST` times `refused_share_at_most`.
+    Due is it once a schedule's own holds show that work moves (p at most `MOVED`), and for a candidate by
+    refusals at once, as these have shown it. What all of them refuse beside their first draws is at most
+    `DENSER_COST` times `refused_share_at_most`; `RESERVED` of that is kept for those whose own holds show it.
 
     What is drawn later may depend on what was seen before: a bet is fair at the chance of its own block.
     """
@@ -240,7 +241,10 @@ def draw_denser(
         more = share * (1 / denser - 1 / schedule.one_block_in)
         if schedule.denser_from_us is not None:
             left -= more
-        elif moved_p.get(schedule.candidate, 1.0) <= MOVED and more <= left:
+            continue
+        moved = moved_p.get(schedule.candidate, 1.0) <= MOVED
+        kept = 0.0 if moved else RESERVED * DENSER_COST * terms.refused_share_at_most
+        if (moved or _is_by_refusals(schedule.candidate)) and more <= left - kept:
             left -= more
             begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
             found.append(replace(schedule, denser_one_block_in=often, denser_from_us=begin_us))
