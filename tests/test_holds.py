@@ -363,15 +363,15 @@ def test_a_draw_is_the_same_anywhere_uniform_independent_and_tied_to_its_candida
     assert not (held == table(other)).all()
     assert one.commitment == again.commitment != other.commitment
     assert "key" not in repr(one)
-    share = CHANCE / (1 + CHANCE)  # the block after a drawn one is never drawn
+    share = CHANCE * (1 - CHANCE)  # the block after a drawn one is never drawn
     assert binom.ppf(0.0005, held.size, share) <= held.sum() <= binom.ppf(0.9995, held.size, share)
     assert not (held[:, 1:] & held[:, :-1]).any()
     denser = table(replace(one, denser_one_block_in=4, denser_from_us=one.start_us + 3 * DAY_US))
     until = 3 * DAY_US // one.block_us
     assert (denser[:, :until] == held[:, :until]).all()  # what was drawn stays
     later = denser[:, until:]
-    assert binom.ppf(0.0005, later.size, DENSER / (1 + DENSER)) <= later.sum()
-    assert later.sum() <= binom.ppf(0.9995, later.size, DENSER / (1 + DENSER))
+    more = DENSER * (1 - DENSER)
+    assert binom.ppf(0.0005, later.size, more) <= later.sum() <= binom.ppf(0.9995, later.size, more)
     together = (held[:-1] & held[1:]).sum()  # two accounts in one block: no oftener than by chance
     assert together <= binom.ppf(0.9995, held[1:].size, share**2)
 
