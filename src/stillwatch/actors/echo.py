@@ -114,7 +114,6 @@ def _pairs(
     answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
     who = who.astype(np.int32, copy=False)
     n = kernels.echo_pairs(
-        *(passage, who, kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES),
-        *(answer, request, forward),
+        *(passage, who, kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES), *(answer, request, forward)
     )
     return answer[:n], request[:n], forward[:n]

@@ -186,14 +186,7 @@ def m006_installation(db: Connection) -> None:
     db.execute(text("INSERT INTO installation VALUES (:id)"), {"id": str(uuid.uuid4())})
 
 
-MIGRATIONS: list[Step] = [
-    m001_cases,
-    m002_tied,
-    m003_indexes,
-    m004_leads,
-    m005_owners,
-    m006_installation,
-]
+MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes, m004_leads, m005_owners, m006_installation]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

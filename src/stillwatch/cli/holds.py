@@ -69,11 +69,11 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
         return
     rows = [
         (
-            str(one.number),
+            one.number,
             one.schedule.candidate,
             f"{len(one.schedule.accounts):,}",
-            iso_time(one.schedule.start_us) or "",
-            iso_time(one.schedule.end_us) or "",
+            iso_time(one.schedule.start_us),
+            iso_time(one.schedule.end_us),
             one.why_ended or "runs",
         )
         for one in found

@@ -113,12 +113,7 @@ def sightings(
 
 
 def _standing_out(
-    who: np.ndarray,
-    at: np.ndarray,
-    seen: np.ndarray,
-    traits: np.ndarray,
-    least_bits: float,
-    least_peers: int,
+    who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray, least_bits: float, least_peers: int
 ) -> list[Sighting]:
     """Walk the steps in time; weigh each against the latest step of every other payer so far."""
     found: list[Sighting] = []
@@ -198,7 +193,6 @@ def _steps(
     who, at, seen = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int64)
     values, ordered = np.empty((room, 10)), np.empty(int(many.max(initial=0)), np.uint64)
     n = kernels.steps(
-        *(order, begin, len(many), *columns, steps, len(steps), window),
-        *(ordered, who, at, seen, values),
+        *(order, begin, len(many), *columns, steps, len(steps), window), *(ordered, who, at, seen, values)
     )
     return who[:n], at[:n], seen[:n], values[:n]

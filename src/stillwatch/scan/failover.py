@@ -193,10 +193,7 @@ def _parts(texts: _Texts, moved: np.ndarray) -> dict[int, int]:
 
 
 def failover_evidence(
-    log: ExchangeLog,
-    accounts: Iterable[str],
-    within_us: int = WITHIN_US,
-    customer: np.ndarray | None = None,
+    log: ExchangeLog, accounts: Iterable[str], within_us: int = WITHIN_US, customer: np.ndarray | None = None
 ) -> FailoverEvidence:
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
@@ -321,8 +318,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndar
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[
-        True,
-        (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > within_us),
+        True, (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > within_us)
     ]
     begin = np.flatnonzero(new)
     run = np.cumsum(new) - 1

@@ -70,11 +70,7 @@ NOTHING = ContentTest(1.0, 0.0, 9.0, 0, 1.0)
 
 
 def account_content(
-    content: np.ndarray,
-    account: np.ndarray,
-    at_us: np.ndarray,
-    context_bits: int,
-    apart_us: int = HOUR_US,
+    content: np.ndarray, account: np.ndarray, at_us: np.ndarray, context_bits: int, apart_us: int = HOUR_US
 ) -> ContentTest:
     """Test whether sessions' content clings to accounts.
 

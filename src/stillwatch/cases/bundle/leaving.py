@@ -12,10 +12,7 @@ from stillwatch.cases.inputs import inputs_of
 
 
 def leaving(
-    told: Mapping[str, Any],
-    files: Mapping[str, bytes],
-    gathered: Gathered | None,
-    who: str,
+    told: Mapping[str, Any], files: Mapping[str, bytes], gathered: Gathered | None, who: str
 ) -> tuple[str, ...]:
     """Say what is in a bundle that is about to leave."""
     size = sum(map(len, files.values()))

@@ -594,9 +594,7 @@ def _short(value: Any) -> str:
 
 
 def check(
-    bundle: Any,
-    is_signed: Callable[[bytes, bytes, bytes], bool],
-    contradictions: Callable[[], list[str]],
+    bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool], contradictions: Callable[[], list[str]]
 ) -> dict[str, Any]:
     """Check the trail, compute every claim again, take in what the files contradict each other in."""
     wrong: list[str] = []

@@ -175,10 +175,7 @@ def collect_command(
 
 @verb(app, "curate")
 def curate_command(
-    where: Where = None,
-    options: StepOptions = AS_PLANNED,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    where: Where = None, options: StepOptions = AS_PLANNED, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set.
 

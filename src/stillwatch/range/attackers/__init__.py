@@ -41,12 +41,7 @@ class Evasion:
     wait_days: float = 0.0  # after half the group is stopped
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("words", WORDS),
-            ("hours", HOURS),
-            ("kind", KINDS),
-            ("place", tuple(PLACES)),
-        ):
+        for name, known in (("words", WORDS), ("hours", HOURS), ("kind", KINDS), ("place", tuple(PLACES))):
             if getattr(self, name) not in known:
                 raise InputError(f"means: {name} = {getattr(self, name)!r}; known are {', '.join(known)}")
         for name in ("decoys", "cover", "drop"):

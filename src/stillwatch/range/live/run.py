@@ -34,16 +34,7 @@ from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.provider import READY
 from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.stage import Stage, fresh_accounts, make_stage
-from stillwatch.range.live.students import (
-    DRILLED,
-    TEACHER,
-    UNTRAINED,
-    Spec,
-    drill,
-    examples,
-    share,
-    study,
-)
+from stillwatch.range.live.students import DRILLED, TEACHER, UNTRAINED, Spec, drill, examples, share, study
 from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US, HOUR_US
 
