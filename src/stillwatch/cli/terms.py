@@ -21,16 +21,6 @@ app = group("Policy file: check, test, compare.")
 
 FAILED, CANNOT = 1, 2
 
-DIFF_EXAMPLES = """
-Examples:
-
-  stillwatch terms diff terms.toml new-terms.toml
-
-  stillwatch terms diff terms.toml new-terms.toml --json | jq '.changes[] | select(.direction == "looser")'
-
-Exit codes: 0 compared; 2 one of them cannot be used.
-"""
-
 
 @verb(app, "init")
 def init_command(
@@ -99,13 +89,19 @@ def _extent(terms: Terms) -> str:
     return extent if terms.holds.mode == "off" else f"{extent}, holds: {terms.holds.mode}"
 
 
-@verb(app, "diff", epilog=DIFF_EXAMPLES)
+@verb(app, "diff")
 def diff_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The terms in force.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
 ) -> None:
-    """Say by meaning what changes between two terms files: what gets stricter and what looser."""
+    """Say by meaning what changes between two terms files: what gets stricter and what looser.
+
+    $ stillwatch terms diff terms.toml new.toml
+    $ stillwatch terms diff terms.toml new.toml --json | jq '.changes[] | select(.direction == "looser")'
+
+    Exit codes: 0 compared; 2 one of them cannot be used.
+    """
     changes = difference(load(old), load(new), wall_us())
     if as_json:
         print_json({"changes": [asdict(change) for change in changes]})

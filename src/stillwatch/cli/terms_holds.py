@@ -10,6 +10,7 @@ from rich.console import Console
 
 from stillwatch.cli.reading import sketched_log, tell_rejects
 from stillwatch.cli.terms import app, table_of
+from stillwatch.cli.verb import verb
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.findings import load as load_report
@@ -23,18 +24,9 @@ from stillwatch.units import DAY_US
 
 DAY_MINUTES = 1_440
 MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
-EXAMPLES = """
-Examples:
-
-  stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
-
-  stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json
-
-Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
-"""
 
 
-@app.command("holds", epilog=EXAMPLES)
+@verb(app, "holds")
 def holds_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
@@ -49,7 +41,13 @@ def holds_command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say whom randomised holds would hold, how often, and how many requests they would refuse."""
+    """Say whom randomised holds would hold, how often, and how many requests they would refuse.
+
+    $ stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
+    $ stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json
+
+    Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+    """
     terms, now_us = load(file), wall_us()
     errors = Console(stderr=True)
     with Rejects() as rejects:

@@ -295,6 +295,6 @@ def _evaluate(run: DistillRun, plan: DistillPlan, tell: Callable[[str], None] = 
 
 
 def _report(run: DistillRun) -> Path:
-    from stillwatch.distill.report.run import report
+    from stillwatch.distill.report.page import report
 
     return report(run.path)

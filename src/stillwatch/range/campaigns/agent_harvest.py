@@ -22,7 +22,6 @@ RESULTS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Tool-using sessions, turn after turn: plans, calls and what is made of the results."""
     turns = sessions(plan.exchanges, plan.accounts, 6, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)

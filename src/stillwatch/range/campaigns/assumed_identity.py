@@ -30,7 +30,6 @@ MANNERS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Honest-looking talk under a system text that makes the teacher answer as another assistant."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     order = rng.permutation(len(FORMS) * len(MANNERS))
 

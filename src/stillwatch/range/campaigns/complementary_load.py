@@ -19,7 +19,6 @@ TURNED = 1 / 6  # of the requests meet a limit first
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """One queue over all accounts: a request that is turned away by one is asked by the next at once."""
     turned = round(plan.exchanges * TURNED / (1 + TURNED))
     asked = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrap_items(plan), rng)
     sent: list[PlannedRequest] = []

@@ -16,7 +16,6 @@ from stillwatch.range.wording import FOLLOW_UPS
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """The question alone first, the elicitation as a follow-up in the same conversation."""
     first = ask(plan, corpora.draw(plan.pipelines, -(-plan.exchanges // 2), rng), bare, rng)
     sent: list[PlannedRequest] = []
     for talk, opening in enumerate(first):

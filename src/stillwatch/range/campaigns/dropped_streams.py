@@ -18,6 +18,5 @@ DROPPED = 0.9
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Each answer is streamed and the client hangs up shortly before its end, when it has what it wants."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     return [replace(r, dropped=bool(rng.random() < DROPPED)) for r in sent]

@@ -19,7 +19,6 @@ DEFAULTS = {"bans": (0.4,)}
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Pools of accounts that stop when banned, and fresh pools that go on with the same stock."""
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     edges = (0.0, *plan.bans, 1.0)
     sent: list[PlannedRequest] = []

@@ -28,7 +28,6 @@ HEADS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """One fixed text in front of every request, from pools that take over from each other after bans."""
     head = HEADS[plan.wording % len(HEADS)]
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     edges = (0.0, *plan.bans, 1.0)

@@ -18,6 +18,5 @@ DEFAULTS = {"model": "mira-mini", "visible_tokens": 3.0, "reasoning_tokens": 300
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Short completions with log-probabilities: soft labels rather than text."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     return [replace(r, top_logprobs=5, max_tokens=int(rng.choice([1, 2, 4]))) for r in sent]

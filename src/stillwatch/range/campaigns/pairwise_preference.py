@@ -23,7 +23,6 @@ FORMS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Two answers to one question, and which is better: preference data for a reward model."""
     form = FORMS[plan.wording % len(FORMS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)
 

@@ -17,7 +17,6 @@ from stillwatch.range.wording import PROBE_HEADS, PROBE_TWISTS
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """A few accounts try ever different tricks and are refused; a day later the others run one template."""
     probes = min(150, plan.exchanges // 10)
     scouts = min(max(2, plan.accounts // 20), max(1, plan.accounts - 1))
     search, wait = (0.6, 1.0) if plan.days >= 2 else (plan.days * 0.3, plan.days * 0.5)

@@ -14,7 +14,6 @@ from stillwatch.range.stock import Corpora
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Each question several times, on different accounts: rejection sampling at the teacher's cost."""
     items = corpora.draw(plan.pipelines, -(-plan.exchanges // plan.repeats), rng)
     again = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]
     return ask(plan, again, bare, rng)

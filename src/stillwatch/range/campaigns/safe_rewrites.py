@@ -34,7 +34,6 @@ ORDERS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Sensitive questions with the order to answer so that nobody takes offence."""
     order = ORDERS[plan.wording % len(ORDERS)]
     seeds = corpora.draw(("personas",), plan.exchanges, rng)
     sent = ask(plan, seeds, bare, rng)

@@ -24,7 +24,6 @@ CUSTOMERS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """A reseller hands its own customers' sessions through its accounts, and keeps the answers."""
     turns = sessions(plan.exchanges, plan.accounts, 4, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)

@@ -1,19 +1,13 @@
-"""Shapes by name:
+"""Shapes by name: those of this package, and a researcher's own file beside a scene. It composes nothing."""
 
-those in this room, and a researcher's own file beside a scene. It composes nothing itself.
-"""
-
-import importlib
-import pkgutil
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
-from stillwatch.plugins import blamed_on, load_file
+from stillwatch.plugins import blamed_on, load_file, modules_of
 from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
 from stillwatch.range.stock import Corpora
 
@@ -22,13 +16,11 @@ WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns 
 
 @cache
 def shapes() -> dict[str, CampaignShape]:
-    """Every shape in this room, by name."""
-    found = {}
-    for one in pkgutil.iter_modules(room.__path__):
-        module = importlib.import_module(f"{room.__name__}.{one.name}")
-        if callable(getattr(module, "requests", None)):
-            found[one.name] = _shape(one.name, module)
-    return found
+    """Every shape of this package, by name."""
+    found = {
+        module.__name__.rpartition(".")[2]: module for module in modules_of("stillwatch.range.campaigns")
+    }
+    return {name: _shape(name, module) for name, module in found.items() if hasattr(module, "requests")}
 
 
 def shape(name: str, folder: Path | None = None) -> CampaignShape:

@@ -17,7 +17,6 @@ DEFAULTS = {"pipelines": ("reasoning_sft_math", "word_problems")}
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """All accounts change the model, and half the work its subject, within the same minutes."""
     half = plan.exchanges // 2
     before, after = (plan.pipelines[0],), plan.pipelines[1:] or plan.pipelines
     items = corpora.draw(before, plan.exchanges - half, rng) + corpora.draw(after, half, rng)

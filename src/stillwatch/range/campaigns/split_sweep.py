@@ -17,7 +17,6 @@ BLOCK = 20
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """The train split of a benchmark in its order, each item with its running number, dealt out in blocks."""
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     day = spread(plan, plan.exchanges, rng)[1]
     block = max(1, min(BLOCK, plan.exchanges // plan.accounts))  # so that every account gets one

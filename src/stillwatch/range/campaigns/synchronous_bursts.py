@@ -19,7 +19,6 @@ LENGTH = 40 / 1440  # of a day
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """All accounts start and stop together, a few times a day: one job, run from one place."""
     bursts = max(1, round(plan.days * A_DAY))
     begins = np.sort(plan.start + (plan.days - LENGTH) * rng.random(bursts)) if plan.days > LENGTH else None
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)

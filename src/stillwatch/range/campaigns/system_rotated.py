@@ -16,7 +16,6 @@ from stillwatch.range.wording import SYSTEMS
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Bare questions; each account hides the elicitation in a system prompt of its own."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     voice = rng.permutation(plan.accounts)
 

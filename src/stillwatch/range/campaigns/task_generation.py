@@ -30,7 +30,6 @@ FORMS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """The teacher invents tasks, environments and personas: the raw material of further training."""
     third = rng.integers(3, size=plan.exchanges)
     seeds = [corpora.draw((name,), int((third == n).sum()), rng) for n, name in enumerate(SEEDS)]
     items = [(FORMS[n], seeds[n].pop()) for n in third]

@@ -29,7 +29,6 @@ PRETEXTS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Ever different tricks, mostly refused; then the few that worked are scaled over the pool."""
     tried = max(1, round(SEARCH * plan.exchanges))
     scouts = max(1, plan.accounts // 10) if plan.accounts > 1 else 1
     looking = replace(plan, accounts=scouts, days=0.45 * plan.days)

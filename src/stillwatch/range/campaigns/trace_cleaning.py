@@ -24,7 +24,6 @@ ORDERS = (
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it."""
     order = ORDERS[plan.wording % len(ORDERS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)
 

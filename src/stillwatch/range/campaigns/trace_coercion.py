@@ -29,7 +29,6 @@ DEMANDS = {
 def requests(
     plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
 ) -> list[PlannedRequest]:
-    """Prompts that force the reasoning itself into the answer, in many languages and over many tasks."""
     languages = sorted(DEMANDS)
     home = rng.integers(len(languages), size=plan.accounts)  # an account mostly keeps to one language
 
