@@ -193,7 +193,7 @@ def _parts(texts: _Texts, moved: np.ndarray) -> dict[int, int]:
 
 
 def failover_evidence(
-    log: ExchangeLog, accounts: Iterable[str], within_us: int = WITHIN_US, customer: np.ndarray | None = None
+    log: ExchangeLog, accounts: Iterable[str], customer: np.ndarray | None = None
 ) -> FailoverEvidence:
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
@@ -213,10 +213,8 @@ def failover_evidence(
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
     named = set(accounts)
     inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
-    ours, others = (
-        _texts(log, inside, within_us, customer),
-        _refused_outside(log, inside, within_us, customer),
-    )
+    ours = _texts(log, inside, WITHIN_US, customer)
+    others = _refused_outside(log, inside, WITHIN_US, customer)
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     elsewhere = int(others.refused.sum())
     rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
@@ -227,20 +225,20 @@ def failover_evidence(
     else:
         text = (
             f"{repeated:,} of {refused:,} refused texts were asked word for word by another account of the "
-            f"group within {within_us // MINUTE_US} minutes; outside the group "
+            f"group within {WITHIN_US // MINUTE_US} minutes; outside the group "
             f"{rate:.1%} are (p = {p_value:.2g})."
         )
     return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))
 
 
-def failover_least_p_value(log: ExchangeLog, rows: np.ndarray, within_us: int = WITHIN_US) -> float:
+def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
     """Bound the p-value of `failover_evidence` from below by the group's exchanges alone.
 
     Most groups show nothing: this spares them the count over the rest of the log. rows: all of the group's.
     """
     inside = np.zeros(len(log), bool)
     inside[rows] = True
-    ours = _texts(log, inside, within_us)
+    ours = _texts(log, inside, WITHIN_US)
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     return rate_tail(repeated, refused, LEAST_RATE) if refused else 1.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT
 from stillwatch.cases.bundle.gather import Gathered
-from stillwatch.cases.inputs import inputs_of
+from stillwatch.cases.evidence import inputs_of
 
 
 def leaving(

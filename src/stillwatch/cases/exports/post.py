@@ -99,10 +99,9 @@ def push(
     found: Sequence[str],
     data: bytes,
     context: ssl.SSLContext | None,
-    timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
-    with _TimedConnection(where, found, context, timeout_s) as line:
+    with _TimedConnection(where, found, context, TIMEOUT_S) as line:
         line.send(data)
         line.finish()
 

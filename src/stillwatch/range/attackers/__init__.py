@@ -1,8 +1,8 @@
 """Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
 
 An attacker is one file in this package with `NAME`, a docstring (what it knows, what it does, what it cannot
-do) and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or a
-dead account.
+do) and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or
+a dead account.
 """
 
 from collections.abc import Sequence

@@ -62,7 +62,9 @@ class PlannedRequest:
     answer: str | None = None  # what came back, where the campaign uses it again
 
 
-Requests = Callable[[CampaignPlan, Corpora, np.random.Generator, float], list[PlannedRequest]]
+Rng = np.random.Generator
+Planned = list[PlannedRequest]
+Requests = Callable[[CampaignPlan, Corpora, Rng, float], Planned]
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
 from stillwatch.errors import InputError
 from stillwatch.plugins import blamed_on, load_file, modules_of
-from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
+from stillwatch.range.campaigns import CampaignPlan, CampaignShape, Planned, PlannedRequest, Rng, accounts_of
 from stillwatch.range.stock import Corpora
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
@@ -42,10 +40,10 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
 def requests_of(
     plan: CampaignPlan,
     corpora: Corpora,
-    rng: np.random.Generator,
+    rng: Rng,
     new_model_day: float,
     folder: Path | None = None,
-) -> list[PlannedRequest]:
+) -> Planned:
     """Everything the campaign sends, cover aside.
 
     Raises:
@@ -59,7 +57,7 @@ def requests_of(
     return _check_requests(sent, plan)
 
 
-def _check_requests(sent: object, plan: CampaignPlan) -> list[PlannedRequest]:
+def _check_requests(sent: object, plan: CampaignPlan) -> Planned:
     """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
     if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")
