@@ -19,16 +19,7 @@ from typing import Any
 HOUR_US = 3_600_000_000
 NEVER = 1 << 62
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-CANNOT = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
+CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 # --- the records of the audit trail ---
 

@@ -31,10 +31,7 @@ class Delivered:
 
 
 def work_off(
-    outbox: Outbox,
-    targets: Sequence[ExportTarget],
-    now_us: Callable[[], int],
-    rng: random.Random,
+    outbox: Outbox, targets: Sequence[ExportTarget], now_us: Callable[[], int], rng: random.Random
 ) -> Delivered:
     """Try everything that is due, each target until it fails once.
 

@@ -81,12 +81,7 @@ def sessions(exchanges: int, accounts: int, longest: int, rng: Rng) -> list[int]
 
 
 def ask(
-    plan: CampaignPlan,
-    items: list[Item],
-    words: Words,
-    rng: Rng,
-    *,
-    as_published: bool = False,
+    plan: CampaignPlan, items: list[Item], words: Words, rng: Rng, *, as_published: bool = False
 ) -> Planned:
     """Deal the items out over the plan's accounts and days; `as_published` keeps a pipeline's system text."""
     account, day = spread(plan, len(items), rng)

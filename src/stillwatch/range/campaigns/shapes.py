@@ -38,11 +38,7 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
 
 
 def requests_of(
-    plan: CampaignPlan,
-    corpora: Corpora,
-    rng: Rng,
-    new_model_day: float,
-    folder: Path | None = None,
+    plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float, folder: Path | None = None
 ) -> Planned:
     """Everything the campaign sends, cover aside.
 

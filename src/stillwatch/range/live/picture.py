@@ -17,13 +17,7 @@ def picture(outcomes: Sequence[LiveOutcome]) -> str:
     """The outcomes of one scene, a line for each seed."""
     full = LEFT + WIDE + APART + BARS + 20
     high = TOP + HIGH + 62
-    parts = [
-        picture_head(full, high, _words(outcomes)),
-        *_curves(outcomes),
-        *_scores(outcomes),
-        "</svg>",
-        "",
-    ]
+    parts = [picture_head(full, high, _words(outcomes)), *_curves(outcomes), *_scores(outcomes), "</svg>", ""]
     return "\n".join(parts)
 
 
