@@ -1,6 +1,5 @@
 """`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The terms begin them."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, iso_time, open_state, table, whoami
+from stillwatch.cli.main import print_json
 from stillwatch.cli.reading import sketched_log, tell_rejects
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
@@ -43,7 +43,7 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     with open_state(folder) as state:
         found = all_held(state)
     if as_json:
-        print(json.dumps([_plain(one) for one in found], indent=1))
+        print_json([_plain(one) for one in found])
         return
     rows = [
         (
@@ -102,7 +102,7 @@ def evaluate_command(
         for one in found
     ]
     if as_json:
-        print(json.dumps([_plain(one.held) | _result(one) for one in tested], indent=1))
+        print_json([_plain(one.held) | _result(one) for one in tested])
     else:
         for one in tested:
             print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
