@@ -63,20 +63,16 @@ def posture(
     values, weight, levels: as `most_used` takes them. Returns (counted (parties,) int32, dominant (settings,
     parties) int32 with -1 where nothing was counted).
     """
-    begin, latest = _latest(rows, until, since)
-    return np.diff(begin).astype(np.int32), most_used(begin, latest, values, weight, levels)[0]
-
-
-def _latest(rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each party's exchanges begin (parties + 1,), and they: its last LOOK_BACK that count by then."""
     parties = len(rows.begin) - 1
-    start = np.empty(parties + 1, np.int64)
-    latest = np.empty(min(len(rows.row), parties * LOOK_BACK), np.int32)
+    begin = np.empty(parties + 1, np.int64)
+    latest = np.empty(
+        min(len(rows.row), parties * LOOK_BACK), np.int32
+    )  # each party's last that count by then
     n = kernels.latest(
         *(rows.begin, parties, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
-        *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, start, latest),
+        *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, begin, latest),
     )
-    return start, latest[:n]
+    return np.diff(begin).astype(np.int32), most_used(begin, latest[:n], values, weight, levels)[0]
 
 
 def most_used(
