@@ -22,8 +22,8 @@ from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle import verify
 from stillwatch.cases.bundle.export import prepare, release
 from stillwatch.cases.bundle.gather import ScannedLog
+from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
 from stillwatch.scan.pipeline import run

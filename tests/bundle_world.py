@@ -12,9 +12,9 @@ from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
+from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
 from stillwatch.cases.handling import judge_accounts
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
 from stillwatch.scan.pipeline import Options, run

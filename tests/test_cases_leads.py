@@ -14,13 +14,13 @@ from cases_world import NOW_US, START, campaign, everything, names, result
 from stillwatch.cases import CaseError, CaseState, RecordNotFound, Verdict, handling, leads, reading
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit.trail import attach
-from stillwatch.cases.exempt import spared_accounts
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.fold import fold
 from stillwatch.cases.statement import StatementTerms, state_reasons
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
+from stillwatch.gateway.control.case_sync import spared_accounts
 from stillwatch.report.findings import write
 from stillwatch.scan import Lead, PoolCover, ScanResult
 

@@ -37,7 +37,7 @@ from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.openid import IdentityProvider, ProviderSettings, load_provider
 from stillwatch.console.pages.identity_login import BACK, RECORDED
 from stillwatch.errors import InputError, StillwatchError
-from stillwatch.gateway.admin.console import Console
+from stillwatch.gateway.admin.app import Console
 
 TRY = "stillwatch-oidc-8090"
 

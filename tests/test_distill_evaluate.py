@@ -14,7 +14,7 @@ from stillwatch.distill import AnswerVerdict, DistillError, Prompt
 from stillwatch.distill.embedded.clock import STEPS, WORDS, is_held_out, problems
 from stillwatch.distill.evaluate import Evaluation
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, apart
-from stillwatch.distill.evaluate.marks import judge_answers
+from stillwatch.distill.evaluate.run import judge_answers
 from stillwatch.distill.rows import read_json, write_json
 from stillwatch.distill.train.wording import Wording
 from stillwatch.stats.intervals import clopper_pearson, wilson

@@ -12,9 +12,8 @@ from distill_world import clock_run
 from stillwatch.distill import DistillError, DistillRun, Prompt
 from stillwatch.distill.report import Spot
 from stillwatch.distill.report.figures import account, find_reached
-from stillwatch.distill.report.page import render
+from stillwatch.distill.report.page import render, report
 from stillwatch.distill.report.picture import HIGH, curve, loss
-from stillwatch.distill.report.run import report
 from stillwatch.distill.rows import read_json, write_json, write_rows
 from stillwatch.stats.intervals import wilson
 

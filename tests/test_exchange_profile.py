@@ -23,13 +23,13 @@ from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.documents import environment
+from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.exchange import matcher
 from stillwatch.cases.exports.objects import EXTENSION
 from stillwatch.cases.fold import fold
 from stillwatch.cases.indicators import DIGITS, SKETCHED, IndicatorKind, search
 from stillwatch.cases.indicators.keys import exchange, normalise
 from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.store import Store
 from stillwatch.cli.main import app
 from stillwatch.exchanges import RECORD

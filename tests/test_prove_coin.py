@@ -23,9 +23,17 @@ from stillwatch.prove.coin.betting import fortunes
 from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.judge import fair_coin_p
 from stillwatch.prove.coin.leaning import TextSampling, foretold, lean, overlap
-from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import LEVELS, all_coins, count_leans, levels, thrown_again
-from stillwatch.prove.coin.run import EVIDENCE, LEANS, PROTOCOL, CoinRunRequest, ask, judge, plan
+from stillwatch.prove.coin.run import (
+    EVIDENCE,
+    LEANS,
+    PROTOCOL,
+    CoinRunRequest,
+    ask,
+    judge,
+    plan,
+    published_checks,
+)
 from stillwatch.prove.suspect import AnswerLikelihood, Question, Tell, Told, silent
 
 KEYS = {KEY.commitment: KEY}

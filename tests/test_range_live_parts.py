@@ -22,8 +22,7 @@ from stillwatch.range.live.outcome_json import as_dict, outcome_of
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import LivePlayback, LogRow
 from stillwatch.range.live.provider import PROBLEM_HEADER, SIZE_HEADER, Provider, problem_in, solve
-from stillwatch.range.live.run import terms_of
-from stillwatch.range.live.settings import live_settings
+from stillwatch.range.live.run import live_settings, terms_of
 from stillwatch.range.live.students import drill, examples
 from stillwatch.range.scenes import parse_scene, read_scene
 from stillwatch.terms.load import loads

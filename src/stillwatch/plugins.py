@@ -11,6 +11,7 @@ from importlib import import_module, metadata
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from stillwatch.errors import InputError, StillwatchError
@@ -64,14 +65,19 @@ def installed(group: str, needs: Mapping[str, Any]) -> list[Any]:
     return found
 
 
+def modules_of(package: str) -> list[ModuleType]:
+    """Import the modules that lie in a package, in order of their names."""
+    names = sorted(one.name for one in iter_modules(import_module(package).__path__))
+    return [import_module(f"{package}.{name}") for name in names]
+
+
 def named_modules(package: str, group: str, what: str, function: str, needs: Mapping[str, Any]) -> list[Any]:
     """The modules of a package that have a function, then those that installed packages add, by name.
 
     what: they are, in the plural. needs: their other attributes, as for `installed`, with `NAME`.
     Raises: InputError, also for a name that is taken.
     """
-    names = sorted(one.name for one in iter_modules(import_module(package).__path__))
-    found = [one for one in (import_module(f"{package}.{name}") for name in names) if hasattr(one, function)]
+    found: list[Any] = [one for one in modules_of(package) if hasattr(one, function)]
     found += installed(group, {**needs, function: Callable})
     if twice := [name for name, n in Counter(one.NAME for one in found).items() if n > 1]:
         raise InputError(f"{group}: several {what} are named {', '.join(twice)}; a name stands for one")

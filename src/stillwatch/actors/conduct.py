@@ -39,25 +39,20 @@ def tokens_of(log: ExchangeLog) -> np.ndarray:
 
 def hot_rows(log: ExchangeLog, spread: Spread, party: np.ndarray, parties: int) -> HotRows:
     """Exchanges whose wording was, from some moment on, new among accounts and shared."""
-    counts_from = _counts_from(spread.row, spread.marker, spread.hot_from_us, log["ts_us"], NEEDED)
+    ts, seen = log["ts_us"], np.empty(NEEDED, np.int64)
+    counts_from = np.full(len(ts), NEVER, np.int64)  # when each exchange came to carry NEEDED hot markers
+    kernels.counts_from(
+        *(spread.row, spread.marker, len(spread.row), spread.hot_from_us, ts, NEEDED, seen, counts_from)
+    )
     rows = np.flatnonzero(counts_from < NEVER).astype(np.int32)
     begin, order = deal(party[rows], parties)
     rows = rows[order]
-    return HotRows(begin, rows, log["ts_us"], counts_from[rows])
+    return HotRows(begin, rows, ts, counts_from[rows])
 
 
 def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
     """Every exchange, for the population's conduct."""
     return HotRows(*deal(party, parties), log["ts_us"], np.zeros(0, np.int64))
-
-
-def _counts_from(
-    row: np.ndarray, marker: np.ndarray, hot_from: np.ndarray, ts: np.ndarray, needed: int
-) -> np.ndarray:
-    """When each exchange came to carry `needed` hot markers (uses are sorted by row)."""
-    out = np.full(len(ts), NEVER, np.int64)
-    kernels.counts_from(row, marker, len(row), hot_from, ts, needed, np.empty(needed, np.int64), out)
-    return out
 
 
 def posture(
@@ -68,20 +63,16 @@ def posture(
     values, weight, levels: as `most_used` takes them. Returns (counted (parties,) int32, dominant (settings,
     parties) int32 with -1 where nothing was counted).
     """
-    begin, latest = _latest(rows, until, since)
-    return np.diff(begin).astype(np.int32), most_used(begin, latest, values, weight, levels)[0]
-
-
-def _latest(rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each party's exchanges begin (parties + 1,), and they: its last LOOK_BACK that count by then."""
     parties = len(rows.begin) - 1
-    start = np.empty(parties + 1, np.int64)
-    latest = np.empty(min(len(rows.row), parties * LOOK_BACK), np.int32)
+    begin = np.empty(parties + 1, np.int64)
+    latest = np.empty(
+        min(len(rows.row), parties * LOOK_BACK), np.int32
+    )  # each party's last that count by then
     n = kernels.latest(
         *(rows.begin, parties, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
-        *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, start, latest),
+        *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, begin, latest),
     )
-    return start, latest[:n]
+    return np.diff(begin).astype(np.int32), most_used(begin, latest[:n], values, weight, levels)[0]
 
 
 def most_used(

@@ -82,8 +82,14 @@ def echoes(log: ExchangeLog, party: np.ndarray) -> Echoes:
     row, kind, passage, who, when = (  # a party's first of each sort
         column[np.r_[True, ~same]] for column in (row, kind, passage, who, when)
     )
-    answer, request, forward = _pairs(passage, who, kind, when, row)
-    key = (answer.astype(np.int64) << 32 | request) << 1 | forward
+    # (answer, request, forward) of each passage that was answered to one party and is quoted by few; what
+    # repeats its own request is no answer
+    answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
+    n = kernels.echo_pairs(
+        *(passage, who.astype(np.int32, copy=False), kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES),
+        *(answer, request, forward),
+    )
+    key = (answer[:n] << 32 | request[:n]) << 1 | forward[:n]
     found, count = np.unique(key, return_counts=True)
     found, count = found[count >= LEAST_PASSAGES], count[count >= LEAST_PASSAGES]
     return Echoes(found >> 33, found >> 1 & 0xFFFFFFFF, count, (found & 1).astype(bool))
@@ -102,19 +108,3 @@ def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     row = np.concatenate([at[kind][0] for kind in columns])
     kinds = np.repeat(np.array(list(columns), np.int8), [len(at[kind][0]) for kind in columns])
     return row, kinds, np.concatenate([of[at[kind]] for kind, of in columns.items()])
-
-
-def _pairs(
-    passage: np.ndarray, who: np.ndarray, kind: np.ndarray, when: np.ndarray, row: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(answer, request, forward) of each passage that was answered to one party and is quoted by few.
-
-    Sorted by passage, party and sort, each once. What repeats its own request is no answer.
-    """
-    answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
-    who = who.astype(np.int32, copy=False)
-    n = kernels.echo_pairs(
-        *(passage, who, kind, when, row, len(row), MOST_QUOTING, MOST_ENTRIES),
-        *(answer, request, forward),
-    )
-    return answer[:n], request[:n], forward[:n]

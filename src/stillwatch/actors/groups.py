@@ -24,8 +24,15 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
     weight = graph.weight.astype(np.int64)
     label = communities(graph.begin, graph.neighbour, weight, resolution)
     active = counted[graph.party] >= LEAST_COUNTED
-    begin, member = _keep_attached(graph.begin, graph.neighbour, weight, label, active)
-    return begin, graph.party[member]
+    # the members that belong: by bits, by how many members they are tied to, and by where their ties go
+    nodes = len(label)
+    start, member, found = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
+    kernels.keep_attached(
+        *(graph.begin, graph.neighbour, weight, label, active, nodes),
+        *(LEAST_PARTIES, ATTACHED, TIED, start, member, found),
+    )
+    start = start[: found[0] + 1].copy()
+    return start, graph.party[member[: start[-1]]]
 
 
 def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,17 +43,3 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
     one = np.ones(dominant.shape[1], np.int32)
     levels = int(dominant.max(initial=0)) + 1
     return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), one, levels)
-
-
-def _keep_attached(
-    begin: np.ndarray, neighbour: np.ndarray, weight: np.ndarray, label: np.ndarray, active: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The members that belong: by bits, by how many members they are tied to, and by where their ties go."""
-    nodes = len(label)
-    start, member, found = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
-    kernels.keep_attached(
-        *(begin, neighbour, weight, label, active, nodes),
-        *(LEAST_PARTIES, ATTACHED, TIED, start, member, found),
-    )
-    start = start[: found[0] + 1].copy()
-    return start, member[: start[-1]].copy()

@@ -56,35 +56,30 @@ def links(
     known: sorted times at which each party was first seen; window, settled in µs, as `hot_markers` takes
     them; neighbours: how many of the latest entrants an entrant is linked to.
     """
-    linking = entry, old, weight = _linking(hot, ts, known, window, settled, least, novelty, neighbours)
-    begin = _begins(entry, old, neighbours)
-    pair, low, high, weighs = _pair_links(hot, party, linking, begin, neighbours)
-    row_begin, neighbour, place, other = _rows(low, high, int(high.max(initial=-1)) + 1)
-    heaviest = int(weighs.max(initial=0))
-    pair = place[pair]
-    return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
-
-
-def _linking(
-    hot: HotMarkers,
-    ts: np.ndarray,
-    known: np.ndarray,
-    window: int,
-    settled: int,
-    least: int,
-    novelty: float,
-    neighbours: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The hot entries that link, by time and marker: their number, the oldest entry in their window (as
-    -1 - it where the marker was not hot at the entry before), and what a link of theirs weighs."""
     n = len(ts)
+    # the hot entries that link, by time and marker: their number, the oldest entry in their window (as
+    # -1 - it where the marker was not hot at the entry before), and what a link of theirs weighs
     entry, oldest, weight = (np.empty(len(hot.entry_row), np.int32) for _ in range(3))
     found = kernels.linking(
         *(hot.begin, len(hot.begin) - 1, hot.entry_row, ts, n, known, len(known)),
         *(window, settled, least, novelty, neighbours, np.empty(n, np.int32), np.zeros(n + 1, np.int64)),
         *(entry, oldest, weight),
     )
-    return entry[:found].copy(), oldest[:found].copy(), weight[:found].copy()
+    entry, oldest, weight = (column[:found].copy() for column in (entry, oldest, weight))
+    begin = _begins(entry, oldest, neighbours)
+    # each link's pair, numbered as they arise; the pairs' parties; and what each weighs in all
+    many = int(begin[-1])
+    pair, low, high = (np.empty(many, np.int32) for _ in range(3))
+    weighs, pairs = np.empty(many, np.int64), np.zeros(1, np.int64)
+    kernels.pair_links(
+        *(hot.entry_row, party, entry, oldest, weight, len(entry), begin, neighbours),
+        *(pair, low, high, weighs, pairs),
+    )
+    low, high = (parties[: pairs[0]].copy() for parties in (low, high))
+    row_begin, neighbour, place, other = _rows(low, high, int(high.max(initial=-1)) + 1)
+    heaviest = int(weighs[: pairs[0]].max(initial=0))
+    pair = place[pair]
+    return Links(ts[hot.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
 
 
 def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarray:
@@ -96,24 +91,6 @@ def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarra
     begin = np.zeros(len(entry) + 1, np.int64)
     np.cumsum(linked + newly * earlier, out=begin[1:])
     return begin
-
-
-def _pair_links(
-    hot: HotMarkers,
-    party: np.ndarray,
-    linking: tuple[np.ndarray, np.ndarray, np.ndarray],
-    begin: np.ndarray,
-    neighbours: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Each link's pair, numbered as they arise; the pairs' parties; and what each weighs in all."""
-    many = int(begin[-1])
-    pair, low, high = (np.empty(many, np.int32) for _ in range(3))
-    weighs, pairs = np.empty(many, np.int64), np.zeros(1, np.int64)
-    kernels.pair_links(
-        *(hot.entry_row, party, *linking, len(linking[0]), begin, neighbours),
-        *(pair, low, high, weighs, pairs),
-    )
-    return pair, low[: pairs[0]].copy(), high[: pairs[0]].copy(), weighs[: pairs[0]].copy()
 
 
 def _rows(

@@ -138,21 +138,13 @@ def sessions(
     pause_us: after which a new session begins, where no conversation is named.
     """
     ts, conversation = log["ts_us"][rows], log["conversation"][rows]
-    first, second = _openings(account, ts, conversation, pause_us)
-    first, second = _choose_spaced(first, second, account[first])
+    first, second = np.empty(len(ts), np.int64), np.empty(len(ts), np.int64)  # rows of each session, or -1
+    whose = account.astype(np.int64, copy=False)
+    n = kernels.openings(whose, ts, conversation, len(ts), pause_us, LONGEST_US, first, second)
+    first, second = _choose_spaced(first[:n], second[:n], account[first[:n]])
     words = log.content[rows[first]]
     more = np.where(second[:, None] >= 0, log.content[rows[np.maximum(second, 0)]], 0)
     return np.concatenate([words, more], axis=1), account[first], ts[first]
-
-
-def _openings(
-    account: np.ndarray, ts: np.ndarray, conversation: np.ndarray, pause_us: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each session's first row, and its second or -1."""
-    first, second = np.empty(len(ts), np.int64), np.empty(len(ts), np.int64)
-    account = account.astype(np.int64, copy=False)
-    n = kernels.openings(account, ts, conversation, len(ts), pause_us, LONGEST_US, first, second)
-    return first[:n], second[:n]
 
 
 def _choose_spaced(

@@ -74,14 +74,7 @@ def spread(
         raise InputError(f"a log of {n:,} exchanges is too long to watch at once: give at most 134,000,000")
     if n == 0:
         return _nothing()
-    sketches = (
-        log.phrases,
-        log.system_phrases,
-        log["head"],
-        log["tail"],
-        log["exact"],
-        log["system"],
-    )
+    sketches = (log.phrases, log.system_phrases, log["head"], log["tail"], log["exact"], log["system"])
     followed = (  # 0 is no marker
         column if kind in kinds else np.zeros_like(column)
         for kind, column in zip(KINDS, sketches, strict=True)

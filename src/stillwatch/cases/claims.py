@@ -149,14 +149,8 @@ def context(
         "shared": [
             asdict(
                 SharedRow(
-                    s.clue,
-                    s.text,
-                    s.control,
-                    CLASSES.get(s.clue, s.clue),
-                    s.accounts,
-                    s.links,
-                    s.bits,
-                    s.total_bits,
+                    **{k: v for k, v in vars(s).items() if k != "letter"},
+                    independence=CLASSES.get(s.clue, s.clue),
                 )
             )
             for s in shape.shared

@@ -6,8 +6,9 @@ It does not judge. Of each case the latest finding's evidence is kept, and that 
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from stillwatch.cases import CaseError, Finding, Json, RecordNotFound
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings
+from stillwatch.errors import InputError, refuse_os_errors
+from stillwatch.exchanges.sources import find
 from stillwatch.report.findings import campaign_json, campaign_of
 from stillwatch.scan import Campaign
 
@@ -146,3 +149,16 @@ def finding_of(row: Mapping[Any, Any]) -> Finding:
         output_tokens=row["output_tokens"],
         accounts=row["accounts"],
     )
+
+
+def inputs_of(logs: Sequence[str | Path]) -> list[Input]:
+    """Hash every file that these logs stand for. Raises: InputError where one cannot be read.
+
+    Names are without folders: they leave with exports, and the digest tells which file it was.
+    """
+    return [Input(PurePath(one.shown).name, _sha256(one.path), one.size) for one in find(logs)]
+
+
+def _sha256(path: Path) -> str:
+    with refuse_os_errors(InputError, f"{path}: cannot be read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,14 +18,7 @@ from stillwatch.cases.evidence import Input, digest, keep
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
 from stillwatch.cases.leads import keep_leads, leads_changed
 from stillwatch.cases.matching import MatchPlan, overlaps, plan
-from stillwatch.cases.membership import (
-    NamedAccount,
-    add,
-    drop_provisional,
-    hours_of,
-    name_again,
-    set_hours,
-)
+from stillwatch.cases.membership import NamedAccount, add, drop_provisional, hours_of, name_again, set_hours
 from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
 from stillwatch.report.findings import campaign_json

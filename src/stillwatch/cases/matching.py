@@ -92,9 +92,7 @@ def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
 
 
 def plan(
-    of_each: Sequence[Sequence[Overlap]],
-    returning: Mapping[int, str],
-    apart: Callable[[str, str], bool],
+    of_each: Sequence[Sequence[Overlap]], returning: Mapping[int, str], apart: Callable[[str, str], bool]
 ) -> MatchPlan:
     """Say where campaigns go, from what each has in common with which cases.
 

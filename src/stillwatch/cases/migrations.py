@@ -1,6 +1,6 @@
 """How the tables came to their shape: a plain list of functions, each run once. It knows no meaning.
 
-Each part of the room that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
+Each part of the package that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
 with it; `shapes` says how many of each have run. Only append: a function that was released is never changed.
 The SQL is what SQLite and PostgreSQL both read.
 """
@@ -186,14 +186,7 @@ def m006_installation(db: Connection) -> None:
     db.execute(text("INSERT INTO installation VALUES (:id)"), {"id": str(uuid.uuid4())})
 
 
-MIGRATIONS: list[Step] = [
-    m001_cases,
-    m002_tied,
-    m003_indexes,
-    m004_leads,
-    m005_owners,
-    m006_installation,
-]
+MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes, m004_leads, m005_owners, m006_installation]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

@@ -68,12 +68,7 @@ class Transaction:
         self._trail = trail
 
     def audit(
-        self,
-        who: str,
-        what: str,
-        subject: str,
-        detail: Mapping[str, Any],
-        personal: Personal | None = None,
+        self, who: str, what: str, subject: str, detail: Mapping[str, Any], personal: Personal | None = None
     ) -> None:
         """Put on record that `who` did or saw something, which makes this transaction one that counts."""
         self.changed = True

@@ -114,16 +114,12 @@ findings = table(
 evidence = table(METADATA, "evidence", "finding:N case_id:W context:T campaign:B held:N")
 spoken = table(METADATA, "spoken", "case_id:W detector:W first_us:N last_us:N bits:F raised:N")
 detector_states = table(
-    METADATA,
-    "detector_states",
-    "change:N detector:W at_us:N who:W state:W text:W measured:T",
+    METADATA, "detector_states", "change:N detector:W at_us:N who:W state:W text:W measured:T"
 )
 hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
 leads = table(
     METADATA, "leads", "lead:W at_us:N source:W until_us:N exchanges:N document:T latest:N case_id:W"
 )
 acts = table(
-    METADATA,
-    "acts",
-    "act:N case_id:W at_us:N who:W verb:W text:W sets:T undoes:N in_force:N revision:N",
+    METADATA, "acts", "act:N case_id:W at_us:N who:W verb:W text:W sets:T undoes:N in_force:N revision:N"
 )

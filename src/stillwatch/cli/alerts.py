@@ -33,13 +33,6 @@ app = group("Send case alerts: webhooks, syslog, Slack, Teams, PagerDuty, mail."
 OUTBOX = "outbox"
 FAILED = 3
 
-KEYGEN_EXAMPLES = """
-Examples:
-
-  stillwatch alerts keygen stillwatch-serve/on-call.key
-
-  stillwatch alerts keygen stillwatch-serve/siem.key --ed25519    (the receiver needs the public half only)
-"""
 BaseUrl = Annotated[
     str, typer.Option("--console", help="Where the console is, for links.", envvar="STILLWATCH_CONSOLE")
 ]
@@ -100,12 +93,16 @@ def check_command(
         raise typer.Exit(FAILED)
 
 
-@verb(app, "keygen", epilog=KEYGEN_EXAMPLES)
+@verb(app, "keygen")
 def keygen_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where the key goes; never over another.")],
     ed25519: Annotated[bool, typer.Option(help="A key pair instead of a shared secret.")] = False,
 ) -> None:
-    """Make a key that signs webhooks. Of a pair the public half is printed."""
+    """Make a key that signs webhooks. Of a pair the public half is printed.
+
+    $ stillwatch alerts keygen stillwatch-serve/on-call.key
+    $ stillwatch alerts keygen stillwatch-serve/siem.key --ed25519   (the receiver needs the public half only)
+    """
     made = new_key(file, "ed25519" if ed25519 else "hmac")
     print(made.public or f"{file}: give the receiver its one line, over a safe way")
 

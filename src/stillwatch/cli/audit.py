@@ -261,10 +261,7 @@ def erase_command(
 
 
 @verb(app, "rotate")
-def rotate_command(
-    why: Why = "",
-    at: CasePlace = HERE,
-) -> None:
+def rotate_command(why: Why = "", at: CasePlace = HERE) -> None:
     """Let a new key sign from here on. The old one signs the hand-over, and is gone then.
 
     $ stillwatch audit rotate --why "yearly"

@@ -18,15 +18,7 @@ from stillwatch.cases.reading import find
 from stillwatch.cli.case_bundle import bundle
 from stillwatch.cli.case_changing import CaseId, Why, add_verbs, plain
 from stillwatch.cli.case_filing import filing_command
-from stillwatch.cli.case_opening import (
-    CASES,
-    CASES_HERE,
-    HERE,
-    KEY,
-    CasePlace,
-    CasesAt,
-    new_cases,
-)
+from stillwatch.cli.case_opening import CASES, CASES_HERE, HERE, KEY, CasePlace, CasesAt, new_cases
 from stillwatch.cli.case_text import alert_lines, event_row, lead_lines, lead_row, print_targets, words_of
 from stillwatch.cli.case_triage import WHOLE_QUEUE, QueueChoice, triage_command
 from stillwatch.cli.folder import AsJson, iso_time, table, whoami
@@ -103,16 +95,7 @@ def list_command(
         print_json(told)
         return
     rows = [
-        (
-            c.id,
-            str(c.state),
-            str(c.verdict or ""),
-            c.owner or "",
-            iso_time(c.due_us) or "",
-            f"{c.members:,}",
-            f"{c.exchanges:,}",
-            c.title,
-        )
+        (c.id, c.state, c.verdict, c.owner, iso_time(c.due_us), f"{c.members:,}", f"{c.exchanges:,}", c.title)
         for c in found.cases
     ]
     heads = ("case", "state", "verdict", "owner", "due", "accounts", "exchanges", "what")
@@ -160,8 +143,7 @@ def accounts_command(
         bool, typer.Option("--targets", help="Whom an action may touch: never a victim, one name a line.")
     ] = False,
     weak: Annotated[
-        bool,
-        typer.Option("--weak", help="With --targets: those that too little ties to the actor."),
+        bool, typer.Option("--weak", help="With --targets: those that too little ties to the actor.")
     ] = False,
     which: Annotated[Which | None, typer.Option(help="Only accounts that are so here.")] = None,
     starts: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
@@ -187,9 +169,9 @@ def accounts_command(
     rows = [
         (
             m.account,
-            iso_time(m.since_us) or "",
+            iso_time(m.since_us),
             f"{m.exchanges:,}",
-            str(m.verdict or ""),
+            m.verdict,
             f"moved to {m.moved_to}" if m.moved_to else "" if m.actor else "not the actor's",
             "provisional" if m.provisional else "" if m.named else "not named lately",
         )
@@ -331,13 +313,13 @@ def detectors_command(
             (
                 one.detector + ("" if not standing[one.detector].raises else " (raises)"),
                 one.month or "180 days",
-                str(standing[one.detector].state),
-                str(one.right),
-                str(one.judged),
+                standing[one.detector].state,
+                one.right,
+                one.judged,
                 "" if one.low is None or one.high is None else f"{one.low:.0%} to {one.high:.0%}",
-                str(one.permitted),
-                str(one.undecided),
-                str(one.judges),
+                one.permitted,
+                one.undecided,
+                one.judges,
             )
             for one in found
         ],

@@ -28,13 +28,7 @@ def bundle(
         raise InputError("a bundle is a folder or a .zip; --out names it")
     if out.exists():
         raise InputError(f"{out}: is there already; name another place")
-    ready = prepare(
-        store,
-        find(store, case),
-        who=whoami(),
-        now_us=now_us,
-        log=log,
-    )
+    ready = prepare(store, find(store, case), who=whoami(), now_us=now_us, log=log)
     asked = (
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)
     )

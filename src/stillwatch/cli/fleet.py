@@ -32,8 +32,7 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
         print_json([asdict(one) for one in gateways])
         return
     rows = [
-        (one.name, one.host, str(one.revision), one.terms[:12], f"{one.silent_s:.0f} s ago")
-        for one in gateways
+        (one.name, one.host, one.revision, one.terms[:12], f"{one.silent_s:.0f} s ago") for one in gateways
     ]
     table(("gateway", "host", "revision", "terms", "last sign"), rows, "no gateway runs")
 

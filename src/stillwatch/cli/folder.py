@@ -111,12 +111,12 @@ def read_names(path: Path) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
 
-def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
-    """Print rows whose words may come from anywhere: one a line, nothing cut, fit for a pipe."""
+def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]], nothing: str) -> None:
+    """Print rows whose words may come from anywhere: one a line, nothing cut, fit for a pipe. None: blank."""
     if not rows:
         print(nothing)
         return
-    lines = [heads, *(tuple(one_line(cell) for cell in row) for row in rows)]
+    lines = [heads, *(tuple("" if cell is None else one_line(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -27,7 +27,7 @@ def show_partners(partners: tuple[Partner, ...], sealed: bool, as_json: bool) ->
             one.sender if sealed else f"{one.sender} (a claim)",
             one.tlp,
             ", ".join(f"{many} {kind}" for kind, many in _kinds(one).items()),
-            str(one.expired + one.foreign),
+            one.expired + one.foreign,
         )
         for one in partners
     ]
@@ -54,8 +54,8 @@ def show_hits(hits: list[Hits], mine: Sequence[str], as_json: bool) -> None:
                 carrier.account,
                 "in the case" if carrier.account in known else "carried it before" if carrier.before else "",
                 f"{carrier.exchanges:,} of {carrier.rows:,}",
-                iso_time(carrier.first_us) or "",
-                iso_time(carrier.last_us) or "",
+                iso_time(carrier.first_us),
+                iso_time(carrier.last_us),
                 ", ".join(carrier.kinds),
             )
             for carrier in sorted(one.carriers, key=lambda c: (c.account in known, -c.exchanges, c.account))

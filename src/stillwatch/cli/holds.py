@@ -1,6 +1,5 @@
 """`stillwatch holds`: randomised holds of a gateway's folder: list, test, end. The terms begin them."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,9 @@ import typer
 from rich.console import Console
 
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, changing, iso_time, open_state, table, whoami
+from stillwatch.cli.main import print_json
 from stillwatch.cli.reading import sketched_log, tell_rejects
+from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
@@ -20,29 +21,7 @@ from stillwatch.scan.failover import FailoverEvidence, failover_evidence
 from stillwatch.scan.holds import HoldsEvidence, holds_evidence
 from stillwatch.scan.pipeline import known_of, payers
 
-app = typer.Typer(help="Randomised holds of a gateway.", no_args_is_help=True, add_completion=False)
-
-LIST_EXAMPLES = """
-Examples:
-
-  stillwatch holds list
-
-  stillwatch holds list --json | jq '.[] | select(.ended_because == null)'
-"""
-TEST_EXAMPLES = """
-Examples:
-
-  stillwatch holds test --accounts accounts.csv
-
-  stillwatch holds test --json | jq '.[] | {candidate, p_value, named}'
-
-Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
-"""
-END_EXAMPLES = """
-Examples:
-
-  stillwatch holds end 3 --why "they are our own testers"
-"""
+app = group("Randomised holds of a gateway.")
 
 
 @dataclass(frozen=True)
@@ -54,26 +33,25 @@ class HoldTrial:
     failover: FailoverEvidence
 
 
-@app.callback()
-def holds_verbs() -> None:
-    """Randomised holds of a gateway: list, test, end. Whether any begin is written in the terms: [holds]."""
-
-
-@app.command("list", epilog=LIST_EXAMPLES)
+@verb(app, "list")
 def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
-    """List every schedule there has been: which candidate, when, how many accounts, why it ended."""
+    """List every schedule there has been: which candidate, when, how many accounts, why it ended.
+
+    $ stillwatch holds list
+    $ stillwatch holds list --json | jq '.[] | select(.ended_because == null)'
+    """
     with open_state(folder) as state:
         found = all_held(state)
     if as_json:
-        print(json.dumps([_plain(one) for one in found], indent=1))
+        print_json([_plain(one) for one in found])
         return
     rows = [
         (
-            str(one.number),
+            one.number,
             one.schedule.candidate,
             f"{len(one.schedule.accounts):,}",
-            iso_time(one.schedule.start_us) or "",
-            iso_time(one.schedule.end_us) or "",
+            iso_time(one.schedule.start_us),
+            iso_time(one.schedule.end_us),
             one.why_ended or "runs",
         )
         for one in found
@@ -81,7 +59,7 @@ def list_command(folder: AtFolder = FOLDER, as_json: AsJson = False) -> None:
     table(("number", "candidate", "accounts", "from", "to", ""), rows, "nobody has been held")
 
 
-@app.command("test", epilog=TEST_EXAMPLES)
+@verb(app, "test")
 def evaluate_command(
     folder: AtFolder = FOLDER,
     accounts: Annotated[
@@ -95,6 +73,11 @@ def evaluate_command(
     It may be run at any time: the test allows for being looked at. `accounts_alone` is what each account may
     be told; the group's p-value is nobody's own. What passes between accounts of one customer counts for
     nothing.
+
+    $ stillwatch holds test --accounts accounts.csv
+    $ stillwatch holds test --json | jq '.[] | {candidate, p_value, named}'
+
+    Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
     now_us = utc_us()
     with open_state(folder) as state:
@@ -119,20 +102,23 @@ def evaluate_command(
         for one in found
     ]
     if as_json:
-        print(json.dumps([_plain(one.held) | _result(one) for one in tested], indent=1))
+        print_json([_plain(one.held) | _result(one) for one in tested])
     else:
         for one in tested:
             print(f"{one.held.number} {one.held.schedule.candidate}: {one.holds.text} {one.failover.text}")
     tell_rejects(rejects, errors)
 
 
-@app.command("end", epilog=END_EXAMPLES)
+@verb(app, "end")
 def end_command(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="As `stillwatch holds list` shows it.")],
     why: Annotated[str, typer.Option(help="What the next reader of the log should know.")],
     folder: AtFolder = FOLDER,
 ) -> None:
-    """End a candidate's holds now: its accounts are served within a second, and it is never held again."""
+    """End a candidate's holds now: its accounts are served within a second, and it is never held again.
+
+    $ stillwatch holds end 3 --why "they are our own testers"
+    """
     if not why.strip():
         raise InputError("--why is empty; say why")
     with changing(folder) as state:

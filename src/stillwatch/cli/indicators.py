@@ -71,16 +71,6 @@ app = group("Share a campaign's indicators with partners; search for theirs.")
 REJECTED = 3
 PROFILE_FILES = ("profile.json", "vectors.json", "matcher.py", "misp-object.json")
 
-EXPORT_EXAMPLES = """
-Examples:
-
-  stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp amber --out a.json
-
-  stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Alpha --tlp green --kind network
-
-What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
-"""
-
 Logs = Annotated[list[str], typer.Argument(metavar="LOG...", help="Files, folders or globs, as for scan.")]
 MaybeLogs = Annotated[
     list[str] | None, typer.Argument(metavar="[LOG...]", help="Your history: files, folders, globs.")
@@ -185,7 +175,7 @@ def share_command(
     print(f"from now on what {folder} serves can be compared under key {key}, not what it served before")
 
 
-@verb(app, "export", epilog=EXPORT_EXAMPLES)
+@verb(app, "export")
 def export_command(
     case: CaseId,
     logs: Logs,
@@ -219,6 +209,11 @@ def export_command(
 
     No prompt, no name. --plain adds networks, autonomous systems, mail domains or, with TLP amber+strict,
     names of accounts that may be acted on. Only a case that was judged true leaves, or with --unjudged.
+
+    $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp amber --out a.json
+    $ stillwatch indicators export case-7f3a logs/ --exchange-key b.key --sender Al --tlp green --kind network
+
+    What is in it is said before it leaves, and asked; --yes says yes beforehand. TLP:RED is refused.
     """
     chosen = mark(tlp)
     key = read_exchange(exchange_key)

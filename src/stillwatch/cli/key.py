@@ -75,7 +75,7 @@ def list_command(
     if as_json:
         print_json([_plain(key) for key in found])
         return
-    rows = [(k.key_id, k.account, k.org or "", iso_time(k.issued_us) or "", _end(k, utc_us())) for k in found]
+    rows = [(k.key_id, k.account, k.org, iso_time(k.issued_us), _end(k, utc_us())) for k in found]
     table(("key", "account", "organisation", "issued", "state"), rows, "no key was issued yet")
 
 

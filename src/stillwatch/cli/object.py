@@ -38,13 +38,7 @@ def list_command(
         print_json([_plain(one) for one in found])
         return
     rows = [
-        (
-            one.name,
-            one.account or f"({ALL})",
-            one.kind,
-            iso_time(one.made_us) or "",
-            iso_time(one.until_us) or "",
-        )
+        (one.name, one.account or f"({ALL})", one.kind, iso_time(one.made_us), iso_time(one.until_us))
         for one in found
     ]
     table(("object", "account", "kind", "since", "forgotten"), rows, "no object is known yet")

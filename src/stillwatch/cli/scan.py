@@ -10,8 +10,8 @@ from rich.console import Console
 
 from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import scan
+from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cli.case_opening import AuditKey, WitnessFile, new_cases
 from stillwatch.cli.case_text import words_of
 from stillwatch.cli.options import Map, MapFile, columns_of, key_in

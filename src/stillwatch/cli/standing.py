@@ -77,9 +77,9 @@ def show_command(
         (
             name,
             s.step.name.lower(),
-            iso_time(s.since_us) or "",
+            iso_time(s.since_us),
             iso_time(s.until_us) or "until lifted",
-            s.campaign or "",
+            s.campaign,
             s.reason,
         )
         for name, s in found.items()
@@ -128,11 +128,7 @@ def set_command(
 
 @verb(app, "undo")
 def undo_command(
-    action: Number,
-    why: Why = "",
-    folder: AtFolder = FOLDER,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    action: Number, why: Why = "", folder: AtFolder = FOLDER, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Take an action back: what lay below it stands again, exactly. An undo can be undone too.
 
@@ -181,8 +177,8 @@ def log_command(
         return
     rows = [
         (
-            str(c.action),
-            iso_time(c.at_us) or "",
+            c.action,
+            iso_time(c.at_us),
             c.who,
             c.account,
             c.standing.step.name.lower(),
@@ -212,9 +208,9 @@ def proposals_command(
         return
     rows = [
         (
-            str(p.proposal),
+            p.proposal,
             p.wanted.step.name.lower(),
-            str(len(p.wanted.accounts)),
+            len(p.wanted.accounts),
             p.wanted.campaign,
             _state_of(p),
             p.wanted.why,
@@ -311,13 +307,13 @@ def _tell_known(title: str, known: tuple[NearbyAccount, ...], of: int | None) ->
     rows = [
         (
             k.account,
-            k.org or "",
+            k.org,
             k.kind_of_use or "unknown",
             "?" if k.exchanges is None else f"{k.exchanges:,}",
             "?" if k.output_tokens is None else f"{k.output_tokens:,}",
             "?" if k.end_users is None else f"{k.end_users:,}",
             k.step,
-            k.campaign or "",
+            k.campaign,
             ", ".join(k.shares),
         )
         for k in known[:SHOWN]

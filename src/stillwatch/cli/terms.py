@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from stillwatch.cli.folder import AsJson, table
 from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
@@ -20,16 +19,6 @@ from stillwatch.terms.trial import run
 app = group("Policy file: check, test, compare.")
 
 FAILED, CANNOT = 1, 2
-
-DIFF_EXAMPLES = """
-Examples:
-
-  stillwatch terms diff terms.toml new-terms.toml
-
-  stillwatch terms diff terms.toml new-terms.toml --json | jq '.changes[] | select(.direction == "looser")'
-
-Exit codes: 0 compared; 2 one of them cannot be used.
-"""
 
 
 @verb(app, "init")
@@ -99,30 +88,31 @@ def _extent(terms: Terms) -> str:
     return extent if terms.holds.mode == "off" else f"{extent}, holds: {terms.holds.mode}"
 
 
-@verb(app, "diff", epilog=DIFF_EXAMPLES)
+@verb(app, "diff")
 def diff_command(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The terms in force.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The terms to come.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the changes as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say by meaning what changes between two terms files: what gets stricter and what looser."""
+    """Say by meaning what changes between two terms files: what gets stricter and what looser.
+
+    $ stillwatch terms diff terms.toml new.toml
+    $ stillwatch terms diff terms.toml new.toml --json | jq '.changes[] | select(.direction == "looser")'
+
+    Exit codes: 0 compared; 2 one of them cannot be used.
+    """
     changes = difference(load(old), load(new), wall_us())
     if as_json:
         print_json({"changes": [asdict(change) for change in changes]})
         return
-    if not changes:
-        print("The same rules.")
-        return
-    table = table_of("", "where", "what")
-    for change in changes:
-        table.add_row(change.direction, change.where, change.text)
-    Console(markup=False, highlight=False).print(table)
+    rows = [(change.direction, change.where, change.text) for change in changes]
+    table(("", "where", "what"), rows, "The same rules.")
 
 
 @verb(app, "test")
 def try_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print every test as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run the tests that stand in a terms file, through the same decisions as the gateway's.
 
@@ -133,28 +123,19 @@ def try_command(
     tried = run(load(file), wall_us())
     failed = sum(not one.passed for one in tried)
     if as_json:
-        passed = len(tried) - failed
-        rows = [asdict(one) for one in tried]
-        print_json({"passed": passed, "failed": failed, "tests": rows})
+        tests = [asdict(one) for one in tried]
+        print_json({"passed": len(tried) - failed, "failed": failed, "tests": tests})
     elif not tried:
         print(f"{file}: holds no [[test]]; `stillwatch terms init` writes a file with two")
     else:
-        table = table_of("line", "request", "expected", "got", "by")
-        for one in tried:
-            got = one.got if one.passed else f"{one.got} (failed)"
-            table.add_row(str(one.line), one.what, one.expect, got, one.rule)
-        Console(markup=False, highlight=False).print(table)
+        rows = [
+            (one.line, one.what, one.expect, f"{one.got}{'' if one.passed else ' (failed)'}", one.rule)
+            for one in tried
+        ]
+        table(("line", "request", "expected", "got", "by"), rows, "")
         for one in tried:
             if not one.passed:
                 print(f"{file}:{one.line}: {one.why}")
         print(f"{len(tried) - failed} of {len(tried)} passed")
     if failed:
         raise typer.Exit(FAILED)
-
-
-def table_of(*columns: str) -> Table:
-    """Make an empty table as these verbs print it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -83,8 +83,7 @@ def allowance_command(
     else:
         print(found.terms(), end="")
         errors.print(
-            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. {look}",
-            markup=False,
+            f"{len(busiest):,} accounts, {len(found.more):,} of them with more, by name. {look}", markup=False
         )
     if rejects.count:
         errors.print(f"{rejects.count:,} lines rejected: {'; '.join(rejects.examples[:3])}", markup=False)

@@ -1,15 +1,17 @@
 """`stillwatch terms holds`: a dry run of randomised holds on a log. It holds nobody."""
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from stillwatch.cli.folder import AsJson, table
+from stillwatch.cli.main import print_json
 from stillwatch.cli.reading import sketched_log, tell_rejects
-from stillwatch.cli.terms import app, table_of
+from stillwatch.cli.terms import app
+from stillwatch.cli.verb import verb
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.findings import load as load_report
@@ -23,18 +25,9 @@ from stillwatch.units import DAY_US
 
 DAY_MINUTES = 1_440
 MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
-EXAMPLES = """
-Examples:
-
-  stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
-
-  stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json
-
-Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
-"""
 
 
-@app.command("holds", epilog=EXAMPLES)
+@verb(app, "holds")
 def holds_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file.")],
     logs: Annotated[list[Path], typer.Argument(metavar="LOG...", help="The log that the report is of.")],
@@ -47,9 +40,15 @@ def holds_command(
     key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Key for the sketches of a log without texts.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say whom randomised holds would hold, how often, and how many requests they would refuse."""
+    """Say whom randomised holds would hold, how often, and how many requests they would refuse.
+
+    $ stillwatch terms holds terms.toml logs/*.parquet --report stillwatch-report
+    $ stillwatch terms holds terms.toml stillwatch-serve --report stillwatch-report --json
+
+    Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
+    """
     terms, now_us = load(file), wall_us()
     errors = Console(stderr=True)
     with Rejects() as rejects:
@@ -64,7 +63,7 @@ def holds_command(
     chosen = choose(terms.holds, candidates(load_report(report)), orgs, permissions, now_us)
     costs = [(choice, hold_cost(log, choice.candidate.accounts, terms.holds)) for choice in chosen]
     if as_json:
-        print(json.dumps(_plain(terms.holds, costs), indent=1))
+        print_json(_plain(terms.holds, costs))
     elif not costs:
         print(f"{report}: has no leads or findings of two accounts: nobody would be held")
     else:
@@ -90,18 +89,14 @@ def _plain(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> dict[str, 
 
 
 def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
-    table = table_of("candidate", "held", "exempt", "requests a day", "refused a day", "most")
+    rows = []
     for choice, cost in costs:
-        held = choice.why_not is None
-        table.add_row(
-            choice.candidate.candidate,
-            f"{cost.accounts if held else 0:,}",
-            f"{len(choice.exempt):,}",
-            f"{cost.requests_per_day:,.1f}",
-            f"{cost.refused_per_day if held else 0:,.1f}",
-            f"{cost.most_per_account_day if held else 0:,.1f}",
-        )
-    Console(markup=False, highlight=False).print(table)
+        none = replace(cost, accounts=0, refused_per_day=0.0, most_per_account_day=0.0)
+        shown = cost if choice.why_not is None else none
+        amounts = (shown.requests_per_day, shown.refused_per_day, shown.most_per_account_day)
+        counts = (f"{shown.accounts:,}", f"{len(choice.exempt):,}", *(f"{amount:,.1f}" for amount in amounts))
+        rows.append((choice.candidate.candidate, *counts))
+    table(("candidate", "held", "exempt", "requests a day", "refused a day", "most"), rows, "")
     for choice, _ in costs:
         if choice.why_not is not None:
             print(f"{choice.candidate.candidate} is not held: {choice.why_not}")

@@ -54,7 +54,7 @@ def rarity_bits(population: Population, feature: str, value: float) -> float:
 
 
 class Detector(Protocol):
-    """What a module in this room offers. Subject: one row of the feature table."""
+    """What a module of this package offers. Subject: one row of the feature table."""
 
     NAME: str
 

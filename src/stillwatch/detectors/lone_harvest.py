@@ -98,27 +98,23 @@ def sightings(
         | (log["temperature_milli"] == 0)
     )
     harvest = (log["classes"] & HARVEST_CLASSES) != 0
-    who, at, seen, values = _steps(
-        order,
-        begin,
-        (
-            *(log[name] for name in ("ts_us", "model", "exact", "head", "tail", "system")),
-            *(_sent_by_others(log["exact"], payer), marked, harvest),
-        ),
-        np.array(STEPS, np.int64),
-        WINDOW_US,
+    columns = (log[name] for name in ("ts_us", "model", "exact", "head", "tail", "system"))
+    # of each step: the payer, when, exchanges in the window, (steps, 10) measured shares
+    many, steps = np.diff(begin), np.array(STEPS, np.int64)
+    room = int(np.sum(many >= steps[0])) * len(steps)
+    who, at, seen = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int64)
+    values, ordered = np.empty((room, 10)), np.empty(int(many.max(initial=0)), np.uint64)
+    n = kernels.steps(
+        *(order, begin, len(many), *columns, _sent_by_others(log["exact"], payer), marked, harvest),
+        *(steps, len(steps), WINDOW_US, ordered, who, at, seen, values),
     )
+    who, at, seen, values = who[:n], at[:n], seen[:n], values[:n]
     traits = _traits(values, private[who], at - log["ts_us"][0] if len(at) else at)
     return _standing_out(who, at, seen, traits, least_bits, least_peers)
 
 
 def _standing_out(
-    who: np.ndarray,
-    at: np.ndarray,
-    seen: np.ndarray,
-    traits: np.ndarray,
-    least_bits: float,
-    least_peers: int,
+    who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray, least_bits: float, least_peers: int
 ) -> list[Sighting]:
     """Walk the steps in time; weigh each against the latest step of every other payer so far."""
     found: list[Sighting] = []
@@ -184,21 +180,3 @@ def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
     out = np.zeros(len(e), bool)
     out[order] = (p != first_payer) & (e != 0)
     return out
-
-
-def _steps(
-    order: np.ndarray, begin: np.ndarray, columns: tuple[np.ndarray, ...], steps: np.ndarray, window: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of each step: the payer (n,) int32, when (n,), exchanges in the window (n,), (n, 10) measured shares.
-
-    columns: time, model, prompt, head, tail, system text, whether others sent it, marked, harvest.
-    """
-    many = np.diff(begin)
-    room = int(np.sum(many >= steps[0])) * len(steps)
-    who, at, seen = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int64)
-    values, ordered = np.empty((room, 10)), np.empty(int(many.max(initial=0)), np.uint64)
-    n = kernels.steps(
-        *(order, begin, len(many), *columns, steps, len(steps), window),
-        *(ordered, who, at, seen, values),
-    )
-    return who[:n], at[:n], seen[:n], values[:n]

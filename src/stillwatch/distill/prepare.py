@@ -126,8 +126,7 @@ def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> Prepar
         )
     write_rows(run.heldout, heldout)
     replace_file(
-        run.path / "rejected.jsonl",
-        (line({"place": one.place, "reason": one.reason}) for one in rejected),
+        run.path / "rejected.jsonl", (line({"place": one.place, "reason": one.reason}) for one in rejected)
     )
     write_rows(run.prompts, prompts.values())  # last: with it the run is begun
     return PreparedRun(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)

@@ -32,11 +32,7 @@ class Intake:
     """One `read`'s formats in use, and what they remember across files."""
 
     def __init__(
-        self,
-        rejects: Rejects,
-        clock: Clock,
-        needs_texts: bool = True,
-        columns: mapping.Columns | None = None,
+        self, rejects: Rejects, clock: Clock, needs_texts: bool = True, columns: mapping.Columns | None = None
     ) -> None:
         self.columns = columns or {}  # the owner's: field -> the log's column
         self.file = ""

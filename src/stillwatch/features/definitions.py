@@ -109,10 +109,7 @@ HOURS = [f"hour_{h}" for h in range(24)]
 SIZED = "status = 200 AND output_tokens >= 0"
 # wide before it is added to: one log line with the largest count there is must not end a scan
 LOG_OUT = "LOG2(CAST(CASE WHEN output_tokens >= 0 THEN output_tokens ELSE 0 END AS BIGINT) + 1)"
-LOG_SUMS = (
-    ("sized", flag(SIZED)),
-    ("log_out", f"CASE WHEN {SIZED} THEN {fixed_point(LOG_OUT)} ELSE 0 END"),
-)
+LOG_SUMS = (("sized", flag(SIZED)), ("log_out", f"CASE WHEN {SIZED} THEN {fixed_point(LOG_OUT)} ELSE 0 END"))
 COARSE = 2**13  # of which a square has FIXED_POINT's bits
 COARSE_LOG_OUT = fixed_point(LOG_OUT, COARSE)
 LOG_MEAN = f"(log_out / sized / {FIXED_POINT})"

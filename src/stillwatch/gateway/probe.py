@@ -125,12 +125,12 @@ def _reachable(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
 
 
-def upstream_trouble(upstream: str, patience_s: float = 3.0) -> str | None:
+def upstream_trouble(upstream: str) -> str | None:
     """Say what hinders a connection to the upstream now; None when one can be made."""
     parts = urlsplit(upstream)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname or "", port), patience_s).close()
+        socket.create_connection((parts.hostname or "", port), 3.0).close()
     except OSError as why:
         return f"{parts.hostname}:{port} cannot be reached now: {why.strerror or why}"
     return None

@@ -124,19 +124,3 @@ class Cost:
     def most(self) -> float:
         """The largest of the three: what a claim of "N times the cost" can rest on."""
         return max(self.accounts, self.days, self.usd)
-
-
-def spent_usd(
-    prices: AttackPrices,
-    *,
-    accounts: int,
-    aged: bool,
-    input_tokens: int,
-    output_tokens: int,
-    proxy: bool = True,
-) -> float:
-    """What an attack cost that bought so many accounts and sent so much, at the wanted model's price."""
-    traffic = prices.exchange("", input_tokens, output_tokens)
-    if not proxy:
-        traffic -= prices.exchange("", input_tokens, output_tokens, paid=False)
-    return accounts * prices.account("aged" if aged else "fresh") + traffic

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class Linkage:
     """Agreement of two groupings of the same accounts; None where there is nothing to divide by."""
 
-    pair_precision: float | None
-    pair_recall: float | None
     bcubed_precision: float | None
     bcubed_recall: float | None
     bcubed_f1: float | None
+    pair_precision: float | None
+    pair_recall: float | None
 
 
 def _pairs(groups: Counter[Hashable]) -> int:
@@ -37,9 +37,9 @@ def linkage(found: Sequence[Hashable], true: Sequence[Hashable]) -> Linkage:
     precision = sum(both[f, t] / in_found[f] for f, t in pairs) / len(pairs)
     recall = sum(both[f, t] / in_true[t] for f, t in pairs) / len(pairs)
     return Linkage(
-        shared / together if together else None,
-        shared / belonging if belonging else None,
         precision,
         recall,
         2 * precision * recall / (precision + recall),
+        shared / together if together else None,
+        shared / belonging if belonging else None,
     )

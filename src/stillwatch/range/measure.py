@@ -16,8 +16,8 @@ import numpy as np
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import TruthLedger
-from stillwatch.range.linkage import linkage
-from stillwatch.range.outcome import Collateral, Fate, Linked, SceneOutcome, ScoredPeople
+from stillwatch.range.linkage import Linkage, linkage
+from stillwatch.range.outcome import Collateral, Fate, SceneOutcome, ScoredPeople
 from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
@@ -171,19 +171,16 @@ def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) ->
     return round(usd, 6)
 
 
-def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linked:
+def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linkage:
     """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
     put: dict[int, str] = {}
     for case in cases:
         for account in case.named_us:
             put.setdefault(account, case.name)
     everyone = sorted({*np.flatnonzero(ledger.campaign >= 0).tolist(), *put})
-    told = linkage(
+    return linkage(
         [put.get(a, a) for a in everyone],
         [("c", int(ledger.campaign[a])) if ledger.campaign[a] >= 0 else ("a", a) for a in everyone],
-    )
-    return Linked(
-        told.bcubed_precision, told.bcubed_recall, told.bcubed_f1, told.pair_precision, told.pair_recall
     )
 
 

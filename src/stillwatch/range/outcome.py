@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from stillwatch.range.linkage import Linkage
+
 
 @dataclass(frozen=True)
 class Fate:
@@ -50,17 +52,6 @@ class Collateral:
 
 
 @dataclass(frozen=True)
-class Linked:
-    """How well the cases are the campaigns (docs/range.md, "linkage")."""
-
-    bcubed_precision: float | None
-    bcubed_recall: float | None
-    bcubed_f1: float | None
-    pair_precision: float | None
-    pair_recall: float | None
-
-
-@dataclass(frozen=True)
 class ScoredPeople:
     """Whose honest traffic a log holds: of `source` those from `low` up to `high` (partition.py)."""
 
@@ -91,7 +82,7 @@ class SceneOutcome:
     false_cases_clean: int  # of the false cases, those said in the clean days
     account_days: int  # honest accounts, days with an exchange, after the clean days
     account_days_clean: int
-    linked: Linked
+    linked: Linkage  # of the cases with the campaigns (docs/range.md, "linkage")
     kinds: tuple[Collateral, ...]
     people: ScoredPeople
     cannot_fire: str = ""  # why the defence could do nothing on this log: it counts for nothing

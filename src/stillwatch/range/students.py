@@ -37,9 +37,7 @@ def _size(examples: int) -> int:
     return min(examples, MOST)
 
 
-def train_students(
-    told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT, at_once: int = 1
-) -> Shares:
+def train_students(told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT) -> Shares:
     """Train and examine every student that does not stand yet; give the look-up of shares right.
 
     Raises:
@@ -54,7 +52,7 @@ def train_students(
         if (folder / _name(n, seed) / SCORE).exists():
             continue
         lessons = {_name(n, seed): answers[:n]}
-        study(folder, lessons, Spec("", steps, held_out, seed), at_once, lambda _: None)
+        study(folder, lessons, Spec("", steps, held_out, seed), 1, lambda _: None)
     scores = {(n, seed): read_json(folder / _name(n, seed) / SCORE) for n, seed in wanted}
 
     def share(examples: int, seed: int) -> float:

@@ -1,7 +1,10 @@
-"""What the pictures of all pages are drawn with: places on a logarithm, and lines. It knows no picture."""
+"""What the pictures of all pages are drawn with: places on a logarithm, lines, text. It knows no picture."""
 
 import math
 from collections.abc import Iterable
+from html import escape
+
+INK, FAINT, PAPER, GRID = "#2b2822", "#625b51", "#fffefc", "#e3ddd2"
 
 
 def on_log(value: float, low: float, high: float) -> float:
@@ -20,3 +23,17 @@ def line(points: Iterable[tuple[float, float]]) -> str:
     'M0 100.0L2.5 40'
     """
     return "M" + "L".join(f"{x} {y}" for x, y in points)
+
+
+def picture_head(wide: float, high: float, words: str) -> str:
+    """Begin an SVG of its own, which says `words` to who does not see it; `</svg>` ends it."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" role="img" '
+        f'font-family="sans-serif" font-size="12" aria-label="{escape(words)}">\n'
+        f'<rect width="{wide}" height="{high}" fill="{PAPER}"/>'
+    )
+
+
+def label(x: float, y: float, words: str, colour: str = FAINT, anchor: str = "start") -> str:
+    """Give an SVG text."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{escape(words)}</text>'

@@ -85,10 +85,6 @@ def _reasons(campaign: Campaign) -> list[Reason]:
     return sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector, r.text))
 
 
-def _links(campaign: Campaign) -> list[Link]:
-    return sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
-
-
 def _harvest(harvest: Harvest) -> dict[str, int]:
     return {"exchanges": int(harvest.exchanges), "output_tokens": int(harvest.output_tokens)}
 
@@ -222,7 +218,7 @@ def _campaign_evidence(c: Campaign) -> dict[str, Any]:
         "tested": [asdict(one) for one in c.tested],
         "links": [
             [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
-            for k in _links(c)
+            for k in sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
         ],
         "timeline": [
             [iso(h.start), int(h.exchanges), int(h.output_tokens)]

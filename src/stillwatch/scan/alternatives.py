@@ -98,8 +98,7 @@ def _novelty(actor: Actor, world: ActorContext) -> BenignAlternative:
     rows = np.setdiff1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
     others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
     return BenignAlternative(
-        "a new public template or viral prompt",
-        f"{others:,} accounts outside use some of its wording too",
+        "a new public template or viral prompt", f"{others:,} accounts outside use some of its wording too"
     )
 
 

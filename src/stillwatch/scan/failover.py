@@ -110,14 +110,14 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     inside[codes] = True
     known = log["account"] >= 0
     rows = inside[log["account"]] & known
-    ours = _texts(log, rows, WITHIN_US, customer)
+    ours = _texts(log, rows, customer)
     moved = ours.refused & ours.repeated
     if moved.sum() < LEAST_CUSTOMERS:
         return None
     seen_us, settled_us = _settling_times(ours)
     end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
-    others = _refused_outside(log, rows, WITHIN_US, customer)
+    others = _refused_outside(log, rows, customer)
     rate = np.maximum(_rates(others, others.refused, moves_us), _rates(ours, ~ours.refused, moves_us))
     rate = np.clip(rate, LEAST_RATE, BET)
     k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
@@ -210,10 +210,7 @@ def _parts(texts: _Texts, moved: np.ndarray) -> dict[int, int]:
 
 
 def failover_evidence(
-    log: ExchangeLog,
-    accounts: Iterable[str],
-    within_us: int = WITHIN_US,
-    customer: np.ndarray | None = None,
+    log: ExchangeLog, accounts: Iterable[str], customer: np.ndarray | None = None
 ) -> FailoverEvidence:
     """Test whether a refused text of one account is asked by another account of the group within minutes.
 
@@ -233,10 +230,8 @@ def failover_evidence(
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
     named = set(accounts)
     inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
-    ours, others = (
-        _texts(log, inside, within_us, customer),
-        _refused_outside(log, inside, within_us, customer),
-    )
+    ours = _texts(log, inside, customer)
+    others = _refused_outside(log, inside, customer)
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     elsewhere = int(others.refused.sum())
     rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
@@ -247,20 +242,20 @@ def failover_evidence(
     else:
         text = (
             f"{repeated:,} of {refused:,} refused texts were asked word for word by another account of the "
-            f"group within {within_us // MINUTE_US} minutes; outside the group "
+            f"group within {WITHIN_US // MINUTE_US} minutes; outside the group "
             f"{rate:.1%} are (p = {p_value:.2g})."
         )
     return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))
 
 
-def failover_least_p_value(log: ExchangeLog, rows: np.ndarray, within_us: int = WITHIN_US) -> float:
+def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
     """Bound the p-value of `failover_evidence` from below by the group's exchanges alone.
 
     Most groups show nothing: this spares them the count over the rest of the log. rows: all of the group's.
     """
     inside = np.zeros(len(log), bool)
     inside[rows] = True
-    ours = _texts(log, inside, within_us)
+    ours = _texts(log, inside)
     refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
     return rate_tail(repeated, refused, LEAST_RATE) if refused else 1.0
 
@@ -318,16 +313,14 @@ def _is_failed(status: np.ndarray) -> np.ndarray:
     return failed
 
 
-def _refused_outside(
-    log: ExchangeLog, inside: np.ndarray, within_us: int, customer: np.ndarray | None
-) -> _Texts:
+def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> _Texts:
     """The texts that somebody outside a group was refused, and all runs of them there; no others."""
     outside = ~inside & (log["account"] >= 0)
     refused = distinct(log["exact"][outside & _is_failed(log["status"])])
-    return _texts(log, outside & np.isin(log["exact"], refused), within_us, customer)
+    return _texts(log, outside & np.isin(log["exact"], refused), customer)
 
 
-def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndarray | None = None) -> _Texts:
+def _texts(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None = None) -> _Texts:
     chosen = np.flatnonzero(rows & (log["exact"] != 0))
     if len(chosen) == 0:
         nothing = np.zeros(0, np.int64)
@@ -338,8 +331,7 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndar
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
     new = np.r_[
-        True,
-        (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > within_us),
+        True, (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > WITHIN_US)
     ]
     begin = np.flatnonzero(new)
     run = np.cumsum(new) - 1
@@ -350,26 +342,11 @@ def _texts(log: ExchangeLog, rows: np.ndarray, within_us: int, customer: np.ndar
     asked_us[run[first_failed]] = ts[first_failed]
     exact, account, ts = exact[begin], account[begin], ts[begin]
     who = account if customer is None else customer[account]
-    by = _first_other(exact, who, ts, asked_us, np.lexsort((ts, exact)), within_us)
-    return _Texts(ts, account, asked_us, refused, by)
-
-
-def _first_other(
-    exact: np.ndarray,
-    who: np.ndarray,
-    begin_us: np.ndarray,
-    asked_us: np.ndarray,
-    order: np.ndarray,
-    within_us: int,
-) -> np.ndarray:
-    """(runs,) the first run of the same text by another soon after, -1: none.
-
-    Sorted by text; who: (runs,) who asks; order: (runs,) by text and begin.
-    """
-    by = np.full(len(exact), -1, np.int64)
     who = who.astype(np.int32, copy=False)
-    kernels.first_other(exact, who, begin_us, asked_us, order, len(exact), within_us, by)
-    return by
+    order = np.lexsort((ts, exact))  # runs by text and begin
+    by = np.full(len(exact), -1, np.int64)  # the first run of the same text by another soon after, -1: none
+    kernels.first_other(exact, who, ts, asked_us, order, len(exact), WITHIN_US, by)
+    return _Texts(ts, account, asked_us, refused, by)
 
 
 def _repeats(log: ExchangeLog, texts: _Texts) -> tuple[Repeat, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from stillwatch.actors.conduct import HotRows, all_rows
 from stillwatch.actors.links import nothing
-from stillwatch.actors.markers import BLOCK_ROWS, Columns, row_columns, width
+from stillwatch.actors.markers import BLOCK_ROWS, row_columns, width
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.compiled_code.library import kernels
@@ -94,7 +94,15 @@ def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(values) == 0 or len(log) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
     columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
-    return _uses(columns, values)
+    rows, markers = [], []
+    room = BLOCK_ROWS * width(columns)
+    row, marker = np.empty(room, np.int32), np.empty(room, np.int32)
+    for at in range(0, len(log), BLOCK_ROWS):
+        end = min(at + BLOCK_ROWS, len(log))
+        k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, marker)
+        rows.append(row[:k].copy())
+        markers.append(marker[:k].copy())
+    return np.concatenate(rows), np.concatenate(markers)
 
 
 def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarray) -> tuple[Stock, HotRows]:
@@ -108,16 +116,3 @@ def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarr
         np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
     )  # fmt: skip
     return Stock(spread, parties), all_rows(log, party, parties)
-
-
-def _uses(columns: Columns, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    rows, markers = [], []
-    room = BLOCK_ROWS * width(columns)
-    row, marker = np.empty(room, np.int32), np.empty(room, np.int32)
-    n = len(columns[-1])
-    for at in range(0, n, BLOCK_ROWS):
-        end = min(at + BLOCK_ROWS, n)
-        k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, marker)
-        rows.append(row[:k].copy())
-        markers.append(marker[:k].copy())
-    return np.concatenate(rows), np.concatenate(markers)

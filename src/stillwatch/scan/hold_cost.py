@@ -25,7 +25,7 @@ class HoldCost:
     most_per_account_day: float  # of the account that has most, mean over its days and its draws
 
 
-def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: int = DRAWS) -> HoldCost:
+def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds) -> HoldCost:
     """Count what would be refused in the last `terms.days` days of a log, or in all where it is shorter."""
     names = sorted(set(accounts))
     code = {name: place for place, name in enumerate(log.accounts)}
@@ -37,7 +37,7 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: in
     recent = np.arange(np.searchsorted(log["ts_us"], begin_us), len(log))
     times = {a: log["ts_us"][recent[log["account"][recent] == code[a]]] for a in names if a in code}
     refused = dict.fromkeys(names, 0)
-    for draw in range(draws):
+    for draw in range(DRAWS):
         key = hashlib.sha256(f"dry run {draw}".encode()).digest()
         drawn = replace(plan(terms, "dry run", names, begin_us, key), start_us=0, days=10**6)
         for account in times:
@@ -47,8 +47,8 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds, draws: in
         len(names),
         days,
         sum(map(len, times.values())) / days,
-        sum(refused.values()) / draws / days,
-        max(refused.values()) / draws / days,
+        sum(refused.values()) / DRAWS / days,
+        max(refused.values()) / DRAWS / days,
     )
 
 

@@ -108,12 +108,7 @@ class NewSettings:
             share = round((int(old[code]) + 0.5) / (seen - len(newcomers) + 1), 6)
             found.append(
                 SettingsGroup(
-                    (limit, temperature),
-                    frozenset(newcomers),
-                    frozenset(mainly),
-                    active,
-                    share,
-                    len(rare),
+                    (limit, temperature), frozenset(newcomers), frozenset(mainly), active, share, len(rare)
                 )
             )
         return found

@@ -264,11 +264,7 @@ def _result(
         weak=weak,
         shares=dict(zip(groups, request_shares(log, list(groups.values())), strict=True)),
         judged=coverage(
-            log,
-            *party_payer,
-            watched.untested_settings,
-            leads,
-            least_peers=watched.settings.lone_least_peers,
+            log, *party_payer, watched.untested_settings, leads, least_peers=watched.settings.lone_least_peers
         ),
     )
 

@@ -42,18 +42,10 @@ def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
     at = np.sort(first)
     _, who = np.unique(account[at], return_inverse=True)
     names, what = np.unique(item[at], return_inverse=True)
-    repeated, expected, won, largest = _bet(who, what, len(names), size, np.array(BETS))
-    p_value = float(min(1.0, np.exp(-won)))
-    return Cover(
-        len(at), len(names), int(repeated), float(expected), p_value, int(at[largest]) if largest >= 0 else -1
-    )
-
-
-def _bet(
-    who: np.ndarray, what: np.ndarray, items: int, size: int, bets: np.ndarray
-) -> tuple[int, float, float, int]:
-    """(repeats, how many chance gives, log of the most that was won, after which draw)."""
-    asked, mine, won = np.zeros(items, np.bool_), np.zeros(int(who.max()) + 1, np.int64), np.zeros(len(bets))
+    bets, asked, mine = np.array(BETS), np.zeros(len(names), np.bool_), np.zeros(int(who.max()) + 1, np.int64)
     counts, sums = np.empty(2, np.int64), np.empty(2)
-    kernels.bet(who, what, len(who), size, bets, len(bets), asked, mine, won, counts, sums)
-    return int(counts[0]), float(sums[0]), float(sums[1]), int(counts[1])
+    kernels.bet(*(who, what, len(who), size, bets, len(bets), asked, mine, np.zeros(len(bets)), counts, sums))
+    repeated, largest = counts.tolist()  # and after which draw the most was won
+    expected, most_won = sums.tolist()  # by chance, and the logarithm of the most
+    p_value = float(min(1.0, np.exp(-most_won)))
+    return Cover(len(at), len(names), repeated, expected, p_value, int(at[largest]) if largest >= 0 else -1)

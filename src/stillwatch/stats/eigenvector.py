@@ -21,17 +21,11 @@ def leading_eigenvector(matrix: np.ndarray) -> np.ndarray:
     array([0.707, 0.707])
     """
     rows = np.array(matrix, np.float64, order="C")
-    diagonal, beside, scale = _tridiagonal(rows)
-    _, vectors = eigh_tridiagonal(diagonal, beside)
-    vector: np.ndarray = vectors[:, -1].copy()
-    kernels.reflect(rows, len(rows), scale, vector)
-    return vector
-
-
-def _tridiagonal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reduce in place: the diagonal, the one beside it, and each reflection's scale; its vector is left below
-    the diagonal of its column."""
     n = len(rows)
+    # in place: the vector of each reflection is left below the diagonal of its column
     beside, scale = np.zeros(n - 1), np.zeros(n)
     kernels.tridiagonal(rows, n, beside, scale, np.empty(n), np.empty(n))
-    return np.diag(rows).copy(), beside, scale
+    _, vectors = eigh_tridiagonal(np.diag(rows).copy(), beside)
+    vector: np.ndarray = vectors[:, -1].copy()
+    kernels.reflect(rows, n, scale, vector)
+    return vector

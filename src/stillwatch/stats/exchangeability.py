@@ -70,11 +70,7 @@ NOTHING = ContentTest(1.0, 0.0, 9.0, 0, 1.0)
 
 
 def account_content(
-    content: np.ndarray,
-    account: np.ndarray,
-    at_us: np.ndarray,
-    context_bits: int,
-    apart_us: int = HOUR_US,
+    content: np.ndarray, account: np.ndarray, at_us: np.ndarray, context_bits: int, apart_us: int = HOUR_US
 ) -> ContentTest:
     """Test whether sessions' content clings to accounts.
 
@@ -104,11 +100,15 @@ def account_content(
         return NOTHING
     block = (at_us // DAY_US).astype(np.int64)
     order = np.argsort(block, kind="stable").astype(np.int64)
-    means, stay, counted = _permuted_means(
-        likeness, account.astype(np.int64), at_us, (a, b), block, order, apart_us
+    # mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks;
+    # how many dealt pairs still share a label as before, and how many there were
+    means, counts = np.zeros(DEALS + 1), np.zeros(2, np.int64)
+    kernels.permuted_means(
+        *(likeness, account.astype(np.int64), at_us, n, a, b, len(a), block, order, DEALS, apart_us),
+        *(means, counts),
     )
     dealt = means[1:]
-    moved = max(0.02, 1 - stay / max(counted, 1))
+    moved = max(0.02, 1 - int(counts[0]) / max(int(counts[1]), 1))
     middle, spread = float(dealt.mean()), float(dealt.std())
     full = float(np.median(np.diag(likeness))) - middle
     if full <= 1e-9:
@@ -206,24 +206,3 @@ def _likeness(begin: np.ndarray, term: np.ndarray, weight: np.ndarray, terms: in
     out = np.zeros((n, n))
     kernels.likeness(begin, term, weight, n, terms, out)
     return out
-
-
-def _permuted_means(
-    likeness: np.ndarray,
-    account: np.ndarray,
-    at: np.ndarray,
-    pairs: tuple[np.ndarray, np.ndarray],
-    block: np.ndarray,
-    order: np.ndarray,
-    apart_us: int,
-) -> tuple[np.ndarray, int, int]:
-    """Mean likeness of pairs of one label, far enough apart, as it is and under labels dealt anew in blocks.
-
-    Returns (DEALS + 1,) means, how many dealt pairs still share a label as before, and how many there were.
-    """
-    a, b = pairs
-    means, counts = np.zeros(DEALS + 1), np.zeros(2, np.int64)
-    kernels.permuted_means(
-        likeness, account, at, len(account), a, b, len(a), block, order, DEALS, apart_us, means, counts
-    )
-    return means, int(counts[0]), int(counts[1])

@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 from scipy.special import betaincinv, ndtri, stdtrit
 
 
-def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bound a share by Wilson's score interval; (0, 1) where nothing was tried.
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Bound a share by Wilson's score interval at 95 %; (0, 1) where nothing was tried.
 
     Null: n independent tries with one chance of success. Blind to: questions that resemble each other.
     Fooled by: choosing n after looking. Source: Wilson 1927, J. Am. Stat. Assoc. 22:209.
@@ -21,7 +21,7 @@ def wilson(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    z = float(ndtri(0.5 + confidence / 2))
+    z = float(ndtri(0.975))
     share, z2 = right / n, z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -46,8 +46,8 @@ def clopper_pearson(right: float, n: float, confidence: float = 0.95) -> tuple[f
     return low, high
 
 
-def further_sum(values: Sequence[float], more: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bound the sum of so many more values of which these are a random part; at least 0.
+def further_sum(values: Sequence[float], more: int) -> tuple[float, float]:
+    """Bound the sum, at 95 %, of so many more values of which these are a random part; at least 0.
 
     Null: the values are drawn at random from one population, and their mean is about normal.
     Blind to: rare values far larger than all that were seen. Fooled by: values seen in an order that says
@@ -60,5 +60,5 @@ def further_sum(values: Sequence[float], more: int, confidence: float = 0.95) ->
     n = len(values)
     if n < 2:
         raise ValueError(f"{n} values bound no sum; two at least are wanted")
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * stdev(values) * sqrt(more + more * more / n)
+    half = float(stdtrit(n - 1, 0.975)) * stdev(values) * sqrt(more + more * more / n)
     return max(0.0, more * fmean(values) - half), more * fmean(values) + half

@@ -35,7 +35,6 @@ COUNTS = (
     "batch_output_tokens_per_day",
     "max_n",
 )
-DAY_MINUTES = 1_440
 MOST_SETS = 8  # of models that are counted apart
 STEPS = [step.name.lower() for step in Step]
 

@@ -68,9 +68,7 @@ class Weighted:
 
 
 def weighted_pairs(
-    suspect: Counter[Pair],
-    reference: Counter[Pair],
-    teacher: Counter[Pair],
+    suspect: Counter[Pair], reference: Counter[Pair], teacher: Counter[Pair]
 ) -> list[Weighted]:
     """Weigh every pair for the score test of "a small share of the suspect's text is marked teacher's text".
 

@@ -62,10 +62,7 @@ class EchoEvidence:
 
 
 def echo_evidence(
-    log: ExchangeLog,
-    accounts: Iterable[str],
-    party: np.ndarray | None = None,
-    found: Echoes | None = None,
+    log: ExchangeLog, accounts: Iterable[str], party: np.ndarray | None = None, found: Echoes | None = None
 ) -> EchoEvidence | None:
     """Test whether answers given to a group come back in the group; None where none does.
 

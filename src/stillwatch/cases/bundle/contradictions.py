@@ -19,16 +19,7 @@ BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a release of the checker knows: `documents.checker` writes it into the copy that travels.
 RELEASE: dict[str, Any] | None = None
-CANNOT = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
+CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 KEYS = {  # what each file holds, and nothing else
     "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "

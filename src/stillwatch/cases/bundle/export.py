@@ -61,14 +61,7 @@ def export(
     return release(store, ready, out, who=who, now_us=now_us)
 
 
-def prepare(
-    store: Store,
-    case_id: str,
-    *,
-    who: str,
-    now_us: int,
-    log: ScannedLog | None = None,
-) -> Prepared:
+def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLog | None = None) -> Prepared:
     """Put a bundle together in memory; nothing leaves.
 
     log: what the finding was made of. Without it there are no events, and nothing to compute claims from.

@@ -8,14 +8,11 @@ from typing import Any
 
 from stillwatch.cases.bundle.claimed import NOT_BORNE_OUT
 from stillwatch.cases.bundle.gather import Gathered
-from stillwatch.cases.inputs import inputs_of
+from stillwatch.cases.evidence import inputs_of
 
 
 def leaving(
-    told: Mapping[str, Any],
-    files: Mapping[str, bytes],
-    gathered: Gathered | None,
-    who: str,
+    told: Mapping[str, Any], files: Mapping[str, bytes], gathered: Gathered | None, who: str
 ) -> tuple[str, ...]:
     """Say what is in a bundle that is about to leave."""
     size = sum(map(len, files.values()))

@@ -22,16 +22,7 @@ HOUR_US = 3_600_000_000
 MOVED_WITHIN_US = HOUR_US // 6  # of a refused text: docs/evidence.md, refused work
 NEVER = 1 << 62
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-CANNOT = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
+CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 # --- the records of the audit trail ---
 
@@ -695,9 +686,7 @@ def _short(value: Any) -> str:
 
 
 def check(
-    bundle: Any,
-    is_signed: Callable[[bytes, bytes, bytes], bool],
-    contradictions: Callable[[], list[str]],
+    bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool], contradictions: Callable[[], list[str]]
 ) -> dict[str, Any]:
     """Check the trail, compute every claim again, take in what the files contradict each other in."""
     wrong: list[str] = []

@@ -38,16 +38,7 @@ PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/St
 PREDICATE = "urn:stillwatch:evidence-bundle:2"
 TOLD = ("case", "title", "finding", "exported_at", "exported_by", "stillwatch")  # of the manifest
 LARGEST = 2 << 30  # bytes of all files together, unpacked
-CANNOT = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    RecursionError,
-)
+CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 # --- Ed25519 (RFC 8032, 5.1), verification only; a point is X, Y, Z, T (extended homogeneous coordinates) ---
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from stillwatch.cases.exports.outbox import Letter, Outbox
-from stillwatch.cases.exports.places import Resolve, addresses
+from stillwatch.cases.exports.places import addresses
 from stillwatch.cases.exports.post import tls_context
 from stillwatch.cases.exports.sinks import DeliveryRefused, ExportTarget
 from stillwatch.cases.exports.targets import sinks
@@ -31,11 +31,7 @@ class Delivered:
 
 
 def work_off(
-    outbox: Outbox,
-    targets: Sequence[ExportTarget],
-    now_us: Callable[[], int],
-    rng: random.Random,
-    resolve: Resolve | None = None,
+    outbox: Outbox, targets: Sequence[ExportTarget], now_us: Callable[[], int], rng: random.Random
 ) -> Delivered:
     """Try everything that is due, each target until it fails once.
 
@@ -56,7 +52,7 @@ def work_off(
             try:
                 if target is None:
                     raise DeliveryRefused(f"no target is called {letter.target!a} any more", gone=True)
-                send(target, letter, now_us(), resolve)
+                send(target, letter, now_us())
             except StillwatchError as why:
                 stopped.add(letter.target)
                 done.refusals.append(f"{letter.target}: {why}")
@@ -79,10 +75,10 @@ def _put_back(
         done.failed += 1
 
 
-def send(target: ExportTarget, letter: Letter, now_us: int, resolve: Resolve | None = None) -> None:
+def send(target: ExportTarget, letter: Letter, now_us: int) -> None:
     """Send one letter now. Raises: ExportError, or InputError for a sink that fails."""
     sink = sinks()[target.kind]
-    found = addresses(target.where, target.allow, resolve)
+    found = addresses(target.where, target.allow)
     context = None
     if target.where.scheme in OVER_TLS:
         context = tls_context(str(target.ca) if target.ca else None)

@@ -94,15 +94,9 @@ def fetch(
         return replace(_answer(where, head), size=len(content)), content
 
 
-def push(
-    where: ReceiverAddress,
-    found: Sequence[str],
-    data: bytes,
-    context: ssl.SSLContext | None,
-    timeout_s: float = TIMEOUT_S,
-) -> None:
+def push(where: ReceiverAddress, found: Sequence[str], data: bytes, context: ssl.SSLContext | None) -> None:
     """Send bytes over TCP or TLS, to a receiver that never answers. Raises: ExportError."""
-    with _TimedConnection(where, found, context, timeout_s) as line:
+    with _TimedConnection(where, found, context, TIMEOUT_S) as line:
         line.send(data)
         line.finish()
 

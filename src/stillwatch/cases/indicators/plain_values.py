@@ -16,7 +16,6 @@ import pyarrow as pa
 from stillwatch.cases.indicators import IndicatorError
 from stillwatch.cases.indicators.gather import LEAST_ACCOUNTS, MOST, PURITY
 from stillwatch.cases.indicators.marks import LogHistory
-from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 
 PREFIX_BITS = {4: 24, 6: 48}  # as `exchanges.log.network` cuts addresses
@@ -72,7 +71,6 @@ def gather_plain(
     members: Collection[str],
     kinds: Collection[PlainKind],
     rejects: Rejects,
-    progress: Progress | None = None,
 ) -> tuple[PlainIndicator, ...]:
     """Give what the accounts share in plain, most shared first within each kind.
 
@@ -81,7 +79,7 @@ def gather_plain(
     mine = set(members)
     uses: dict[PlainKind, dict[str, _PlainUse]] = {kind: {} for kind in kinds}
     domains = _domains(history.accounts) if PlainKind.DOMAIN in kinds else {}
-    for batch in history.batches(rejects, progress):
+    for batch in history.batches(rejects, None):
         for kind, found in uses.items():
             _count(found, batch, kind, mine, domains)
     told: list[PlainIndicator] = []

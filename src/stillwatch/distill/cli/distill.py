@@ -175,10 +175,7 @@ def collect_command(
 
 @verb(app, "curate")
 def curate_command(
-    where: Where = None,
-    options: StepOptions = AS_PLANNED,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    where: Where = None, options: StepOptions = AS_PLANNED, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Drop what a student should not see: wrong answers, duplicates, leaks of the evaluation set.
 
@@ -298,6 +295,6 @@ def _evaluate(run: DistillRun, plan: DistillPlan, tell: Callable[[str], None] = 
 
 
 def _report(run: DistillRun) -> Path:
-    from stillwatch.distill.report.run import report
+    from stillwatch.distill.report.page import report
 
     return report(run.path)

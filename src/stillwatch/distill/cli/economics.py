@@ -3,7 +3,6 @@
 What needs PyTorch is imported when its verb runs.
 """
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from stillwatch.cli.folder import AsJson, table, whoami
+from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.distill.cli.run import PARTLY, say
 from stillwatch.distill.economics import EconomicsCell, Experiment, cells
@@ -81,7 +81,7 @@ def estimate_command(
         experiment, wanted, finished_cells(experiment), whoami(), time.time_ns() // 1000, probe, say
     )
     if as_json:
-        print(json.dumps([asdict(one) for one in rows], indent=1))
+        print_json([asdict(one) for one in rows])
         return
     table(
         ("task", "learns", "to train", "of", "processor time", "rests on"),

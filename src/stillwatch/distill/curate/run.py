@@ -4,24 +4,29 @@ The filters run in a fixed order; an answer is counted at the first that drops i
 same result. It asks nobody.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from stillwatch.distill import DistillError, DistillRun, Example, Prompt, Sample
+from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Example, Prompt, Sample
 from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect.questions import question_of
 from stillwatch.distill.curate import Dropped
 from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.stock import StockAnswers, stock_answers
-from stillwatch.distill.curate.verify import verify
 from stillwatch.distill.curate.wording import FILTERS
 from stillwatch.distill.plan import CurationRules, DistillPlan
 from stillwatch.distill.rows import read_json, read_prompts, read_samples, write_json, write_rows
+from stillwatch.distill.sandbox import ProgramLimits, confinement
+from stillwatch.distill.tasks.code import NAME as CODE
+from stillwatch.distill.tasks.code import judge_within
+from stillwatch.distill.tasks.registry import task
 
 Tell = Callable[[str, int, int | None], None]
 EXAMPLES = 5  # dropped answers named for each filter
@@ -201,3 +206,25 @@ def _example(one: Sample, prompt: Prompt) -> Example:
         prompt.expected,
         one.usage["output_tokens"],
     )
+
+
+def verify(
+    samples: list[Sample], prompts: dict[str, Prompt], settings: CurationRules, tell: Tell
+) -> tuple[list[AnswerVerdict], dict[str, Any] | None]:
+    """A verdict for each sample, and how programs were confined (None where there were none)."""
+    limits = ProgramLimits(settings.code_seconds, settings.code_mib)
+    runs_code = any(prompts[one.id].task == CODE for one in samples)
+    sandbox = confinement() if runs_code else None
+
+    def judge(sample: Sample) -> AnswerVerdict:
+        prompt = prompts[sample.id]
+        if prompt.task == CODE:
+            return judge_within(prompt.expected, sample.answer, limits)
+        return task(prompt.task).judge(prompt.expected, sample.answer)
+
+    verdicts: list[AnswerVerdict] = []
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) if runs_code else 1)) as pool:
+        for verdict in pool.map(judge, samples):
+            verdicts.append(verdict)
+            tell("verify", len(verdicts), len(samples))
+    return verdicts, sandbox

@@ -1,15 +1,13 @@
 """The main picture as one SVG: share right against dollars, days and FLOPs. It measures nothing."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 from math import ceil, floor, log10
 
 from stillwatch.distill.economics import SAYS
 from stillwatch.distill.economics.escapes import DEFENCES
 from stillwatch.distill.economics.figures import ArmFigures, TaskFigures, Trade
-from stillwatch.report.chart import on_log
+from stillwatch.report.chart import GRID, INK, label, on_log, picture_head
 
-INK, FAINT, PAPER, GRID = "#2b2822", "#625b51", "#fffefc", "#e3ddd2"
 COLOURS = {"public": "#5b7a3a", "answers": "#235a78", "traces": "#c4682e"}
 DASHES = {"none": "", "stillwatch": "9 4", "allowance": "2 4", "stillwatch+allowance": "9 3 2 3"}
 LEFT, TOP, HIGH, GAP = 50, 40, 240, 46
@@ -53,10 +51,8 @@ def picture(task: TaskFigures) -> str:
     legend += [(f"traces, {DEFENCES[one]}", COLOURS["traces"], DASHES[one]) for one in price]
     high = TOP + HIGH + 56 + LEGEND_LINE * ceil(len(legend) / 2)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full} {high}" role="img" '
-        f'font-family="sans-serif" font-size="12" aria-label="{escape(_words(task))}">',
-        f'<rect width="{full}" height="{high}" fill="{PAPER}"/>',
-        _text(
+        picture_head(full, high, _words(task)),
+        label(
             LEFT, TOP - 18, f"share right of {task.questions:,} held-out problems ({task.name}, a toy)", INK
         ),
     ]
@@ -67,7 +63,7 @@ def picture(task: TaskFigures) -> str:
     for place, (name, colour, dash) in enumerate(legend):
         x, y = LEFT + (place % 2) * full / 2, TOP + HIGH + 62 + LEGEND_LINE * (place // 2)
         parts.append(f'<path d="M{x:.0f} {y - 4:.0f}h34" {_stroke(colour, dash)}/>')
-        parts.append(_text(x + 42, y, name))
+        parts.append(label(x + 42, y, name))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -85,10 +81,10 @@ def _panel(task: TaskFigures, axis: str, start: float, wide: float, price: dict[
     for percent in (0, 25, 50, 75, 100):
         parts.append(f'<path d="M{start:.0f} {_up(percent / 100):.1f}h{wide}" stroke="{GRID}"/>')
         if start == LEFT:
-            parts.append(_text(start - 6, _up(percent / 100) + 4, f"{percent} %", anchor="end"))
+            parts.append(label(start - 6, _up(percent / 100) + 4, f"{percent} %", anchor="end"))
     for value in across.ticks():
-        parts.append(_text(across(value), TOP + HIGH + 18, _tick(axis, value), anchor="middle"))
-    parts.append(_text(start + wide / 2, TOP + HIGH + 36, NAMES[axis], anchor="middle"))
+        parts.append(label(across(value), TOP + HIGH + 18, _tick(axis, value), anchor="middle"))
+    parts.append(label(start + wide / 2, TOP + HIGH + 36, NAMES[axis], anchor="middle"))
     for arm, trade in wanted:
         parts += _curve(arm, lambda n, a=arm, t=trade: across(of(a, n, t)), trade)  # type: ignore[misc]
     return parts
@@ -148,10 +144,6 @@ def _points(line: Line) -> str:
 def _stroke(colour: str, dash: str) -> str:
     more = f' stroke-dasharray="{dash}"' if dash else ""
     return f'fill="none" stroke="{colour}" stroke-width="2"{more}'
-
-
-def _text(x: float, y: float, what: str, colour: str = FAINT, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{escape(what)}</text>'
 
 
 def _tick(axis: str, value: float) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +18,6 @@ from typing import Any
 from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Prompt
 from stillwatch.distill.evaluate import Evaluation, ShareRight, TaskScores
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
-from stillwatch.distill.evaluate.marks import judge_answers
 from stillwatch.distill.rows import line, objects, read_json, read_prompts, replace_file, write_json
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.train import CLOCK
@@ -26,6 +26,7 @@ from stillwatch.distill.train.models import Loaded, load_to_run
 from stillwatch.distill.train.run import read_training
 from stillwatch.distill.train.wording import wording
 from stillwatch.errors import InputError, RejectedLine
+from stillwatch.stats.intervals import wilson
 
 Say = Callable[[str], None]
 EMBEDDED = "embedded:"
@@ -217,3 +218,41 @@ def plain(one: TaskScores) -> dict[str, Any]:
         "unclear": one.unclear,
         "slices": {name: share(of) for name, of in one.slices.items()},
     }
+
+
+Judge = Callable[[str, Any, str], AnswerVerdict]  # task, what is expected, the answer
+
+
+def share(right: int, n: int) -> ShareRight:
+    low, high = wilson(right, n)
+    return ShareRight(n, right, low, high)
+
+
+def judge_answers(
+    questions: Sequence[Prompt], written: Sequence[GeneratedAnswer], judge: Judge
+) -> tuple[TaskScores, ...]:
+    """The marks by task, in order of first appearance. An answer without an end is wrong."""
+    tasks: dict[str, list[tuple[Prompt, GeneratedAnswer]]] = defaultdict(list)
+    for question, one in zip(questions, written, strict=True):
+        tasks[question.task].append((question, one))
+    return tuple(_marks(task, rows, judge) for task, rows in tasks.items())
+
+
+def _marks(task: str, rows: list[tuple[Prompt, GeneratedAnswer]], judge: Judge) -> TaskScores:
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    right = unclear = 0
+    for question, one in rows:
+        verdict = judge(task, question.expected, one.answer) if one.finished else AnswerVerdict(False)
+        ok = verdict.right is True
+        unclear += verdict.right is None
+        right += ok
+        if question.slice:
+            counts[question.slice][0] += ok
+            counts[question.slice][1] += 1
+    return TaskScores(
+        task=task,
+        all=share(right, len(rows)),
+        slices={name: share(*counts[name]) for name in sorted(counts)},
+        unfinished=sum(not one.finished for _, one in rows),
+        unclear=unclear,
+    )

@@ -1,23 +1,17 @@
 """Finds a task by its name: a module of this folder with NAME. It does not know what any task asks."""
 
-import pkgutil
 from functools import lru_cache
-from importlib import import_module
 from typing import cast
 
-import stillwatch.distill.tasks
 from stillwatch.distill import PlanError, Task
+from stillwatch.plugins import modules_of
 
 
 @lru_cache(maxsize=1)
 def tasks() -> dict[str, Task]:
     """Every task by its name."""
-    found = {}
-    for one in pkgutil.iter_modules(stillwatch.distill.tasks.__path__):
-        module = import_module(f"stillwatch.distill.tasks.{one.name}")
-        if hasattr(module, "NAME"):
-            found[module.NAME] = cast(Task, module)
-    return found
+    found = modules_of("stillwatch.distill.tasks")
+    return {module.NAME: cast(Task, module) for module in found if hasattr(module, "NAME")}
 
 
 def task(name: str) -> Task:

@@ -6,7 +6,6 @@ So what the run knows of the teacher's licence and terms is written where the st
 
 import json
 from pathlib import Path
-from typing import Any
 
 from stillwatch.distill import DistillRun
 from stillwatch.distill.rows import read_json
@@ -15,14 +14,9 @@ from stillwatch.distill.train import Trained
 UNKNOWN = "not stated"
 
 
-def teacher_of(run: DistillRun) -> dict[str, Any]:
-    """What the run has on record of its teacher; nothing where it has nothing."""
-    return read_json(run.teacher) if run.teacher.exists() else {}
-
-
 def write_card(folder: Path, run: DistillRun, trained: Trained) -> None:
     """Write README.md (with the metadata block that model hubs read) into a student's folder."""
-    teacher = teacher_of(run)
+    teacher = read_json(run.teacher) if run.teacher.exists() else {}
 
     def fact(name: str) -> str:
         value = teacher.get(name)

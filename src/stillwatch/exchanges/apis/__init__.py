@@ -5,12 +5,12 @@ it. A table says only what it must: a key that no table knows is looked into all
 which is too short makes text count as the user's, and never as nothing.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
+
+from stillwatch.plugins import modules_of
 
 Voice = Literal["user", "tool", "model", "system"]
 
@@ -81,5 +81,6 @@ class Api:
 @cache
 def all_apis() -> tuple[Api, ...]:
     """Every API that has a file here, the more particular first."""
-    modules = (importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__))
-    return tuple(sorted((module.API for module in modules), key=lambda api: (api.order, api.name)))
+    return tuple(
+        sorted((module.API for module in modules_of(__name__)), key=lambda api: (api.order, api.name))
+    )

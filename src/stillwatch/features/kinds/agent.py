@@ -12,11 +12,7 @@ from stillwatch.features.kinds.grades import grade, weakest
 def recognise(subject: Subject) -> Sign | None:
     offered, called = subject["tools_share"], subject["tool_call_share"]
     a_day = subject["exchanges"] / subject["active_days"]
-    fit = weakest(
-        grade(subject["exchanges"], 5, 20),
-        grade(offered, 0.3, 0.8),
-        grade(called, 0.05, 0.25),
-    )
+    fit = weakest(grade(subject["exchanges"], 5, 20), grade(offered, 0.3, 0.8), grade(called, 0.05, 0.25))
     if not fit:
         return None
     text = f"tools offered in {offered:.0%} and called in {called:.0%}, {a_day:.0f} exchanges per active day"

@@ -13,11 +13,7 @@ from stillwatch.features.kinds.grades import grade, weakest
 
 def recognise(subject: Subject) -> Sign | None:
     named, users = subject["end_user_share"], subject["end_users"]
-    by_name = weakest(
-        grade(subject["exchanges"], 10, 40),
-        grade(named, 0.5, 0.9),
-        grade(users, 3, 12),
-    )
+    by_name = weakest(grade(subject["exchanges"], 10, 40), grade(named, 0.5, 0.9), grade(users, 3, 12))
     if by_name:
         text = f"{users:.0f} end users named in {named:.0%} of {subject['exchanges']:.0f} exchanges"
         return Sign(SHAPE_CEILING * by_name, text)

@@ -12,8 +12,7 @@ from stillwatch.features.kinds.grades import grade, weakest
 def recognise(subject: Subject) -> Sign | None:
     offered, streamed = subject["tools_share"], subject["stream_share"]
     turns = max(
-        grade(subject["follow_up_share"], 0.1, 0.4),
-        grade(subject["exchanges_per_conversation"], 1.5, 4),
+        grade(subject["follow_up_share"], 0.1, 0.4), grade(subject["exchanges_per_conversation"], 1.5, 4)
     )
     fit = weakest(
         grade(subject["exchanges"], 3, 10),

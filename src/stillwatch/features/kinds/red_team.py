@@ -15,9 +15,5 @@ def recognise(subject: Subject) -> Sign | None:
     granted = [p for p in subject.record.permissions if "red_team" in p.lower().replace(" ", "_")]
     if granted:
         return Sign(PROVIDER_CEILING, f"the provider has granted {', '.join(granted)}; {numbers}", "case")
-    fit = weakest(
-        grade(subject["exchanges"], 10, 40),
-        grade(refused, 0.1, 0.4),
-        grade(hidden, 0.02, 0.1),
-    )
+    fit = weakest(grade(subject["exchanges"], 10, 40), grade(refused, 0.1, 0.4), grade(hidden, 0.02, 0.1))
     return Sign(0.4 * fit, f"{numbers}, and no permission is on file") if fit else None

@@ -1,13 +1,21 @@
 """Puts the admin port together. It knows which routes there are, not what they do."""
 
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import stillwatch
+from stillwatch.console.app import make
+from stillwatch.console.openid import load_provider
+from stillwatch.errors import StillwatchError
 from stillwatch.gateway.admin import Desk, keys, reading, standings, terms
-from stillwatch.gateway.admin.console import PATH, Console
 from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
 from stillwatch.gateway.admin.shapes import Problem
@@ -69,3 +77,33 @@ def create_app(desk: Desk, casework: Casework | None = None) -> FastAPI:
             app.add_route(way, lambda _: RedirectResponse(f"{PATH}/", 303), include_in_schema=False)
     app.add_middleware(Guard, hosts=allowed_hosts(desk.settings), port=desk.settings.admin_port)
     return app
+
+
+PATH = "/console"
+
+
+class Console:
+    """An ASGI app that becomes the console with the first request at which it can."""
+
+    def __init__(self, casework: Casework, deployment: Gateway, folder: Path) -> None:
+        self._casework, self._deployment, self._folder = casework, deployment, folder
+        self._lock = threading.Lock()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is None:
+            try:
+                await run_in_threadpool(self._make)
+            except StillwatchError as why:
+                await PlainTextResponse(f"The console cannot be opened: {why}\n", 503)(scope, receive, send)
+                return
+        assert self._app is not None
+        await self._app(scope, receive, send)
+
+    def _make(self) -> None:
+        with self._lock:
+            if self._app is None:
+                store = self._casework.store(time.time_ns() // 1000)
+                provider = load_provider(self._folder)
+                # the admin port's guard has looked at the Host
+                self._app = make(store, self._deployment, provider=provider)

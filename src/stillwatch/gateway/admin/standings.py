@@ -44,10 +44,7 @@ def _standings(to: APIRouter, desk: Desk) -> None:
 
     @to.get("/v1/standings", tags=["standings"])
     def list_standings(
-        step: StepName | None = None,
-        campaign: NameAsked = None,
-        after: NameAsked = None,
-        limit: Limit = 100,
+        step: StepName | None = None, campaign: NameAsked = None, after: NameAsked = None, limit: Limit = 100
     ) -> Page[StandingShown]:
         """List the accounts that are not clear, by name."""
         found = actions.standings(

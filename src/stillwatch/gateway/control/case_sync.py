@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, or_, select, text
 
-from stillwatch.cases import CaseError, DetectorState
+from stillwatch.cases import CaseError, DetectorState, Verdict
 from stillwatch.cases.audit.trail import attach
-from stillwatch.cases.exempt import spared_accounts
 from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
+from stillwatch.cases.tables import cases, members
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.actions import accounts_of
@@ -188,3 +188,20 @@ def trail_entry(
     if not sealed:
         return stays, {}
     return stays, {str(sealed.get("account", f"{event.what} {event.subject}")): sealed}
+
+
+NOT_THE_ACTOR = (Verdict.VICTIM, Verdict.FALSE, Verdict.PERMITTED)
+DISMISSED = (Verdict.FALSE, Verdict.PERMITTED)
+
+
+def spared_accounts(store: Store, now_us: int) -> frozenset[str]:
+    """Give the accounts that were judged not to be the thief, and those of dismissed and suppressed cases.
+
+    A dismissed case that comes back larger is judged anew: until then its new size spares nobody.
+    """
+    m, c = members.c, cases.c
+    own = select(m.account).where(m.verdict.in_([str(v) for v in NOT_THE_ACTOR]))
+    quiet = or_(c.verdict.in_([str(v) for v in DISMISSED]), c.suppressed_until_us > now_us)
+    whole = select(m.account).join(cases, c.id == m.case_id).where(m.home.is_not(None), quiet)
+    with store.reading() as db:
+        return frozenset(db.execute(own).scalars()) | frozenset(db.execute(whole).scalars())

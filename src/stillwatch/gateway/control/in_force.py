@@ -42,12 +42,12 @@ def wait_until_in_force(folder: Folder, version: Version, patience_s: float = PA
         time.sleep(AGAIN_S)
 
 
-def wait_for_fleet(fleet: FleetDatabase, version: Version, patience_s: float = FLEET_PATIENCE_S) -> None:
+def wait_for_fleet(fleet: FleetDatabase, version: Version) -> None:
     """Wait until every gateway of a fleet says that all its processes go by this version, or a later one.
 
-    Raises: NotInForce naming those that do not within `patience_s`; all, where they cannot be asked.
+    Raises: NotInForce naming those that do not in `FLEET_PATIENCE_S`; all, where they cannot be asked.
     """
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + FLEET_PATIENCE_S
     written = f"it is written down as revision {version.revision}"
     try:
         with fleet.connect() as db:

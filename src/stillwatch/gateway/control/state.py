@@ -24,13 +24,7 @@ from stillwatch.errors import refuse_os_errors
 from stillwatch.gateway.control import keys
 from stillwatch.gateway.control.mark import OLD_LOG, DatabaseMark, Version, read_mark, write_mark
 from stillwatch.gateway.control.migrations import StateError, migrate
-from stillwatch.gateway.fleet.database import (
-    FleetChanges,
-    FleetDatabase,
-    FleetTurn,
-    take_up,
-    watch_changes,
-)
+from stillwatch.gateway.fleet.database import FleetChanges, FleetDatabase, FleetTurn, take_up, watch_changes
 from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
 

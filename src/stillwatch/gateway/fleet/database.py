@@ -299,12 +299,7 @@ def take_up(copy: sqlite3.Connection, found: FleetChanges) -> None:
             found.rows[one.name],
         )
     copy.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (found.version.revision,))
-    forget_changes(copy)
-
-
-def forget_changes(copy: sqlite3.Connection) -> None:
-    """Begin to note changes anew."""
-    copy.execute("DELETE FROM changed")
+    copy.execute("DELETE FROM changed")  # changes are noted anew
 
 
 def _changed_rows(copy: sqlite3.Connection, one: SharedTable) -> list[tuple[Any, ...]]:

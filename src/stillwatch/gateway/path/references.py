@@ -169,9 +169,7 @@ def in_value(asked: object) -> tuple[References, int]:
     if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
         stored = asked.get("store")
         found = msgspec.structs.replace(
-            found,
-            stored=stored if isinstance(stored, bool) else None,
-            audio=asked.get("audio") is not None,
+            found, stored=stored if isinstance(stored, bool) else None, audio=asked.get("audio") is not None
         )
     return found, keys
 

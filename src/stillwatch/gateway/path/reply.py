@@ -99,11 +99,7 @@ class TextFields(Fields):
     def __init__(self, *names: bytes) -> None:
         super().__init__(*names, then=_TEXT)
         self.survey = FieldSearch(
-            text=names,
-            begun=_REASONING_FIELDS,
-            word=_FINISH_FIELDS,
-            name=_MODEL_FIELDS,
-            object=_USAGE_FIELDS,
+            text=names, begun=_REASONING_FIELDS, word=_FINISH_FIELDS, name=_MODEL_FIELDS, object=_USAGE_FIELDS
         )
 
 

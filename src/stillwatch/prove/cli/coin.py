@@ -32,7 +32,6 @@ from stillwatch.prove.cli.prove import (
 )
 from stillwatch.prove.coin import PLACES, STATISTICS, Leaning
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
-from stillwatch.prove.coin.published import published_checks
 from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.coin.run import (
     EVIDENCE,
@@ -43,6 +42,7 @@ from stillwatch.prove.coin.run import (
     ask,
     judge,
     plan,
+    published_checks,
 )
 from stillwatch.prove.coin.sealed import SealedTestOutcome, run
 from stillwatch.prove.coin.seals import read as read_sealed
@@ -56,23 +56,8 @@ from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document, write_verdict
 from stillwatch.report.terminal import progress
 
-COIN_EXAMPLES = """
-Examples:
 
-  stillwatch prove coin --suspect outputs.jsonl --reading-key reading.key
-
-  stillwatch prove coin --suspect models/acme-7b --base models/base-7b --actors findings.json
-
-  stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14"
-
-  stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14" \\
-      --statistic continuation --prefill last --temperature 1 --places 8 --samples 2
-
-  stillwatch prove coin --ledger ledger/ --key keys/ --suspect student.gguf --only-protocol
-"""
-
-
-@verb(app, "coin", epilog=COIN_EXAMPLES)
+@verb(app, "coin")
 def coin_command(
     suspect: Annotated[
         str, typer.Option(help="Outputs (.jsonl, .parquet), an address, a folder of weights or a .gguf.")
@@ -151,10 +136,17 @@ def coin_command(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
+    r"""Does a suspect lean to the answers that were served, over those that were not? Per actor, exact.
 
     The protocol is signed before anything is asked. Exit codes: 0 tested; 2 could not;
     3 tested, and rows of the suspect's file were left out.
+
+    $ stillwatch prove coin --suspect outputs.jsonl --reading-key reading.key
+    $ stillwatch prove coin --suspect models/acme-7b --base models/base-7b --actors findings.json
+    $ stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b --consent "contract 2026-14"
+    $ stillwatch prove coin --suspect https://api.acme.example/v1 --model acme-7b \
+        --consent "contract 2026-14" --statistic continuation --prefill last --places 8 --samples 2
+    $ stillwatch prove coin --ledger ledger/ --key keys/ --suspect student.gguf --only-protocol
     """
     (place, keys), reading = at.open(), at.reading()
     if not place.exists():

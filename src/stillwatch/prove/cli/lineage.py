@@ -27,21 +27,6 @@ from stillwatch.prove.recording import is_recording
 from stillwatch.report.terminal import plain_table, progress, safe
 from stillwatch.stats.intervals import wilson
 
-LINEAGE_EXAMPLES = """
-Examples:
-
-  stillwatch prove lineage acme-7b.jsonl --pool pool.parquet --lineage lineage.toml --released 2026-03
-
-  stillwatch prove lineage acme-7b --pool pool.parquet --lineage lineage.toml --out acme.json
-
-  stillwatch prove verdict acme.json coin.json
-
-  stillwatch prove lineage http://localhost:8000/v1 --model fast-1 --pool pool.jsonl --lineage lineage.toml
-
-The pool holds the candidates and the audited
-models on the same prompts. Exit codes: 0 ranked; 2 nothing can be compared; 3 ranked, and rows of a file were
-left out.
-"""
 PoolFiles = Annotated[
     list[Path], typer.Option("--pool", metavar="FILE", help="Outputs of models; may be given again.")
 ]
@@ -58,7 +43,7 @@ Prompts = Annotated[int, typer.Option(min=30, help="Prompts to ask an endpoint, 
 Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="Chance of a false accusation, over all.")]
 
 
-@verb(app, "lineage", epilog=LINEAGE_EXAMPLES)
+@verb(app, "lineage")
 def lineage_command(
     suspect: Suspect,
     pool_files: PoolFiles,
@@ -78,7 +63,16 @@ def lineage_command(
     store: Store = Path("suspect-answers.sqlite"),
     as_json: AsJson = False,
 ) -> None:
-    """Rank the candidates for a suspect among audited models (grade B)."""
+    """Rank the candidates for a suspect among audited models (grade B).
+
+    $ stillwatch prove lineage acme-7b.jsonl --pool pool.parquet --lineage lineage.toml --released 2026-03
+    $ stillwatch prove lineage acme-7b --pool pool.parquet --lineage lineage.toml --out acme.json
+    $ stillwatch prove verdict acme.json coin.json
+    $ stillwatch prove lineage http://localhost:8000/v1 --model f-1 --pool pool.jsonl --lineage lineage.toml
+
+    The pool holds the candidates and the audited models on the same prompts. Exit codes: 0 ranked; 2 nothing
+    can be compared; 3 ranked, and rows of a file were left out.
+    """
     when = month(released, "--released") if released else ""
     lineage = read_lineage(lineage_files)
     way = endpoint.asking(store)

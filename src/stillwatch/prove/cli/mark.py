@@ -21,12 +21,12 @@ from stillwatch.prove.radioactivity import (
     RadioactivitySettings,
     TokenSelection,
 )
-from stillwatch.prove.radioactivity.asking import ask
 from stillwatch.prove.radioactivity.judge import judge
 from stillwatch.prove.radioactivity.plan import asked_as_planned, fixed_by, held_to, protocol, reveal
 from stillwatch.prove.radioactivity.statistic import tokens_needed
 from stillwatch.prove.radioactivity.texts import (
     Tokenize,
+    ask,
     prompt_tokens,
     read_prompts,
     read_texts,

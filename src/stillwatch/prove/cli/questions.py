@@ -19,19 +19,8 @@ from stillwatch.prove.coin.leaning import begun_answers
 from stillwatch.prove.coin.leans import CONTINUATIONS
 from stillwatch.prove.coin.seals import read as read_sealed
 
-QUESTIONS_EXAMPLES = """
-Examples:
 
-  stillwatch prove questions --seal seals/0001.json --statistic continuation --out questions.jsonl
-
-  stillwatch prove questions --statistic continuation-by-prompt --actors findings.json --places 4 --samples 2
-
-Ask each line's messages `samples` times, at temperature 1, and write lines with prompt_id and outputs. Then:
-stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same options.
-"""
-
-
-@verb(app, "questions", epilog=QUESTIONS_EXAMPLES)
+@verb(app, "questions")
 def questions_command(
     statistic: Annotated[str, typer.Option(help=", ".join((*CONTINUATIONS, "overlap")))] = "continuation",
     at: TestedLedger = TESTED,
@@ -51,6 +40,12 @@ def questions_command(
     """Write what a test by text asks the suspect, line by line, for whoever asks it by another client.
 
     It asks nobody and tells no coin. A continuation's last message is the assistant's, to be gone on from.
+
+    $ stillwatch prove questions --seal seals/0001.json --statistic continuation --out questions.jsonl
+    $ stillwatch prove questions --statistic continuation-by-prompt --actors f.json --places 4 --samples 2
+
+    Ask each line's messages `samples` times, at temperature 1, and write lines with prompt_id and outputs.
+    Then: stillwatch prove coin --statistic ... --suspect outputs.jsonl, with the same options.
     """
     if statistic not in (*CONTINUATIONS, "overlap"):
         raise InputError(f"--statistic {statistic}: give one of {', '.join((*CONTINUATIONS, 'overlap'))}")

@@ -154,7 +154,7 @@ def _highest(values: Floats) -> Floats:
     return np.where(np.isfinite(finite), finite, np.nan)
 
 
-def list_names(names: Sequence[str], most: int = 5) -> str:
-    """Some names, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more
+def list_names(names: Sequence[str]) -> str:
+    """The first five names, and how many more."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (", ".join(names[:5]) or "none") + more

@@ -36,11 +36,6 @@ class Rank:
         """(1 + as good) / (1 + kins)."""
         return rank(self.as_good, self.kins)
 
-    @property
-    def floor(self) -> float:
-        """The least that this null can give."""
-        return rank(0, self.kins)
-
     def counts(self) -> Counts:
         """What a checker computes it from again."""
         return Counts("rank", self.as_good, self.kins)

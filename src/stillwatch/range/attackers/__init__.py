@@ -1,8 +1,8 @@
 """Attackers that see what is done to them: what they may do, and what they are told. They know no defence.
 
-An attacker is one file in this room with `NAME`, a docstring (what it knows, what it does, what it cannot do)
-and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or a
-dead account.
+An attacker is one file in this package with `NAME`, a docstring (what it knows, what it does, what it cannot
+do) and `begin(crews)` (play.py). It sees of each request what a client sees: answered, refused, stripped, or
+a dead account.
 """
 
 from collections.abc import Sequence
@@ -41,12 +41,7 @@ class Evasion:
     wait_days: float = 0.0  # after half the group is stopped
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("words", WORDS),
-            ("hours", HOURS),
-            ("kind", KINDS),
-            ("place", tuple(PLACES)),
-        ):
+        for name, known in (("words", WORDS), ("hours", HOURS), ("kind", KINDS), ("place", tuple(PLACES))):
             if getattr(self, name) not in known:
                 raise InputError(f"means: {name} = {getattr(self, name)!r}; known are {', '.join(known)}")
         for name in ("decoys", "cover", "drop"):

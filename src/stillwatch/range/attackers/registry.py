@@ -1,11 +1,9 @@
-"""Attackers by name. They are found by their place in this room; it does not know what any of them does.
+"""Attackers by name. They are found by their place; it does not know what any of them does.
 
 A module with `MEANS` and no `begin` never changes them. A name may go on with settings, such as
 `chorus:accounts=60:mask=0`: the module has a frozen dataclass `Settings`, and its `begin` takes one last.
 """
 
-import importlib
-import pkgutil
 import types
 import typing
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-import stillwatch.range.attackers as room
 from stillwatch.errors import InputError
+from stillwatch.plugins import modules_of
 from stillwatch.range.attackers import Attacker, AttackSession, Brief
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import Fixed
@@ -37,9 +35,7 @@ class ModuleAttacker:
 
 
 def _modules() -> dict[str, types.ModuleType]:
-    every = (
-        importlib.import_module(f"{room.__name__}.{m.name}") for m in pkgutil.iter_modules(room.__path__)
-    )
+    every = modules_of("stillwatch.range.attackers")
     return {module.NAME: module for module in every if hasattr(module, "NAME")}
 
 

@@ -1,6 +1,6 @@
 """Campaigns: who asks what, when, in which words. It knows neither identities nor tokens nor the log.
 
-A shape is one file in this room (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
+A shape is one file in this package (or beside a scene) with `requests(plan, corpora, rng, new_model_day)`: it
 turns a plan and a stock of prompts into `PlannedRequest`s, with accounts as numbers from 0.
 `shapes.py` finds them by name.
 """
@@ -62,7 +62,9 @@ class PlannedRequest:
     answer: str | None = None  # what came back, where the campaign uses it again
 
 
-Requests = Callable[[CampaignPlan, Corpora, np.random.Generator, float], list[PlannedRequest]]
+Rng = np.random.Generator
+Planned = list[PlannedRequest]
+Requests = Callable[[CampaignPlan, Corpora, Rng, float], Planned]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ Published: agentic coding, tool use and orchestration as targets (Anthropic, Feb
 MiniMax). Made up: the tools, the results that are fed back, and one to six turns a session.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 from stillwatch.range.campaigns.asking import sessions, spread
 from stillwatch.range.stock import Corpora
 
@@ -19,14 +17,11 @@ RESULTS = (
 )  # fmt: skip
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Tool-using sessions, turn after turn: plans, calls and what is made of the results."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     turns = sessions(plan.exchanges, plan.accounts, 6, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for talk, (count, item) in enumerate(zip(turns, items, strict=True)):
         who, when = int(account[talk]), float(day[talk])
         for turn in range(1, count + 1):

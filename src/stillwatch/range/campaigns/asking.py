@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, Requests
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Requests, Rng
 from stillwatch.range.stock import Corpora, Item
 from stillwatch.range.wording import CLOSINGS, OPENINGS, TEMPLATES
 
-Words = Callable[[Item, np.random.Generator], str]
+Words = Callable[[Item, Rng], str]
 
 
-def bare(item: Item, rng: np.random.Generator) -> str:
+def bare(item: Item, rng: Rng) -> str:
     """The item as it is."""
     return item.question
 
@@ -32,7 +32,7 @@ def wrap_items(plan: CampaignPlan) -> Words:
     """Put every item between an opening and a closing drawn afresh."""
     openings, closings = OPENINGS[plan.language], CLOSINGS[plan.language]
 
-    def words(item: Item, rng: np.random.Generator) -> str:
+    def words(item: Item, rng: Rng) -> str:
         return openings[rng.integers(len(openings))] + item.question + closings[rng.integers(len(closings))]
 
     return words
@@ -48,7 +48,7 @@ def fill_form(forms: Sequence[str]) -> Callable[[CampaignPlan], Words]:
     return words
 
 
-def spread(plan: CampaignPlan, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def spread(plan: CampaignPlan, count: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """Choose the account and the day of `count` requests, in the order of time; every account gets one.
 
     At tradecraft 2 volumes differ between accounts and each keeps waking hours of its own; below it, work is
@@ -68,7 +68,7 @@ def spread(plan: CampaignPlan, count: int, rng: np.random.Generator) -> tuple[np
     return account[order], day[order]
 
 
-def sessions(exchanges: int, accounts: int, longest: int, rng: np.random.Generator) -> list[int]:
+def sessions(exchanges: int, accounts: int, longest: int, rng: Rng) -> list[int]:
     """Cut exchanges into sessions of 1 to `longest` turns, at least as many sessions as accounts."""
     lengths: list[int] = []
     left = exchanges
@@ -81,13 +81,8 @@ def sessions(exchanges: int, accounts: int, longest: int, rng: np.random.Generat
 
 
 def ask(
-    plan: CampaignPlan,
-    items: list[Item],
-    words: Words,
-    rng: np.random.Generator,
-    *,
-    as_published: bool = False,
-) -> list[PlannedRequest]:
+    plan: CampaignPlan, items: list[Item], words: Words, rng: Rng, *, as_published: bool = False
+) -> Planned:
     """Deal the items out over the plan's accounts and days; `as_published` keeps a pipeline's system text."""
     account, day = spread(plan, len(items), rng)
     return [
@@ -104,9 +99,7 @@ def dealt_out(
     pipelines: what it draws in place of the plan's.
     """
 
-    def requests(
-        plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-    ) -> list[PlannedRequest]:
+    def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
         items = corpora.draw(pipelines or plan.pipelines, plan.exchanges, rng)
         return ask(plan, items, words(plan), rng, as_published=as_published)
 

@@ -6,9 +6,7 @@ second-hand). Made up: the names; each account writes the identity in words of i
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -27,10 +25,7 @@ MANNERS = (
 )  # fmt: skip
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Honest-looking talk under a system text that makes the teacher answer as another assistant."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), bare, rng)
     order = rng.permutation(len(FORMS) * len(MANNERS))
 

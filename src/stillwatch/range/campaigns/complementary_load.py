@@ -7,22 +7,17 @@ asks.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 TURNED = 1 / 6  # of the requests meet a limit first
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """One queue over all accounts: a request that is turned away by one is asked by the next at once."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     turned = round(plan.exchanges * TURNED / (1 + TURNED))
     asked = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrap_items(plan), rng)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     again = set(rng.permutation(len(asked))[:turned].tolist())
     for n, r in enumerate(asked):
         if n in again:

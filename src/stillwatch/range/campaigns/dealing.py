@@ -15,10 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from stillwatch.range.answers import answer
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 
 WORD = re.compile(r"[^\W\d_]{4,}")
 LEAST_ITEMS, MOST_SHARE = (
@@ -50,7 +48,7 @@ def topics_of(prompts: Sequence[str]) -> list[str]:
     ]
 
 
-def stick(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
+def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
     """Deal `plan.sticky` of the items by topic: each such topic to one account, or to as few as hold it."""
     by: dict[tuple[object, ...], list[int]] = {}
     for n, r in enumerate(sent):
@@ -67,9 +65,7 @@ def stick(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generat
     return dealt
 
 
-def _dealt(
-    accounts: Sequence[int], prompts: Sequence[str], share: float, rng: np.random.Generator
-) -> list[str]:
+def _dealt(accounts: Sequence[int], prompts: Sequence[str], share: float, rng: Rng) -> list[str]:
     """Give the prompt of each place, so that so large a share of them lies with its topic's account."""
     items: dict[str, list[str]] = {}
     for prompt, topic in zip(prompts, topics_of(prompts), strict=True):
@@ -98,12 +94,12 @@ def _dealt(
     return [given[account].pop() for account in accounts]
 
 
-def retry(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
+def retry(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
     """Let some requests fail, and ask `plan.retries` of those again at another account within minutes.
 
     What a shape itself has turned away or answered is left as it is.
     """
-    out: list[PlannedRequest] = []
+    out: Planned = []
     for request in sent:
         if request.status is not None:
             out.append(request)
@@ -118,7 +114,7 @@ def retry(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generat
     return out
 
 
-def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: np.random.Generator) -> PlannedRequest:
+def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: Rng) -> PlannedRequest:
     """The same words at another account of the same pool, minutes later."""
     pool, place = divmod(failed.account, plan.accounts)
     if plan.accounts > 1:
@@ -128,9 +124,9 @@ def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: np.random.Genera
     return replace(failed, account=pool * plan.accounts + place, day=day, status=ANSWERED, talk=talk)
 
 
-def clean(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
+def clean(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
     """Send so large a share of the answers back from another account, hours later, to be cleaned."""
-    out: list[PlannedRequest] = []
+    out: Planned = []
     for request in sent:
         if request.status not in (None, ANSWERED) or request.refused or rng.random() >= plan.cleaned:
             out.append(request)
@@ -146,7 +142,7 @@ def clean(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generat
     return out
 
 
-def deal(plan: CampaignPlan, sent: list[PlannedRequest], rng: np.random.Generator) -> list[PlannedRequest]:
+def deal(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
     """Apply what the plan says of them; without them nothing is drawn."""
     if plan.sticky:
         sent = stick(plan, sent, rng)

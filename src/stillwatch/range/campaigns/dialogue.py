@@ -5,20 +5,15 @@ Published: nothing; an evasion of everything that looks at first turns. Made up:
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 from stillwatch.range.wording import FOLLOW_UPS
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """The question alone first, the elicitation as a follow-up in the same conversation."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     first = ask(plan, corpora.draw(plan.pipelines, -(-plan.exchanges // 2), rng), bare, rng)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for talk, opening in enumerate(first):
         request = replace(opening, talk=talk)
         later = request.day + float(rng.uniform(40, 240)) / 86400

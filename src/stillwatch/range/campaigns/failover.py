@@ -7,22 +7,17 @@ Published: banned accounts replaced (Anthropic, February 2026); a second pool to
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, template
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"bans": (0.4,)}
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Pools of accounts that stop when banned, and fresh pools that go on with the same stock."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     edges = (0.0, *plan.bans, 1.0)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for wave, (begin, end) in enumerate(pairwise(edges)):
         part = items[round(begin * len(items)) : round(end * len(items))]
         pause = 0.15 if wave else 0.0

@@ -8,9 +8,7 @@ the text, and that the requests behind it are of several kinds.
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora
 
@@ -25,14 +23,11 @@ HEADS = (
 )
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """One fixed text in front of every request, from pools that take over from each other after bans."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     head = HEADS[plan.wording % len(HEADS)]
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     edges = (0.0, *plan.bans, 1.0)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for pool, (begin, end) in enumerate(pairwise(edges)):
         part = items[round(begin * len(items)) : round(end * len(items))]
         pause = 0.02 if pool else 0.0  # half an hour: the second pool stood ready

@@ -7,23 +7,19 @@ account that never had the first. Made up: how often it happens (every time) and
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 from stillwatch.range.wording import FOLLOW_UPS
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     """A conversation begins on one account and goes on at another:
 
     the history travels, the account changes.
     """
     first = ask(plan, corpora.draw(plan.pipelines, -(-plan.exchanges // 2), rng), bare, rng)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for talk, opening in enumerate(first):
         sent.append(replace(opening, talk=talk))
         if len(sent) == plan.exchanges:

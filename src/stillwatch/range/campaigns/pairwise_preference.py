@@ -4,9 +4,7 @@ Published: the model as a judge of pairs at scale (Anthropic, February 2026, spe
 UltraFeedback and others publish pairwise forms). Made up: the form and the second answer.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora, Item
 
@@ -20,14 +18,11 @@ FORMS = (
 )
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Two answers to one question, and which is better: preference data for a reward model."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     form = FORMS[plan.wording % len(FORMS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)
 
-    def words(item: Item, r: np.random.Generator) -> str:
+    def words(item: Item, r: Rng) -> str:
         parts = item.answer.split(". ")
         other = ". ".join(reversed(parts))
         one, two = (item.answer, other) if r.random() < 0.5 else (other, item.answer)

@@ -6,16 +6,12 @@ Made up: that each account moves when it likes.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, wrap_items
 from stillwatch.range.stock import Corpora
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     """Within 24 hours of a release the campaign moves to the new model, each account when it likes."""
     sent = ask(plan, corpora.draw(plan.pipelines, plan.exchanges, rng), wrap_items(plan), rng)
     moves = new_model_day + rng.random(plan.accounts)

@@ -4,17 +4,12 @@ Published: OpenThoughts draws 16 samples per question (`repeats = 16`). Made up:
 twice, as far as chance allows.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Each question several times, on different accounts: rejection sampling at the teacher's cost."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     items = corpora.draw(plan.pipelines, -(-plan.exchanges // plan.repeats), rng)
     again = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]
     return ask(plan, again, bare, rng)

@@ -6,9 +6,7 @@ Made up: the subjects, the order and the questions themselves.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -31,10 +29,7 @@ ORDERS = (
 )
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Sensitive questions with the order to answer so that nobody takes offence."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     order = ORDERS[plan.wording % len(ORDERS)]
     seeds = corpora.draw(("personas",), plan.exchanges, rng)
     sent = ask(plan, seeds, bare, rng)

@@ -6,9 +6,7 @@ a session's turns follow each other. Every request is covert, although each alon
 be close to what can be seen at all.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 from stillwatch.range.campaigns.asking import sessions, spread
 from stillwatch.range.stock import Corpora
 
@@ -21,14 +19,11 @@ CUSTOMERS = (
 )  # fmt: skip
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """A reseller hands its own customers' sessions through its accounts, and keeps the answers."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     turns = sessions(plan.exchanges, plan.accounts, 4, rng)
     items = corpora.draw(plan.pipelines, len(turns), rng)
     account, day = spread(plan, len(turns), rng)
-    sent: list[PlannedRequest] = []
+    sent: Planned = []
     for talk, (count, item) in enumerate(zip(turns, items, strict=True)):
         when = float(day[talk])
         for turn in range(1, count + 1):

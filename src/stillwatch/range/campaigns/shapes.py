@@ -1,20 +1,12 @@
-"""Shapes by name:
+"""Shapes by name: those of this package, and a researcher's own file beside a scene. It composes nothing."""
 
-those in this room, and a researcher's own file beside a scene. It composes nothing itself.
-"""
-
-import importlib
-import pkgutil
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
-import stillwatch.range.campaigns as room
 from stillwatch.errors import InputError
-from stillwatch.plugins import blamed_on, load_file
-from stillwatch.range.campaigns import CampaignPlan, CampaignShape, PlannedRequest, accounts_of
+from stillwatch.plugins import blamed_on, load_file, modules_of
+from stillwatch.range.campaigns import CampaignPlan, CampaignShape, Planned, PlannedRequest, Rng, accounts_of
 from stillwatch.range.stock import Corpora
 
 WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns a list of PlannedRequest"
@@ -22,13 +14,11 @@ WANTED = "a function `requests(plan, corpora, rng, new_model_day)` that returns 
 
 @cache
 def shapes() -> dict[str, CampaignShape]:
-    """Every shape in this room, by name."""
-    found = {}
-    for one in pkgutil.iter_modules(room.__path__):
-        module = importlib.import_module(f"{room.__name__}.{one.name}")
-        if callable(getattr(module, "requests", None)):
-            found[one.name] = _shape(one.name, module)
-    return found
+    """Every shape of this package, by name."""
+    found = {
+        module.__name__.rpartition(".")[2]: module for module in modules_of("stillwatch.range.campaigns")
+    }
+    return {name: _shape(name, module) for name, module in found.items() if hasattr(module, "requests")}
 
 
 def shape(name: str, folder: Path | None = None) -> CampaignShape:
@@ -48,12 +38,8 @@ def shape(name: str, folder: Path | None = None) -> CampaignShape:
 
 
 def requests_of(
-    plan: CampaignPlan,
-    corpora: Corpora,
-    rng: np.random.Generator,
-    new_model_day: float,
-    folder: Path | None = None,
-) -> list[PlannedRequest]:
+    plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float, folder: Path | None = None
+) -> Planned:
     """Everything the campaign sends, cover aside.
 
     Raises:
@@ -67,7 +53,7 @@ def requests_of(
     return _check_requests(sent, plan)
 
 
-def _check_requests(sent: object, plan: CampaignPlan) -> list[PlannedRequest]:
+def _check_requests(sent: object, plan: CampaignPlan) -> Planned:
     """What a shape of one's own gave, or a complaint that says which request is wrong and why."""
     if not isinstance(sent, list) or not all(isinstance(r, PlannedRequest) for r in sent):
         raise InputError(f"{plan.style}: {type(sent).__name__} is no list of PlannedRequest; return one")

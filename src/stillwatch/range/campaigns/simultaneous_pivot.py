@@ -5,19 +5,14 @@ February 2026, MiniMax). Made up: that one hand turns all accounts at once, two 
 release.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 from stillwatch.range.campaigns.asking import spread, wrap_items
 from stillwatch.range.stock import Corpora
 
 DEFAULTS = {"pipelines": ("reasoning_sft_math", "word_problems")}
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """All accounts change the model, and half the work its subject, within the same minutes."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     half = plan.exchanges // 2
     before, after = (plan.pipelines[0],), plan.pipelines[1:] or plan.pipelines
     items = corpora.draw(before, plan.exchanges - half, rng) + corpora.draw(after, half, rng)

@@ -4,9 +4,7 @@ Published: train splits of public benchmarks and incremental ids are among the m
 the form of the id, and that blocks of twenty go to one account.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 from stillwatch.range.campaigns.asking import spread
 from stillwatch.range.stock import Corpora
 
@@ -14,10 +12,7 @@ DEFAULTS = {"pipelines": ("reasoning_sft_math",)}
 BLOCK = 20
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """The train split of a benchmark in its order, each item with its running number, dealt out in blocks."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     items = corpora.draw(plan.pipelines, plan.exchanges, rng)
     day = spread(plan, plan.exchanges, rng)[1]
     block = max(1, min(BLOCK, plan.exchanges // plan.accounts))  # so that every account gets one

@@ -5,9 +5,7 @@ persona-driven pipelines (PersonaHub) and self-instruct publish their generators
 generators and their seeds.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, PlannedRequest, Rng
 from stillwatch.range.campaigns.asking import spread
 from stillwatch.range.stock import Corpora
 
@@ -27,10 +25,7 @@ FORMS = (
 )
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """The teacher invents tasks, environments and personas: the raw material of further training."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     third = rng.integers(3, size=plan.exchanges)
     seeds = [corpora.draw((name,), int((third == n).sum()), rng) for n, name in enumerate(SEEDS)]
     items = [(FORMS[n], seeds[n].pop()) for n in third]

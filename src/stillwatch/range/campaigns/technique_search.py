@@ -7,9 +7,7 @@ of the exchanges, by a tenth of the accounts) and that nine in ten are refused.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora, Item
 from stillwatch.range.wording import PROBE_HEADS, PROBE_TWISTS
@@ -26,10 +24,7 @@ PRETEXTS = (
 )  # fmt: skip
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Ever different tricks, mostly refused; then the few that worked are scaled over the pool."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     tried = max(1, round(SEARCH * plan.exchanges))
     scouts = max(1, plan.accounts // 10) if plan.accounts > 1 else 1
     looking = replace(plan, accounts=scouts, days=0.45 * plan.days)
@@ -46,7 +41,7 @@ def requests(
     return probes + [replace(r, account=r.account + (scouts if others else 0)) for r in scaled]
 
 
-def _trick(number: int, rng: np.random.Generator) -> str:
+def _trick(number: int, rng: Rng) -> str:
     """A trick in the words of the probes, with a pretext; numbered once the combinations run out."""
     head = PROBE_HEADS[rng.integers(len(PROBE_HEADS))]
     twist = PROBE_TWISTS[rng.integers(len(PROBE_TWISTS))]

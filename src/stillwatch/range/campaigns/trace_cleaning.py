@@ -5,9 +5,7 @@ Published: 770,609 exchanges in ten days went through a cleaner of reasoning tra
 question) and the order.
 """
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask
 from stillwatch.range.stock import Corpora, Item
 
@@ -21,14 +19,11 @@ ORDERS = (
 )
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Own traces go back to be cleaned: each request holds a raw trace and a fixed order to repair it."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     order = ORDERS[plan.wording % len(ORDERS)]
     items = corpora.draw(("pairs",), plan.exchanges, rng)
 
-    def words(item: Item, r: np.random.Generator) -> str:
+    def words(item: Item, r: Rng) -> str:
         return order.format(q=item.question, a=f"{item.answer} Wait. {item.answer}", n=r.integers(1000, 9999))
 
     return ask(plan, items, words, rng)

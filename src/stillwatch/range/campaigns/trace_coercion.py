@@ -6,9 +6,7 @@ GTIG, February 2026). Made up: the wordings and how the languages are mixed.
 
 from dataclasses import replace
 
-import numpy as np
-
-from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
+from stillwatch.range.campaigns import CampaignPlan, Planned, Rng
 from stillwatch.range.campaigns.asking import ask, bare
 from stillwatch.range.stock import Corpora
 
@@ -26,10 +24,7 @@ DEMANDS = {
 }
 
 
-def requests(
-    plan: CampaignPlan, corpora: Corpora, rng: np.random.Generator, new_model_day: float
-) -> list[PlannedRequest]:
-    """Prompts that force the reasoning itself into the answer, in many languages and over many tasks."""
+def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     languages = sorted(DEMANDS)
     home = rng.integers(len(languages), size=plan.accounts)  # an account mostly keeps to one language
 

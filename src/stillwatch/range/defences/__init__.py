@@ -1,6 +1,6 @@
 """Defences to be put side by side: what each says of a log, and when. It knows no truth and no score.
 
-A defence is one file in this room with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
+A defence is one file in this package with `NAME`, a docstring (`Null`, `Blind to`, `Fooled by`, `Source`) and
 `open_watch(accounts, clean_until_us, seed, dial)`; `registry` binds the dial, which is the budget in false
 cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
 in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one;
@@ -67,7 +67,7 @@ class Calibrated(Protocol):
 
 
 class Defence(Protocol):
-    """What a module in this room offers."""
+    """What a module of this package offers."""
 
     @property
     def NAME(self) -> str:

@@ -1,22 +1,19 @@
 """Defences by name. It does not know what any of them looks for.
 
-A module of this room with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
+A module of this package with `NAME` and `open_watch(accounts, clean_until_us, seed, dial)` is found by its
 place; so is one with `defences(dial)`, which offers several. A researcher's own stands in a file anywhere:
 its name is then the path, such as "./mine.py".
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 
 import pyarrow as pa
 
-import stillwatch.range.defences as room
 from stillwatch.errors import InputError
-from stillwatch.plugins import load_file
+from stillwatch.plugins import load_file, modules_of
 from stillwatch.range.defences import Calibrated, CalibrationLog, Defence, DefenceWatch, LogJudgement
 from stillwatch.range.defences.hours import judge_log, set_thresholds
 from stillwatch.range.defences.together import Together
@@ -113,14 +110,12 @@ def expand_names(asked: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 def _every(dial: float) -> dict[str, Defence]:
     found: dict[str, Defence] = {}
-    for module in (import_module(f"{room.__name__}.{m.name}") for m in iter_modules(room.__path__)):
+    for module in modules_of("stillwatch.range.defences"):
         if hasattr(module, "defences"):
             found |= module.defences(dial)
         elif hasattr(module, "open_watch"):
             found[module.NAME] = _bound(module, dial)
-    rank = {name: k for k, name in enumerate(FIRST)}
-    first = [n for n in FIRST if n in found]
-    return {n: found[n] for n in [*first, *(n for n in found if n not in rank)]}
+    return {name: found[name] for name in dict.fromkeys((*FIRST, *found)) if name in found}
 
 
 def _bound(module: ModuleType, dial: float) -> Bound:

@@ -1,13 +1,12 @@
 """What got out of each arm over event time, and what its student can do, as one SVG. It measures nothing."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 
 from stillwatch.range.live import ARMS, Arm, LiveOutcome, StudentScore
+from stillwatch.report.chart import FAINT, GRID, INK, label, picture_head
 
 Scale = Callable[[float], float]
 
-INK, FAINT, PAPER, GRID = "#2b2822", "#625b51", "#fffefc", "#e3ddd2"
 COLOURS = {"off": "#c4682e", "block": "#235a78", "strip": "#5b7a3a", "replace": "#7b4a86"}
 SAYS = {"off": "no defence", "block": "blocks", "strip": "strips", "replace": "blocks, replaced"}
 LEFT, TOP, WIDE, HIGH = 52, 34, 400, 220
@@ -18,15 +17,7 @@ def picture(outcomes: Sequence[LiveOutcome]) -> str:
     """The outcomes of one scene, a line for each seed."""
     full = LEFT + WIDE + APART + BARS + 20
     high = TOP + HIGH + 62
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full} {high}" role="img" '
-        f'font-family="sans-serif" font-size="12" aria-label="{escape(_words(outcomes))}">',
-        f'<rect width="{full}" height="{high}" fill="{PAPER}"/>',
-        *_curves(outcomes),
-        *_scores(outcomes),
-        "</svg>",
-        "",
-    ]
+    parts = [picture_head(full, high, _words(outcomes)), *_curves(outcomes), *_scores(outcomes), "</svg>", ""]
     return "\n".join(parts)
 
 
@@ -39,13 +30,6 @@ def _words(outcomes: Sequence[LiveOutcome]) -> str:
         for s in [o.student(a.name)]
     ]
     return "Examples that got out over time, and students. " + "; ".join(said)
-
-
-def _text(x: float, y: float, what: str, colour: str = FAINT, anchor: str = "start", **more: str) -> str:
-    extra = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in more.items())
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}"{extra}>{escape(what)}</text>'
-    )
 
 
 def _span(outcomes: Sequence[LiveOutcome]) -> tuple[float, float, int]:
@@ -64,14 +48,14 @@ def _curves(outcomes: Sequence[LiveOutcome]) -> list[str]:
     def up(count: float) -> float:
         return TOP + HIGH * (1 - count / most)
 
-    parts = [_text(LEFT, TOP - 16, "examples that got out", INK)]
+    parts = [label(LEFT, TOP - 16, "examples that got out", INK)]
     for count in range(0, most + 1, step):
         parts.append(f'<path d="M{LEFT} {up(count):.1f}h{WIDE}" stroke="{GRID}"/>')
-        parts.append(_text(LEFT - 6, up(count) + 4, f"{count:,}", anchor="end"))
+        parts.append(label(LEFT - 6, up(count) + 4, f"{count:,}", anchor="end"))
     whole = int(last - first)
     for day in range(whole + 1):
-        parts.append(_text(across(first + day), TOP + HIGH + 18, f"{day}", anchor="middle"))
-    parts.append(_text(LEFT + WIDE / 2, TOP + HIGH + 36, "days since the campaign began", anchor="middle"))
+        parts.append(label(across(first + day), TOP + HIGH + 18, f"{day}", anchor="middle"))
+    parts.append(label(LEFT + WIDE / 2, TOP + HIGH + 36, "days since the campaign began", anchor="middle"))
     for outcome in outcomes:
         for arm in outcome.arms:
             parts += _curve(arm, across, up, last)
@@ -79,9 +63,9 @@ def _curves(outcomes: Sequence[LiveOutcome]) -> list[str]:
     x = LEFT
     for name in legend:
         parts.append(f'<path d="M{x} {TOP + HIGH + 52}h16" stroke="{COLOURS[name]}" stroke-width="2.5"/>')
-        parts.append(_text(x + 21, TOP + HIGH + 56, SAYS[name]))
+        parts.append(label(x + 21, TOP + HIGH + 56, SAYS[name]))
         x += 40 + 7 * len(SAYS[name])
-    parts.append(_text(x, TOP + HIGH + 56, "dashed: alarm; dot: the last account stopped"))
+    parts.append(label(x, TOP + HIGH + 56, "dashed: alarm; dot: the last account stopped"))
     return parts
 
 
@@ -116,18 +100,18 @@ def _scores(outcomes: Sequence[LiveOutcome]) -> list[str]:
             rows.append((says, COLOURS.get(name, FAINT), found))
     if not rows:
         return []
-    parts = [_text(left, TOP - 16, "held-out problems solved, with 95 % bounds", INK)]
+    parts = [label(left, TOP - 16, "held-out problems solved, with 95 % bounds", INK)]
     for percent in (0, 25, 50, 75, 100):
         x = left + BARS * percent / 100
         parts.append(f'<path d="M{x:.1f} {TOP}v{HIGH}" stroke="{GRID}"/>')
-        parts.append(_text(x, TOP + HIGH + 18, f"{percent} %", anchor="middle"))
+        parts.append(label(x, TOP + HIGH + 18, f"{percent} %", anchor="middle"))
     chance = left + BARS * 0.1
     parts.append(f'<path d="M{chance:.1f} {TOP}v{HIGH}" stroke="{FAINT}" stroke-dasharray="2 4"/>')
-    parts.append(_text(chance, TOP + HIGH + 36, "guessing", anchor="middle"))
+    parts.append(label(chance, TOP + HIGH + 36, "guessing", anchor="middle"))
     each = HIGH / len(rows)
     for n, (says, colour, shares) in enumerate(rows):
         middle = TOP + each * (n + 0.5)
-        parts.append(_text(left - 8, middle + 4, says, INK, anchor="end"))
+        parts.append(label(left - 8, middle + 4, says, INK, anchor="end"))
         for k, one in enumerate(shares):
             y = middle + (k - (len(shares) - 1) / 2) * min(9.0, each / (len(shares) + 1))
             low, high = left + BARS * one.low, left + BARS * one.high

@@ -23,6 +23,7 @@ import numpy as np
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
+from stillwatch.errors import Faults, InputError
 from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
 from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
@@ -32,19 +33,10 @@ from stillwatch.range.live.outcome_json import arm_of, as_dict
 from stillwatch.range.live.picture import picture
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.provider import READY
-from stillwatch.range.live.settings import live_settings
 from stillwatch.range.live.stage import Stage, fresh_accounts, make_stage
-from stillwatch.range.live.students import (
-    DRILLED,
-    TEACHER,
-    UNTRAINED,
-    Spec,
-    drill,
-    examples,
-    share,
-    study,
-)
+from stillwatch.range.live.students import DRILLED, TEACHER, UNTRAINED, Spec, drill, examples, share, study
 from stillwatch.range.scenes import Scene
+from stillwatch.toml.declared import build
 from stillwatch.units import DAY_US, HOUR_US
 
 ARM, TAKEN, OUTCOME, MANIFEST = "arm.json", "taken.jsonl", "live.json", "manifest.json"
@@ -240,3 +232,23 @@ def _arm(
 
 def _read_taken(place: Path) -> list[Taken]:
     return [Taken(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
+
+
+def live_settings(scene: Scene) -> LiveSettings:
+    """What a scene says of its live play.
+
+    Raises: InputError with file and line: of a key, or of a campaign that cannot be played live.
+    """
+    table = scene.table("live")
+    settings = build(LiveSettings, table)
+    if settings is None:
+        raise Faults(table.notes.sentences())
+    if not scene.campaigns:
+        raise InputError(f"{scene.place()}: no campaign; a live run needs one to take what the teacher says")
+    for n, one in enumerate(scene.campaigns):
+        if one.attacker != "fixed":
+            raise InputError(
+                f"{scene.place('campaign', n, 'attacker')}: {one.attacker!r} is not played live; leave it "
+                'out, and give arms = [..., "replace"] under [live] for an attacker that goes on'
+            )
+    return settings

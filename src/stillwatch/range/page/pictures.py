@@ -1,11 +1,10 @@
 """Places for the pictures of a run, in percent of the width and pixels of the height. It draws nothing."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stillwatch.range.contest import Contest
-from stillwatch.range.interval import Interval
 from stillwatch.range.table import ResultRow
 from stillwatch.range.words import cell, defence_name, percent, times
 from stillwatch.report.chart import line, on_log
@@ -96,15 +95,9 @@ def _share(value: float | None, whole: float) -> float | None:
     return None if value is None else round(100 * min(max(value / whole, 0.0), 1.0), 2)
 
 
-def _bars(
-    lines: Sequence[ResultRow], of: Callable[[ResultRow], Interval | None], whole: float
-) -> list[tuple[ResultRow, Interval]]:
-    return [(x, told) for x in lines if (told := of(x)) is not None and whole > 0]
-
-
 def harvests(lines: Sequence[ResultRow]) -> Bars | None:
     """What got out before containment, as a share of what campaigns take where nothing is done."""
-    found = _bars(lines, lambda x: x.out_share, 1.0)
+    found = [(x, told) for x in lines if (told := x.out_share) is not None]
     if not found:
         return None
     bars = []

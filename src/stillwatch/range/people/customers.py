@@ -323,11 +323,7 @@ def _evaluation(use: ProgramUse) -> Sent:
                 prompts.append(form.replace("{q}", test[first + n]))
                 chosen.append(model)
     order = np.argsort(moments, kind="stable")
-    return Sent(
-        np.array(moments)[order],
-        [prompts[i] for i in order],
-        models=[chosen[i] for i in order],
-    )
+    return Sent(np.array(moments)[order], [prompts[i] for i in order], models=[chosen[i] for i in order])
 
 
 def _annotation(use: ProgramUse) -> Sent:

@@ -55,20 +55,20 @@ class Town:
 
 
 Habit = Callable[[Person, int, Town], Sent]
+LONGEST_TALK = 4  # turns
 
 
-def _sitting(who: Person, count: int, town: Town, begin: float | None = None, longest: int = 4) -> Sent:
+def chat(who: Person, count: int, town: Town) -> Sent:
     """Sittings of a person: some turns each, from a conversation of the stock, with small follow-ups."""
-    begin = town.began[who.account] if begin is None else max(begin, town.began[who.account])
     days: list[float] = []
     prompts: list[str] = []
     turns: list[int] = []
     talks: list[int] = []
-    for n, start in enumerate(sitting_days(count, begin, town.days, town.rng)):
+    for n, start in enumerate(sitting_days(count, town.began[who.account], town.days, town.rng)):
         if len(prompts) >= count:
             break
-        said = list(town.supply.talks.deal()[:longest])
-        while len(said) < longest and town.rng.random() < 0.12:
+        said = list(town.supply.talks.deal()[:LONGEST_TALK])
+        while len(said) < LONGEST_TALK and town.rng.random() < 0.12:
             said.append(town.choose(w.FOLLOWS))
         for turn, text in enumerate(said[: count - len(prompts)], 1):
             days.append(float(start))
@@ -77,10 +77,6 @@ def _sitting(who: Person, count: int, town: Town, begin: float | None = None, lo
             talks.append(n)
             start += float(town.rng.uniform(20, 400)) / 86400
     return Sent(np.array(days), prompts, turns=np.array(turns), talks=np.array(talks))
-
-
-def chat(who: Person, count: int, town: Town) -> Sent:
-    return _sitting(who, count, town)
 
 
 def longform(who: Person, count: int, town: Town) -> Sent:
@@ -143,7 +139,7 @@ def classroom(who: Person, count: int, town: Town) -> Sent:
 
 def viral_prompt(who: Person, count: int, town: Town) -> Sent:
     """People who chat, and pass one prompt on in the second week."""
-    sent = _sitting(who, count, town)
+    sent = chat(who, count, town)
     day = town.clean_days + 0.5 + float(town.rng.gamma(2.0, 0.8))
     if day < town.days:
         form = w.VIRAL[0 if town.rng.random() < 0.7 else town.rng.integers(len(w.VIRAL))]

@@ -67,18 +67,11 @@ def serve(
 
 @contextlib.contextmanager
 def start_server(
-    model: str | Path = CLOCK,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    reasoning: str = "field",
-    seed: int = 1,
-    say: Say = _nothing,
-    owner: Owner | None = None,
+    model: str | Path = CLOCK, *, reasoning: str = "field", say: Say = _nothing, owner: Owner | None = None
 ) -> Iterator[str]:
-    """Serve a model in a thread for as long as the block lasts; gives the base URL."""
-    listening = _listen(host, port)
-    behind = load_served(model, reasoning, seed, say, owner)
+    """Serve a model on this machine in a thread for as long as the block lasts; gives the base URL."""
+    listening = _listen("127.0.0.1", 0)
+    behind = load_served(model, reasoning, 1, say, owner)
     server = _server(behind)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
