@@ -11,8 +11,8 @@ from scan_world import Crowd
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
+from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
-from stillwatch.cases.inputs import inputs_of
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
 from stillwatch.scan.pipeline import Options, run

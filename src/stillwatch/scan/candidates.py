@@ -58,7 +58,7 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Hold
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.moved_p)
+        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.p_value)
         for schedule, evidence in held
         if schedule.ended_us is None
         and not (evidence.refused >= FUTILE_TEXTS and evidence.moved_p > FUTILE_P_VALUE)
