@@ -21,7 +21,7 @@ from stillwatch.console import Deployment, Recording, Unavailable, UserRole, peo
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.guard import HostGuard
 from stillwatch.console.openid import IdentityProvider
-from stillwatch.console.page_context import ConsoleContext, ConsoleSettings, PageRequest, View, address
+from stillwatch.console.page_context import ConsoleContext, PageRequest, View, address
 from stillwatch.console.page_forms import Shown, as_csv, as_json
 from stillwatch.console.pages import (
     account,
@@ -42,6 +42,7 @@ from stillwatch.console.pages import (
     triage,
     working,
 )
+from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import Throttle
 from stillwatch.console.trail_checks import TrailChecks
@@ -122,6 +123,9 @@ DEEDS = (
     Deed("/sql", UserRole.ANALYST, sql.ask),
     Deed("/me/password", UserRole.READER, own.change_password),
     Deed("/me/sessions", UserRole.READER, own.end_sessions),
+    Deed("/me/second-factor", UserRole.READER, own.begin_second_factor),
+    Deed("/me/second-factor/confirm", UserRole.READER, own.confirm_second_factor),
+    Deed("/me/second-factor/remove", UserRole.READER, own.remove_second_factor),
 )
 
 
@@ -154,6 +158,7 @@ def make(
         Route("/static/{name}", _static, methods=["GET"]),
         Route("/login", door.form, methods=["GET"]),
         Route("/login", door.enter, methods=["POST"]),
+        Route("/login/code", door.enter_code, methods=["POST"]),
         Route("/logout", door.leave, methods=["POST"]),
     ]
     if provider is not None:
@@ -206,6 +211,10 @@ def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable
             asked = _logged_in_request(desk, request)
             if asked is None:
                 return _outside(request, form)
+            if not page.path.startswith(OWN) and asked.must_have_factor():
+                if form != "html":
+                    return _problem(403, FACTOR_FIRST, form)
+                return RedirectResponse(asked.url(OWN), 303)
             if not asked.may(page.least):
                 return _refusal_page(
                     asked, 403, f"this page is for {page.least.name.lower()}s and above", form
@@ -239,6 +248,8 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
                 return _refusal_page(
                     asked, 403, "this form is not of your session; open the page anew and try again"
                 )
+            if not deed.path.startswith(OWN) and asked.must_have_factor():
+                return _refusal_page(asked, 403, FACTOR_FIRST)
             if not asked.may(deed.least):
                 return _refusal_page(asked, 403, f"this is for {deed.least.name.lower()}s and above")
             what = deed.do(asked)
@@ -251,7 +262,11 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
     return answer
 
 
+OWN = "/me"  # where people set up what they have to have
+FACTOR_FIRST = "your role needs a second factor: set one up on your own page first"
 DONE = {
+    "begun": "Enter the secret in your authenticator, then give its first code below.",
+    "removed": "You have no second factor any more.",
     "password": "Your password is changed, and your other sessions have ended.",
     "ended": "Your other sessions have ended.",
     "view": "The view is kept.",

@@ -1,5 +1,5 @@
-"""The console's own tables, in the cases' database: people, who they are at an identity provider,
-sessions, steps and dismissals that were asked for, views.
+"""The console's own tables, in the cases' database: people, who they are at an identity provider, their
+second factors, sessions, steps and dismissals that were asked for, views.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -97,7 +97,37 @@ def m004_dismissals(db: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Step] = [m001_console, m002_views, m003_identities, m004_dismissals]
+def m005_second_factors(db: Connection) -> None:
+    """Let people prove a second factor: codes of an authenticator, and recovery codes."""
+    for statement in (
+        """CREATE TABLE console_second_factors (
+            name TEXT PRIMARY KEY REFERENCES console_users (name),
+            secret TEXT NOT NULL,                   -- Base32: what codes are computed from
+            made_us BIGINT NOT NULL,
+            confirmed_us BIGINT,                    -- none: it counts for nothing yet
+            last_step BIGINT NOT NULL,              -- of time: no code of it or before counts again
+            failed BIGINT NOT NULL,                 -- wrong codes since the last right one
+            failed_us BIGINT NOT NULL)""",
+        """CREATE TABLE console_recovery_codes (
+            name TEXT NOT NULL REFERENCES console_users (name),
+            digest TEXT NOT NULL,                   -- SHA-256; a code that was used is gone
+            PRIMARY KEY (name, digest))""",
+        # Log-ins whose password was right, and whose code is asked for.
+        """CREATE TABLE console_half_logins (
+            digest TEXT PRIMARY KEY,                -- SHA-256 of the cookie
+            name TEXT NOT NULL REFERENCES console_users (name),
+            opened_us BIGINT NOT NULL)""",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [
+    m001_console,
+    m002_views,
+    m003_identities,
+    m004_dismissals,
+    m005_second_factors,
+]
 
 _METADATA = MetaData()
 N = BigInteger
@@ -132,3 +162,12 @@ dismissals = Table(
     Column("cases", Text), Column("state", Text), Column("decided_us", N), Column("decided_by", Words),
     Column("decided_why", Words),
 )  # fmt: skip
+second_factors = Table(
+    "console_second_factors", _METADATA,
+    Column("name", Words), Column("secret", Text), Column("made_us", N), Column("confirmed_us", N),
+    Column("last_step", N), Column("failed", N), Column("failed_us", N),
+)  # fmt: skip
+recovery_codes = Table("console_recovery_codes", _METADATA, Column("name", Words), Column("digest", Text))
+half_logins = Table(
+    "console_half_logins", _METADATA, Column("digest", Text), Column("name", Words), Column("opened_us", N)
+)

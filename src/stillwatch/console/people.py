@@ -11,13 +11,13 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
-from stillwatch.cases.store import Store
+from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
-from stillwatch.console.migrations import MIGRATIONS, PART, identities, sessions, users
+from stillwatch.console.migrations import MIGRATIONS, PART, half_logins, identities, sessions, users
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -179,7 +179,7 @@ def change_password(store: Store, name: str, current: str, password: str, *, kee
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
         tx.db.execute(update(users).where(users.c.name == name).values(password=hashed))
-        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != keep))
+        end_access(tx, name, keep=keep)
         tx.audit(name, "password changed", name, {})
 
 
@@ -204,7 +204,7 @@ def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now
                     role=int(role), password=hashed, disabled_us=None
                 )
             )  # fmt: skip
-            tx.db.execute(sessions.delete().where(sessions.c.name == name))
+            end_access(tx, name)
             tx.db.execute(identities.delete().where(identities.c.name == name))
         what = "console user added" if there is None else "console user changed"
         tx.audit(who, what, name, {"role": role.name.lower()})
@@ -217,8 +217,14 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
         if user(tx.db, name) is None:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
         tx.db.execute(update(users).where(users.c.name == name).values(disabled_us=now_us))
-        tx.db.execute(sessions.delete().where(sessions.c.name == name))
+        end_access(tx, name)
         tx.audit(who, "console user disabled", name, {})
+
+
+def end_access(tx: Transaction, name: str, keep: str = "") -> None:
+    """End a user's sessions, and log-ins that wait for a code. keep: digest of the session that goes on."""
+    tx.db.execute(delete(sessions).where(sessions.c.name == name, sessions.c.digest != keep))
+    tx.db.execute(delete(half_logins).where(half_logins.c.name == name))
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
