@@ -37,10 +37,12 @@ app = typer.Typer(
     cls=Places,
     help="Look at cases, decide, act.",
     add_completion=False,
-    subcommand_metavar="[FOLDER | user ...]",
+    subcommand_metavar="[FOLDER | user ... | token ...]",
 )
 users = group("Who may log in to the console.")
 app.add_typer(users, name="user")
+api_tokens = group("API tokens: what a program shows in place of a session.")
+app.add_typer(api_tokens, name="token")
 
 EXAMPLES = """
 Examples:
@@ -366,3 +368,83 @@ def reset_second_factor_command(
         second_factor.reset(store, name, who=whoami(), now_us=utc_us())
     told = f"{one_line(name)} logs in with the password alone, until they set another up"
     print(json.dumps({"name": name, "second_factor": False}) if as_json else told)
+
+
+# --- API tokens ---
+
+
+@verb(api_tokens, "add")
+def add_token_command(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Who it stands for: it does less, never more.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the token, as the program that uses it.")],
+    scope: Annotated[
+        str, typer.Option(help="read sees what a reader sees; triage also notes, assigns, judges, closes.")
+    ] = "read",
+    days: Annotated[int, typer.Option(help="How long it works.")] = 90,
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API token and print it once.
+
+    $ stillwatch console token add anna nightly --scope read --days 30
+    """
+    from stillwatch.console import tokens
+
+    if scope not in list(tokens.TokenScope):
+        raise InputError(f"--scope is {scope!a}; give one of {', '.join(tokens.TokenScope)}")
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        wanted = tokens.TokenScope(scope)
+        secret = tokens.make(store, user, name, wanted, days, who=whoami(), now_us=utc_us())
+    told = {"user": user, "name": name, "scope": scope, "days": days, "token": secret}
+    print_json(told) if as_json else print(f"{one_line(user)}, {name}, {scope}, {days} days:   {secret}")
+
+
+@verb(api_tokens, "list")
+def list_tokens_command(
+    user: Annotated[str, typer.Argument(metavar="[USER]", help="Whose; else everybody's.")] = "",
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List API tokens with their last use, those too that no longer work.
+
+    $ stillwatch console token list --json
+    """
+    from stillwatch.console import people, tokens
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        names = [user] if user else [u.name for u in people.everybody(store)]
+        rows = [
+            {"user": one, **tokens.token_row(token, utc_us())}
+            for one in names
+            for token in tokens.of_user(store, one)
+        ]
+    if as_json:
+        print_json(rows)
+        return
+    heads = ("user", "name", "scope", "state", "expires", "last_used")
+    table(heads, [tuple(row[n] or "" for n in heads) for row in rows], "there are no tokens")
+
+
+@verb(api_tokens, "revoke")
+def revoke_token_command(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The token's.")],
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """End an API token now.
+
+    $ stillwatch console token revoke anna nightly
+    """
+    from stillwatch.console import tokens
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        tokens.revoke(store, user, name, who=whoami(), now_us=utc_us())
+    told = {"user": user, "name": name, "revoked": True}
+    print_json(told) if as_json else print(f"{one_line(user)}'s token {name} works no more")

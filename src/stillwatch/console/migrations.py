@@ -1,5 +1,5 @@
 """The console's own tables, in the cases' database: people, who they are at an identity provider, their
-second factors, sessions, steps and dismissals that were asked for, views.
+second factors, sessions, API tokens, steps and dismissals that were asked for, views.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -121,12 +121,31 @@ def m005_second_factors(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m006_tokens(db: Connection) -> None:
+    """Let programs in, each by a token of a person."""
+    for statement in (
+        """CREATE TABLE console_tokens (
+            digest TEXT PRIMARY KEY,                -- SHA-256 of the token
+            person TEXT NOT NULL REFERENCES console_users (name),
+            name TEXT NOT NULL,
+            scope TEXT NOT NULL,                    -- read, triage
+            made_us BIGINT NOT NULL,
+            expires_us BIGINT NOT NULL,
+            proven_us BIGINT NOT NULL,              -- when the person last logged in at a provider
+            used_us BIGINT,
+            revoked_us BIGINT)""",
+        "CREATE INDEX console_tokens_by_person ON console_tokens (person, made_us)",
+    ):
+        db.execute(text(statement))
+
+
 MIGRATIONS: list[Step] = [
     m001_console,
     m002_views,
     m003_identities,
     m004_dismissals,
     m005_second_factors,
+    m006_tokens,
 ]
 
 _METADATA = MetaData()
@@ -171,3 +190,9 @@ recovery_codes = Table("console_recovery_codes", _METADATA, Column("name", Words
 half_logins = Table(
     "console_half_logins", _METADATA, Column("digest", Text), Column("name", Words), Column("opened_us", N)
 )
+tokens = Table(
+    "console_tokens", _METADATA,
+    Column("digest", Text), Column("person", Words), Column("name", Text), Column("scope", Text),
+    Column("made_us", N), Column("expires_us", N), Column("proven_us", N), Column("used_us", N),
+    Column("revoked_us", N),
+)  # fmt: skip

@@ -17,6 +17,7 @@ from stillwatch.console.recorded import Recorded
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import Throttle
+from stillwatch.console.tokens import ApiToken
 from stillwatch.console.trail_checks import TrailChecks
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
@@ -47,10 +48,12 @@ class PageRequest:
     user: User
     csrf: str
     now_us: int
+    token: ApiToken | None = None  # by which a program asks in that person's place
 
     @property
     def store(self) -> Store:
-        return self.desk.store
+        store = self.desk.store
+        return store if self.token is None else store.with_mark({"api_token": self.token.name})
 
     @property
     def deployment(self) -> Deployment:

@@ -17,7 +17,7 @@ from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
-from stillwatch.console.migrations import MIGRATIONS, PART, half_logins, identities, sessions, users
+from stillwatch.console.migrations import MIGRATIONS, PART, half_logins, identities, sessions, tokens, users
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -222,9 +222,15 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
 
 
 def end_access(tx: Transaction, name: str, keep: str = "") -> None:
-    """End a user's sessions, and log-ins that wait for a code. keep: digest of the session that goes on."""
+    """End a user's sessions, log-ins that wait for a code, and API tokens.
+
+    keep: digest of a session that goes on, and the tokens with it.
+    """
     tx.db.execute(delete(sessions).where(sessions.c.name == name, sessions.c.digest != keep))
     tx.db.execute(delete(half_logins).where(half_logins.c.name == name))
+    if not keep:
+        live = (tokens.c.person == name) & tokens.c.revoked_us.is_(None)
+        tx.db.execute(update(tokens).where(live).values(revoked_us=tx.now_us))
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:

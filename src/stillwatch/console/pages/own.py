@@ -1,11 +1,11 @@
-"""What a user sees and changes of their own access: password, second factor, where they are logged in."""
+"""What a user sees and changes of their own access: sessions, password, second factor, API tokens."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import ConsoleError, people, second_factor, sessions
+from stillwatch.console import ConsoleError, people, second_factor, sessions, tokens
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
@@ -19,7 +19,7 @@ def _cookie(asked: PageRequest) -> str:
 
 
 def show(asked: PageRequest) -> Shown:
-    """Show who somebody is here, and their sessions."""
+    """Show who somebody is here, their sessions and their tokens."""
     me = asked.user
     found = sessions.of_user(asked.store, me.name, _cookie(asked), asked.now_us)
     rows = [
@@ -29,13 +29,15 @@ def show(asked: PageRequest) -> Shown:
     has_password = people.has_password(asked.store, me.name)
     factor = second_factor.of_user(asked.store, me.name)
     confirmed = factor is not None and factor.confirmed_us is not None
+    made = tokens.of_user(asked.store, me.name)
     data = {
         "name": me.name, "role": me.role, "password": has_password, "second_factor": confirmed,
-        "sessions": rows,
+        "sessions": rows, "tokens": [tokens.token_row(one, asked.now_us) for one in made],
     }  # fmt: skip
     view = {
         "sessions": found, "has_password": has_password, "shortest": people.SHORTEST, "factor": factor,
         "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
+        "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
         "otpauth": factor and second_factor.uri(factor.secret, me.name, asked.request.url.netloc),
     }  # fmt: skip
     return Shown("own.html.j2", me.name, data, rows, view)
@@ -100,6 +102,25 @@ def remove_second_factor(asked: PageRequest) -> Response:
     code = asked.form("code", 100)
     _prove(asked, lambda: second_factor.remove(asked.store, asked.user.name, code, asked.now_us))
     return RedirectResponse(asked.url("/me", done="removed"), 303)
+
+
+def make_token(asked: PageRequest) -> Shown:
+    """Make an API token and show it once. Who has a password shows it: a stolen session makes none."""
+    me, name, days = asked.user.name, asked.form("name", 100), asked.form_number("days", tokens.DAYS)
+    try:
+        scope = tokens.TokenScope(asked.form("scope", 20) or "read")
+    except ValueError:
+        raise ConsoleError(f"a token's scope is one of {', '.join(tokens.TokenScope)}") from None
+    if people.has_password(asked.store, me):
+        _prove(asked, lambda: _show_password(asked))
+    secret = tokens.make(asked.store, me, name, scope, days or 0, who=me, now_us=asked.now_us)
+    return Shown("token.html.j2", "API token", {}, (), {"secret": secret, "name": name, "scope": scope})
+
+
+def revoke_token(asked: PageRequest) -> Response:
+    """End one of one's own tokens."""
+    tokens.revoke(asked.store, asked.user.name, asked.form("name"), who=asked.user.name, now_us=asked.now_us)
+    return RedirectResponse(asked.url("/me", done="revoked"), 303)
 
 
 def end_sessions(asked: PageRequest) -> Response:
