@@ -20,6 +20,7 @@ from stillwatch.cli.main import app as app_of_verbs
 from stillwatch.console import ConsoleError, UserRole, identities, people, requested_dismissals, tokens
 from stillwatch.console.app import DEEDS, PAGES, make
 from stillwatch.console.identities import BoundIdentity
+from stillwatch.console.openid import LoginAttempt, ProvenIdentity
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.tokens import TokenScope
 
@@ -201,11 +202,10 @@ def test_a_token_of_who_logs_in_at_a_provider_rests_when_they_come_no_more(mine:
     who = BoundIdentity("https://id.example", "c")
     identities.bind(mine.store, "cleo", UserRole.ANALYST, who, who="t", now_us=NOW)
     bot = program(mine, "cleo", days=366)
-    mine.clock[0] += tokens.PROVIDER_US + 1
+    mine.clock[0] += people.AWAY_US + 1
     assert bot.get("/queue.json").status_code == 401
-    with mine.store.writing(mine.clock[0]) as tx:  # `identities.enter` does so
-        tokens.prove_in(tx, "cleo")
-        tx.audit("tests", "logged in", "cleo", {})
+    proven = ProvenIdentity(who.issuer, who.subject, "cleo", UserRole.ANALYST)
+    identities.enter(mine.store, proven, LoginAttempt.begin("", mine.clock[0]), mine.clock[0])
     assert bot.get("/queue.json").status_code == 200
 
 

@@ -124,6 +124,8 @@ DEEDS = (
     Deed("/sql", UserRole.ANALYST, sql.ask),
     Deed("/me/password", UserRole.READER, own.change_password),
     Deed("/me/sessions", UserRole.READER, own.end_sessions),
+    Deed("/me/notices/read", UserRole.READER, own.mark_read),
+    Deed("/me/address", UserRole.READER, own.change_address),
     Deed("/me/tokens", UserRole.READER, own.make_token),
     Deed("/me/tokens/revoke", UserRole.READER, own.revoke_token),
     Deed("/me/second-factor", UserRole.READER, own.begin_second_factor),
@@ -299,6 +301,8 @@ def _told_to_program(asked: PageRequest, what: Shown | Response) -> Response:
 OWN = "/me"  # where people set up what they have to have
 DONE = {
     "begun": "Enter the secret in your authenticator, then give its first code below.",
+    "read": "All that was shown is marked as read.",
+    "address": "Your mail address is changed.",
     "revoked": "The token works no more.",
     "removed": "You have no second factor any more.",
     "password": "Your password is changed, and your other sessions have ended.",

@@ -14,7 +14,6 @@ from stillwatch.console import ConsoleError, User, UserRole, people, second_fact
 from stillwatch.console.migrations import identities, used_logins, users
 from stillwatch.console.openid import LONGEST_SUBJECT, TRY_S, LoginAttempt, LoginRefused, ProvenIdentity
 from stillwatch.console.sessions import begin_in
-from stillwatch.console.tokens import prove_in
 
 WHO = "identity provider"  # has a blank, so no user is called so
 NO_PASSWORD = ""  # no hash: nothing fits it
@@ -53,7 +52,8 @@ def enter(
             tx.audit(WHO, "console user has no role any more", there.name, {})
             user = None
         if user is not None:
-            prove_in(tx, user.name)
+            mine = update(identities).where(identities.c.name == user.name)
+            tx.db.execute(mine.values(seen_us=now_us))
             return user, begin_in(tx, user, instead_of, {"issuer": proven.issuer})
     raise _no_role(proven)
 

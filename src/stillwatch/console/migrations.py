@@ -1,5 +1,6 @@
 """The console's own tables, in the cases' database: people, who they are at an identity provider, their
-second factors, sessions, API tokens, steps and dismissals that were asked for, views.
+second factors, sessions, API tokens, steps and dismissals that were asked for, views,
+notices, escalations.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -131,10 +132,37 @@ def m006_tokens(db: Connection) -> None:
             scope TEXT NOT NULL,                    -- read, triage
             made_us BIGINT NOT NULL,
             expires_us BIGINT NOT NULL,
-            proven_us BIGINT NOT NULL,              -- when the person last logged in at a provider
             used_us BIGINT,
             revoked_us BIGINT)""",
         "CREATE INDEX console_tokens_by_person ON console_tokens (person, made_us)",
+        # When the provider last let somebody in: nobody tells us that they have left.
+        "ALTER TABLE console_identities ADD COLUMN seen_us BIGINT",
+    ):
+        db.execute(text(statement))
+
+
+def m007_notices(db: Connection) -> None:
+    """Tell people that they were mentioned, and of cases that are overdue."""
+    for statement in (
+        "ALTER TABLE console_users ADD COLUMN address TEXT",  # of their mail, if they want any
+        """CREATE TABLE console_notices (
+            number BIGINT PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES console_users (name),
+            kind TEXT NOT NULL,                     -- mention, overdue
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            act BIGINT,                             -- the note
+            who TEXT NOT NULL,
+            at_us BIGINT NOT NULL,
+            seen_us BIGINT,
+            sent_us BIGINT)""",  # when a letter of it was put in the outbox; 0: none is wanted
+        "CREATE INDEX console_notices_by_person ON console_notices (person, number)",
+        "CREATE INDEX console_notices_by_sent ON console_notices (sent_us, number)",
+        """CREATE TABLE console_escalations (
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            due_us BIGINT NOT NULL,                 -- another due date begins anew
+            after_hours BIGINT NOT NULL,
+            at_us BIGINT NOT NULL,
+            PRIMARY KEY (case_id, due_us, after_hours))""",
     ):
         db.execute(text(statement))
 
@@ -146,6 +174,7 @@ MIGRATIONS: list[Step] = [
     m004_dismissals,
     m005_second_factors,
     m006_tokens,
+    m007_notices,
 ]
 
 _METADATA = MetaData()
@@ -153,7 +182,7 @@ N = BigInteger
 users = Table(
     "console_users", _METADATA,
     Column("name", Words), Column("role", N), Column("password", Text), Column("created_us", N),
-    Column("disabled_us", N),
+    Column("disabled_us", N), Column("address", Words),
 )  # fmt: skip
 sessions = Table(
     "console_sessions", _METADATA,
@@ -173,6 +202,7 @@ views = Table(
 identities = Table(
     "console_identities", _METADATA,
     Column("issuer", Words), Column("subject", Words), Column("name", Words), Column("bound_us", N),
+    Column("seen_us", N),
 )  # fmt: skip
 used_logins = Table("console_used_logins", _METADATA, Column("digest", Text), Column("at_us", N))
 dismissals = Table(
@@ -193,6 +223,14 @@ half_logins = Table(
 tokens = Table(
     "console_tokens", _METADATA,
     Column("digest", Text), Column("person", Words), Column("name", Text), Column("scope", Text),
-    Column("made_us", N), Column("expires_us", N), Column("proven_us", N), Column("used_us", N),
-    Column("revoked_us", N),
+    Column("made_us", N), Column("expires_us", N), Column("used_us", N), Column("revoked_us", N),
+)  # fmt: skip
+notices = Table(
+    "console_notices", _METADATA,
+    Column("number", N), Column("person", Words), Column("kind", Text), Column("case_id", Words),
+    Column("act", N), Column("who", Words), Column("at_us", N), Column("seen_us", N), Column("sent_us", N),
+)  # fmt: skip
+escalations = Table(
+    "console_escalations", _METADATA,
+    Column("case_id", Words), Column("due_us", N), Column("after_hours", N), Column("at_us", N),
 )  # fmt: skip

@@ -11,13 +11,14 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
 from stillwatch.console.migrations import MIGRATIONS, PART, half_logins, identities, sessions, tokens, users
+from stillwatch.units import DAY_US
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -35,10 +36,13 @@ COMMON_WORDS = (
     "iloveyou",
     "admin",
 )
+AWAY_US = 14 * DAY_US  # without a log-in at the provider
 BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+LONGEST_ADDRESS = 254  # RFC 5321
 # each check holds 32 MiB: a crowd must not take the machine's memory
 _AT_ONCE = threading.BoundedSemaphore(2)
 
@@ -117,6 +121,22 @@ def user(db: Connection, name: str) -> User | None:
     return None if row is None else user_of(row)
 
 
+def present(now_us: int) -> ColumnElement[bool]:
+    """Give the condition that a user may log in, as far as is known here.
+
+    A provider does not say who has left: who has not come from there for a while counts as gone.
+    """
+    i = identities.c
+    last = func.coalesce(i.seen_us, i.bound_us)
+    gone = select(i.name).where(i.name == users.c.name, last < now_us - AWAY_US)
+    return users.c.disabled_us.is_(None) & ~gone.exists()
+
+
+def present_names(db: Connection, now_us: int) -> set[str]:
+    """Give the users who may log in."""
+    return set(db.execute(select(users.c.name).where(present(now_us))).scalars())
+
+
 def everybody(store: Store) -> list[User]:
     """List all users, those disabled too, by name."""
     with store.reading() as db:
@@ -157,6 +177,21 @@ def guessable(password: str, name: str) -> str | None:
     for word in (name, *COMMON_WORDS):
         rest = rest.replace(word, "")
     return "is little beside the user's name and common words" if len(rest) < LEAST_BESIDE else None
+
+
+def address(store: Store, name: str) -> str:
+    """Give where a user's mail goes; empty where they want none."""
+    with store.reading() as db:
+        return db.execute(select(users.c.address).where(users.c.name == name)).scalar() or ""
+
+
+def set_address(store: Store, name: str, given: str, now_us: int) -> None:
+    """Say where a user's mail goes; empty: nowhere. Raises: ConsoleError."""
+    if given and not (len(given) <= LONGEST_ADDRESS and ADDRESS.fullmatch(given)):
+        raise ConsoleError(f"{given[:80]!a} is no address for mail; give one as anna@example.com")
+    with store.writing(now_us) as tx:
+        tx.db.execute(update(users).where(users.c.name == name).values(address=given or None))
+        tx.audit(name, "mail address changed", name, {"set": bool(given)})
 
 
 def has_password(store: Store, name: str) -> bool:

@@ -13,9 +13,9 @@ from enum import StrEnum
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import DBAPIError
 
-from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, User, people
-from stillwatch.console.migrations import identities, tokens, users
+from stillwatch.console.migrations import tokens, users
 from stillwatch.console.page_forms import iso_us
 from stillwatch.console.sessions import TOUCH_US, digest_of
 from stillwatch.units import DAY_US
@@ -24,7 +24,6 @@ PREFIX = "stw_"  # so that scanners of secrets find one that was published
 CHARACTERS = len(PREFIX) + 43
 DAYS, MOST_DAYS = 90, 366
 MOST = 20  # tokens of one user that work
-PROVIDER_US = 14 * DAY_US  # a token rests when its user has not logged in at the provider for so long
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
@@ -61,7 +60,7 @@ def make(store: Store, user: str, name: str, scope: TokenScope, days: int, *, wh
         raise ConsoleError(f"a token lasts 1 to {MOST_DAYS} days, not {days:,}")
     secret = PREFIX + secrets.token_urlsafe(32)
     row = {"digest": digest_of(secret), "person": user, "name": name, "scope": str(scope), "made_us": now_us}
-    row |= {"expires_us": now_us + days * DAY_US, "proven_us": now_us}
+    row |= {"expires_us": now_us + days * DAY_US}
     c = tokens.c
     with store.writing(now_us) as tx:
         there = people.user(tx.db, user)
@@ -108,27 +107,20 @@ def revoke(store: Store, user: str, name: str, *, who: str, now_us: int) -> None
         tx.audit(who, "token revoked", user, {"api_token": name[:64]})
 
 
-def prove_in(tx: Transaction, user: str) -> None:
-    """Note that a user's identity provider knows the user still, in a transaction."""
-    tx.db.execute(update(tokens).where(tokens.c.person == user).values(proven_us=tx.now_us))
-
-
 def find(store: Store, secret: str, now_us: int) -> tuple[User, ApiToken] | None:
     """Give whose token this is, while it works and its user may log in."""
     c = tokens.c
     if len(secret) != CHARACTERS:
         return None
-    query = select(
-        users, c.name.label("token"), c.scope, c.made_us, c.expires_us, c.used_us, c.proven_us,
-        identities.c.subject,
-    )  # fmt: skip
-    query = query.join(users, users.c.name == c.person).outerjoin(identities, identities.c.name == c.person)
+    query = select(users, c.name.label("token"), c.scope, c.made_us, c.expires_us, c.used_us).join(
+        users, users.c.name == c.person
+    )
     digest = digest_of(secret)
     with store.reading() as db:
-        row = db.execute(query.where(c.digest == digest, c.revoked_us.is_(None))).first()
-    if row is None or row.disabled_us is not None or row.expires_us <= now_us:
-        return None
-    if row.subject is not None and now_us - row.proven_us > PROVIDER_US:
+        row = db.execute(
+            query.where(c.digest == digest, c.revoked_us.is_(None), people.present(now_us))
+        ).first()
+    if row is None or row.expires_us <= now_us:
         return None
     if row.used_us is None or now_us - row.used_us > TOUCH_US:
         _touch(store, digest, now_us)

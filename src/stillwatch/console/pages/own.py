@@ -1,11 +1,11 @@
-"""What a user sees and changes of their own access: sessions, password, second factor, API tokens."""
+"""What a user is told, and what they see and change of their own access: sessions, password, tokens."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import ConsoleError, people, second_factor, sessions, tokens
+from stillwatch.console import ConsoleError, inbox, people, second_factor, sessions, tokens
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
@@ -19,7 +19,7 @@ def _cookie(asked: PageRequest) -> str:
 
 
 def show(asked: PageRequest) -> Shown:
-    """Show who somebody is here, their sessions and their tokens."""
+    """Show who somebody is here, what they were told, their sessions and their tokens."""
     me = asked.user
     found = sessions.of_user(asked.store, me.name, _cookie(asked), asked.now_us)
     rows = [
@@ -29,18 +29,40 @@ def show(asked: PageRequest) -> Shown:
     has_password = people.has_password(asked.store, me.name)
     factor = second_factor.of_user(asked.store, me.name)
     confirmed = factor is not None and factor.confirmed_us is not None
-    made = tokens.of_user(asked.store, me.name)
+    made, told = tokens.of_user(asked.store, me.name), inbox.of_user(asked.store, me.name)
+    address = people.address(asked.store, me.name)
+    news = [
+        {
+            "kind": one.kind, "case": one.case, "title": one.title, "who": one.who, "at": iso_us(one.at_us),
+            "read": one.seen_us is not None, "href": asked.url(f"/case/{one.case}"),
+        }
+        for one in told
+    ]  # fmt: skip
     data = {
         "name": me.name, "role": me.role, "password": has_password, "second_factor": confirmed,
-        "sessions": rows, "tokens": [tokens.token_row(one, asked.now_us) for one in made],
+        "sessions": rows, "notices": news, "address": address or None,
+        "tokens": [tokens.token_row(one, asked.now_us) for one in made],
     }  # fmt: skip
     view = {
         "sessions": found, "has_password": has_password, "shortest": people.SHORTEST, "factor": factor,
         "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
+        "notices": told, "unread": any(one.seen_us is None for one in told), "address": address,
         "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
         "otpauth": factor and second_factor.uri(factor.secret, me.name, asked.request.url.netloc),
     }  # fmt: skip
     return Shown("own.html.j2", me.name, data, rows, view)
+
+
+def mark_read(asked: PageRequest) -> Response:
+    """Mark as read what the page showed."""
+    inbox.mark_read(asked.store, asked.user.name, asked.form_number("until", 0) or 0, asked.now_us)
+    return RedirectResponse(asked.url("/me", done="read"), 303)
+
+
+def change_address(asked: PageRequest) -> Response:
+    """Say where one's mail goes."""
+    people.set_address(asked.store, asked.user.name, asked.form("address", 1_000), asked.now_us)
+    return RedirectResponse(asked.url("/me", done="address"), 303)
 
 
 def _prove(asked: PageRequest, proof: Callable[[], Proof]) -> Proof:
