@@ -22,7 +22,7 @@ from stillwatch.cases.handling import Authorship
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.cases.tables import acts, among, cases
 from stillwatch.console import people
-from stillwatch.console.migrations import notices, users
+from stillwatch.console.migrations import addresses, notices, users
 from stillwatch.report.amounts import plural
 from stillwatch.report.visible import visible
 from stillwatch.units import DAY_US, MINUTE_US
@@ -72,9 +72,9 @@ def tell_in(
     tx: Transaction, names: Collection[str], kind: str, case_id: str, who: str, act: int | None = None
 ) -> list[str]:
     """Tell those of some people who may log in, in a transaction; give who they are."""
-    may = select(users.c.name, users.c.address).where(
-        people.present(tx.now_us), among(tx.db, users.c.name, names)
-    )
+    may = select(users.c.name, addresses.c.address)
+    may = may.outerjoin(addresses, addresses.c.person == users.c.name)
+    may = may.where(people.present(tx.now_us), among(tx.db, users.c.name, names))
     rows = tx.db.execute(may.order_by(users.c.name)).all()
     last = int(tx.db.execute(select(func.coalesce(func.max(notices.c.number), 0))).scalar_one())
     for number, row in enumerate(rows, last + 1):
@@ -120,9 +120,10 @@ def mail(
     """
     server = next((target for target in targets if target.kind == email.NAME), None)
     n = notices.c
-    query = select(n.number, n.person, n.kind, n.who, n.case_id, cases.c.title, users.c.address)
-    query = query.join(users, users.c.name == n.person).join(cases, cases.c.id == n.case_id)
-    query = query.where(n.sent_us.is_(None), n.at_us > now_us - FRESH_US, users.c.address.is_not(None))
+    query = select(n.number, n.person, n.kind, n.who, n.case_id, cases.c.title, addresses.c.address)
+    query = query.join(users, users.c.name == n.person).join(addresses, addresses.c.person == n.person)
+    query = query.join(cases, cases.c.id == n.case_id)
+    query = query.where(n.sent_us.is_(None), n.at_us > now_us - FRESH_US)
     lately = notices.alias().c
     written = select(lately.number).where(lately.person == n.person, lately.sent_us > now_us - APART_US)
     query = query.where(people.present(now_us), ~written.exists()).order_by(n.number)

@@ -144,7 +144,9 @@ def m006_tokens(db: Connection) -> None:
 def m007_notices(db: Connection) -> None:
     """Tell people that they were mentioned, and of cases that are overdue."""
     for statement in (
-        "ALTER TABLE console_users ADD COLUMN address TEXT",  # of their mail, if they want any
+        """CREATE TABLE console_addresses (
+            person TEXT PRIMARY KEY REFERENCES console_users (name),
+            address TEXT NOT NULL)""",  # of their mail, if they want any
         """CREATE TABLE console_notices (
             number BIGINT PRIMARY KEY,
             person TEXT NOT NULL REFERENCES console_users (name),
@@ -182,7 +184,7 @@ N = BigInteger
 users = Table(
     "console_users", _METADATA,
     Column("name", Words), Column("role", N), Column("password", Text), Column("created_us", N),
-    Column("disabled_us", N), Column("address", Words),
+    Column("disabled_us", N),
 )  # fmt: skip
 sessions = Table(
     "console_sessions", _METADATA,
@@ -225,6 +227,7 @@ tokens = Table(
     Column("digest", Text), Column("person", Words), Column("name", Text), Column("scope", Text),
     Column("made_us", N), Column("expires_us", N), Column("used_us", N), Column("revoked_us", N),
 )  # fmt: skip
+addresses = Table("console_addresses", _METADATA, Column("person", Words), Column("address", Text))
 notices = Table(
     "console_notices", _METADATA,
     Column("number", N), Column("person", Words), Column("kind", Text), Column("case_id", Words),

@@ -17,7 +17,16 @@ from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
-from stillwatch.console.migrations import MIGRATIONS, PART, half_logins, identities, sessions, tokens, users
+from stillwatch.console.migrations import (
+    MIGRATIONS,
+    PART,
+    addresses,
+    half_logins,
+    identities,
+    sessions,
+    tokens,
+    users,
+)
 from stillwatch.units import DAY_US
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
@@ -182,7 +191,7 @@ def guessable(password: str, name: str) -> str | None:
 def address(store: Store, name: str) -> str:
     """Give where a user's mail goes; empty where they want none."""
     with store.reading() as db:
-        return db.execute(select(users.c.address).where(users.c.name == name)).scalar() or ""
+        return db.execute(select(addresses.c.address).where(addresses.c.person == name)).scalar() or ""
 
 
 def set_address(store: Store, name: str, given: str, now_us: int) -> None:
@@ -190,7 +199,9 @@ def set_address(store: Store, name: str, given: str, now_us: int) -> None:
     if given and not (len(given) <= LONGEST_ADDRESS and ADDRESS.fullmatch(given)):
         raise ConsoleError(f"{given[:80]!a} is no address for mail; give one as anna@example.com")
     with store.writing(now_us) as tx:
-        tx.db.execute(update(users).where(users.c.name == name).values(address=given or None))
+        tx.db.execute(delete(addresses).where(addresses.c.person == name))
+        if given:
+            tx.db.execute(addresses.insert().values(person=name, address=given))
         tx.audit(name, "mail address changed", name, {"set": bool(given)})
 
 
