@@ -293,3 +293,24 @@ def test_an_administrator_resets_a_lost_one_on_the_record(mine: World, tmp_path:
     assert (again.exit_code, "has no second factor" in again.output) == (2, True)
     with pytest.raises(ConsoleError, match="no user"):
         second_factor.reset(mine.store, "nobody", who="t", now_us=NOW)
+
+
+def test_codes_and_secrets_are_long_and_never_the_same(mine: World) -> None:
+    first, codes = enrol(mine)
+    second_factor.reset(mine.store, "anna", who="t", now_us=NOW)
+    second, others = enrol(mine)
+    assert len(b32decode(first)) == len(b32decode(second)) == 20
+    assert first != second
+    assert len({*codes, *others}) == 20
+    assert {len(code.replace("-", "")) * 5 for code in codes} == {120}  # bits
+
+
+def test_no_secret_stands_in_an_address(mine: World) -> None:
+    secret, codes = enrol(mine)
+    visitor = half_way(mine)
+    csrf = csrf_in(visitor.get("/login").text)
+    got = visitor.post("/login/code", data={"csrf": csrf, "code": codes[0], "next": "/me"})
+    assert got.headers["location"] == "/me"
+    for path in (f"/login?password={PASSWORD}&name=anna", f"/login/code?code={codes[1]}"):
+        assert COOKIE not in mine.client().get(path).cookies  # nor does one that stands there count
+    assert secret not in visitor.get("/me").text  # once it counts it is shown no more

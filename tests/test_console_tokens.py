@@ -287,3 +287,17 @@ def test_tokens_are_made_listed_and_revoked_from_the_command_line(mine: World, t
     assert bot.get("/queue.json").status_code == 401
     assert cli("revoke", "rita", "export")[0] == 2
     assert USERS["rita"] is UserRole.READER
+
+
+def test_fields_that_nobody_asked_for_change_nothing(mine: World) -> None:
+    bot, case = program(mine), first_case(mine)
+    more = {"who": "paul", "verdict": "true", "state": "closed", "role": "approver", "now_us": 1, "act": 1}
+    status, told = bot.do(
+        f"/case/{case}/assign?owner=paul&who=paul", owner=["anna", "ben"], why="on duty", **more
+    )
+    assert status == 200
+    now = mine.store.case(case, accounts=False)
+    assert (now.owner, now.verdict, str(now.state)) == ("ben", None, "open")  # the last one, and of the body
+    assert told["case"]["owner"] == "ben"
+    with mine.store.reading() as db:
+        assert read(db, limit=1)[0].who == "anna"
