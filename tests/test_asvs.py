@@ -267,6 +267,7 @@ def test_tls_begins_at_1_2(tmp_path: Path) -> None:
         ("console.md", "## Second factor"),
         ("console.md", "## API tokens"),
         ("console.md", "A session ends after an hour without use, after twelve hours"),  # 7.1.1
+        ("console.md", "A person may have any number"),  # 7.1.2
         ("console.md", "## Roles"),  # 8.1.1
         ("console.md", "see every page but prompts and SQL"),  # 8.1.2
         ("console.md", "A step is big if"),  # 2.1.3

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
+import postgres_server
 from console_world import NOW, World, world
 from stillwatch.cases import CaseError, handling
 from stillwatch.cases.audit import VerifiedTrail
@@ -23,14 +24,25 @@ from stillwatch.cases.exports.targets import read_targets
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
 from stillwatch.cli.main import app as app_of_verbs
-from stillwatch.console import ConsoleError, UserRole, escalation, identities, inbox, people
+from stillwatch.console import (
+    ConsoleError,
+    UserRole,
+    escalation,
+    identities,
+    inbox,
+    people,
+    second_factor,
+    tokens,
+)
 from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.settings import EscalationStage, load_settings
 from stillwatch.errors import InputError
 from stillwatch.gateway.alerts import Alerts
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
+from test_console_second_factor import enrol
 from test_exports_email import mail_server
+from test_report_world import result
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 ROOM = """
@@ -333,3 +345,33 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
     Alerts(Folder(tmp_path), settings).step()
     assert told(mine, "ben") == [("overdue", case, "stillwatch")]
     assert overdue() == []
+
+
+@pytest.mark.slow
+def test_tokens_second_factors_and_notices_work_on_postgresql(tmp_path: Path) -> None:
+    with postgres_server.running() as server:
+        if server is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        mine = world(tmp_path, result(60), postgres_server.new_database(server))
+        case = one_case(mine)
+        leave_due(mine, case)
+        people.set_address(mine.store, "rita", "rita@example.com", NOW)
+        inbox.note(mine.store, case, "@rita", who="anna", now_us=NOW)
+        assert len(mailed(mine, tmp_path)) == len(mailed(mine, tmp_path)) == 1
+        inbox.mark_read(mine.store, "rita", inbox.of_user(mine.store, "rita")[0].number, NOW)
+        assert inbox.count_unread(mine.store, "rita") == 0
+        handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
+        mine.clock[0] = NOW + 5 * HOUR_US
+        assert (len(escalate(mine, tmp_path)), len(escalate(mine, tmp_path))) == (1, 0)
+        assert told(mine, "ben") == [("overdue", case, "stillwatch")]
+        secret = tokens.make(
+            mine.store, "anna", "x", tokens.TokenScope.READ, 1, who="t", now_us=mine.clock[0]
+        )
+        assert tokens.find(mine.store, secret, mine.clock[0]) is not None
+        tokens.revoke(mine.store, "anna", "x", who="t", now_us=mine.clock[0])
+        assert tokens.find(mine.store, secret, mine.clock[0]) is None
+        codes = enrol(mine)[1]
+        halves = [second_factor.begin_half(mine.store, "anna", mine.clock[0]) for _ in range(2)]
+        got = [second_factor.enter(mine.store, half, codes[0], mine.clock[0], address="") for half in halves]
+        assert [isinstance(one, second_factor.CodeRefused) for one in got] == [False, True]
+        mine.store.close()

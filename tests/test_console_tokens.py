@@ -23,6 +23,7 @@ from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.openid import LoginAttempt, ProvenIdentity
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.tokens import TokenScope
+from test_console_second_factor import enrol
 
 DAY_US = 86_400_000_000
 
@@ -185,6 +186,9 @@ def test_a_token_ends_with_its_time_its_user_and_at_once_when_revoked(mine: Worl
     assert gone.get("/queue.json").status_code == 401
     people.add(mine.store, "ben", UserRole.APPROVER, "another horse battery", who="t", now_us=mine.clock[0])
     assert gone.get("/queue.json").status_code == 401  # who comes back makes new ones
+    early = program(mine, "anna", days=2)  # made by who had stolen the password
+    enrol(mine, "anna")
+    assert early.get("/queue.json").status_code == 401
     with pytest.raises(ConsoleError, match="may not log in"):
         tokens.make(mine.store, "nobody", "x", TokenScope.READ, 1, who="t", now_us=NOW)
 

@@ -305,7 +305,7 @@ DONE = {
     "address": "Your mail address is changed.",
     "revoked": "The token works no more.",
     "removed": "You have no second factor any more.",
-    "password": "Your password is changed, and your other sessions have ended.",
+    "password": "Your password is changed. Your other sessions and your API tokens have ended.",
     "ended": "Your other sessions have ended.",
     "view": "The view is kept.",
     "unview": "The view is deleted.",

@@ -268,15 +268,14 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
 
 
 def end_access(tx: Transaction, name: str, keep: str = "") -> None:
-    """End a user's sessions, log-ins that wait for a code, and API tokens.
+    """End a user's sessions, log-ins that wait for a code, and API tokens: a thief may have made any of them.
 
-    keep: digest of a session that goes on, and the tokens with it.
+    keep: digest of the session that goes on.
     """
     tx.db.execute(delete(sessions).where(sessions.c.name == name, sessions.c.digest != keep))
     tx.db.execute(delete(half_logins).where(half_logins.c.name == name))
-    if not keep:
-        live = (tokens.c.person == name) & tokens.c.revoked_us.is_(None)
-        tx.db.execute(update(tokens).where(live).values(revoked_us=tx.now_us))
+    live = (tokens.c.person == name) & tokens.c.revoked_us.is_(None)
+    tx.db.execute(update(tokens).where(live).values(revoked_us=tx.now_us))
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
