@@ -2,19 +2,26 @@
 
 import ast
 import re
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 import uvicorn
 
-from console_world import NOW, Visitor, World, world
+from console_world import NOW, Visitor, World, csrf_in, world
 from exports_world import certificate
+from gateway_world import free_port, until
+from served import COMMAND
+from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import new_signer
+from stillwatch.cases.store import Store
 from stillwatch.console import UserRole, people, second_factor, sessions
 from stillwatch.console.app import PAGES
 from stillwatch.console.guard import HSTS
@@ -278,3 +285,66 @@ def test_tls_begins_at_1_2(tmp_path: Path) -> None:
 )
 def test_the_documents_say_what_the_standard_wants_written(page: str, wanted: str) -> None:
     assert wanted in (ROOT / "docs" / page).read_text()
+
+
+# --- a console that is really served ---
+
+
+@contextmanager
+def console(folder: Path, *words: str) -> Iterator[int]:
+    port = free_port()
+    with subprocess.Popen(
+        [*COMMAND, "console", str(folder), "--port", str(port), *words], stdout=subprocess.PIPE, text=True
+    ) as serving:
+        assert serving.stdout is not None
+        assert "Console:" in serving.stdout.readline()
+        until(lambda: _answers(port), 60, "the console")
+        try:
+            yield port
+        finally:
+            serving.terminate()
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "address"), [((), "127.0.0.1"), (("--behind-tls",), "203.0.113.7")])
+def test_a_header_of_a_proxy_counts_where_the_owner_says_there_is_one(
+    tmp_path: Path, words: tuple[str, ...], address: str
+) -> None:
+    world(tmp_path).store.close()
+    with console(tmp_path, *words) as port:
+        here = f"http://127.0.0.1:{port}"
+        with httpx.Client(
+            base_url=here, headers={"x-forwarded-for": "203.0.113.7", "origin": here}
+        ) as visitor:
+            page = visitor.get("/login")
+            cookies = "; ".join(cookie.partition(";")[0] for cookie in page.headers.get_list("set-cookie"))
+            form = {"name": "anna", "password": "wrong", "csrf": csrf_in(page.text), "next": ""}
+            assert visitor.post("/login", data=form, headers={"cookie": cookies}).status_code == 401
+    with Store(f"sqlite:///{tmp_path / 'cases.db'}") as store, store.reading() as db:
+        assert read(db, limit=1)[0].detail == {"address": address}
+
+
+@pytest.mark.slow
+def test_a_message_with_two_lengths_is_refused(tmp_path: Path) -> None:
+    world(tmp_path).store.close()
+    hidden = b"0\r\n\r\nGET /queue HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with console(tmp_path) as port:
+        for lengths in (
+            b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n",
+            b"Content-Length: 6\r\nContent-Length: 60\r\n",
+            b"Transfer-Encoding: chunked, identity\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", port), 10) as line:
+                head = b"POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+                kind = b"Content-Type: application/x-www-form-urlencoded\r\n"
+                line.sendall(head + kind + lengths + b"\r\n" + hidden)
+                line.shutdown(socket.SHUT_WR)
+                answer = b"".join(iter(lambda line=line: line.recv(65_536), b""))
+            assert answer.count(b"HTTP/1.1 ") == 1, (lengths, answer)
+            assert answer.startswith(b"HTTP/1.1 400"), (lengths, answer[:200])

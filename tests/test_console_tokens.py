@@ -22,6 +22,7 @@ from stillwatch.console.app import DEEDS, PAGES, make
 from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.openid import LoginAttempt, ProvenIdentity
 from stillwatch.console.settings import ConsoleSettings
+from stillwatch.console.throttle import RECORDED
 from stillwatch.console.tokens import TokenScope
 from test_console_second_factor import enrol
 
@@ -104,12 +105,18 @@ def test_every_act_of_a_token_is_on_a_sound_record_with_its_user_and_its_name(mi
 @pytest.mark.slow
 def test_a_token_that_reads_does_nothing_and_one_that_works_approves_nothing(mine: World) -> None:
     reads, works = program(mine, "paul", TokenScope.READ), program(mine, "paul")
-    before = mine.store.revision()
+    before = [mine.store.case(one) for one in mine.cases.values()]
     for deed in DEEDS:
         got = reads.post(filled(deed.path, mine), json={"why": "because", "text": "x", "owner": "paul"})
         assert got.status_code == 403, deed.path
         assert got.json()["error"]["status"] == 403
-    assert mine.store.revision() == before
+    assert [mine.store.case(one) for one in mine.cases.values()] == before
+    with mine.store.reading() as db:
+        refused = [r for r in read(db, limit=200) if r.what == "refused"]
+    assert len(refused) == len(DEEDS)
+    assert {(r.who, r.detail["api_token"], r.detail["method"]) for r in refused} == {
+        ("paul", "read-90", "POST")
+    }
     may = {deed.path for deed in DEEDS if works.post(filled(deed.path, mine), json={}).status_code != 403}
     assert may == {
         "/queue/triage", "/case/{case}/take", "/case/{case}/assign", "/case/{case}/note",
@@ -122,6 +129,18 @@ def test_a_token_that_reads_does_nothing_and_one_that_works_approves_nothing(min
             got = works.get(f"{path}.{form}")
             assert (got.status_code == 403) != allowed, (page.path, got.status_code)
         assert works.get(path).status_code == 406
+
+
+def test_who_is_refused_again_and_again_does_not_fill_the_record(mine: World) -> None:
+    reads, case = program(mine, "rita", TokenScope.READ), first_case(mine)
+    for _ in range(RECORDED + 20):
+        assert reads.do(f"/case/{case}/note", text="x")[0] == 403
+    with mine.store.reading() as db:
+        assert sum(r.what == "refused" for r in read(db, limit=500)) == RECORDED
+    mine.clock[0] += 1_000_000_000
+    assert reads.do(f"/case/{case}/note", text="x")[0] == 403
+    with mine.store.reading() as db:
+        assert sum(r.what == "refused" for r in read(db, limit=500)) == RECORDED + 1
 
 
 def test_a_token_is_no_session_and_a_session_is_no_token(mine: World) -> None:

@@ -44,7 +44,7 @@ from stillwatch.console.pages import (
 )
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
-from stillwatch.console.throttle import Throttle
+from stillwatch.console.throttle import RecordLimit, Throttle
 from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
 
@@ -155,7 +155,9 @@ def make(
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()
-    desk = ConsoleContext(store, deployment, settings, snapshots, looks, checks, Throttle(), clock)
+    desk = ConsoleContext(
+        store, deployment, settings, snapshots, looks, checks, Throttle(), RecordLimit(), clock
+    )
     door = entry.LoginPages(desk, provider)
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
@@ -226,6 +228,14 @@ def _why_not(asked: PageRequest, route: PageRoute | Deed) -> str | None:
     return None if token.scope is tokens.TokenScope.TRIAGE else f"the API token {token.name} only reads"
 
 
+def _forbid(asked: PageRequest, path: str, why: str, form: str) -> Response:
+    """Refuse what somebody may not have or do, and put on record that they asked for it."""
+    if asked.desk.refusals.allows(asked.now_us):
+        detail = {"path": path, "method": asked.request.method}
+        asked.store.look(asked.user.name, "refused", "console", detail, asked.now_us)
+    return _refusal_page(asked, 403, why, form)
+
+
 def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         form = suffix or request.query_params.get("format", "html")
@@ -240,7 +250,7 @@ def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable
             if (why_not := _why_not(asked, page)) is not None:
                 if form == "html" and asked.may(page.least):
                     return RedirectResponse(asked.url(OWN), 303)
-                return _refusal_page(asked, 403, why_not, form)
+                return _forbid(asked, page.path, why_not, form)
         except StillwatchError as why:
             return _problem(503, str(why), form)
         try:
@@ -272,7 +282,7 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
                     asked, 403, "this form is not of your session; open the page anew and try again"
                 )
             if (why_not := _why_not(asked, deed)) is not None:
-                return _refusal_page(asked, 403, why_not, form)
+                return _forbid(asked, deed.path, why_not, form)
             what = deed.do(asked)
             if asked.token is not None:
                 return _told_to_program(asked, what)

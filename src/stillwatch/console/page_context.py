@@ -16,7 +16,7 @@ from stillwatch.console.page_forms import Shown
 from stillwatch.console.recorded import Recorded
 from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
-from stillwatch.console.throttle import Throttle
+from stillwatch.console.throttle import RecordLimit, Throttle
 from stillwatch.console.tokens import ApiToken
 from stillwatch.console.trail_checks import TrailChecks
 
@@ -36,6 +36,7 @@ class ConsoleContext:
     looks: Looks
     checks: TrailChecks
     throttle: Throttle
+    refusals: RecordLimit
     now_us: Callable[[], int]
 
 
