@@ -356,7 +356,9 @@ def _status(why: StillwatchError) -> int:
 def _outside(request: Request, form: str) -> Response:
     """Nobody is logged in."""
     if form != "html":
-        return _problem(401, "log in first, or show an API token that works", form)
+        answer = _problem(401, "log in first, or show an API token that works", form)
+        answer.headers["www-authenticate"] = "Bearer"  # RFC 6750, section 3
+        return answer
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     login = address(request, "/login")
     where = f"{login}?next={quote(target, safe='')}" if request.method == "GET" else login
