@@ -62,10 +62,14 @@ def code_at(secret: str, step: int) -> str:
 
 
 def uri(secret: str, name: str, where: str) -> str:
-    """Give what an authenticator takes as a link or a picture. where: which console it is."""
-    label = quote(f"{ISSUER} ({where}):{name}", safe="")
-    words = {"secret": secret, "issuer": f"{ISSUER} ({where})", "digits": DIGITS, "period": STEP_S}
-    return f"otpauth://totp/{label}?{urlencode(words, quote_via=quote)}"
+    """Give what an authenticator takes as a link. where: which console it is.
+
+    >>> uri("GEZDGNBVGY3TQOJQ", "anna", "localhost:8090")
+    'otpauth://totp/Stillwatch%20localhost-8090:anna?secret=GEZDGNBVGY3TQOJQ&issuer=Stillwatch%20localhost-8090&digits=6&period=30'
+    """
+    issuer = f"{ISSUER} {where.replace(':', '-')}"  # a colon ends the issuer
+    words = {"secret": secret, "issuer": issuer, "digits": DIGITS, "period": STEP_S}
+    return f"otpauth://totp/{quote(issuer)}:{quote(name, safe='')}?{urlencode(words, quote_via=quote)}"
 
 
 def of_user(store: Store, name: str) -> SecondFactor | None:
