@@ -77,9 +77,15 @@ COPIED = {  # table -> rows of the case that are copied, and what differs from o
     "findings": (1, {"case_id": "{id}", "finding": "{f}"}),
     "evidence": (1, {"case_id": "{id}", "finding": "{f}"}),
     "spoken": (100, {"case_id": "{id}"}),
-    "acts": (1, {"case_id": "{id}", "act": "1000000 + k"}),
+    "acts": (1, {"case_id": "{id}", "act": "1000000 + k", "text": "{note}"}),
 }
-WORDS = {"id": "printf('case-%010x', k)", "key": "key || printf('-%07d', k)", "f": "1000000 + k"}
+NOTE = "called the customer, who says it is their own course and rings back; seen by the night shift, number"
+WORDS = {
+    "note": f"'{NOTE} ' || k",
+    "id": "printf('case-%010x', k)",
+    "key": "key || printf('-%07d', k)",
+    "f": "1000000 + k",
+}
 
 
 def copy_case(store: Store, copies: int) -> None:
@@ -143,6 +149,9 @@ class Served:
             "queue, filtered": "/queue?state=all&suppressed=all&text=accounts",
             "queue, last page": f"/queue?offset={max(0, self.cases - 50)}",
             "queue, no match": "/queue?text=nothing",
+            "queue, a note": "/queue?note=shift%2C+number+777",
+            "queue, a note of all": "/queue?note=night+shift",
+            "queue, no such note": "/queue?note=nothing+of+it",
             "queue, an account": f"/queue?{urlencode({'account': account})}",
             "queue, mine": "/queue?owner=me",
             "case": case,

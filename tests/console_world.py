@@ -30,7 +30,7 @@ from stillwatch.console import (
     sessions,
 )
 from stillwatch.console.app import make
-from stillwatch.console.page_context import ConsoleSettings
+from stillwatch.console.settings import ConsoleSettings
 from stillwatch.scan import AccountVerdict, ScanResult
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.history import HistoryEntry

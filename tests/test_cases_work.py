@@ -1,9 +1,11 @@
 """What people do with cases: verbs, what they refuse, undo, two at once; on both databases."""
 
+import itertools
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -616,6 +618,46 @@ def test_the_queue_is_filtered_and_counted(store: Store) -> None:
         (Filter(limit=1, offset=3), []),
     ):
         assert sorted(c.campaign for c in reading.queue(store, wanted, NOW_US).cases) == found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("few", [0, 1, 3, 5_000])
+def test_a_search_finds_the_same_however_many_fit(
+    store: Store, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    more = [campaign(f"sw-{k}", names(k * 100, k * 100 + 20 + k), hours=k) for k in range(2, 8)]
+    fold(store, result(*more), NOW_US, "serve")
+    everything = {c.campaign: c for c in reading.queue(store, Filter(), NOW_US).cases}
+    for number, case in enumerate(everything.values()):
+        if number % 3:
+            handling.note(store, case.id, f"Night shift {number}", who="ann", now_us=NOW_US)
+            handling.note(store, case.id, "night shift, again", who="ann", now_us=NOW_US)
+        if number % 2:
+            handling.close(store, case.id, Verdict.TRUE, **BY)
+    monkeypatch.setattr(reading, "FEW", few)
+    everything = {c.campaign: c for c in reading.queue(store, Filter(), NOW_US).cases}
+    noted = {
+        name
+        for name, case in everything.items()
+        if any(e.act and "night shift" in e.act.text.lower() for e in reading.timeline(store, case.id))
+    }
+    for note, title, states, owner in itertools.product(
+        (None, "NIGHT shift", "nothing"), (None, "accounts", "27"), ((), (CaseState.NEW,)), (None, "none")
+    ):
+        wanted = Filter(note=note, text=title, states=states, owner=owner)
+        fits = [
+            name
+            for name, case in everything.items()  # in the queue's order
+            if (note is None or (note == "NIGHT shift" and name in noted))
+            and (title is None or title in case.title)
+            and (not states or case.state in states)
+        ]
+        for offset in (0, 1, 4):
+            found = reading.queue(store, replace(wanted, offset=offset, limit=2), NOW_US)
+            assert ([c.campaign for c in found.cases], found.total) == (
+                fits[offset : offset + 2],
+                len(fits),
+            ), wanted
 
 
 def test_accounts_of_a_case_come_in_pages(store: Store) -> None:

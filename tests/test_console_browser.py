@@ -15,7 +15,7 @@ import uvicorn
 from console_world import HOSTILE, PASSWORD, World, world
 from stillwatch.cases import handling, leads
 from stillwatch.cases.triage import PickedCase
-from stillwatch.console import Proposed, requested_dismissals
+from stillwatch.console import Proposed, inbox, requested_dismissals, second_factor
 from stillwatch.terms import Step
 from test_report_browser import FLAGS
 
@@ -264,6 +264,64 @@ def test_nothing_is_wider_than_a_small_window(browser: Browser, served: Served, 
         # nor is a word set letter below letter: that fits any window
         tall = "[...document.querySelectorAll('nav a, caption, .who span')].filter(e => e.offsetHeight > 70)"
         assert watched.page.evaluate(f"{tall}.map(e => e.textContent)") == [], path
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "name"), [(390, "ben"), (1440, "pia")])
+def test_a_second_factor_and_a_token_are_made_with_keys_alone_at_both_widths(
+    browser: Browser, served: Served, width: int, name: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    watched = enter(context, served, name)
+    page = watched.page
+    inbox.note(
+        served.world.store, served.hostile, f"@{name} {HOSTILE[0]}", who="anna", now_us=int(time.time() * 1e6)
+    )
+    page.goto(f"{served.address}/queue")
+    look(served, watched, axe)
+    page.locator("text=1 notice for you").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=mentioned you in a note on")
+    look(served, watched, axe)
+    page.locator("text=Mark all as read").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=All that was shown is marked as read.")
+    page.focus("#factor-password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".secret")
+    look(served, watched, axe)
+    secret = page.inner_text(".secret").replace(" ", "")
+    assert secret in str(page.get_attribute("text=open it there", "href"))
+    step = int(served.world.clock[0] / 30e6)
+    page.focus("#code")
+    page.keyboard.type(second_factor.code_at(secret, step))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#h-codes")
+    look(served, watched, axe)
+    assert page.locator("ol code").count() == 10
+    page.goto(f"{served.address}/me")
+    page.fill("#token-name", "nightly")
+    page.focus("#token-password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=stw_")
+    look(served, watched, axe)
+    page.goto(f"{served.address}/me")
+    look(served, watched, axe)
+    page.click("text=Log out")
+    page.fill("#name", name)
+    page.fill("#password", PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#code")
+    look(served, watched, axe)
+    assert page.evaluate("document.activeElement.id") == "code"
+    page.keyboard.type(second_factor.code_at(secret, step + 1))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main h1")
+    assert page.locator("header.top").count() == 1
+    watched.clean()
     context.close()
 
 

@@ -35,7 +35,8 @@ from stillwatch.console import ConsoleError, UserRole, identities, openid, peopl
 from stillwatch.console.app import make
 from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.openid import IdentityProvider, ProviderSettings, load_provider
-from stillwatch.console.pages.identity_login import BACK, RECORDED
+from stillwatch.console.pages.identity_login import BACK
+from stillwatch.console.throttle import RECORDED
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.gateway.admin.app import Console
 

@@ -6,7 +6,7 @@ them touches an account's standing: that is the ladder's (`stillwatch standing`)
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, Unpack
@@ -100,9 +100,23 @@ def set_due(store: Store, case_id: str, due_us: int, **by: Unpack[StatedAct]) ->
     return _act(store, case_id, by, "due", _why(by["why"]), {"due_us": due_us}, opens=True)
 
 
-def note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
-    """Add a note. Its words can be erased later, that it was made cannot."""
-    return _act(store, case_id, by, "note", _words(text, "the note"), {})
+def note(
+    store: Store,
+    case_id: str,
+    text: str,
+    *,
+    then: Callable[[Transaction, int], object] | None = None,
+    **by: Unpack[Authorship],
+) -> Case:
+    """Add a note. Its words can be erased later, that it was made cannot.
+
+    then: is given the transaction and the act's number, so that what follows from a note is kept with it.
+    """
+    with _changing(store, case_id, by) as tx:
+        act = put(tx, case_id, by["who"], "note", _words(text, "the note"), {})
+        if then is not None:
+            then(tx, act)
+        return case_in(tx.db, case_id)
 
 
 def judge(store: Store, case_id: str, verdict: Verdict, **by: Unpack[Dismissal]) -> Case:

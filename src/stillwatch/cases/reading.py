@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, func, literal_column, or_, select
 
 from stillwatch.cases import Act, Case, CaseError, CaseState, Finding, Member, RecordNotFound, Verdict
 from stillwatch.cases.acts import acts_of
@@ -80,17 +80,28 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
     if wanted.owner:  # few fit: going through all in their order is slower than sorting those
         due = due + literal_column("0")
     order = (due, c.exchanges.desc(), c.opened_us, c.id)
-    searched = wanted.text or wanted.note
     with store.reading() as db:
-        few: Sequence[str] = ()
-        if searched:  # no index serves it: where few fit, all are read once, not twice
+        in_order = conditions  # the same, for going through the cases in their order
+        if wanted.note:
+            written = _contains(all_acts.c.text, wanted.note, store.engine.dialect.name)
+            noted = select(all_acts.c.case_id).where(written)
+            some = db.execute(noted.distinct().limit(FEW + 1)).scalars().all()
+            conditions = in_order = [*conditions, among(db, c.id, some)]
+            if len(some) > FEW:
+                conditions = [*conditions[:-1], c.id.in_(noted)]
+                in_order = [*conditions[:-1], noted.where(all_acts.c.case_id == c.id).exists()]
+        searched = wanted.text or wanted.note
+        few: Sequence[str] | None = None
+        if searched and in_order is conditions:  # no index serves it: where few fit, all are read once
             few = db.execute(select(c.id).where(*conditions).limit(FEW + 1)).scalars().all()
-        if searched and len(few) <= FEW:
+        if few is not None and len(few) <= FEW:
             total, conditions = len(few), [among(db, c.id, few)]
         else:
             total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
-        if searched and (len(few) <= FEW or wanted.offset > FEW):
+        if searched and (total <= FEW or wanted.offset > FEW):
             order = (due + literal_column("0"), *order[1:])
+        else:
+            conditions = in_order
         ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit)
         page = among(db, c.id, db.execute(ids).scalars().all())
         found = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(page).order_by(*order)).mappings()
@@ -117,19 +128,20 @@ def _conditions(wanted: Filter, now_us: int, dialect: str) -> list[ColumnElement
     if wanted.account:
         named = select(m.case_id).where(m.key == key_of(wanted.account), m.moved_to.is_(None))
         found.append(c.id.in_(named))
-    # SQLite's LIKE takes capital letters for small ones by itself, in half the time
-    like = "like" if dialect == "sqlite" else "ilike"
     if wanted.text:
-        words = f"%{_plain(wanted.text)}%"
-        found.append(or_(*(getattr(x, like)(words, escape="\\") for x in (c.title, c.id, c.campaign))))
-    if wanted.note:
-        written = getattr(all_acts.c.text, like)(f"%{_plain(wanted.note)}%", escape="\\")
-        found.append(c.id.in_(select(all_acts.c.case_id).where(written)))
+        found.append(or_(*(_contains(x, wanted.text, dialect) for x in (c.title, c.id, c.campaign))))
     if wanted.suppressed is not None:
         found.append(_is_suppressed(now_us) if wanted.suppressed else ~_is_suppressed(now_us))
     if wanted.appealed is not None:
         found.append(c.appeal.is_not(None) if wanted.appealed else c.appeal.is_(None))
     return found
+
+
+def _contains(column: Column[Any], text: str, dialect: str) -> ColumnElement[bool]:
+    """Give the condition that a column contains a text, in capital letters or small ones."""
+    # SQLite's LIKE takes capital letters for small ones by itself, in half the time
+    like = column.like if dialect == "sqlite" else column.ilike
+    return like(f"%{_plain(text)}%", escape="\\")
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ carries the number of its transaction as the case's revision: who changes a case
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -60,12 +61,15 @@ class Trail(Protocol):
 class Transaction:
     """One change under way: what it reads is what stands, and all of it happens or nothing."""
 
-    def __init__(self, db: Connection, now_us: int, revision: int, trail: Trail | None) -> None:
+    def __init__(
+        self, db: Connection, now_us: int, revision: int, trail: Trail | None, mark: Mapping[str, str]
+    ) -> None:
         self.db = db
         self.now_us = now_us
         self.revision = revision  # what the rows it changes shall carry
         self.changed = False
         self._trail = trail
+        self.mark = mark
 
     def audit(
         self, who: str, what: str, subject: str, detail: Mapping[str, Any], personal: Personal | None = None
@@ -73,7 +77,7 @@ class Transaction:
         """Put on record that `who` did or saw something, which makes this transaction one that counts."""
         self.changed = True
         if self._trail is not None:
-            self._trail.append(self.db, who, what, subject, detail, self.now_us, personal)
+            self._trail.append(self.db, who, what, subject, {**detail, **self.mark}, self.now_us, personal)
 
 
 class Store:
@@ -87,6 +91,7 @@ class Store:
         self.trail = trail
         self.engine = _engine(self.url)
         self._file: _SqliteFiles | None = None
+        self.mark: Mapping[str, str] = {}
         with ExitStack() as undo, self._refusals():
             undo.callback(self.engine.dispose)
             migrate(self.engine, "cases", MIGRATIONS)
@@ -104,6 +109,12 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def with_mark(self, mark: Mapping[str, str]) -> Self:
+        """Give the same store, all of whose records on the trail carry this detail: by what somebody acts."""
+        other = copy(self)
+        other.mark = mark
+        return other
 
     @property
     def name(self) -> str:
@@ -133,7 +144,7 @@ class Store:
             before = db.execute(lock).scalar_one()
             if case is not None:
                 check_revision(db, case, if_revision)
-            transaction = Transaction(db, now_us, before + 1, self.trail)
+            transaction = Transaction(db, now_us, before + 1, self.trail, self.mark)
             yield transaction
             if not transaction.changed:
                 db.rollback()

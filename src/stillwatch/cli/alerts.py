@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.deliver import Delivered, send, work_off
 from stillwatch.cases.exports.messages import TRIAL
@@ -20,11 +21,13 @@ from stillwatch.cases.exports.signing import new_key, read_key
 from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.cases.exports.targets import NAME, read_targets, sinks
 from stillwatch.cases.exports.telling import tell
-from stillwatch.cli.case_opening import CasesUrl, seen_cases
+from stillwatch.cli.case_opening import CasesUrl, key_of, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import EventSource
 from stillwatch.cli.verb import group, verb
+from stillwatch.console import escalation, inbox, people
+from stillwatch.console.settings import load_settings
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.terms.reload import wall_us
 
@@ -53,6 +56,8 @@ def deliver_command(
 ) -> None:
     """Send the news of cases to everybody on the list; what fails is tried again later, ten times in all.
 
+    Overdue cases are escalated as `console.toml` says, and people who were mentioned get their mail.
+
     $ stillwatch alerts deliver                 once: what changed since the last time, and what is due again
     $ stillwatch alerts deliver --every 30s     go on until interrupted
 
@@ -69,6 +74,48 @@ def deliver_command(
     _show_delivered(done, as_json)
     if done.failed or done.dead:
         raise typer.Exit(FAILED)
+
+
+@verb(app, "overdue")
+def overdue_command(
+    folder: AtFolder = FOLDER,
+    cases: CasesUrl = None,
+    targets: TargetsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which overdue cases the next round would escalate, and to whom. It tells nobody.
+
+    $ stillwatch alerts overdue
+    """
+    stages = load_settings(folder).escalation
+    escalation.check_targets(stages, {target.name: target for target in _targets(folder, targets)})
+    with seen_cases(folder, cases) as store:
+        people.prepare(store)
+        found = escalation.plan(store, stages, wall_us())
+        with store.reading() as db:
+            may = people.present_names(db, wall_us())
+    rows: list[dict[str, Any]] = [
+        {
+            "case": one.case,
+            "due": iso_time(one.due_us),
+            "after_hours": one.stage.after_hours,
+            "people": [name for name in one.people if name in may],
+            "not_reached": [name for name in one.people if name not in may],
+            "targets": list(one.stage.targets),
+        }
+        for one in found
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    listed = ("people", "targets", "not_reached")
+    cells = [
+        (row["case"], str(row["due"]), str(row["after_hours"]), *(" ".join(row[name]) for name in listed))
+        for row in rows
+    ]
+    table(
+        ("case", "due", "stage (hours)", "people", "targets", "not reached"), cells, "nothing is to escalate"
+    )
 
 
 @verb(app, "check")
@@ -149,9 +196,18 @@ def retry_command(
 def _deliver(
     folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str, source: str
 ) -> Delivered:
-    outbox = _outbox(folder)
+    outbox, stages = _outbox(folder), load_settings(folder).escalation
     with seen_cases(folder, cases) as store:
         tell(outbox, targets, store, wall_us(), console, source)
+        if (key := key_of(store, folder)).exists():
+            attach(store, key)
+            people.prepare(store)
+            escalation.escalate(outbox, targets, store, stages, wall_us(), console)
+            inbox.mail(outbox, targets, store, wall_us(), console)
+        elif stages:
+            raise InputError(
+                f"{key}: is not there; who was told of overdue cases is on the trail, which needs it"
+            )
     return work_off(outbox, targets, wall_us, random.Random())
 
 

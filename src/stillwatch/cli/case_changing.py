@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import typer
 
 from stillwatch.cases import Case, Verdict, handling
+from stillwatch.cases.handling import Authorship
 from stillwatch.cases.reading import find
 from stillwatch.cases.statement import APPEAL_DAYS, StatementTerms, state_reasons, write_statement
 from stillwatch.cases.store import Store
@@ -17,6 +18,7 @@ from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, iso_time, open_state, read_names, span_s, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.cli.verb import verb
+from stillwatch.console import inbox, people
 from stillwatch.console.requested_steps import participants
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions
@@ -102,11 +104,16 @@ def note_command(
     text: Annotated[str, typer.Argument(help="The note; - reads it from standard input.")],
     options: CaseAct = ACT,
 ) -> None:
-    """Add a note to a case.
+    """Add a note to a case; whom it mentions as @NAME is told in the console.
 
-    $ stillwatch case note case-7f3a "called them, they will ring back"
+    $ stillwatch case note case-7f3a "called them, they will ring back; @anna please look"
     """
-    options.do(case, handling.note, sys.stdin.read() if text == "-" else text)
+    options.do(case, _note, sys.stdin.read() if text == "-" else text)
+
+
+def _note(store: Store, case_id: str, text: str, **by: Unpack[Authorship]) -> Case:
+    people.prepare(store)
+    return inbox.note(store, case_id, text, **by)
 
 
 def judge_command(

@@ -37,10 +37,12 @@ app = typer.Typer(
     cls=Places,
     help="Look at cases, decide, act.",
     add_completion=False,
-    subcommand_metavar="[FOLDER | user ...]",
+    subcommand_metavar="[FOLDER | user ... | token ...]",
 )
 users = group("Who may log in to the console.")
 app.add_typer(users, name="user")
+api_tokens = group("API tokens: what a program shows in place of a session.")
+app.add_typer(api_tokens, name="token")
 
 EXAMPLES = """
 Examples:
@@ -148,6 +150,7 @@ def _serve(
     from stillwatch.console.folder import LoggedFolder, ReportFolder
     from stillwatch.console.openid import load_provider
     from stillwatch.console.pages.identity_login import BACK
+    from stillwatch.console.settings import load_settings
     from stillwatch.exchanges.accounts import read_accounts
     from stillwatch.exchanges.rejects import Rejects
     from stillwatch.gateway.probe import bind
@@ -156,7 +159,7 @@ def _serve(
     for file in (cert, cert_key, accounts, *logs):
         if file is not None and not file.is_file():
             raise InputError(f"{file}: no such file")
-    provider = load_provider(folder)
+    provider, settings = load_provider(folder), load_settings(folder)
     with open_cases(folder, cases, audit_key, make=True) as store:
         said = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
@@ -178,7 +181,7 @@ def _serve(
         known = None if accounts is None else read_accounts(accounts, rejects=Rejects())
         behind = LoggedFolder(folder, store, logs, known) if logs or accounts else ReportFolder(folder, store)
         config = uvicorn.Config(
-            make(store, behind, hosts=hosts, secure=secure, provider=provider),
+            make(store, behind, hosts=hosts, secure=secure, settings=settings, provider=provider),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -302,16 +305,18 @@ def list_command(
 
     $ stillwatch console user list --json
     """
-    from stillwatch.console import identities, people
+    from stillwatch.console import identities, people, second_factor
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         found, bound = people.everybody(store), identities.bound(store)
+        proven = {u.name for u in found if second_factor.is_confirmed(store, u.name)}
     rows = [
         {
             "name": u.name,
             "role": u.role.name.lower(),
             "added": iso_time(u.created_us),
             "disabled": iso_time(u.disabled_us),
+            "second_factor": u.name in proven,
             "issuer": bound[u.name].issuer if u.name in bound else None,
             "subject": bound[u.name].subject if u.name in bound else None,
         }
@@ -321,7 +326,7 @@ def list_command(
         print_json(rows)
         return
     heads = ("name", "role", "added", "disabled", "subject")
-    table(heads, [tuple(row[n] or "" for n in heads) for row in rows], "nobody may log in yet")
+    table(heads, [tuple(str(row[n] or "") for n in heads) for row in rows], "nobody may log in yet")
 
 
 @verb(users, "disable")
@@ -343,3 +348,103 @@ def disable_command(
     print(
         json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"
     )
+
+
+@verb(users, "reset-second-factor")
+def reset_second_factor_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who has lost it.")],
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take somebody's second factor away, with all sessions. Make sure first that it is they who ask.
+
+    $ stillwatch console user reset-second-factor anna
+    """
+    from stillwatch.console import second_factor
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        second_factor.reset(store, name, who=whoami(), now_us=utc_us())
+    told = f"{one_line(name)} logs in with the password alone, until they set another up"
+    print(json.dumps({"name": name, "second_factor": False}) if as_json else told)
+
+
+# --- API tokens ---
+
+
+@verb(api_tokens, "add")
+def add_token_command(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Who it stands for: it does less, never more.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the token, as the program that uses it.")],
+    scope: Annotated[
+        str, typer.Option(help="read sees what a reader sees; triage also notes, assigns, judges, closes.")
+    ] = "read",
+    days: Annotated[int, typer.Option(help="How long it works.")] = 90,
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API token and print it once.
+
+    $ stillwatch console token add anna nightly --scope read --days 30
+    """
+    from stillwatch.console import tokens
+
+    if scope not in list(tokens.TokenScope):
+        raise InputError(f"--scope is {scope!a}; give one of {', '.join(tokens.TokenScope)}")
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        wanted = tokens.TokenScope(scope)
+        secret = tokens.make(store, user, name, wanted, days, who=whoami(), now_us=utc_us())
+    told = {"user": user, "name": name, "scope": scope, "days": days, "token": secret}
+    print_json(told) if as_json else print(f"{one_line(user)}, {name}, {scope}, {days} days:   {secret}")
+
+
+@verb(api_tokens, "list")
+def list_tokens_command(
+    user: Annotated[str, typer.Argument(metavar="[USER]", help="Whose; else everybody's.")] = "",
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """List API tokens with their last use, those too that no longer work.
+
+    $ stillwatch console token list --json
+    """
+    from stillwatch.console import people, tokens
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        names = [user] if user else [u.name for u in people.everybody(store)]
+        rows = [
+            {"user": one, **tokens.token_row(token, utc_us())}
+            for one in names
+            for token in tokens.of_user(store, one)
+        ]
+    if as_json:
+        print_json(rows)
+        return
+    heads = ("user", "name", "scope", "state", "expires", "last_used")
+    table(heads, [tuple(row[n] or "" for n in heads) for row in rows], "there are no tokens")
+
+
+@verb(api_tokens, "revoke")
+def revoke_token_command(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The token's.")],
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """End an API token now.
+
+    $ stillwatch console token revoke anna nightly
+    """
+    from stillwatch.console import tokens
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        tokens.revoke(store, user, name, who=whoami(), now_us=utc_us())
+    told = {"user": user, "name": name, "revoked": True}
+    print_json(told) if as_json else print(f"{one_line(user)}'s token {name} works no more")

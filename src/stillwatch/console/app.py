@@ -7,7 +7,7 @@ something is a POST, answered by the way to the page that shows the change.
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,11 +17,11 @@ from starlette.types import ASGIApp
 
 from stillwatch.cases import DatabaseUnreachable, RecordNotFound
 from stillwatch.cases.store import Store
-from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions
+from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions, tokens
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.guard import HostGuard
 from stillwatch.console.openid import IdentityProvider
-from stillwatch.console.page_context import ConsoleContext, ConsoleSettings, PageRequest, View, address
+from stillwatch.console.page_context import ConsoleContext, PageRequest, View, address
 from stillwatch.console.page_forms import Shown, as_csv, as_json
 from stillwatch.console.pages import (
     account,
@@ -42,8 +42,9 @@ from stillwatch.console.pages import (
     triage,
     working,
 )
+from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
-from stillwatch.console.throttle import Throttle
+from stillwatch.console.throttle import RecordLimit, Throttle
 from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
 
@@ -64,6 +65,7 @@ class Deed:
     path: str
     least: UserRole
     do: View
+    by_token: bool = False  # a program may do it with an API token of scope triage
 
 
 PAGES = (
@@ -87,17 +89,17 @@ PAGES = (
     PageRoute("/me", UserRole.READER, own.show),
 )
 DEEDS = (
-    Deed("/queue/triage", UserRole.ANALYST, triage.change_picked),
+    Deed("/queue/triage", UserRole.ANALYST, triage.change_picked, by_token=True),
     Deed("/queue/views", UserRole.READER, queue.save_view),
     Deed("/queue/views/delete", UserRole.READER, queue.delete_view),
     Deed("/lead/{lead}/open", UserRole.ANALYST, leads.open_case),
-    Deed("/case/{case}/take", UserRole.ANALYST, working.take),
-    Deed("/case/{case}/assign", UserRole.ANALYST, working.assign),
-    Deed("/case/{case}/note", UserRole.ANALYST, working.note),
-    Deed("/case/{case}/judge", UserRole.ANALYST, working.judge),
+    Deed("/case/{case}/take", UserRole.ANALYST, working.take, by_token=True),
+    Deed("/case/{case}/assign", UserRole.ANALYST, working.assign, by_token=True),
+    Deed("/case/{case}/note", UserRole.ANALYST, working.note, by_token=True),
+    Deed("/case/{case}/judge", UserRole.ANALYST, working.judge, by_token=True),
     Deed("/case/{case}/accounts", UserRole.ANALYST, working.judge_accounts),
-    Deed("/case/{case}/close", UserRole.ANALYST, working.close),
-    Deed("/case/{case}/reopen", UserRole.ANALYST, working.reopen),
+    Deed("/case/{case}/close", UserRole.ANALYST, working.close, by_token=True),
+    Deed("/case/{case}/reopen", UserRole.ANALYST, working.reopen, by_token=True),
     Deed("/case/{case}/suppress", UserRole.ANALYST, working.suppress),
     Deed("/case/{case}/unsuppress", UserRole.ANALYST, working.unsuppress),
     Deed("/case/{case}/appeal", UserRole.ANALYST, working.appeal),
@@ -122,6 +124,13 @@ DEEDS = (
     Deed("/sql", UserRole.ANALYST, sql.ask),
     Deed("/me/password", UserRole.READER, own.change_password),
     Deed("/me/sessions", UserRole.READER, own.end_sessions),
+    Deed("/me/notices/read", UserRole.READER, own.mark_read),
+    Deed("/me/address", UserRole.READER, own.change_address),
+    Deed("/me/tokens", UserRole.READER, own.make_token),
+    Deed("/me/tokens/revoke", UserRole.READER, own.revoke_token),
+    Deed("/me/second-factor", UserRole.READER, own.begin_second_factor),
+    Deed("/me/second-factor/confirm", UserRole.READER, own.confirm_second_factor),
+    Deed("/me/second-factor/remove", UserRole.READER, own.remove_second_factor),
 )
 
 
@@ -146,7 +155,9 @@ def make(
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()
-    desk = ConsoleContext(store, deployment, settings, snapshots, looks, checks, Throttle(), clock)
+    desk = ConsoleContext(
+        store, deployment, settings, snapshots, looks, checks, Throttle(), RecordLimit(), clock
+    )
     door = entry.LoginPages(desk, provider)
     routes: list[Route] = [
         Route("/", lambda request: RedirectResponse(address(request, "/queue"), 303), methods=["GET"]),
@@ -154,6 +165,7 @@ def make(
         Route("/static/{name}", _static, methods=["GET"]),
         Route("/login", door.form, methods=["GET"]),
         Route("/login", door.enter, methods=["POST"]),
+        Route("/login/code", door.enter_code, methods=["POST"]),
         Route("/logout", door.leave, methods=["POST"]),
     ]
     if provider is not None:
@@ -190,11 +202,38 @@ async def _nowhere(request: Request, why: Exception) -> Response:
 
 
 def _logged_in_request(desk: ConsoleContext, request: Request) -> PageRequest | None:
-    """Who asks, if somebody is logged in."""
+    """Who asks, if somebody is logged in. Where an API token is shown, it alone counts."""
     now_us = desk.now_us()
+    if (secret := request.scope["state"]["token"]) is not None:
+        found = tokens.find(desk.store, secret, now_us)
+        return None if found is None else PageRequest(request, desk, found[0], "", now_us, found[1])
     cookie = request.cookies.get(entry.cookie_name(request))
     session = sessions.find(desk.store, cookie, now_us) if cookie else None
     return None if session is None else PageRequest(request, desk, session.user, session.csrf, now_us)
+
+
+def _why_not(asked: PageRequest, route: PageRoute | Deed) -> str | None:
+    """Say why somebody may not have a page, or not do something, or None."""
+    own, token = route.path.startswith(OWN), asked.token
+    if not asked.may(route.least):
+        return f"this is for {route.least.name.lower()}s and above"
+    if not own and asked.must_have_factor():
+        return "your role needs a second factor: set one up on your own page first"
+    if token is None:
+        return None
+    if isinstance(route, PageRoute):
+        return None if not own and route.least is UserRole.READER else "no API token opens this page"
+    if not route.by_token:
+        return "no API token does this: it takes a person who is logged in"
+    return None if token.scope is tokens.TokenScope.TRIAGE else f"the API token {token.name} only reads"
+
+
+def _forbid(asked: PageRequest, path: str, why: str, form: str) -> Response:
+    """Refuse what somebody may not have or do, and put on record that they asked for it."""
+    if asked.desk.refusals.allows(asked.now_us):
+        detail = {"path": path, "method": asked.request.method}
+        asked.store.look(asked.user.name, "refused", "console", detail, asked.now_us)
+    return _refusal_page(asked, 403, why, form)
 
 
 def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable[[Request], Response]:
@@ -206,10 +245,12 @@ def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable
             asked = _logged_in_request(desk, request)
             if asked is None:
                 return _outside(request, form)
-            if not asked.may(page.least):
-                return _refusal_page(
-                    asked, 403, f"this page is for {page.least.name.lower()}s and above", form
-                )
+            if asked.token is not None and form == "html":
+                return _problem(406, f"an API token reads {page.path}.json or .csv", "json")
+            if (why_not := _why_not(asked, page)) is not None:
+                if form == "html" and asked.may(page.least):
+                    return RedirectResponse(asked.url(OWN), 303)
+                return _forbid(asked, page.path, why_not, form)
         except StillwatchError as why:
             return _problem(503, str(why), form)
         try:
@@ -231,28 +272,50 @@ def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable
 
 def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
+        form = "html" if request.scope["state"]["token"] is None else "json"
         try:
             asked = _logged_in_request(desk, request)
             if asked is None:
-                return _outside(request, "html")
-            if not sessions.same(asked.form("csrf", 200), asked.csrf):
+                return _outside(request, form)
+            if asked.token is None and not sessions.same(asked.form("csrf", 200), asked.csrf):
                 return _refusal_page(
                     asked, 403, "this form is not of your session; open the page anew and try again"
                 )
-            if not asked.may(deed.least):
-                return _refusal_page(asked, 403, f"this is for {deed.least.name.lower()}s and above")
+            if (why_not := _why_not(asked, deed)) is not None:
+                return _forbid(asked, deed.path, why_not, form)
             what = deed.do(asked)
+            if asked.token is not None:
+                return _told_to_program(asked, what)
             return render.page(asked, what) if isinstance(what, Shown) else what
         except StillwatchError as why:
-            return _refusal_page(asked, _status(why), str(why)) if asked else _problem(503, str(why), "html")
+            return (
+                _refusal_page(asked, _status(why), str(why), form) if asked else _problem(503, str(why), form)
+            )
         except Exception as why:  # noqa: BLE001 - the edge of a request: what fails is a sentence
-            return _problem(500, f"it failed: {type(why).__name__}", "html")
+            return _problem(500, f"it failed: {type(why).__name__}", form)
 
     return answer
 
 
+def _told_to_program(asked: PageRequest, what: Shown | Response) -> Response:
+    """Say in JSON what was done: what a page says, or the case as the page that a person is led to has it."""
+    if isinstance(what, Shown):
+        return as_json(what)
+    words = dict(parse_qsl(urlsplit(what.headers["location"]).query))
+    case = asked.store.case(asked.part("case"), accounts=False)
+    done = words.get("done", "")
+    told = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, asked)}
+    return as_json(Shown("", "", told))
+
+
+OWN = "/me"  # where people set up what they have to have
 DONE = {
-    "password": "Your password is changed, and your other sessions have ended.",
+    "begun": "Enter the secret in your authenticator, then give its first code below.",
+    "read": "All that was shown is marked as read.",
+    "address": "Your mail address is changed.",
+    "revoked": "The token works no more.",
+    "removed": "You have no second factor any more.",
+    "password": "Your password is changed. Your other sessions and your API tokens have ended.",
     "ended": "Your other sessions have ended.",
     "view": "The view is kept.",
     "unview": "The view is deleted.",
@@ -293,7 +356,9 @@ def _status(why: StillwatchError) -> int:
 def _outside(request: Request, form: str) -> Response:
     """Nobody is logged in."""
     if form != "html":
-        return _problem(401, "log in first; the same cookie opens this form of the page", form)
+        answer = _problem(401, "log in first, or show an API token that works", form)
+        answer.headers["www-authenticate"] = "Bearer"  # RFC 6750, section 3
+        return answer
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     login = address(request, "/login")
     where = f"{login}?next={quote(target, safe='')}" if request.method == "GET" else login

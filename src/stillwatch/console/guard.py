@@ -1,16 +1,22 @@
 """What stands before every request: names of this host, methods, size, origin; and what every answer carries.
 
 It knows nobody. A POST is a form that comes from a page of this console: a foreign page has another origin,
-and its browser says so. The form is read here, bounded, so that what follows waits for no network.
+and its browser says so. Or it comes with an API token, which no browser adds by itself, and is a form or JSON
+from anywhere. It is read here, bounded, so that what follows waits for no network.
 """
 
+import json
 from collections.abc import Collection
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stillwatch.console.tokens import PREFIX
+
 LARGEST_FORM = 1 << 20
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+ONCE = (b"host", b"origin", b"content-type", b"sec-fetch-site", b"authorization")
 MOST_FIELDS = 1_000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -45,35 +51,29 @@ class HostGuard:
         if scope["type"] != "http":
             return
         secure = scope["scheme"] == "https" if self._secure is None else self._secure
-        scope.setdefault("state", {})["secure"] = secure
+        state = scope.setdefault("state", {})
+        state["secure"], state["token"], state["form"] = secure, None, {}
         sending = _with_headers(send, secure)
         refusal = self._refusal(scope)
-        form: dict[str, list[str]] = {}
         if refusal is None and scope["method"] == "POST":
             body = await _body(receive)
             if body is None:
                 refusal = 413, f"give at most {LARGEST_FORM:,} bytes"
             else:
                 try:
-                    pairs = parse_qsl(
-                        body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS
-                    )
-                except ValueError:
-                    refusal = 400, "that is no form in UTF-8"
-                else:
-                    for name, value in pairs:
-                        form.setdefault(name, []).append(value)
+                    state["form"] = _fields(body, state["kind"])
+                except (ValueError, RecursionError):
+                    refusal = 400, f"that is no {state['kind']} in UTF-8, or not one of plain fields"
         if refusal is not None:
             status, text = refusal
             await PlainTextResponse(text + "\n", status)(scope, receive, sending)
             return
-        scope["state"]["form"] = form
         await self._app(scope, receive, sending)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers: dict[bytes, str] = {}
         for name, value in scope["headers"]:
-            if name in (b"host", b"origin", b"content-type", b"sec-fetch-site") and name in headers:
+            if name in ONCE and name in headers:
                 return 400, f"{name.decode()} stands twice"
             headers[name] = value.decode("latin-1")
         host = headers.get(b"host", "").lower()
@@ -81,13 +81,46 @@ class HostGuard:
             return 421, f"{host!a} is no name of this console; `--name` adds one"
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "GET and POST are what there is"
+        token = scope["state"]["token"] = _token(headers.get(b"authorization", ""))
         if scope["method"] != "POST":
             return None
-        if not _from_here(headers, host):
+        if token is None and not _from_here(headers, host):
             return 403, "this form did not come from a page of this console; open it anew and try again"
-        if headers.get(b"content-type", "").split(";")[0].strip() != "application/x-www-form-urlencoded":
-            return 415, "send a form: application/x-www-form-urlencoded"
+        kind = scope["state"]["kind"] = headers.get(b"content-type", "").split(";")[0].strip()
+        if kind != FORM and (token is None or kind != JSON):
+            return 415, f"send a form: {FORM}" + (f", or {JSON}" if token else "")
         return None
+
+
+def _token(authorization: str) -> str | None:
+    """Give the API token of a header. What a proxy in front puts there is none of ours."""
+    scheme, _, secret = authorization.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" and secret.strip().startswith(PREFIX) else None
+
+
+def _fields(body: bytes, kind: str) -> dict[str, list[str]]:
+    """Read the fields of a form, or of a JSON object of texts, numbers and lists of these.
+
+    Raises: ValueError.
+    """
+    found: dict[str, list[str]] = {}
+    if kind == FORM:
+        for name, value in parse_qsl(
+            body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS
+        ):
+            found.setdefault(name, []).append(value)
+        return found
+    given = json.loads(body.decode("utf-8"))
+    if not isinstance(given, dict):
+        raise ValueError("no object")
+    for name, value in given.items():
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(one) in (str, int) for one in values):
+            raise ValueError("no plain field")
+        found[name] = [str(one) for one in values]
+    if sum(map(len, found.values())) > MOST_FIELDS:
+        raise ValueError("too many fields")
+    return found
 
 
 def _without_port(host: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import delete, select, update
 
 from stillwatch.cases.store import Store, Transaction
-from stillwatch.console import ConsoleError, User, UserRole, people
-from stillwatch.console.migrations import identities, sessions, used_logins, users
+from stillwatch.console import ConsoleError, User, UserRole, people, second_factor
+from stillwatch.console.migrations import identities, used_logins, users
 from stillwatch.console.openid import LONGEST_SUBJECT, TRY_S, LoginAttempt, LoginRefused, ProvenIdentity
 from stillwatch.console.sessions import begin_in
 
@@ -48,10 +48,12 @@ def enter(
         elif proven.role is not None:
             user = _with_role(tx, there, proven.role)
         else:
-            tx.db.execute(sessions.delete().where(sessions.c.name == there.name))
+            people.end_access(tx, there.name)
             tx.audit(WHO, "console user has no role any more", there.name, {})
             user = None
         if user is not None:
+            mine = update(identities).where(identities.c.name == user.name)
+            tx.db.execute(mine.values(seen_us=now_us))
             return user, begin_in(tx, user, instead_of, {"issuer": proven.issuer})
     raise _no_role(proven)
 
@@ -121,7 +123,8 @@ def bind(store: Store, name: str, role: UserRole, identity: BoundIdentity, *, wh
         else:
             values = {"role": int(role), "password": NO_PASSWORD, "disabled_us": None}
             tx.db.execute(update(users).where(users.c.name == name).values(**values))
-            tx.db.execute(sessions.delete().where(sessions.c.name == name))
+            people.end_access(tx, name)
+            second_factor.delete_in(tx.db, name)  # from now on it is the provider's affair
         _bind(tx, name, identity)
         what = "console user added" if there is None else "console user changed"
         tx.audit(who, what, name, {"role": role.name.lower()} | _on_record(identity))

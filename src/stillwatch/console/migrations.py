@@ -1,5 +1,6 @@
-"""The console's own tables, in the cases' database: people, who they are at an identity provider,
-sessions, steps and dismissals that were asked for, views.
+"""The console's own tables, in the cases' database: people, who they are at an identity provider, their
+second factors, sessions, API tokens, steps and dismissals that were asked for, views,
+notices, escalations.
 
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
@@ -97,7 +98,86 @@ def m004_dismissals(db: Connection) -> None:
     )
 
 
-MIGRATIONS: list[Step] = [m001_console, m002_views, m003_identities, m004_dismissals]
+def m005_second_factors(db: Connection) -> None:
+    """Let people prove a second factor: codes of an authenticator, and recovery codes."""
+    for statement in (
+        """CREATE TABLE console_second_factors (
+            name TEXT PRIMARY KEY REFERENCES console_users (name),
+            secret TEXT NOT NULL,                   -- Base32: what codes are computed from
+            made_us BIGINT NOT NULL,
+            confirmed_us BIGINT,                    -- none: it counts for nothing yet
+            last_step BIGINT NOT NULL,              -- of time: no code of it or before counts again
+            failed BIGINT NOT NULL,                 -- wrong codes since the last right one
+            failed_us BIGINT NOT NULL)""",
+        """CREATE TABLE console_recovery_codes (
+            name TEXT NOT NULL REFERENCES console_users (name),
+            digest TEXT NOT NULL,                   -- SHA-256; a code that was used is gone
+            PRIMARY KEY (name, digest))""",
+        # Log-ins whose password was right, and whose code is asked for.
+        """CREATE TABLE console_half_logins (
+            digest TEXT PRIMARY KEY,                -- SHA-256 of the cookie
+            name TEXT NOT NULL REFERENCES console_users (name),
+            opened_us BIGINT NOT NULL)""",
+    ):
+        db.execute(text(statement))
+
+
+def m006_tokens(db: Connection) -> None:
+    """Let programs in, each by a token of a person."""
+    for statement in (
+        """CREATE TABLE console_tokens (
+            digest TEXT PRIMARY KEY,                -- SHA-256 of the token
+            person TEXT NOT NULL REFERENCES console_users (name),
+            name TEXT NOT NULL,
+            scope TEXT NOT NULL,                    -- read, triage
+            made_us BIGINT NOT NULL,
+            expires_us BIGINT NOT NULL,
+            used_us BIGINT,
+            revoked_us BIGINT)""",
+        "CREATE INDEX console_tokens_by_person ON console_tokens (person, made_us)",
+        # When the provider last let somebody in: nobody tells us that they have left.
+        "ALTER TABLE console_identities ADD COLUMN seen_us BIGINT",
+    ):
+        db.execute(text(statement))
+
+
+def m007_notices(db: Connection) -> None:
+    """Tell people that they were mentioned, and of cases that are overdue."""
+    for statement in (
+        """CREATE TABLE console_addresses (
+            person TEXT PRIMARY KEY REFERENCES console_users (name),
+            address TEXT NOT NULL)""",  # of their mail, if they want any
+        """CREATE TABLE console_notices (
+            number BIGINT PRIMARY KEY,
+            person TEXT NOT NULL REFERENCES console_users (name),
+            kind TEXT NOT NULL,                     -- mention, overdue
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            act BIGINT,                             -- the note
+            who TEXT NOT NULL,
+            at_us BIGINT NOT NULL,
+            seen_us BIGINT,
+            sent_us BIGINT)""",  # when a letter of it was put in the outbox; 0: none is wanted
+        "CREATE INDEX console_notices_by_person ON console_notices (person, number)",
+        "CREATE INDEX console_notices_by_sent ON console_notices (sent_us, number)",
+        """CREATE TABLE console_escalations (
+            case_id TEXT NOT NULL REFERENCES cases (id),
+            due_us BIGINT NOT NULL,                 -- another due date begins anew
+            after_hours BIGINT NOT NULL,
+            at_us BIGINT NOT NULL,
+            PRIMARY KEY (case_id, due_us, after_hours))""",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [
+    m001_console,
+    m002_views,
+    m003_identities,
+    m004_dismissals,
+    m005_second_factors,
+    m006_tokens,
+    m007_notices,
+]
 
 _METADATA = MetaData()
 N = BigInteger
@@ -124,6 +204,7 @@ views = Table(
 identities = Table(
     "console_identities", _METADATA,
     Column("issuer", Words), Column("subject", Words), Column("name", Words), Column("bound_us", N),
+    Column("seen_us", N),
 )  # fmt: skip
 used_logins = Table("console_used_logins", _METADATA, Column("digest", Text), Column("at_us", N))
 dismissals = Table(
@@ -131,4 +212,28 @@ dismissals = Table(
     Column("number", N), Column("at_us", N), Column("who", Words), Column("why", Words), Column("act", Text),
     Column("cases", Text), Column("state", Text), Column("decided_us", N), Column("decided_by", Words),
     Column("decided_why", Words),
+)  # fmt: skip
+second_factors = Table(
+    "console_second_factors", _METADATA,
+    Column("name", Words), Column("secret", Text), Column("made_us", N), Column("confirmed_us", N),
+    Column("last_step", N), Column("failed", N), Column("failed_us", N),
+)  # fmt: skip
+recovery_codes = Table("console_recovery_codes", _METADATA, Column("name", Words), Column("digest", Text))
+half_logins = Table(
+    "console_half_logins", _METADATA, Column("digest", Text), Column("name", Words), Column("opened_us", N)
+)
+tokens = Table(
+    "console_tokens", _METADATA,
+    Column("digest", Text), Column("person", Words), Column("name", Text), Column("scope", Text),
+    Column("made_us", N), Column("expires_us", N), Column("used_us", N), Column("revoked_us", N),
+)  # fmt: skip
+addresses = Table("console_addresses", _METADATA, Column("person", Words), Column("address", Text))
+notices = Table(
+    "console_notices", _METADATA,
+    Column("number", N), Column("person", Words), Column("kind", Text), Column("case_id", Words),
+    Column("act", N), Column("who", Words), Column("at_us", N), Column("seen_us", N), Column("sent_us", N),
+)  # fmt: skip
+escalations = Table(
+    "console_escalations", _METADATA,
+    Column("case_id", Words), Column("due_us", N), Column("after_hours", N), Column("at_us", N),
 )  # fmt: skip

@@ -10,24 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stillwatch.cases.store import Store
-from stillwatch.console import ConsoleError, Deployment, Recording, User, UserRole
+from stillwatch.console import ConsoleError, Deployment, Recording, User, UserRole, people, second_factor
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.recorded import Recorded
+from stillwatch.console.settings import ConsoleSettings
 from stillwatch.console.sql import Snapshots
-from stillwatch.console.throttle import Throttle
+from stillwatch.console.throttle import RecordLimit, Throttle
+from stillwatch.console.tokens import ApiToken
 from stillwatch.console.trail_checks import TrailChecks
 
 LONGEST_TEXT = 20_000  # characters of a note or a reason
 LONGEST_NAME = 100_000
 LARGEST = (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class ConsoleSettings:
-    """How this console behaves."""
-
-    big_accounts: int = 10  # a step on more accounts needs a second person
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class ConsoleContext:
     looks: Looks
     checks: TrailChecks
     throttle: Throttle
+    refusals: RecordLimit
     now_us: Callable[[], int]
 
 
@@ -53,10 +49,12 @@ class PageRequest:
     user: User
     csrf: str
     now_us: int
+    token: ApiToken | None = None  # by which a program asks in that person's place
 
     @property
     def store(self) -> Store:
-        return self.desk.store
+        store = self.desk.store
+        return store if self.token is None else store.with_mark({"api_token": self.token.name})
 
     @property
     def deployment(self) -> Deployment:
@@ -71,6 +69,15 @@ class PageRequest:
 
     def may(self, role: UserRole) -> bool:
         return self.user.role >= role
+
+    def must_have_factor(self) -> bool:
+        """Say whether the owner demands a second factor of whoever asks, and there is none yet."""
+        store, me = self.store, self.user
+        return (
+            me.role.name.lower() in self.desk.settings.second_factor
+            and people.has_password(store, me.name)
+            and not second_factor.is_confirmed(store, me.name)
+        )
 
     def url(self, path: str, **query: Any) -> str:
         """Give the address of a page, below wherever the console is mounted."""

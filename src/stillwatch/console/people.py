@@ -11,13 +11,23 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
-from stillwatch.cases.store import Store
+from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
-from stillwatch.console.migrations import MIGRATIONS, PART, identities, sessions, users
+from stillwatch.console.migrations import (
+    MIGRATIONS,
+    PART,
+    addresses,
+    half_logins,
+    identities,
+    sessions,
+    tokens,
+    users,
+)
+from stillwatch.units import DAY_US
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
@@ -35,10 +45,13 @@ COMMON_WORDS = (
     "iloveyou",
     "admin",
 )
+AWAY_US = 14 * DAY_US  # without a log-in at the provider
 BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
+LONGEST_ADDRESS = 254  # RFC 5321
 # each check holds 32 MiB: a crowd must not take the machine's memory
 _AT_ONCE = threading.BoundedSemaphore(2)
 
@@ -117,6 +130,22 @@ def user(db: Connection, name: str) -> User | None:
     return None if row is None else user_of(row)
 
 
+def present(now_us: int) -> ColumnElement[bool]:
+    """Give the condition that a user may log in, as far as is known here.
+
+    A provider does not say who has left: who has not come from there for a while counts as gone.
+    """
+    i = identities.c
+    last = func.coalesce(i.seen_us, i.bound_us)
+    gone = select(i.name).where(i.name == users.c.name, last < now_us - AWAY_US)
+    return users.c.disabled_us.is_(None) & ~gone.exists()
+
+
+def present_names(db: Connection, now_us: int) -> set[str]:
+    """Give the users who may log in."""
+    return set(db.execute(select(users.c.name).where(present(now_us))).scalars())
+
+
 def everybody(store: Store) -> list[User]:
     """List all users, those disabled too, by name."""
     with store.reading() as db:
@@ -159,6 +188,23 @@ def guessable(password: str, name: str) -> str | None:
     return "is little beside the user's name and common words" if len(rest) < LEAST_BESIDE else None
 
 
+def address(store: Store, name: str) -> str:
+    """Give where a user's mail goes; empty where they want none."""
+    with store.reading() as db:
+        return db.execute(select(addresses.c.address).where(addresses.c.person == name)).scalar() or ""
+
+
+def set_address(store: Store, name: str, given: str, now_us: int) -> None:
+    """Say where a user's mail goes; empty: nowhere. Raises: ConsoleError."""
+    if given and not (len(given) <= LONGEST_ADDRESS and ADDRESS.fullmatch(given)):
+        raise ConsoleError(f"{given[:80]!a} is no address for mail; give one as anna@example.com")
+    with store.writing(now_us) as tx:
+        tx.db.execute(delete(addresses).where(addresses.c.person == name))
+        if given:
+            tx.db.execute(addresses.insert().values(person=name, address=given))
+        tx.audit(name, "mail address changed", name, {"set": bool(given)})
+
+
 def has_password(store: Store, name: str) -> bool:
     """Say whether a user logs in with a password."""
     with store.reading() as db:
@@ -179,7 +225,7 @@ def change_password(store: Store, name: str, current: str, password: str, *, kee
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
         tx.db.execute(update(users).where(users.c.name == name).values(password=hashed))
-        tx.db.execute(sessions.delete().where(sessions.c.name == name, sessions.c.digest != keep))
+        end_access(tx, name, keep=keep)
         tx.audit(name, "password changed", name, {})
 
 
@@ -204,7 +250,7 @@ def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now
                     role=int(role), password=hashed, disabled_us=None
                 )
             )  # fmt: skip
-            tx.db.execute(sessions.delete().where(sessions.c.name == name))
+            end_access(tx, name)
             tx.db.execute(identities.delete().where(identities.c.name == name))
         what = "console user added" if there is None else "console user changed"
         tx.audit(who, what, name, {"role": role.name.lower()})
@@ -217,8 +263,19 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
         if user(tx.db, name) is None:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
         tx.db.execute(update(users).where(users.c.name == name).values(disabled_us=now_us))
-        tx.db.execute(sessions.delete().where(sessions.c.name == name))
+        end_access(tx, name)
         tx.audit(who, "console user disabled", name, {})
+
+
+def end_access(tx: Transaction, name: str, keep: str = "") -> None:
+    """End a user's sessions, log-ins that wait for a code, and API tokens: a thief may have made any of them.
+
+    keep: digest of the session that goes on.
+    """
+    tx.db.execute(delete(sessions).where(sessions.c.name == name, sessions.c.digest != keep))
+    tx.db.execute(delete(half_logins).where(half_logins.c.name == name))
+    live = (tokens.c.person == name) & tokens.c.revoked_us.is_(None)
+    tx.db.execute(update(tokens).where(live).values(revoked_us=tx.now_us))
 
 
 def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:

@@ -10,11 +10,31 @@ import threading
 import time
 from collections import OrderedDict, deque
 
+from stillwatch.units import SECOND_US
+
 WINDOW_S = 900.0
 OF_PAIR, OF_ADDRESS, OF_NAME, OF_ALL = 5, 20, 50, 500  # failures within the window
 LEFT = {"address": 2, "name": 0, "all": 1}  # tries that a name keeps from an address when that limit is met
 MOST_KEYS = 10_000
+RECORDED = 100  # refusals of one kind on the trail within the window
 Key = tuple[str, ...]
+
+
+class RecordLimit:
+    """How many refusals go on the trail within the window: who is refused must not fill it. Thread-safe."""
+
+    def __init__(self, most: int = RECORDED) -> None:
+        self._lock = threading.Lock()
+        self._recorded_us: deque[int] = deque(maxlen=most)
+
+    def allows(self, now_us: int) -> bool:
+        """Count one more, and say whether it goes on the trail."""
+        times = self._recorded_us
+        with self._lock:
+            if len(times) == times.maxlen and times[0] > now_us - WINDOW_S * SECOND_US:
+                return False
+            times.append(now_us)
+            return True
 
 
 class Throttle:

@@ -9,14 +9,20 @@ import random
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.exports.deliver import work_off
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.targets import NAME, read_targets
 from stillwatch.cases.exports.telling import tell
 from stillwatch.cases.store import Store
+from stillwatch.console import people
+from stillwatch.console.escalation import escalate
+from stillwatch.console.inbox import mail
+from stillwatch.console.settings import load_settings
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
@@ -24,7 +30,7 @@ from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.wake import Wake
 
 PERIOD_S = 5.0
-OUTBOX = "outbox"
+OUTBOX, AUDIT_KEY = "outbox", "audit.key"
 CONSOLE_VARIABLE = "STILLWATCH_CONSOLE"  # where people reach the console, for links
 
 
@@ -41,9 +47,12 @@ class Alerts:
 
     def step(self) -> None:
         """Do one round. Raises: StillwatchError; what was not sent waits."""
-        targets = read_targets(self.folder.path / NAME)
-        self._store = self._store or Store(self._url)
-        tell(self._outbox, targets, self._store, heartbeat.utc_us(), os.environ.get(CONSOLE_VARIABLE, ""))
+        targets, base = read_targets(self.folder.path / NAME), os.environ.get(CONSOLE_VARIABLE, "")
+        stages = load_settings(self.folder.path).escalation
+        store = self._store = self._store or self._open()
+        tell(self._outbox, targets, store, heartbeat.utc_us(), base)
+        escalate(self._outbox, targets, store, stages, heartbeat.utc_us(), base)
+        mail(self._outbox, targets, store, heartbeat.utc_us(), base)
         self.sent += work_off(self._outbox, targets, heartbeat.utc_us, random.Random()).sent
         waiting, self.dead = self._outbox.waiting(), len(self._outbox.dead())
         self.waiting, refused = len(waiting), [letter for letter in waiting if letter.attempts]
@@ -52,6 +61,14 @@ class Alerts:
             self.error = f"{self.waiting} wait; {refused[0].target}: {refused[0].last_error}"
         elif self.dead:
             self.error = f"{self.dead} were given up; `stillwatch alerts list` names them"
+
+    def _open(self) -> Store:
+        with ExitStack() as undo:
+            store = undo.enter_context(Store(self._url))
+            attach(store, self.folder.path / AUDIT_KEY)
+            people.prepare(store)
+            undo.pop_all()
+        return store
 
     def says(self) -> dict[str, Any]:
         """Give what its heartbeat says."""

@@ -6,12 +6,14 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import UserRole, people, render, sessions
+from stillwatch.console import User, UserRole, people, render, second_factor, sessions
 from stillwatch.console.openid import IdentityProvider
 from stillwatch.console.page_context import ConsoleContext, address
 from stillwatch.errors import StillwatchError
+from stillwatch.units import SECOND_US
 
 LONGEST_NAME = 200
+TOO_OLD = "This form was too old. Try again."
 BROWSER_S = 90 * 86_400  # how long a browser is known after its last log-in
 
 
@@ -56,6 +58,22 @@ def inside(request: Request, target: str) -> str:
     return target if fits and target.isprintable() and len(target) < 2_000 else home
 
 
+def _fields(request: Request, *names: str) -> dict[str, str]:
+    """Give the last value of each field of a form; empty where there is none."""
+    fields: dict[str, list[str]] = request.scope["state"]["form"]
+    return {name: (fields.get(name) or [""])[-1] for name in names}
+
+
+def _from_form(request: Request, csrf: str) -> bool:
+    """Say whether a form is the one that this browser was given."""
+    door = request.cookies.get(cookie_name(request, "door"), "")
+    return bool(door) and sessions.same(csrf, sessions.csrf_of(door))
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 class LoginPages:
     """The way in and out."""
 
@@ -66,8 +84,10 @@ class LoginPages:
         """Show the form."""
         return self.login_page(request, request.query_params.get("next", ""))
 
-    def login_page(self, request: Request, target: str, trouble: str = "", status: int = 200) -> Response:
-        """Show the form, and what went wrong."""
+    def login_page(
+        self, request: Request, target: str, trouble: str = "", status: int = 200, *, code: bool = False
+    ) -> Response:
+        """Show the form, and what went wrong. code: the password was right, and a code is asked for."""
         door = request.cookies.get(cookie_name(request, "door"), "")
         fresh = len(door) != 43
         door = secrets.token_urlsafe(32) if fresh else door
@@ -77,60 +97,98 @@ class LoginPages:
             "csrf": sessions.csrf_of(door),
             "next": target,
             "trouble": trouble,
-            "provider": provider.settings.label if provider else None,
+            "code": code,
+            "provider": provider.settings.label if provider and not code else None,
             "provider_login": address(request, "/login/oidc", next=target),
             "provider_logout": provider.logout_url() if provider and left else None,
+            "action": address(request, "/login/code" if code else "/login"),
+            "home": address(request, "/"),
         }
-        action = address(request, "/login")
-        answer = render.bare(
-            request,
-            "login.html.j2",
-            status,
-            home=address(request, "/"),
-            action=action,
-            title="Log in",
-            **view,
-        )
+        answer = render.bare(request, "login.html.j2", status, title="Log in", **view)
         if fresh:
             place_cookie(answer, request, "door", door)
         return answer
 
     def enter(self, request: Request) -> Response:
         """Judge a name and a password."""
-        fields = request.scope["state"]["form"]
-        given = {name: (fields.get(name) or [""])[-1] for name in ("name", "password", "csrf", "next")}
+        given = _fields(request, "name", "password", "csrf", "next")
         target = given["next"]
-        door = request.cookies.get(cookie_name(request, "door"), "")
-        if not door or not sessions.same(given["csrf"], sessions.csrf_of(door)):
-            return self.login_page(request, target, "This form was too old. Try again.", 403)
+        if not _from_form(request, given["csrf"]):
+            return self.login_page(request, target, TOO_OLD, 403)
         name = given["name"].strip().lower()[:LONGEST_NAME]
-        peer = request.client.host if request.client else ""
+        peer, store, now_us = _peer(request), self._desk.store, self._desk.now_us()
         try:
             browser = people.known_browser(
-                self._desk.store, name, request.cookies.get(cookie_name(request, "browser"), "")
+                store, name, request.cookies.get(cookie_name(request, "browser"), "")
             )
         except StillwatchError as why:
             return self.login_page(request, target, str(why), 503)
-        wait_s = self._throttle.wait_s(name, peer, browser)
-        if wait_s:
-            minutes = -(-wait_s // 60)
-            said = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
-            answer = self.login_page(request, target, said, 429)
-            answer.headers["retry-after"] = str(wait_s)
-            return answer
+        if wait_s := self._throttle.wait_s(name, peer, browser):
+            return self._too_many(request, target, wait_s)
         self._throttle.begun(name, peer, browser)
-        now_us = self._desk.now_us()
         try:
-            user = people.check(self._desk.store, name, given["password"])
+            user = people.check(store, name, given["password"])
             if user is None:
-                self._desk.store.look("nobody", "log-in failed", "console", {"address": peer}, now_us)
+                store.look("nobody", "log-in failed", "console", {"address": peer}, now_us)
                 return self.login_page(request, target, "That name and password do not go together.", 401)
+            if second_factor.is_confirmed(store, name):
+                half = second_factor.begin_half(store, name, now_us)
+                self._throttle.record_success(name, peer, browser)
+                answer = self.login_page(request, target, code=True)
+                place_cookie(answer, request, "half", half, second_factor.HALF_US // SECOND_US)
+                return answer
             old = request.cookies.get(cookie_name(request))
-            cookie = sessions.begin(self._desk.store, user, now_us, instead_of=old)
-            kept = people.browser_cookie(self._desk.store, name, browser)
+            cookie = sessions.begin(store, user, now_us, instead_of=old)
+            answer = self._lead_inside(request, user, cookie, browser, target)
         except StillwatchError as why:
             return self.login_page(request, target, str(why), 503)
         self._throttle.record_success(name, peer, browser)
+        return answer
+
+    def enter_code(self, request: Request) -> Response:
+        """Judge a code, after the password. Codes are also counted in the database: see `second_factor`."""
+        given = _fields(request, "code", "csrf", "next")
+        target = given["next"]
+        if not _from_form(request, given["csrf"]):
+            return self.login_page(request, target, TOO_OLD, 403)
+        half = request.cookies.get(cookie_name(request, "half"), "")
+        peer, store, now_us = _peer(request), self._desk.store, self._desk.now_us()
+        try:
+            name = second_factor.half_login_name(store, half, now_us)
+            if name is None:
+                return self.login_page(request, target, "That log-in is too old. Log in anew.", 403)
+            counted = f"{name} (code)"  # apart from passwords: who guesses at one leaves the other its tries
+            if wait_s := self._throttle.wait_s(counted, peer):
+                return self._too_many(request, target, wait_s, code=True)
+            self._throttle.begun(counted, peer)
+            old = request.cookies.get(cookie_name(request))
+            got = second_factor.enter(store, half, given["code"], now_us, address=peer, instead_of=old)
+            if isinstance(got, second_factor.CodeRefused):
+                answer = self.login_page(request, target, got.why, 429 if got.wait_s else 401, code=True)
+                if got.wait_s:
+                    answer.headers["retry-after"] = str(got.wait_s)
+                return answer
+            user, cookie = got
+            there = request.cookies.get(cookie_name(request, "browser"), "")
+            answer = self._lead_inside(
+                request, user, cookie, people.known_browser(store, name, there), target
+            )
+        except StillwatchError as why:
+            return self.login_page(request, target, str(why), 503)
+        self._throttle.record_success(counted, peer)
+        remove_cookie(answer, request, "half")
+        return answer
+
+    def _too_many(self, request: Request, target: str, wait_s: int, *, code: bool = False) -> Response:
+        minutes = -(-wait_s // 60)
+        told = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
+        answer = self.login_page(request, target, told, 429, code=code)
+        answer.headers["retry-after"] = str(wait_s)
+        return answer
+
+    def _lead_inside(self, request: Request, user: User, cookie: str, browser: str, target: str) -> Response:
+        """Lead on to the page that was asked for, with a session. Raises: StillwatchError."""
+        kept = people.browser_cookie(self._desk.store, user.name, browser)
         if user.role >= UserRole.ANALYST:
             self._desk.snapshots.prepare()
         answer = RedirectResponse(inside(request, target), 303)
@@ -141,12 +199,10 @@ class LoginPages:
 
     def leave(self, request: Request) -> Response:
         """End the session."""
-        fields = request.scope["state"]["form"]
         cookie = request.cookies.get(cookie_name(request), "")
         left = "1" if self._provider is not None else ""
         answer = RedirectResponse(address(request, "/login", left=left), 303)
-        given = (fields.get("csrf") or [""])[-1]
-        if cookie and sessions.same(given, sessions.csrf_of(cookie)):
+        if cookie and sessions.same(_fields(request, "csrf")["csrf"], sessions.csrf_of(cookie)):
             try:
                 sessions.end(self._desk.store, cookie, self._desk.now_us())
             except StillwatchError as why:

@@ -4,9 +4,6 @@ The way back comes from another site, so a browser brings no Strict cookie along
 and a page of ours leads on, with which the session's cookie goes.
 """
 
-import threading
-from collections import deque
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -14,10 +11,10 @@ from stillwatch.console import User, UserRole, identities, render, sessions
 from stillwatch.console.openid import TRY_S, IdentityProvider, LoginAttempt, LoginRefused
 from stillwatch.console.page_context import ConsoleContext, address
 from stillwatch.console.pages.entry import LoginPages, cookie_name, inside, place_cookie, remove_cookie
+from stillwatch.console.throttle import RecordLimit
 from stillwatch.errors import StillwatchError
 
 BACK = "/login/oidc/back"
-RECORDED, WINDOW_US = 100, 900_000_000  # failures on record in 15 minutes: whoever has no login could fill it
 
 
 def redirect_uri(request: Request, provider: IdentityProvider) -> str:
@@ -32,8 +29,7 @@ class IdentityPages:
 
     def __init__(self, desk: ConsoleContext, provider: IdentityProvider, door: LoginPages) -> None:
         self._desk, self._provider, self._door = desk, provider, door
-        self._lock = threading.Lock()
-        self._failed_us: deque[int] = deque(maxlen=RECORDED)
+        self._recorded = RecordLimit()
 
     def begin(self, request: Request) -> Response:
         """Lead the browser to the provider, with what shows later that it is the same browser."""
@@ -94,11 +90,7 @@ class IdentityPages:
         return identities.enter(self._desk.store, proven, attempt, now_us, instead_of=old)
 
     def _refusal(self, request: Request, target: str, why: LoginRefused, now_us: int) -> Response:
-        with self._lock:
-            known = len(self._failed_us) == RECORDED and self._failed_us[0] > now_us - WINDOW_US
-            if not known:
-                self._failed_us.append(now_us)
-        if not known:
+        if self._recorded.allows(now_us):
             detail = {
                 "address": request.client.host if request.client else "",
                 "issuer": self._provider.settings.issuer,

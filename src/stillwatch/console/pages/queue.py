@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import RedirectResponse, Response
 
 from stillwatch.cases import Case, CaseState, Verdict, reading
-from stillwatch.console import ConsoleError, saved_views
+from stillwatch.console import ConsoleError, inbox, saved_views
 from stillwatch.console.page_context import LONGEST_NAME, PageRequest, from_form
 from stillwatch.console.page_forms import Shown, iso_us
 
@@ -39,6 +39,7 @@ def show(asked: PageRequest) -> Shown:
         "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
         "back": words, "views": [(one, queue_address(asked, one.words), one.words == words) for one in kept],
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
+        "unread": inbox.count_unread(asked.store, asked.user.name),
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)
 

@@ -80,4 +80,6 @@ def outcome_page(
         "changed": sum(one.refusal is None for one in told),
         "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
     }  # fmt: skip
-    return Shown("triage.html.j2", f"{len(told)} cases", {}, (), view)
+    cases = [{"case": one.case, "refusal": one.refusal, "needs_second": one.needs_second} for one in told]
+    data = {"done": done, "into": into, "waits": number, "cases": cases}
+    return Shown("triage.html.j2", f"{len(told)} cases", data, cases, view)

@@ -8,7 +8,7 @@ from stillwatch.cases import Json, SecondPersonNeeded, Verdict, handling
 from stillwatch.cases.exports import Form
 from stillwatch.cases.exports.write import prepare, release
 from stillwatch.cases.triage import PickedCase
-from stillwatch.console import ConsoleError, StepRecord, requested_dismissals, requested_steps
+from stillwatch.console import ConsoleError, StepRecord, inbox, requested_dismissals, requested_steps
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.pages.acting import to_case
 from stillwatch.console.pages.case import standings
@@ -45,11 +45,11 @@ def assign(asked: PageRequest) -> Response:
 
 
 def note(asked: PageRequest) -> Response:
-    """Keep a note. It changes nothing that stands, so it needs no revision."""
+    """Keep a note, and tell whom it mentions. It changes nothing that stands, so it needs no revision."""
     case, text = asked.part("case"), asked.form("text")
     if not text:
         raise ConsoleError("the note is empty")
-    handling.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
+    inbox.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
     return to_case(asked, case, "noted")
 
 

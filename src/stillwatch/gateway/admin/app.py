@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import stillwatch
 from stillwatch.console.app import make
 from stillwatch.console.openid import load_provider
+from stillwatch.console.settings import load_settings
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.admin import Desk, keys, reading, standings, terms
 from stillwatch.gateway.admin.deployment import Gateway
@@ -104,6 +105,6 @@ class Console:
         with self._lock:
             if self._app is None:
                 store = self._casework.store(time.time_ns() // 1000)
-                provider = load_provider(self._folder)
+                provider, settings = load_provider(self._folder), load_settings(self._folder)
                 # the admin port's guard has looked at the Host
-                self._app = make(store, self._deployment, provider=provider)
+                self._app = make(store, self._deployment, settings=settings, provider=provider)

@@ -1,0 +1,141 @@
+"""Cases that are overdue: who is told of them, and when, by the owner's stages (`console.toml`).
+
+A stage counts once for a case and its due date, in the same transaction as the record of it. It runs where
+alerts are sent (`stillwatch alerts deliver`, the gateway's alerts process). It changes no case.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from stillwatch.cases import MACHINE, CaseState
+from stillwatch.cases.exports import Form
+from stillwatch.cases.exports.notices import event_source
+from stillwatch.cases.exports.outbox import Outbox
+from stillwatch.cases.exports.sinks import ExportTarget
+from stillwatch.cases.exports.targets import sinks
+from stillwatch.cases.store import Store
+from stillwatch.cases.tables import cases
+from stillwatch.console import ConsoleError, inbox
+from stillwatch.console.migrations import escalations
+from stillwatch.console.settings import EscalationStage
+from stillwatch.report.amounts import plural
+from stillwatch.report.visible import visible
+from stillwatch.units import HOUR_US
+
+OWNER = "owner"  # in a stage's people: whoever owns the case
+AT_ONCE = 500  # cases of a stage in one round: the rest follow in the next
+
+
+@dataclass(frozen=True)
+class OverdueCase:
+    """A case that a stage is to tell of."""
+
+    case: str
+    title: str
+    owner: str | None
+    due_us: int
+    stage: EscalationStage
+
+    @property
+    def people(self) -> list[str]:
+        """Who is to be told, whether or not there is such a user."""
+        named = (self.owner if name == OWNER else name for name in self.stage.people)
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[OverdueCase]:
+    """Give the cases that a stage has not told of yet, those due longest first."""
+    c, e = cases.c, escalations.c
+    done = select(e.case_id).where(
+        e.case_id == c.id, e.due_us == c.due_us, e.after_hours == stage.after_hours
+    )
+    query = select(c.id, c.title, c.owner, c.due_us).where(
+        c.due_us <= now_us - stage.after_hours * HOUR_US,
+        c.state.in_([str(CaseState.NEW), str(CaseState.OPEN)]),
+        c.merged_into.is_(None),
+        (c.suppressed_until_us.is_(None)) | (c.suppressed_until_us <= now_us),
+        ~done.exists(),
+    )
+    rows = db.execute(query.order_by(c.due_us, c.id).limit(AT_ONCE))
+    return [OverdueCase(row.id, row.title, row.owner, row.due_us, stage) for row in rows]
+
+
+def plan(store: Store, stages: Sequence[EscalationStage], now_us: int) -> list[OverdueCase]:
+    """Give what the stages would tell of now. It tells nobody."""
+    with store.reading() as db:
+        return [one for stage in stages for one in overdue(db, stage, now_us)]
+
+
+def escalate(
+    outbox: Outbox,
+    targets: Sequence[ExportTarget],
+    store: Store,
+    stages: Sequence[EscalationStage],
+    now_us: int,
+    base_url: str = "",
+) -> int:
+    """Tell of overdue cases whoever the stages name; give how many stages of cases that were.
+
+    Raises: ConsoleError for a target that is not on the owner's list; ExportError where the outbox refuses.
+    """
+    by_name = {target.name: target for target in targets}
+    check_targets(stages, by_name)
+    if not plan(store, stages, now_us):
+        return 0
+    source, told = event_source(store.installation()), 0
+    for stage in stages:
+        with store.writing(now_us) as tx:  # others wait, so that a stage counts once
+            found = overdue(tx.db, stage, now_us)
+            for one in found:
+                row = {"case_id": one.case, "due_us": one.due_us, "after_hours": stage.after_hours}
+                tx.db.execute(escalations.insert().values(**row, at_us=now_us))
+                reached = inbox.tell_in(tx, one.people, inbox.OVERDUE, one.case, MACHINE)
+                detail = {"after_hours": stage.after_hours, "due_us": one.due_us, "people": reached}
+                tx.audit(MACHINE, "case overdue", one.case, {**detail, "targets": list(stage.targets)})
+            if found:
+                _put_letters(
+                    outbox, [by_name[name] for name in stage.targets], found, now_us, source, base_url
+                )
+            told += len(found)
+    return told
+
+
+def check_targets(stages: Sequence[EscalationStage], targets: Mapping[str, ExportTarget]) -> None:
+    """Refuse stages that nobody would read. Raises: ConsoleError."""
+    for stage in stages:
+        for name in stage.targets:
+            if name not in targets:
+                raise ConsoleError(f"escalation names the target {name!a}, which alerts.toml does not have")
+            if sinks()[targets[name].kind].FORM is not Form.MESSAGE:
+                raise ConsoleError(
+                    f"escalation names the target {name!a}, which no person reads; give one of Slack, Teams, "
+                    "PagerDuty or mail"
+                )
+
+
+def _put_letters(
+    outbox: Outbox,
+    targets: Sequence[ExportTarget],
+    found: Sequence[OverdueCase],
+    now_us: int,
+    source: str,
+    base_url: str,
+) -> None:
+    """Put one message for each target into the outbox, with all cases of the stage."""
+    hours = found[0].stage.after_hours
+    since = f" for {plural(hours, 'hour')} or more" if hours else ""
+    head = f"{plural(len(found), 'case')} overdue{since}"
+    lines = [f"- {visible(one.title, 200)} ({one.case}), {_owner(one)}" for one in found]
+    case = found[0].case if len(found) == 1 else f"overdue-{hours}h"
+    digest = hashlib.sha256("\0".join(f"{hours} {one.case} {one.due_us}" for one in found).encode())
+    message = inbox.digest(head, lines, source, case, base_url)
+    for target in targets:
+        body = sinks()[target.kind].write(message)
+        outbox.put(target.name, f"sw_{digest.hexdigest()[:32]}", case, body, now_us)
+
+
+def _owner(one: OverdueCase) -> str:
+    return "nobody has it" if one.owner is None else visible(one.owner, 64)

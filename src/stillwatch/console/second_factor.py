@@ -1,0 +1,262 @@
+"""The second factor of who logs in with a password: codes of an authenticator (RFC 6238), recovery codes.
+
+A code counts once, and nothing of its step of time or before counts again. Wrong codes are counted in the
+database, so that neither another session, another address nor another worker is a fresh start. Recovery codes
+work while codes wait: whoever knows a password cannot keep its owner out.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+from sqlalchemy import Connection, Row, delete, func, select, update
+
+from stillwatch.cases.store import Store, Transaction
+from stillwatch.console import ConsoleError, User, people
+from stillwatch.console.migrations import half_logins, recovery_codes, second_factors
+from stillwatch.console.sessions import begin_in, digest_of
+from stillwatch.units import DAY_US, MINUTE_US, SECOND_US
+
+SECRET_BYTES = 20  # RFC 4226, section 4, R6: 160 bits
+DIGITS, STEP_S = 6, 30  # RFC 6238, what authenticators take
+DRIFT = 1  # steps before and after: RFC 6238, section 5.2
+CODES = 10  # recovery codes
+CODE_CHARACTERS, GROUP = 24, 4  # of Base32: 120 bits, so a plain digest keeps them
+HALF_US = 5 * MINUTE_US  # how long a code is waited for after the password
+FREE_TRIES = 5  # wrong codes in a row; each further one doubles the wait
+WAIT_US, LONGEST_WAIT_US = 15 * MINUTE_US, DAY_US
+ISSUER = "Stillwatch"
+
+
+@dataclass(frozen=True)
+class SecondFactor:
+    """What a user has: confirmed, or begun."""
+
+    secret: str  # Base32
+    confirmed_us: int | None
+    codes_left: int
+
+
+@dataclass(frozen=True)
+class CodeRefused:
+    """Why no session began. `wait_s`: when the next code is looked at; 0: now."""
+
+    why: str
+    wait_s: int = 0
+
+
+def code_at(secret: str, step: int) -> str:
+    """Give the code of a step of time (Unix seconds / 30).
+
+    >>> code_at("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", 59 // 30)
+    '287082'
+    """
+    return HOTP(base64.b32decode(secret), DIGITS, SHA1()).generate(step).decode("ascii")
+
+
+def uri(secret: str, name: str, where: str) -> str:
+    """Give what an authenticator takes as a link. where: which console it is.
+
+    >>> uri("GEZDGNBVGY3TQOJQ", "anna", "localhost:8090")
+    'otpauth://totp/Stillwatch%20localhost-8090:anna?secret=GEZDGNBVGY3TQOJQ&issuer=Stillwatch%20localhost-8090&digits=6&period=30'
+    """
+    issuer = f"{ISSUER} {where.replace(':', '-')}"  # a colon ends the issuer
+    words = {"secret": secret, "issuer": issuer, "digits": DIGITS, "period": STEP_S}
+    return f"otpauth://totp/{quote(issuer)}:{quote(name, safe='')}?{urlencode(words, quote_via=quote)}"
+
+
+def of_user(store: Store, name: str) -> SecondFactor | None:
+    """Give a user's second factor; None where none was begun."""
+    c = second_factors.c
+    left = select(func.count()).where(recovery_codes.c.name == name)
+    with store.reading() as db:
+        row = db.execute(select(c.secret, c.confirmed_us).where(c.name == name)).first()
+        codes = int(db.execute(left).scalar_one())
+    return None if row is None else SecondFactor(row.secret, row.confirmed_us, codes)
+
+
+def is_confirmed(store: Store, name: str) -> bool:
+    """Say whether a user's log-in needs a code."""
+    found = of_user(store, name)
+    return found is not None and found.confirmed_us is not None
+
+
+def begin(store: Store, name: str, now_us: int) -> None:
+    """Make a secret for a user. It counts for nothing before its first code. Raises: ConsoleError."""
+    secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
+    row = {"name": name, "secret": secret, "made_us": now_us, "last_step": 0, "failed": 0, "failed_us": 0}
+    with store.writing(now_us) as tx:
+        there = _row(tx.db, name)
+        if there is not None and there.confirmed_us is not None:
+            raise ConsoleError("you have a second factor; remove it before you set up another")
+        delete_in(tx.db, name)
+        tx.db.execute(second_factors.insert().values(**row))
+        tx.audit(name, "second factor begun", name, {})
+
+
+def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> list[str]:
+    """Let a secret count once a code of it was shown; give the recovery codes, which nobody sees again.
+
+    keep: digest of the session that goes on; the others end. Raises: ConsoleError for a wrong code.
+    """
+    made = [_recovery_code() for _ in range(CODES)]
+    with store.writing(now_us) as tx:
+        there = _row(tx.db, name)
+        if there is None or there.confirmed_us is not None:
+            raise ConsoleError("no second factor was begun; open the page anew")
+        step = _step_of(code, there.secret, there.last_step, now_us)
+        if step is None:
+            raise ConsoleError("that is not the code of now; see that the authenticator's clock is right")
+        values = {"confirmed_us": now_us, "last_step": step}
+        tx.db.execute(update(second_factors).where(second_factors.c.name == name).values(**values))
+        for one in made:
+            tx.db.execute(recovery_codes.insert().values(name=name, digest=_digest(one)))
+        people.end_access(tx, name, keep=keep)
+        tx.audit(name, "second factor confirmed", name, {})
+    return made
+
+
+def remove(store: Store, name: str, code: str, now_us: int) -> None:
+    """Let a user go on without, who has shown a code. Raises: ConsoleError."""
+    with store.writing(now_us) as tx:
+        refused = _judge(tx, name, code, {})
+        if refused is None:
+            delete_in(tx.db, name)
+            tx.audit(name, "second factor removed", name, {})
+    if refused is not None:
+        raise ConsoleError(refused.why)
+
+
+def reset(store: Store, name: str, *, who: str, now_us: int) -> None:
+    """Take a user's second factor away, as an administrator does for a lost one; the user's sessions end.
+
+    Raises: ConsoleError where there is none.
+    """
+    with store.writing(now_us) as tx:
+        if people.user(tx.db, name) is None:
+            raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
+        if _row(tx.db, name) is None:
+            raise ConsoleError(f"{name} has no second factor")
+        delete_in(tx.db, name)
+        people.end_access(tx, name)
+        tx.audit(who, "second factor reset", name, {})
+
+
+# --- logging in ---
+
+
+def begin_half(store: Store, name: str, now_us: int) -> str:
+    """Keep that a user's password was right, and give the cookie with which the code comes."""
+    cookie = secrets.token_urlsafe(32)
+    with store.writing(now_us) as tx:
+        tx.db.execute(delete(half_logins).where(half_logins.c.opened_us < now_us - HALF_US))
+        tx.db.execute(half_logins.insert().values(digest=digest_of(cookie), name=name, opened_us=now_us))
+        tx.audit(name, "password right, code asked for", name, {})
+    return cookie
+
+
+def half_login_name(store: Store, cookie: str, now_us: int) -> str | None:
+    """Give whose password was right with this cookie; None where that was too long ago."""
+    with store.reading() as db:
+        return _half_login(db, cookie, now_us)
+
+
+def enter(
+    store: Store, cookie: str, code: str, now_us: int, *, address: str, instead_of: str | None = None
+) -> tuple[User, str] | CodeRefused:
+    """Begin a session of a user whose password was right and whose code is; give the session's cookie too."""
+    with store.writing(now_us) as tx:
+        name = _half_login(tx.db, cookie, now_us)
+        user = None if name is None else people.user(tx.db, name)
+        if user is None or user.disabled_us is not None:
+            return CodeRefused("That log-in is too old. Log in anew.")
+        refused = _judge(tx, user.name, code, {"address": address})
+        if refused is not None:
+            return refused
+        tx.db.execute(delete(half_logins).where(half_logins.c.digest == digest_of(cookie)))
+        factor = "authenticator" if _is_code(code) else "recovery code"
+        return user, begin_in(tx, user, instead_of, {"second_factor": factor})
+
+
+def _half_login(db: Connection, cookie: str, now_us: int) -> str | None:
+    c = half_logins.c
+    mine = select(c.name).where(c.digest == digest_of(cookie), c.opened_us >= now_us - HALF_US)
+    return db.execute(mine).scalar()
+
+
+def _judge(tx: Transaction, name: str, code: str, detail: Mapping[str, str]) -> CodeRefused | None:
+    """Use a code up, of either kind. A wrong one is counted in this transaction, which must not fail then."""
+    there = _row(tx.db, name)
+    if there is None or there.confirmed_us is None:
+        return CodeRefused("There is no second factor here.")
+    if not _is_code(code):
+        c = recovery_codes.c
+        used = tx.db.execute(delete(recovery_codes).where(c.name == name, c.digest == _digest(code)))
+        tx.audit(name, "recovery code used" if used.rowcount else "recovery code refused", name, detail)
+        return None if used.rowcount else CodeRefused("That is no code of yours.")
+    if (left_us := _wait_us(there, tx.now_us)) > 0:
+        minutes = -(-left_us // MINUTE_US)
+        return CodeRefused(
+            f"Too many wrong codes. Wait {minutes:,} minute{'s' * (minutes > 1)}, or use a recovery code.",
+            -(-left_us // SECOND_US),
+        )
+    step = _step_of(code, there.secret, there.last_step, tx.now_us)
+    mine = update(second_factors).where(second_factors.c.name == name)
+    if step is None:
+        tx.db.execute(mine.values(failed=there.failed + 1, failed_us=tx.now_us))
+        tx.audit(name, "code refused", name, {**detail, "in_a_row": there.failed + 1})
+        return CodeRefused("That code is wrong or was used. Wait for the next one.")
+    tx.db.execute(mine.values(last_step=step, failed=0))
+    return None
+
+
+def _wait_us(there: Row[Any], now_us: int) -> int:
+    """Give how long codes are not looked at, after so many wrong ones in a row."""
+    if there.failed < FREE_TRIES:
+        return 0
+    wait_us = min(WAIT_US << min(there.failed - FREE_TRIES, 10), LONGEST_WAIT_US)
+    return int(there.failed_us) + wait_us - now_us
+
+
+def _row(db: Connection, name: str) -> Row[Any] | None:
+    return db.execute(select(second_factors).where(second_factors.c.name == name)).first()
+
+
+def delete_in(db: Connection, name: str) -> None:
+    """Delete all that a user's second factor is, in a transaction."""
+    for table in (second_factors, recovery_codes, half_logins):
+        db.execute(delete(table).where(table.c.name == name))
+
+
+def _step_of(code: str, secret: str, last_step: int, now_us: int) -> int | None:
+    """Give the step of time that a code is of, later than the last one that was used."""
+    now, given, found = now_us // SECOND_US // STEP_S, _plain(code), None
+    for step in range(now - DRIFT, now + DRIFT + 1):
+        if hmac.compare_digest(code_at(secret, step).encode(), given.encode()) and step > last_step:
+            found = step
+    return found
+
+
+def _is_code(text: str) -> bool:
+    given = _plain(text)
+    return len(given) == DIGITS and given.isascii() and given.isdigit()
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).replace("-", "").upper()
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(_plain(code).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _recovery_code() -> str:
+    text = base64.b32encode(secrets.token_bytes(CODE_CHARACTERS * 5 // 8)).decode("ascii")
+    return "-".join(text[at : at + GROUP] for at in range(0, CODE_CHARACTERS, GROUP))

@@ -1,0 +1,66 @@
+"""The owner's settings of the console: `console.toml`. It opens nothing and decides nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillwatch.console import ConsoleError, UserRole
+from stillwatch.errors import InputError
+from stillwatch.toml.declared import build
+from stillwatch.toml.document import parse, read_text
+
+FILE = "console.toml"  # in the folder of the cases
+LARGEST = 1 << 18  # bytes
+MOST_HOURS = 24 * 365
+
+
+@dataclass(frozen=True)
+class EscalationStage:
+    """Who is told once a case has been due for so long. Raises: ConsoleError."""
+
+    after_hours: int
+    people: tuple[str, ...] = ()  # users of the console; "owner" is the case's
+    targets: tuple[str, ...] = ()  # names of receivers in alerts.toml that people read
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.after_hours <= MOST_HOURS:
+            raise ConsoleError(f"after_hours is {self.after_hours}; give 0 to {MOST_HOURS:,}")
+        if not self.people and not self.targets:
+            raise ConsoleError("names neither people nor targets: nobody would be told")
+
+
+@dataclass(frozen=True)
+class ConsoleSettings:
+    """How this console behaves.
+
+    Raises: ConsoleError for a value that cannot work.
+    """
+
+    big_accounts: int = 10  # a step on more accounts needs a second person
+    second_factor: tuple[str, ...] = ()  # roles that need one; who logs in at a provider has the provider's
+    escalation: tuple[EscalationStage, ...] = ()  # each with an `after_hours` of its own
+
+    def __post_init__(self) -> None:
+        roles = [role.name.lower() for role in UserRole]
+        for role in self.second_factor:
+            if role not in roles:
+                raise ConsoleError(f"second_factor names {role!a}; give some of {', '.join(roles)}")
+        hours = [stage.after_hours for stage in self.escalation]
+        if len(set(hours)) < len(hours):
+            raise ConsoleError("escalation: two stages have the same after_hours; make them one")
+        if self.big_accounts < 1:
+            raise ConsoleError(f"big_accounts is {self.big_accounts}; give 1 or more")
+
+
+def load_settings(folder: Path) -> ConsoleSettings:
+    """Read `console.toml` of a folder; where there is none, what it would say by default.
+
+    Raises: InputError with the line of every mistake.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return ConsoleSettings()
+    table = parse(read_text(path, LARGEST, "the settings of a console are a few lines"), str(path))
+    settings = build(ConsoleSettings, table)
+    if settings is None:
+        raise InputError("\n".join(table.notes.sentences()))
+    return settings
