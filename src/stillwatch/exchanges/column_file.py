@@ -4,6 +4,8 @@ Of a mapped file the system keeps what fits, and can let any of it go, as it lie
 know what a column's values mean.
 """
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
@@ -15,6 +17,7 @@ import numpy as np
 from stillwatch.errors import InputError
 
 ROWS_AT_ONCE = 1 << 16  # that are put in order
+LEAST_FREE = 0.02  # of a disk: the rest is for those who write down what happens
 SPARE = 4  # a file gives back the room of its oldest rows when they are more than one in so many
 
 
@@ -44,6 +47,9 @@ class ColumnFile:
         Raises: NoRoomError where the folder for temporary files has no room for them.
         """
         with _no_room():
+            disk = os.fstatvfs(self._file.fileno())
+            if disk.f_bavail < LEAST_FREE * disk.f_blocks:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._write(np.ascontiguousarray(rows).data.cast("B") if len(rows) else b"", first)
 
     def _write(self, data: memoryview | bytes, first: int) -> None:

@@ -69,7 +69,7 @@ class KeptLog:
         self._ids: np.ndarray | None = None  # of the log, sorted
         self._ids_since = np.zeros(0, np.uint64)  # of the parts, sorted
         self._by_account: tuple[np.ndarray, np.ndarray] | None = None
-        self._whole = True  # not while columns are moved from one place to the other
+        self.whole = True  # not while columns are moved from one place to the other
         self._files: dict[str, ColumnFile] = {}
         self._stored_in: Path | None = None
         self._stored: list[RowFile] = []  # there, from the first row on
@@ -94,11 +94,16 @@ class KeptLog:
             self._ids_since = _with_more(self._ids_since, part["id"])
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
-                self._whole = False
+                self.whole = False
                 taken, self.parts = [dict(several) for several in self.parts], []
                 self.parts = [_together(taken)]
-                self._whole = True
+                self.whole = True
         return part
+
+    @property
+    def short_of_disk(self) -> bool:
+        """Whether the oldest had to go because the disk had no room for more."""
+        return 0 < self.no_room_us == self.forgotten_us
 
     @property
     def waiting(self) -> int:
@@ -109,37 +114,41 @@ class KeptLog:
         """The log with all that has come. Where the disk has no room for it the oldest are let go."""
         self._check_whole()
         if self.parts:
-            self._whole = False
-            while True:
+            self.whole = False
+            closed, in_files = None, True
+            while closed is None:
                 first_us = min(int(part["ts_us"].min()) for part in self.parts)
                 cut = int(np.searchsorted(self.log["ts_us"], first_us))
                 try:
-                    closed = close_log(self._since(cut), self.codes, frozenset(self._has))
-                    break
+                    closed = close_log(self._since(cut, in_files), self.codes, frozenset(self._has))
                 except NoRoomError:
-                    if len(self.log) == 0:
-                        raise
-                    columns = self.columns(self._order)
-                    self._drop_first(len(self.log) // 4 + 1, columns)
-                    oldest = columns["ts_us"] if len(columns["ts_us"]) else self.parts[0]["ts_us"]
-                    self._set(columns)
-                    self.no_room_us = self.forgotten_us = max(self.forgotten_us, int(oldest[0]))
+                    in_files = len(self.log) > 0
+                    if in_files:
+                        columns = self.columns(self._order)
+                        self._drop_first(len(self.log) // 4 + 1, columns)
+                        self._set(columns)
+                        oldest_us = int(columns["ts_us"][0]) if len(self.log) else first_us
+                        self.no_room_us = self.forgotten_us = max(self.forgotten_us, oldest_us)
             self._close(cut, closed)
+            if self.short_of_disk:
+                columns = self.columns(self._order)
+                self._keep_names_of([columns])
+                self._set(columns)
         return self.log
 
-    def _since(self, cut: int) -> Columns:
-        """The log's rows from `cut` on and all that has come, in columns of their own; in files where what
-        came late begins far back."""
+    def _since(self, cut: int, in_files: bool) -> Columns:
+        """The log's rows from `cut` on and all that has come, in columns of their own; many in files, where
+        what came late begins far back."""
         held = self.columns(self._order) if cut < len(self.log) else {}
         parts = [{name: column[cut:] for name, column in held.items()}] if held else []
         # the dicts are new ones, as who was given a part may still read it
         parts += [dict(part) for part in self.parts]
         many = sum(len(part["ts_us"]) for part in parts)
-        return _together(parts, SELDOM_READ if many > self._in_memory_rows else frozenset())
+        return _together(parts, SELDOM_READ if in_files and many > self._in_memory_rows else frozenset())
 
     def _check_whole(self) -> None:
         """Raises: InputError after a merge that was broken off, by Ctrl-C or for lack of memory."""
-        if not self._whole:
+        if not self.whole:
             raise InputError(
                 "a merge of exchanges was broken off, and some of them are gone: load the saved state, or "
                 "begin anew from the log"
@@ -162,14 +171,14 @@ class KeptLog:
         cut = int(np.searchsorted(self.merged()["ts_us"], before_us))
         if cut == 0:
             return
-        self._whole = False
+        self.whole = False
         columns = self.columns(self._order)
         self.log = close_log({}, {}, frozenset())
         self._drop_first(cut, columns)
         self.forgotten_us = max(self.forgotten_us, before_us)
         self._keep_names_of([columns])
         self._set(columns)
-        self._whole = True
+        self.whole = True
 
     def _close(self, cut: int, closed: ExchangeLog) -> None:
         """Have the rows of a log stand in place of this one's from `cut` on."""
@@ -199,7 +208,7 @@ class KeptLog:
             tail[name] = file.mapped(many) if file else np.concatenate([old, new]) if len(old) else new
         self.parts = []
         self._set(tail)
-        self._whole = True
+        self.whole = True
 
     def _set(self, columns: Columns) -> None:
         """Have these columns be the log."""
@@ -226,7 +235,7 @@ class KeptLog:
                 return
             except NoRoomError:
                 left, room = held - held // 4 - 1, self._in_memory_rows - len(tail["ts_us"])
-                if left <= room or len(self._files) < len(seldom):
+                if left <= max(room, 0) or len(self._files) < len(seldom):
                     left = max(0, min(held, room))  # as many as memory holds without files
                     for name in self._files:
                         head[name] = head[name][held - left :].copy()
@@ -336,7 +345,9 @@ class KeptLog:
             try:
                 stored.append(write_rows(folder, rows, names))
             except OSError:
-                self.clean()
+                for part in stored:
+                    if part not in self._stored:  # those of before are needed until there is another state
+                        (folder / part.name).unlink(missing_ok=True)
                 raise
             let_go(columns.values())
         self._stored, self._unchanged = stored, many
@@ -398,6 +409,7 @@ class KeptLog:
             if column in columns:
                 columns[column] = recoded[columns[column]]
         if parts:
+            self._keep_names_of([columns])  # a file has those of its forgotten rows as well
             self._set({name: columns[name] for name in self._order})
         self._stored_in, self._stored, self._unchanged = folder, parts, many
 

@@ -198,6 +198,16 @@ class LiveScan:
         )
 
     @property
+    def whole(self) -> bool:
+        """Whether all that is kept is there: not after putting it in order was broken off."""
+        return self._kept.whole
+
+    @property
+    def short_of_disk(self) -> bool:
+        """Whether it reaches back less far because the disk for temporary files has no room."""
+        return self._kept.short_of_disk
+
+    @property
     def window(self) -> SeenWindow:
         """How far back was seen at the last full look, and what was not."""
         needed = needed_days(self.options)
