@@ -8,6 +8,7 @@ recorder does; the real detector reads, looks and saves. A line is fitted to the
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -32,7 +33,7 @@ HOUR_US = 3_600_000_000
 BEGIN_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
 PARTS = 6  # segments an hour
 ACCOUNTS = 300
-MEMORY_MB = 256  # the least that a gateway may be given
+MEMORY_MB = 512
 
 
 def traffic(dice: random.Random, hour: int, count: int) -> Iterator[Row]:
@@ -77,7 +78,7 @@ def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]
         now[0] = BEGIN_US + (hour + 1) * HOUR_US + 60_000_000
         detector.step()
         kept.append(int(detector.says()["exchanges"]))
-        held.append(heartbeat.rss_bytes())
+        held.append(heartbeat.held_bytes(os.getpid()))
         print(f"hour {hour + 1}: {kept[-1]:,} kept, {held[-1] / 1e6:,.0f} MB", file=sys.stderr, flush=True)
     return kept, held
 

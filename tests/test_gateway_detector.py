@@ -222,6 +222,7 @@ def test_a_full_disk_is_said_and_detection_goes_on_with_less(
 ) -> None:
     monkeypatch.setattr("stillwatch.gateway.detector.EXCHANGES_A_MB", 8)
     monkeypatch.setattr("stillwatch.gateway.detector.PROCESS_MB", 0)
+    monkeypatch.setattr("stillwatch.gateway.detector.FIGURES_S", 0.0)
     found = FolderScan(folder, replace(SETTINGS, detector_memory_mb=256), lambda: NOW)
     put(folder, 1, of_days(12, 6, NOW - HOUR_US))
     found.step()

@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from scan_world import START, Crowd, Scene, habits, honest, pool, scene, sentence
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog
-from stillwatch.exchanges.log import build
+from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import Rejects, read, read_accounts
 from stillwatch.exchanges.row_files import write_arrays
 from stillwatch.exchanges.sketch import Sketcher
@@ -655,6 +656,25 @@ def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room
     live.add(STEADY.slice(540, 80))
     assert live.tick(hour + 2 * HOUR_US, hour + 2 * HOUR_US).scanned.exchanges == held + 80
     assert live.short_of_disk  # until what was let go is beyond what is needed
+
+
+@pytest.mark.slow
+def test_where_a_look_finds_no_room_it_looks_at_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LiveScan(OPTIONS)
+    live.add(STEADY)
+
+    def full(log: ExchangeLog, *more: object, **named: object) -> ScanResult:
+        if len(log) > 300:
+            raise NoRoomError("cannot hold the log's markers: No space left on device")
+        return scan_log(log, *more, **named)
+
+    monkeypatch.setattr("stillwatch.scan.live.scan_log", full)
+    hour = START_US + 13 * DAY_US
+    known = live.tick(hour, hour)
+    assert 200 < known.scanned.exchanges == live.exchanges <= 300
+    assert live.short_of_disk
+    assert known.window is not None
+    assert known.window.short
 
 
 def test_sketches_under_the_public_key_are_never_stored(tmp_path: Path, world: Scene) -> None:

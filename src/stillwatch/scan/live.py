@@ -19,6 +19,7 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.errors import InputError
+from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
 from stillwatch.exchanges.row_files import write_arrays
@@ -259,15 +260,22 @@ class LiveScan:
             while len(self._states) > 1 and self._states[1].until_us <= oldest:
                 self._states.pop(0)
 
-        result = scan_log(
-            log,
-            self.accounts,
-            options=self.options,
-            carried=self._states[-1],
-            until_us=hour,
-            forgotten_us=self._kept.forgotten_us,
-            keep=remember,
-        )
+        try:
+            result = scan_log(
+                log,
+                self.accounts,
+                options=self.options,
+                carried=self._states[-1],
+                until_us=hour,
+                forgotten_us=self._kept.forgotten_us,
+                keep=remember,
+            )
+        except NoRoomError:  # what a look writes beside the log needs less of a disk where there are fewer
+            times = log["ts_us"]
+            self._let_go(max(int(times[len(times) // 4]), int(times[0]) + 1))
+            self._kept.no_room_us = self._kept.forgotten_us
+            self._look(hour)
+            return
         self._looked_us = hour
         self._result = result
         self._follow_ids(result)
