@@ -53,7 +53,7 @@ def answered(batch: pa.RecordBatch) -> pa.RecordBatch:
 def write(path: Path, accounts: Path, copies: int, answers: bool) -> None:
     """Write copies of the sketched sample into one file, in order of time, and their accounts."""
     known = pq.read_table(SAMPLE / "accounts.parquet")
-    groups = [owned(known, k, ("account", "org", "payment")) for k in range(min(copies, GROUPS))]
+    groups = [with_number(known, k, ("account", "org", "payment")) for k in range(min(copies, GROUPS))]
     pq.write_table(pa.concat_tables(groups), accounts)
     sketcher = Sketcher(SECRET)
     rows = read([SAMPLE / "exchanges.parquet"], rejects=Rejects())
@@ -65,15 +65,15 @@ def write(path: Path, accounts: Path, copies: int, answers: bool) -> None:
         for one in np.unique(span):
             lo, hi = np.searchsorted(span, [one, one + 1])
             piece = once.slice(lo, hi - lo).combine_chunks()
-            together = pa.concat_tables([copied(piece, k) for k in range(copies)]).combine_chunks()
+            together = pa.concat_tables([copy_of(piece, k) for k in range(copies)]).combine_chunks()
             out.write_table(together.sort_by("time"), row_group_size=60_000)
     unfinished.rename(path)
 
 
-def copied(table: pa.Table, copy: int) -> pa.Table:
+def copy_of(table: pa.Table, copy: int) -> pa.Table:
     """One copy of some rows."""
-    table = owned(table, copy % GROUPS, ("account",))
-    table = owned(table, copy, ("exchange_id", "conversation", "end_user"))
+    table = with_number(table, copy % GROUPS, ("account",))
+    table = with_number(table, copy, ("exchange_id", "conversation", "end_user"))
     times = table["time"].cast(pa.int64()).to_numpy() + copy * SHIFT_US % HOUR_US
     table = with_column(table, "time", pa.array(times).cast(table.schema.field("time").type))
     key = int(np.random.default_rng(copy).integers(1, 2**31))
@@ -90,7 +90,7 @@ def copied(table: pa.Table, copy: int) -> pa.Table:
     return table
 
 
-def owned(table: pa.Table, number: int, names: tuple[str, ...]) -> pa.Table:
+def with_number(table: pa.Table, number: int, names: tuple[str, ...]) -> pa.Table:
     """The table with a number added to every value of some columns."""
     for name in names:
         table = with_column(table, name, pc.binary_join_element_wise(table[name], f"{number:03d}", "-"))

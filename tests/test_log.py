@@ -120,11 +120,11 @@ def test_a_column_forgets_its_first_rows_and_gives_their_room_back():
     for many in (1, 20_000, 60_000, 19_998):  # little is only passed over, much is moved over
         column.forget(many, len(rows) - many)
         rows = rows[many:]
-        assert np.array_equal(column.mapped(len(rows)), rows)
+        assert np.array_equal(column.view(len(rows)), rows)
         assert os.fstat(column._file.fileno()).st_size <= (len(rows) + len(rows) // 4 + 1) * 12
         rows = np.concatenate([rows[:-5], rows[-9:]])
         column.write(rows[-9:], len(rows) - 9)
-        assert np.array_equal(column.mapped(len(rows)), rows)
+        assert np.array_equal(column.view(len(rows)), rows)
 
 
 def test_no_room_for_a_column_is_said(monkeypatch, tmp_path):

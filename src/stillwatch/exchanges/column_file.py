@@ -60,9 +60,9 @@ class ColumnFile:
     def whole(self, rows: int) -> np.ndarray:
         """(rows, ...) the column, to be read only. The file goes when the array does."""
         with self._file:
-            return self.mapped(rows)
+            return self.view(rows)
 
-    def mapped(self, rows: int) -> np.ndarray:
+    def view(self, rows: int) -> np.ndarray:
         """(rows, ...) the column as it is now, to be read only, and only until more is written.
 
         Raises: NoRoomError where the folder for temporary files has no room for them.

@@ -205,7 +205,7 @@ class KeptLog:
         many = len(head["ts_us"]) + len(tail["ts_us"])
         for name in self._order:
             file, old, new = self._files.get(name), head.pop(name), tail.pop(name)
-            tail[name] = file.mapped(many) if file else np.concatenate([old, new]) if len(old) else new
+            tail[name] = file.view(many) if file else np.concatenate([old, new]) if len(old) else new
         self.parts = []
         self._set(tail)
         self.whole = True
@@ -255,13 +255,13 @@ class KeptLog:
         for name in list(columns):
             if name in self._files:
                 self._files[name].forget(many, left)
-                columns[name] = self._files[name].mapped(left)
+                columns[name] = self._files[name].view(left)
             elif len(columns[name]) > left:
                 columns[name] = columns[name][len(columns[name]) - left :].copy()
         self._ids = None
         self._unchanged = max(self._unchanged - many, 0)
         self._stored = [
-            part for part in (part.without(many, at) for part, at in _placed(self._stored)) if part
+            part for part in (part.without(many, at) for part, at in _with_places(self._stored)) if part
         ]
 
     def _keep_names_of(self, parts: list[Columns]) -> None:
@@ -305,11 +305,11 @@ class KeptLog:
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is held, as arrays that `restore` takes; what has come is merged first."""
         self.merged()
-        told = self._told()
+        told = self._description()
         out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
         return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
 
-    def _told(self) -> dict[str, object]:
+    def _description(self) -> dict[str, object]:
         return {
             "names": {name: sorted(code.index) for name, code in self.codes.items()},
             "has": sorted(self._has),
@@ -332,9 +332,9 @@ class KeptLog:
             self._stored_in, self._stored, self._unchanged = folder, [], 0
         folder.mkdir(exist_ok=True, mode=0o700)
         stored, end = [], 0
-        for part, at in _placed(self._stored):
+        for part, at in _with_places(self._stored):
             if at < self._unchanged:
-                stored.append(part.shortened(self._unchanged - at))
+                stored.append(part.at_most(self._unchanged - at))
                 end = at + stored[-1].rows
         while stored and stored[-1].rows < min(2 * (many - end), PART_ROWS):
             end -= stored.pop().rows
@@ -351,7 +351,7 @@ class KeptLog:
                 raise
             let_go(columns.values())
         self._stored, self._unchanged = stored, many
-        told = self._told() | {"names": {}, "rows": [vars(part) for part in stored]}
+        told = self._description() | {"names": {}, "rows": [vars(part) for part in stored]}
         return {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
 
     def clean(self) -> None:
@@ -391,7 +391,7 @@ class KeptLog:
         """Take up rows of files, a column of a file at a time."""
         many = sum(part.rows for part in parts)
         columns: Columns = {}
-        for part, at in _placed(parts):
+        for part, at in _with_places(parts):
             for name, rows in read_rows(folder, part, self.codes):
                 if many > self._in_memory_rows and name in SELDOM_READ:
                     if name not in self._files:
@@ -402,7 +402,7 @@ class KeptLog:
                     columns[name] = np.zeros((many, *rows.shape[1:]), rows.dtype)
                 columns[name][at : at + part.rows] = rows
         for name, file in self._files.items():
-            columns[name] = file.mapped(many)
+            columns[name] = file.view(many)
         for column, name in CODED_AS.items():
             names, recoded = self.codes[name].by_name()
             self.codes[name].index = {value: k for k, value in enumerate(names)}
@@ -430,7 +430,7 @@ def _with_more(several: np.ndarray, keys: np.ndarray) -> np.ndarray:
     return np.insert(several, np.searchsorted(several, more), more)
 
 
-def _placed(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
+def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
     """Parts of a log, each with the place of its first row."""
     at = 0
     for part in parts:

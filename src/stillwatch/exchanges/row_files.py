@@ -28,7 +28,7 @@ class RowFile:
     first: int
     rows: int
 
-    def shortened(self, rows: int) -> "RowFile":
+    def at_most(self, rows: int) -> "RowFile":
         """So many of its rows at most."""
         return replace(self, rows=min(self.rows, rows))
 

@@ -136,10 +136,10 @@ class LiveScan:
                 self._make_room()
             elif self._kept.waiting > self.keep.exchanges // WAITING:
                 names = list(self._kept.codes["account"].index)
-                self._merged()
+                self._whole_log()
                 self._recode(names)
 
-    def _merged(self) -> ExchangeLog:
+    def _whole_log(self) -> ExchangeLog:
         """All that is kept. Where the disk had no room for it, note what was let go before any look at it."""
         log, known_us = self._kept.log, self._kept.forgotten_us
         first_us = int(log["ts_us"][0]) if len(log) else self._kept.forgotten_us
@@ -152,14 +152,14 @@ class LiveScan:
     def _make_room(self) -> None:
         """Let the oldest go at once: an hour may bring more than memory holds."""
         names = list(self._kept.codes["account"].index)
-        times = self._merged()["ts_us"]
+        times = self._whole_log()["ts_us"]
         if len(times) > self.keep.exchanges:
             self._let_go(int(times[len(times) - self.keep.exchanges]))
         self._recode(names)
 
     def _let_go(self, before_us: int) -> None:
         """Forget what was before a moment, and note what of it no look was made at."""
-        times = self._merged()["ts_us"]
+        times = self._whole_log()["ts_us"]
         self._note_unevaluated(int(times[0]) if len(times) else before_us, before_us)
         self._kept.forget(before_us)
 
@@ -237,7 +237,7 @@ class LiveScan:
         if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
             assert self._result is not None
             names = list(self._kept.codes["account"].index)
-            log = self._merged()
+            log = self._whole_log()
             self._recode(names)
             elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
             self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
@@ -245,7 +245,7 @@ class LiveScan:
 
     def _look(self, hour: int) -> None:
         self._forget(hour)
-        log = self._merged()
+        log = self._whole_log()
         if len(log) == 0:
             self._result = _nothing_yet()
             return
@@ -288,7 +288,7 @@ class LiveScan:
     def _forget(self, hour: int) -> None:
         before = hour - int(self.keep.days * DAY_US)
         if len(self._kept) > self.keep.exchanges:
-            ts = self._merged()["ts_us"]
+            ts = self._whole_log()["ts_us"]
             if len(ts) > self.keep.exchanges:
                 before = max(before, int(ts[len(ts) - self.keep.exchanges]) // HOUR_US * HOUR_US)
         log = self._kept.log
