@@ -240,9 +240,10 @@ def test_a_full_disk_is_said_and_detection_goes_on_with_less(
     found.step()
     with pytest.raises(InputError, match="cannot hold the live scan's state: No space left on device"):
         found.save()
-    found.step()  # the next time it is tried later
+    found.step()  # it is tried again later, and said until then
     beat(folder, found)
     assert part(folder).status == "degraded"
+    assert "cannot hold the live scan's state" in part(folder).text
     assert f"The disk has no room for more of them: make room below {folder.path}." in part(folder).text
     assert "detector_memory_mb" not in part(folder).text
     assert 512 * 3 // 4 <= found._live.exchanges < 1_000  # what memory holds
