@@ -421,6 +421,16 @@ def test_a_memory_that_holds_everything_is_not_complained_of(folder: Folder) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("kept", "lag_s", "status"), [(0, 61, "degraded"), (9_000_000, 200, "ok"), (9_000_000, 300, "degraded")]
+)
+def test_an_hours_evaluation_of_many_is_no_trouble(
+    folder: Folder, kept: int, lag_s: int, status: str
+) -> None:
+    heartbeat.beat(folder.run / "detector.json", NOW, exchanges=kept, lag_s=lag_s)
+    assert part(folder).status == status
+
+
 @pytest.mark.slow
 def test_gaps_and_damaged_segments_are_said_in_the_findings_for_ten_days(folder: Folder) -> None:
     def gap(days_ago: int, exchanges: int) -> str:
