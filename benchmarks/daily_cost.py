@@ -23,7 +23,7 @@ import pages
 
 ROOT = Path(__file__).parent.parent
 FACTS = Path(__file__).with_suffix(".toml")
-MOST_SCANNED = 134_000_000  # exchanges in one scan: stillwatch.actors.spread refuses more
+MOST_SCANNED = 134_000_000  # exchanges looked at at once: stillwatch.actors.spread refuses more
 VOLUMES = (10**6, 10**8, 10**9)  # exchanges a day
 PICTURE = ROOT / "docs" / "pictures" / "scale.svg"
 HOUR_US, GB = 3.6e9, 1e9
@@ -93,11 +93,13 @@ def _segments(facts: Facts, a_day: float) -> Iterator[PartCost]:
 
 def _detector(facts: Facts, a_day: float) -> PartCost:
     days = facts.assumed("window_days")
-    gb = facts.measured("detector_bytes") * a_day * days / GB
-    usd = gb * 24 * facts.usd("gb_hour")
-    fits = gb <= facts.assumed("largest_host_gb")
-    times = facts.times("detector_bytes", a_day * days)
-    return PartCost(f"live detector, {days:.0f} days in memory", None, gb, usd, times, fits)
+    exchanges = a_day * days
+    gb = facts.measured("detector_bytes") * exchanges / GB
+    hours = 24 * facts.measured("detector_us") * exchanges / HOUR_US
+    usd = gb * 24 * facts.usd("gb_hour") + hours * facts.usd("core_hour")
+    fits = gb <= facts.assumed("largest_host_gb") and exchanges <= MOST_SCANNED
+    times = facts.times("detector_bytes", exchanges)
+    return PartCost(f"live detector, {days:.0f} days in memory", hours, gb, usd, times, fits)
 
 
 def _scan(facts: Facts, a_day: float) -> PartCost:

@@ -1,6 +1,6 @@
 """Days of traffic past the detector in minutes: `python benchmarks/soak_detector.py --hours 30`.
 
-The detector keeps exchanges up to a bound (`detector_memory_mb` in serve.json, 750 a MB), so that its
+The detector keeps exchanges up to a bound (`detector_memory_mb` in serve.json), so that its
 memory grows until the bound is reached and must stand still from then on. Here the bound is reached early:
 each hour of event time brings many exchanges, each with a user agent of its own, written as segments as the
 recorder does; the real detector reads, looks and saves. A line is fitted to the hours after the bound.
@@ -8,6 +8,7 @@ recorder does; the real detector reads, looks and saves. A line is fitted to the
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from stillwatch.exchanges.formats import Row
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
-from stillwatch.gateway.detector import EXCHANGES_A_MB, FolderScan
+from stillwatch.gateway.detector import FolderScan, exchanges_in
 from stillwatch.gateway.folder import derive, open_folder
 from stillwatch.gateway.record import rows, segments
 from stillwatch.gateway.settings import GatewaySettings
@@ -32,7 +33,7 @@ HOUR_US = 3_600_000_000
 BEGIN_US = 1_790_000_000_000_000 // HOUR_US * HOUR_US
 PARTS = 6  # segments an hour
 ACCOUNTS = 300
-MEMORY_MB = 256  # the least that a gateway may be given
+MEMORY_MB = 512
 
 
 def traffic(dice: random.Random, hour: int, count: int) -> Iterator[Row]:
@@ -77,7 +78,7 @@ def run(folder_path: Path, hours: int, count: int) -> tuple[list[int], list[int]
         now[0] = BEGIN_US + (hour + 1) * HOUR_US + 60_000_000
         detector.step()
         kept.append(int(detector.says()["exchanges"]))
-        held.append(heartbeat.rss_bytes())
+        held.append(heartbeat.held_bytes(os.getpid()))
         print(f"hour {hour + 1}: {kept[-1]:,} kept, {held[-1] / 1e6:,.0f} MB", file=sys.stderr, flush=True)
     return kept, held
 
@@ -92,7 +93,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="stillwatch-soak-", dir="/var/tmp") as made:
         kept, held = run(Path(made) / "serve", given.hours, given.an_hour)
-    bound = MEMORY_MB * EXCHANGES_A_MB
+    bound = exchanges_in(MEMORY_MB)
     full = next((k for k, n in enumerate(kept) if n + given.an_hour > bound), len(kept))
     after = np.array(held[full + 2 :]) / 1e6  # the first looks at so many are still finding their room
     line = stats.linregress(np.arange(len(after)), after)

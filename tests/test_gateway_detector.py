@@ -1,5 +1,6 @@
 """The detector and what comes of what it hands over: segments in, findings out, standings under the terms."""
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scan_world import START, Crowd, Scene, scene
+from stillwatch.errors import InputError
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, sketch_batch
 from stillwatch.gateway import heartbeat
@@ -173,8 +175,8 @@ def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
 ) -> None:
     copy = Folder(tmp_path / "copy")
     shutil.copytree(watched[0].path, copy.path)
-    for path in copy.detector.iterdir():
-        path.unlink()
+    shutil.rmtree(copy.detector)
+    copy.detector.mkdir()
     (copy.detector / STATE).write_bytes(b"half a sta")
     found = detector(copy)
     assert found.error is not None
@@ -183,6 +185,70 @@ def test_killed_before_it_could_save_it_reads_again_and_finds_the_same(
     found.step()
     assert named(copy) == named(watched[0])
     assert (copy.detector / STATE).with_suffix(".unreadable").exists()
+    (rows,) = (copy.detector / "live.rows").iterdir()
+    rows.unlink()  # the state is there, and its exchanges are not
+    found = detector(copy)
+    assert found.error is not None
+    assert f"its exchanges are not there ({rows}); begin anew" in found.error
+    found.step()
+    assert named(copy) == named(watched[0])
+
+
+@pytest.mark.slow
+def test_a_state_of_before_is_taken_up_and_its_rows_are_stored_apart(
+    watched: tuple[Folder, FolderScan], tmp_path: Path
+) -> None:
+    copy = Folder(tmp_path / "copy")
+    shutil.copytree(watched[0].path, copy.path)
+    found = detector(copy)
+    found._live.also = {"seen": sorted(found.seen), "newest_us": found.newest_us}
+    shutil.rmtree(copy.detector)
+    copy.detector.mkdir()
+    found._live.save(copy.detector / STATE)  # as versions before wrote it: one file
+    again = detector(copy)
+    again.step()
+    assert (again.read, again.error) == (0, None)
+    assert named(copy) == named(watched[0])
+    put(copy, 999, some())
+    again.step()
+    again.save()
+    assert list((copy.detector / "live.rows").iterdir())
+    assert detector(copy)._live.exchanges == again._live.exchanges
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_said_and_detection_goes_on_with_less(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stillwatch.gateway.detector.EXCHANGES_A_MB", 8)
+    monkeypatch.setattr("stillwatch.gateway.detector.PROCESS_MB", 0)
+    monkeypatch.setattr("stillwatch.gateway.detector.FIGURES_S", 0.0)
+    found = FolderScan(folder, replace(SETTINGS, detector_memory_mb=256), lambda: NOW)
+    put(folder, 1, of_days(12, 6, NOW - HOUR_US))
+    found.step()
+    found.save()
+    beat(folder, found)
+    assert "no room" not in part(folder).text
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("os.fstatvfs", lambda _: disk)
+    monkeypatch.setattr("stillwatch.exchanges.row_files.write_arrays", full)
+    put(folder, 2, some(seed=2))  # older than all the others
+    found.step()
+    with pytest.raises(InputError, match="cannot hold the live scan's state: No space left on device"):
+        found.save()
+    found.step()  # it is tried again later, and said until then
+    beat(folder, found)
+    assert part(folder).status == "degraded"
+    assert "cannot hold the live scan's state" in part(folder).text
+    assert f"The disk has no room for more of them: make room below {folder.path}." in part(folder).text
+    assert "detector_memory_mb" not in part(folder).text
+    assert 512 * 3 // 4 <= found._live.exchanges < 1_000  # what memory holds
+    window = json.loads((folder.detector / "findings.json").read_bytes())["window"]
+    assert "cannot be found or are half named" in window["text"][0]
 
 
 def test_a_bad_segment_is_passed_over_with_its_reason_and_the_rest_is_used(folder: Folder) -> None:
@@ -319,6 +385,7 @@ def test_a_short_memory_is_said_in_findings_health_and_metrics(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stillwatch.gateway.detector.EXCHANGES_A_MB", 1)
+    monkeypatch.setattr("stillwatch.gateway.detector.PROCESS_MB", 0)
     small = replace(SETTINGS, detector_memory_mb=256)
     found = FolderScan(folder, small, lambda: NOW)
     put(folder, 1, of_days(12, 4, NOW))
@@ -352,6 +419,16 @@ def test_a_memory_that_holds_everything_is_not_complained_of(folder: Folder) -> 
     assert {"stillwatch_detector_exchanges 192", "stillwatch_detector_window_missing_seconds 0"} < set(
         lines(folder)
     )
+
+
+@pytest.mark.parametrize(
+    ("kept", "lag_s", "status"), [(0, 61, "degraded"), (9_000_000, 200, "ok"), (9_000_000, 300, "degraded")]
+)
+def test_an_hours_evaluation_of_many_is_no_trouble(
+    folder: Folder, kept: int, lag_s: int, status: str
+) -> None:
+    heartbeat.beat(folder.run / "detector.json", NOW, exchanges=kept, lag_s=lag_s)
+    assert part(folder).status == status
 
 
 @pytest.mark.slow

@@ -1,8 +1,13 @@
 """A live scan finds what one scan of the whole finds, in any pieces and through restarts; and followers."""
 
 import copy
+import errno
 import json
+import os
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -20,9 +25,11 @@ from hypothesis import strategies as st
 from scan_world import START, Crowd, Scene, habits, honest, pool, scene, sentence
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD
+from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog
-from stillwatch.exchanges.log import build
+from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.read import Rejects, read, read_accounts
+from stillwatch.exchanges.row_files import write_arrays
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.report.findings import evidence_json, findings_json
@@ -78,9 +85,14 @@ def replayed(
     seed: int = 0,
     path: Path | None = None,
 ) -> tuple[ScanResult, LiveScan]:
-    """In pieces that end at these times, each shuffled and dealt in batches; with `path` through restarts."""
+    """In pieces that end at these times, each shuffled and dealt in batches; with `path` through restarts.
+
+    What is seldom read lies in files, and the states' rows in one file or apart.
+    """
     rng = np.random.default_rng(seed)
-    live = LiveScan(OPTIONS, accounts=accounts)
+    keep = Keep(exchanges=4_000)
+    live = LiveScan(OPTIONS, accounts=accounts, keep=keep)
+    live.keep = Keep()  # everything: only what is in memory is bounded
     since, result = 0, None
     for until in hours:
         piece = between(table, since, until)
@@ -91,8 +103,9 @@ def replayed(
         live.add(piece.slice(0, 20))  # again
         result = live.tick(until, until)
         if path is not None and rng.random() < 0.7:
-            live.save(path)
-            live = LiveScan.load(path, OPTIONS, accounts=accounts)
+            live.save(path, rows_apart=bool(rng.random() < 0.7))
+            live = LiveScan.load(path, OPTIONS, accounts=accounts, keep=keep)
+            live.keep = Keep()
     assert result is not None
     return result, live
 
@@ -446,9 +459,11 @@ ROW = st.tuples(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(ROW, max_size=8), min_size=1, max_size=8), st.integers(0, 60), st.data())
 def test_a_kept_log_is_the_log_of_what_it_keeps(
-    pieces: list[list[tuple]], forget: int, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[list[tuple]], forget: int, data: st.DataObject
 ) -> None:
-    kept = KeptLog(SKETCHER)
+    in_memory_rows = data.draw(st.sampled_from([0, 5, 1000]))
+    kept = KeptLog(SKETCHER, in_memory_rows)
+    folder = tmp_path_factory.mktemp("rows")
     first: dict[int, tuple] = {}
     for piece in pieces:
         rows = []
@@ -467,12 +482,16 @@ def test_a_kept_log_is_the_log_of_what_it_keeps(
         kept.add(batch)
         if data.draw(st.booleans()):
             kept.merged()
+        if data.draw(st.booleans()):
+            kept.store(folder)  # and what is stored later goes on from it
     before = START_US + forget * HOUR_US
     kept.forget(before)
     found = kept.merged()
-    if data.draw(st.booleans()):
-        again = KeptLog(SKETCHER)
-        again.restore(kept.arrays(), "here")
+    restart = data.draw(st.sampled_from(["no", "one file", "rows apart"]))
+    if restart != "no":
+        again = KeptLog(SKETCHER, in_memory_rows)
+        again.restore(kept.arrays() if restart == "one file" else kept.store(folder), "here", folder)
+        kept.clean()
         found = again.log
     again = [
         {
@@ -521,6 +540,141 @@ def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:
             LiveScan.load(path, OPTIONS)
     with pytest.raises(InputError, match="no saved"):
         LiveScan.load(tmp_path / "none", OPTIONS)
+
+
+def in_files(many: int) -> LiveScan:
+    """A scan of some exchanges, three quarters of which memory does not hold whole."""
+    live = LiveScan(OPTIONS, keep=Keep(exchanges=many))
+    live.add(STEADY.slice(0, many))
+    return live
+
+
+def test_a_state_with_its_rows_apart_is_whole_or_refused(tmp_path: Path) -> None:
+    path, rows = tmp_path / "live.npz", tmp_path / "live.rows"
+    live = in_files(40)
+    live.save(path)  # as a version before this one wrote it: it is taken up
+    live = LiveScan.load(path, OPTIONS, keep=live.keep)
+    live.save(path, rows_apart=True)
+    (first,) = rows.iterdir()
+    live.add(STEADY.slice(40, 4))
+    live.save(path, rows_apart=True)
+    assert first in list(rows.iterdir())  # what is stored is not written again
+    assert len(list(rows.iterdir())) == 2
+    again = LiveScan.load(path, OPTIONS, keep=live.keep)
+    for name, column in live._kept.arrays().items():
+        np.testing.assert_array_equal(again._kept.arrays()[name], column, name)
+    raw = first.read_bytes()
+    first.write_bytes(raw[:-100] + bytes(100))
+    with pytest.raises(InputError, match="begin anew"):
+        LiveScan.load(path, OPTIONS)
+    first.unlink()
+    with pytest.raises(InputError, match=f"its exchanges are not there .*{first.name}.*begin anew"):
+        LiveScan.load(path, OPTIONS)
+
+
+@pytest.mark.parametrize("refused", [".npz", "live.npz"])  # each file, or the last one
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "live.npz"
+    live = in_files(40)
+    live.save(path, rows_apart=True)
+    live.add(STEADY.slice(40, 400))
+
+    def full(to: Path, arrays: dict[str, np.ndarray]) -> None:
+        if to.name.endswith(refused):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_arrays(to, arrays)
+
+    for place in ("stillwatch.exchanges.row_files", "stillwatch.scan.live"):
+        monkeypatch.setattr(f"{place}.write_arrays", full)
+    for _ in range(3):
+        with pytest.raises(InputError, match="cannot hold the live scan's state: No space left on device"):
+            live.save(path, rows_apart=True)
+        assert LiveScan.load(path, OPTIONS).exchanges == 40
+    monkeypatch.undo()
+    live.save(path, rows_apart=True)
+    assert LiveScan.load(path, OPTIONS).exchanges == live.exchanges
+    held = {part.name for part in live._kept._stored}
+    assert {one.name for one in (tmp_path / "live.rows").iterdir()} == held  # nothing is left over
+
+
+SAVES = """
+import sys
+from pathlib import Path
+from test_live import OPTIONS, STEADY, Keep, LiveScan
+live, at = LiveScan(OPTIONS, keep=Keep(exchanges=400)), 0
+while True:
+    live.add(STEADY.slice(at % len(STEADY), 20))
+    live.save(Path(sys.argv[1]), rows_apart=True)
+    at += 20
+    print(live.exchanges, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_writing_it_goes_on_from_the_state_before(tmp_path: Path) -> None:
+    path, rng = tmp_path / "live.npz", random.Random(1)
+    for _ in range(3):
+        with subprocess.Popen(
+            [sys.executable, "-c", SAVES, str(path)], cwd=Path(__file__).parent, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.2))
+            process.kill()
+            told = [int(line) for line in process.stdout.read().split()]
+        found = LiveScan.load(path, OPTIONS, keep=Keep(exchanges=400))
+        assert found.exchanges >= max(told, default=20)
+        found.save(path, rows_apart=True)
+        held = {part.name for part in found._kept._stored}
+        assert {one.name for one in (tmp_path / "live.rows").iterdir()} == held
+
+
+@pytest.mark.slow
+def test_where_the_disk_is_full_the_oldest_go_and_it_is_said_until_there_is_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    live = in_files(400)
+    hour = START_US + 400 * HOUR_US  # all of it is before
+    assert live.tick(hour, hour).window is None
+    disk = os.statvfs_result((4096, 4096, 1000, 10, 10, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("os.fstatvfs", lambda _: disk)
+    live.add(STEADY.slice(400, 80))
+    window = live.tick(hour, hour).window
+    assert live.short_of_disk
+    assert window is not None
+    assert window.since is not None
+    assert 100 <= live.exchanges < 400
+    newest = build(STEADY.slice(0, 480).to_batches(), SKETCHER)["id"][-live.exchanges :]
+    np.testing.assert_array_equal(live._kept.log["id"], newest)
+    live.add(STEADY.slice(480, 60))  # it goes on with what memory holds
+    known = live.tick(hour + HOUR_US, hour + HOUR_US)
+    assert known.scanned.exchanges == live.exchanges >= 100
+    held = live.exchanges
+    monkeypatch.undo()
+    live.add(STEADY.slice(540, 80))
+    assert live.tick(hour + 2 * HOUR_US, hour + 2 * HOUR_US).scanned.exchanges == held + 80
+    assert live.short_of_disk  # until what was let go is beyond what is needed
+
+
+@pytest.mark.slow
+def test_where_a_look_finds_no_room_it_looks_at_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = LiveScan(OPTIONS)
+    live.add(STEADY)
+
+    def full(log: ExchangeLog, *more: object, **named: object) -> ScanResult:
+        if len(log) > 300:
+            raise NoRoomError("cannot hold the log's markers: No space left on device")
+        return scan_log(log, *more, **named)
+
+    monkeypatch.setattr("stillwatch.scan.live.scan_log", full)
+    hour = START_US + 13 * DAY_US
+    known = live.tick(hour, hour)
+    assert 200 < known.scanned.exchanges == live.exchanges <= 300
+    assert live.short_of_disk
+    assert known.window is not None
+    assert known.window.short
 
 
 def test_sketches_under_the_public_key_are_never_stored(tmp_path: Path, world: Scene) -> None:

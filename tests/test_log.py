@@ -2,9 +2,9 @@
 
 import dataclasses
 import errno
+import os
 import random
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -112,14 +112,33 @@ def test_columns_in_files_are_those_in_memory(monkeypatch, in_memory_rows):
     assert plain.duplicates == 30
 
 
+def test_a_column_forgets_its_first_rows_and_gives_their_room_back():
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, 1 << 32, (100_000, 3), np.uint32)
+    column = ColumnFile(rows)
+    column.write(rows, 0)
+    for many in (1, 20_000, 60_000, 19_998):  # little is only passed over, much is moved over
+        column.forget(many, len(rows) - many)
+        rows = rows[many:]
+        assert np.array_equal(column.view(len(rows)), rows)
+        assert os.fstat(column._file.fileno()).st_size <= (len(rows) + len(rows) // 4 + 1) * 12
+        rows = np.concatenate([rows[:-5], rows[-9:]])
+        column.write(rows[-9:], len(rows) - 9)
+        assert np.array_equal(column.view(len(rows)), rows)
+
+
 def test_no_room_for_a_column_is_said(monkeypatch, tmp_path):
     column = ColumnFile(np.zeros((2, 3), np.uint32))
-    column.whole(0)  # closes the file
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(column, "_file", SimpleNamespace(seek=full))
+    monkeypatch.setattr(column, "_write", full)
+    with pytest.raises(InputError, match="temporary file: No space left on device; set TMPDIR"):
+        column.write(np.ones((2, 3), np.uint32), 0)
+    monkeypatch.undo()
+    disk = os.statvfs_result((4096, 4096, 1000, 30, 19, 0, 0, 0, 0, 255))  # 1.9 % are free
+    monkeypatch.setattr("os.fstatvfs", lambda _: disk)
     with pytest.raises(InputError, match="temporary file: No space left on device; set TMPDIR"):
         column.write(np.ones((2, 3), np.uint32), 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))

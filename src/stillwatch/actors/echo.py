@@ -19,6 +19,7 @@ import numpy as np
 
 from stillwatch.actors import ActorContext
 from stillwatch.compiled_code.library import kernels
+from stillwatch.exchanges.column_file import ROWS_AT_ONCE, let_go
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
@@ -103,8 +104,13 @@ def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     seen = np.zeros(size, np.uint8)
     kernels.mark_passages(log.answered, log.answered.size, seen, size, 1)
     kernels.mark_passages(log.brought, log.brought.size, seen, size, 2)
-    columns = {BROUGHT: log.brought, ANSWERED: log.answered}
-    at = {kind: np.nonzero((seen[of & (size - 1)] == 3) & (of != 0)) for kind, of in columns.items()}
-    row = np.concatenate([at[kind][0] for kind in columns])
-    kinds = np.repeat(np.array(list(columns), np.int8), [len(at[kind][0]) for kind in columns])
-    return row, kinds, np.concatenate([of[at[kind]] for kind, of in columns.items()])
+    rows, kinds, values = [], [], []
+    for kind, of in ((BROUGHT, log.brought), (ANSWERED, log.answered)):
+        for first in range(0, len(of), ROWS_AT_ONCE):  # all at once would be there several times
+            some = of[first : first + ROWS_AT_ONCE]
+            at = np.nonzero((seen[some & (size - 1)] == 3) & (some != 0))
+            rows.append(at[0] + first)
+            kinds.append(np.full(len(at[0]), kind, np.int8))
+            values.append(some[at])
+        let_go((of,))
+    return np.concatenate(rows), np.concatenate(kinds), np.concatenate(values)

@@ -13,8 +13,7 @@ from threading import Lock
 import numpy as np
 
 from stillwatch.compiled_code.library import constant, kernels
-from stillwatch.errors import InputError
-from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.column_file import NoRoomError, let_go
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
@@ -112,12 +111,12 @@ class _UsesByRound:
     def add(self, packed: np.ndarray, begin: np.ndarray) -> None:
         """Keep the log's next block. begin: (rounds + 1,) where each round begins.
 
-        Raises: InputError where the folder for temporary files has no room for it.
+        Raises: NoRoomError where the folder for temporary files has no room for it.
         """
         try:
             self._file.write(packed.data)
         except OSError as error:
-            raise InputError(
+            raise NoRoomError(
                 f"{gettempdir()}: cannot hold the log's markers: {error.strerror}; "
                 "set TMPDIR to a folder with more room"
             ) from error

@@ -79,7 +79,9 @@ class SettingOptions:
     ] = None
     detector_memory_mb: Annotated[
         int | None,
-        typer.Option(help="MB for the detector: 750 exchanges are kept in each.", show_default="4096"),
+        typer.Option(
+            help="MB for the detector: past 450, 2,500 exchanges are kept in each.", show_default="4096"
+        ),
     ] = None
     shutdown_delay_s: Annotated[
         float | None,

@@ -4,16 +4,25 @@ Of a mapped file the system keeps what fits, and can let any of it go, as it lie
 know what a column's values mean.
 """
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from tempfile import TemporaryFile
+from weakref import finalize
 
 import numpy as np
 
 from stillwatch.errors import InputError
 
 ROWS_AT_ONCE = 1 << 16  # that are put in order
+LEAST_FREE = 0.02  # of a disk: the rest is for those who write down what happens
+SPARE = 4  # a file gives back the room of its oldest rows when they are more than one in so many
+
+
+class NoRoomError(InputError):
+    """The disk took no more of a column."""
 
 
 class ColumnFile:
@@ -22,28 +31,61 @@ class ColumnFile:
     def __init__(self, like: np.ndarray) -> None:
         """like: (any,) or (any, values) a part of the column: its type, and how many values a row has.
 
-        Raises: InputError where there is no folder for temporary files.
+        Raises: NoRoomError where there is no folder for temporary files.
         """
         self._dtype, self._row = like.dtype, like.shape[1:]
         self._row_bytes = like.dtype.itemsize * int(np.prod(like.shape[1:]))
+        self._gone = 0  # rows at the file's beginning that are not the column's any more
         with _no_room():
-            self._file = TemporaryFile()  # noqa: SIM115
+            # unbuffered: what the disk refused must not be tried again behind a later write
+            self._file = TemporaryFile(buffering=0)  # noqa: SIM115
+        finalize(self, self._file.close)
 
     def write(self, rows: np.ndarray, first: int) -> None:
         """Write rows, the first of them at the place `first`.
 
-        Raises: InputError where the folder for temporary files has no room for them.
+        Raises: NoRoomError where the folder for temporary files has no room for them.
         """
         with _no_room():
-            self._file.seek(first * self._row_bytes)
-            self._file.write(np.ascontiguousarray(rows).data)
+            disk = os.fstatvfs(self._file.fileno())
+            if disk.f_bavail < LEAST_FREE * disk.f_blocks:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._write(np.ascontiguousarray(rows).data.cast("B") if len(rows) else b"", first)
+
+    def _write(self, data: memoryview | bytes, first: int) -> None:
+        self._file.seek((self._gone + first) * self._row_bytes)
+        while len(data):
+            data = data[self._file.write(data) :]
 
     def whole(self, rows: int) -> np.ndarray:
         """(rows, ...) the column, to be read only. The file goes when the array does."""
-        with self._file as file:
-            file.truncate(rows * self._row_bytes)
-            mapped = mmap(file.fileno(), 0, access=ACCESS_READ) if rows else b""
-        return np.frombuffer(mapped, self._dtype).reshape(rows, *self._row)
+        with self._file:
+            return self.view(rows)
+
+    def view(self, rows: int) -> np.ndarray:
+        """(rows, ...) the column as it is now, to be read only, and only until more is written.
+
+        Raises: NoRoomError where the folder for temporary files has no room for them.
+        """
+        many = self._gone + rows
+        with _no_room():
+            self._file.truncate(many * self._row_bytes)
+            mapped = mmap(self._file.fileno(), 0, access=ACCESS_READ) if many else b""
+        return np.frombuffer(mapped, self._dtype).reshape(many, *self._row)[self._gone :]
+
+    def forget(self, rows: int, left: int) -> None:
+        """Let the first rows go; `left` follow them. No map of before may be read any more."""
+        self._gone += rows
+        if self._gone * SPARE < left:
+            return
+        begin, self._gone = self._gone, 0
+        for first in range(0, left, ROWS_AT_ONCE):  # moved in place: it needs no room
+            many = min(ROWS_AT_ONCE, left - first)
+            self._file.seek((begin + first) * self._row_bytes)
+            block = bytearray(many * self._row_bytes)
+            read = self._file.readinto(block)
+            self._write(memoryview(block)[:read], first)
+        self._file.truncate(left * self._row_bytes)
 
 
 @contextmanager
@@ -51,7 +93,7 @@ def _no_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
+        raise NoRoomError(
             f"cannot hold a column of the log in a temporary file: {error.strerror}; "
             "set TMPDIR to a folder with more room"
         ) from error

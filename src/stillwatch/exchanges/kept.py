@@ -1,6 +1,8 @@
 """A log that grows as exchanges arrive and forgets the oldest: sorted by time, each exchange once.
 
-What it gives is what `log.build` would give of the exchanges it holds. It does not know who asks for it.
+What it gives is what `log.build` would give of the exchanges it holds. Past some rows the columns that are
+seldom read lie in temporary files. What came before the earliest new exchange is not touched again, in memory
+or on disk, so that an hour costs what is new in it. It does not know who asks for it.
 """
 
 # mypy: allow-untyped-defs
@@ -8,6 +10,7 @@ What it gives is what `log.build` would give of the exchanges it holds. It does 
 import json
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +18,14 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ids, sketched
+from stillwatch.exchanges.column_file import ColumnFile, NoRoomError, let_go
 from stillwatch.exchanges.log import (
     CODED,
     CODED_AS,
+    IN_MEMORY_ROWS,
     MATRICES,
     PASSAGES,
+    SELDOM_READ,
     Codes,
     Columns,
     ExchangeLog,
@@ -28,7 +34,9 @@ from stillwatch.exchanges.log import (
     encode_batch,
     filled_columns,
     identities,
+    log_of,
 )
+from stillwatch.exchanges.row_files import PART_ROWS, RowFile, read_rows, write_rows
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.stats.dealing import deal
 from stillwatch.text.kernel import CONTENT
@@ -41,24 +49,31 @@ class KeptLog:
     """Exchanges of some days. `add` takes them in any order; `merged` sorts in what has come since.
 
     `log` is what was merged last, `parts` what has come since, in the columns of a log whose codes are those
-    of `codes`; both are to be read only.
+    of `codes`; both are to be read only, and an earlier `log` not at all once there is another.
+
+    in_memory_rows: past so many, columns that are seldom read lie in temporary files.
     """
 
-    def __init__(self, sketcher: Sketcher) -> None:
-        self.sketcher = sketcher
-        self.log: ExchangeLog = close_log({}, {}, frozenset())
+    def __init__(self, sketcher: Sketcher, in_memory_rows: int = IN_MEMORY_ROWS) -> None:
+        self.sketcher, self._in_memory_rows = sketcher, in_memory_rows
+        self.log: ExchangeLog = close_log({}, {}, frozenset())  # of no rows
         self.parts: list[Columns] = []
         self.codes = {name: Codes() for name in CODED}
         self.duplicates = 0
         self.forgotten_us = 0  # what was before it is not held any more; 0: everything is
+        self.no_room_us = 0  # `forgotten_us` when the disk had no room for more, last
         # exchanges that came from before it, by the hour of their own time
         self.dropped: Counter[int] = Counter()
         self._order: tuple[str, ...] = ()
         self._has: set[str] = set()
         self._ids: np.ndarray | None = None  # of the log, sorted
-        self._ids_since: set[int] = set()  # of the parts
+        self._ids_since = np.zeros(0, np.uint64)  # of the parts, sorted
         self._by_account: tuple[np.ndarray, np.ndarray] | None = None
-        self._whole = True  # not while columns are moved from one place to the other
+        self.whole = True  # not while columns are moved from one place to the other
+        self._files: dict[str, ColumnFile] = {}
+        self._stored_in: Path | None = None
+        self._stored: list[RowFile] = []  # there, from the first row on
+        self._unchanged = 0  # rows that are as they were stored
 
     def __len__(self) -> int:
         return len(self.log) + sum(len(part["ts_us"]) for part in self.parts)
@@ -76,23 +91,64 @@ class KeptLog:
         if batch.num_rows:
             self._has |= filled_columns(batch)
             self._order += tuple(name for name in part if name not in self._order)
-            self._ids_since.update(part["id"].tolist())
+            self._ids_since = _with_more(self._ids_since, part["id"])
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
-                self.parts = [_together(self._take_parts(self.parts))]
-                self._whole = True
+                self.whole = False
+                taken, self.parts = [dict(several) for several in self.parts], []
+                self.parts = [_together(taken)]
+                self.whole = True
         return part
 
+    @property
+    def short_of_disk(self) -> bool:
+        """Whether the oldest had to go because the disk had no room for more."""
+        return 0 < self.no_room_us == self.forgotten_us
+
+    @property
+    def waiting(self) -> int:
+        """How many exchanges have come since the last merge: these are all in memory."""
+        return sum(len(part["ts_us"]) for part in self.parts)
+
     def merged(self) -> ExchangeLog:
-        """The log with all that has come."""
+        """The log with all that has come. Where the disk has no room for it the oldest are let go."""
         self._check_whole()
         if self.parts:
-            self._close(_together(self._take_parts()))
+            self.whole = False
+            closed, in_files = None, True
+            while closed is None:
+                first_us = min(int(part["ts_us"].min()) for part in self.parts)
+                cut = int(np.searchsorted(self.log["ts_us"], first_us))
+                try:
+                    closed = close_log(self._since(cut, in_files), self.codes, frozenset(self._has))
+                except NoRoomError:
+                    in_files = len(self.log) > 0
+                    if in_files:
+                        columns = self.columns(self._order)
+                        self._drop_first(len(self.log) // 4 + 1, columns)
+                        self._set(columns)
+                        oldest_us = int(columns["ts_us"][0]) if len(self.log) else first_us
+                        self.no_room_us = self.forgotten_us = max(self.forgotten_us, oldest_us)
+            self._close(cut, closed)
+            if self.short_of_disk:
+                columns = self.columns(self._order)
+                self._keep_names_of([columns])
+                self._set(columns)
         return self.log
+
+    def _since(self, cut: int, in_files: bool) -> Columns:
+        """The log's rows from `cut` on and all that has come, in columns of their own; many in files, where
+        what came late begins far back."""
+        held = self.columns(self._order) if cut < len(self.log) else {}
+        parts = [{name: column[cut:] for name, column in held.items()}] if held else []
+        # the dicts are new ones, as who was given a part may still read it
+        parts += [dict(part) for part in self.parts]
+        many = sum(len(part["ts_us"]) for part in parts)
+        return _together(parts, SELDOM_READ if in_files and many > self._in_memory_rows else frozenset())
 
     def _check_whole(self) -> None:
         """Raises: InputError after a merge that was broken off, by Ctrl-C or for lack of memory."""
-        if not self._whole:
+        if not self.whole:
             raise InputError(
                 "a merge of exchanges was broken off, and some of them are gone: load the saved state, or "
                 "begin anew from the log"
@@ -108,53 +164,117 @@ class KeptLog:
 
     def columns(self, names: Iterable[str]) -> Columns:
         """Columns of what was merged last, the phrases among them."""
-        of_log = (*MATRICES, *PASSAGES)
-        return {
-            name: getattr(self.log, name) if name in of_log else self.log[name]
-            for name in names
-            if name not in PASSAGES or len(getattr(self.log, name))
-        }
-
-    def _take_parts(self, parts: list[Columns] | None = None) -> list[Columns]:
-        """Parts, or the log and all parts, that nothing here holds any more: their columns can be let go one
-        by one. The dicts are new ones, as who was given a part may still read it."""
-        self._whole = False
-        if parts is None:
-            parts = [self.columns(self._order), *self.parts] if len(self.log) else self.parts
-            self.log = close_log({}, {}, frozenset())
-        self.parts, self._by_account = [], None
-        return [dict(part) for part in parts]
+        return _columns_of(self.log, names)
 
     def forget(self, before_us: int) -> None:
         """Let the exchanges before a moment go, and the names that nobody else has."""
-        cut = int(np.searchsorted(self.log["ts_us"], before_us))
-        if self.parts or cut == 0:
-            self.merged()
-            cut = int(np.searchsorted(self.log["ts_us"], before_us))
+        cut = int(np.searchsorted(self.merged()["ts_us"], before_us))
         if cut == 0:
             return
+        self.whole = False
+        columns = self.columns(self._order)
+        self.log = close_log({}, {}, frozenset())
+        self._drop_first(cut, columns)
         self.forgotten_us = max(self.forgotten_us, before_us)
-        (held,) = self._take_parts()
-        columns = {name: held.pop(name)[cut:].copy() for name in list(held)}
+        self._keep_names_of([columns])
+        self._set(columns)
+        self.whole = True
+
+    def _close(self, cut: int, closed: ExchangeLog) -> None:
+        """Have the rows of a log stand in place of this one's from `cut` on."""
+        head = {name: column[:cut] for name, column in self.columns(self._order).items()} if cut else {}
+        self.log = close_log({}, {}, frozenset())
+        self.duplicates += closed.duplicates
+        self._unchanged = min(self._unchanged, cut)
+        if self._ids is not None:
+            self._ids = _with_more(self._ids, self._ids_since)
+        self._ids_since = np.zeros(0, np.uint64)
         for column, name in CODED_AS.items():
-            names = sorted(self.codes[name].index)
-            used = np.unique(columns[column])
+            recoded = self.codes[name].by_name()[1]
+            if column in head and (np.diff(recoded[:-1]) != 1).any():
+                head[column] = recoded[head[column]]
+        for code in self.codes.values():
+            code.index = {name: k for k, name in enumerate(sorted(code.index))}
+        tail = _columns_of(closed, self._order)
+        del closed
+        for name in self._order:
+            like = tail[name] if name in tail else head[name]
+            head.setdefault(name, np.zeros((cut, *like.shape[1:]), like.dtype))
+            tail.setdefault(name, np.zeros((len(tail["ts_us"]), *like.shape[1:]), like.dtype))
+        self._write_files(head, tail)
+        many = len(head["ts_us"]) + len(tail["ts_us"])
+        for name in self._order:
+            file, old, new = self._files.get(name), head.pop(name), tail.pop(name)
+            tail[name] = file.view(many) if file else np.concatenate([old, new]) if len(old) else new
+        self.parts = []
+        self._set(tail)
+        self.whole = True
+
+    def _set(self, columns: Columns) -> None:
+        """Have these columns be the log."""
+        names = {name: tuple(code.index) for name, code in self.codes.items()}
+        self.log = log_of(columns, names, frozenset(self._has))
+        self._by_account = None
+
+    def _write_files(self, head: Columns, tail: Columns) -> None:
+        """Have the columns that are seldom read in files, where there are many rows.
+
+        Where the disk has no room the oldest rows are let go: a quarter, or all that memory does not hold
+        either.
+        """
+        seldom = [name for name in self._order if name in SELDOM_READ]
+        while self._files or len(head["ts_us"]) + len(tail["ts_us"]) > self._in_memory_rows:
+            held = len(head["ts_us"])
+            try:
+                for name in seldom:
+                    if name not in self._files:
+                        file = ColumnFile(head[name])
+                        file.write(head[name], 0)
+                        self._files[name] = file
+                    self._files[name].write(tail[name], held)
+                return
+            except NoRoomError:
+                left, room = held - held // 4 - 1, self._in_memory_rows - len(tail["ts_us"])
+                if left <= max(room, 0) or len(self._files) < len(seldom):
+                    left = max(0, min(held, room))  # as many as memory holds without files
+                    for name in self._files:
+                        head[name] = head[name][held - left :].copy()
+                    self._files.clear()
+                if held:
+                    self._drop_first(held - left, head)
+                    self.no_room_us = self.forgotten_us = max(
+                        self.forgotten_us, int((head if left else tail)["ts_us"][0])
+                    )
+                    self._keep_names_of([head, tail])
+                if not self._files:
+                    return
+
+    def _drop_first(self, many: int, columns: Columns) -> None:
+        """Let the first rows of the log's columns go."""
+        left = len(columns["ts_us"]) - many
+        for name in list(columns):
+            if name in self._files:
+                self._files[name].forget(many, left)
+                columns[name] = self._files[name].view(left)
+            elif len(columns[name]) > left:
+                columns[name] = columns[name][len(columns[name]) - left :].copy()
+        self._ids = None
+        self._unchanged = max(self._unchanged - many, 0)
+        self._stored = [
+            part for part in (part.without(many, at) for part, at in _with_places(self._stored)) if part
+        ]
+
+    def _keep_names_of(self, parts: list[Columns]) -> None:
+        """Let the names go that no row has, and give the others the codes in their order."""
+        for column, name in CODED_AS.items():
+            names = list(self.codes[name].index)
+            used = np.unique(np.concatenate([np.unique(part[column]) for part in parts]))
             used = used[used >= 0]
             lookup = np.full(len(names) + 1, -1, np.int32)
             lookup[used] = np.arange(len(used))
-            columns[column] = lookup[columns[column]]
+            for part in parts:
+                part[column] = lookup[part[column]]
             self.codes[name].index = {names[code]: k for k, code in enumerate(used.tolist())}
-        self._close(columns)
-
-    def _close(self, columns: Columns) -> None:
-        self.log = close_log(columns, self.codes, frozenset(self._has))
-        self.duplicates += self.log.duplicates
-        for code in self.codes.values():
-            code.index = {name: k for k, name in enumerate(sorted(code.index))}
-        self.parts = []
-        self._ids = self._by_account = None
-        self._ids_since = set()
-        self._whole = True
 
     def _new(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The exchanges of a batch that have not come before and are not of the forgotten past."""
@@ -167,11 +287,10 @@ class KeptLog:
             self._ids = np.sort(self.log["id"]) if len(self.log) else np.zeros(0, np.uint64)
         keys = identities(batch, self.sketcher)
         held = np.zeros(len(keys), bool)
-        if len(self._ids):
-            at = np.minimum(np.searchsorted(self._ids, keys), len(self._ids) - 1)
-            held = self._ids[at] == keys
-        if self._ids_since:
-            held |= np.fromiter((key in self._ids_since for key in keys.tolist()), bool, len(keys))
+        for several in (self._ids, self._ids_since):
+            if len(several):
+                at = np.minimum(np.searchsorted(several, keys), len(several) - 1)
+                held |= several[at] == keys
         again = np.ones(len(keys), bool)
         again[np.unique(keys, return_index=True)[1]] = False
         self.duplicates += int((held | again).sum())
@@ -186,47 +305,162 @@ class KeptLog:
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is held, as arrays that `restore` takes; what has come is merged first."""
         self.merged()
-        told = {
+        told = self._description()
+        out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
+        return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+
+    def _description(self) -> dict[str, object]:
+        return {
             "names": {name: sorted(code.index) for name, code in self.codes.items()},
             "has": sorted(self._has),
             "order": list(self.columns(self._order)),
             "duplicates": self.duplicates,
             "forgotten_us": self.forgotten_us,
+            "no_room_us": self.no_room_us,
             "dropped": sorted(self.dropped.items()),
             "key": self.sketcher.fingerprint,
         }
-        out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
-        return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
 
-    def restore(self, arrays: dict[str, np.ndarray], place: str) -> None:
-        """Take up what `arrays` gave. Raises: InputError for what was kept under another key."""
+    def store(self, folder: Path) -> dict[str, np.ndarray]:
+        """The same as `arrays`, but the rows themselves lie in files of a folder, each written once.
+
+        Rows that lie there already are not written again, but for short files, which are written as a longer
+        one. What a state of before names stays until `clean`. Raises: OSError.
+        """
+        many = len(self.merged())
+        if folder != self._stored_in:
+            self._stored_in, self._stored, self._unchanged = folder, [], 0
+        folder.mkdir(exist_ok=True, mode=0o700)
+        stored, end = [], 0
+        for part, at in _with_places(self._stored):
+            if at < self._unchanged:
+                stored.append(part.at_most(self._unchanged - at))
+                end = at + stored[-1].rows
+        while stored and stored[-1].rows < min(2 * (many - end), PART_ROWS):
+            end -= stored.pop().rows
+        columns = self.columns(self._order)
+        names = {column: list(self.codes[name].index) for column, name in CODED_AS.items()}
+        for first in range(end, many, PART_ROWS):
+            rows = {name: column[first : first + PART_ROWS] for name, column in columns.items()}
+            try:
+                stored.append(write_rows(folder, rows, names))
+            except OSError:
+                for part in stored:
+                    if part not in self._stored:  # those of before are needed until there is another state
+                        (folder / part.name).unlink(missing_ok=True)
+                raise
+            let_go(columns.values())
+        self._stored, self._unchanged = stored, many
+        told = self._description() | {"names": {}, "rows": [vars(part) for part in stored]}
+        return {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+
+    def clean(self) -> None:
+        """Take away what lies in the folder of `store` and is no part of what it gave last."""
+        if self._stored_in is not None:
+            needed = {part.name for part in self._stored}
+            for path in self._stored_in.iterdir():
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+
+    def restore(self, arrays: dict[str, np.ndarray], place: str, folder: Path | None = None) -> None:
+        """Take up what `arrays` gave, or `store` in a folder.
+
+        Raises: InputError for what was kept under another key. OSError, ValueError, KeyError, BadZipFile for
+        rows that are not there, or damaged.
+        """
         told = json.loads(arrays["log"].tobytes())
         mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: told["key"].encode()}
         sketched.check_key(mark, self.sketcher, place)
         self._has, self._order = set(told["has"]), tuple(told["order"])
-        for name, names in told["names"].items():
-            self.codes[name].index = {value: k for k, value in enumerate(names)}
-        if self._order and "content" not in self._order:  # what a version before content words has stored
-            self._order += ("content",)
-            arrays["log.content"] = np.zeros((len(arrays["log.ts_us"]), CONTENT), np.uint32)
-        if self._order:
-            self._close({name: arrays[f"log.{name}"] for name in self._order})
+        if "rows" in told and folder is not None:
+            self._read_rows(folder, [RowFile(**part) for part in told["rows"]])
+        else:
+            for name, names in told["names"].items():
+                self.codes[name].index = {value: k for k, value in enumerate(names)}
+            if self._order and "content" not in self._order:  # what a version before content words has stored
+                self._order += ("content",)
+                arrays["log.content"] = np.zeros((len(arrays["log.ts_us"]), CONTENT), np.uint32)
+            if self._order:
+                columns = {name: arrays.pop(f"log.{name}") for name in self._order}
+                self._close(0, close_log(columns, self.codes, frozenset(self._has)))
         self.duplicates, self.forgotten_us = told["duplicates"], told["forgotten_us"]
+        self.no_room_us = told.get("no_room_us", 0)
         self.dropped = Counter(dict(told.get("dropped", ())))
 
+    def _read_rows(self, folder: Path, parts: list[RowFile]) -> None:
+        """Take up rows of files, a column of a file at a time."""
+        many = sum(part.rows for part in parts)
+        columns: Columns = {}
+        for part, at in _with_places(parts):
+            for name, rows in read_rows(folder, part, self.codes):
+                if many > self._in_memory_rows and name in SELDOM_READ:
+                    if name not in self._files:
+                        self._files[name] = ColumnFile(rows)
+                    self._files[name].write(rows, at)
+                    continue
+                if name not in columns:
+                    columns[name] = np.zeros((many, *rows.shape[1:]), rows.dtype)
+                columns[name][at : at + part.rows] = rows
+        for name, file in self._files.items():
+            columns[name] = file.view(many)
+        for column, name in CODED_AS.items():
+            names, recoded = self.codes[name].by_name()
+            self.codes[name].index = {value: k for k, value in enumerate(names)}
+            if column in columns:
+                columns[column] = recoded[columns[column]]
+        if parts:
+            self._keep_names_of([columns])  # a file has those of its forgotten rows as well
+            self._set({name: columns[name] for name in self._order})
+        self._stored_in, self._stored, self._unchanged = folder, parts, many
 
-def _together(parts: list[Columns]) -> Columns:
-    """One set of columns out of several, emptied on the way: one column at a time is there twice."""
+
+def _columns_of(log: ExchangeLog, names: Iterable[str]) -> Columns:
+    """Columns of a log, its matrices among them."""
+    of_log = (*MATRICES, *PASSAGES)
+    return {
+        name: getattr(log, name) if name in of_log else log[name]
+        for name in names
+        if name not in PASSAGES or len(getattr(log, name))
+    }
+
+
+def _with_more(several: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Sorted values with some more."""
+    more = np.sort(keys)
+    return np.insert(several, np.searchsorted(several, more), more)
+
+
+def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
+    """Parts of a log, each with the place of its first row."""
+    at = 0
+    for part in parts:
+        yield part, at
+        at += part.rows
+
+
+def _together(parts: list[Columns], in_files: frozenset[str] = frozenset()) -> Columns:
+    """One set of columns out of several, emptied on the way: one column at a time is there twice.
+
+    in_files: columns that are not to be held in memory. Raises: NoRoomError.
+    """
     lengths = [len(part["ts_us"]) for part in parts]
     whole: Columns = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         like = next(part[name] for part in parts if name in part)
-        whole[name] = np.zeros((sum(lengths), *like.shape[1:]), like.dtype)
+        file = ColumnFile(like) if name in in_files else None
+        if file is None:
+            whole[name] = np.zeros((sum(lengths), *like.shape[1:]), like.dtype)
         end = 0
         for part, length in zip(parts, lengths, strict=True):
             end += length
             if name in part:  # passages are in parts with completions only
-                whole[name][end - length : end] = part.pop(name)
+                rows = part.pop(name)
+                if file is None:
+                    whole[name][end - length : end] = rows
+                else:
+                    file.write(rows, end - length)
+        if file is not None:
+            whole[name] = file.whole(end)
     return whole
 
 

@@ -299,20 +299,31 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
             for flat in [column] if column.ndim == 1 else column.T:
                 flat[:kept] = flat[order]
             column.resize((kept, *column.shape[1:]), refcheck=False)
+    by_code = {name: found for name, (found, _) in names.items()}
+    return log_of(columns, by_code, has, duplicates=total - kept, conflicts=conflicts)
+
+
+def log_of(
+    columns: Columns,
+    names: dict[str, tuple[str, ...]],
+    has: frozenset[str],
+    *,
+    duplicates: int = 0,
+    conflicts: int = 0,
+) -> ExchangeLog:
+    """A log of columns that are in order; names: of each of CODED by code. Takes them out of `columns`."""
     phrases, system_phrases, content = (columns.pop(name) for name in MATRICES)
     passages = {name: columns.pop(name) for name in PASSAGES if name in columns}
-    accounts, models = names["account"][0], names["model"][0]
-    agents = names["user_agent"][0]
     return ExchangeLog(
         columns,
         phrases,
         system_phrases,
-        accounts,
-        models,
+        names["account"],
+        names["model"],
         has,
-        total - kept,
+        duplicates,
         content,
-        agents,
+        names["user_agent"],
         conflicts,
         **passages,
     )

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -48,16 +49,29 @@ BAD = "bad-segments.jsonl"
 PERIOD_S = 2.0
 SAVE_S = 300.0  # at the latest, when rows came
 FIGURES_S = 30.0  # findings whose figures alone moved are written this often
-STEP_LIMIT_S = 900.0  # a step that takes longer is taken to hang
+# A step that takes longer is taken to hang. An hour's evaluation takes 7 to 10 µs of each exchange kept.
+STEP_LIMIT_S, STEP_LIMIT_US = 900.0, 100
 TRIES = 3  # of a segment that the disk refuses
 SETTLE_US = 5_000_000  # from an exchange's end to its row in a segment, with room
 SKEW_US = 10_000_000  # so much later where hosts' clocks differ: rows carry the time of theirs
 M_MMAP_THRESHOLD = -3  # <malloc.h>
 MOST_GAPS = 10_000  # that are counted, the newest
 IDLE_S = 30.0
-# Kept exchanges a MiB of memory. A look peaks at 1,200 bytes each, and the process is ended above its limit
-# (benchmarks/kept_memory.py, docs/figures/gateway.md).
-EXCHANGES_A_MB = 750
+# Kept exchanges a MiB of memory, beyond what the process and its steps take in any case. The process is ended
+# above its limit (benchmarks/kept_memory.py, docs/figures/gateway.md).
+EXCHANGES_A_MB = 2_500
+PROCESS_MB = 450
+MOST_EXCHANGES = 130_000_000  # that are evaluated at once: actors.spread takes 134 million
+
+
+def exchanges_in(memory_mb: int) -> int:
+    """How many exchanges are kept with so much memory.
+
+    >>> exchanges_in(4096)
+    9115000
+    """
+    kept = max(memory_mb - PROCESS_MB, memory_mb / 8) * EXCHANGES_A_MB
+    return min(int(kept), MOST_EXCHANGES)
 
 
 class FolderScan:
@@ -68,8 +82,9 @@ class FolderScan:
         self._in_fleet = folder.segments.is_symlink()
         secret = folder.secret()
         self._options = Options(key=derive(secret, PURPOSE), threads=1)
-        self._keep = Keep(exchanges=settings.detector_memory_mb * EXCHANGES_A_MB)
+        self._keep = Keep(exchanges=exchanges_in(settings.detector_memory_mb))
         self.error: str | None = None
+        self._save_error: str | None = None  # of the last attempt; it is said until one succeeds
         self.bad = self.read = self.looks = 0
         self.newest_us = 0  # the latest exchange's own time
         self.caught_up_us = now_us()  # everything that lay there then has been read and looked at
@@ -98,6 +113,16 @@ class FolderScan:
                 self.error = f"{why}; begun anew from the segments"
         return LiveScan(self._options, keep=self._keep)
 
+    @property
+    def exchanges(self) -> int:
+        """How many are kept."""
+        return self._live.exchanges
+
+    @property
+    def usable(self) -> bool:
+        """Whether what it holds is whole: it is not after a disk broke off putting it in order."""
+        return self._live.whole
+
     # --- one round ---
 
     def step(self) -> None:
@@ -112,7 +137,7 @@ class FolderScan:
             self._unseen = self._what_is_not_seen(result.window)
             self._hand_over(result)
         self._save_if_due()
-        self.error, self.caught_up_us = error, begun_us
+        self.error, self.caught_up_us = error or self._save_error, begun_us
 
     def _read(self) -> str | None:
         """Add every row that is new, past segments that cannot be used. Gives what the disk refused."""
@@ -204,11 +229,17 @@ class FolderScan:
         if window is None:
             return {}
         said = list(window_sentences(window))
-        if window.short and window.kept_days:
-            needed = self._live.exchanges / window.kept_days * window.needed_days / EXCHANGES_A_MB
+        if window.short and self._live.short_of_disk:
+            said.append(f"The disk has no room for more of them: make room below {self.folder.path}.")
+        elif window.short and window.kept_days:
+            needed = self._live.exchanges / window.kept_days * window.needed_days
+            memory_mb = math.ceil(needed / EXCHANGES_A_MB + PROCESS_MB)
+            days = f"At this pace {window.needed_days:g} days"
             said.append(
-                f"At this pace {window.needed_days:g} days need detector_memory_mb = {math.ceil(needed)} "
-                "in serve.json."
+                f"{days} need detector_memory_mb = {memory_mb} in serve.json."
+                if needed <= MOST_EXCHANGES
+                else f"{days} are more than the {MOST_EXCHANGES:,} exchanges that are evaluated at once: no "
+                "memory holds them."
             )
         missing_days = window.needed_days - (window.kept_days or 0) if window.short else 0
         return {
@@ -261,9 +292,14 @@ class FolderScan:
         if not self._unsaved or (self._in_fleet and not lease.holds(self.folder.run)):
             return
         self._live.also = {"seen": sorted(self.seen), "newest_us": self.newest_us}
-        self._live.save(self.folder.detector / STATE)
+        # a disk that refuses is not asked again at each step
         self._saved_at, self._saved_until_us = time.monotonic(), self._live.looked_until_us
-        self._unsaved = False
+        try:
+            self._live.save(self.folder.detector / STATE, rows_apart=True)
+        except InputError as why:
+            self._save_error = str(why)
+            raise
+        self._unsaved, self._save_error = False, None
 
     def says(self) -> dict[str, Any]:
         """Give what its heartbeat says. Called from another thread: only single values are read."""
@@ -313,9 +349,10 @@ class _Pulse(threading.Thread):
     def run(self) -> None:
         while not self.stop.wait(clock.pause_s(1.0)):
             self.beat()
-            if time.monotonic() - self.step_since > STEP_LIMIT_S:
+            limit_s = STEP_LIMIT_S + self.detector.exchanges * STEP_LIMIT_US / 1e6
+            if time.monotonic() - self.step_since > limit_s:
                 print(
-                    f"detector: a step took over {STEP_LIMIT_S:.0f} s; it is ended",
+                    f"detector: a step took over {limit_s:.0f} s; it is ended",
                     file=sys.stderr,
                     flush=True,
                 )
@@ -343,6 +380,8 @@ def main(folder: str) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))
+    if "TMPDIR" not in os.environ:  # a folder for temporary files is memory on many systems
+        tempfile.tempdir = str(found.run)
     detector = FolderScan(found, GatewaySettings.load(found.settings), clock.now_us)
     pulse = _Pulse(detector)
     pulse.beat()
@@ -358,6 +397,8 @@ def main(folder: str) -> None:
             detector.looks += 1 if asked is None else asked - detector.looks
         except (StillwatchError, OSError) as why:
             detector.error = str(why)
+            if not detector.usable:
+                sys.exit(f"detector: {why}; it goes on from the saved state")
         pulse.step_since = time.monotonic()
         stop.wait(max(clock.pause_s(0.2), clock.pause_s(PERIOD_S) - (time.monotonic() - begun)))
     pulse.step_since = time.monotonic()

@@ -25,6 +25,7 @@ DEGRADED: Status = "degraded"
 FAILING: Status = "failing"
 FRESH_US = 15_000_000
 RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
+EVALUATION_US = 20  # of each exchange kept, at most: the detector may be behind for so long every hour
 GAP_LATELY_US = HOUR_US
 PUT_BACK_LATELY_US = HOUR_US
 SKEW_S = 2.0  # that clocks of a fleet's hosts may differ
@@ -220,7 +221,9 @@ def detector_process(folder: Folder, now_us: int, supervisor: dict[str, Any]) ->
         if says.get("detector") and says["detector"] not in says.get("silent", []):
             return PartHealth("detector", OK, f"runs at gateway {says['detector']}")
         return PartHealth("detector", DEGRADED, "no gateway that is known runs it; findings come late")
-    return _process(folder, "detector", now_us, DETECTOR_LAG_S, "serving goes on, findings come late")
+    kept = heartbeat.read(folder.run / "detector.json").get("exchanges")
+    lag_s = DETECTOR_LAG_S + (kept * EVALUATION_US / 1e6 if isinstance(kept, int) else 0.0)
+    return _process(folder, "detector", now_us, lag_s, "serving goes on, findings come late")
 
 
 def _window(folder: Folder, detector: PartHealth) -> PartHealth:

@@ -46,6 +46,15 @@ def rss_bytes(pid: int | None = None) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def held_bytes(pid: int) -> int:
+    """Memory of a process that no file lies behind, so that the system cannot take it; 0 where unknown."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except OSError:
+        return 0
+    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
 def utc_us() -> int:
     """Give the time, for the edges of processes; everything inside takes it as a parameter."""
     return time.time_ns() // 1_000

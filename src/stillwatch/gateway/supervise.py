@@ -315,7 +315,7 @@ class Supervisor:
             # What counts is that it moves: a clock that is set back or forward makes nobody look dead.
             child.beat, child.beat_s = str(says.get("at")), now_s
         if child.name == "detector":
-            held = heartbeat.rss_bytes(child.process.pid)
+            held = heartbeat.held_bytes(child.process.pid)
             if held > self.settings.detector_memory_mb << 20:
                 self._kill(
                     child, f"held {held >> 20} MiB of memory, more than {self.settings.detector_memory_mb}"

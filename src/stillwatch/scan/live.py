@@ -6,7 +6,6 @@ known campaign's stock, and who harvests alone and loudly. It does not know wher
 what becomes of who is named.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,7 +19,10 @@ import pyarrow as pa
 
 import stillwatch
 from stillwatch.errors import InputError
+from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog, batches_of
+from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
+from stillwatch.exchanges.row_files import write_arrays
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import Loner, Scanned, ScanResult, SeenWindow
 from stillwatch.scan.carried import CarriedScan
@@ -34,12 +36,18 @@ from stillwatch.units import DAY_US, HOUR_US
 
 LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
 FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
-FORM = 1
+WAITING = 16  # of the exchanges that are kept, one in so many may wait to be put in order: in memory, whole
+FORM = 1  # of a state in one file
+FORM_OF_ROWS = 2  # of one whose rows lie in files beside it
+ROWS = ".rows"  # of their folder's name
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What is remembered. Memory is bounded by the exchanges: 300 to 500 bytes each, 1,200 in a look."""
+    """What is remembered. Memory is bounded by the exchanges.
+
+    A quarter of them is in memory whole; of more, what is seldom read lies in temporary files.
+    """
 
     # Links and lone payers need 5 days, and what is new can only be told from what was there before: beyond
     # the window as long again and more (with less the result says so: scan.seen_window). Campaigns and
@@ -69,7 +77,7 @@ class LiveScan:
         self.uncaptured = self.unread_segments = 0
         self._late_hours: Counter[int] = Counter()  # the same, by the hour of their own time
         self._unevaluated: list[tuple[int, int]] = []  # spans that were let go before any look at them
-        self._kept = KeptLog(Sketcher(self.options.key))
+        self._kept = KeptLog(Sketcher(self.options.key), min(IN_MEMORY_ROWS, self.keep.exchanges // 4))
         self._states: list[CarriedScan] = [
             CarriedScan()
         ]  # after looks, oldest first; the last is the present one
@@ -126,23 +134,41 @@ class LiveScan:
                 self._late_us = first if self._late_us is None else min(first, self._late_us)
             if len(self._kept) > self.keep.exchanges + self.keep.exchanges // 4:
                 self._make_room()
+            elif self._kept.waiting > self.keep.exchanges // WAITING:
+                names = list(self._kept.codes["account"].index)
+                self._whole_log()
+                self._recode(names)
+
+    def _whole_log(self) -> ExchangeLog:
+        """All that is kept. Where the disk had no room for it, note what was let go before any look at it."""
+        log, known_us = self._kept.log, self._kept.forgotten_us
+        first_us = int(log["ts_us"][0]) if len(log) else self._kept.forgotten_us
+        del log
+        log = self._kept.merged()
+        if self._kept.forgotten_us > known_us:
+            self._note_unevaluated(first_us, self._kept.forgotten_us)
+        return log
 
     def _make_room(self) -> None:
         """Let the oldest go at once: an hour may bring more than memory holds."""
         names = list(self._kept.codes["account"].index)
-        times = self._kept.merged()["ts_us"]
-        self._let_go(int(times[len(times) - self.keep.exchanges]))
+        times = self._whole_log()["ts_us"]
+        if len(times) > self.keep.exchanges:
+            self._let_go(int(times[len(times) - self.keep.exchanges]))
         self._recode(names)
 
     def _let_go(self, before_us: int) -> None:
         """Forget what was before a moment, and note what of it no look was made at."""
-        times = self._kept.merged()["ts_us"]
-        from_us = max(self._looked_us, int(times[0]) if len(times) else before_us)
+        times = self._whole_log()["ts_us"]
+        self._note_unevaluated(int(times[0]) if len(times) else before_us, before_us)
+        self._kept.forget(before_us)
+
+    def _note_unevaluated(self, from_us: int, before_us: int) -> None:
+        from_us = max(self._looked_us, from_us)
         if from_us < before_us:
             if self._unevaluated and from_us - self._unevaluated[-1][1] < HOUR_US:
                 from_us = self._unevaluated.pop()[0]
             self._unevaluated.append((from_us, before_us))
-        self._kept.forget(before_us)
 
     def _recode(self, names: list[str]) -> None:
         """Follow accounts to the codes of what was merged since; names: by the codes of before."""
@@ -173,6 +199,16 @@ class LiveScan:
         )
 
     @property
+    def whole(self) -> bool:
+        """Whether all that is kept is there: not after putting it in order was broken off."""
+        return self._kept.whole
+
+    @property
+    def short_of_disk(self) -> bool:
+        """Whether it reaches back less far because the disk for temporary files has no room."""
+        return self._kept.short_of_disk
+
+    @property
     def window(self) -> SeenWindow:
         """How far back was seen at the last full look, and what was not."""
         needed = needed_days(self.options)
@@ -201,7 +237,7 @@ class LiveScan:
         if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
             assert self._result is not None
             names = list(self._kept.codes["account"].index)
-            log = self._kept.merged()
+            log = self._whole_log()
             self._recode(names)
             elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
             self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
@@ -209,7 +245,7 @@ class LiveScan:
 
     def _look(self, hour: int) -> None:
         self._forget(hour)
-        log = self._kept.merged()
+        log = self._whole_log()
         if len(log) == 0:
             self._result = _nothing_yet()
             return
@@ -224,15 +260,22 @@ class LiveScan:
             while len(self._states) > 1 and self._states[1].until_us <= oldest:
                 self._states.pop(0)
 
-        result = scan_log(
-            log,
-            self.accounts,
-            options=self.options,
-            carried=self._states[-1],
-            until_us=hour,
-            forgotten_us=self._kept.forgotten_us,
-            keep=remember,
-        )
+        try:
+            result = scan_log(
+                log,
+                self.accounts,
+                options=self.options,
+                carried=self._states[-1],
+                until_us=hour,
+                forgotten_us=self._kept.forgotten_us,
+                keep=remember,
+            )
+        except NoRoomError:  # what a look writes beside the log needs less of a disk where there are fewer
+            times = log["ts_us"]
+            self._let_go(max(int(times[len(times) // 4]), int(times[0]) + 1))
+            self._kept.no_room_us = self._kept.forgotten_us
+            self._look(hour)
+            return
         self._looked_us = hour
         self._result = result
         self._follow_ids(result)
@@ -245,8 +288,9 @@ class LiveScan:
     def _forget(self, hour: int) -> None:
         before = hour - int(self.keep.days * DAY_US)
         if len(self._kept) > self.keep.exchanges:
-            ts = self._kept.merged()["ts_us"]
-            before = max(before, int(ts[len(ts) - self.keep.exchanges]) // HOUR_US * HOUR_US)
+            ts = self._whole_log()["ts_us"]
+            if len(ts) > self.keep.exchanges:
+                before = max(before, int(ts[len(ts) - self.keep.exchanges]) // HOUR_US * HOUR_US)
         log = self._kept.log
         first = int(log["ts_us"][0]) if len(log) else before
         if before >= first + FORGET_STEP_US or len(self._kept) > self.keep.exchanges:
@@ -273,36 +317,35 @@ class LiveScan:
 
     # --- stored -----------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, rows_apart: bool = False) -> None:
         """Write everything into one file, whole or not at all. It holds sketches: it needs a key of its own.
+
+        rows_apart: have the exchanges lie in files of a folder beside it, each written once, so that it costs
+        what is new. Whatever breaks it off leaves the state of before.
 
         Raises: InputError for the key that is public, or where the file cannot be written.
         """
         if self._kept.sketcher.public:
             raise InputError(f"{path}: sketches under the public key are not stored; give a key of your own")
-        late = self._late_us
-        told = _Saved(
-            FORM,
-            self._states,
-            self._looked_us,
-            late,
-            self.too_late,
-            self._ids,
-            self._newcomers.named_at,
-            self.also,
-            sorted(self._late_hours.items()),
-            self._unevaluated,
-        )
-        arrays = self._kept.arrays() | {"live": np.frombuffer(msgspec.json.encode(told), np.uint8)}
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with beside.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            arrays = self._kept.store(path.with_suffix(ROWS)) if rows_apart else self._kept.arrays()
+            told = _Saved(
+                FORM_OF_ROWS if rows_apart else FORM,
+                self._states,
+                self._looked_us,
+                self._late_us,
+                self.too_late,
+                self._ids,
+                self._newcomers.named_at,
+                self.also,
+                sorted(self._late_hours.items()),
+                self._unevaluated,
+            )
+            arrays["live"] = np.frombuffer(msgspec.json.encode(told), np.uint8)
+            write_arrays(path, arrays)
+            if rows_apart:
+                self._kept.clean()
         except OSError as why:
-            beside.unlink(missing_ok=True)
             raise InputError(f"{path}: cannot hold the live scan's state: {why.strerror}") from why
 
     @classmethod
@@ -323,21 +366,28 @@ class LiveScan:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             told = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
-        except FileNotFoundError:
+            if told.form in (FORM, FORM_OF_ROWS):
+                live._restore(arrays, told, path)
+                return live
+        except InputError:
+            raise
+        except FileNotFoundError as why:
+            if path.exists():
+                raise InputError(
+                    f"{path}: its exchanges are not there ({why.filename}); begin anew from the log"
+                ) from None
             raise InputError(f"{path}: there is no saved live scan") from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, msgspec.MsgspecError) as why:
             raise InputError(
                 f"{path}: is no whole saved live scan ({why}); begin anew from the log"
             ) from None
-        if told.form != FORM:
-            raise InputError(
-                f"{path}: is of form {told.form}, this program writes {FORM}; begin anew from the log"
-            )
-        live._restore(arrays, told, str(path))
-        return live
+        raise InputError(
+            f"{path}: is of form {told.form}, this program writes {FORM} or {FORM_OF_ROWS}; begin anew from "
+            "the log"
+        )
 
-    def _restore(self, arrays: dict[str, np.ndarray], told: "_Saved", place: str) -> None:
-        self._kept.restore(arrays, place)
+    def _restore(self, arrays: dict[str, np.ndarray], told: "_Saved", path: Path) -> None:
+        self._kept.restore(arrays, str(path), path.with_suffix(ROWS))
         self._states, self._looked_us, self._late_us = told.states, told.looked_us, told.late_us
         self.too_late, self._ids, self.also = told.too_late, told.ids, told.also
         self._newcomers = Newcomers((), told.named_at)

@@ -1,0 +1,91 @@
+"""Rows of a log in files that are written once: what a growing log stores is what is new in it.
+
+A file holds some columns and the names behind its own codes, and can be read without any other. It does not
+know which rows belong to a log: who keeps the list of files does.
+"""
+
+# mypy: allow-untyped-defs
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from stillwatch.exchanges.log import CODED_AS, Codes, Columns
+
+PART_ROWS = 1 << 19  # of one file at most
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """Rows of a file that belong to a log: they follow one another."""
+
+    name: str
+    first: int
+    rows: int
+
+    def at_most(self, rows: int) -> "RowFile":
+        """So many of its rows at most."""
+        return replace(self, rows=min(self.rows, rows))
+
+    def without(self, many: int, at: int) -> "RowFile | None":
+        """What is left of it in a log whose first rows go; at: the place of its first row there."""
+        gone = max(many - at, 0)
+        return replace(self, first=self.first + gone, rows=self.rows - gone) if gone < self.rows else None
+
+
+def write_rows(folder: Path, columns: Columns, names: dict[str, list[str]]) -> RowFile:
+    """Write rows into a file of their own, whole or not at all; names: of each coded column, by code.
+
+    Raises: OSError.
+    """
+    arrays, mine = dict(columns), {}
+    for column in CODED_AS:
+        used = np.unique(columns[column])
+        used = used[used >= 0]
+        lookup = np.full(len(names[column]) + 1, -1, np.int32)
+        lookup[used] = np.arange(len(used))
+        arrays[column] = lookup[columns[column]]
+        mine[column] = [names[column][code] for code in used.tolist()]
+    arrays["names"] = np.frombuffer(json.dumps(mine).encode(), np.uint8)
+    name = f"{secrets.token_hex(8)}.npz"
+    write_arrays(folder / name, arrays)
+    return RowFile(name, 0, len(columns["ts_us"]))
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays into one file, whole or not at all, and onto the disk. Raises: OSError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def read_rows(folder: Path, part: RowFile, codes: dict[str, Codes]) -> Iterator[tuple[str, np.ndarray]]:
+    """A file's columns one by one; its names get codes among those that are known.
+
+    Raises: OSError, ValueError, KeyError, BadZipFile where it is not there, or damaged.
+    """
+    with (folder / part.name).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        names = json.loads(file["names"].tobytes())
+        for name in file.files:
+            if name == "names":
+                continue
+            rows = file[name][part.first : part.first + part.rows]
+            if len(rows) < part.rows:
+                raise ValueError(f"{part.name} holds {len(rows)} of {part.rows} rows")
+            if name in CODED_AS:
+                index = codes[CODED_AS[name]].index
+                lookup = np.array([*(index.setdefault(one, len(index)) for one in names[name]), -1], np.int32)
+                rows = lookup[rows]
+            yield name, rows
