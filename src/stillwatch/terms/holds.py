@@ -97,6 +97,7 @@ class HoldSchedule:
 MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often: about one text that moved
 DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
 BY_REFUSALS = "refusals"  # how the names of candidates begin that were formed by refusals
+LARGEST = 0.25  # of what may be refused first: for one candidate; a back end's few accounts would take more
 RESERVED = 0.5  # of what may be refused first: for candidates by refusals that are not known yet
 
 
@@ -270,6 +271,11 @@ def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cos
     if places <= 0:
         most = f"candidates_at_once = {terms.candidates_at_once:,}"
         return f"no place is free ({most}; candidates by refusals have half of them, the others the rest)"
+    if (refused := _refused_share(terms, one.share)) > LARGEST * terms.refused_share_at_most:
+        return (
+            f"its holds alone would refuse {refused:.2%} of all requests, more than {LARGEST:.0%} of "
+            f"refused_share_at_most = {terms.refused_share_at_most:g}"
+        )
     if (all_refused := cost + _refused_share(terms, one.share)) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
         return (
