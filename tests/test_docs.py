@@ -76,6 +76,12 @@ def test_every_detector_and_clue_says_what_it_assumes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_merge_is_left_half_done(page: Path) -> None:
+    marks = ("<<<<<<< ", "=======", ">>>>>>> ")
+    assert not [line for line in page.read_text("utf-8").splitlines() if line.startswith(marks)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|<img[^>]+src=\"([^\"]+)\"", prose)
