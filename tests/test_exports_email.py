@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from email import message_from_bytes
 from email.policy import default
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope
 
 from exports_world import alert, certificate
-from stillwatch.cases.exports import Activity, ExportError
+from stillwatch.cases.exports import Activity, ExportError, deliver
 from stillwatch.cases.exports.deliver import send
 from stillwatch.cases.exports.messages import TRIAL, case_message
 from stillwatch.cases.exports.outbox import Letter
-from stillwatch.cases.exports.places import place
+from stillwatch.cases.exports.places import addresses, place
 from stillwatch.cases.exports.sinks import ExportTarget, email
 from stillwatch.cases.exports.targets import read_targets
 
@@ -115,7 +116,9 @@ def test_every_address_is_tried_and_a_talk_ends_whatever_the_server_does(
 ) -> None:
     with mail_server(tmp_path, "smtps") as (box, port):
         where = target(tmp_path, port, "smtps")
-        send(where, letter(), NOW_US, lambda host, at: ["127.0.0.9", "127.0.0.1"])
+        both = partial(addresses, resolve=lambda host, at: ["127.0.0.9", "127.0.0.1"])
+        monkeypatch.setattr(deliver, "addresses", both)
+        send(where, letter(), NOW_US)
     assert len(box.taken) == 1
     monkeypatch.setattr(email, "LONGEST_TALK_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as slow, ThreadPoolExecutor(1) as pool:
