@@ -65,9 +65,8 @@ def posture(
     """
     parties = len(rows.begin) - 1
     begin = np.empty(parties + 1, np.int64)
-    latest = np.empty(
-        min(len(rows.row), parties * LOOK_BACK), np.int32
-    )  # each party's last that count by then
+    # each party's last that count by then
+    latest = np.empty(min(len(rows.row), parties * LOOK_BACK), np.int32)
     n = kernels.latest(
         *(rows.begin, parties, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
         *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, begin, latest),
