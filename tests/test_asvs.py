@@ -42,7 +42,7 @@ def rows() -> list[tuple[str, ...]]:
     return [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines]
 
 
-def named() -> set[str]:
+def named_tests() -> set[str]:
     return {test for *_, walked in rows() for test in re.findall(r"`(test_\w+\.py::\w+)`", walked)}
 
 
@@ -67,9 +67,9 @@ def test_the_page_counts_what_the_table_has() -> None:
 
 
 def test_every_test_that_is_named_is_written() -> None:
-    for file in {test.partition("::")[0] for test in named()}:
+    for file in {test.partition("::")[0] for test in named_tests()}:
         written = set(re.findall(r"^def (test_\w+)\(", (ROOT / "tests" / file).read_text(), re.MULTILINE))
-        wanted = {test.partition("::")[2] for test in named() if test.startswith(f"{file}::")}
+        wanted = {test.partition("::")[2] for test in named_tests() if test.startswith(f"{file}::")}
         assert wanted <= written, (file, wanted - written)
 
 
@@ -85,10 +85,10 @@ def test_every_test_that_is_named_is_collected() -> None:
         "-p",
         "no:cacheprovider",
     ]
-    files = sorted({test.partition("::")[0] for test in named()})
+    files = sorted({test.partition("::")[0] for test in named_tests()})
     got = subprocess.run([*command, *files], cwd=ROOT / "tests", capture_output=True, text=True)
     collected = set(re.findall(r"(test_\w+\.py::test_\w+)", got.stdout))
-    assert named() - collected == set(), got.stdout[-2_000:]
+    assert named_tests() - collected == set(), got.stdout[-2_000:]
 
 
 # --- what no other test walks ---

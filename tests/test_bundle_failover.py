@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bundle_world import NOW_US
 from scan_world import Crowd
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle.claimed import claims
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
@@ -16,7 +18,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
 from stillwatch.scan.pipeline import Options, run
-from test_bundle import each, lines, resigned
+from test_bundle import document, each, lines, resigned
 from test_failover import refuse
 from test_source_leads import crowd_of, users_of_new_wording
 
@@ -45,16 +47,32 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_each_account_was_refused_and_took_over_is_counted_again(bundle: Path) -> None:
-    claims = {claim["name"]: claim for claim in lines(bundle, "claims.ndjson")}
-    own = {name: claim for name, claim in claims.items() if name.startswith("reaction.")}
+    stated = {claim["name"]: claim for claim in lines(bundle, "claims.ndjson")}
+    own = {name: claim for name, claim in stated.items() if name.startswith("reaction.")}
     assert len(own) > 4 * 5
     assert all(claim["why_not"] is None for claim in own.values()), own
-    moved = claims["reason.failover.moved_here"]["stated"]
+    moved = stated["reason.failover.moved_here"]["stated"]
     assert moved == sum(c["stated"] for name, c in own.items() if name.endswith(".repeated"))
     assert moved == sum(c["stated"] for name, c in own.items() if name.endswith(".taken_over"))
     assert moved >= 8
-    assert claims["reason.failover.refused_here"]["stated"] <= claims["reason.failover.n"]["stated"]
-    assert claims["reason.failover.p_here"]["stated"] < 1e-6
+    assert stated["reason.failover.refused_here"]["stated"] <= stated["reason.failover.n"]["stated"]
+    assert stated["reason.failover.p_here"]["stated"] < 1e-6
+
+
+def without_rate(finding: dict[str, Any]) -> None:
+    """Make it one of a scan that did not state how often other texts move."""
+    campaign = finding["campaign"]
+    for reason, numbers in zip(campaign["finding"]["reasons"], campaign["evidence"]["reasons"], strict=True):
+        if reason["detector"] == "failover":
+            numbers["baseline"] = None
+
+
+def test_a_finding_that_states_no_rate_is_taken_as_stated(bundle: Path) -> None:
+    files = {path.relative_to(bundle).as_posix(): path.read_bytes() for path in bundle.glob("*.*json")}
+    document("finding.json", without_rate)(files)
+    own = {claim["name"]: claim for claim in claims(files) if claim["name"].startswith("reaction.")}
+    assert own
+    assert all(claim["by"] == "finding" and claim["why_not"] for claim in own.values())
 
 
 @pytest.mark.parametrize(

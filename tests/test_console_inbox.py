@@ -76,7 +76,7 @@ def one_case(of: World, at: int = 0) -> str:
     return list(of.cases.values())[at]
 
 
-def told(of: World, name: str) -> list[tuple[str, str, str]]:
+def notices_of(of: World, name: str) -> list[tuple[str, str, str]]:
     return [(one.kind, one.case, one.who) for one in inbox.of_user(of.store, name)]
 
 
@@ -88,8 +88,13 @@ def test_who_is_mentioned_finds_it_on_the_start_page_and_marks_it_read(mine: Wor
     anna, ben, case = mine.client("anna"), mine.client("ben"), one_case(mine)
     text = "@ben please look, @Rita. too; not @nobody, @anna or mail@paul, <b>@pia</b> @ben"
     anna.submit(f"/case/{case}/note", f"/case/{case}", text=text)
-    assert told(mine, "ben") == told(mine, "rita") == told(mine, "pia") == [("mention", case, "anna")]
-    assert told(mine, "paul") == told(mine, "anna") == []
+    assert (
+        notices_of(mine, "ben")
+        == notices_of(mine, "rita")
+        == notices_of(mine, "pia")
+        == [("mention", case, "anna")]
+    )
+    assert notices_of(mine, "paul") == notices_of(mine, "anna") == []
     assert "1 notice for you" in ben.get("/queue").text
     assert f'href="/case/{case}"' in ben.get("/me").text
     assert "@nobody, @anna or mail@paul, &lt;b&gt;" in ben.get(f"/case/{case}").text  # it stays text
@@ -107,8 +112,8 @@ def test_who_may_not_log_in_is_told_nothing(mine: World) -> None:
     who = BoundIdentity("https://id.example", "c")
     identities.bind(mine.store, "cleo", UserRole.READER, who, who="t", now_us=NOW - people.AWAY_US - 1)
     inbox.note(mine.store, case, "@ben @cleo @rita", who="anna", now_us=NOW)
-    assert told(mine, "ben") == told(mine, "cleo") == []
-    assert len(told(mine, "rita")) == 1
+    assert notices_of(mine, "ben") == notices_of(mine, "cleo") == []
+    assert len(notices_of(mine, "rita")) == 1
 
 
 def test_a_note_that_fails_tells_nobody_and_one_taken_back_is_gone(mine: World) -> None:
@@ -117,10 +122,10 @@ def test_a_note_that_fails_tells_nobody_and_one_taken_back_is_gone(mine: World) 
         inbox.note(mine.store, case, "@rita " + "x" * 20_000, who="anna", now_us=NOW)
     with pytest.raises(CaseError):
         inbox.note(mine.store, case, "@rita", who="anna", now_us=NOW, if_revision=-1)
-    assert told(mine, "rita") == []
+    assert notices_of(mine, "rita") == []
     many = " ".join(f"@nobody{k}" for k in range(inbox.MOST_NAMED))
     inbox.note(mine.store, case, f"{many} @rita", who="anna", now_us=NOW)
-    assert told(mine, "rita") == []  # so many and no more
+    assert notices_of(mine, "rita") == []  # so many and no more
 
 
 @pytest.mark.slow
@@ -128,7 +133,7 @@ def test_a_note_from_the_command_line_mentions_too(mine: World, tmp_path: Path) 
     case = one_case(mine)
     words = ["case", "note", case, "@rita have a look", "--folder", str(tmp_path)]
     assert CliRunner().invoke(app_of_verbs, words).exit_code == 0
-    assert [kind for kind, _, _ in told(mine, "rita")] == ["mention"]
+    assert [kind for kind, _, _ in notices_of(mine, "rita")] == ["mention"]
 
 
 # --- mail ---
@@ -233,21 +238,21 @@ def test_a_case_that_is_overdue_is_escalated_once_a_stage_on_the_record(mine: Wo
     for one in (case, other):
         handling.assign(mine.store, one, "ben", due_us=NOW + 2 * HOUR_US, who="anna", now_us=NOW)
     assert escalate(mine, tmp_path) == []
-    assert told(mine, "ben") == []
+    assert notices_of(mine, "ben") == []
     mine.clock[0] = NOW + 3 * HOUR_US
     handling.close(
         mine.store, other, who="anna", why="judged", verdict=handling.Verdict.TRUE, now_us=mine.clock[0]
     )
     for _ in range(3):
         assert escalate(mine, tmp_path) == []
-    assert told(mine, "ben") == [("overdue", case, "stillwatch")]
-    assert told(mine, "paul") == []
+    assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
+    assert notices_of(mine, "paul") == []
     mine.clock[0] = NOW + 6 * HOUR_US
     letters = escalate(mine, tmp_path) + escalate(mine, tmp_path)
     assert len(letters) == 1
     assert case in json.dumps(letters[0])
     assert other not in json.dumps(letters[0])
-    assert [told(mine, name) for name in ("paul", "pia")] == [[("overdue", case, "stillwatch")], []]
+    assert [notices_of(mine, name) for name in ("paul", "pia")] == [[("overdue", case, "stillwatch")], []]
     with mine.store.reading() as db:
         trail = [r.detail for r in read(db, limit=20) if r.what == "case overdue"]
         assert [(d["after_hours"], d["people"], d["targets"]) for d in trail] == [
@@ -258,14 +263,14 @@ def test_a_case_that_is_overdue_is_escalated_once_a_stage_on_the_record(mine: Wo
     handling.set_due(mine.store, case, NOW + 30 * HOUR_US, why="more time", who="ben", now_us=mine.clock[0])
     mine.clock[0] = NOW + 31 * HOUR_US
     escalate(mine, tmp_path)
-    assert len(told(mine, "ben")) == 2  # another date begins anew
+    assert len(notices_of(mine, "ben")) == 2  # another date begins anew
     until = mine.clock[0] + DAY_US
     handling.suppress(
         mine.store, case, owner="ben", until_us=until, why="a holiday", who="ben", now_us=mine.clock[0]
     )
     mine.clock[0] = NOW + 40 * HOUR_US
     escalate(mine, tmp_path)
-    assert len(told(mine, "paul")) == 1
+    assert len(notices_of(mine, "paul")) == 1
 
 
 def test_a_stage_whose_letter_cannot_be_kept_is_told_later(mine: World, tmp_path: Path) -> None:
@@ -281,7 +286,7 @@ def test_a_stage_whose_letter_cannot_be_kept_is_told_later(mine: World, tmp_path
     outbox.put = full  # type: ignore[method-assign]
     with pytest.raises(ConsoleError):
         escalation.escalate(outbox, read_targets(targets(tmp_path, ROOM)), mine.store, STAGES, mine.clock[0])
-    assert told(mine, "paul") == []
+    assert notices_of(mine, "paul") == []
     assert len(escalate(mine, tmp_path)) == 1
 
 
@@ -297,7 +302,7 @@ def test_two_processes_escalate_once(mine: World, tmp_path: Path) -> None:
         found = read_targets(targets(tmp_path, ROOM))
         escalation.escalate(Outbox(tmp_path / "other"), found, store, STAGES, mine.clock[0])
     assert escalate(mine, tmp_path) == []
-    assert (len(told(mine, "ben")), len(told(mine, "paul"))) == (1, 1)
+    assert (len(notices_of(mine, "ben")), len(notices_of(mine, "paul"))) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +348,7 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
     stages("people = ['owner']")
     targets(tmp_path, "")
     Alerts(Folder(tmp_path), settings).step()
-    assert told(mine, "ben") == [("overdue", case, "stillwatch")]
+    assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
     assert overdue() == []
 
 
@@ -363,7 +368,7 @@ def test_tokens_second_factors_and_notices_work_on_postgresql(tmp_path: Path) ->
         handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
         mine.clock[0] = NOW + 5 * HOUR_US
         assert (len(escalate(mine, tmp_path)), len(escalate(mine, tmp_path))) == (1, 0)
-        assert told(mine, "ben") == [("overdue", case, "stillwatch")]
+        assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
         secret = tokens.make(
             mine.store, "anna", "x", tokens.TokenScope.READ, 1, who="t", now_us=mine.clock[0]
         )

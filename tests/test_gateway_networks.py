@@ -88,7 +88,7 @@ def found_live(folder: Folder) -> ScanResult:
     return watching._live.tick(NOW, watching._complete_until_us(NOW))
 
 
-def named(result: ScanResult) -> set[str]:
+def named_accounts(result: ScanResult) -> set[str]:
     return {account for one in result.campaigns for account in one.accounts}
 
 
@@ -98,11 +98,11 @@ def test_a_class_on_its_campus_is_a_lead_live_and_a_pool_at_rented_servers_is_fo
 ) -> None:
     """Six days, more than any event: before there was a table the class was named by every gateway."""
     blind, sees = found_live(recorded.folders[False]), found_live(recorded.folders[True])
-    assert len(named(blind) & recorded.students) >= 0.8 * len(recorded.students)
-    assert not named(sees) & recorded.students
+    assert len(named_accounts(blind) & recorded.students) >= 0.8 * len(recorded.students)
+    assert not named_accounts(sees) & recorded.students
     assert any("no hidden pool" in lead.text for lead in sees.leads if recorded.students & set(lead.accounts))
     for result in (blind, sees):
-        assert len(named(result) & recorded.renters) >= 0.8 * len(recorded.renters)
+        assert len(named_accounts(result) & recorded.renters) >= 0.8 * len(recorded.renters)
 
 
 # --- whose address it is ---
@@ -169,7 +169,7 @@ def test_what_is_captured_has_the_system_of_its_address_or_none(up: Upstream, tm
 # --- what the owner is told ---
 
 
-def told(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
+def networks_part(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
     (part,) = [part for part in health(folder, settings, now_us).parts if part.name == "networks"]
     return part
 
@@ -180,13 +180,13 @@ def test_health_says_whether_there_is_a_table_and_how_old_it_is(tmp_path: Path) 
     table = file_of(tmp_path, IPTOASN + "nonsense\n", "ip2asn.tsv")
     settings = GatewaySettings("http://127.0.0.1:9", networks=(str(table),))
     now_us = time.time_ns() // 1000
-    part = told(folder, GatewaySettings("http://127.0.0.1:9"), now_us)
+    part = networks_part(folder, GatewaySettings("http://127.0.0.1:9"), now_us)
     assert (part.status, "no table is named" in part.text) == ("ok", True)
 
     def after(networks: list[str]) -> PartHealth:
         recorder = Recorder(folder, lambda: datetime.now(UTC), networks=networks)
         heartbeat.beat(folder.run / "recorder.json", now_us, networks=recorder.networks.says())
-        return told(folder, settings, now_us)
+        return networks_part(folder, settings, now_us)
 
     part = after([str(table)])
     assert part.status == "ok"

@@ -167,6 +167,8 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """
     moved, refused = evidence.moved_texts(), sum(evidence.refused_texts().values())
     rate = evidence.numbers("failover")["baseline"]
+    if rate is None:  # an older scan did not state it
+        return {}
     return {
         "moved_here": len(moved),
         "refused_here": refused,

@@ -57,9 +57,8 @@ class HoldsEvidence:
     )  # accounts of the schedule, and who took over
     named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
     refused: int = 0  # new texts, asked while a drawn hold was on
-    moved_p: float = (
-        1.0  # p-value where nothing is left out: whether it is worth to go on, as it may be one person
-    )
+    # p-value where nothing is left out, so that it may be one person: whether going on is worth it
+    moved_p: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -196,13 +196,7 @@ class OpenedBundle:
                 continue
             before_us, run = last.get((event["a"], event["q"]), (0, None))
             if run is None or event["t"] - before_us > MOVED_WITHIN_US:
-                run = {
-                    "t": event["t"],
-                    "a": event["a"],
-                    "q": event["q"],
-                    "asked": event["t"],
-                    "refused": False,
-                }
+                run = {name: event[name] for name in "taq"} | {"asked": event["t"], "refused": False}
                 runs.append(run)
             if not run["refused"] and (event["s"] in (403, 408, 429) or event["s"] >= 500):
                 run["asked"], run["refused"] = event["t"], True
@@ -215,7 +209,14 @@ class OpenedBundle:
 
     def chance_of(self, positive: int, items: int, rate: float) -> float:
         """P(at least `positive` of `items`), each with the chance `rate` (binomial)."""
-        return binomial_tail(positive, items, rate)
+        if positive <= 0:
+            return 1.0
+        ways = (
+            math.lgamma(items + 1) - math.lgamma(k + 1) - math.lgamma(items - k + 1)
+            + k * math.log(rate) + (items - k) * math.log1p(-rate)
+            for k in range(positive, items + 1)
+        )  # fmt: skip
+        return min(1.0, math.fsum(map(math.exp, ways)))
 
     def quantile(self, values: list[float], q: float) -> float:
         """Linear between the two nearest, as NumPy's default."""
@@ -233,18 +234,6 @@ def mostly(events: list[Any], name: str) -> dict[int, Any]:
         seen[one["a"]][one[name]] += 1
     order: Callable[[Any], Any] = lambda v: (v is not None, v)  # noqa: E731 - a key, used twice
     return {a: min(n, key=lambda v, n=n: (-n[v], order(v))) for a, n in seen.items()}  # type: ignore[misc]
-
-
-def binomial_tail(count: int, of: int, share: float) -> float:
-    """P(at least `count` of `of` independent tries succeed), each with the chance `share`."""
-    if count <= 0:
-        return 1.0
-    ways = (
-        math.lgamma(of + 1) - math.lgamma(k + 1) - math.lgamma(of - k + 1)
-        + k * math.log(share) + (of - k) * math.log1p(-share)
-        for k in range(count, of + 1)
-    )  # fmt: skip
-    return min(1.0, math.fsum(map(math.exp, ways)))
 
 
 def tail(count: int, members: int, share: float, correlation: float) -> float:
@@ -317,22 +306,21 @@ def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
 
 def reactions(e: OpenedBundle) -> dict[str, float]:
     """Of each account: texts that it was refused, that moved, that it took over; its own p-value."""
-    if "failover" not in {reason["detector"] for reason, _ in e.reasons()}:
+    tested = next((numbers for reason, numbers in e.reasons() if reason["detector"] == "failover"), None)
+    if tested is None or tested["baseline"] is None:  # an older scan did not state the rate
         return {}
-    tested = e.numbers("failover")
-    refused = e.refused_texts()
-    moved, taken = (
-        (Counter(part) for part in zip(*e.moved_texts())) if e.moved_texts() else (Counter(), Counter())
-    )
+    refused, moves = e.refused_texts(), e.moved_texts()
+    moved, taken = Counter(a for a, _ in moves), Counter(a for _, a in moves)
     place = {one["account"]: k for k, one in enumerate(e.accounts)}
     out: dict[str, float] = {}
     for k, name in enumerate(sorted(e.more["own_reactions"])):
         a = place[name]
+        mine = refused.get(a, 0)
         tails = (
-            binomial_tail(moved[a], refused.get(a, 0), tested["baseline"]),
-            binomial_tail(taken[a], tested["n"] - refused.get(a, 0), tested["baseline"]),
+            e.chance_of(moved[a], mine, tested["baseline"]),
+            e.chance_of(taken[a], tested["n"] - mine, tested["baseline"]),
         )
-        own = (refused.get(a, 0), moved[a], taken[a], min(1.0, 2 * min(tails)))
+        own = (mine, moved[a], taken[a], min(1.0, 2 * min(tails)))
         out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
     return out
 

@@ -57,7 +57,7 @@ def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
             by.setdefault((pool, r.system is None, r.refused, r.model, r.status, r.dropped), []).append(n)
     dealt = list(sent)
     for places in by.values():
-        prompts = _dealt(
+        prompts = _deal_prompts(
             [sent[n].account for n in places], [sent[n].prompt for n in places], plan.sticky, rng
         )
         for n, prompt in zip(places, prompts, strict=True):
@@ -65,7 +65,7 @@ def stick(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
     return dealt
 
 
-def _dealt(accounts: Sequence[int], prompts: Sequence[str], share: float, rng: Rng) -> list[str]:
+def _deal_prompts(accounts: Sequence[int], prompts: Sequence[str], share: float, rng: Rng) -> list[str]:
     """Give the prompt of each place, so that so large a share of them lies with its topic's account."""
     items: dict[str, list[str]] = {}
     for prompt, topic in zip(prompts, topics_of(prompts), strict=True):
