@@ -16,7 +16,7 @@ import pytest
 from gateway_world import Running, free_port, gateway, until
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.gateway.folder import derive
+from stillwatch.gateway.folder import SECRET_BYTES, derive
 from stillwatch.gateway.record import segments
 from stillwatch.scan.live import LiveScan
 from stillwatch.scan.pipeline import Options, run
@@ -110,7 +110,12 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
         clock = memoryview(mmap.mmap(file.fileno(), 8)).cast("q")
     terms = '[identity]\ntrusted_proxies = ["127.0.0.0/8"]\n'
     text = default_text().replace("[identity]\n", terms)
-    with gateway(f"http://127.0.0.1:{port}", text, start=False) as g:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    # the folder's secret keys the sketches, and an account at a group's edge is in it under one key and not
+    # under another
+    (folder / "secret").write_bytes(bytes(range(SECRET_BYTES)))
+    with gateway(f"http://127.0.0.1:{port}", text, path=folder, start=False) as g:
         with ControlState(g.folder.state, g.folder.secret()) as state:
             keys = {name: state.issue(name, now_us=1) for name in sorted({row["account"] for row in rows})}
         worker = [sys.executable, str(Path(__file__).parent / "clocked_worker.py"), str(g.folder.path), "0"]
@@ -146,5 +151,6 @@ def test_a_scene_replayed_scans_to_the_campaigns_of_its_log(tmp_path: Path) -> N
             [(c.accounts, c.alarm_at, c.p_value) for c in found.campaigns] for found in (whole, last, plain)
         ]
         assert named[0] == named[1]
-        assert [c[0] for c in named[0]] == [c[0] for c in named[2]]
+        # a gateway counts what is new in a system text as asked too, so that alarms come hours apart
+        assert {c[0] for c in named[0]} == {c[0] for c in named[2]}
         print(f"{len(rows):,} exchanges replayed, {len(whole.campaigns)} campaigns, the same three ways")
