@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
-from stillwatch.exchanges import RECORD
+from stillwatch.exchanges import ACCOUNTS, RECORD
 from stillwatch.exchanges.read import Rejects, read
 from stillwatch.exchanges.registry import all_formats
 from stillwatch.exchanges.sketch import Sketcher
@@ -85,6 +85,11 @@ def test_the_accounts_table_is_no_longer_missing_when_it_names_the_accounts(tmp_
     (tmp_path / "a.csv").write_text("account,org\n" + "".join(f"a-{i},o-{i}\n" for i in range(12)))
     found = inspect([log], accounts=tmp_path / "a.csv", options=OPTIONS)
     assert "accounts table" not in {m.column for m in found.missing}
+    assert found.filled["org"] == 1
+    lacks = {m.column: m for m in found.missing}
+    assert {"payment", "email_domain", "created"} <= lacks.keys()
+    assert "accounts table" in lacks["payment"].remedy
+    assert "org" not in lacks, "most customers belong to no organisation"
     (tmp_path / "b.csv").write_text("account,org\nx,o\n")
     found = inspect([log], accounts=tmp_path / "b.csv", options=OPTIONS)
     assert "names none of the log's accounts" in " ".join(found.notes)
@@ -220,7 +225,7 @@ def test_standard_input_twice_or_without_room_is_refused(tmp_path):
 
 
 def test_costs_and_remedies_name_columns_and_formats_that_there_are():
-    names = {*RECORD.names, TABLE}
+    names = {*RECORD.names, *ACCOUNTS.names, TABLE}
     assert set(COSTS) <= names
     assert set(CHOSEN) <= set(COSTS)
     formats = {one.name for one in all_formats()}

@@ -16,7 +16,7 @@ from stillwatch.exchanges.sources import local_files
 from stillwatch.new_file import write_new_file
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import plain_table, safe
-from stillwatch.scan.inspect import Inspection, inspect
+from stillwatch.scan.inspect import OF_ACCOUNTS, TABLE, Inspection, inspect
 from stillwatch.scan.pipeline import Options
 
 REJECTED, NOT_JUDGED, CANNOT = 3, 4, 2
@@ -151,7 +151,11 @@ def print_inspection(found: Inspection, console: Console) -> None:
     have = plain_table(console, ("column", "filled", "read from"), right=("filled",))
     for name, share in found.filled.items():
         if share:
-            have.add_row(name, _percent(share), safe(found.taken.get(name, ""), console))
+            have.add_row(
+                name,
+                _percent(share),
+                safe(found.taken.get(name, TABLE if name in OF_ACCOUNTS else ""), console),
+            )
     console.print(have)
     if found.missing:
         console.print("Missing, or missing in part")

@@ -36,6 +36,12 @@ COSTS = {  # column -> what cannot be judged without it, the gravest first
     "the campaigns of a test world were found",
     "temperature": "one of three settings by which groups are tested; see max_tokens",
     TABLE: "no group becomes a finding, because a class or a company looks like a pool: groups stay leads",
+    "org": "keys of one firm are not known to be one customer's, so that a firm which runs them on one "
+    "server can be named",
+    "payment": "accounts behind one instrument are not known to be one payer's, and people who pay nothing "
+    "at an event can be named",
+    "email_domain": "a class with addresses of its school is not told from a pool",
+    "created": "accounts that signed up together are no clue",
     "output_tokens": "what was taken is counted in exchanges only",
     "status": "every exchange counts as answered",
     "client_ip": "shared networks are no clue",
@@ -45,12 +51,8 @@ COSTS = {  # column -> what cannot be judged without it, the gravest first
     "completion": "answers that come back in requests of others are not seen",
     "conversation": "dialogues are harder to tell from single questions",
 }
-CHOSEN = (
-    "max_tokens",
-    "temperature",
-    "completion",
-    "conversation",
-)  # not in every request: missing if in none
+OF_ACCOUNTS = ("org", "payment", "email_domain", "created")  # columns of the accounts table
+CHOSEN = ("max_tokens", "temperature", "completion", "conversation", *OF_ACCOUNTS)  # missing if in none
 REMEDIES = {  # what to set in the software that writes the log: by format and column, then by column
     ("LiteLLM", "prompt"): "log to S3 or another callback; in the database: general_settings."
     "store_prompts_in_spend_logs: true (cut at 2,048 characters)",
@@ -127,7 +129,7 @@ class _Tap:
                 return
 
 
-def _count_filled(batch: pa.RecordBatch, name: str) -> int:
+def _count_filled(batch: pa.RecordBatch | pa.Table, name: str) -> int:
     if name in ("prompt", "system") and sketched.is_sketched(batch.schema):
         exact = batch.column(f"{name}_exact").fill_null(0).to_numpy(zero_copy_only=False)
         return int(np.count_nonzero(exact))
@@ -188,6 +190,9 @@ def _read(
     known = len(set(table.column("account").to_pylist()) & set(log.accounts)) if table is not None else 0
     filled = {name: count / tap.rows for name, count in tap.filled.items()}
     filled[TABLE] = known / len(log.accounts)
+    if known and table is not None:
+        told = table.filter(pc.is_in(table.column("account"), pa.array(log.accounts)))
+        filled |= {name: _count_filled(told, name) / told.num_rows for name in OF_ACCOUNTS}
     files = tuple(
         FileFormat(file, name, intake.versions.get((file, name)), rows)
         for (file, name), rows in sorted(intake.formats.items())
@@ -196,7 +201,8 @@ def _read(
     missing = tuple(
         MissingColumn(name, filled[name], costs, _remedy(name, formats))
         for name, costs in COSTS.items()
-        if (not filled[name] if name in CHOSEN else filled[name] < 1)
+        if name in filled
+        and (not filled[name] if name in CHOSEN else filled[name] < 1)
         and not (name == "prompt" and filled["system"] == 1)
     )
     notes = []
@@ -234,6 +240,8 @@ def _remedy(column: str, formats: set[str]) -> str:
     known = [f"{name}: {REMEDIES[name, column]}" for name in sorted(formats) if (name, column) in REMEDIES]
     if known:
         return "; ".join(known)
+    if column in OF_ACCOUNTS:
+        return f"a column {column} in the accounts table"
     return REMEDIES.get(column, f"log it, or name its column: --map {column}=COLUMN")
 
 
