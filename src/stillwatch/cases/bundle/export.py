@@ -30,14 +30,13 @@ from stillwatch.cases.bundle.contradictions import clock_words
 from stillwatch.cases.bundle.gather import Gathered, ScannedLog, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
-from stillwatch.cases.evidence import FindingEvidence, latest
+from stillwatch.cases.evidence import SALT, FindingEvidence, latest, set_aside_of, without_set_aside
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
-from stillwatch.report.findings import campaign_json
 
 KEPT = "token key of a bundle kept"
 PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
@@ -52,19 +51,30 @@ def export(
     who: str,
     now_us: int,
     log: ScannedLog | None = None,
+    with_set_aside: bool = False,
     tell: Any = print,
 ) -> Exported:
     """Make a bundle, telling what leaves before it does. See `prepare` and `release`."""
-    ready = prepare(store, case_id, who=who, now_us=now_us, log=log)
+    ready = prepare(store, case_id, who=who, now_us=now_us, log=log, with_set_aside=with_set_aside)
     for sentence in ready.leaving:
         tell(sentence)
     return release(store, ready, out, who=who, now_us=now_us)
 
 
-def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLog | None = None) -> Prepared:
+def prepare(
+    store: Store,
+    case_id: str,
+    *,
+    who: str,
+    now_us: int,
+    log: ScannedLog | None = None,
+    with_set_aside: bool = False,
+) -> Prepared:
     """Put a bundle together in memory; nothing leaves.
 
-    log: what the finding was made of. Without it there are no events, and nothing to compute claims from.
+    log: what the finding was made of. Without it there are no events, and nothing to compute claims from;
+    with_set_aside: name the accounts that the finding set aside, with facts and events. They are honest
+    people's: by default only how many there are leaves.
 
     Raises: Missing, BundleError, InputError.
     """
@@ -72,14 +82,20 @@ def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLo
     found = latest(store, case_id)
     token_key = secrets.token_bytes(32)
     gathered = None
+    aside = _set_aside(found) if with_set_aside else None
     if log is not None:
         exchanges, known = read_log(log)
         verdicts = _verdicts(store, case_id)
+        shown = [] if aside is None else [one["account"] for one in aside["accounts"]]
         gathered = gather(
-            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key
+            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key, shown
         )
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
     files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
+    if aside is not None:
+        files["set_aside.json"] = json_file(
+            aside | {"products": {} if gathered is None else gathered.products}
+        )
     files["claims.ndjson"] = ndjson(claims(files))
     predicate = {
         "case": case_id,
@@ -94,6 +110,13 @@ def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLo
         found.context["inputs"], [] if log is None else log.files
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
+
+
+def _set_aside(found: FindingEvidence) -> Json:
+    """Give whom a finding set aside, and what opens the trail's digest of it. Raises: BundleError."""
+    if SALT not in found.context:
+        raise BundleError("whom the finding set aside was not kept when it was made; scan again")
+    return {"salt": found.context[SALT], "accounts": set_aside_of(found.campaign)}
 
 
 def _evidence_of(told: Json) -> Json:
@@ -191,7 +214,7 @@ def _files(
     finding = {
         "id": found.finding.id,
         "digest": found.finding.digest,
-        "campaign": campaign_json(found.campaign),
+        "campaign": without_set_aside(found.campaign),
     }
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
     rows, head = _trail(store, case_id, now_us)

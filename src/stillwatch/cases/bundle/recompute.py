@@ -100,6 +100,16 @@ class OpenedBundle:
         self.harvest = [one for one in self.events if one["t"] >= begin.get(one["a"], NEVER)]
         self.answered = [one for one in self.harvest if one["s"] == 200]
         self.others = bundle.json("population.json")
+        self.aside = told_aside(bundle)
+        place = {one["account"]: k for k, one in enumerate(self.accounts)}
+        listed = [] if self.aside is None else self.aside["accounts"]
+        # each account that was set aside with its place among the accounts; a log may lack it
+        self.set_aside = [(one, place.get(one["account"])) for one in listed]
+        shown = mine | {k for _, k in self.set_aside if k is not None}
+        self.sent: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for one in bundle.lines("events.ndjson"):
+            if one["a"] in shown:
+                self.sent[one["a"]].append(one)
 
     def party(self, account: int) -> str | int:
         """Who counts as one: an organisation, else the account."""
@@ -131,6 +141,11 @@ class OpenedBundle:
         found = self.setting(name)
         one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
         return [one] * round(found["actual"] * found["n"])
+
+    def main_networks(self, account: int) -> set[str]:
+        """The networks from which an account sends most: several where it is a tie."""
+        seen = Counter(one["n"] for one in self.sent[account] if one["n"] is not None)
+        return {n for n, times in seen.items() if times == max(seen.values())}
 
     def networks(self) -> dict[int, float]:
         """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
@@ -266,6 +281,12 @@ FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/e
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
 SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
 WINDOW_US = 120 * HOUR_US  # in which a look counts
+EVENT_US = 72 * HOUR_US  # in which people at an event ask all that they ask: docs/evidence.md, 4
+# of an account that was set aside
+FACTS = (
+    "product", "network", "asn", "accounts_there", "first", "last", "mail_domain", "ahead", "carried",
+    "kind_of_use", "finding",
+)  # fmt: skip
 MOST_CARRIERS = 10_000_000  # more would take too long
 
 Recompute = Callable[[OpenedBundle], Mapping[str, float]]
@@ -289,6 +310,8 @@ WHY_NOT = {
     "new_settings": "who had used these settings before needs the whole log",
     "failover": "what other texts do needs the whole log; see moved_here and refused_here, and `reaction`",
     "reaction": "which texts were refused by a drawn hold needs the draw",
+    "set_aside": "whose a network is, how many others send from it, mail domains, permissions, other "
+    "findings and who had a wording first are not in the events",
     "lone_harvest": "its rank needs all other payers' events",
     "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
 }
@@ -323,6 +346,62 @@ def reactions(e: OpenedBundle) -> dict[str, float]:
         own = (mine, moved[a], taken[a], min(1.0, 2 * min(tails)))
         out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
     return out
+
+
+def set_aside(e: OpenedBundle) -> dict[str, Any]:
+    """Of each account that was set aside what its events show of the facts that its rule rests on."""
+    numbered: dict[int, set[str]] = {}
+    for one, k in e.set_aside:
+        if k is not None and one.get("network") is not None:
+            mine = e.main_networks(k)
+            numbered[one["network"]] = numbered.get(one["network"], mine) & mine
+    out: dict[str, Any] = {}
+    for number, (one, k) in enumerate(e.set_aside):
+        if k is None or not e.sent[k]:
+            continue
+        times = [event["t"] for event in e.sent[k]]
+        if one["rule"] == "product":
+            products = e.aside["products"] if e.aside is not None else {}
+            named = [(event["t"], products[event["u"]]) for event in e.sent[k] if event["u"] in products]
+            until = [(t, name) for t, name in named if t <= us(one["last"])]
+            out[f"{number}.last"], out[f"{number}.product"] = until[-1] if until else (0, "")
+        if one["rule"] == "event":
+            out[f"{number}.first"], out[f"{number}.last"] = min(times), max(times)
+        if one.get("network") is not None:  # its number, where all who have that number share a network
+            out[f"{number}.network"] = one["network"] if numbered[one["network"]] else 0
+    return out
+
+
+def rules_broken(e: OpenedBundle) -> Iterator[str]:
+    """Where an account was set aside by a rule that its own events and facts do not fit."""
+    place: Counter[str] = Counter()
+    shown = {k for _, k in e.set_aside if k is not None}
+    for account in {*e.named, *shown}:
+        place.update(e.main_networks(account))
+    for one, k in e.set_aside:
+        if k is None:
+            continue
+        who, times = f"set_aside.json: {one['account']!a}", [event["t"] for event in e.sent[k]]
+        if one["rule"] in ("site", "event") and not any(place[n] > 1 for n in e.main_networks(k)):
+            yield f"{who} shares its network with nobody here"
+        if one["rule"] == "event" and times and max(times) - min(times) > EVENT_US:
+            yield f"{who} was at an event, and sent requests over more than three days"
+        if one["rule"] == "event" and e.accounts[k]["payment"] is not None:
+            yield f"{who} was at an event, and pays"
+
+
+def together(e: OpenedBundle) -> str:
+    """Say how many of the accused send most from a network of three of them; "" where none does."""
+    of = {k: e.main_networks(k) for k in e.named}
+    place = Counter(n for mine in of.values() for n in mine)
+    many = sum(any(place[n] > 2 for n in mine) for mine in of.values())
+    if not many:
+        return ""
+    return (
+        f"{many} of the {len(of)} accused accounts send most from a network that two others of them send "
+        "most from: that they sit at no site, and were at no event, rests on `asn` and payment, the "
+        "sender's word"
+    )
 
 
 def harvested(e: OpenedBundle) -> dict[str, Any]:
@@ -520,14 +599,15 @@ def computed(
         out |= {f"markers.{name}": value for name, value in markers(e).items()}
         out |= {f"links.{name}": value for name, value in links(e, ties).items()}
         out |= {f"reaction.{name}": value for name, value in reactions(e).items()}
+        out |= {f"set_aside.{name}": value for name, value in set_aside(e).items()}
         for reason, _ in e.reasons():
             if (again := recompute.get(reason["detector"])) is not None:
                 out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
     return out
 
 
-def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """What the finding itself states, under the same names."""
+def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the finding itself states, under the same names. aside: what is told of whom it set aside."""
     found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     out: dict[str, Any] = {"finding.p_value": found["p_value"], "harvest.accounts": len(found["accounts"])}
     for name in ("exchanges", "output_tokens"):
@@ -552,7 +632,16 @@ def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
         tied[clue].append(bits)
     for clue, all_bits in tied.items():
         out[f"links.{clue}.accounts"], out[f"links.{clue}.most_bits"] = len(all_bits), max(all_bits)
+    for number, one in enumerate([] if aside is None else aside["accounts"]):
+        for name in FACTS:
+            if name in one:
+                out[f"set_aside.{number}.{name}"] = us(one[name]) if name in ("first", "last") else one[name]
     return out
+
+
+def told_aside(bundle: Any) -> Any:
+    """What a bundle tells of the accounts that were set aside; None where it names none."""
+    return bundle.json("set_aside.json") if "set_aside.json" in bundle.names else None
 
 
 def same(a: Any, b: Any) -> bool:
@@ -587,7 +676,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     have_events = "events.ndjson" in bundle.names
     again = computed(bundle) if have_events else {}
     finding = bundle.json("finding.json")
-    said = stated_numbers(finding)
+    said = stated_numbers(finding, told_aside(bundle))
     for claim in claims:
         name, row = claim["name"], dict(claim)
         if name in said and not same_claim(name, claim["stated"], said[name]):
@@ -625,6 +714,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
         tested = finding["campaign"]["evidence"].get("tested", [])
         wrong += impossible(tested, bundle.json("population.json")["accounts"])
         wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
+        wrong += rules_broken(OpenedBundle(bundle))
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
     if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
         wrong.append(f"finding.json: its reasons come to {bits:.3f} bits, its score says otherwise")
@@ -704,8 +794,28 @@ def check(
         "summary": summary,
         "audit": audit,
         "claims": rows,
-        "lines": list(_lines(audit, rows)),
+        "lines": [*_lines(audit, rows), *_tell_set_aside(bundle)],
     }
+
+
+def _tell_set_aside(bundle: Any) -> Iterator[str]:
+    """Whom the finding set aside, as far as the bundle tells, and what rests on the sender's word there."""
+    try:
+        counts = bundle.json("alert.json")["set_aside"]
+        if counts is None:
+            yield "whom the finding set aside was not kept when it was made"
+        elif counts:
+            told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
+            shown = (
+                "set_aside.json names them"
+                if told_aside(bundle) is not None
+                else ("who they are is not in the bundle; the audit trail has a digest of the list")
+            )
+            yield f"{sum(counts.values())} accounts that look alike were set aside ({told}): {shown}"
+        if "events.ndjson" in bundle.names and (sentence := together(OpenedBundle(bundle))):
+            yield sentence
+    except CANNOT:
+        return  # `check` says what is wrong with these files
 
 
 def _lines(audit: str, rows: list[Any]) -> Iterator[str]:
