@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from bundle_world import NOW_US
 from scan_world import Crowd, honest, pool
+from stillwatch.api.live import LiveScanner
+from stillwatch.api.scanning import scan
 from stillwatch.cases.alert import alert
 from stillwatch.cases.audit.signing import TrailSigner
 from stillwatch.cases.audit.trail import attach
@@ -276,3 +278,23 @@ def test_looks_that_go_on_from_a_saved_state_keep_whom_they_set_aside(world: Wor
     result, _ = replayed(log, accounts, some_hours(log, 6, 1), path=tmp_path / "live.npz")
     assert texts(result) == texts(once(log, accounts))
     assert result.campaigns[0].set_aside == world.result.campaigns[0].set_aside
+
+
+def test_a_live_scan_looks_systems_up_as_a_scan_does(world: World, tmp_path: Path) -> None:
+    """Without `asn` the office is accused; with a table it is set aside, through restarts too."""
+    log = pq.read_table(world.log).drop_columns(["asn"]).sort_by("time")
+    accounts, key = pq.read_table(world.accounts), b"a key of these tests"
+    table = tmp_path / "table.tsv"
+    table.write_text(f"{OFFICE}.0\t24\t3320\n{CLOUD}.0\t24\t24940\n", encoding="ascii")
+    live = LiveScanner(accounts, key=key, networks=[table])
+    for begin in range(0, len(log), 1 + len(log) // 3):
+        live.add(log.slice(begin, 1 + len(log) // 3))
+        live.look()
+        live.save(tmp_path / "state")
+        live = LiveScanner.load(tmp_path / "state", accounts, key=key, networks=[table])
+    live.finish()
+    once_with = scan(log, accounts, key=key, networks=[table]).scan.campaigns[0]
+    assert live.result.scan.campaigns[0].set_aside == once_with.set_aside
+    assert {one.account for one in once_with.set_aside if one.rule == "site"} == set(world.of["site"])
+    blind = scan(log, accounts, key=key).scan.campaigns[0]
+    assert set(world.of["site"]) <= set(blind.accounts)

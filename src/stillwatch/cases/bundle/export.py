@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -107,9 +107,15 @@ def prepare(
         "texts": "none",
     }
     said = leaving(told, files, gathered, who) + whether_scanned(
-        found.context["inputs"], [] if log is None else log.files
+        scanned_logs(found.context), [] if log is None else log.files
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
+
+
+def scanned_logs(context: Json) -> list[Json]:
+    """Give the scanned files but for tables of networks: an export looks nothing up in them."""
+    tables = {PurePath(name).name for name in context["settings"].get("networks", ())}
+    return [one for one in context["inputs"] if one["name"] not in tables]
 
 
 def _set_aside(found: FindingEvidence) -> Json:
