@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stillwatch.api.exchanges import gateways
 from stillwatch.cases import DetectorState, Verdict, feedback, leads, reading
 from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.bundle.gather import ScannedLog
@@ -36,6 +37,7 @@ from stillwatch.cli.options import (
 )
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
+from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 from stillwatch.report.leads import NO_ACTION
@@ -389,7 +391,8 @@ def export_command(
     with place.open() as store:
         if form is CaseExportShape.bundle:
             key, paths = sketch_key(log or [], key_file), log or []
-            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns)
+            held = tuple(one for folder in gateways(paths) for one in schedules_in(folder.state))
+            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns, held)
             given = scanned if paths else None
             aside = with_set_aside
             bundle(store, case, out, given, aside, yes=yes, now_us=now_us, stamped_by=stamped_by)

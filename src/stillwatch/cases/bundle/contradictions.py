@@ -31,6 +31,8 @@ KEYS = {  # what each file holds, and nothing else
     "settings.json": "settings inputs scanned gaps source",
     "environment.json": "python platform packages exported_us clock",
     "set_aside.json": "salt accounts products",
+    "holds.json": "key begin_us start_us end_us days block_minutes one_block_in denser_one_block_in "
+    "denser_from_us records",
     "population.json": "exchanges accounts first_us last_us mostly prompts networks markers signups payments",
     "confidence": "sentence measured_on right judged low high calibration",
     "exposure": "exchanges output_tokens value_tokens unique_prompts exchanges_at_alarm "
@@ -446,8 +448,8 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
     """Hold every file against the others; give what contradicts."""
     wrong: list[str] = []
     b: dict[str, Any] = {}
-    aside = [name for name in ("set_aside.json",) if name in bundle.names]
-    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *aside):
+    more = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
+    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *more):
         b[name] = bundle.json(name)
     b["audit.ndjson"] = bundle.lines("audit.ndjson")
     groups: list[Callable[[], Iterator[str]]] = [
@@ -456,7 +458,7 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
         lambda: alert_differs(b),
         lambda: words_differ(bundle, b, told),
         lambda: code_differs(bundle, b, told),
-        *([lambda: set_aside_differs(b)] if aside else []),
+        *([lambda: set_aside_differs(b)] if "set_aside.json" in more else []),
     ]
     if "events.ndjson" in bundle.names:
         b["population.json"] = bundle.json("population.json")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
@@ -37,6 +37,8 @@ from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
+from stillwatch.scan import Campaign, holds
+from stillwatch.terms.holds import HoldSchedule
 
 KEPT = "token key of a bundle kept"
 PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
@@ -96,6 +98,8 @@ def prepare(
         files["set_aside.json"] = json_file(
             aside | {"products": {} if gathered is None else gathered.products}
         )
+    if log is not None and (held := schedule_of(found.campaign, log.held)) is not None:
+        files["holds.json"] = json_file(_draws(store, found.campaign, held, now_us))
     files["claims.ndjson"] = ndjson(claims(files))
     predicate = {
         "case": case_id,
@@ -110,6 +114,38 @@ def prepare(
         scanned_logs(found.context), [] if log is None else log.files
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
+
+
+def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | None:
+    """Give the schedule of which holds made a finding: the one that has most of its accounts; or None."""
+    if not any(reason.detector == holds.NAME for reason in c.reasons):
+        return None
+    mine = c.own_reactions.keys()
+    return max(held, key=lambda one: len(mine & one.begin_us.keys()), default=None)
+
+
+def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
+    """Give how a finding's accounts were drawn, and the trail's records of it; the key once all is over.
+
+    Other accounts of the schedule are not named.
+    """
+    with store.reading() as db:
+        rows = [
+            dict(row) for row in db.execute(select(records).where(records.c.what.like("holds %"))).mappings()
+        ]
+    of = {row["subject"] for row in rows if json.loads(row["detail"]).get("commitment") == held.commitment}
+    return {
+        "key": held.key.hex() if held.end_us <= now_us else None,
+        "begin_us": {name: held.begin_us[name] for name in sorted(c.accounts) if name in held.begin_us},
+        "start_us": held.start_us,
+        "end_us": held.end_us,
+        "days": held.days,
+        "block_minutes": held.block_minutes,
+        "one_block_in": held.one_block_in,
+        "denser_one_block_in": held.denser_one_block_in,
+        "denser_from_us": held.denser_from_us,
+        "records": [row for row in rows if row["subject"] in of],
+    }
 
 
 def scanned_logs(context: Json) -> list[Json]:

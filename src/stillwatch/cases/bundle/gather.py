@@ -27,6 +27,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
 from stillwatch.scan.explanations import customers
 from stillwatch.scan.pipeline import facts_of, payers
+from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import DAY_US
 
 # eight letters: among a million different things two fall together once in a thousand bundles
@@ -61,6 +62,7 @@ class ScannedLog:
     key: bytes = DEFAULT_KEY  # of the sketches
     assume_utc: bool = False
     columns: Mapping[str, str] | None = None  # the log's own names
+    held: Sequence[HoldSchedule] = ()  # a gateway's schedules of holds
 
     @property
     def files(self) -> list[Path]:

@@ -29,6 +29,8 @@ def leaving(
         )
     elif told["set_aside"]:
         lines.append(f"{sum(told['set_aside'].values()):,} accounts that were set aside are not named")
+    if "holds.json" in files and json.loads(files["holds.json"])["key"] is not None:
+        lines.append("the key by which holds of these accounts were drawn: their schedule has ended")
     if gathered is None:
         lines.append("no events: no log was given, so that no claim can be computed again (--log)")
     else:

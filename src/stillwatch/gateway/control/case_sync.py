@@ -35,8 +35,9 @@ AGAIN_US = 10_000_000  # a database that could not be opened is tried again so m
 TABLE_EVENT = "networks table"  # what is looked up in for `asn` from now on
 EVENTS = 500  # copied in one transaction
 STAYS = {  # what of an event names no customer and quotes nobody
-    "accounts", "action", "by itself", "campaign", "campaigns", "expires_us", "in_force", "networks",
-    "replaces", "rule", "sha256", "step", "steps",
+    "accounts", "action", "block_minutes", "by itself", "campaign", "campaigns", "commitment", "days",
+    "expires_us", "from_us", "in_force", "networks", "one_block_in", "replaces", "rule", "sha256",
+    "start_us", "step", "steps",
 }  # fmt: skip
 
 
