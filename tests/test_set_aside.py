@@ -249,6 +249,11 @@ def test_what_is_untrue_of_them_is_named_though_the_owner_signed_it(
     assert any(expected in sentence for sentence in found), found
 
 
+def test_whom_an_earlier_finding_of_the_case_accused_is_counted(world: World, copy: Path) -> None:
+    resigned(copy, spared, world.signer)
+    assert any(line.startswith("1 of them are accounts of the case") for line in check(copy)["lines"])
+
+
 def test_a_finding_of_before_says_that_it_kept_nobody(world: World, tmp_path: Path) -> None:
     """Cases that were folded by a version that kept nobody can be exported, and not with names."""
     shutil.copytree(world.folder, tmp_path / "old")

@@ -930,17 +930,19 @@ def check(
 def _tell_set_aside(bundle: Any) -> Iterator[str]:
     """Whom the finding set aside, as far as the bundle tells, and what rests on the sender's word there."""
     try:
-        counts = bundle.json("alert.json")["set_aside"]
+        alert, aside = bundle.json("alert.json"), told_aside(bundle)
+        counts = alert["set_aside"]
         if counts is None:
             yield "whom the finding set aside was not kept when it was made"
         elif counts:
             told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
-            shown = (
-                "set_aside.json names them"
-                if told_aside(bundle) is not None
-                else ("who they are is not in the bundle; the audit trail has a digest of the list")
-            )
+            shown = "set_aside.json names them"
+            if aside is None:
+                shown = "who they are is not in the bundle; the audit trail has a digest of the list"
             yield f"{sum(counts.values())} accounts that look alike were set aside ({told}): {shown}"
+        named = {one["account"] for one in ([] if aside is None else aside["accounts"])}
+        if both := len(named & set(alert["accounts"])):
+            yield f"{both} of them are accounts of the case, by an earlier finding or by hand"
         if "events.ndjson" in bundle.names and (sentence := together(OpenedBundle(bundle))):
             yield sentence
         yield from _tell_draws(bundle)

@@ -114,7 +114,6 @@ class Casework:
     def step(self, now_us: int) -> None:
         """Copy what is new. Raises: StillwatchError, OSError; what was not copied is the next time."""
         leads = self._leads()
-        self._note_networks(now_us)
         while leads and self.copy_events(now_us) == EVENTS:
             pass
         handed = self._findings.current()
@@ -124,6 +123,7 @@ class Casework:
             fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=told)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)
+        self._note_networks(now_us)
 
     def copy_events(self, now_us: int) -> int:
         """Put on the trail what was done since the last call, each event once; give how many, 500 at most."""
