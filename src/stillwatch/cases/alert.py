@@ -114,8 +114,6 @@ class Alert:
     accounts_sha256: str  # of all of them, one a line
     why: tuple[Claim, ...]  # most bits first
     benign: tuple[Benign, ...]
-    # accounts that look alike and were set aside, by rule; names stay with the finding. None: was not kept
-    set_aside: dict[str, int] | None
     links: tuple[LinkRow, ...]  # the strongest
     links_total: int
     shared: tuple[SharedRow, ...]  # all links, folded
@@ -136,6 +134,8 @@ class Alert:
     json_twin: str
     bundle_sha256: str | None  # of the last evidence bundle made of this case
     merged_into: str | None = None  # the case that goes on with this actor
+    # accounts that look alike and were set aside, by rule; names stay with the finding. None: was not kept
+    set_aside: dict[str, int] | None = None
 
     def as_json(self) -> Json:
         """Give it as JSON can hold it."""
