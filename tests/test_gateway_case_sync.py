@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from console_world import csrf_in
@@ -17,11 +18,13 @@ from exports_world import receiver
 from stillwatch.cases import CaseError, Verdict, handling
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
+from stillwatch.cases.audit.tables import records
 from stillwatch.cases.audit.verify import verify
 from stillwatch.cases.exports.signing import new_key
 from stillwatch.cases.reading import Filter, acts, queue
 from stillwatch.cli.main import app as cli
 from stillwatch.console import StepRecord, UserRole, people
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.admin.deployment import Gateway
@@ -70,6 +73,33 @@ def casework(folder: Folder, state: ControlState) -> Iterator[Casework]:
 def desk(folder: Folder, state: ControlState) -> Desk:
     watched = open_terms(folder, keeps_history=True)
     return Desk(folder, GatewaySettings("http://127.0.0.1:9"), state, watched, Findings(folder))
+
+
+def test_another_table_of_networks_is_written_on_the_trail_once(
+    folder: Folder, state: ControlState, casework: Casework
+) -> None:
+    """By which table `asn` was looked up decides who sits in an office: nobody changes it unseen."""
+
+    def in_use(*digests: str) -> None:
+        files = [{"name": "ip2asn.tsv", "sha256": digest} for digest in digests]
+        heartbeat.beat(folder.run / "recorder.json", NOW, networks={"files": files} if files else {})
+
+    def said() -> list[Any]:
+        with casework.store(NOW).reading() as db:
+            rows = db.execute(select(records.c.detail).where(records.c.what == "networks table"))
+            return [json.loads(row.detail)["networks"] for row in rows]
+
+    casework.step(NOW)  # no recorder has beaten
+    in_use()
+    casework.step(NOW)  # no table was named
+    assert said() == []
+    for digests in (["a"], ["a"], ["b"], []):
+        in_use(*digests)
+        casework.step(NOW)
+        again = Casework(folder, None, state, lambda _: None)
+        again.step(NOW)  # another process knows what the one before it wrote
+        again.store(NOW).close()
+    assert said() == [[["ip2asn.tsv", "a"]], [["ip2asn.tsv", "b"]], []]
 
 
 def block(state: ControlState, *accounts: str, now_us: int = NOW) -> int:

@@ -20,6 +20,7 @@ from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE
 from stillwatch.gateway import clock
+from stillwatch.gateway.control.case_sync import trail_entry
 from stillwatch.gateway.control.enforce import Enforcer
 from stillwatch.gateway.control.holds import all_held, end, follow, schedules_in
 from stillwatch.gateway.control.migrations import MIGRATIONS
@@ -286,6 +287,9 @@ def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:
         assert tuple(tables.holds) == one.schedule.accounts
         (event,) = [e for e in state.events() if e.what == "holds begun"]
         assert event.detail["commitment"] == one.schedule.commitment
+        kept, _ = trail_entry(event, state)  # in the open, where nobody can change it afterwards
+        assert kept["commitment"] == one.schedule.commitment
+        assert "candidate" not in kept
         assert event.detail["start_us"] == one.schedule.start_us
         # it grows: who was in it keeps his draw, and four join from the next block on
         hand_over(folder, finding("sw-1", names("a", 20)))

@@ -1,12 +1,13 @@
 """A gateway with a table of networks: a campus is no pool live, and nobody chooses his own system."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,19 @@ import pytest
 
 from gateway_world import Running, free_port, gateway, until
 from scan_world import START, Crowd, honest, pool
+from stillwatch.cases.alert import alert
+from stillwatch.cases.bundle.export import scanned_logs
+from stillwatch.cases.bundle.leaving import whether_scanned
+from stillwatch.cases.evidence import latest
+from stillwatch.cases.reading import Filter, queue
 from stillwatch.gateway import clock, heartbeat
+from stillwatch.gateway.control.case_sync import Casework
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.health import PartHealth, health
+from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.record.recorder import Recorder
+from stillwatch.gateway.record.segments import merge
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.setup_check import look
 from stillwatch.scan import ScanResult
@@ -164,6 +173,41 @@ def test_what_is_captured_has_the_system_of_its_address_or_none(up: Upstream, tm
         ask(g, "80.1.1.1")
         rows = g.rows(len(known) + 1)
         assert (rows[0]["asn"], rows[-1]["asn"]) == (3320, 5089)
+        now = heartbeat.read(says)["networks"]["files"][0]["sha256"]
+        assert {one["sha256"] for one in tables_handed_over(g.folder)} == {was, now}
+
+
+def tables_handed_over(folder: Folder) -> tuple[dict[str, Any], ...]:
+    """What a new detector says of the tables by which its exchanges got their `asn`."""
+    watching = detector(folder)
+    watching.step()
+    watching.save()
+    return Findings(folder).current().networks
+
+
+@pytest.mark.slow
+def test_a_finding_names_the_table_that_it_rests_on(recorded: Recorded, tmp_path: Path) -> None:
+    folder = Folder(Path(shutil.copytree(recorded.folders[True].path, tmp_path / "copy")))
+    found_live(folder)
+    table = recorded.folders[True].path.parent / "table.tsv"
+    told = {"name": table.name, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    with ControlState(folder.state) as state:
+        casework = Casework(folder, None, state, lambda _: None)
+        casework.step(NOW)
+        with casework.store(NOW) as store:
+            for case in queue(store, Filter(), NOW).cases:
+                said = alert(store, case.id, NOW)
+                assert said.inputs == (told | {"bytes": table.stat().st_size},)
+                assert f"--networks {table.name}" in said.why[0].query
+                assert whether_scanned(scanned_logs(latest(store, case.id).context), [table]) == (
+                    "which files were scanned is not on record: whether these are them cannot be said",
+                )
+    # also when an hour's segments are one file by then, and when the detector begins again from its state
+    assert merge(folder, datetime.now(UTC) + timedelta(days=1)) > 1
+    (folder.detector / "live.npz").unlink()
+    for _ in range(2):
+        assert [one["sha256"] for one in tables_handed_over(folder)] == [told["sha256"]]
+    assert tables_handed_over(recorded.folders[False]) == ()
 
 
 # --- what the owner is told ---

@@ -27,7 +27,7 @@ from stillwatch.terms import (
 )
 from stillwatch.terms.decide import decide, model_verdict
 from stillwatch.terms.diff import difference
-from stillwatch.terms.holds import HoldCandidate, choose, plan
+from stillwatch.terms.holds import HoldCandidate, choose, joining, plan
 from stillwatch.terms.load import check, loads
 
 NOW = 1_796_000_000_000_000
@@ -243,3 +243,21 @@ def test_a_budget_bounds_what_a_dry_run_foresees(world: Path) -> None:
     ]
     assert refused[0]["refused_per_day"] <= 10 < refused[1]["refused_per_day"]
     assert refused[0]["most_per_account_day"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("share", "joins"),
+    [(0.015, 4), (0.017, 0), (0.063, 0)],
+    ids=["within its quarter", "a little beyond", "as much as all holds may refuse"],
+)
+def test_one_candidate_has_a_quarter_of_the_budget_also_when_accounts_join(share: float, joins: int) -> None:
+    """A small group begins, and heavy accounts join it: a back end's few would take the places of all."""
+    terms = Holds(mode="on")  # one block in sixteen: a quarter of refused_share_at_most is 1.6 % of requests
+    begun = tuple(f"a-{k}" for k in range(4))
+    schedule = plan(terms, "lead-1", begun, NOW, b"k" * 32)
+    grown = HoldCandidate("lead-1", 0.0, (*begun, *(f"b-{k}" for k in range(4))), share)
+    new, cost = joining(terms, schedule, grown, {}, (), NOW, begun, 0.0)
+    assert len(new) == joins
+    assert cost == pytest.approx(share / 16 / 2 if joins else 0.0)
+    (alone,) = choose(terms, [grown], {}, (), NOW)  # the same that is asked when a schedule begins
+    assert (alone.why_not is None) is bool(joins)

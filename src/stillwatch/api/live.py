@@ -1,7 +1,7 @@
 """A scan that goes on: batches in, alarms out, as the gateway's detector does it. State can be saved."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
@@ -16,6 +16,7 @@ from stillwatch.api.result import ScanReport
 from stillwatch.api.scanning import options_of
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
+from stillwatch.exchanges.networks import NetworkTable, read_networks
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
@@ -54,17 +55,19 @@ class LiveScanner:
         assume_utc: bool = False,
         threads: int | None = None,
         keep: live.Keep | None = None,
+        networks: Sequence[Path] = (),
     ) -> None:
         """Begin with nothing known.
 
         Arguments:
-            accounts, columns, settings, assume_utc, threads: As for `scan`.
+            accounts, columns, settings, assume_utc, threads, networks: As for `scan`.
             key: Secret for the sketches, at least 16 bytes. Without one the state cannot be saved.
             keep: How many days and exchanges are remembered: 28 days and 4 million by default.
 
         Raises: InputError for what makes no sense.
         """
-        options = options_of(settings, threads=threads, key=key_of([], key), assume_utc=assume_utc)
+        how: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
+        options = options_of(settings, **how, networks=_table_of(networks))
         self._begin(live.LiveScan(options, keep=keep), columns)
         self.set_accounts(accounts)
 
@@ -125,6 +128,8 @@ class LiveScanner:
             sketcher=Sketcher(self._core.options.key),
             needs_texts=not isinstance(logs, InMemoryLog),
         )
+        if (table := self._core.options.networks) is not None:
+            batches = map(table.fill, batches)
         try:
             for batch in batches:
                 self._core.add(batch)
@@ -228,18 +233,20 @@ class LiveScanner:
         assume_utc: bool = False,
         threads: int | None = None,
         keep: live.Keep | None = None,
+        networks: Sequence[Path] = (),
     ) -> Self:
         """Go on from a saved state, under the settings that it was saved under.
 
         Arguments:
             path: What `save` wrote.
             key: The key that it was saved under.
-            accounts, columns, assume_utc, threads, keep: As for a new live scan: they are not saved.
+            accounts, columns, assume_utc, threads, keep, networks: As for a new live scan: none is saved.
 
         Raises: InputError where there is none, it is damaged, or was written under another key.
         """
         place = FilePath(os.fspath(path))
         how: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
+        how["networks"] = _table_of(networks)
         core = live.LiveScan.load(place, options_of(None, **how), keep=keep)
         try:
             told: Any = core.also["settings"]
@@ -255,6 +262,10 @@ class LiveScanner:
             raise InputError(f"{place}: was not saved by LiveScan.save ({why!r}); begin anew") from None
         scan.set_accounts(accounts)
         return scan
+
+
+def _table_of(networks: Sequence[Path]) -> NetworkTable | None:
+    return read_networks(networks) if networks else None
 
 
 def _sets(told: Any) -> dict[str, set[str]]:

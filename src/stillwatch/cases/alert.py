@@ -134,6 +134,8 @@ class Alert:
     json_twin: str
     bundle_sha256: str | None  # of the last evidence bundle made of this case
     merged_into: str | None = None  # the case that goes on with this actor
+    # accounts that look alike and were set aside, by rule; names stay with the finding. None: was not kept
+    set_aside: dict[str, int] | None = None
 
     def as_json(self) -> Json:
         """Give it as JSON can hold it."""
@@ -159,8 +161,7 @@ def alert(
     base_url: where the console is, for permalinks. Raises: Missing.
     """
     with store.reading() as db:
-        case = case_in(db, case_id)
-        finding, told = context_in(db, case_id)
+        case, (finding, told) = case_in(db, case_id), context_in(db, case_id)
         hit = targets_in(db, case_id)
         standing = standings_of(db, {case.raised_by, *(one["id"] for one in told["detectors"])})
         record = measured_in(db, case.raised_by, now_us)
@@ -187,6 +188,7 @@ def alert(
         accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
         why=tuple(Claim(**one) for one in told["why"]),
         benign=tuple(Benign(**one) for one in told["benign"]),
+        set_aside=told.get("set_aside"),
         links=tuple(LinkRow(**one) for one in told["links"]),
         links_total=told["links_total"],
         shared=tuple(SharedRow(**one) for one in told["shared"]),

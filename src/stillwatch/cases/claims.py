@@ -24,6 +24,7 @@ from stillwatch.report.folded import fold as folded
 from stillwatch.report.meter import meter
 from stillwatch.scan import Campaign, Gap, Reason, ScanResult, failover, holds, new_settings
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, clues, detectors
+from stillwatch.scan.set_aside import by_rule
 from stillwatch.signals import Signal, signal_of
 
 RAISING = (*GROUP_TESTS, lone_harvest.NAME)  # whose alarms make findings; the others explain
@@ -134,6 +135,7 @@ def context(
         "accounts": len(set(c.accounts)),
         "why": [asdict(_claim(c, r, files, settings)) for r in _rank_reasons(c)],
         "benign": [asdict(Benign(b.kind, b.text, _was_checked(b.text))) for b in c.benign_alternatives],
+        "set_aside": by_rule(c.set_aside),
         "links": [
             asdict(LinkRow(k.a, k.b, k.clue, k.bits, k.text, k.control, CLASSES.get(k.clue, k.clue)))
             for k in c.links[:LINKS_SHOWN]

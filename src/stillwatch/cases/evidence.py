@@ -7,7 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,10 +19,11 @@ from stillwatch.cases.store import Store
 from stillwatch.cases.tables import evidence, findings
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.exchanges.sources import find
-from stillwatch.report.findings import campaign_json, campaign_of
+from stillwatch.report.findings import campaign_json, campaign_of, set_aside_json
 from stillwatch.scan import Campaign
 
 SLOW = b"#"
+SALT = "set_aside_salt"  # of a context: with it the trail's digest of who was set aside can be opened
 LEVEL = 1  # of deflate: 25,000 accounts' links are 10 MB, and a fold has to wait for it
 
 
@@ -60,6 +61,19 @@ def digest(c: Campaign) -> str:
     for hour in sorted((h.start, h.exchanges, h.output_tokens) for h in c.timeline):
         hashed.update(f"{hour[0].isoformat()} {hour[1]} {hour[2]}\0".encode())
     return hashed.hexdigest()
+
+
+def without_set_aside(c: Campaign) -> Json:
+    """Give a campaign as the trail records it and as it leaves: without honest accounts that it set aside.
+
+    Of these the trail has a digest of its own (`set_aside_of`), which says nothing to who lacks its salt.
+    """
+    return campaign_json(replace(c, set_aside=()))
+
+
+def set_aside_of(c: Campaign) -> list[Json]:
+    """Give whom a campaign set aside, by which rule, on what facts."""
+    return [set_aside_json(one) for one in c.set_aside]
 
 
 def pack(c: Campaign) -> bytes:

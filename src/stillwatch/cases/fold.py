@@ -4,6 +4,7 @@ The same findings folded twice change nothing, and an older scan folded after a 
 without putting the clock back. All findings of one scan are folded in one transaction, or none is.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,13 @@ from stillwatch.cases import MACHINE, CaseError, CaseState, Json, Verdict
 from stillwatch.cases.acts import CAME_BACK, acts_of, counts, put
 from stillwatch.cases.bundle.contradictions import context_digest, sha256_of
 from stillwatch.cases.claims import RAISING, context, us
-from stillwatch.cases.evidence import Input, digest, keep
+from stillwatch.cases.evidence import SALT, Input, digest, keep, set_aside_of, without_set_aside
 from stillwatch.cases.joining import create, kept_apart, merge, merge_act, part, split
 from stillwatch.cases.leads import keep_leads, leads_changed
 from stillwatch.cases.matching import MatchPlan, overlaps, plan
 from stillwatch.cases.membership import NamedAccount, add, drop_provisional, hours_of, name_again, set_hours
 from stillwatch.cases.store import Store, Transaction, case_in
 from stillwatch.cases.tables import cases, findings, key_of, members, spoken
-from stillwatch.report.findings import campaign_json
 from stillwatch.scan import Campaign, ScanResult
 from stillwatch.scan.harvest import SKY_T1
 from stillwatch.units import HOUR_US
@@ -217,21 +217,22 @@ def _into(
     if not (first or new or hours) and weaker:
         folded.unchanged += len(found)
         return
-    numbers = [_finding(tx, case_id, f, source) for f in found]
+    numbers, salt = [_finding(tx, case_id, f, source) for f in found], secrets.token_hex(16)
     add(tx, case_id, new, 0 if older else numbers[0], provisional=False)
     set_hours(tx.db, case_id, hours)
     if not older:
         name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
         drop_provisional(tx, case_id, list(named))
         tx.db.execute(update(cases).where(cases.c.id == case_id).values(fresh))
-        keep(tx.db, case_id, numbers[0], told, found[0].campaign)
+        keep(tx.db, case_id, numbers[0], told | {SALT: salt}, found[0].campaign)
     _spoke(tx, case_id, found, older)
     counted = counts(tx.db, case_id)
     row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
     tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
     detail = {
         "finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new),
-        "context": context_digest(told), "evidence": sha256_of(campaign_json(found[0].campaign)),
+        "context": context_digest(told), "evidence": sha256_of(without_set_aside(found[0].campaign)),
+        "set_aside": sha256_of([salt, set_aside_of(found[0].campaign)]),
     }  # fmt: skip
     tx.audit(MACHINE, "case.finding", case_id, detail | counted)
     _tell(tx, case_id, had["state"], had["verdict"], last_us, folded)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stillwatch.api.exchanges import gateways
 from stillwatch.cases import DetectorState, Verdict, feedback, leads, reading
 from stillwatch.cases.alert import TokenPrices, alert
 from stillwatch.cases.bundle.gather import ScannedLog
@@ -36,6 +37,7 @@ from stillwatch.cli.options import (
 )
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
+from stillwatch.gateway.control.holds import schedules_in
 from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 from stillwatch.report.leads import NO_ACTION
@@ -362,6 +364,9 @@ def export_command(
     ] = None,
     assume_utc: Annotated[bool, typer.Option("--assume-utc", help="For a bundle: as in scan.")] = False,
     names: NameOptions = AS_CALLED,
+    with_set_aside: Annotated[
+        bool, typer.Option("--with-set-aside", help="In a bundle: name honest accounts that were set aside.")
+    ] = False,
     stamp: StampUrl = None,
     stamp_ca: StampCa = None,
     yes: Yes = False,
@@ -381,12 +386,16 @@ def export_command(
     now_us, stamped_by = utc_us(), named_authority(stamp, stamp_ca)
     if stamped_by is not None and form is not CaseExportShape.bundle:
         raise InputError("--stamp: only a bundle is stamped (--form bundle)")
+    if with_set_aside and form is not CaseExportShape.bundle:
+        raise InputError("--with-set-aside: only a bundle can name whom a finding set aside (--form bundle)")
     with place.open() as store:
         if form is CaseExportShape.bundle:
             key, paths = sketch_key(log or [], key_file), log or []
-            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns)
+            held = tuple(one for folder in gateways(paths) for one in schedules_in(folder.state))
+            scanned = ScannedLog(paths, accounts, key, assume_utc, names.columns, held)
             given = scanned if paths else None
-            bundle(store, case, out, given, yes=yes, now_us=now_us, stamped_by=stamped_by)
+            aside = with_set_aside
+            bundle(store, case, out, given, aside, yes=yes, now_us=now_us, stamped_by=stamped_by)
             return
         wanted, case_id = Form(form.value), find(store, case)
         ready = prepare(store, case_id, wanted, now_us=now_us, base_url=console, source=source)

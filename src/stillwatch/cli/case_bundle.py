@@ -18,22 +18,27 @@ def bundle(
     case: str,
     out: Path | None,
     log: ScannedLog | None,
+    with_set_aside: bool,
     *,
     yes: bool,
     now_us: int,
     stamped_by: Authority | None = None,
 ) -> None:
-    """Export a case as an evidence bundle. Raises: InputError, BundleError, AuditError, Missing."""
+    """Export a case as an evidence bundle; with_set_aside: see `prepare`.
+
+    Raises: InputError, BundleError, AuditError, Missing.
+    """
     if out is None:
         raise InputError("a bundle is a folder or a .zip; --out names it")
     if out.exists():
         raise InputError(f"{out}: is there already; name another place")
-    ready = prepare(store, find(store, case), who=whoami(), now_us=now_us, log=log)
+    case_id, who = find(store, case), whoami()
+    ready = prepare(store, case_id, who=who, now_us=now_us, log=log, with_set_aside=with_set_aside)
     asked = (
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)
     )
     may_leave(ready.leaving + asked, str(out), yes)
-    made = release(store, ready, out, who=whoami(), now_us=now_us, stamped_by=stamped_by)
+    made = release(store, ready, out, who=who, now_us=now_us, stamped_by=stamped_by)
     print(f"{one_line(str(made.path))}: {made.files} files, {made.bytes:,} bytes; manifest {made.sha256}")
     if made.stamped_at is not None:
         print(f"stamped {made.stamped_at:%Y-%m-%dT%H:%M:%SZ} by {one_line(made.stamped_by)}")

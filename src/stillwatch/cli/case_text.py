@@ -12,6 +12,7 @@ from stillwatch.cli.folder import iso_time
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.report import amounts
 from stillwatch.report.leads import NO_ACTION, formed_by, rests_on, would_make_it_a_finding
+from stillwatch.scan.set_aside import aside_text
 
 LINKS_PRINTED = 8
 ACCOUNTS_PRINTED = 25
@@ -105,6 +106,7 @@ def alert_lines(a: Alert) -> list[str]:
         "",
         "What would make it honest",
         *(f"  {b.kind}: {b.check}" for b in a.benign),
+        *([f"  {aside_text(a.set_aside)}"] if a.set_aside else []),
         "",
         f"Links: {a.links_total:,}, by {', '.join(a.independent_classes) or 'nothing'}",
         *(

@@ -51,6 +51,7 @@ class NetworkFile:
 
     name: str  # without its folder
     sha256: str
+    bytes: int
     changed: datetime
     ranges: int  # lines that say of a range whose it is
     unusable: int  # lines that cannot be used; the others are
@@ -219,7 +220,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
                             examples.append(f"{path.name}:{line.number} {found}")
                     continue
                 ranges.add(*found)
-        digest, changed = _sha256(path), datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        digest, stat = _sha256(path), path.stat()
     except Refused as why:
         raise InputError(f"{path}: {why}") from None
     except OSError as why:
@@ -227,7 +228,8 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
     if len(ranges) == before:
         wrong = f"no line can be used, as {examples[0]}" if examples else "holds no line of a range"
         raise InputError(f"{path}: {wrong}; right would be {RIGHT}")
-    return NetworkFile(path.name, digest, changed, len(ranges) - before, unusable, tuple(examples))
+    changed, usable = datetime.fromtimestamp(stat.st_mtime, UTC), len(ranges) - before
+    return NetworkFile(path.name, digest, stat.st_size, changed, usable, unusable, tuple(examples))
 
 
 def _read_line(text: str) -> tuple[bytes, bytes, int] | str:

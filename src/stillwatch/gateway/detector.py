@@ -32,7 +32,7 @@ from stillwatch.gateway.fleet import lease
 from stillwatch.gateway.folder import Folder, derive
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, gaps, handover_json
-from stillwatch.gateway.record.segments import name_in, new_segments, read_new
+from stillwatch.gateway.record.segments import name_in, networks_of, new_segments, read_new
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.gateway.wake import Wake
@@ -101,6 +101,8 @@ class FolderScan:
         self._live = self._begin()
         self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
         self.newest_us = int(str(self._live.also.get("newest_us", 0)))
+        # SHA-256 of each file by which rows got their `asn` -> what it is, and the latest such row's time
+        self._tables: dict[str, dict[str, Any]] = dict(self._live.also.get("networks", {}))  # type: ignore[call-overload]
 
     def _begin(self) -> LiveScan:
         """Go on from the saved state; without one that can be read, from the first segment there is."""
@@ -164,6 +166,9 @@ class FolderScan:
         self._live.add(self._thinning(table))
         newest = pc.max(table.column("time")).cast(pa.int64()).as_py()
         self.newest_us = max(self.newest_us, int(newest or 0))
+        for file in networks_of(table.schema):
+            until_us = max(int(newest or 0), self._tables.get(file["sha256"], {}).get("until_us", 0))
+            self._tables[file["sha256"]] = file | {"until_us": until_us}
         self.read += table.num_rows
         self._rows_at, self._unsaved = time.monotonic(), True
 
@@ -278,9 +283,17 @@ class FolderScan:
         if fresh == last or (same and time.monotonic() - at < FIGURES_S):
             return
         first_ids = {c.id: self._live.stable_id(c.id) for c in result.campaigns}
-        write_atomically(self.folder.detector / HANDOVER, to_text(handover_json(result, first_ids)))
+        told = handover_json(result, first_ids, self._networks())
+        write_atomically(self.folder.detector / HANDOVER, to_text(told))
         write(fresh, self.folder.detector)
         self._written = (fresh, time.monotonic())
+
+    def _networks(self) -> list[dict[str, Any]]:
+        """The files by which exchanges at hand got their `asn`; a name may have several digests."""
+        since_us = self.newest_us - self._keep.days * DAY_US
+        self._tables = {sha256: one for sha256, one in self._tables.items() if one["until_us"] >= since_us}
+        files = [{k: v for k, v in one.items() if k != "until_us"} for one in self._tables.values()]
+        return sorted(files, key=lambda one: (one["name"], one["sha256"]))
 
     def _save_if_due(self) -> None:
         moved = self._live.looked_until_us != self._saved_until_us
@@ -291,7 +304,9 @@ class FolderScan:
         """Keep what is known, with the names of the segments it is made of."""
         if not self._unsaved or (self._in_fleet and not lease.holds(self.folder.run)):
             return
-        self._live.also = {"seen": sorted(self.seen), "newest_us": self.newest_us}
+        self._live.also = {
+            "seen": sorted(self.seen), "newest_us": self.newest_us, "networks": self._tables
+        }  # fmt: skip
         # a disk that refuses is not asked again at each step
         self._saved_at, self._saved_until_us = time.monotonic(), self._live.looked_until_us
         try:

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -41,6 +41,7 @@ class Handed:
     sign: tuple[int, ...] = ()
     result: ScanResult | None = None
     first_ids: dict[str, str] = field(default_factory=dict)  # a campaign's id changes when it grows
+    networks: tuple[dict[str, Any], ...] = ()  # files by which exchanges got their `asn`: name, sha256, bytes
 
     def first_id(self, campaign: str) -> str:
         """Give the id that a campaign had when it was first seen: standings and proposals name it so."""
@@ -85,7 +86,9 @@ def _lone_campaigns(loners: list[Loner]) -> list[Campaign]:
     return made
 
 
-def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, Any]:
+def handover_json(
+    result: ScanResult, first_ids: dict[str, str], networks: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """Give what the supervisor needs besides `findings.json`, whose shape is a contract with others."""
     followers = [
         {
@@ -105,6 +108,7 @@ def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, An
         "alone": alone,
         "weak": weak,
         "shares": dict(result.shares),
+        "networks": list(networks),
     }
 
 
@@ -160,7 +164,7 @@ class Findings:
             )
             shares = {str(name): float(share) for name, share in told.get("shares", {}).items()}
             now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)
-            return Handed(sign, now, dict(told["first_ids"]))
+            return Handed(sign, now, dict(told["first_ids"]), tuple(told.get("networks", ())))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why
 

@@ -35,6 +35,7 @@ from stillwatch.scan import (
     Scanned,
     ScanResult,
     SeenWindow,
+    SetAside,
     SettingTest,
 )
 from stillwatch.scan.curve import cite_curve
@@ -104,7 +105,19 @@ def _campaign_findings(c: Campaign) -> dict[str, Any]:
         ],
         "benign_alternatives": [{"kind": b.kind, "text": b.text} for b in c.benign_alternatives],
         "suppressed_by": c.suppressed_by,
+        **({"set_aside": [set_aside_json(one) for one in c.set_aside]} if c.set_aside else {}),
     }
+
+
+def set_aside_json(one: SetAside) -> dict[str, Any]:
+    """Give an account that was set aside as findings.json has it: with the facts that its rule rests on."""
+    facts = {name: value for name, value in asdict(one).items() if value is not None}
+    return {name: iso(value) if isinstance(value, datetime) else value for name, value in facts.items()}
+
+
+def _set_aside_of(told: dict[str, Any]) -> SetAside:
+    """Read back what `set_aside_json` gave."""
+    return SetAside(**dict(told, first=_parse_time(told.get("first")), last=_parse_time(told.get("last"))))
 
 
 def findings_json(result: ScanResult) -> dict[str, Any]:
@@ -335,6 +348,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
         next_milestone=e["next_milestone"],
+        set_aside=tuple(map(_set_aside_of, f.get("set_aside", ()))),
     )
 
 

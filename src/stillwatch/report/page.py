@@ -21,6 +21,7 @@ from stillwatch.report.timeline import Timeline, timeline
 from stillwatch.scan import AccountVerdict, Campaign, Lead, Link, Reason, ScanResult
 from stillwatch.scan.measured import MEASURED, TITLE
 from stillwatch.scan.seen_window import window_headline
+from stillwatch.scan.set_aside import aside_text, by_rule
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
@@ -211,6 +212,7 @@ def _environment() -> Environment:
     environment.filters["outlook"] = split_milestone
     environment.globals["findings_file"] = FINDINGS
     environment.globals["rivals"] = rivals
+    environment.globals["aside_text"] = lambda campaign: aside_text(by_rule(campaign.set_aside))
     return environment
 
 

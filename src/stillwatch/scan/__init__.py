@@ -125,6 +125,28 @@ class OwnReaction:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """An account that looked like a finding's, and was set aside by a rule before the rest was judged.
+
+    Nobody accuses it. Of the facts those are given that the rule rests on, see `scan.set_aside`.
+    """
+
+    account: str
+    rule: str  # of `scan.set_aside.RULES`
+    product: str | None = None  # that its user agent named
+    network: int | None = None  # equal numbers of one finding are one network; no address
+    asn: int | None = None  # of that network
+    accounts_there: int | None = None  # of the log, that send most from it
+    first: datetime | None = None  # request
+    last: datetime | None = None  # request, or the last one that named the product
+    mail_domain: str | None = None
+    ahead: int | None = None  # pieces of the wording that it used half a day before anybody else
+    carried: int | None = None  # pieces of it that it used at all
+    kind_of_use: str | None = None  # that a permission excuses
+    finding: str | None = None  # that has it; None where what had it then is no finding any more
+
+
+@dataclass(frozen=True)
 class Campaign:
     id: str
     alarm_at: datetime
@@ -149,6 +171,7 @@ class Campaign:
         SettingTest, ...
     ] = ()  # by the alarm's test; none for a lone payer, or where it was not kept
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"
+    set_aside: tuple[SetAside, ...] = ()  # in order of account; none of them is among `accounts`
 
 
 @dataclass(frozen=True)

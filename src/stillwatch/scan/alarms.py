@@ -30,6 +30,8 @@ class Judgement:
     content: ContentTest
     explanation: str = ""  # what would make it honest all the same
     part: frozenset[int] | None = None  # the parties that are of one source, where the whole group is not
+    # parties that were set aside before: their product, or "" where another raised alarm has them
+    aside: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def one_hand(self) -> bool:
@@ -52,6 +54,7 @@ class Candidate:
     # its exchanges that show what it shares
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     settings: tuple[int, int] | None = None  # what a group by settings shares, see `new_settings`
+    aside: Mapping[int, str] = field(default_factory=dict)  # users of a product that it leaves out, and which
 
 
 Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and whom other raised alarms have

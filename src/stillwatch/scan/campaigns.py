@@ -14,7 +14,6 @@ from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.clues.echo import group_evidence
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.sessions import content_of, one_source_parts
-from stillwatch.actors.spread import Spread
 from stillwatch.actors.stock import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
@@ -26,13 +25,10 @@ from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
 from stillwatch.scan.explanations import (
-    Products,
-    class_members,
     customers,
     few_questions,
     one_customer,
     same_questions,
-    share_instruments,
 )
 from stillwatch.scan.failover import (
     LEVEL,
@@ -45,15 +41,23 @@ from stillwatch.scan.harvest import moment
 from stillwatch.scan.holds import LEAST_NAMED, HoldsEvidence, holds_evidence, holds_reason
 from stillwatch.scan.own_tie import own_ties
 from stillwatch.scan.parts import FAILOVER
-from stillwatch.scan.sites import event_members, main_networks, site_members, sites
+from stillwatch.scan.set_aside import (
+    Aside,
+    before_the_alarm,
+    bystanders,
+    copied_from,
+    list_set_aside,
+    of_other_alarms,
+    openly_together,
+    students,
+    users_of_software,
+)
 from stillwatch.scan.watch import Watched
 from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
-COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
-COPIED_LEAST = 8  # markers
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
 TOGETHER = (
@@ -79,6 +83,7 @@ class _Found:
     reason: Reason
     tested: tuple[SettingTest, ...] = ()
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)
+    aside: Aside = field(default_factory=dict)  # whom it could have named, and does not
 
 
 def campaigns(
@@ -115,11 +120,11 @@ def campaigns(
     taken: set[int] = set()
     doubted: list[_Doubted] = []
     for alarm in (*watched.alarms, *watched.alike):
-        group = _group_of(alarm, watched, world, party, excused, alone_us)
+        group = _group_of(alarm, watched, world, party, kinds, alone_us)
         rows = _rows_since(world, group.accounts, group.marked, alarm.at_us - watched.settings.window_us)
         if len(group.accounts) < LEAST_PARTIES or not len(rows):
             continue
-        others, doubt = _without_honest(world, group, rows)
+        others, aside, doubt = _without_honest(world, group, rows)
         let_go((log.content,))
         if doubt:
             if not taken.issuperset(group.accounts.tolist()):
@@ -127,8 +132,10 @@ def campaigns(
             continue
         same = None if alarm.settings is None else _same_actor(found, others)
         if same is None:  # an account is in one finding
+            aside |= of_other_alarms(world, taken.intersection(others.tolist()))
             others = np.array([a for a in others if a not in taken], np.int32)
-        one = _found_by_alarm(alarm, watched, log, replace(group, accounts=others), rows)
+        left = replace(group, accounts=others, aside=group.aside | aside)
+        one = _found_by_alarm(alarm, watched, log, left, rows)
         if same is not None:
             found[same] = _together(found[same], one)
         elif len(others) >= LEAST_PARTIES:
@@ -147,7 +154,7 @@ def campaigns(
     # --- here what refusals show makes a finding of a group that the log leaves open otherwise ---
     leads: list[Lead] = []
     for doubtful in doubted:
-        by_failover = _found_by_failover(world, watched, doubtful, party, payer, taken)
+        by_failover = _found_by_failover(world, watched, doubtful, party, payer, kinds, taken)
         if by_failover is None:
             leads.append(_lead(world, doubtful))
         else:
@@ -155,7 +162,7 @@ def campaigns(
             taken.update(by_failover.actor.accounts.tolist())
     shown = _evidence_of_holds(world, held, until_us)
     for schedule, evidence in shown:
-        by_holds = _found_by_holds(world, watched, schedule, evidence, doubted, party, payer, excused | taken)
+        by_holds = _found_by_holds(world, watched, schedule, evidence, doubted, party, payer, kinds, taken)
         if by_holds is not None:
             found.append(by_holds)
             taken.update(by_holds.actor.accounts.tolist())
@@ -192,6 +199,11 @@ def campaigns(
                 population=population,
             )
         )
+    finding_of = {account: c.id for c in told for account in c.accounts}
+    told = [
+        replace(c, set_aside=list_set_aside(f.aside, set(f.actor.accounts.tolist()), finding_of))
+        for f, c in zip(found, told, strict=True)
+    ]
     found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
     return (
@@ -240,6 +252,7 @@ class _Group:
     accounts: np.ndarray
     named_at: dict[int, int]
     marked: np.ndarray  # (exchanges,) bool: those that show what the group shares
+    aside: Aside
 
 
 def _group_of(
@@ -247,33 +260,42 @@ def _group_of(
     watched: Watched,
     world: ActorContext,
     party: np.ndarray,
-    excused: set[int],
+    kinds: dict[int, KindOfUse],
     alone_us: np.ndarray,
 ) -> _Group:
-    own = alarm.own_markers()
-    copied = _copied_from(watched.spread, own)
-    named = {p: at for p, at in alarm.confirmed().items() if p not in copied}
-    accounts, named_at = _accounts_of(named, party, excused)
+    own, marked = alarm.own_markers(), _marked(world, alarm)
+    copied, confirmed = copied_from(watched.spread, own), alarm.confirmed()
+    everybody, named_at = _accounts_of(confirmed, party, set())
+    aside = bystanders(world, everybody.tolist(), party, copied, kinds)
     # an alarm stands: who was named alone before stays alone
-    accounts = accounts[np.array([named_at[int(a)] <= alone_us[a] for a in accounts], bool)]
+    alone = {a for a in everybody.tolist() if named_at[a] > alone_us[a]} - aside.keys()
+    accounts = np.array([a for a in everybody.tolist() if a not in aside and a not in alone], np.int32)
     if alarm.settings is None:
         accounts = _using_stock(watched, party, _carrying(world, accounts, own))
-    return _Group(accounts, named_at, _marked(world, alarm))
+    before = {} if alarm.judgement is None else alarm.judgement.aside
+    aside = before_the_alarm(world, party, marked, before) | of_other_alarms(world, alone) | aside
+    return _Group(accounts, named_at, marked, aside)
 
 
-def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, str]:
-    """A group's accounts less those with an honest explanation, and why the rest may be many hands, or ""."""
-    others = _without_software(world, group.accounts)
+def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tuple[np.ndarray, Aside, str]:
+    """A group's accounts less those with an honest explanation, these, and why the rest may be many hands."""
+    aside = users_of_software(world, group.accounts)
+    others = _without(group.accounts, aside)
     # what was found of the whole says little of the few that are left of it
     enough = max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts))
     doubt = "" if len(others) >= enough else SOFTWARE
-    others = np.setdiff1d(others, _together_openly(world, others))
+    aside |= openly_together(world, others)
+    others = _without(others, aside)
     doubt = doubt if doubt or len(others) >= enough else TOGETHER
-    students = class_members(world.known, others)
-    if not doubt and len(others) - len(students) < LEAST_PARTIES:
+    taught = students(world, others)
+    if not doubt and len(others) - len(taught) < LEAST_PARTIES:
         doubt = one_customer(world.known, others) or CLASS
-    others = np.setdiff1d(others, students)
-    return others, doubt or _doubt(world, others, rows, group.marked)
+    others = _without(others, taught)
+    return others, aside | taught, doubt or _doubt(world, others, rows, group.marked)
+
+
+def _without(accounts: np.ndarray, aside: Aside) -> np.ndarray:
+    return np.setdiff1d(accounts, np.array(sorted(aside), np.int32))
 
 
 def _found_by_alarm(
@@ -288,7 +310,7 @@ def _found_by_alarm(
     reason = _group_reason(alarm, watched, log)
     # who had used new settings before is not told by the harvest: nobody could compute that test again
     tested = alarm.tested if alarm.settings is None else ()
-    return _Found(actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested)
+    return _Found(actor, alarm.at_us, alarm.p_value, group.named_at, reason, tested, aside=group.aside)
 
 
 def _same_actor(found: list[_Found], accounts: np.ndarray) -> int | None:
@@ -312,7 +334,7 @@ def _together(one: _Found, other: _Found) -> _Found:
     named = second.named_at_us | first.named_at_us
     for account in second.named_at_us.keys() & first.named_at_us.keys():
         named[account] = min(first.named_at_us[account], second.named_at_us[account])
-    return replace(first, actor=actor, named_at_us=named)
+    return replace(first, actor=actor, named_at_us=named, aside=second.aside | first.aside)
 
 
 def _found_by_failover(
@@ -321,6 +343,7 @@ def _found_by_failover(
     group: _Doubted,
     party: np.ndarray,
     payer: np.ndarray,
+    kinds: dict[int, KindOfUse],
     taken: set[int],
 ) -> _Found | None:
     """Give the finding that refused work makes of a lead, or None.
@@ -355,6 +378,23 @@ def _found_by_failover(
         {code: max(at_us, since_us) for code, at_us in named.items()},
         failover_reason(found),
         own_reactions={log.accounts[code]: one for code, one in found.own.items()},
+        aside=_not_named(world, watched, group, party, kinds, taken),
+    )
+
+
+def _not_named(
+    world: ActorContext,
+    watched: Watched,
+    group: _Doubted,
+    party: np.ndarray,
+    kinds: dict[int, KindOfUse],
+    taken: set[int],
+) -> Aside:
+    """Of a lead's accounts those that a finding by refused work or holds must not name for their wording."""
+    copied = copied_from(watched.spread, group.alarm.own_markers())
+    accounts = group.accounts.tolist()
+    return of_other_alarms(world, taken.intersection(accounts)) | bystanders(
+        world, accounts, party, copied, kinds
     )
 
 
@@ -367,34 +407,11 @@ def _of_one_source(
     """
     judgement, own = group.alarm.judgement, group.alarm.own_markers()
     one_source = judgement is not None and judgement.content.hands is Hands.ONE
-    if not one_source or len(_without_software(world, accounts)) < len(accounts):
+    if not one_source or users_of_software(world, accounts):
         return []
-    copied = _copied_from(watched.spread, own)
+    copied = copied_from(watched.spread, own)
     alike = _using_stock(watched, party, _carrying(world, accounts, own))
     return [int(a) for a in alike if int(party[a]) not in copied]
-
-
-def _networks(world: ActorContext) -> np.ndarray:
-    return main_networks(world.log)
-
-
-def _sites(world: ActorContext) -> np.ndarray:
-    return sites(world.log, world.once(_networks))
-
-
-def _together_openly(world: ActorContext, accounts: np.ndarray) -> np.ndarray:
-    """Of some accounts those that sit at one place, or were at one event."""
-    at_event = event_members(world.known, world.once(_networks), accounts, *world.once(_seen_us))
-    return np.union1d(at_event, site_members(world.once(_sites), accounts))
-
-
-def _seen_us(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
-    """(accounts,) int64 twice: when each was seen first and last."""
-    whose, at_us = world.log["account"], world.log["ts_us"]
-    first, last = np.full(len(world.log.accounts), NEVER), np.zeros(len(world.log.accounts), np.int64)
-    np.minimum.at(first, whose, at_us)
-    np.maximum.at(last, whose, at_us)
-    return first, last
 
 
 def _customers(world: ActorContext) -> np.ndarray:
@@ -423,7 +440,8 @@ def _found_by_holds(
     doubted: Sequence[_Doubted],
     party: np.ndarray,
     payer: np.ndarray,
-    left_out: set[int],
+    kinds: dict[int, KindOfUse],
+    taken: set[int],
 ) -> _Found | None:
     """Give the finding that holds of a group make, of those accounts whose own part shows it.
 
@@ -435,6 +453,9 @@ def _found_by_holds(
         return None
     log = world.log
     code = {name: k for k, name in enumerate(log.accounts)}
+    shown = [code[name] for name in evidence.named_us]
+    aside = of_other_alarms(world, taken.intersection(shown)) | bystanders(world, shown, party, {}, kinds)
+    left_out = taken | aside.keys()
     named = {code[name]: at_us for name, at_us in evidence.named_us.items() if code[name] not in left_out}
     if len(set(payer[list(named)].tolist())) < LEAST_NAMED:
         return None
@@ -447,6 +468,7 @@ def _found_by_holds(
         if others := _of_one_source(world, watched, group, inside, party):
             named = dict.fromkeys(others, evidence.found_us) | named
             markers = group.alarm.own_markers()
+            aside |= _not_named(world, watched, group, party, kinds, taken)
             break
     accounts = np.array(sorted(named), np.int32)
     if world.known is not None and one_customer(world.known, accounts):
@@ -455,7 +477,13 @@ def _found_by_holds(
     rows = rows[log["ts_us"][rows] >= schedule.start_us]
     actor = Actor(accounts, rows, markers, {})
     return _Found(
-        actor, evidence.found_us, evidence.p_value, named, holds_reason(evidence), own_reactions=own
+        actor,
+        evidence.found_us,
+        evidence.p_value,
+        named,
+        holds_reason(evidence),
+        own_reactions=own,
+        aside=aside,
     )
 
 
@@ -475,20 +503,6 @@ def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> 
         if evidence.blocks and len(mine.intersection(schedule.accounts)) >= SAME_GROUP * len(mine)
     ]
     return replace(lead, text=". ".join([lead.text, *told])) if told else lead
-
-
-def _without_software(world: ActorContext, accounts: np.ndarray) -> np.ndarray:
-    """The accounts but for users of a product that they use far more than the log does."""
-    log = world.log
-    users = np.array(
-        sorted(world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))), np.int32
-    )
-    party = np.arange(len(log.accounts)) if world.party is None else world.party
-    return accounts if share_instruments(world.known, users, party) else np.setdiff1d(accounts, users)
-
-
-def _products(world: ActorContext) -> Products:
-    return Products(world.log)
 
 
 def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:
@@ -609,25 +623,6 @@ def _accounts_of(
         if int(p) in named and int(code) not in excused
     }
     return np.array(sorted(named_at), np.int32), named_at
-
-
-def _copied_from(spread: Spread, own: np.ndarray) -> frozenset[int]:
-    """Parties that used most of the markers they carry long before anybody else: the pool copied them.
-
-    Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
-    left out too where it tried the wording alone for so long.
-    """
-    mine = np.isin(spread.entry_marker, own)
-    marker, who, at = spread.entry_marker[mine], spread.entry_party[mine], spread.entry_us[mine]
-    order = np.argsort(marker, kind="stable")  # entries are in time order, so each marker's stay in it
-    marker, who, at = marker[order], who[order], at[order]
-    first = np.flatnonzero(np.r_[True, marker[1:] != marker[:-1]]) if len(marker) else np.zeros(0, np.int64)
-    first = first[np.diff(np.r_[first, len(marker)]) >= 2]
-    alone = at[first + 1] - at[first] >= COPIED_AFTER_US
-    parties = int(who.max()) + 1 if len(who) else 0
-    carried = np.bincount(who, minlength=parties)
-    led = np.bincount(who[first[alone]], minlength=parties)
-    return frozenset(np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist())
 
 
 def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ know how a look is made.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,11 +35,12 @@ class AlarmThen:
     devoted: tuple[str, ...]
     tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
     lead_us: int = NEVER
-    judgement: Judgement | None = None  # its part by name, in `part`
+    judgement: Judgement | None = None  # its parties by name, in `part` and `aside`
     part: tuple[str, ...] | None = None
     exchanges: int = 0
     first_account: str = ""
     settings: tuple[int, int] | None = None
+    aside: dict[str, str] = field(default_factory=dict)  # of its judgement, by name; states before have none
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class CarriedScan:
 
 
 LOOKS = (PERSISTENT, NAMED_AFTER)
+
+
+def _by_name(of_party: Mapping[int, str], name: Callable[[int], str]) -> dict[str, str]:
+    return {name(party): value for party, value in sorted(of_party.items())}
 
 
 class Names:
@@ -141,11 +146,12 @@ class Names:
                 tuple(sorted(self.party_name(p) for p in alarm.devoted)),
                 alarm.tested,
                 alarm.lead_us,
-                None if alarm.judgement is None else replace(alarm.judgement, part=None),
+                None if alarm.judgement is None else replace(alarm.judgement, part=None, aside={}),
                 self._part(alarm.judgement),
                 alarm.exchanges,
                 alarm.first_account,
                 alarm.settings,
+                {} if alarm.judgement is None else _by_name(alarm.judgement.aside, self.party_name),
             )
             for alarm in alarms.every
         )
@@ -158,10 +164,12 @@ class Names:
         return tuple(sorted(map(self.party_name, judgement.part)))
 
     def _judgement(self, then: AlarmThen) -> Judgement | None:
-        """A judgement with its part by the codes of this log."""
-        if then.judgement is None or then.part is None:
-            return then.judgement
-        return replace(then.judgement, part=frozenset(map(self.party, then.part)))
+        """A judgement with its parties by the codes of this log."""
+        if then.judgement is None:
+            return None
+        part = None if then.part is None else frozenset(map(self.party, then.part))
+        aside = {self.party(name): product for name, product in then.aside.items()}
+        return replace(then.judgement, part=part, aside=aside)
 
     def alarms(
         self, alarms: Iterable[AlarmThen], owner: Mapping[str, int], looks: tuple[int, int] = LOOKS

@@ -79,6 +79,11 @@ class Products:
         vendor = (inside >= LEAST_USERS) & (tail * tried < RARE)
         return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
 
+    def of_rows(self) -> np.ndarray:
+        """(exchanges,) int32: the place in `names` of the product that each names, -1 for none."""
+        named: np.ndarray = self._of_agent[self._agent]
+        return named
+
     def _last_rows(self, label: np.ndarray, end: int) -> np.ndarray:
         """(labels,) int64: the last row of each before `end`, or -1."""
         if label is not self._label or end < self._end:

@@ -10,7 +10,7 @@ it raises an alarm only if what it *asks* is of one source.
 # mypy: allow-untyped-defs
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -343,6 +343,7 @@ class _Watcher:
                 (test,),
                 rows,
                 group.settings,
+                users,
             )
             # content must speak at several looks, however unusual the settings are: hence no alpha
             self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
@@ -353,7 +354,8 @@ class _Watcher:
         members = candidate.matching - others
         if len(members) < LEAST_PARTIES:
             return self._others_judgement(candidate, others)
-        return self._judge_content(candidate.rows, members, begin, end)
+        judgement = self._judge_content(candidate.rows, members, begin, end)
+        return replace(judgement, aside=_aside(candidate.matching & others, candidate.aside))
 
     def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
         """Of a group that is no group without the accounts of other findings: it stays a lead."""
@@ -666,6 +668,8 @@ class _Watcher:
                 content = content_of(log, rows, self.party, every, name_of)
                 return Judgement(content, software_text(users, len(every)))
         judgement = self._judge_content(rows, members, begin, end)
+        used = {} if len(members) == len(every) else users
+        judgement = replace(judgement, aside=_aside(candidate.matching & others, used))
         if judgement.content.hands is Hands.ONE and len(members) < len(every):
             return replace(judgement, part=judgement.part or members)
         return judgement
@@ -726,6 +730,11 @@ def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW
     used it always, does not count as a newcomer.
     """
     return max(first_look_us - window_us, forgotten_us + window_us if forgotten_us else 0)
+
+
+def _aside(others: Collection[int], users: Mapping[int, str]) -> dict[int, str]:
+    """Parties of other alarms, and users of a product with its name, as a judgement keeps them."""
+    return dict.fromkeys(others, "") | dict(users)
 
 
 def _next_hours(times_us: np.ndarray) -> np.ndarray:

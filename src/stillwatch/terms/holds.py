@@ -204,10 +204,12 @@ def joining(
         for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
         if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
     )
-    more = candidate.share / schedule.one_block_in * len(new) / len(candidate.accounts)
+    one = candidate.share / schedule.one_block_in / len(candidate.accounts)  # what an account of it costs
+    more, held = one * len(new), one * len(schedule.begin_us.keys() & set(candidate.accounts))
     fits = (
         candidate.p_value <= terms.p_value_at_most
         and len(schedule.begin_us) + len(new) <= terms.accounts_at_most
+        and held + more <= LARGEST * terms.refused_share_at_most
         and cost + more <= terms.refused_share_at_most
     )
     return (new, more) if fits else ((), 0.0)

@@ -31,7 +31,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
     finding = bundle.json("finding.json")
-    said = recompute.stated_numbers(finding)
+    said = recompute.stated_numbers(finding, recompute.told_aside(bundle))
     told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
     again = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else {}
     rows = []

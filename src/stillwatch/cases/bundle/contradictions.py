@@ -23,13 +23,16 @@ CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, Arithmeti
 
 KEYS = {  # what each file holds, and nothing else
     "alert.json": "format case title state verdict owner campaign finding found_us alarm_us p_value "
-    "score_bits members victims cleared accounts accounts_sha256 why benign links links_total shared "
-    "independent_classes seen_by_provider exposure confidence detectors gaps cannot_claim atlas inputs "
-    "scanned source stillwatch merged_into",
+    "score_bits members victims cleared accounts accounts_sha256 why benign set_aside links "
+    "links_total shared independent_classes seen_by_provider exposure confidence detectors gaps "
+    "cannot_claim atlas inputs scanned source stillwatch merged_into",
     "case.json": "case state verdict owner records hours acts",
     "finding.json": "id digest campaign",
     "settings.json": "settings inputs scanned gaps source",
     "environment.json": "python platform packages exported_us clock",
+    "set_aside.json": "salt accounts products",
+    "holds.json": "key begin_us start_us end_us days block_minutes one_block_in denser_one_block_in "
+    "denser_from_us records",
     "population.json": "exchanges accounts first_us last_us mostly prompts networks markers signups payments",
     "confidence": "sentence measured_on right judged low high calibration",
     "exposure": "exchanges output_tokens value_tokens unique_prompts exchanges_at_alarm "
@@ -58,7 +61,8 @@ def sha256_of(value: Any) -> str:
 
 def context_digest(context: Mapping[str, Any]) -> str:
     """Name what the scan said of a finding: the trail keeps this when the finding is folded into its case."""
-    left_out = ("picture", "milestones")  # drawn from the rest
+    # drawn from the rest; and what opens the trail's digest of the accounts that were set aside
+    left_out = ("picture", "milestones", "set_aside_salt")
     return sha256_of({k: v for k, v in context.items() if k not in left_out})
 
 
@@ -212,6 +216,8 @@ def context_of(
         "classes": alert["independent_classes"],
         "detectors": [{k: v for k, v in one.items() if k != "version"} for one in alert["detectors"]],
         "atlas": [one for one in alert["atlas"] if not (alert["victims"] and one["id"] == VICTIMS)],
+        # findings of versions before did not keep whom they set aside
+        **({} if alert["set_aside"] is None else {"set_aside": alert["set_aside"]}),
     }
 
 
@@ -395,6 +401,24 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
+    """Where the list of accounts that were set aside is not the trail's, or accuses one of them after all."""
+    told, finding = b["set_aside.json"], b["finding.json"]
+    listed = [one["account"] for one in told["accounts"]]
+    rows = [row for row in b["audit.ndjson"] if row["what"] == "case.finding"]
+    made = [json.loads(row["detail"]) for row in rows]
+    digests = [one.get("set_aside") for one in made if one["finding"] == finding["id"]]
+    if not digests or digests[-1] != sha256_of([told["salt"], told["accounts"]]):
+        yield "set_aside.json: is not what the audit trail recorded when the finding was made"
+    counts = dict(sorted(Counter(one["rule"] for one in told["accounts"]).items()))
+    if counts != b["alert.json"]["set_aside"]:
+        yield f"set_aside.json: comes to {counts}, the alert says {b['alert.json']['set_aside']}"
+    for name in sorted(set(listed) & set(finding["campaign"]["finding"]["accounts"])):
+        yield f"set_aside.json: {name!a} was set aside, and the finding accuses it"
+    if len(set(listed)) < len(listed):
+        yield "set_aside.json: names an account twice"
+
+
 def code_differs(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
     """Where the code in the bundle is not the code that spoke, or not this release's."""
     if RELEASE is None:
@@ -424,7 +448,8 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
     """Hold every file against the others; give what contradicts."""
     wrong: list[str] = []
     b: dict[str, Any] = {}
-    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json"):
+    more = [name for name in ("set_aside.json", "holds.json") if name in bundle.names]
+    for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *more):
         b[name] = bundle.json(name)
     b["audit.ndjson"] = bundle.lines("audit.ndjson")
     groups: list[Callable[[], Iterator[str]]] = [
@@ -433,6 +458,7 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
         lambda: alert_differs(b),
         lambda: words_differ(bundle, b, told),
         lambda: code_differs(bundle, b, told),
+        *([lambda: set_aside_differs(b)] if "set_aside.json" in more else []),
     ]
     if "events.ndjson" in bundle.names:
         b["population.json"] = bundle.json("population.json")

@@ -8,10 +8,10 @@ import hashlib
 import json
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -30,14 +30,15 @@ from stillwatch.cases.bundle.contradictions import clock_words
 from stillwatch.cases.bundle.gather import Gathered, ScannedLog, gather, ndjson, read_log
 from stillwatch.cases.bundle.leaving import leaving, whether_scanned
 from stillwatch.cases.bundle.signed import folder_beside, json_file, sign_manifest, write_files
-from stillwatch.cases.evidence import FindingEvidence, latest
+from stillwatch.cases.evidence import SALT, FindingEvidence, latest, set_aside_of, without_set_aside
 from stillwatch.cases.handling import record_export
 from stillwatch.cases.membership import hours_of
 from stillwatch.cases.reading import acts
 from stillwatch.cases.stamping import Authority, Stamp, stamp
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import members, to_stored
-from stillwatch.report.findings import campaign_json
+from stillwatch.scan import Campaign, holds
+from stillwatch.terms.holds import HoldSchedule
 
 KEPT = "token key of a bundle kept"
 PLAIN = {"state", "verdict", "owner", "due_us", "suppressed_until_us", "known", "export"}  # of what acts set
@@ -52,19 +53,30 @@ def export(
     who: str,
     now_us: int,
     log: ScannedLog | None = None,
+    with_set_aside: bool = False,
     tell: Any = print,
 ) -> Exported:
     """Make a bundle, telling what leaves before it does. See `prepare` and `release`."""
-    ready = prepare(store, case_id, who=who, now_us=now_us, log=log)
+    ready = prepare(store, case_id, who=who, now_us=now_us, log=log, with_set_aside=with_set_aside)
     for sentence in ready.leaving:
         tell(sentence)
     return release(store, ready, out, who=who, now_us=now_us)
 
 
-def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLog | None = None) -> Prepared:
+def prepare(
+    store: Store,
+    case_id: str,
+    *,
+    who: str,
+    now_us: int,
+    log: ScannedLog | None = None,
+    with_set_aside: bool = False,
+) -> Prepared:
     """Put a bundle together in memory; nothing leaves.
 
-    log: what the finding was made of. Without it there are no events, and nothing to compute claims from.
+    log: what the finding was made of. Without it there are no events, and nothing to compute claims from;
+    with_set_aside: name the accounts that the finding set aside, with facts and events. They are honest
+    people's: by default only how many there are leaves.
 
     Raises: Missing, BundleError, InputError.
     """
@@ -72,14 +84,22 @@ def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLo
     found = latest(store, case_id)
     token_key = secrets.token_bytes(32)
     gathered = None
+    aside = _set_aside(found) if with_set_aside else None
     if log is not None:
         exchanges, known = read_log(log)
         verdicts = _verdicts(store, case_id)
+        shown = [] if aside is None else [one["account"] for one in aside["accounts"]]
         gathered = gather(
-            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key
+            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key, shown
         )
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
     files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
+    if aside is not None:
+        files["set_aside.json"] = json_file(
+            aside | {"products": {} if gathered is None else gathered.products}
+        )
+    if log is not None and (held := schedule_of(found.campaign, log.held)) is not None:
+        files["holds.json"] = json_file(_draws(store, found.campaign, held, now_us))
     files["claims.ndjson"] = ndjson(claims(files))
     predicate = {
         "case": case_id,
@@ -91,9 +111,54 @@ def prepare(store: Store, case_id: str, *, who: str, now_us: int, log: ScannedLo
         "texts": "none",
     }
     said = leaving(told, files, gathered, who) + whether_scanned(
-        found.context["inputs"], [] if log is None else log.files
+        scanned_logs(found.context), [] if log is None else log.files
     )
     return Prepared(case_id, told["title"], said, files, predicate, token_key)
+
+
+def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | None:
+    """Give the schedule of which holds made a finding: the one that has most of its accounts; or None."""
+    if not any(reason.detector == holds.NAME for reason in c.reasons):
+        return None
+    mine = c.own_reactions.keys()
+    return max(held, key=lambda one: len(mine & one.begin_us.keys()), default=None)
+
+
+def _draws(store: Store, c: Campaign, held: HoldSchedule, now_us: int) -> Json:
+    """Give how a finding's accounts were drawn, and the trail's records of it; the key once all is over.
+
+    Other accounts of the schedule are not named.
+    """
+    with store.reading() as db:
+        rows = [
+            dict(row) for row in db.execute(select(records).where(records.c.what.like("holds %"))).mappings()
+        ]
+    of = {row["subject"] for row in rows if json.loads(row["detail"]).get("commitment") == held.commitment}
+    return {
+        "key": held.key.hex() if held.end_us <= now_us else None,
+        "begin_us": {name: held.begin_us[name] for name in sorted(c.accounts) if name in held.begin_us},
+        "start_us": held.start_us,
+        "end_us": held.end_us,
+        "days": held.days,
+        "block_minutes": held.block_minutes,
+        "one_block_in": held.one_block_in,
+        "denser_one_block_in": held.denser_one_block_in,
+        "denser_from_us": held.denser_from_us,
+        "records": [row for row in rows if row["subject"] in of],
+    }
+
+
+def scanned_logs(context: Json) -> list[Json]:
+    """Give the scanned files but for tables of networks: an export looks nothing up in them."""
+    tables = {PurePath(name).name for name in context["settings"].get("networks", ())}
+    return [one for one in context["inputs"] if one["name"] not in tables]
+
+
+def _set_aside(found: FindingEvidence) -> Json:
+    """Give whom a finding set aside, and what opens the trail's digest of it. Raises: BundleError."""
+    if SALT not in found.context:
+        raise BundleError("whom the finding set aside was not kept when it was made; scan again")
+    return {"salt": found.context[SALT], "accounts": set_aside_of(found.campaign)}
 
 
 def _evidence_of(told: Json) -> Json:
@@ -191,7 +256,7 @@ def _files(
     finding = {
         "id": found.finding.id,
         "digest": found.finding.digest,
-        "campaign": campaign_json(found.campaign),
+        "campaign": without_set_aside(found.campaign),
     }
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
     rows, head = _trail(store, case_id, now_us)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from stillwatch.actors.clients import product
 from stillwatch.cases import Json
 from stillwatch.cases.bundle import BundleError
 from stillwatch.cases.claims import us
@@ -26,6 +27,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.scan import Campaign
 from stillwatch.scan.explanations import customers
 from stillwatch.scan.pipeline import facts_of, payers
+from stillwatch.terms.holds import HoldSchedule
 from stillwatch.units import DAY_US
 
 # eight letters: among a million different things two fall together once in a thousand bundles
@@ -48,6 +50,7 @@ class Gathered:
     accounts: list[Json]
     events: list[Json]
     population: Json
+    products: dict[str, str]  # token of a client -> the product that it names, of accounts set aside alone
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ScannedLog:
     key: bytes = DEFAULT_KEY  # of the sketches
     assume_utc: bool = False
     columns: Mapping[str, str] | None = None  # the log's own names
+    held: Sequence[HoldSchedule] = ()  # a gateway's schedules of holds
 
     @property
     def files(self) -> list[Path]:
@@ -90,9 +94,10 @@ def gather(
     also: Iterable[str],
     verdicts: Mapping[str, str],
     key: bytes,
+    set_aside: Sequence[str] = (),
 ) -> Gathered:
     """Gather. known: rows of the accounts table by name; also: accounts that only the case names;
-    verdicts: of single accounts.
+    verdicts: of single accounts; set_aside: accounts that the finding set aside and that are to be shown.
 
     Raises: BundleError where the log lacks an account of the finding.
     """
@@ -103,7 +108,7 @@ def gather(
             f"{len(missing)} of the finding's {len(named)} accounts are not in the log, {missing[0][:99]!a} "
             "for one; give the log that was scanned"
         )
-    names = sorted(named | (set(also) & code.keys()))
+    names = sorted(named | (code.keys() & {*also, *set_aside}))
     tokens = _Tokens(key)
     codes = np.array([code[name] for name in names], np.int64)
     place = np.full(len(log.accounts), -1, np.int64)
@@ -120,7 +125,15 @@ def gather(
         ],
         list(_events(log, rows, place, tokens)),
         _population(log, known, named, inside, tokens),
+        _products(log, [code[name] for name in set_aside if name in code], tokens),
     )
+
+
+def _products(log: ExchangeLog, accounts: Sequence[int], tokens: "_Tokens") -> dict[str, str]:
+    """What the clients of some accounts are called, by their tokens; libraries and browsers are left out."""
+    agents = np.unique(log["agent"][np.isin(log["account"], np.array(accounts, np.int64))]).tolist()
+    names = {agent: product(log.agents[agent]) for agent in agents if agent >= 0}
+    return {tokens.of("u", agent): name for agent, name in names.items() if name}
 
 
 def _first_of_customer(

@@ -21,6 +21,16 @@ def leaving(
         f"{len(files) + 1} files, {size:,} bytes, signed with the audit trail's key",
         f"the names of {told['members']:,} accounts, and of who worked on the case ({who} among them)",
     ]
+    if "set_aside.json" in files:
+        aside = json.loads(files["set_aside.json"])["accounts"]
+        lines.append(
+            f"the names of {len(aside):,} accounts that nobody accuses: they were set aside, with the facts "
+            "that this rests on"
+        )
+    elif told["set_aside"]:
+        lines.append(f"{sum(told['set_aside'].values()):,} accounts that were set aside are not named")
+    if "holds.json" in files and json.loads(files["holds.json"])["key"] is not None:
+        lines.append("the key by which holds of these accounts were drawn: their schedule has ended")
     if gathered is None:
         lines.append("no events: no log was given, so that no claim can be computed again (--log)")
     else:

@@ -8,6 +8,7 @@ them and from the signed audit trail is computed here, and by `contradictions.py
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import math
 import statistics
@@ -20,6 +21,7 @@ from typing import Any
 
 HOUR_US = 3_600_000_000
 MOVED_WITHIN_US = HOUR_US // 6  # of a refused text: docs/evidence.md, refused work
+MOVED_TO_US = 12 * HOUR_US  # of a text that a hold refused: docs/holds.md
 NEVER = 1 << 62
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -45,16 +47,11 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
     ):
         wrong.append("audit_head.json: is not signed by the key that it names")
     linked, before = 0, None
-    names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
+    drawn = told_draws(bundle)
+    for place, each in (("audit.ndjson", rows), ("holds.json", [] if drawn is None else drawn["records"])):
+        wrong += _unsigned_records(place, each, keys, is_signed)
     for row in rows:
         seq = row["seq"]
-        body = b"stillwatch.audit.1\n" + _canonical({name: row[name] for name in names})
-        signer = next((key for key, span in keys.items() if span["first"] <= seq <= span["last"]), "")
-        message = b"stillwatch.audit.record.1\n" + row["hash"].encode()
-        if hashlib.sha256(body).hexdigest() != row["hash"]:
-            wrong.append(f"audit.ndjson: record {seq} is not what was hashed")
-        elif not signer or not is_signed(bytes.fromhex(signer), bytes.fromhex(row["signature"]), message):
-            wrong.append(f"audit.ndjson: record {seq} is not signed by the trail's key")
         if before is not None and before["seq"] + 1 == seq:
             linked += 1
             if hashlib.sha256((before["hash"] + before["signature"]).encode()).hexdigest() != row["prev"]:
@@ -65,6 +62,22 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
         f"trail stood at record {head['seq']}, {head['seal'][:16]}…, and what lies between is not here"
     )
     return wrong, sentence
+
+
+def _unsigned_records(
+    place: str, rows: list[Any], keys: Mapping[str, Any], is_signed: Callable[[bytes, bytes, bytes], bool]
+) -> Iterator[str]:
+    """Where a record of the trail is not what was hashed, or not signed by the trail's key."""
+    names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
+    for row in rows:
+        seq = row["seq"]
+        body = b"stillwatch.audit.1\n" + _canonical({name: row[name] for name in names})
+        signer = next((key for key, span in keys.items() if span["first"] <= seq <= span["last"]), "")
+        message = b"stillwatch.audit.record.1\n" + row["hash"].encode()
+        if hashlib.sha256(body).hexdigest() != row["hash"]:
+            yield f"{place}: record {seq} is not what was hashed"
+        elif not signer or not is_signed(bytes.fromhex(signer), bytes.fromhex(row["signature"]), message):
+            yield f"{place}: record {seq} is not signed by the trail's key"
 
 
 # --- computing claims again ---
@@ -100,6 +113,16 @@ class OpenedBundle:
         self.harvest = [one for one in self.events if one["t"] >= begin.get(one["a"], NEVER)]
         self.answered = [one for one in self.harvest if one["s"] == 200]
         self.others = bundle.json("population.json")
+        self.aside, self.draws = told_aside(bundle), told_draws(bundle)
+        place = {one["account"]: k for k, one in enumerate(self.accounts)}
+        listed = [] if self.aside is None else self.aside["accounts"]
+        # each account that was set aside with its place among the accounts; a log may lack it
+        self.set_aside = [(one, place.get(one["account"])) for one in listed]
+        shown = mine | {k for _, k in self.set_aside if k is not None}
+        self.sent: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for one in bundle.lines("events.ndjson"):
+            if one["a"] in shown:
+                self.sent[one["a"]].append(one)
 
     def party(self, account: int) -> str | int:
         """Who counts as one: an organisation, else the account."""
@@ -131,6 +154,11 @@ class OpenedBundle:
         found = self.setting(name)
         one = min(40.0, math.log2(1 / max(found["baseline"], 0.02)))
         return [one] * round(found["actual"] * found["n"])
+
+    def main_networks(self, account: int) -> set[str]:
+        """The networks from which an account sends most: several where it is a tie."""
+        seen = Counter(one["n"] for one in self.sent[account] if one["n"] is not None)
+        return {n for n, times in seen.items() if times == max(seen.values())}
 
     def networks(self) -> dict[int, float]:
         """Each account that shares a network hardly anyone else is behind, with the bits of the rarest."""
@@ -266,6 +294,12 @@ FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/e
 CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
 SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
 WINDOW_US = 120 * HOUR_US  # in which a look counts
+EVENT_US = 72 * HOUR_US  # in which people at an event ask all that they ask: docs/evidence.md, 4
+# of an account that was set aside
+FACTS = (
+    "product", "network", "asn", "accounts_there", "first", "last", "mail_domain", "ahead", "carried",
+    "kind_of_use", "finding",
+)  # fmt: skip
 MOST_CARRIERS = 10_000_000  # more would take too long
 
 Recompute = Callable[[OpenedBundle], Mapping[str, float]]
@@ -288,9 +322,11 @@ WHY_NOT = {
     "coordinated_harvest": "it is of the last look, at the whole log",
     "new_settings": "who had used these settings before needs the whole log",
     "failover": "what other texts do needs the whole log; see moved_here and refused_here, and `reaction`",
-    "reaction": "which texts were refused by a drawn hold needs the draw",
+    "reaction": "what all others asked needs the whole log; see holds_here",
+    "set_aside": "whose a network is, how many others send from it, mail domains, permissions, other "
+    "findings and who had a wording first are not in the events",
     "lone_harvest": "its rank needs all other payers' events",
-    "holds": "the draw is not in the bundle; who has the schedule's key can make it again",
+    "holds": "what all others asked needs the whole log; see holds_here, where the draw was fixed before",
 }
 
 
@@ -323,6 +359,177 @@ def reactions(e: OpenedBundle) -> dict[str, float]:
         own = (mine, moved[a], taken[a], min(1.0, 2 * min(tails)))
         out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
     return out
+
+
+def set_aside(e: OpenedBundle) -> dict[str, Any]:
+    """Of each account that was set aside what its events show of the facts that its rule rests on."""
+    numbered: dict[int, set[str]] = {}
+    for one, k in e.set_aside:
+        if k is not None and one.get("network") is not None:
+            mine = e.main_networks(k)
+            numbered[one["network"]] = numbered.get(one["network"], mine) & mine
+    out: dict[str, Any] = {}
+    for number, (one, k) in enumerate(e.set_aside):
+        if k is None or not e.sent[k]:
+            continue
+        times = [event["t"] for event in e.sent[k]]
+        if one["rule"] == "product":
+            products = e.aside["products"] if e.aside is not None else {}
+            named = [(event["t"], products[event["u"]]) for event in e.sent[k] if event["u"] in products]
+            until = [(t, name) for t, name in named if t <= us(one["last"])]
+            out[f"{number}.last"], out[f"{number}.product"] = until[-1] if until else (0, "")
+        if one["rule"] == "event":
+            out[f"{number}.first"], out[f"{number}.last"] = min(times), max(times)
+        if one.get("network") is not None:  # its number, where all who have that number share a network
+            out[f"{number}.network"] = one["network"] if numbered[one["network"]] else 0
+    return out
+
+
+def rules_broken(e: OpenedBundle) -> Iterator[str]:
+    """Where an account was set aside by a rule that its own events and facts do not fit."""
+    place: Counter[str] = Counter()
+    shown = {k for _, k in e.set_aside if k is not None}
+    for account in {*e.named, *shown}:
+        place.update(e.main_networks(account))
+    for one, k in e.set_aside:
+        if k is None:
+            continue
+        who, times = f"set_aside.json: {one['account']!a}", [event["t"] for event in e.sent[k]]
+        if one["rule"] in ("site", "event") and not any(place[n] > 1 for n in e.main_networks(k)):
+            yield f"{who} shares its network with nobody here"
+        if one["rule"] == "event" and times and max(times) - min(times) > EVENT_US:
+            yield f"{who} was at an event, and sent requests over more than three days"
+        if one["rule"] == "event" and e.accounts[k]["payment"] is not None:
+            yield f"{who} was at an event, and pays"
+
+
+def together(e: OpenedBundle) -> str:
+    """Say how many of the accused send most from a network of three of them; "" where none does."""
+    of = {k: e.main_networks(k) for k in e.named}
+    place = Counter(n for mine in of.values() for n in mine)
+    many = sum(any(place[n] > 2 for n in mine) for mine in of.values())
+    if not many:
+        return ""
+    return (
+        f"{many} of the {len(of)} accused accounts send most from a network that two others of them send "
+        "most from: that they sit at no site, and were at no event, rests on `asn` and payment, the "
+        "sender's word"
+    )
+
+
+def draws_doubt(drawn: Mapping[str, Any]) -> str:
+    """Say why the draws of holds are the sender's word, or "" where the trail fixed them before they counted.
+
+    Each record of the trail must be from before the block from which on it counts.
+    """
+    if drawn["key"] is None:
+        return "the schedule of the holds had not ended when this was exported"
+    told = [(row["what"], row["at_us"], json.loads(row["detail"])) for row in drawn["records"]]
+    commitment = hashlib.sha256(b"stillwatch holds" + bytes.fromhex(drawn["key"])).hexdigest()
+    fixed = {name: drawn[name] for name in ("start_us", "days", "block_minutes", "one_block_in")}
+    begun = [
+        at_us for what, at_us, detail in told
+        if what == "holds begun" and detail.get("commitment") == commitment
+        and {name: detail.get(name) for name in fixed} == fixed
+    ]  # fmt: skip
+    if not begun or min(begun) >= drawn["start_us"]:
+        return "no commitment to the draw was on the audit trail before the first block"
+    joins = {
+        d["from_us"] for what, at_us, d in told if what == "holds joined" and at_us < d.get("from_us", 0)
+    }
+    if not set(drawn["begin_us"].values()) <= {drawn["start_us"], *joins}:
+        return "an account joined the holds at a time that was not on the audit trail before"
+    denser = drawn["denser_one_block_in"], drawn["denser_from_us"]
+    if denser != (None, None) and denser not in {
+        (d.get("one_block_in"), d.get("from_us"))
+        for what, at_us, d in told
+        if what == "holds denser" and at_us < d.get("from_us", 0)
+    }:
+        return "that it draws more often was not on the audit trail before"
+    return ""
+
+
+class Draws:
+    """The draws of a schedule of holds, made again from its key: docs/holds.md, How a hold is drawn."""
+
+    def __init__(self, drawn: Mapping[str, Any], last_us: int) -> None:
+        self._told, self._key = drawn, bytes.fromhex(drawn["key"])
+        self.block_us = drawn["block_minutes"] * HOUR_US // 60
+        end_us = max(drawn["start_us"], min(last_us - MOVED_TO_US, drawn["end_us"]))
+        self.blocks = range(drawn["start_us"] // self.block_us, end_us // self.block_us)
+
+    def one_in(self, block: int) -> int:
+        """Of how many blocks one is drawn, on average, at this one."""
+        since_us = self._told["denser_from_us"]
+        denser = since_us is not None and block * self.block_us >= since_us
+        return int(self._told["denser_one_block_in"] if denser else self._told["one_block_in"])
+
+    def draw(self, account: str, block: int) -> bool | None:
+        """Whether an account was held in a block; None: nothing was drawn for it."""
+        begin_us = self._told["begin_us"].get(account)
+        if begin_us is None or block not in self.blocks:
+            return None
+        first = begin_us // self.block_us
+        if not first <= block < first + self._told["days"] * 24 * HOUR_US // self.block_us:
+            return None
+        if block > first and self._is_drawn(account, block - 1):
+            return None
+        return self._is_drawn(account, block)
+
+    def _is_drawn(self, account: str, block: int) -> bool:
+        text = f"{block}\0{account}".encode("utf-8", "surrogatepass")
+        digest = hmac.new(self._key, text, "sha256").digest()
+        return int.from_bytes(digest[:8], "big") * self.one_in(block) < 1 << 64
+
+
+def held_here(e: OpenedBundle) -> dict[str, Any]:
+    """What holds show among the finding's own accounts, with every block drawn again.
+
+    Nothing where the draws are the sender's word. Counted is what an account asks first in a block, where it
+    never asked it before. A text moved that another customer here asked within twelve hours. p_here: how
+    often so many of the moved texts, or more, fall into drawn blocks.
+    """
+    drawn = e.draws
+    if drawn is None or draws_doubt(drawn):
+        return {}
+    again = Draws(drawn, e.others["last_us"])
+    first: dict[tuple[int, str], int] = {}  # account and text -> when it asked it first
+    for one in e.events:
+        if one["q"] is not None:
+            first.setdefault((one["a"], one["q"]), one["t"])
+    asked: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
+    for (a, text), at_us in first.items():
+        asked[text].append((at_us, a))
+    seen: set[tuple[int, int]] = set()
+    out: dict[str, Any] = dict.fromkeys(("held", "not_held", "moved_held", "moved_not_held"), 0)
+    refused, chances = Counter[int](), [1.0]
+    for one in e.events:
+        a, block = one["a"], one["t"] // again.block_us
+        if block not in again.blocks or (a, block) in seen:
+            continue
+        seen.add((a, block))
+        held = again.draw(e.accounts[a]["account"], block)
+        if held is None or one["q"] is None or first[a, one["q"]] != one["t"]:
+            continue
+        refused[a] += held
+        later = (b for at_us, b in asked[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
+        moved = any(e.customer(b) != e.customer(a) for b in later)
+        for name in ("held" if held else "not_held", *([f"moved_{'' if held else 'not_'}held"] * moved)):
+            out[name] += 1
+        if moved:
+            p = 1 / again.one_in(block)
+            chances = [x * (1 - p) + y * p for x, y in zip([*chances, 0.0], [0.0, *chances])]
+    out = {f"holds_here.{name}": value for name, value in out.items()}
+    out["holds_here.p_here"] = min(1.0, math.fsum(chances[out["holds_here.moved_held"] :]))
+    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    for k, name in enumerate(sorted(e.more["own_reactions"])):
+        out[f"reaction.{k}.refused"] = refused[place[name]]
+    return out
+
+
+def told_draws(bundle: Any) -> Any:
+    """What a bundle tells of the draws of holds; None where it tells nothing."""
+    return bundle.json("holds.json") if "holds.json" in bundle.names else None
 
 
 def harvested(e: OpenedBundle) -> dict[str, Any]:
@@ -520,14 +727,16 @@ def computed(
         out |= {f"markers.{name}": value for name, value in markers(e).items()}
         out |= {f"links.{name}": value for name, value in links(e, ties).items()}
         out |= {f"reaction.{name}": value for name, value in reactions(e).items()}
+        out |= {f"set_aside.{name}": value for name, value in set_aside(e).items()}
+        out |= held_here(e)
         for reason, _ in e.reasons():
             if (again := recompute.get(reason["detector"])) is not None:
                 out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
     return out
 
 
-def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
-    """What the finding itself states, under the same names."""
+def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the finding itself states, under the same names. aside: what is told of whom it set aside."""
     found, more = finding["campaign"]["finding"], finding["campaign"]["evidence"]
     out: dict[str, Any] = {"finding.p_value": found["p_value"], "harvest.accounts": len(found["accounts"])}
     for name in ("exchanges", "output_tokens"):
@@ -552,7 +761,16 @@ def stated_numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
         tied[clue].append(bits)
     for clue, all_bits in tied.items():
         out[f"links.{clue}.accounts"], out[f"links.{clue}.most_bits"] = len(all_bits), max(all_bits)
+    for number, one in enumerate([] if aside is None else aside["accounts"]):
+        for name in FACTS:
+            if name in one:
+                out[f"set_aside.{number}.{name}"] = us(one[name]) if name in ("first", "last") else one[name]
     return out
+
+
+def told_aside(bundle: Any) -> Any:
+    """What a bundle tells of the accounts that were set aside; None where it names none."""
+    return bundle.json("set_aside.json") if "set_aside.json" in bundle.names else None
 
 
 def same(a: Any, b: Any) -> bool:
@@ -587,7 +805,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     have_events = "events.ndjson" in bundle.names
     again = computed(bundle) if have_events else {}
     finding = bundle.json("finding.json")
-    said = stated_numbers(finding)
+    said = stated_numbers(finding, told_aside(bundle))
     for claim in claims:
         name, row = claim["name"], dict(claim)
         if name in said and not same_claim(name, claim["stated"], said[name]):
@@ -625,6 +843,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
         tested = finding["campaign"]["evidence"].get("tested", [])
         wrong += impossible(tested, bundle.json("population.json")["accounts"])
         wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
+        wrong += rules_broken(OpenedBundle(bundle))
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
     if not math.isclose(bits, finding["campaign"]["finding"]["score_bits"], abs_tol=0.01):
         wrong.append(f"finding.json: its reasons come to {bits:.3f} bits, its score says otherwise")
@@ -704,8 +923,44 @@ def check(
         "summary": summary,
         "audit": audit,
         "claims": rows,
-        "lines": list(_lines(audit, rows)),
+        "lines": [*_lines(audit, rows), *_tell_set_aside(bundle)],
     }
+
+
+def _tell_set_aside(bundle: Any) -> Iterator[str]:
+    """Whom the finding set aside, as far as the bundle tells, and what rests on the sender's word there."""
+    try:
+        alert, aside = bundle.json("alert.json"), told_aside(bundle)
+        counts = alert["set_aside"]
+        if counts is None:
+            yield "whom the finding set aside was not kept when it was made"
+        elif counts:
+            told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
+            shown = "set_aside.json names them"
+            if aside is None:
+                shown = "who they are is not in the bundle; the audit trail has a digest of the list"
+            yield f"{sum(counts.values())} accounts that look alike were set aside ({told}): {shown}"
+        named = {one["account"] for one in ([] if aside is None else aside["accounts"])}
+        if both := len(named & set(alert["accounts"])):
+            yield f"{both} of them are accounts of the case, by an earlier finding or by hand"
+        if "events.ndjson" in bundle.names and (sentence := together(OpenedBundle(bundle))):
+            yield sentence
+        yield from _tell_draws(bundle)
+    except CANNOT:
+        return  # `check` says what is wrong with these files
+
+
+def _tell_draws(bundle: Any) -> Iterator[str]:
+    """Whether the draws of holds were fixed before they counted, or are the sender's word."""
+    told = {one["detector"] for one in bundle.json("alert.json")["why"]}
+    drawn = told_draws(bundle)
+    if "holds" not in told:
+        return
+    doubt = "the schedule is not in the bundle" if drawn is None else draws_doubt(drawn)
+    if doubt:
+        yield f"what randomised holds drew is the sender's word: {doubt}"
+    else:
+        yield "what randomised holds drew was fixed on the audit trail before, and every block is drawn again"
 
 
 def _lines(audit: str, rows: list[Any]) -> Iterator[str]:

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, or_, select, text
 
 from stillwatch.cases import CaseError, DetectorState, Verdict
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.evidence import Input
 from stillwatch.cases.feedback import states
 from stillwatch.cases.fold import fold
 from stillwatch.cases.migrations import migrate
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases, members
 from stillwatch.errors import StillwatchError
-from stillwatch.gateway import clock
+from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.actions import accounts_of
 from stillwatch.gateway.control.state import ControlEvent, ControlState
 from stillwatch.gateway.folder import Folder, derive
@@ -31,10 +32,12 @@ SOURCE = "serve"
 PERIOD_S = 1.0
 LISTEN_US = 30_000_000  # a suppression ends by time alone
 AGAIN_US = 10_000_000  # a database that could not be opened is tried again so much later
+TABLE_EVENT = "networks table"  # what is looked up in for `asn` from now on
 EVENTS = 500  # copied in one transaction
 STAYS = {  # what of an event names no customer and quotes nobody
-    "accounts", "action", "by itself", "campaign", "campaigns", "expires_us", "in_force", "replaces", "rule",
-    "sha256", "step", "steps",
+    "accounts", "action", "block_minutes", "by itself", "campaign", "campaigns", "commitment", "days",
+    "expires_us", "from_us", "in_force", "networks", "one_block_in", "replaces", "rule", "sha256",
+    "start_us", "step", "steps",
 }  # fmt: skip
 
 
@@ -73,6 +76,7 @@ class Casework:
         self._said_at = (-1, 0)  # revision, when
         self._findings = Findings(folder)
         self._folded: tuple[int, ...] = ()
+        self._networks: list[list[str]] | None = None  # files of the table in use: name and SHA-256
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._refused: tuple[int, CaseError] | None = None
@@ -114,13 +118,16 @@ class Casework:
             pass
         handed = self._findings.current()
         if leads and handed.result is not None and handed.sign != self._folded:
-            fold(self.store(now_us), handed.result, now_us, SOURCE)
+            tables = [Input(**one) for one in handed.networks]
+            told = {"networks": sorted({one.name for one in tables})} if tables else {}
+            fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=told)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)
+        self._note_networks(now_us)
 
     def copy_events(self, now_us: int) -> int:
         """Put on the trail what was done since the last call, each event once; give how many, 500 at most."""
-        store, name = self.store(now_us), derive(self.state.secret, b"gateway").hex()[:16]
+        store, name = self.store(now_us), self._name()
         last = text("SELECT event FROM gateway_events WHERE gateway = :name")
         with store.reading() as db:
             before = db.execute(last, {"name": name}).scalar()
@@ -137,6 +144,21 @@ class Casework:
                     moved = "INSERT INTO gateway_events VALUES (:name, :event)"
                 tx.db.execute(text(moved), {"name": name, "event": found[-1].event})
         return len(found)
+
+    def _note_networks(self, now_us: int) -> None:
+        """Write down, once, that the recorder looks `asn` up in another table than before, or in none."""
+        beat = heartbeat.read(self.folder.run / "recorder.json")
+        if "networks" not in beat:
+            return
+        files = [[one["name"], one["sha256"]] for one in beat["networks"].get("files", ())]
+        if self._networks is None:
+            self._networks = self.state.last_detail(TABLE_EVENT, self._name()).get("networks", [])
+        if files != self._networks:
+            self.state.event("stillwatch", TABLE_EVENT, self._name(), {"networks": files}, now_us=now_us)
+            self._networks = files
+
+    def _name(self) -> str:
+        return derive(self.state.secret, b"gateway").hex()[:16]
 
     def _listen(self, store: Store, now_us: int) -> None:
         revision = store.revision()

@@ -489,6 +489,13 @@ class ControlState:
             rows = db.execute(query, (before, limit))
             return [_event(*row) for row in rows]
 
+    def last_detail(self, what: str, subject: str) -> dict[str, Any]:
+        """Give the detail of the latest event of this kind and subject; empty where there was none."""
+        with self.reading() as db:
+            query = f"{_EVENTS} WHERE what = ? AND subject = ? ORDER BY event DESC LIMIT 1"
+            row = db.execute(query, (what, subject)).fetchone()
+        return {} if row is None else _event(*row).detail
+
     def events_after(self, event: int, limit: int) -> list[ControlEvent]:
         """List what happened after an event, oldest first."""
         with self.reading() as db:

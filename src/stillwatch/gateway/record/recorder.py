@@ -22,7 +22,7 @@ import pyarrow as pa
 from stillwatch.cases.indicators.shelf import IndicatorRecorder
 from stillwatch.errors import refuse_os_errors
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.networks import WatchedNetworks
+from stillwatch.exchanges.networks import NetworkFile, WatchedNetworks
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
 from stillwatch.gateway import clock, heartbeat
@@ -91,6 +91,7 @@ class Recorder:
         self._keep: list[bool] = []
         self._text_bytes = 0  # of these
         self._sketched: list[pa.RecordBatch] = []  # of the segment to come
+        self._tables: dict[str, NetworkFile] = {}  # by SHA-256: those that these got their `asn` by
         self._waiting = 0  # rows that are in no segment yet, sketched or not
         self._plain: list[pa.RecordBatch] = []  # the same with their texts, where somebody wants them
         self._since = 0.0
@@ -237,6 +238,7 @@ class Recorder:
         made = rows.batch(self._rows)
         if self.networks.table is not None:
             made = self.networks.table.fill(made)
+            self._tables |= {one.sha256: one for one in self.networks.table.files}
         for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
@@ -281,8 +283,9 @@ class Recorder:
         if self._plain:  # before the segment: cut short, it is put again
             plain = pa.Table.from_batches(self._plain).combine_chunks()
             self._shelf.put(number, plain.to_batches()[0], self._now())
-        segments.write(self.folder, number, table.to_batches()[0], self._checkpoint(), self._now())
-        self._number = number
+        batch, tables = table.to_batches()[0], self._tables.values()
+        segments.write(self.folder, number, batch, self._checkpoint(), self._now(), tables)
+        self._number, self._tables = number, {}
         self.written += table.num_rows
         self.still_here()
         self._sketched, self._plain, self._waiting = [], [], 0

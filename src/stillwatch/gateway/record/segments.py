@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stillwatch.exchanges.networks import NetworkFile
 from stillwatch.exchanges.sketched import TEXTS, without_texts
 from stillwatch.gateway.folder import Folder
 from stillwatch.new_file import sync_folder
@@ -27,6 +28,7 @@ EACH_ITS_OWN = frozenset(
     ("exchange_id", "time", "received", "sequence", "prompt", "completion", "earlier", "prompt_exact")
 )
 PARTS = b"stillwatch.parts"  # metadata of a merged segment: the numbers and rows of what went into it
+NETWORKS = b"stillwatch.networks"  # metadata: the files of the tables by which its rows got their `asn`
 _NAME = re.compile(r"(\d{10})-(\d{10})\.parquet", re.ASCII)
 _HOUR = "%Y-%m-%dT%H"
 GROUP_ROWS = 100_000  # of a merged file: about 50 MB in memory without texts
@@ -164,10 +166,33 @@ def _segment_name(first: int, last: int) -> str:
     return f"{first:010d}-{last:010d}.parquet"
 
 
-def write(folder: Folder, number: int, batch: pa.RecordBatch, checkpoint: bytes, now: datetime) -> Path:
+def write(
+    folder: Folder,
+    number: int,
+    batch: pa.RecordBatch,
+    checkpoint: bytes,
+    now: datetime,
+    networks: Iterable[NetworkFile] = (),
+) -> Path:
     """Write one segment, whole or not at all. Raises: OSError where the disk refuses."""
     path = folder.own_segments / now.strftime(_HOUR) / _segment_name(number, number)
-    return _write(path, pa.Table.from_batches([batch]), checkpoint)
+    table = pa.Table.from_batches([batch])
+    files = [{"name": one.name, "sha256": one.sha256, "bytes": one.bytes} for one in networks]
+    if files:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), NETWORKS: _json(files)})
+    return _write(path, table, checkpoint)
+
+
+def networks_of(schema: pa.Schema) -> list[dict[str, Any]]:
+    """Give the files by which a segment's rows got their `asn`: name, sha256, bytes.
+
+    Segments of versions before say nothing of it.
+    """
+    return list(json.loads((schema.metadata or {}).get(NETWORKS, b"[]")))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def _write(path: Path, table: pa.Table, checkpoint: bytes) -> Path:
@@ -254,8 +279,10 @@ def _merge(run: list[Segment]) -> None:
     newest = pq.read_schema(run[-1].path)
     checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
     parts = [part for one in run for part in _parts_on_disk(one)]
+    tables = {one["sha256"]: one for each in run for one in networks_of(pq.read_schema(each.path))}
+    told = {NETWORKS: _json(list(tables.values()))} if tables else {}
     schema = newest.with_metadata(
-        {**(newest.metadata or {}), PARTS: json.dumps(parts).encode(), CHECKPOINT: checkpoint}
+        {**(newest.metadata or {}), **told, PARTS: _json(parts), CHECKPOINT: checkpoint}
     )
     path = run[0].path.with_name(_segment_name(run[0].first, run[-1].last))
     written = {"compression": "zstd", "use_dictionary": _repeating(schema)}
