@@ -805,6 +805,8 @@ def test_leads_stand_apart_and_no_step_can_rest_on_one(mine: World) -> None:
     assert "lead, no finding" in rita.get("/queue").text
     shown = paul.get(f"/case/{case}").text
     assert "no step on an account may rest on it" in shown
+    assert '<span class="tag">no longer named' not in shown  # no finding ever named them
+    assert "Taken, as far as is known" not in shown
     accounts = mine.store.case(case).accounts
     handling.judge_accounts(mine.store, case, accounts, Verdict.TRUE, who="ben", why="sure", now_us=NOW)
     for form in ({}, {"account": in_form(accounts[0])}):

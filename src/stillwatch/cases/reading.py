@@ -15,7 +15,7 @@ from stillwatch.cases.tables import among, cases, evidence, findings, hours, key
 
 NOBODY = "none"
 NEVER = 1 << 62
-FEW = 5_000  # cases: sorting them is quicker than going through all in their order; a search counts no more
+FEW = 1_000  # cases: sorting them is quicker than going through all in their order; a search counts no more
 
 
 @dataclass(frozen=True)
