@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 import uvicorn
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from console_world import NOW, Visitor, World, csrf_in, world
 from exports_world import certificate
@@ -22,8 +23,9 @@ from served import COMMAND
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.store import Store
-from stillwatch.console import UserRole, people, second_factor, sessions
+from stillwatch.console import UserRole, factor_seal, people, second_factor, sessions
 from stillwatch.console.app import PAGES
+from stillwatch.console.factor_seal import FactorSeal
 from stillwatch.console.guard import HSTS
 from test_console import addresses
 
@@ -246,6 +248,9 @@ def test_cryptography_is_from_libraries_and_strong_enough() -> None:
     assert len(bytes.fromhex(sessions.digest_of("x"))) == 32
     assert len(bytes.fromhex(new_signer().key)) == 32  # Ed25519
     assert second_factor.SECRET_BYTES == 20
+    seal = FactorSeal(bytes(32), Path("key"))
+    assert isinstance(factor_seal.ChaCha20Poly1305(seal.key), ChaCha20Poly1305)  # appendix C: approved
+    assert len({seal.seal("GEZDGNBVGY3TQOJQ", "anna") for _ in range(8)}) == 8
     for path in CONSOLE.rglob("*.py"):
         assert not re.search(r"\bimport random\b|\bmd5\b|\bECB\b", path.read_text()), path
 

@@ -631,10 +631,15 @@ def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
         "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012",
         "210987654321",
         "qwertyuiopas", "ABCDEFGHIJKLM", "new-password-1", "Stillwatch2026!", "newnew123456!",
+        "1qaz2wsx3edc", "Liverpool2026!", "xXfinalfantasyXx",
     ):  # fmt: skip
         with pytest.raises(ConsoleError):
             people.add(mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW)
-    assert people.guessable("anna-pass-12345", "anna") is None
+    assert len(people.common_passwords()) > 3_000
+    for word in sorted(people.common_passwords())[::97]:
+        assert people.guessable(f"{word.upper()}2026!"[: people.LONGEST], "anna") is not None, word
+    for fine in ("correct horse battery", "three liverpool words", "anna-pass-12345"):
+        assert people.guessable(fine, "anna") is None, fine
     assert people.guessable("n", "anna") is not None
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
@@ -800,6 +805,8 @@ def test_leads_stand_apart_and_no_step_can_rest_on_one(mine: World) -> None:
     assert "lead, no finding" in rita.get("/queue").text
     shown = paul.get(f"/case/{case}").text
     assert "no step on an account may rest on it" in shown
+    assert '<span class="tag">no longer named' not in shown  # no finding ever named them
+    assert "Taken, as far as is known" not in shown
     accounts = mine.store.case(case).accounts
     handling.judge_accounts(mine.store, case, accounts, Verdict.TRUE, who="ben", why="sure", now_us=NOW)
     for form in ({}, {"account": in_form(accounts[0])}):

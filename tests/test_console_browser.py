@@ -16,6 +16,7 @@ from console_world import HOSTILE, PASSWORD, World, world
 from stillwatch.cases import handling, leads
 from stillwatch.cases.triage import PickedCase
 from stillwatch.console import Proposed, inbox, requested_dismissals, second_factor
+from stillwatch.console.qr_code import qr_modules
 from stillwatch.terms import Step
 from test_report_browser import FLAGS
 
@@ -27,6 +28,13 @@ if not CHROMIUM.exists() or importlib.util.find_spec("playwright") is None:
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402, expect
 
 SCHEMES = ["light", "dark"]
+DRAWN_MODULES = """() => {
+  const path = document.querySelector("svg.qr path"), side = path.ownerSVGElement.viewBox.baseVal.width
+  const white = getComputedStyle(document.querySelector("svg.qr rect")).fill
+  if (getComputedStyle(path).fill !== "rgb(0, 0, 0)" || white !== "rgb(255, 255, 255)") return []
+  const at = [...Array(side - 8).keys()].map(k => k + 4.5)
+  return at.map(y => at.map(x => path.isPointInFill(new DOMPoint(x, y))))
+}"""
 
 
 @dataclass
@@ -293,7 +301,9 @@ def test_a_second_factor_and_a_token_are_made_with_keys_alone_at_both_widths(
     page.wait_for_selector(".secret")
     look(served, watched, axe)
     secret = page.inner_text(".secret").replace(" ", "")
-    assert secret in str(page.get_attribute("text=open it there", "href"))
+    link = str(page.get_attribute("text=open it there", "href"))
+    assert secret in link
+    assert page.evaluate(DRAWN_MODULES) == qr_modules(link)  # as they are drawn
     step = int(served.world.clock[0] / 30e6)
     page.focus("#code")
     page.keyboard.type(second_factor.code_at(secret, step))

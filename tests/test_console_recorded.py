@@ -92,6 +92,24 @@ def test_an_analyst_sees_what_accounts_share_and_who_else_has_it(desk: Desk) -> 
     assert "<script>" not in page.replace('<script src="', "")
 
 
+@pytest.mark.slow
+def test_a_case_shows_what_all_share_whom_its_claims_are_about_wherever_they_belong(desk: Desk) -> None:
+    store = desk.world.store
+
+    def count() -> str | None:
+        page = desk.visitor.submit(f"/case/{desk.case}/observables", why="second look at the card")[1]
+        text = re.sub("<[^>]+>", " ", page)
+        found = re.search(r"203\.0\.113\.0/24\s+(\d+)", text)
+        return found and found[1]
+
+    assert count() == "3"
+    split = handling.split(store, desk.case, [desk.ours[2]], who="anna", why="another hand", now_us=NOW)
+    assert count() == "2"  # a person said that it is another's
+    other = next(c for c in desk.world.cases.values() if c not in (desk.case, split.id))
+    handling.merge(store, desk.case, into=other, who="anna", why="the same hand", now_us=NOW)
+    assert count() == "2"
+
+
 def test_nothing_is_shown_before_who_and_why_are_on_record(desk: Desk) -> None:
     account = desk.ours[0]
     for path, form in (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, settle, world
@@ -22,6 +23,7 @@ from stillwatch.cli.main import app as app_of_verbs
 from stillwatch.console import ConsoleError, UserRole, identities, inbox, people, second_factor, sessions
 from stillwatch.console.app import make
 from stillwatch.console.identities import BoundIdentity
+from stillwatch.console.migrations import second_factors
 from stillwatch.console.settings import ConsoleSettings, load_settings
 from stillwatch.errors import InputError
 
@@ -126,6 +128,107 @@ def test_neither_secret_of_a_login_is_in_the_database_or_on_the_trail(mine: Worl
     with mine.store.reading() as db:
         trail = repr(read(db, limit=100, opened=True))
     assert secret not in trail
+    assert secret.encode() not in held
+
+
+def written_plain(mine: World, secret: str) -> None:
+    """Store anna's secret as versions before did, and a few rows before it at other places of the page."""
+    row = {"made_us": NOW, "confirmed_us": NOW, "last_step": 0, "failed": 0, "failed_us": 0}
+    with mine.store.writing(NOW) as tx:
+        tx.db.execute(second_factors.delete())
+        for name in ("ben", "anna"):
+            tx.db.execute(second_factors.insert().values(name=name, secret=secret, **row))
+        tx.db.execute(second_factors.delete().where(second_factors.c.name == "ben"))
+        tx.db.execute(second_factors.update().values(failed=3))
+        tx.audit("t", "second factor of before", "anna", {})
+
+
+def files(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.iterdir() if file.name.startswith("cases.db"))
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_database_computes_no_code(mine: World, tmp_path: Path) -> None:
+    secret, _ = enrol(mine)
+    key = tmp_path / "second-factor.key"
+    assert (key.stat().st_mode & 0o777, key.stat().st_size) == (0o600, 32)
+    held = files(tmp_path)
+    for form in (secret.encode(), b32decode(secret), key.read_bytes()):
+        assert form not in held
+    assert totp(secret, mine.clock[0] / 1e6) != totp(enrol(mine, "ben")[0], mine.clock[0] / 1e6)
+    assert key.read_bytes() not in files(tmp_path)
+
+
+@pytest.mark.slow
+def test_secrets_of_an_older_version_are_sealed_and_leave_nothing_behind(mine: World, tmp_path: Path) -> None:
+    secret = b32encode(b"12345678901234567890").decode()
+    written_plain(mine, secret)
+    assert secret.encode() in files(tmp_path)
+    mine.app = make(mine.store, mine.gateway, hosts={"127.0.0.1"}, now_us=lambda: mine.clock[0])
+    assert secret.encode() not in files(tmp_path)
+    with mine.store.reading() as db:
+        sealed = db.execute(select(second_factors.c.secret)).scalar_one()
+        told = [(r.who, r.detail) for r in read(db, limit=5) if r.what == "second factors sealed"]
+    assert told == [("stillwatch", {"users": 1})]
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
+    make(mine.store, mine.gateway)
+    with mine.store.reading() as db:
+        assert db.execute(select(second_factors.c.secret)).scalar_one() == sealed
+
+
+@pytest.mark.slow
+def test_who_may_write_into_the_database_gives_nobody_their_own_authenticator(mine: World) -> None:
+    secret, _ = enrol(mine)
+    enrol(mine, "ben")
+    with mine.store.writing(NOW) as tx:
+        sealed = tx.db.execute(
+            select(second_factors.c.secret).where(second_factors.c.name == "anna")
+        ).scalar()
+        tx.db.execute(second_factors.update().where(second_factors.c.name == "ben").values(secret=sealed))
+        tx.audit("t", "tampered with", "ben", {})
+    assert give(half_way(mine, "ben"), totp(secret, mine.clock[0] / 1e6)) == 503
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("instead", [None, b"k" * 32, b"short"])
+def test_without_its_key_an_authenticator_lets_nobody_in_and_a_recovery_code_does(
+    mine: World, tmp_path: Path, instead: bytes | None
+) -> None:
+    secret, codes = enrol(mine)
+    key = tmp_path / "second-factor.key"
+    kept = key.read_bytes()
+    key.unlink()
+    if instead is not None:
+        key.write_bytes(instead)
+    visitor = half_way(mine)
+    assert give(visitor, totp(secret, mine.clock[0] / 1e6)) == 503
+    refused = visitor.post(
+        "/login/code", data={"csrf": csrf_in(visitor.get("/login").text), "code": "123456", "next": ""}
+    )
+    assert "second-factor.key" in refused.text
+    assert "use a recovery code" in refused.text
+    assert give(visitor, codes[0]) == 303
+    assert visitor.get("/me").status_code == 200
+    if instead is None:  # and no other key is made, under which the file put back would open nothing
+        status, _ = mine.client("ben").submit("/me/second-factor", "/me", current=PASSWORD)
+        assert (status, key.exists()) == (409, False)
+    key.write_bytes(kept)
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
+
+
+@pytest.mark.slow
+def test_gateways_of_a_fleet_have_one_key_of_second_factors(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "secret").write_bytes(b"s" * 32)
+    mine = world(tmp_path / "a")
+    secret, _ = enrol(mine)
+    assert not (tmp_path / "a/second-factor.key").exists()
+    (tmp_path / "b/audit.key").write_bytes((tmp_path / "a/audit.key").read_bytes())
+    attach(mine.store, tmp_path / "b/audit.key")
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
+    mine.store.close()
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """What pages and tables show of cases: the queue, a case's accounts, its events. It changes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from stillwatch.cases.tables import among, cases, evidence, findings, hours, key
 
 NOBODY = "none"
 NEVER = 1 << 62
-FEW = 5_000  # cases: sorting them is quicker than going through all in their order
+FEW = 1_000  # cases: sorting them is quicker than going through all in their order; a search counts no more
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Queue:
     cases: tuple[Case, ...]  # without their accounts: due first, then the largest harvest
     total: int  # that the filter asks for
     counts: dict[str, int]  # over all cases: by state, and suppressed, appealed, mine nobody's ("unowned")
+    more: bool = False  # than `total` cases fit: a search counts no further than FEW
+
+    def how_many(self) -> str:
+        """Write how many cases fit, for people: a count, or what it is above."""
+        return f"more than {self.total:,}" if self.more else f"{self.total:,}"
 
 
 @dataclass(frozen=True)
@@ -77,36 +82,44 @@ def queue(store: Store, wanted: Filter, now_us: int, counts: Mapping[str, int] |
     c = cases.c
     conditions = _conditions(wanted, now_us, store.engine.dialect.name)
     due: ColumnElement[int] = func.coalesce(c.due_us, literal_column(str(NEVER)))
-    if wanted.owner:  # few fit: going through all in their order is slower than sorting those
-        due = due + literal_column("0")
     order = (due, c.exchanges.desc(), c.opened_us, c.id)
+    # no index serves it: what fits few is sorted, else going through all in their order would be slower
+    sorted_order = (due + literal_column("0"), *order[1:])
     with store.reading() as db:
-        in_order = conditions  # the same, for going through the cases in their order
-        if wanted.note:
-            written = _contains(all_acts.c.text, wanted.note, store.engine.dialect.name)
-            noted = select(all_acts.c.case_id).where(written)
-            some = db.execute(noted.distinct().limit(FEW + 1)).scalars().all()
-            conditions = in_order = [*conditions, among(db, c.id, some)]
-            if len(some) > FEW:
-                conditions = [*conditions[:-1], c.id.in_(noted)]
-                in_order = [*conditions[:-1], noted.where(all_acts.c.case_id == c.id).exists()]
-        searched = wanted.text or wanted.note
-        few: Sequence[str] | None = None
-        if searched and in_order is conditions:  # no index serves it: where few fit, all are read once
-            few = db.execute(select(c.id).where(*conditions).limit(FEW + 1)).scalars().all()
-        if few is not None and len(few) <= FEW:
-            total, conditions = len(few), [among(db, c.id, few)]
+        more = False
+        if wanted.text or wanted.note:
+            few, walked = _search(wanted.note, conditions, store.engine.dialect.name)
+            found = db.execute(few.limit(FEW + 1)).scalars().all()
+            total, more = min(len(found), FEW), len(found) > FEW
+            conditions = walked if more else [among(db, c.id, found)]
+            order = order if more and wanted.offset <= FEW else sorted_order
         else:
             total = db.execute(select(func.count()).select_from(cases).where(*conditions)).scalar_one()
-        if searched and (total <= FEW or wanted.offset > FEW):
-            order = (due + literal_column("0"), *order[1:])
-        else:
-            conditions = in_order
-        ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit)
-        page = among(db, c.id, db.execute(ids).scalars().all())
-        found = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(page).order_by(*order)).mappings()
-        shown = tuple(case_of_row(row, ()) for row in found)
-        return Queue(shown, int(total), dict(counts) if counts is not None else _counts(db, now_us))
+            order = sorted_order if wanted.owner else order
+        ids = select(c.id).where(*conditions).order_by(*order).offset(wanted.offset).limit(wanted.limit + 1)
+        listed = db.execute(ids).scalars().all()
+        if more and listed and wanted.offset + len(listed) > FEW:  # this far they have been counted now
+            more = len(listed) > wanted.limit
+            total = wanted.offset + min(len(listed), wanted.limit)
+        page = among(db, c.id, listed[: wanted.limit])
+        rows = db.execute(select(*(c[name] for name in CASE_FIELDS)).where(page).order_by(*order)).mappings()
+        shown = tuple(case_of_row(row, ()) for row in rows)
+        known = dict(counts) if counts is not None else _counts(db, now_us)
+        return Queue(shown, int(total), known, more)
+
+
+def _search(
+    note: str | None, conditions: list[ColumnElement[bool]], dialect: str
+) -> tuple[Select[str], list[ColumnElement[bool]]]:
+    """Give the query of the cases that fit a search, in no order, and its conditions on `cases` alone."""
+    c, a = cases.c, all_acts.c
+    if not note:
+        return select(c.id).where(*conditions), conditions
+    written = _contains(a.text, note, dialect)
+    # not by the index of acts: it leads from case to case, and their texts lie all over the file
+    noted = select(func.coalesce(a.case_id, "")).distinct()
+    fits = noted.where(written, c.id == a.case_id, *conditions)
+    return fits, [*conditions, select(a.act).where(written, a.case_id == c.id).exists()]
 
 
 def counts(store: Store, now_us: int) -> dict[str, int]:

@@ -93,8 +93,8 @@ def list_command(
     with place.reading() as store:
         found = reading.queue(store, choice.queue_filter(limit, verdict, every), utc_us())
     if as_json:
-        told = {"total": found.total, "counts": found.counts, "cases": [plain(c) for c in found.cases]}
-        print_json(told)
+        told = {"total": found.total, "more": found.more, "counts": found.counts}
+        print_json(told | {"cases": [plain(c) for c in found.cases]})
         return
     rows = [
         (c.id, c.state, c.verdict, c.owner, iso_time(c.due_us), f"{c.members:,}", f"{c.exchanges:,}", c.title)
@@ -102,8 +102,8 @@ def list_command(
     ]
     heads = ("case", "state", "verdict", "owner", "due", "accounts", "exchanges", "what")
     table(heads, rows, "no case waits for anybody")
-    if found.total > len(rows):
-        print(f"{found.total - len(rows):,} more; --limit shows more")
+    if found.more or found.total > len(rows):
+        print(f"{len(rows):,} of {found.how_many()}; --limit shows more")
     if not every and found.counts["suppressed"]:
         print(f"{found.counts['suppressed']:,} suppressed; --all shows them too")
 

@@ -161,7 +161,7 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
         raise InputError("no case matches; `stillwatch case list` with the same options shows them")
     if limit is None and queue.total > MOST_AT_ONCE:
         raise InputError(
-            f"{queue.total:,} cases match, {MOST_AT_ONCE} at once are done: narrow them, or give --limit"
+            f"{queue.how_many()} cases match, {MOST_AT_ONCE} at once are done: narrow them, or give --limit"
         )
     return [PickedCase(one.id, one.revision) for one in queue.cases]
 

@@ -17,7 +17,17 @@ from starlette.types import ASGIApp
 
 from stillwatch.cases import DatabaseUnreachable, RecordNotFound
 from stillwatch.cases.store import Store
-from stillwatch.console import Deployment, Recording, Unavailable, UserRole, people, render, sessions, tokens
+from stillwatch.console import (
+    Deployment,
+    Recording,
+    Unavailable,
+    UserRole,
+    factor_seal,
+    people,
+    render,
+    sessions,
+    tokens,
+)
 from stillwatch.console.case_facts import Looks
 from stillwatch.console.guard import HostGuard
 from stillwatch.console.openid import IdentityProvider
@@ -152,6 +162,7 @@ def make(
     """
     people.prepare(store)
     clock = now_us or (lambda: time.time_ns() // 1000)
+    factor_seal.seal_stored(store, clock())
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()

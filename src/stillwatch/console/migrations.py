@@ -169,6 +169,10 @@ def m007_notices(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m008_sealed_factors(db: Connection) -> None:
+    """Change nothing, but keep older versions out: secrets are sealed from here on (`factor_seal`)."""
+
+
 MIGRATIONS: list[Step] = [
     m001_console,
     m002_views,
@@ -177,6 +181,7 @@ MIGRATIONS: list[Step] = [
     m005_second_factors,
     m006_tokens,
     m007_notices,
+    m008_sealed_factors,
 ]
 
 _METADATA = MetaData()

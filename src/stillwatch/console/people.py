@@ -4,12 +4,15 @@ An unknown name costs as much time as a wrong password, and the two get the same
 """
 
 import base64
+import gzip
 import hashlib
 import hmac
 import re
 import secrets
 import threading
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
@@ -170,10 +173,12 @@ def _check_password(password: str, name: str) -> None:
 
 
 def guessable(password: str, name: str) -> str | None:
-    """Say why a password is among those that are tried first, or None. It knows no list of leaked ones.
+    """Say why a password is among those that are tried first, or None.
 
     >>> guessable("123123123123", "anna"), guessable("Anna-Stillwatch1", "anna")
     ('is one piece again and again', "is little beside the user's name and common words")
+    >>> guessable("Liverpool2026!", "anna"), guessable("three liverpool words", "anna")
+    ('is little beside a password that many have', None)
     """
     text = password.lower()
     if (text + text).find(text, 1) < len(text):
@@ -182,10 +187,21 @@ def guessable(password: str, name: str) -> str | None:
         return f"has fewer than {LEAST_DIFFERENT} different characters"
     if any(text in row or text[::-1] in row for row in ROWS):
         return "is a row of keys, or the alphabet"
+    shortest = max(1, len(text) - LEAST_BESIDE + 1)
+    pieces = (text[k : k + n] for n in range(shortest, len(text) + 1) for k in range(len(text) - n + 1))
+    if not common_passwords().isdisjoint(pieces):
+        return "is little beside a password that many have"
     rest = text
     for word in (name, *COMMON_WORDS):
         rest = rest.replace(word, "")
     return "is little beside the user's name and common words" if len(rest) < LEAST_BESIDE else None
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Give the passwords that many have, in small letters: see common_passwords.LICENSE.txt."""
+    held = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
+    return frozenset(held.decode("ascii").split())
 
 
 def address(store: Store, name: str) -> str:

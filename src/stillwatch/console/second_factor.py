@@ -1,8 +1,9 @@
 """The second factor of who logs in with a password: codes of an authenticator (RFC 6238), recovery codes.
 
 A code counts once, and nothing of its step of time or before counts again. Wrong codes are counted in the
-database, so that neither another session, another address nor another worker is a fresh start. Recovery codes
-work while codes wait: whoever knows a password cannot keep its owner out.
+database, so that neither another session, another address nor another worker is a fresh start. Recovery
+codes work while codes wait: whoever knows a password cannot keep its owner out. They need no key either; the
+secrets of authenticators are sealed (`factor_seal`).
 """
 
 import base64
@@ -20,6 +21,7 @@ from sqlalchemy import Connection, Row, delete, func, select, update
 
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, people
+from stillwatch.console.factor_seal import open_seal
 from stillwatch.console.migrations import half_logins, recovery_codes, second_factors
 from stillwatch.console.sessions import begin_in, digest_of
 from stillwatch.units import DAY_US, MINUTE_US, SECOND_US
@@ -39,7 +41,6 @@ ISSUER = "Stillwatch"
 class SecondFactor:
     """What a user has: confirmed, or begun."""
 
-    secret: str  # Base32
     confirmed_us: int | None
     codes_left: int
 
@@ -77,9 +78,21 @@ def of_user(store: Store, name: str) -> SecondFactor | None:
     c = second_factors.c
     left = select(func.count()).where(recovery_codes.c.name == name)
     with store.reading() as db:
-        row = db.execute(select(c.secret, c.confirmed_us).where(c.name == name)).first()
+        row = db.execute(select(c.confirmed_us).where(c.name == name)).first()
         codes = int(db.execute(left).scalar_one())
-    return None if row is None else SecondFactor(row.secret, row.confirmed_us, codes)
+    return None if row is None else SecondFactor(row.confirmed_us, codes)
+
+
+def begun_secret(store: Store, name: str) -> str | None:
+    """Give the secret (Base32) that a user began to set up; None once it counts: nobody sees it again.
+
+    Raises: ConsoleError where its key is gone.
+    """
+    with store.reading() as db:
+        row = _row(db, name)
+    if row is None or row.confirmed_us is not None:
+        return None
+    return open_seal(store).unseal(row.secret, name)
 
 
 def is_confirmed(store: Store, name: str) -> bool:
@@ -91,7 +104,8 @@ def is_confirmed(store: Store, name: str) -> bool:
 def begin(store: Store, name: str, now_us: int) -> None:
     """Make a secret for a user. It counts for nothing before its first code. Raises: ConsoleError."""
     secret = base64.b32encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
-    row = {"name": name, "secret": secret, "made_us": now_us, "last_step": 0, "failed": 0, "failed_us": 0}
+    sealed = open_seal(store, make=True).seal(secret, name)
+    row = {"name": name, "secret": sealed, "made_us": now_us, "last_step": 0, "failed": 0, "failed_us": 0}
     with store.writing(now_us) as tx:
         there = _row(tx.db, name)
         if there is not None and there.confirmed_us is not None:
@@ -111,7 +125,7 @@ def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> li
         there = _row(tx.db, name)
         if there is None or there.confirmed_us is not None:
             raise ConsoleError("no second factor was begun; open the page anew")
-        step = _step_of(code, there.secret, there.last_step, now_us)
+        step = _step_of(code, open_seal(store).unseal(there.secret, name), there.last_step, now_us)
         if step is None:
             raise ConsoleError("that is not the code of now; see that the authenticator's clock is right")
         values = {"confirmed_us": now_us, "last_step": step}
@@ -126,7 +140,7 @@ def confirm(store: Store, name: str, code: str, *, keep: str, now_us: int) -> li
 def remove(store: Store, name: str, code: str, now_us: int) -> None:
     """Let a user go on without, who has shown a code. Raises: ConsoleError."""
     with store.writing(now_us) as tx:
-        refused = _judge(tx, name, code, {})
+        refused = _judge(store, tx, name, code, {})
         if refused is None:
             delete_in(tx.db, name)
             tx.audit(name, "second factor removed", name, {})
@@ -177,7 +191,7 @@ def enter(
         user = None if name is None else people.user(tx.db, name)
         if user is None or user.disabled_us is not None:
             return CodeRefused("That log-in is too old. Log in anew.")
-        refused = _judge(tx, user.name, code, {"address": address})
+        refused = _judge(store, tx, user.name, code, {"address": address})
         if refused is not None:
             return refused
         tx.db.execute(delete(half_logins).where(half_logins.c.digest == digest_of(cookie)))
@@ -191,7 +205,9 @@ def _half_login(db: Connection, cookie: str, now_us: int) -> str | None:
     return db.execute(mine).scalar()
 
 
-def _judge(tx: Transaction, name: str, code: str, detail: Mapping[str, str]) -> CodeRefused | None:
+def _judge(
+    store: Store, tx: Transaction, name: str, code: str, detail: Mapping[str, str]
+) -> CodeRefused | None:
     """Use a code up, of either kind. A wrong one is counted in this transaction, which must not fail then."""
     there = _row(tx.db, name)
     if there is None or there.confirmed_us is None:
@@ -207,7 +223,8 @@ def _judge(tx: Transaction, name: str, code: str, detail: Mapping[str, str]) -> 
             f"Too many wrong codes. Wait {minutes:,} minute{'s' * (minutes > 1)}, or use a recovery code.",
             -(-left_us // SECOND_US),
         )
-    step = _step_of(code, there.secret, there.last_step, tx.now_us)
+    secret = open_seal(store).unseal(there.secret, name)
+    step = _step_of(code, secret, there.last_step, tx.now_us)
     mine = update(second_factors).where(second_factors.c.name == name)
     if step is None:
         tx.db.execute(mine.values(failed=there.failed + 1, failed_us=tx.now_us))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from stillwatch.cases import RecordNotFound, reading
 from stillwatch.cases.tables import among, key_of, members
 from stillwatch.console import ConsoleError
-from stillwatch.console.page_context import PageRequest
+from stillwatch.console.page_context import LARGEST, PageRequest
 from stillwatch.console.page_forms import Shown
 from stillwatch.console.pages.prompts import SHORTEST_WHY
 from stillwatch.console.recorded import KINDS, Observables
@@ -18,13 +18,23 @@ from stillwatch.console.recorded import KINDS, Observables
 
 def of_case(asked: PageRequest) -> Shown:
     """Put on record who asks and why, then show what a case's accounts share."""
-    case = asked.store.case(asked.part("case"))
-    why = _reason(asked)
+    case = asked.store.case(asked.part("case"), accounts=False)
+    why, accounts = _reason(asked), _claimed_accounts(asked, case.id)
     asked.store.look(
-        asked.user.name, "observables looked at", case.id, {"accounts": len(case.accounts)}, asked.now_us,
+        asked.user.name, "observables looked at", case.id, {"accounts": len(accounts)}, asked.now_us,
         personal={case.id: {"why": why}},
     )  # fmt: skip
-    return _observables_page(asked, case.accounts, case.id, None, why)
+    return _observables_page(asked, accounts, case.id, None, why)
+
+
+def _claimed_accounts(asked: PageRequest, case: str) -> list[str]:
+    """Give the accounts that a case's claims are about: those too that another case had first, but none that
+    a person split off.
+    """
+    found, _ = reading.members_of(asked.store, case, limit=LARGEST)
+    others = {m.moved_to for m in found if m.moved_to}
+    split = {one for one in others if asked.store.case(one, accounts=False).split_from == case}
+    return [m.account for m in found if m.actor or (m.moved_to and m.moved_to not in split)]
 
 
 def of_account(asked: PageRequest) -> Shown:

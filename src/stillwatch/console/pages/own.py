@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import ConsoleError, inbox, people, second_factor, sessions, tokens
+from stillwatch.console import ConsoleError, inbox, people, qr_code, second_factor, sessions, tokens
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
@@ -48,9 +48,24 @@ def show(asked: PageRequest) -> Shown:
         "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
         "notices": told, "unread": any(one.seen_us is None for one in told), "address": address,
         "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
-        "otpauth": factor and second_factor.uri(factor.secret, me.name, asked.request.url.netloc),
+        **_enrolment(asked),
     }  # fmt: skip
     return Shown("own.html.j2", me.name, data, rows, view)
+
+
+def _enrolment(asked: PageRequest) -> dict[str, object]:
+    """Give what an authenticator is set up with, as text, link and drawing, while that is going on."""
+    secret, trouble = None, ""
+    try:
+        secret = second_factor.begun_secret(asked.store, asked.user.name)
+    except ConsoleError as why:
+        trouble = str(why)
+    if secret is None:
+        return {"secret": None, "seal_trouble": trouble}
+    link = second_factor.uri(secret, asked.user.name, asked.request.url.netloc)
+    modules = qr_code.qr_modules(link)
+    side = len(modules) + 2 * qr_code.QUIET
+    return {"secret": secret, "otpauth": link, "qr_path": qr_code.svg_path(modules), "qr_side": side}
 
 
 def mark_read(asked: PageRequest) -> Response:

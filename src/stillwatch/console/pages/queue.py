@@ -32,7 +32,7 @@ def show(asked: PageRequest) -> Shown:
     kept = saved_views.views_of(asked.store, asked.user.name)
     not_seen = list(asked.deployment.not_seen(asked.now_us))
     data = {
-        "filter": given, "offset": offset, "total": found.total, "counts": found.counts,
+        "filter": given, "offset": offset, "total": found.total, "more": found.more, "counts": found.counts,
         "not_seen": not_seen, "cases": rows, "views": kept,
     }  # fmt: skip
     view = {

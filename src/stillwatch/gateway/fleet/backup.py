@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 FORM = 1  # of the archive
 LONGEST_S = 7_200.0  # that one of PostgreSQL's programs may take
 ABOUT, DUMP = "backup.json", "stillwatch.dump"
-SECRETS = ("secret", "audit.key")
+SECRETS = ("secret", "audit.key", "second-factor.key")
 OTHERS = ("audit.key.pub", "terms.toml", "terms-history.jsonl", "serve.json")
 SET_ASIDE = ".before-restore"  # end of the name of a copy of the state that is made anew
 

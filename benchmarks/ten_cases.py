@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Ten cases to be judged from the console alone, and how often the judgement was right.
+
+    python benchmarks/ten_cases.py make /tmp/ten sample ../shared/range/dev-c ../shared/range/dev-c-quiet
+    python benchmarks/ten_cases.py serve /tmp/ten
+    python benchmarks/ten_cases.py compare /tmp/ten
+
+`make` scans each world, makes cases of its findings, and opens a case by hand from each lead. Of these it
+draws ten, four honest crowds at least where there are so many; the truth decides how many of which kind and
+is never shown. `serve` opens a console for each world, with its log, and prints the addresses of the ten
+and a log-in. Whoever judges writes FOLDER/verdicts.csv: case,verdict,began,ended with `harvest` or
+`honest`, and times (UTC) as 09:41:30. `compare` reads the truth: a case is a harvest where most of its
+accounts are a campaign's.
+"""
+
+import argparse
+import csv
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from stillwatch.cases import CaseError
+from stillwatch.cases.fold import fold
+from stillwatch.cases.leads import leads, open_case
+from stillwatch.cases.reading import Filter, members_of, queue
+from stillwatch.cases.store import Store
+from stillwatch.cli.console import open_cases
+from stillwatch.console import UserRole, people
+from stillwatch.report.findings import FINDINGS, load
+
+CASES, HONEST, SEED, FIRST_PORT = 10, 4, 15, 8191
+ANALYST, PASSWORD = "judge", "nine verdicts of ten"
+COMMAND = (sys.executable, "-c", "from stillwatch.cli.main import run; run()")
+
+
+def main() -> None:
+    """Make, serve or compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("do", choices=("make", "serve", "compare"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("worlds", type=Path, nargs="*")
+    asked = parser.parse_args()
+    if asked.do == "make":
+        make(asked.folder, asked.worlds)
+    elif asked.do == "serve":
+        serve(asked.folder)
+    else:
+        compare(asked.folder)
+
+
+def make(folder: Path, worlds: list[Path]) -> None:
+    """Scan the worlds, make their cases, draw ten."""
+    found: list[dict[str, str]] = []
+    for world in worlds:
+        report = folder / world.name
+        if not (report / FINDINGS).exists():
+            log = (str(world / "exchanges.parquet"), "--accounts", str(world / "accounts.parquet"))
+            subprocess.run([*COMMAND, "scan", *log, "--out", str(report)], check=True)
+        found += [{"world": str(world.resolve()), **case} for case in cases_of(report, world)]
+    chosen = random.Random(SEED)
+    chosen.shuffle(found)
+    honest = [case for case in found if case["truth"] == "honest"]
+    others = [case for case in found if case["truth"] != "honest"]
+    least = min(len(honest), max(HONEST, CASES - len(others)))
+    ten = (honest[:least] + others)[:CASES]
+    chosen.shuffle(ten)
+    kept = [{name: case[name] for name in ("world", "case")} for case in ten]
+    (folder / "ten.json").write_text(json.dumps(kept, indent=1))
+    print(f"{len(found)} cases, of which {len(ten)} were drawn; serve {folder} shows where")
+
+
+def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
+    """Make a report's cases, and give each with what it is in truth."""
+    now_us = time.time_ns() // 1000
+    with open_cases(report, None, None, make=True) as store:
+        fold(store, load(report), now_us, f"report {report.name}")
+        for one in leads(store, limit=1_000)[0]:
+            try:
+                open_case(store, one.lead.id, who=ANALYST, why="to be judged", now_us=now_us)
+            except CaseError:
+                continue  # it is a case, or all its accounts are in some
+        people.add(store, ANALYST, UserRole.ANALYST, PASSWORD, who="ten_cases", now_us=now_us)
+        every = queue(store, Filter(limit=1_000), now_us).cases
+        return [{"case": one.id, "truth": truth_of(world, accounts_of(store, one.id))[0]} for one in every]
+
+
+def accounts_of(store: Store, case: str) -> tuple[str, ...]:
+    """Give the accounts that a case names, those too whose home is another case."""
+    found = members_of(store, case, limit=100_000)[0]
+    return tuple(one.account for one in found if one.moved_to is None)
+
+
+def truth_of(world: Path, accounts: tuple[str, ...]) -> tuple[str, str]:
+    """Say whether a case is a harvest or honest in truth, and of which accounts it is."""
+    rows = pq.read_table(world / "truth.parquet", columns=["account", "kind", "campaign"]).to_pylist()
+    told = {row["account"]: row["campaign"] or row["kind"] for row in rows}
+    hostile = {row["account"] for row in rows if row["campaign"]}
+    share = len(hostile & set(accounts)) / len(accounts)
+    kinds = Counter(told[account] for account in accounts).most_common(3)
+    return ("harvest" if share > 0.5 else "honest"), ", ".join(f"{n} {name}" for name, n in kinds)
+
+
+def serve(folder: Path) -> None:
+    """Open a console for each world until it is interrupted."""
+    ten = json.loads((folder / "ten.json").read_text())
+    worlds = list(dict.fromkeys(case["world"] for case in ten))
+    running = []
+    for port, world in enumerate(worlds, FIRST_PORT):
+        log = ("--log", f"{world}/exchanges.parquet", "--accounts", f"{world}/accounts.parquet")
+        where = (str(folder / Path(world).name), "--port", str(port))
+        running.append(subprocess.Popen([*COMMAND, "console", *where, *log], stdout=subprocess.DEVNULL))
+    for case in ten:
+        print(f"http://127.0.0.1:{FIRST_PORT + worlds.index(case['world'])}/case/{case['case']}")
+    print(f"log in as {ANALYST}, {PASSWORD!r}", flush=True)
+    for one in running:
+        one.wait()
+
+
+def compare(folder: Path) -> None:
+    """Print each verdict beside the truth, and what it took."""
+    ten = {case["case"]: Path(case["world"]) for case in json.loads((folder / "ten.json").read_text())}
+    with (folder / "verdicts.csv").open() as file:
+        given = list(csv.DictReader(file))
+    right, seconds = 0, 0.0
+    for row in given:
+        world = ten[row["case"]]
+        with open_cases(folder / world.name, None, None) as store:
+            case, accounts = store.case(row["case"]), accounts_of(store, row["case"])
+        truth, kinds = truth_of(world, accounts)
+        took = (clock(row["ended"]) - clock(row["began"])).total_seconds()
+        right, seconds = right + (truth == row["verdict"]), seconds + took
+        source = "lead" if case.rests_on_lead else "finding"
+        print(
+            f"{world.name:12} {case.id} {source:8} {len(accounts):4} accounts  judged {row['verdict']:8}"
+            f"truth {truth:8}{'' if truth == row['verdict'] else 'WRONG '} ({kinds}) {took:.0f} s"
+        )
+    print(f"{right} of {len(given)} right in {seconds / 60:.1f} minutes")
+
+
+def clock(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-01-01T{text}+00:00")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Seals what authenticators' codes are computed from, under a key that is not in the database.
+
+The key comes from a file beside the audit key: `second-factor.key`, made with the first second factor, or
+else a gateway's `secret`, which all of a fleet have. Each secret is bound to its user's name. Whoever
+has the database alone computes no code. Whoever may write into it gives nobody another's authenticator.
+"""
+
+import base64
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import delete, select
+
+from stillwatch.cases import MACHINE
+from stillwatch.cases.audit.trail import Audit
+from stillwatch.cases.store import Store
+from stillwatch.console import ConsoleError
+from stillwatch.console.migrations import second_factors
+from stillwatch.errors import refuse_os_errors
+from stillwatch.new_file import sync_folder, write_new_file
+
+FILE, GATEWAY_FILE = "second-factor.key", "secret"
+KEY_BYTES, NONCE_BYTES = 32, 12
+PURPOSE = b"stillwatch second factors"
+MARK = "sealed:"  # Base32 has neither small letters nor a colon
+WAYS_ON = "put the one back that was there, use a recovery code, or have the second factor reset"
+
+
+@dataclass(frozen=True)
+class FactorSeal:
+    """A key in memory, and the file that it comes from."""
+
+    key: bytes
+    file: Path
+
+    def seal(self, secret: str, name: str) -> str:
+        """Give the form in which a user's secret (Base32) is stored."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = nonce + ChaCha20Poly1305(self.key).encrypt(nonce, secret.encode("ascii"), _bound_to(name))
+        return MARK + base64.b64encode(sealed).decode("ascii")
+
+    def unseal(self, stored: str, name: str) -> str:
+        """Give a user's secret. Raises: ConsoleError where another key or another user's name sealed it."""
+        try:
+            raw = base64.b64decode(stored.removeprefix(MARK), validate=True)
+            cipher = ChaCha20Poly1305(self.key)
+            return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound_to(name)).decode("ascii")
+        except (InvalidTag, ValueError):
+            raise ConsoleError(
+                f"{self.file}: is not the key of this authenticator's secret: {WAYS_ON}"
+            ) from None
+
+
+def open_seal(store: Store, *, make: bool = False) -> FactorSeal:
+    """Read the key of a store's second factors. make: where there is none and nothing is sealed, make one.
+
+    Raises: ConsoleError where it can be neither read nor made.
+    """
+    if not isinstance(store.trail, Audit):
+        raise ConsoleError("a second factor needs the audit trail: its key lies beside that of the trail")
+    own = store.trail.key_file.with_name(FILE)
+    shared = own.with_name(GATEWAY_FILE)
+    with refuse_os_errors(ConsoleError, f"{own}: the key of second factors can be neither read nor made"):
+        if not own.exists() and not shared.exists() and make and not _is_any_sealed(store):
+            _write_key(own)
+        file = shared if shared.exists() and not own.exists() else own
+        if not file.exists():
+            raise ConsoleError(f"{file}: is not there, the key of all authenticators: {WAYS_ON}")
+        found = file.read_bytes()
+    if len(found) != KEY_BYTES:
+        raise ConsoleError(f"{file}: holds {len(found)} bytes, not {KEY_BYTES}: {WAYS_ON}")
+    return FactorSeal(HKDF(SHA256(), 32, None, PURPOSE).derive(found), file)
+
+
+def seal_stored(store: Store, now_us: int) -> None:
+    """Seal the secrets that an older version stored as they are. Raises: ConsoleError."""
+    plain = ~second_factors.c.secret.startswith(MARK)
+    with store.reading() as db:
+        if db.execute(select(second_factors.c.name).where(plain).limit(1)).first() is None:
+            return
+    seal, lite = open_seal(store, make=True), store.engine.dialect.name == "sqlite"
+    with store.writing(now_us) as tx:
+        if lite:  # what is overwritten leaves nothing in the file
+            tx.db.exec_driver_sql("PRAGMA secure_delete = ON")
+        rows = [dict(row) for row in tx.db.execute(select(second_factors)).mappings()]
+        sealed = [row["name"] for row in rows if not row["secret"].startswith(MARK)]
+        for row in rows:
+            if row["name"] in sealed:
+                row["secret"] = seal.seal(row["secret"], row["name"])
+        tx.db.execute(delete(second_factors))  # and not an update: pages keep what rows were before
+        tx.db.execute(second_factors.insert(), rows)
+        tx.audit(MACHINE, "second factors sealed", "console", {"users": len(sealed)})
+    if lite:
+        raw = store.engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            raw.close()
+
+
+def _is_any_sealed(store: Store) -> bool:
+    c = second_factors.c
+    with store.reading() as db:
+        return db.execute(select(c.name).where(c.secret.startswith(MARK)).limit(1)).first() is not None
+
+
+def _write_key(path: Path) -> None:
+    """Whole or not at all; where two make one at once, the first one's stays."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_new_file(beside, secrets.token_bytes(KEY_BYTES))
+    try:
+        with suppress(FileExistsError):
+            os.link(beside, path)
+    finally:
+        beside.unlink()
+    sync_folder(path.parent)
+
+
+def _bound_to(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
