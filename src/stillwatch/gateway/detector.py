@@ -203,7 +203,7 @@ class FolderScan:
     def _know_holds(self) -> None:
         """Whom the gateway held, and when: a full look takes it for evidence."""
         try:
-            held = schedules_in(self.folder.state)
+            held = schedules_in(self.folder.state, self._now_us() - int(self._keep.days + 1) * DAY_US)
         except StillwatchError as why:
             self.error = str(why)
             return
