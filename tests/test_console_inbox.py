@@ -69,7 +69,7 @@ HOSTILE = "x\r\nBcc: all@example.com\r\n\r\n.\r\nQUIT"
 def mine(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 def one_case(of: World, at: int = 0) -> str:

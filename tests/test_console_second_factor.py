@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, settle, world
+from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, world
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
@@ -38,8 +38,7 @@ VECTORS = {
 def mine(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
     yield made
-    settle()
-    made.store.close()
+    made.close()
 
 
 def totp(secret: str, at_s: float) -> str:
@@ -275,8 +274,7 @@ def test_an_owner_demands_it_by_role_and_every_page_waits(tmp_path: Path) -> Non
     cleo.cookies.set(COOKIE, sessions.begin(mine.store, user, mine.clock[0]), domain="127.0.0.1")
     assert cleo.get("/queue").status_code == 200
     assert cleo.submit("/me/second-factor", "/me", current="")[0] == 409
-    settle()
-    mine.store.close()
+    mine.close()
 
 
 def test_a_user_who_is_bound_to_a_provider_leaves_the_factor_behind(mine: World) -> None:
