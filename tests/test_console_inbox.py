@@ -35,8 +35,9 @@ from stillwatch.console import (
     tokens,
 )
 from stillwatch.console.identities import BoundIdentity
+from stillwatch.console.migrations import notices
 from stillwatch.console.settings import EscalationStage, load_settings
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, StillwatchError
 from stillwatch.gateway.alerts import Alerts
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
@@ -397,6 +398,39 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
     Alerts(Folder(tmp_path), settings).step()
     assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
     assert overdue() == []
+
+
+def test_what_is_wrong_with_stages_holds_no_alert_up(mine: World, tmp_path: Path) -> None:
+    """A room that was taken off alerts.toml and not off console.toml: nobody heard of any case any more."""
+    targets(tmp_path, "")
+    settings = GatewaySettings(upstream="http://127.0.0.1:1", cases=f"sqlite:///{tmp_path / 'cases.db'}")
+    words = ["alerts", "deliver", "--folder", str(tmp_path)]
+    for k, text in enumerate(("[[escalation]]\nafter_hours = 0\ntargets = ['nowhere']\n", "no TOML")):
+        (tmp_path / "console.toml").write_text(text)
+        Outbox(tmp_path / "outbox").put("gone", f"sw_{k}", "case", "{}", NOW)
+        with pytest.raises(StillwatchError):
+            Alerts(Folder(tmp_path), settings).step()
+        assert len(Outbox(tmp_path / "outbox").dead()) == 2 * k + 1
+        Outbox(tmp_path / "outbox").put("gone", f"sw_{k}b", "case", "{}", NOW)
+        assert CliRunner().invoke(app_of_verbs, words).exit_code == 2
+        assert len(Outbox(tmp_path / "outbox").dead()) == 2 * k + 2
+
+
+@pytest.mark.slow
+def test_somebody_whom_a_program_mentions_without_end_is_mailed_once(mine: World, tmp_path: Path) -> None:
+    case = one_case(mine)
+    for name in ("rita", "ben"):
+        people.set_address(mine.store, name, f"{name}@example.com", NOW)
+    inbox.note(mine.store, case, "@ben @rita", who="anna", now_us=NOW)
+    row = {"person": "rita", "kind": "mention", "case_id": case, "who": "anna", "at_us": NOW}
+    with mine.store.writing(NOW) as tx:
+        tx.db.execute(notices.insert(), [row | {"number": 100 + k} for k in range(33_000)])
+        tx.changed = True
+    letters = mailed(mine, tmp_path)
+    assert sorted(letter["to"] for letter in letters) == ["ben@example.com", "rita@example.com"]
+    assert all(len(letter["text"]) < 20_000 for letter in letters)
+    mine.clock[0] += inbox.APART_US + 1
+    assert len(mailed(mine, tmp_path)) == 2
 
 
 @pytest.mark.slow

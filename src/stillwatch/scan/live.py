@@ -184,7 +184,7 @@ class LiveScan:
         come are taken back.
         """
         hour = complete_until_us // HOUR_US * HOUR_US
-        if hour < self._looked_us - BACK_US:
+        if hour < max(self._looked_us, self._kept.forgotten_us) - BACK_US:
             self._go_back(hour)
         late = self._late_us is not None and now_us >= self._last_look_us + LATE_EVERY_US
         if self._result is None or hour > self._looked_us or late:
@@ -204,7 +204,7 @@ class LiveScan:
     def _go_back(self, hour: int) -> None:
         """Know nothing of what was looked at after an hour; what was forgotten meanwhile stays forgotten."""
         self._states = [state for state in self._states if state.until_us <= hour] or [CarriedScan()]
-        self._looked_us, self._result = hour, None
+        self._looked_us, self._result = min(hour, self._looked_us), None
         self._kept.forgotten_us = min(self._kept.forgotten_us, hour)
         named_at = {name: at for name, at in self._newcomers.named_at.items() if at <= hour}
         self._newcomers = Newcomers((), named_at)
