@@ -60,7 +60,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world that tests only look at."""
     made = world(tmp_path_factory.mktemp("still"))
     yield made
-    made.store.close()
+    made.close()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def mine(tmp_path: Path) -> Iterator[World]:
     """A world that a test may change."""
     made = world(tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 def hostile(of: World) -> str:
@@ -435,7 +435,7 @@ def test_cookies_are_for_tls_alone_where_there_is_tls(tmp_path: Path) -> None:
     assert page.headers["strict-transport-security"].startswith("max-age=")
     assert visitor.log_in("anna") == 303
     assert visitor.get("/queue").status_code == 200
-    made.store.close()
+    made.close()
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from typer.testing import CliRunner
 
 import postgres_server
-from console_world import NOW, World, world
+from console_world import NOW, PASSWORD, World, world
 from stillwatch.cases import CaseError, handling
 from stillwatch.cases.audit import VerifiedTrail
 from stillwatch.cases.audit.reading import read
@@ -35,8 +35,9 @@ from stillwatch.console import (
     tokens,
 )
 from stillwatch.console.identities import BoundIdentity
+from stillwatch.console.migrations import notices
 from stillwatch.console.settings import EscalationStage, load_settings
-from stillwatch.errors import InputError
+from stillwatch.errors import InputError, StillwatchError
 from stillwatch.gateway.alerts import Alerts
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
@@ -69,7 +70,7 @@ HOSTILE = "x\r\nBcc: all@example.com\r\n\r\n.\r\nQUIT"
 def mine(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 def one_case(of: World, at: int = 0) -> str:
@@ -155,7 +156,10 @@ def mailed(of: World, folder: Path, text: str = MAIL) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_mail_goes_once_to_the_address_that_a_person_has_given(mine: World, tmp_path: Path) -> None:
     case, rita = one_case(mine), mine.client("rita")
-    assert rita.submit("/me/address", "/me", address="rita@example.com") == (303, "/me?done=address")
+    assert rita.submit("/me/address", "/me", address="rita@example.com", current=PASSWORD) == (
+        303,
+        "/me?done=address",
+    )
     inbox.note(mine.store, case, "@rita @ben secret-word", who="anna", now_us=NOW)
     assert mailed(mine, tmp_path, ROOM) == []
     letters = mailed(mine, tmp_path)
@@ -169,9 +173,12 @@ def test_mail_goes_once_to_the_address_that_a_person_has_given(mine: World, tmp_
     assert len(mailed(mine, tmp_path)) == 2
     rita.submit("/me/address", "/me", address="")
     inbox.note(mine.store, case, "@rita again", who="anna", now_us=NOW)
-    rita.submit("/me/address", "/me", address="rita@example.com")
+    rita.submit("/me/address", "/me", address="rita@example.com", current=PASSWORD)
     mine.clock[0] += inbox.APART_US + 1
     assert len(mailed(mine, tmp_path)) == 2  # what came while nobody wanted mail is not sent later
+    thief = mine.client("rita")
+    assert thief.submit("/me/address", "/me", address="thief@example.com")[0] == 409
+    assert people.address(mine.store, "rita") == "rita@example.com"
     for wrong in (
         "x",
         "a@b@c",
@@ -184,7 +191,7 @@ def test_mail_goes_once_to_the_address_that_a_person_has_given(mine: World, tmp_
         "ä@b.c",
     ):
         if wrong.strip() != "a@b":
-            assert rita.submit("/me/address", "/me", address=wrong)[0] == 409, wrong
+            assert rita.submit("/me/address", "/me", address=wrong, current=PASSWORD)[0] == 409, wrong
     assert mine.client("ben").get("/me.json").json()["address"] is None
 
 
@@ -273,6 +280,47 @@ def test_a_case_that_is_overdue_is_escalated_once_a_stage_on_the_record(mine: Wo
     assert len(notices_of(mine, "paul")) == 1
 
 
+@pytest.mark.slow
+def test_what_a_clock_that_stood_ahead_told_is_told_again_when_it_is_time(
+    mine: World, tmp_path: Path
+) -> None:
+    """A minute in which the clock was ten days ahead used every stage up, and kept mail back for ten days."""
+    case = one_case(mine)
+    leave_due(mine, case)
+    handling.assign(mine.store, case, "ben", due_us=NOW + 50 * HOUR_US, who="anna", now_us=NOW)
+    people.set_address(mine.store, "ben", "ben@example.com", NOW)
+    mine.clock[0] = NOW + 10 * DAY_US
+    assert len(escalate(mine, tmp_path)) == 1
+    assert len(mailed(mine, tmp_path)) == 2
+    outbox = Outbox(tmp_path / "outbox")
+    for letter in outbox.waiting():
+        outbox.sent(letter)
+    mine.clock[0] = NOW + 49 * HOUR_US
+    assert escalate(mine, tmp_path) == []
+    mine.clock[0] = NOW + 55 * HOUR_US
+    letters = escalate(mine, tmp_path) + escalate(mine, tmp_path)
+    assert len(letters) == 1
+    assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")] * 2
+    assert len(mailed(mine, tmp_path)) == 2
+    mine.clock[0] = NOW
+    assert all(letter.is_due(NOW) for letter in outbox.waiting())  # they were put 55 hours ahead
+
+
+def test_an_overdue_case_of_which_nobody_would_hear_is_told_to_who_approves(
+    mine: World, tmp_path: Path
+) -> None:
+    case = one_case(mine)
+    leave_due(mine, case)
+    handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
+    people.disable(mine.store, "ben", who="tests", now_us=NOW)
+    mine.clock[0] = NOW + HOUR_US
+    escalate(mine, tmp_path)
+    everybody = people.everybody(mine.store)
+    told = {one.name for one in everybody if notices_of(mine, one.name)}
+    assert told == {one.name for one in everybody if one.role is UserRole.APPROVER and not one.disabled_us}
+    assert told
+
+
 def test_a_stage_whose_letter_cannot_be_kept_is_told_later(mine: World, tmp_path: Path) -> None:
     case = one_case(mine)
     leave_due(mine, case)
@@ -350,6 +398,39 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
     Alerts(Folder(tmp_path), settings).step()
     assert notices_of(mine, "ben") == [("overdue", case, "stillwatch")]
     assert overdue() == []
+
+
+def test_what_is_wrong_with_stages_holds_no_alert_up(mine: World, tmp_path: Path) -> None:
+    """A room that was taken off alerts.toml and not off console.toml: nobody heard of any case any more."""
+    targets(tmp_path, "")
+    settings = GatewaySettings(upstream="http://127.0.0.1:1", cases=f"sqlite:///{tmp_path / 'cases.db'}")
+    words = ["alerts", "deliver", "--folder", str(tmp_path)]
+    for k, text in enumerate(("[[escalation]]\nafter_hours = 0\ntargets = ['nowhere']\n", "no TOML")):
+        (tmp_path / "console.toml").write_text(text)
+        Outbox(tmp_path / "outbox").put("gone", f"sw_{k}", "case", "{}", NOW)
+        with pytest.raises(StillwatchError):
+            Alerts(Folder(tmp_path), settings).step()
+        assert len(Outbox(tmp_path / "outbox").dead()) == 2 * k + 1
+        Outbox(tmp_path / "outbox").put("gone", f"sw_{k}b", "case", "{}", NOW)
+        assert CliRunner().invoke(app_of_verbs, words).exit_code == 2
+        assert len(Outbox(tmp_path / "outbox").dead()) == 2 * k + 2
+
+
+@pytest.mark.slow
+def test_somebody_whom_a_program_mentions_without_end_is_mailed_once(mine: World, tmp_path: Path) -> None:
+    case = one_case(mine)
+    for name in ("rita", "ben"):
+        people.set_address(mine.store, name, f"{name}@example.com", NOW)
+    inbox.note(mine.store, case, "@ben @rita", who="anna", now_us=NOW)
+    row = {"person": "rita", "kind": "mention", "case_id": case, "who": "anna", "at_us": NOW}
+    with mine.store.writing(NOW) as tx:
+        tx.db.execute(notices.insert(), [row | {"number": 100 + k} for k in range(33_000)])
+        tx.changed = True
+    letters = mailed(mine, tmp_path)
+    assert sorted(letter["to"] for letter in letters) == ["ben@example.com", "rita@example.com"]
+    assert all(len(letter["text"]) < 20_000 for letter in letters)
+    mine.clock[0] += inbox.APART_US + 1
+    assert len(mailed(mine, tmp_path)) == 2
 
 
 @pytest.mark.slow

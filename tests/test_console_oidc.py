@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from console_world import COOKIE, HERE, NOW, PASSWORD, Visitor, World, csrf_in, settle, world
+from console_world import COOKIE, HERE, NOW, PASSWORD, Visitor, World, csrf_in, world
 from gateway_world import free_port
 from identity_provider import PASSWORD as THERE
 from identity_provider import RealProvider, real_provider
@@ -88,8 +88,7 @@ def desk(real: RealProvider, tmp_path: Path) -> Iterator[World]:
     real.settings(tmp_path)
     made = with_provider(world(tmp_path), load_provider(tmp_path))
     yield made
-    settle()
-    made.store.close()
+    made.close()
 
 
 def there(address: str, name: str, answer: str = "allow") -> str:
@@ -319,8 +318,7 @@ def settings_of(forger: Forger, **more: Any) -> ProviderSettings:
 def forged(forger: Forger, tmp_path: Path) -> Iterator[World]:
     made = with_provider(world(tmp_path), IdentityProvider(settings_of(forger), "s3cret: of&us"))
     yield made
-    settle()
-    made.store.close()
+    made.close()
 
 
 def arrive(visitor: Visitor, forger: Forger, target: str = "", **more: str) -> Any:

@@ -15,7 +15,7 @@ from click.testing import Result
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, settle, world
+from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, world
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
@@ -25,6 +25,7 @@ from stillwatch.console.app import make
 from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.migrations import second_factors
 from stillwatch.console.settings import ConsoleSettings, load_settings
+from stillwatch.console.throttle import RecordLimit
 from stillwatch.errors import InputError
 
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
@@ -39,8 +40,7 @@ VECTORS = {
 def mine(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
     yield made
-    settle()
-    made.store.close()
+    made.close()
 
 
 def totp(secret: str, at_s: float) -> str:
@@ -265,6 +265,28 @@ def test_guessing_ends_whatever_session_address_or_worker_it_comes_from(mine: Wo
     assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
 
 
+@pytest.mark.slow
+def test_codes_that_failed_while_the_clock_stood_ahead_keep_nobody_out(mine: World) -> None:
+    secret, _ = enrol(mine)
+    right = mine.clock[0]
+    mine.clock[0] = right + 3 * DAY_US
+    early = half_way(mine)
+    assert [give(half_way(mine), totp(secret, right / 1e6)) for _ in range(6)] == [401] * 5 + [429]
+    mine.clock[0] = right
+    assert give(early, totp(secret, right / 1e6)) == 403  # a log-in of another day
+    mine.app = make(mine.store, mine.gateway, hosts={"127.0.0.1"}, now_us=lambda: mine.clock[0])
+    assert give(half_way(mine), wrong(secret, right / 1e6)) == 401
+    assert give(half_way(mine), wrong(secret, right / 1e6)) == 429  # one try, and it counts as ever
+    mine.clock[0] += DAY_US
+    assert give(half_way(mine), totp(secret, mine.clock[0] / 1e6)) == 303
+
+
+def test_refusals_go_on_record_again_once_a_clock_is_put_right() -> None:
+    limit = RecordLimit(2)
+    assert [limit.allows(10 * DAY_US) for _ in range(3)] == [True, True, False]
+    assert limit.allows(DAY_US)
+
+
 def test_a_recovery_code_that_two_workers_get_at_once_lets_one_in(mine: World, tmp_path: Path) -> None:
     _, codes = enrol(mine)
     halves = [second_factor.begin_half(mine.store, "anna", mine.clock[0]) for _ in range(4)]
@@ -355,8 +377,7 @@ def test_an_owner_demands_it_by_role_and_every_page_waits(tmp_path: Path) -> Non
     cleo.cookies.set(COOKIE, sessions.begin(mine.store, user, mine.clock[0]), domain="127.0.0.1")
     assert cleo.get("/queue").status_code == 200
     assert cleo.submit("/me/second-factor", "/me", current="")[0] == 409
-    settle()
-    mine.store.close()
+    mine.close()
 
 
 def test_a_user_who_is_bound_to_a_provider_leaves_the_factor_behind(mine: World) -> None:

@@ -33,7 +33,7 @@ DAY_US = 86_400_000_000
 def mine(tmp_path: Path) -> Iterator[World]:
     made = world(tmp_path)
     yield made
-    made.store.close()
+    made.close()
 
 
 class Program(TestClient):

@@ -369,6 +369,10 @@ def test_holds_of_a_group_whose_work_moves_are_drawn_more_often(folder: Folder) 
         )
         (event,) = [e for e in state.events() if e.what == "holds denser"]
         assert event.detail == {"one_block_in": 4, "from_us": from_us}
+        ended_us = NOW + 3 * SECOND_US
+        end(state, 1, "a test", now_us=ended_us)
+        assert len(schedules_in(folder.state, ended_us)) == 2
+        assert schedules_in(folder.state, ended_us + 1) == (after["lead-2"],)
 
 
 def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: Folder) -> None:

@@ -13,7 +13,14 @@ from scipy.stats import binom
 from holds_world import HOUR_US, MINUTE_US, SECOND_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
-from stillwatch.scan.candidates import FUTILE_TEXTS, candidates, still_open, weak_groups, with_shares
+from stillwatch.scan.candidates import (
+    FUTILE_TEXTS,
+    candidates,
+    request_shares,
+    still_open,
+    weak_groups,
+    with_shares,
+)
 from stillwatch.scan.failover import (
     Repeat,
     failover_evidence,
@@ -683,7 +690,18 @@ def test_customers_are_tied_by_what_the_one_was_refused_and_the_other_asked() ->
     weak = weak_groups(log, np.arange(len(log.accounts)), [(1e-9, np.array([3, 4, 5, 6]))], ())
     assert [one.accounts for one in weak] == [("a", "b", "c"), ("s0", "s1", "s2", "s3")]
     assert weak_groups(log, np.zeros(len(log.accounts), int), [], ()) == ()  # one customer
-    assert sum(one.share for one in with_shares(log, weak)) == pytest.approx(8 / 13)
+    assert sum(one.share for one in with_shares(log, weak)) == pytest.approx(4 / 9)
+
+
+@pytest.mark.parametrize("status", [200, 429], ids=["listings", "refusals"])
+@pytest.mark.parametrize("who", ["pool", "stranger"])
+def test_what_costs_nothing_makes_no_pool_too_costly_to_hold_and_nobody_cheap(status: int, who: str) -> None:
+    """A pool that asked for the list of models now and then was more than a candidate may cost."""
+    asked = [(START_US + k, "pool" if k < 10 else f"a{k}", 200, k + 1) for k in range(1_000)]
+    free = [(START_US + 2_000 + k, who, status, 0 if status == 200 else 7) for k in range(500)]
+    for rows in (asked, [*asked, *free]):
+        assert request_shares(log_of(rows), [("pool",)]) == [0.01]
+    assert request_shares(log_of([(START_US, "pool", 200, 0)]), [("pool",)]) == [1.0]  # a log without texts
 
 
 def test_a_weak_group_is_held_on_until_refused_texts_have_not_moved() -> None:

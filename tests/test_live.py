@@ -520,7 +520,62 @@ def test_nothing_yet_is_a_result() -> None:
     assert live.tick(START_US + HOUR_US, START_US + HOUR_US).scanned.exchanges == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("days_ahead", [1, 10, 60])
+def test_a_clock_that_stood_ahead_blinds_nobody_once_it_is_put_right(
+    log: pa.Table, world: Scene, whole: ScanResult, days_ahead: int, tmp_path: Path
+) -> None:
+    """For as many days as it stood ahead all that came was late, or not kept, and nothing was found."""
+    live = LiveScan(OPTIONS, accounts=world.accounts)
+    wrong, end = START_US + 3 * DAY_US, hour_after(log)
+    live.add(between(log, 0, wrong))
+    live.tick(wrong, wrong)
+    live.tick(wrong + days_ahead * DAY_US, wrong + days_ahead * DAY_US)
+    live.save(tmp_path / "live.npz", rows_apart=True)
+    live = LiveScan.load(tmp_path / "live.npz", OPTIONS, accounts=world.accounts)
+    live.add(between(log, wrong, wrong + HOUR_US))
+    live.tick(wrong + HOUR_US, wrong + HOUR_US)
+    live.add(between(log, wrong + HOUR_US, end))
+    result = live.tick(end, end)
+    if days_ahead == 60:  # what was before is forgotten, and that is said
+        assert live.exchanges == len(between(log, wrong + HOUR_US, end))
+        assert result.window is not None
+        assert result.window.short
+        assert live.window.dropped == len(
+            between(log, wrong, wrong + HOUR_US)
+        )  # came before it was put right
+    else:
+        assert texts(result) == texts(whole)
+    assert live.too_late == 0
+
+
 # --- stored -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_state_with_any_bits_turned_is_taken_up_or_refused(tmp_path: Path) -> None:
+    """One that broke the detector otherwise broke it at each start: it was never set aside."""
+    path, rng = tmp_path / "live.npz", random.Random(7)
+    live = in_files(40)
+    live.tick(hour_after(STEADY), hour_after(STEADY))
+    live.save(path, rows_apart=True)
+    files = [path, *(tmp_path / "live.rows").iterdir()]
+    whole = {one: one.read_bytes() for one in files}
+    refused = 0
+    for _ in range(250):
+        one = rng.choice(files)
+        data = bytearray(whole[one])
+        heads = [at for at in range(len(data)) if data[at : at + 2] == b"PK"]
+        at = min(rng.choice(heads) + rng.randrange(180), len(data) - 1)
+        data[at] ^= 1 << rng.randrange(8)
+        one.write_bytes(data)
+        try:
+            LiveScan.load(path, OPTIONS, keep=live.keep)
+        except InputError as why:
+            assert "begin anew" in str(why)  # noqa: PT017 - most of these are taken up
+            refused += 1
+        one.write_bytes(whole[one])
+    assert refused > 40
 
 
 def test_a_state_is_whole_or_refused(log: pa.Table, tmp_path: Path) -> None:

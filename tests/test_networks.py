@@ -4,8 +4,9 @@ import gzip
 import ipaddress
 import os
 import random
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ import stillwatch
 from scan_world import Crowd
 from stillwatch.cli.main import app
 from stillwatch.errors import InputError
+from stillwatch.exchanges import networks
+from stillwatch.exchanges.lines import Line, LongLine, split
 from stillwatch.exchanges.networks import WatchedNetworks, read_networks, unusable_lines
 from stillwatch.scan.inspect import inspect
 
@@ -140,6 +143,9 @@ def test_ranges_that_overlap_in_part_are_cut(tmp_path: Path) -> None:
         ("1.0.0.0/24\t4294967296", "beyond 4294967295"),
         ("0.0.0.0/0\t5", "more addresses than any system has"),
         ("2000::/3\t5", "more addresses than any system has"),
+        ("::/8\t5", "more addresses than any system has"),  # all of IPv4 lies in it
+        ("::fffe:0:0/95\t5", "more addresses than any system has"),
+        ("::\t::1:0:0:0\t5", "more addresses than any system has"),
         ("1.0.0.0/24\t" + "9" * 5000, ""),
         ("1.0.0.0/24\t\x00\x00", "names no number"),
     ],
@@ -167,6 +173,68 @@ def test_a_file_without_a_line_that_can_be_used_is_refused(content: bytes, tmp_p
         read_networks([tmp_path / "absent"])
     with pytest.raises(InputError, match="is no file; give a table of networks"):
         read_networks([tmp_path])
+
+
+def test_a_file_that_no_system_could_name_is_a_sentence(tmp_path: Path) -> None:
+    for named in (tmp_path / ("x" * 300), Path("a\0b")):
+        with pytest.raises(InputError, match=r"cannot be (read|used)"):
+            read_networks([named])
+        assert "no such file" in str(WatchedNetworks([named]).error)
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="cannot be read: Too many levels"):
+        read_networks([loop])
+
+
+def test_a_mark_of_the_byte_order_costs_no_line(tmp_path: Path) -> None:
+    table = read_networks([file_of(tmp_path, "\ufeff" + IPTOASN.replace("\n", "\r\n"))])
+    assert (table.systems(ADDRESSES).tolist(), table.files[0].unusable) == (SYSTEMS, 0)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_named_by_what_it_became(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(tmp_path, IPTOASN)
+
+    def put_another(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
+        yield from split(chunks, limit)
+        os.replace(file_of(tmp_path, GEOLITE, "new"), path)
+
+    monkeypatch.setattr(networks, "split", put_another)
+    with pytest.raises(InputError, match="was changed while it was read"):
+        read_networks([path])
+
+
+def test_no_table_takes_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "MOST_RANGES", 5)
+    few, many = file_of(tmp_path, IPTOASN), file_of(tmp_path, GEOLITE, "more")
+    assert len(read_networks([few])) == 4
+    with pytest.raises(InputError, match="more: holds more than 5 ranges"):
+        read_networks([few, many])
+
+
+@pytest.mark.slow
+def test_who_waits_for_a_long_table_says_that_it_lives(tmp_path: Path) -> None:
+    """The recorder read it before its first heartbeat, and was ended for silence again and again."""
+    named = file_of(tmp_path, IPTOASN)
+    reads, beats = threading.Event(), []
+
+    class Slow(WatchedNetworks):
+        def _take(self) -> None:
+            assert reads.wait(10)
+            super()._take()
+
+    def beat() -> None:
+        beats.append(1)
+        if len(beats) == 2:
+            reads.set()
+
+    table = Slow([named]).first(beat)
+    assert table is not None
+    assert len(table) == 4
+    assert len(beats) >= 2
+    assert WatchedNetworks([]).first(beat) is None
+    assert WatchedNetworks([tmp_path / "absent"]).first(beat) is None
 
 
 def asn_of(table: pa.Table | pa.RecordBatch) -> list[int | None]:

@@ -21,6 +21,7 @@ from stillwatch.cases.exports.signing import new_key, read_key
 from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.cases.exports.targets import NAME, read_targets, sinks
 from stillwatch.cases.exports.telling import tell
+from stillwatch.cases.store import Store
 from stillwatch.cli.case_opening import CasesUrl, key_of, seen_cases
 from stillwatch.cli.folder import FOLDER, AsJson, AtFolder, iso_time, span_s, table
 from stillwatch.cli.main import one_line, print_json
@@ -196,19 +197,29 @@ def retry_command(
 def _deliver(
     folder: Path, cases: str | None, targets: tuple[ExportTarget, ...], console: str, source: str
 ) -> Delivered:
-    outbox, stages = _outbox(folder), load_settings(folder).escalation
-    with seen_cases(folder, cases) as store:
-        tell(outbox, targets, store, wall_us(), console, source)
-        if (key := key_of(store, folder)).exists():
-            attach(store, key)
-            people.prepare(store)
-            escalation.escalate(outbox, targets, store, stages, wall_us(), console)
-            inbox.mail(outbox, targets, store, wall_us(), console)
-        elif stages:
-            raise InputError(
-                f"{key}: is not there; who was told of overdue cases is on the trail, which needs it"
-            )
-    return work_off(outbox, targets, wall_us, random.Random())
+    outbox = _outbox(folder)
+    try:
+        with seen_cases(folder, cases) as store:
+            tell(outbox, targets, store, wall_us(), console, source)
+            _tell_people(outbox, folder, targets, store, console)
+    finally:  # what is wrong with who is told of overdue cases holds no alert up
+        done = work_off(outbox, targets, wall_us, random.Random())
+    return done
+
+
+def _tell_people(
+    outbox: Outbox, folder: Path, targets: tuple[ExportTarget, ...], store: Store, console: str
+) -> None:
+    """Mail who was mentioned, and escalate what is overdue. Raises: StillwatchError."""
+    if (key := key_of(store, folder)).exists():
+        attach(store, key)
+        people.prepare(store)
+        inbox.mail(outbox, targets, store, wall_us(), console)
+        escalation.escalate(outbox, targets, store, load_settings(folder).escalation, wall_us(), console)
+    elif load_settings(folder).escalation:
+        raise InputError(
+            f"{key}: is not there; who was told of overdue cases is on the trail, which needs it"
+        )
 
 
 def _show_delivered(done: Delivered, as_json: bool) -> None:

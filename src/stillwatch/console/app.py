@@ -5,7 +5,8 @@ something is a POST, answered by the way to the page that shows the change.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -188,8 +189,20 @@ def make(
             routes.append(Route(f"{page.path}.{form}", _page(desk, page, form), methods=["GET"]))
         routes.append(Route(page.path, _page(desk, page, None), methods=["GET"]))
     routes += [Route(deed.path, _deed_handler(desk, deed), methods=["POST"]) for deed in DEEDS]
-    inner = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
+    handlers = {404: _nowhere, 405: _nowhere}
+    inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=_closing(snapshots))
     return HostGuard(inner, hosts, secure)
+
+
+def _closing(snapshots: Snapshots) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """Give a lifespan at whose end the copies go, and the process that answers; else they go with ours."""
+
+    @asynccontextmanager
+    async def lasts(_: Starlette) -> AsyncIterator[None]:
+        yield
+        snapshots.close()
+
+    return lasts
 
 
 def _static(request: Request) -> Response:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from stillwatch.cases import MACHINE, CaseState
 from stillwatch.cases.exports import Form
@@ -16,10 +16,11 @@ from stillwatch.cases.exports.notices import event_source
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.cases.exports.targets import sinks
-from stillwatch.cases.store import Store
+from stillwatch.cases.store import Store, Transaction
 from stillwatch.cases.tables import cases
-from stillwatch.console import ConsoleError, inbox
-from stillwatch.console.migrations import escalations
+from stillwatch.console import ConsoleError, UserRole, inbox
+from stillwatch.console.migrations import escalations, users
+from stillwatch.console.sessions import AHEAD_US
 from stillwatch.console.settings import EscalationStage
 from stillwatch.report.amounts import plural
 from stillwatch.report.visible import visible
@@ -47,10 +48,16 @@ class OverdueCase:
 
 
 def overdue(db: Connection, stage: EscalationStage, now_us: int) -> list[OverdueCase]:
-    """Give the cases that a stage has not told of yet, those due longest first."""
+    """Give the cases that a stage has not told of yet, those due longest first.
+
+    What it told of by a clock that stood ahead, before they were due, counts for nothing.
+    """
     c, e = cases.c, escalations.c
     done = select(e.case_id).where(
-        e.case_id == c.id, e.due_us == c.due_us, e.after_hours == stage.after_hours
+        e.case_id == c.id,
+        e.due_us == c.due_us,
+        e.after_hours == stage.after_hours,
+        e.at_us <= now_us + AHEAD_US,
     )
     query = select(c.id, c.title, c.owner, c.due_us).where(
         c.due_us <= now_us - stage.after_hours * HOUR_US,
@@ -91,8 +98,9 @@ def escalate(
             found = overdue(tx.db, stage, now_us)
             for one in found:
                 row = {"case_id": one.case, "due_us": one.due_us, "after_hours": stage.after_hours}
+                tx.db.execute(delete(escalations).filter_by(**row))
                 tx.db.execute(escalations.insert().values(**row, at_us=now_us))
-                reached = inbox.tell_in(tx, one.people, inbox.OVERDUE, one.case, MACHINE)
+                reached = _tell(tx, one)
                 detail = {"after_hours": stage.after_hours, "due_us": one.due_us, "people": reached}
                 tx.audit(MACHINE, "case overdue", one.case, {**detail, "targets": list(stage.targets)})
             if found:
@@ -101,6 +109,15 @@ def escalate(
                 )
             told += len(found)
     return told
+
+
+def _tell(tx: Transaction, one: OverdueCase) -> list[str]:
+    """Tell a stage's people; where it reaches nobody, who approves, as else nobody would ever hear of it."""
+    reached = inbox.tell_in(tx, one.people, inbox.OVERDUE, one.case, MACHINE)
+    if reached or one.stage.targets:
+        return reached
+    approvers = tx.db.execute(select(users.c.name).where(users.c.role == UserRole.APPROVER)).scalars()
+    return inbox.tell_in(tx, list(approvers), inbox.OVERDUE, one.case, MACHINE)
 
 
 def check_targets(stages: Sequence[EscalationStage], targets: Mapping[str, ExportTarget]) -> None:

@@ -23,7 +23,7 @@ from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, people
 from stillwatch.console.factor_seal import open_seal
 from stillwatch.console.migrations import half_logins, recovery_codes, second_factors
-from stillwatch.console.sessions import begin_in, digest_of
+from stillwatch.console.sessions import AHEAD_US, begin_in, digest_of
 from stillwatch.units import DAY_US, MINUTE_US, SECOND_US
 
 SECRET_BYTES = 20  # RFC 4226, section 4, R6: 160 bits
@@ -201,7 +201,8 @@ def enter(
 
 def _half_login(db: Connection, cookie: str, now_us: int) -> str | None:
     c = half_logins.c
-    mine = select(c.name).where(c.digest == digest_of(cookie), c.opened_us >= now_us - HALF_US)
+    fresh = c.opened_us.between(now_us - HALF_US, now_us + AHEAD_US)
+    mine = select(c.name).where(c.digest == digest_of(cookie), fresh)
     return db.execute(mine).scalar()
 
 
@@ -235,8 +236,11 @@ def _judge(
 
 
 def _wait_us(there: Row[Any], now_us: int) -> int:
-    """Give how long codes are not looked at, after so many wrong ones in a row."""
-    if there.failed < FREE_TRIES:
+    """Give how long codes are not looked at, after so many wrong ones in a row.
+
+    Codes that failed while the clock stood ahead keep nobody out until it gets there.
+    """
+    if there.failed < FREE_TRIES or there.failed_us > now_us + AHEAD_US:
         return 0
     wait_us = min(WAIT_US << min(there.failed - FREE_TRIES, 10), LONGEST_WAIT_US)
     return int(there.failed_us) + wait_us - now_us

@@ -31,7 +31,7 @@ class RecordLimit:
         """Count one more, and say whether it goes on the trail."""
         times = self._recorded_us
         with self._lock:
-            if len(times) == times.maxlen and times[0] > now_us - WINDOW_S * SECOND_US:
+            if len(times) == times.maxlen and abs(now_us - times[0]) < WINDOW_S * SECOND_US:
                 return False
             times.append(now_us)
             return True

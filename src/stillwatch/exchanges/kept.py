@@ -365,8 +365,8 @@ class KeptLog:
     def restore(self, arrays: dict[str, np.ndarray], place: str, folder: Path | None = None) -> None:
         """Take up what `arrays` gave, or `store` in a folder.
 
-        Raises: InputError for what was kept under another key. OSError, ValueError, KeyError, BadZipFile for
-        rows that are not there, or damaged.
+        Raises: InputError for what was kept under another key; `row_files.DAMAGED_ARRAYS` for rows that are
+        not there, or damaged.
         """
         told = json.loads(arrays["log"].tobytes())
         mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: told["key"].encode()}

@@ -9,8 +9,7 @@ import hashlib
 import socket
 import threading
 from array import array
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -32,6 +31,8 @@ RIGHT = (
 )
 LINE_BYTES = 4_096
 EXAMPLES = 3
+MOST_RANGES = 1 << 22  # of a table: the internet has 1.3 million, and each takes 36 bytes here
+BOM = "\u00ef\u00bb\u00bf"  # of UTF-8, as Latin-1
 MAPPED = bytes(10) + b"\xff\xff"  # before the four bytes of an IPv4 address: both kinds are in one order
 LARGEST = (1 << 28, 1 << 124)  # addresses of IPv4 and IPv6 in a line: more is a default route
 MOST_SYSTEM = (1 << 32) - 1
@@ -128,7 +129,7 @@ class WatchedNetworks:
         self._sign = self._last_sign = _sign(self.paths)
         self._reading: threading.Thread | None = None
         if self.paths:
-            self._take()
+            self._begin()
 
     @property
     def error(self) -> str | None:
@@ -144,8 +145,17 @@ class WatchedNetworks:
         self._last_sign = sign
         if sign is not None and sign == before and sign != self._sign:
             self._sign = sign
-            self._reading = threading.Thread(target=self._take, name="networks", daemon=True)
-            self._reading.start()
+            self._begin()
+
+    def first(self, still_here: Callable[[], None]) -> NetworkTable | None:
+        """Give the table, waiting for the first one where it is being read; None where there is none.
+
+        still_here: called every second meanwhile, as a long table takes minutes.
+        """
+        while self.table is None and (reading := self._reading) is not None and reading.is_alive():
+            reading.join(1.0)
+            still_here()
+        return self.table
 
     def says(self) -> dict[str, object]:
         """Give what is in use and what stands in its way, as plain values; empty where no file is named."""
@@ -157,11 +167,17 @@ class WatchedNetworks:
             "error": self.error,
         }
 
+    def _begin(self) -> None:
+        self._reading = threading.Thread(target=self._take, name="networks", daemon=True)
+        self._reading.start()
+
     def _take(self) -> None:
         try:
             self.table, self._refused = read_networks(self.paths), None
         except InputError as why:
             self._refused = str(why)
+        except MemoryError:
+            self._refused = f"{', '.join(map(str, self.paths))}: there is no memory for the table"
 
 
 def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | None = None) -> NetworkTable:
@@ -200,16 +216,18 @@ def pack_address(text: str) -> bytes | None:
 
 
 def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> NetworkFile:
-    if path.exists() and not path.is_file():  # a pipe is read once, and its table could not be named later
-        raise InputError(f"{path}: is no file; give {RIGHT}")
     unusable, before = 0, len(ranges)
     examples: list[str] = []
     try:
+        sign = _sign([path])
+        if sign is not None and not path.is_file():  # a pipe is read once: its table has no name later
+            raise InputError(f"{path}: is no file; give {RIGHT}")
         with Unpacked(path, Limits(unpacked_bytes=1 << 32)) as data:
             for line in split(data.chunks(), LINE_BYTES):
                 if most_lines is not None and line.number > most_lines:
                     break
-                text = line.raw.decode("latin-1").strip() if isinstance(line, Line) else ""
+                text = line.raw.decode("latin-1") if isinstance(line, Line) else ""
+                text = (text.removeprefix(BOM) if line.number == 1 else text).strip()
                 if isinstance(line, Line) and (not text or text[0] in "#%"):
                     continue
                 found = _read_line(text)
@@ -220,15 +238,22 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
                             examples.append(f"{path.name}:{line.number} {found}")
                     continue
                 ranges.add(*found)
+                if len(ranges) > MOST_RANGES:
+                    raise Refused(f"holds more than {MOST_RANGES:,} ranges: no table of the internet does")
         digest, stat = _sha256(path), path.stat()
+        changed = datetime.fromtimestamp(stat.st_mtime, UTC)
+        if _sign([path]) != sign:
+            raise InputError(f"{path}: was changed while it was read; try again")
     except Refused as why:
         raise InputError(f"{path}: {why}") from None
     except OSError as why:
         raise InputError(f"{path}: cannot be read: {why.strerror or why}; give {RIGHT}") from None
+    except ValueError as why:  # a NUL in its name, or a year beyond 9999
+        raise InputError(f"{path!a}: cannot be used: {why}") from None
     if len(ranges) == before:
         wrong = f"no line can be used, as {examples[0]}" if examples else "holds no line of a range"
         raise InputError(f"{path}: {wrong}; right would be {RIGHT}")
-    changed, usable = datetime.fromtimestamp(stat.st_mtime, UTC), len(ranges) - before
+    usable = len(ranges) - before
     return NetworkFile(path.name, digest, stat.st_size, changed, usable, unusable, tuple(examples))
 
 
@@ -261,8 +286,8 @@ def _read_line(text: str) -> tuple[bytes, bytes, int] | str:
     if system > MOST_SYSTEM:
         return "names a number beyond 4294967295"
     size = int.from_bytes(span[1]) - int.from_bytes(span[0]) + 1
-    if system != UNKNOWN and size > LARGEST[not _is_ipv4(span[0])]:
-        return "covers more addresses than any system has"
+    if system != UNKNOWN and (size > LARGEST[not _is_ipv4(span[0])] or span[0] < MAPPED < span[1]):
+        return "covers more addresses than any system has"  # `::/8`: all of IPv4 among them
     return *span, system
 
 
@@ -354,7 +379,8 @@ def _sha256(path: Path) -> str:
 
 def _sign(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
     """What differs where files were changed; None while one is not there."""
-    with suppress(OSError):
+    try:
         found = [path.stat() for path in paths]
-        return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
-    return None
+    except (OSError, ValueError):  # ValueError: a NUL in a name
+        return None
+    return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)

@@ -9,15 +9,23 @@ know which rows belong to a log: who keeps the list of files does.
 import json
 import os
 import secrets
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 
 from stillwatch.exchanges.log import CODED_AS, Codes, Columns
 
 PART_ROWS = 1 << 19  # of one file at most
+# what NumPy and `zipfile` raise on a file that is none of ours any more
+DAMAGED_ARRAYS = (
+    OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError, RuntimeError, SyntaxError,
+    BadZipFile, TokenError, struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def read_rows(folder: Path, part: RowFile, codes: dict[str, Codes]) -> Iterator[tuple[str, np.ndarray]]:
     """A file's columns one by one; its names get codes among those that are known.
 
-    Raises: OSError, ValueError, KeyError, BadZipFile where it is not there, or damaged.
+    Raises: `DAMAGED_ARRAYS` where it is not there, or damaged.
     """
     with (folder / part.name).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         names = json.loads(file["names"].tobytes())

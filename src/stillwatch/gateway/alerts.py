@@ -46,14 +46,19 @@ class Alerts:
         self._outbox = Outbox(folder.path / OUTBOX)
 
     def step(self) -> None:
-        """Do one round. Raises: StillwatchError; what was not sent waits."""
+        """Do one round. Raises: StillwatchError; what was not sent waits.
+
+        What is wrong with who is told of overdue cases holds no alert up.
+        """
         targets, base = read_targets(self.folder.path / NAME), os.environ.get(CONSOLE_VARIABLE, "")
-        stages = load_settings(self.folder.path).escalation
         store = self._store = self._store or self._open()
         tell(self._outbox, targets, store, heartbeat.utc_us(), base)
-        escalate(self._outbox, targets, store, stages, heartbeat.utc_us(), base)
-        mail(self._outbox, targets, store, heartbeat.utc_us(), base)
-        self.sent += work_off(self._outbox, targets, heartbeat.utc_us, random.Random()).sent
+        try:
+            mail(self._outbox, targets, store, heartbeat.utc_us(), base)
+            stages = load_settings(self.folder.path).escalation
+            escalate(self._outbox, targets, store, stages, heartbeat.utc_us(), base)
+        finally:
+            self.sent += work_off(self._outbox, targets, heartbeat.utc_us, random.Random()).sent
         waiting, self.dead = self._outbox.waiting(), len(self._outbox.dead())
         self.waiting, refused = len(waiting), [letter for letter in waiting if letter.attempts]
         self.error = None

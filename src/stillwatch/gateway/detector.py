@@ -208,7 +208,7 @@ class FolderScan:
     def _know_holds(self) -> None:
         """Whom the gateway held, and when: a full look takes it for evidence."""
         try:
-            held = schedules_in(self.folder.state)
+            held = schedules_in(self.folder.state, self._now_us() - int(self._keep.days + 1) * DAY_US)
         except StillwatchError as why:
             self.error = str(why)
             return
@@ -217,7 +217,8 @@ class FolderScan:
 
     def _know_what_is_missing(self) -> None:
         """What was not captured, or cannot be read, of the days that the rules need."""
-        since_us = self.newest_us - int(needed_days(self._options) * DAY_US)
+        newest_us = min(self.newest_us, self._now_us())  # rows may be of a clock that stood ahead
+        since_us = newest_us - int(needed_days(self._options) * DAY_US)
         self._live.unread_segments = sum(at_us >= since_us for at_us in self._bad_at_us)
         try:
             found = self.folder.gaps.stat()

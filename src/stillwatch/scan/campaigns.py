@@ -429,7 +429,8 @@ def _evidence_of_holds(
     until_us = min(until_us, int(log["ts_us"][-1]))
     customer = world.once(_customers).tolist()
     party_of = {name: str(customer[code]) for code, name in enumerate(log.accounts)}
-    return [(one, holds_evidence(log, one, until_us, party_of)) for one in held]
+    first_us = int(log["ts_us"][0])  # of a schedule that ended before it nothing is left to be seen
+    return [(one, holds_evidence(log, one, until_us, party_of)) for one in held if one.end_us > first_us]
 
 
 def _found_by_holds(

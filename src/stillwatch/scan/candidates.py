@@ -105,13 +105,19 @@ def with_shares(log: ExchangeLog, found: Iterable[HoldCandidate]) -> tuple[HoldC
 
 
 def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[float]:
-    """Give the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`."""
+    """Give the share that each group of accounts has of the log's requests in its last `SHARE_DAYS`.
+
+    Counted is what a hold could have refused: what was served and asked something. Listings and refusals cost
+    their sender nothing: a pool would have made itself too costly to hold by them, or all others cheap.
+    """
     if len(log) == 0:
         return [0.0] * len(groups)
     begin = np.searchsorted(log["ts_us"], int(log["ts_us"][-1]) - SHARE_DAYS * DAY_US)
-    counts = np.bincount(log["account"][begin:], minlength=len(log.accounts))
+    status, text = log["status"][begin:], log["exact"][begin:]
+    counted = ((status < 400) | (status >= 500)) & ((text != 0) | ~text.any())
+    counts = np.bincount(log["account"][begin:][counted], minlength=len(log.accounts))
     of: Mapping[str, int] = dict(zip(log.accounts, counts.tolist(), strict=True))
-    total = max(1, len(log) - int(begin))
+    total = max(1, int(counted.sum()))
     return [sum(of.get(account, 0) for account in accounts) / total for accounts in groups]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.column_file import NoRoomError
 from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
-from stillwatch.exchanges.row_files import write_arrays
+from stillwatch.exchanges.row_files import DAMAGED_ARRAYS, write_arrays
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.scan import Loner, Scanned, ScanResult, SeenWindow
 from stillwatch.scan.carried import CarriedScan
@@ -35,6 +34,7 @@ from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.units import DAY_US, HOUR_US
 
 LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
+BACK_US = 2 * HOUR_US  # looks at hours that lie so far ahead were made by a clock that has been put right
 FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
 WAITING = 16  # of the exchanges that are kept, one in so many may wait to be put in order: in memory, whole
 FORM = 1  # of a state in one file
@@ -180,9 +180,12 @@ class LiveScan:
 
         complete_until_us: every exchange before it has been added. Each full hour before it that was not
         looked at yet is looked at; so is every hour since the earliest that came late, `Keep.late_hours` back
-        at most.
+        at most. Where it lies before what was looked at, the clock stood ahead: looks at hours that have not
+        come are taken back.
         """
         hour = complete_until_us // HOUR_US * HOUR_US
+        if hour < max(self._looked_us, self._kept.forgotten_us) - BACK_US:
+            self._go_back(hour)
         late = self._late_us is not None and now_us >= self._last_look_us + LATE_EVERY_US
         if self._result is None or hour > self._looked_us or late:
             self._look(max(hour, self._looked_us))
@@ -197,6 +200,14 @@ class LiveScan:
             alone=self._lone_harvesters(now_us),
             **self._what_is_not_seen(self._result),
         )
+
+    def _go_back(self, hour: int) -> None:
+        """Know nothing of what was looked at after an hour; what was forgotten meanwhile stays forgotten."""
+        self._states = [state for state in self._states if state.until_us <= hour] or [CarriedScan()]
+        self._looked_us, self._result = min(hour, self._looked_us), None
+        self._kept.forgotten_us = min(self._kept.forgotten_us, hour)
+        named_at = {name: at for name, at in self._newcomers.named_at.items() if at <= hour}
+        self._newcomers = Newcomers((), named_at)
 
     @property
     def whole(self) -> bool:
@@ -377,7 +388,7 @@ class LiveScan:
                     f"{path}: its exchanges are not there ({why.filename}); begin anew from the log"
                 ) from None
             raise InputError(f"{path}: there is no saved live scan") from None
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, msgspec.MsgspecError) as why:
+        except (*DAMAGED_ARRAYS, msgspec.MsgspecError) as why:
             raise InputError(
                 f"{path}: is no whole saved live scan ({why}); begin anew from the log"
             ) from None

@@ -45,7 +45,7 @@ def work_off(
             done.held_elsewhere = True
             return done
         for letter in outbox.waiting():
-            if letter.next_us > now_us() or letter.target in stopped:
+            if not letter.is_due(now_us()) or letter.target in stopped:
                 done.waiting += 1
                 continue
             target = by_name.get(letter.target)

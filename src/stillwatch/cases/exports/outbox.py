@@ -19,6 +19,7 @@ from pathlib import Path
 from stillwatch.cases.exports import ExportError
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import sync_folder
+from stillwatch.units import SECOND_US
 
 WAITING, DEAD = "waiting", "dead"
 MOST = 10_000  # events that wait; past it a receiver is away for good, and the disk is for other things
@@ -43,6 +44,10 @@ class Letter:
     attempts: int = 0
     next_us: int = 0
     last_error: str = ""
+
+    def is_due(self, now_us: int) -> bool:
+        """Whether it is to be tried: also where it would wait too long, by a clock that stood ahead."""
+        return not now_us < self.next_us <= now_us + LONGEST_WAIT_S * (1 + JITTER) * SECOND_US
 
 
 class Outbox:

@@ -75,8 +75,11 @@ def mark_read(asked: PageRequest) -> Response:
 
 
 def change_address(asked: PageRequest) -> Response:
-    """Say where one's mail goes."""
-    people.set_address(asked.store, asked.user.name, asked.form("address", 1_000), asked.now_us)
+    """Say where one's mail goes. Who has a password shows it: a stolen session sends no mail elsewhere."""
+    me, given = asked.user.name, asked.form("address", 1_000)
+    if given and people.has_password(asked.store, me):
+        _prove(asked, lambda: _show_password(asked))
+    people.set_address(asked.store, me, given, asked.now_us)
     return RedirectResponse(asked.url("/me", done="address"), 303)
 
 

@@ -139,7 +139,7 @@ class Enforcer:
             last is not None
             and (last.findings, last.revision, last.terms) == (self._handed.sign, revision, id(terms))
             and last.said is said
-            and now_us - last.at_us < LOOK_AGAIN_US
+            and 0 <= now_us - last.at_us < LOOK_AGAIN_US
         ):
             return
         named = {account for campaign in campaigns for account in campaign.accounts}
@@ -165,7 +165,7 @@ class Enforcer:
         terms, last = self.watched.terms, self._held
         if self._handed.result is None or "findings" in self.errors:
             return
-        if last[:2] == (self._handed.sign, terms) and now_us - last[2] < LOOK_AGAIN_US:
+        if last[:2] == (self._handed.sign, terms) and 0 <= now_us - last[2] < LOOK_AGAIN_US:
             return
         groups = candidates(replace(self._handed.result, campaigns=tuple(self._handed.campaigns())))
         orgs = {account: org for account, org, _ in self.state.accounts()} if groups else {}

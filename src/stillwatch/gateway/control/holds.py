@@ -89,10 +89,11 @@ def all_held(state: ControlState) -> list[HoldRecord]:
         ]
 
 
-def schedules_in(path: Path) -> tuple[HoldSchedule, ...]:
+def schedules_in(path: Path, since_us: int = 0) -> tuple[HoldSchedule, ...]:
     """Give every schedule in a state file, oldest first; none where there is no such file.
 
-    Nothing is written: the detector and scans of a folder, or of a copy of it, read it so.
+    since_us: without those that ended before, as there are thousands a year. Nothing is written: the detector
+    and scans of a folder, or of a copy of it, read it so.
     Raises: InputError where it cannot be read.
     """
     if not path.exists():
@@ -101,7 +102,9 @@ def schedules_in(path: Path) -> tuple[HoldSchedule, ...]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'hold_schedules'").fetchone():
                 return ()  # of a version before there were such holds
-            rows = db.execute(f"SELECT {COLUMNS} FROM hold_schedules ORDER BY number").fetchall()
+            late = "ended_us IS NULL OR ended_us >= ?"
+            query = f"SELECT {COLUMNS} FROM hold_schedules WHERE {late} ORDER BY number"
+            rows = db.execute(query, (since_us,)).fetchall()
     except sqlite3.Error as why:
         raise InputError(f"{path}: its schedules of holds cannot be read: {why}") from why
     return tuple(schedule_of(*row) for row in rows)

@@ -236,9 +236,10 @@ class Recorder:
     def _sketch(self) -> None:
         """Put sketches in the place of the texts at hand."""
         made = rows.batch(self._rows)
-        if self.networks.table is not None:
-            made = self.networks.table.fill(made)
-            self._tables |= {one.sha256: one for one in self.networks.table.files}
+        networks = self.networks.first(self.still_here)
+        if networks is not None:
+            made = networks.fill(made)
+            self._tables |= {one.sha256: one for one in networks.files}
         for keep, mask in ((False, [not kept for kept in self._keep]), (True, self._keep)):
             if any(mask):
                 part = made if all(mask) else made.filter(pa.array(mask))
