@@ -11,10 +11,10 @@ import pytest
 
 from coin_world import KEY
 from gateway_world import Running, gateway, until
-from stillwatch.coin import CoinError, Pair, Unpaired
+from stillwatch.coin import CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.sealing import new_reading_key, read_reading_key
-from stillwatch.coin.verify import pairs, read, verify
+from stillwatch.coin.verify import coins, pairs, read, verify
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path.coins import NO_KEY, reader_file, twice
@@ -296,6 +296,29 @@ def test_a_killed_worker_leaves_a_ledger_that_goes_on(up: Varied) -> None:
             "w0-000001",
             "w0-000002",
         ]
+
+
+@SLOW
+def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
+    """Whose it was is on the disk before its answers are: nobody can choose by killing which coins count."""
+    with coined(up.url) as g:
+        ask(g)
+        records(g, 1)
+        with httpx.stream(
+            "POST", g.url + "/v1/chat/completions", json={**ASK, "stream": True},
+            headers={**g.auth, "x-tokens": "400", "x-fault": "slow=0.05"},
+        ) as reply:  # fmt: skip
+            next(reply.iter_raw())
+            os.kill(g.processes["worker-0"].pid, signal.SIGKILL)
+            g.processes.pop("worker-0").wait(10)
+        found = list(coins(g.folder.coin / "ledger", KEYS))
+        throws = [one for one in found if isinstance(one, Throw)]
+        assert [(one.number, one.account, one.before) for one in throws] == [
+            (0, "acct_test", 0),
+            (1, "acct_test", 1),
+        ]
+        assert [one.number for one in found if isinstance(one, Pair)] == [0]
+        assert verify(g.folder.coin / "ledger", KEYS).lost == 1
 
 
 def test_what_may_be_asked_twice() -> None:

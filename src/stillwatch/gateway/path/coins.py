@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stillwatch.coin import CoinError, Pair
+from stillwatch.coin import CoinError, Pair, Throw
 from stillwatch.coin.keys import EpochKey, current
 from stillwatch.coin.ledger import Ledger
 from stillwatch.coin.sealing import public_of
@@ -104,6 +104,10 @@ class Who:
     exchange: str
     model: str
 
+    @property
+    def campaign(self) -> str | None:
+        return self.standing.campaign if self.standing else None
+
 
 class Coins:
     """One worker's coins: throws them, and has a thread that writes the ledger."""
@@ -127,7 +131,7 @@ class Coins:
         self._busy_until_us = 0
         self.drawing = 0  # coins under way
         self.error: str | None = None
-        self._queue: SimpleQueue[Drawn | None] = SimpleQueue()
+        self._queue: SimpleQueue[Throw | Drawn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     # --- once a second ---------------------------------------------------------------------------------
@@ -202,6 +206,8 @@ class Coins:
         number = ledger.number()
         self._counters[_COINS] += 1
         self.drawing += 1
+        # whose coin it is, written before there is an answer: a coin that comes to nothing is known by it
+        self._queue.put(Throw(ledger.name, number, now_us, who.account, who.campaign))
         return Draw(self, ledger.name, number, ledger.coin(number), who, facts.operation, body)
 
     def drawn(self, draw: "Draw") -> None:
@@ -209,11 +215,10 @@ class Coins:
         self.drawing -= 1
         if any(slot.status in BUSY for slot in draw.slots):
             self._busy_until_us = self._now_us() + BUSY_US
-        campaign = draw.who.standing.campaign if draw.who.standing else None
         one, other = draw.slots
         self._queue.put(
             Drawn(
-                draw.ledger, draw.number, self._now_us(), draw.who.account, campaign, draw.who.model,
+                draw.ledger, draw.number, self._now_us(), draw.who.account, draw.who.campaign, draw.who.model,
                 draw.operation, draw.body, draw.served, (one.reply(), other.reply()),
             )
         )  # fmt: skip
@@ -232,26 +237,26 @@ class Coins:
             if first is None:
                 return
 
-    def _commit(self, batch: list[Drawn]) -> None:
+    def _commit(self, batch: list[Throw | Drawn]) -> None:
         for ledger in (self._old, self._ledger):
             mine = [one for one in batch if ledger is not None and one.ledger == ledger.name]
             if ledger is None or not mine:
                 continue
             batch = [one for one in batch if one.ledger != ledger.name]
-            records = [record(one) for one in mine]
-            tokens = sum(tokens_of(one) for one in mine)
+            records = [one if isinstance(one, Throw) else record(one) for one in mine]
+            tokens = sum(tokens_of(one) for one in mine if isinstance(one, Drawn))
             self._spent += tokens
             self._counters[_TOKENS] += tokens
             try:
                 ledger.add(records, self._now_us())
             except (OSError, CoinError) as why:
                 self.error = f"the ledger cannot be written: {why}"
-                self._counters[_LOST] += len(records)
+                self._counters[_LOST] += sum(isinstance(one, Drawn) for one in mine)
                 continue
             made = sum(isinstance(one, Pair) for one in records)
             self._counters[_PAIRS] += made
-            self._counters[_UNPAIRED] += len(records) - made
-        self._counters[_LOST] += len(batch)  # of a ledger that is closed
+            self._counters[_UNPAIRED] += sum(isinstance(one, Drawn) for one in mine) - made
+        self._counters[_LOST] += sum(isinstance(one, Drawn) for one in batch)  # of a ledger that is closed
 
     def close(self) -> None:
         """Write what has come, and end the ledger; what is under way is said there to be lost."""
