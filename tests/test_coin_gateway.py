@@ -300,7 +300,7 @@ def test_a_killed_worker_leaves_a_ledger_that_goes_on(up: Varied) -> None:
 
 @SLOW
 def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
-    """Whose it was is on the disk before its answers are: nobody can choose by killing which coins count."""
+    """Whose it was is on the disk while its answers come: nobody can choose by killing which coins count."""
     with coined(up.url) as g:
         ask(g)
         records(g, 1)
@@ -309,6 +309,8 @@ def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
             headers={**g.auth, "x-tokens": "400", "x-fault": "slow=0.05"},
         ) as reply:  # fmt: skip
             next(reply.iter_raw())
+            ledger = g.folder.coin / "ledger" / "w0-000001.jsonl"
+            until(lambda: ledger.read_bytes().count(b'"kind":"throw"') == 2, 10, "the second throw")
             os.kill(g.processes["worker-0"].pid, signal.SIGKILL)
             g.processes.pop("worker-0").wait(10)
         found = list(coins(g.folder.coin / "ledger", KEYS))
