@@ -117,7 +117,7 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
 
     rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
     other = prompts()[SERVED + CONTROL :][:OTHERS]
-    others = drawn(out, teacher, "others", other, 1)
+    others = drawn(out, teacher, "others", other, 1) if share < 1 else [[] for _ in other]
     mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
     rows += mixed[: round(len(rows) / share) - len(rows)]
     random.Random(3).shuffle(rows)

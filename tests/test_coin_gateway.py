@@ -195,7 +195,7 @@ def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
 def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None:
     with coined(up.url, upstream_timeout_s=2.0) as g:
         served = KEY.coin("w0-000001", 0)
-        up.faults.extend([fault, ""] if served == 1 else ["", fault])
+        up.faults.extend([*([fault, ""] if served == 1 else ["", fault]), fault])  # asked for again
         began = time.monotonic()
         reply = ask(g)
         assert reply.status_code == 200
@@ -205,6 +205,20 @@ def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None
         assert one.why.startswith(f"{'first' if served == 1 else 'second'} answer: ")
         until(lambda: g.counters()["coin_unpaired"] == 1, 5, "its being counted")
         assert ask(g).status_code == 200
+
+
+@SLOW
+@pytest.mark.parametrize("fault", ["torn", "500"])
+def test_a_second_answer_that_breaks_off_is_asked_for_once_more(up: Varied, fault: str) -> None:
+    """Else coins come to nothing, and each of them counts against."""
+    with coined(up.url) as g:
+        up.faults.extend([fault, ""] if KEY.coin("w0-000001", 0) == 1 else ["", fault])
+        served = text_of(ask(g))
+        (one,) = records(g, 1)
+        assert isinstance(one, Pair)
+        assert one.answers[one.served].text == served
+        assert one.answers[1 - one.served].text == said(bytes(up.wait_seen(3)[2].sent))
+        assert up.total == 3
 
 
 @SLOW

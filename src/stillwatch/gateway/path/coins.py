@@ -39,6 +39,7 @@ NO_READING_KEY = (
     "the terms want sealed texts, and there is no reading key: `stillwatch coin new-key --epoch NAME "
     '--reading-key FILE`, or texts = "plain"'
 )
+AGAIN = 1  # times that an unserved answer which broke off is asked for again
 ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
 _LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
@@ -276,6 +277,10 @@ def reader_file(folder: Folder) -> "Path":
     return folder.coin / "reader.pub"
 
 
+def _nothing() -> None:
+    """Ask nobody: the client's answer is asked for by its exchange."""
+
+
 class Slot:
     """One of the two answers as it comes in. It is an `upstream.Asker` where no client takes it."""
 
@@ -286,14 +291,26 @@ class Slot:
         self._stream = False
         self.over = False
         self._why: str | None = None
+        self._again = 0  # askings that are left
+        self._broke_off = False
         self.connection: Connection | None = None
         self._retry: Callable[[], None] | None = None
+        self._anew: Callable[[], None] = _nothing
+
+    @property
+    def failed(self) -> bool:
+        """Whether it came to its end and is no answer."""
+        return self.over and (self._why is not None or self.status != 200)
 
     def reply(self) -> CoinedReply:
         return CoinedReply(b"".join(self._parts), self.status, self._stream, self._why)
 
     def ask(self, pool: ConnectionPool, head: bytes, body: bytes) -> None:
-        """Ask for this answer, on a connection of its own."""
+        """Ask for this answer, on a connection of its own; once more where it breaks off or is an error.
+
+        The client's is asked for once. Both kept answers are then draws that came to an end, whatever was
+        drawn before: the pair is as fair, and fewer coins come to nothing.
+        """
 
         def send(connection: Connection | None, why: str) -> None:
             if connection is None:
@@ -310,7 +327,8 @@ class Slot:
 
             pool.connect(ready)
 
-        self._retry = anew
+        self._retry = self._anew = anew
+        self._again = AGAIN
         idle = pool.idle()
         if idle is None:
             anew()
@@ -338,6 +356,7 @@ class Slot:
 
     def on_end(self) -> None:
         self.connection = None
+        self._broke_off = self.status >= 500 and self.status not in BUSY
         self._end()
 
     def on_lost(self, why: str, untouched: bool) -> None:
@@ -346,6 +365,7 @@ class Slot:
             retry, self._retry = self._retry, None
             retry()
             return
+        self._broke_off = True
         self.fail(why)
 
     def fail(self, why: str) -> None:
@@ -359,9 +379,16 @@ class Slot:
         self._end()
 
     def _end(self) -> None:
-        if not self.over:
-            self.over = True
-            self._draw.ended()
+        if self.over:
+            return
+        if self._broke_off and self._again and self._draw.wants_more:
+            self._again -= 1
+            self._parts, self._size, self.status, self._stream = [], 0, 0, False
+            self._why, self._broke_off = None, False
+            self._anew()
+            return
+        self.over = True
+        self._draw.ended()
 
 
 class Draw:
@@ -379,6 +406,11 @@ class Draw:
     def mine(self) -> Slot:
         """The answer that the client gets."""
         return self.slots[self.served]
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a second answer is of use: not where the client's has failed."""
+        return not self.mine.failed
 
     def ask_other(self, head: bytes, body: bytes) -> None:
         """Ask for the answer that is kept."""
