@@ -302,9 +302,9 @@ def by_http(out: Path, shares: Sequence[float], pairs: Sequence[Pair], places: i
 
     mine = [pair for pair in pairs if pair.account == "A"]
     puts = [Put(pair, "A") for pair in mine]
-    manners = Manners("student", temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=12)
     for share in shares:
         name = f"student-{share:g}"
+        manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=12)
         with start_server(out / name, reasoning="inline") as url:
             endpoint = Endpoint(url, manners, out / f"http-{name}.db", weighs=False)
             reading = TextSampling(1, places)

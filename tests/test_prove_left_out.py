@@ -8,6 +8,7 @@ forgotten.
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import pytest
 
 from coin_world import KEY, NOW_US, pair_in, throw_of, write
 from stillwatch.cases.audit.signing import open_signer
-from stillwatch.coin import CoinError, Pair, Throw, Unpaired
+from stillwatch.coin import CoinError, Pair, Throw, Unpaired, openings
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.ledger import Ledger, files
-from stillwatch.coin.verify import coins, pairs, verify
+from stillwatch.coin.verify import Head, Verified, coins, pairs, verify
 from stillwatch.prove import ProveError, checker, planner
 from stillwatch.prove.coin import leans, seals
 from stillwatch.prove.coin.actors import by_account
@@ -80,11 +81,11 @@ class Owner:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return Outputs(path)
 
-    def test(self, sealed: seals.Sealed, suspect: Outputs) -> Any:
+    def test(self, sealed: seals.Sealed, suspect: Outputs, found: list[Throw | Pair] | None = None) -> Any:
         word = seals.witness(sealed.path, self.folder / "seen", self.witness, AT)
         return run(
-            sealed, self.ledger, coins(self.ledger, KEYS), suspect, None, self.folder / "out", statistic=None,
-            released=RELEASED, witnesses=[word], disclose=("crew",), tell=silent,
+            sealed, self.ledger, found or coins(self.ledger, KEYS), suspect, None, self.folder / "out",
+            statistic=None, released=RELEASED, witnesses=[word], disclose=("crew",), tell=silent,
         )  # fmt: skip
 
     def examined(self, came: Any, edit: Callable[[dict[str, Any]], Any] = lambda told: None) -> Any:
@@ -224,6 +225,36 @@ def test_a_throw_for_another_account_is_no_ledger(tmp_path: Path) -> None:
     ledger.close(NOW_US)
     with pytest.raises(CoinError, match="another account than the one that its coin was thrown for"):
         list(pairs(tmp_path, KEYS))
+
+
+@pytest.mark.slow
+def test_throws_that_were_written_after_their_pairs_are_found(tmp_path: Path) -> None:
+    """Whose a coin is has to stand there before its answers do: here an owner had them in view."""
+
+    def late(ledger: Ledger, made: list[Pair], lost: Lost) -> None:
+        ledger.add([one for pair in made for one in (pair, throw_of(pair))], NOW_US)
+        ledger.close(NOW_US)
+
+    owner = Owner(tmp_path, late, lambda pair: False)
+    (path,) = files(owner.ledger)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    made = {pair.number: pair for pair in owner.made}
+    found: list[Throw | Pair] = []
+    for index, line in enumerate(lines):
+        at = {"opening": line.get("open", ""), "leaf": openings.leaf_of(line), "index": index}
+        if line["kind"] in ("pair", "throw"):
+            one = made[line["n"]] if line["kind"] == "pair" else throw_of(made[line["n"]])
+            found.append(replace(one, **at))
+    tree = openings.root([openings.leaf_hash(openings.leaf_of(line)) for line in lines])
+    head = Head(path.stem, len(lines) - 1, lines[-1]["hash"], tree)
+    sealed = seals.make(
+        tmp_path / "seals", owner.ledger, Verified((head,), (), MANY, 0, 0, 0, (), 0), [], found,
+        lambda pair: "crew", seals.SealedTest(("overlap",), "none", 1e-5, 0.3, 1, 400),
+        seals.TrainingStatement("none"), owner.signer, AT,
+    )  # fmt: skip
+    came = owner.test(sealed, owner.suspect(served), found)
+    assert came.evidence.found()
+    assert any("or after it" in sentence for sentence in owner.examined(came).wrong)
 
 
 def test_a_coin_is_thrown_once_and_before_its_record(tmp_path: Path) -> None:

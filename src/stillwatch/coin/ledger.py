@@ -144,7 +144,7 @@ class Ledger:
             before = self._thrown[whose]
             self._thrown[whose] += 1
             within: dict[str, Any] = {"salt": secrets.token_hex(16), "account": one.account}
-            return self._closed_in(
+            return self._with_opening(
                 line | {"kind": "throw"}, within | {"campaign": one.campaign, "before": before}
             )
         within = {
@@ -154,9 +154,9 @@ class Ledger:
             "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
         }  # fmt: skip
         told = {"served": one.served, "tie": one.tie, "tokens": [a.output_tokens for a in one.answers]}
-        return self._closed_in(line | {"kind": "pair"} | told, within)
+        return self._with_opening(line | {"kind": "pair"} | told, within)
 
-    def _closed_in(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:
+    def _with_opening(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:
         """A line with its opening: committed to, and sealed where there is a reading key."""
         opening = canonical(within).decode("ascii")
         line["commit"] = commitment(opening)

@@ -296,12 +296,14 @@ def _records(
             continue
         if leaf["kind"] == "throw":
             thrown[pair] = {name: within[name] for name in ("account", "campaign", "before")}
+            thrown[pair]["index"] = one["index"]
             continue
         texts = [answer["text"] for answer in within["answers"]]
         if not within["served"] == leaf["served"] == o.coin_of(within["secret"]) or len(texts) != 2:
             found.wrong.append(f"{pair}: what was served is not what its coin says")
             continue
         known[pair] = {"account": within["account"], "served": within["served"], "texts": texts}
+        known[pair]["index"] = one["index"]
     found.pairs = len(known)
     return known, thrown
 
@@ -369,8 +371,9 @@ def _whole(
     places: dict[tuple[str, str, str | None], list[int]] = {}
     for coin in coins:
         one = throws[coin]
-        if coin in records and records[coin]["account"] != one["account"]:
-            found.wrong.append(f"{coin}: was thrown for another account than its pair is of")
+        pair = records.get(coin, one)
+        if pair["account"] != one["account"] or pair["index"] < one["index"]:
+            found.wrong.append(f"{coin}: was thrown for another account than its pair is of, or after it")
         places.setdefault((coin.rpartition("/")[0], one["account"], one["campaign"]), []).append(
             one["before"]
         )

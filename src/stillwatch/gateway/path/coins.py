@@ -298,7 +298,7 @@ class Slot:
         self._anew: Callable[[], None] = _nothing
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Whether it came to its end and is no answer."""
         return self.over and (self._why is not None or self.status != 200)
 
@@ -410,7 +410,7 @@ class Draw:
     @property
     def wants_more(self) -> bool:
         """Whether a second answer is of use: not where the client's has failed."""
-        return not self.mine.failed
+        return not self.mine.has_failed
 
     def ask_other(self, head: bytes, body: bytes) -> None:
         """Ask for the answer that is kept."""
