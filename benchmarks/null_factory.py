@@ -1,15 +1,21 @@
 """Does the coin ever convict an innocent? `python benchmarks/null_factory.py [--runs 2000] [--out FILE]`.
 
-A run is a gateway's worker with a key of its own, served over sockets to clients that read slowly, hang up
-at what they do not like, ask again, and to an upstream that breaks off and refuses. Its ledger is verified
-and put beside innocent suspects as a sealed test does it. The worker is `stillwatch serve`'s own, in this
-process; a run costs some tenths of a CPU-second. An innocent counts as convicted at alpha, over all tests.
+A run is an actor of its own before the real gateway: clients that read slowly, hang up at what they do not
+like, ask again; an upstream that breaks off and refuses. The ledger is verified and put beside innocent
+suspects as a sealed test does it: a coin without a pair counts against. An innocent counts as convicted at
+alpha, over all tests. A run costs some tenths of a CPU-second.
+
+By default the worker is `stillwatch serve`'s own, in this process, with a key for each run. With --workers 2
+it is `stillwatch serve` with its processes, --session runs at a time (40 coins each) under one key; every
+second or so a worker, the recorder or the whole gateway is killed.
 
     --broken first-comes   the client gets the answer that is whole first
     --broken hang-ups      an exchange that its client leaves makes no pair
     --broken own-logs      the owner's next model is trained on coined answers as well
 
-A factory that cannot fail shows nothing: each of the three has to be caught. docs/coin.md has the figures.
+A factory that cannot fail shows nothing: each of the three has to be caught, by the pairs alone. What gets
+lost convicts nobody where it is counted, at a price: --failures 0.2 shows the guilty. docs/coin.md has the
+figures.
 """
 
 import argparse
@@ -19,26 +25,34 @@ import math
 import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import beta, kstest
 
+from stillwatch.coin import Pair, Throw
 from stillwatch.coin.keys import new_key, read_keys, write_key
-from stillwatch.coin.verify import pairs, verify
+from stillwatch.coin.verify import Verified, coins, verify
+from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.state import ControlState
-from stillwatch.gateway.folder import open_folder
+from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path import coins as gateway_coins
 from stillwatch.gateway.path.exchange import Exchange
 from stillwatch.gateway.path.worker import Worker
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
-from stillwatch.prove.coin.choosing import choose
+from stillwatch.prove.coin.actors import by_account
+from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import TextSampling, lean
 from stillwatch.prove.coin.leans import tail
+from stillwatch.prove.coin.seals import actors_of
 from stillwatch.prove.suspect import AnswerLikelihood, Tell, Told, silent
 from stillwatch.terms.load import default_text
 
@@ -109,8 +123,8 @@ class Weighing:
 class Upstream(asyncio.Protocol):
     """Answers chat requests by a teacher: whole or word by word, sometimes broken off, sometimes refused."""
 
-    teacher = Teacher(0)
     draw = random.Random(0)
+    failures = 1.0
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.held, self.at_work = transport, b"", False
@@ -129,14 +143,20 @@ class Upstream(asyncio.Protocol):
 
     async def answer(self, asked: dict[str, Any]) -> None:
         draw = self.draw
-        words = self.teacher.answer(asked["messages"][-1]["content"], draw)
-        broken = draw.random() < (0.2 if len(words) > LONG else 0.03)  # long answers meet timeouts
-        if draw.random() < 0.03:
+        prompt = asked["messages"][-1]["content"]
+        words = Teacher(int(prompt.split()[0])).answer(prompt, draw)  # every run has a teacher of its own
+        chance = draw.random() / self.failures if self.failures else 1.0
+        broken = chance < (0.2 if len(words) > LONG else 0.03)  # long answers meet timeouts
+        if self.transport.is_closing():
+            pass
+        elif draw.random() < 0.03 * self.failures:
             self.transport.write(BUSY)
         elif asked.get("stream"):
             await self.stream(words, broken)
         else:
             await asyncio.sleep(0.0004 * len(words))
+            if self.transport.is_closing():  # the gateway was killed
+                return
             told = {"choices": [{"index": 0, "finish_reason": "stop", "message": {
                 "role": "assistant", "content": " ".join(words)}}],
                 "usage": {"prompt_tokens": 5, "completion_tokens": len(words)}}  # fmt: skip
@@ -159,9 +179,13 @@ class Upstream(asyncio.Protocol):
             if broken and at == len(words) // 2:
                 self.transport.abort()
                 return
+            if self.transport.is_closing():
+                return
             delta = {"content": f"{' ' if at else ''}{word}"}
             self.chunk({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
             await asyncio.sleep(0.0004)
+        if self.transport.is_closing():
+            return
         self.chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         self.transport.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
 
@@ -182,7 +206,7 @@ async def client(port: int, key: str, prompt: str, draw: random.Random) -> None:
         b"authorization: Bearer %s\r\n%scontent-length: %d\r\n\r\n" % (key.encode(), again, len(body))
     )
     for _ in range(1 if kind in ("plain", "slow") else 2):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await connected(port)
         try:
             writer.write(head + body)
             seen, whole = b"", False
@@ -197,10 +221,20 @@ async def client(port: int, key: str, prompt: str, draw: random.Random) -> None:
                 whole = seen.endswith(b"0\r\n\r\n") or (b"\r\n\r\n" in seen and _is_whole(seen))
             if whole:
                 return
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.transport.abort()
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect, if need be after a gateway that was killed has started again."""
+    for _ in range(300):
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+    return await asyncio.open_connection("127.0.0.1", port)
 
 
 def _is_whole(seen: bytes) -> bool:
@@ -233,61 +267,45 @@ def break_gateway(how: str) -> None:
         Exchange._leave_to_draw = leave  # type: ignore[method-assign]
 
 
-class Factory:
-    """One worker, and runs against it."""
+def asked_in(number: int) -> list[tuple[str, str]]:
+    """Who asks what in a run: the tested account, and another one."""
+    return [("crew", f"{number} prompt {k}") for k in range(TESTED)] + [
+        ("else", f"{number} other {k}") for k in range(CONTROL)
+    ]
 
-    def __init__(self, worker: Worker, folder: Any, port: int, keys: dict[str, str], broken: str) -> None:
-        self.worker, self.folder, self.port, self.keys, self.broken = worker, folder, port, keys, broken
 
-    async def run(self, number: int) -> dict[str, Any]:
-        draw = random.Random(f"run {number}")
-        for old in [
-            *(self.folder.coin / "keys").glob("*.json"),
-            *(self.folder.coin / "ledger").glob("*.jsonl"),
-        ]:
-            old.unlink()
-        write_key(self.folder.coin / "keys", new_key(f"run-{number}", "2026-11-01T00:00:00Z"))
-        for _ in range(2):  # the old ledger is closed, the new one opened
-            self.worker.coins.poll(self.worker.gate.terms.coin)
-        teacher = Upstream.teacher = Teacher(number)
-        Upstream.draw = random.Random(f"answers {number}")
-        asked = [("crew", f"prompt {k}") for k in range(TESTED)] + [
-            ("else", f"other {k}") for k in range(CONTROL)
-        ]
-        draw.shuffle(asked)
-        for at in range(0, len(asked), 10):
-            await asyncio.gather(
-                *(client(self.port, self.keys[who], prompt, draw) for who, prompt in asked[at : at + 10])
-            )
-        while self.worker.coins.drawing:
-            await asyncio.sleep(0.002)
-        ledger = self.worker.coins._ledger
-        while ledger is not None and ledger.under_way:
-            await asyncio.sleep(0.002)
-        at = self.folder.coin / "ledger"
-        keys = read_keys(self.folder.coin / "keys")
-        found = verify(at, keys)
-        held = list(pairs(at, keys))
-        chosen = choose(held, lambda pair: pair.account, 400, 1)
-        told: dict[str, float] = {}
-        for name, nats in self.suspects(teacher, held, draw).items():
-            puts = [put for put in chosen.puts if put.actor == "crew"]
-            leans = lean(puts, "likelihood", Weighing(name, nats), None, TextSampling(), silent)
-            towards = [
-                (v if put.pair.served == 0 else -v) for put in puts if (v := leans[put.id]) is not None
-            ]
-            told[name] = tail(towards)[2]
-        return {"run": number, "pairs": found.pairs, "unpaired": found.unpaired, "p": told}
+class Run:
+    """One run's coins, and what suspects make of them."""
 
-    def suspects(self, teacher: Teacher, held: list[Any], draw: random.Random) -> dict[str, Model]:
+    def __init__(self, number: int, account: str, held: list[Pair | Throw], asked: argparse.Namespace):
+        self.number, self.asked = number, asked
+        actors = actors_of(held, by_account, 1, 400)
+        self.coins = next(actor["pairs"] for actor in actors if actor["name"] == account)
+        self.held = [one for one in held if isinstance(one, Pair)]
+        self.puts = [Put(one, "crew") for one in self.held if one.account == account and not one.tie]
+
+    def told(self, draw: random.Random) -> dict[str, Any]:
+        ties = sum(one.tie and one.id in self.coins for one in self.held)
+        p: dict[str, float] = {}  # a coin without a pair counts against, as a sealed test has it
+        alone: dict[str, float] = {}  # the pairs alone: what gets lost has to be blind to the coin for this
+        for name, nats in self.suspects(Teacher(self.number), draw).items():
+            leans = lean(self.puts, "likelihood", Weighing(name, nats), None, TextSampling(), silent)
+            some = [(put, v) for put in self.puts if (v := leans[put.id]) is not None]
+            towards = [v if put.pair.served == 0 else -v for put, v in some]
+            p[name] = tail(towards, len(self.coins) - ties - len(towards))[2]
+            alone[name] = tail(towards)[2]
+        pairs = len(self.puts) + ties
+        return {"run": self.number, "coins": len(self.coins), "pairs": pairs, "p": p, "alone": alone}
+
+    def suspects(self, teacher: Teacher, draw: random.Random) -> dict[str, Model]:
         """Innocents, and one that was taught what was served."""
-        prompts = [f"prompt {k}" for k in range(TESTED)]
+        prompts = [prompt for who, prompt in asked_in(self.number) if who == "crew"]
         other = Teacher(10**6 + draw.randrange(10**6))
         public = [(p, teacher.answer(p, draw)) for p in prompts for _ in range(3)]
-        served = [(one.messages[-1]["content"], one.answers[one.served].text.split()) for one in held]
+        served = [(one.messages[-1]["content"], one.answers[one.served].text.split()) for one in self.held]
         # the owner's next model learns from its logs: from exchanges without a coin, as the seal states
         logs = [(p, teacher.answer(p, draw)) for p in prompts for _ in range(2)]
-        logs += served * 2 if self.broken == "own-logs" else []
+        logs += served * 2 if self.asked.broken == "own-logs" else []
         next_model = Learned(logs, teacher)
         next_public = [(p, next_model.answer(p, draw)) for p in prompts for _ in range(6)]
         liked = [0.2 if word in DISLIKED else 1.0 for word in WORDS]
@@ -305,39 +323,188 @@ class Factory:
         }
 
 
+class Factory:
+    """One worker, and runs against it."""
+
+    def __init__(
+        self, worker: Worker, folder: Folder, port: int, keys: dict[str, str], asked: argparse.Namespace
+    ) -> None:
+        self.worker, self.folder, self.port, self.keys, self.asked = worker, folder, port, keys, asked
+
+    async def run(self, number: int) -> dict[str, Any]:
+        draw = random.Random(f"run {number}")
+        for old in [
+            *(self.folder.coin / "keys").glob("*.json"),
+            *(self.folder.coin / "ledger").glob("*.jsonl"),
+        ]:
+            old.unlink()
+        write_key(self.folder.coin / "keys", new_key(f"run-{number}", "2026-11-01T00:00:00Z"))
+        for _ in range(2):  # the old ledger is closed, the new one opened
+            self.worker.coins.poll(self.worker.gate.terms.coin)
+        Upstream.draw = random.Random(f"answers {number}")
+        asked = asked_in(number)
+        draw.shuffle(asked)
+        for at in range(0, len(asked), 10):
+            await asyncio.gather(
+                *(client(self.port, self.keys[who], prompt, draw) for who, prompt in asked[at : at + 10])
+            )
+        while self.worker.coins.drawing:
+            await asyncio.sleep(0.002)
+        ledger = self.worker.coins._ledger
+        while ledger is not None and ledger.under_way:
+            await asyncio.sleep(0.002)
+        at = self.folder.coin / "ledger"
+        keys = read_keys(self.folder.coin / "keys")
+        verify(at, keys)
+        return Run(number, "crew", list(coins(at, keys)), self.asked).told(draw)
+
+
+async def new_folder(home: Path, upstream: int, workers: int) -> tuple[Folder, int]:
+    """A gateway's folder that throws a coin for every exchange, and its port."""
+    loop = asyncio.get_running_loop()
+    ports = []
+    for _ in range(2):
+        probe = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        ports.append(probe.sockets[0].getsockname()[1])
+        probe.close()
+        await probe.wait_closed()
+    folder = open_folder(home / "folder")
+    folder.terms.write_text(default_text() + '\n[coin]\nshare = 1.0\ntexts = "plain"\n', encoding="utf-8")
+    settings = GatewaySettings(
+        f"http://127.0.0.1:{upstream}", port=ports[0], admin_port=ports[1], workers=workers, log_level="error"
+    )
+    settings.save(folder.settings)
+    os.environ[UPSTREAM_KEY_VARIABLE] = "sk-upstream"
+    return folder, ports[0]
+
+
+def new_home() -> Path:
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="null-factory-", dir=memory))
+
+
+class Gateway:
+    """`stillwatch serve` with its processes, which are killed now and then."""
+
+    def __init__(self, folder: Folder, port: int, draw: random.Random) -> None:
+        self.folder, self.port, self.draw = folder, port, draw
+        self.killed: Counter[str] = Counter()
+        self.process = self.started()
+
+    def started(self) -> subprocess.Popen[bytes]:
+        words = ["-c", "from stillwatch.cli.main import run; run()", "serve", "--folder"]
+        return subprocess.Popen(
+            [sys.executable, *words, str(self.folder.path)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def listens(self) -> bool:
+        """Wait until it serves; whether it does, or has ended."""
+        while self.process.poll() is None:
+            with suppress(OSError):
+                (await asyncio.open_connection("127.0.0.1", self.port))[1].close()
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def kill_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(self.draw.uniform(1.0, 4.0))
+            what = self.draw.choices(("worker", "recorder", "gateway"), (6, 2, 1))[0]
+            if what == "gateway":
+                self.process.kill()  # its children end with it
+                await asyncio.to_thread(self.process.wait)
+                while not await self.listens():  # as a service manager does
+                    self.process = self.started()
+            else:
+                children = heartbeat.read(self.folder.run / "supervisor.json").get("children")
+                named = children if isinstance(children, dict) else {}
+                pids = [one["pid"] for name, one in named.items() if name.startswith(what) and one["pid"]]
+                if not pids:
+                    continue
+                with suppress(ProcessLookupError):
+                    os.kill(self.draw.choice(pids), signal.SIGKILL)
+            self.killed[what] += 1
+
+    async def stop(self) -> None:
+        self.process.terminate()
+        await asyncio.to_thread(self.process.wait, 60)
+
+
+async def session(numbers: range, upstream: int, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Runs side by side before one gateway that is killed again and again."""
+    home, draw = new_home(), random.Random(f"session {numbers.start}")
+    try:
+        folder, port = await new_folder(home, upstream, asked.workers)
+        write_key(folder.coin / "keys", new_key("session", "2026-11-01T00:00:00Z"))
+        with ControlState(folder.state, folder.secret()) as state:
+            keys = {
+                f"{who}-{number}": state.issue(f"{who}-{number}", now_us=time.time_ns() // 1000)
+                for number in numbers
+                for who in ("crew", "else")
+            }
+        gateway = Gateway(folder, port, draw)
+        await gateway.listens()
+        killing = asyncio.create_task(gateway.kill_now_and_then())
+        todo = [(number, who, prompt) for number in numbers for who, prompt in asked_in(number)]
+        draw.shuffle(todo)
+
+        async def busy() -> None:
+            while todo:
+                number, who, prompt = todo.pop()
+                await client(port, keys[f"{who}-{number}"], prompt, draw)
+
+        await asyncio.gather(*(busy() for _ in range(64)))
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+        await gateway.stop()
+        at, known = folder.coin / "ledger", read_keys(folder.coin / "keys")
+        found: Verified = verify(at, known)
+        held = list(coins(at, known))
+        told = []
+        for number in numbers:
+            mine = [one for one in held if one.account == f"crew-{number}"]
+            told.append(Run(number, f"crew-{number}", mine, asked).told(random.Random(f"run {number}")))
+        told[0] |= {"killed": dict(gateway.killed), "lost": found.lost, "files": len(found.heads)}
+        return told
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def sessions(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
+    upstream, done = server.sockets[0].getsockname()[1], []  # type: tuple[int, list[dict[str, Any]]]
+    last = asked.first + asked.runs
+    for first in range(asked.first, last, asked.session):
+        found = await session(range(first, min(first + asked.session, last)), upstream, asked)
+        keep(found, asked.out)
+        done += found
+    server.close()
+    return done
+
+
+def keep(found: list[dict[str, Any]], out: Path | None) -> None:
+    if out:
+        with out.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(one) + "\n" for one in found)
+
+
 async def runs(asked: argparse.Namespace) -> list[dict[str, Any]]:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Upstream, "127.0.0.1", 0)
-    upstream = server.sockets[0].getsockname()[1]
-    probe = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
-    port = probe.sockets[0].getsockname()[1]
-    probe.close()
-    await probe.wait_closed()
-    home = Path(
-        tempfile.mkdtemp(prefix="null-factory-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-    )
+    home = new_home()
     try:
-        folder = open_folder(home / "folder")
-        folder.terms.write_text(default_text() + '\n[coin]\nshare = 1.0\ntexts = "plain"\n', encoding="utf-8")
-        GatewaySettings(
-            upstream=f"http://127.0.0.1:{upstream}",
-            port=port,
-            admin_port=port + 1 if port < 65535 else 1024,
-            log_level="error",
-        ).save(folder.settings)
+        folder, port = await new_folder(home, server.sockets[0].getsockname()[1], 1)
         with ControlState(folder.state, folder.secret()) as state:
             keys = {name: state.issue(name, now_us=time.time_ns() // 1000) for name in ("crew", "else")}
-        os.environ[UPSTREAM_KEY_VARIABLE] = "sk-upstream"
         worker = Worker(folder, 0, loop)
         serving = loop.create_task(worker.serve())
         await asyncio.sleep(0.2)
-        factory = Factory(worker, folder, port, keys, asked.broken)
+        factory = Factory(worker, folder, port, keys, asked)
         done = []
         for number in range(asked.first, asked.first + asked.runs):
             done.append(await factory.run(number))
-            if asked.out:
-                with asked.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(done[-1]) + "\n")
+            keep(done[-1:], asked.out)
             for log in sorted(folder.wal.glob("*"))[:-2]:
                 log.unlink(missing_ok=True)  # what no recorder takes away
         worker._stop()
@@ -356,22 +523,26 @@ def report(done: list[dict[str, Any]]) -> int:
     )
     upper = float(beta.ppf(0.95, convicted + 1, len(done) - convicted)) if convicted < len(done) else 1.0
     mean = sum(one["pairs"] for one in done) / len(done)
-    lost = sum(one["unpaired"] for one in done) / len(done)
-    print(f"{len(done)} runs, {mean:.1f} pairs and {lost:.1f} coins without one each")
+    without = sum(one["coins"] - one["pairs"] for one in done) / len(done)
+    print(f"{len(done)} runs, {mean:.1f} pairs and {without:.1f} coins without one each")
+    killed = sum((Counter(one["killed"]) for one in done if "killed" in one), Counter())  # type: Counter[str]
+    if killed:
+        lost = sum(one.get("lost", 0) for one in done)
+        print(f"killed: {', '.join(f'{what} {n}' for what, n in sorted(killed.items()))}; {lost} coins lost")
     print(f"runs that convict an innocent at {ALPHA:g}: {convicted}; upper bound (95 %) {upper:.3%}")
     fine = upper <= 0.002
     for name in done[0]["p"]:
-        values = [one["p"][name] for one in done]
+        values = [one["alone"][name] for one in done]
         below = {at: sum(p <= at for p in values) for at in (0.05, 0.001)}
-        trained = sum(p * TESTS <= ALPHA for p in values)
+        trained, counted = (sum(one[k][name] * TESTS <= ALPHA for one in done) for k in ("alone", "p"))
         # P(fewer below .05 | a valid test): p-values that are small too often show here first
         odd = float(beta.sf(0.05, below[0.05], len(values) - below[0.05] + 1)) if below[0.05] else 0.0
         guilty = name.startswith("GUILTY")
         wrong = not guilty and odd > 1 - 1e-4
         fine = fine and not wrong
         print(
-            f"  {name}: p <= .05 in {below[0.05] / len(values):.4f}, "
-            f"<= .001 in {below[0.001] / len(values):.4f}, "
+            f"  {name}: trained in {counted}; by the pairs alone p <= .05 in "
+            f"{below[0.05] / len(values):.4f}, <= .001 in {below[0.001] / len(values):.4f}, "
             f"trained in {trained} ({trained / len(values):.3f}); "
             f"KS {kstest(values, 'uniform').pvalue:.2g}{'  <- NOT VALID' if wrong else ''}"
         )
@@ -383,16 +554,20 @@ def main() -> int:
     asked.add_argument("--runs", type=int, default=2000)
     asked.add_argument("--first", type=int, default=0, help="number of the first run")
     asked.add_argument("--broken", choices=("", "first-comes", "hang-ups", "own-logs"), default="")
+    asked.add_argument("--failures", type=float, default=1.0, help="of the upstream, beside the usual ones")
+    asked.add_argument("--workers", type=int, default=0, help="of a real `stillwatch serve`, with kills")
+    asked.add_argument("--session", type=int, default=100, help="runs before one such gateway")
     asked.add_argument("--out", type=Path, help="append each run there, a JSON line each")
     asked.add_argument("--read", type=Path, help="run nothing; report what a file holds")
     told = asked.parse_args()
+    Upstream.failures = told.failures
     if told.read:
         return report([json.loads(line) for line in told.read.read_text("utf-8").splitlines()])
     break_gateway(told.broken)
     import uvloop
 
     began = time.process_time()
-    done = uvloop.run(runs(told))
+    done = uvloop.run(sessions(told) if told.workers else runs(told))
     print(f"broken on purpose: {told.broken or 'no'}; {time.process_time() - began:.0f} CPU-s")
     return report(done)
 

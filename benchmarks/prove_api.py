@@ -11,6 +11,9 @@ other 52 prompts are an actor that nobody learned from. docs/coin.md has the fig
 What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it.
 One saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that
 is not drawn, because the statistic does not read it. One thread. What stands in OUT is not made again.
+
+`prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
+`stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
 """
 
 import argparse
@@ -26,8 +29,11 @@ from prove_real import FORMS, SUBJECTS
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
+from stillwatch.prove.coin.choosing import Put
+from stillwatch.prove.coin.leaning import TextSampling, measure_pairs
 from stillwatch.prove.coin.leans import cuts, leans, levels, tail, valued
 from stillwatch.prove.suspect import Question, silent
+from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
 SERVED, CONTROL = 48, 52  # coins of A, and of the actor that nobody learned from
@@ -111,7 +117,7 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
 
     rows = [(p.messages[0]["content"], p.answers[p.served].text) for p in pairs if p.account == "A"]
     other = prompts()[SERVED + CONTROL :][:OTHERS]
-    others = drawn(out, teacher, "others", other, 1)
+    others = drawn(out, teacher, "others", other, 1) if share < 1 else [[] for _ in other]
     mixed = [(text, one[0]) for text, one in zip(other, others, strict=True) if one]
     rows += mixed[: round(len(rows) / share) - len(rows)]
     random.Random(3).shuffle(rows)
@@ -290,12 +296,32 @@ def one_test(
     }  # fmt: skip
 
 
+def by_http(out: Path, shares: Sequence[float], pairs: Sequence[Pair], places: int) -> None:
+    """The same by the product's own client and server, at temperature 1, one sample of each question."""
+    from stillwatch.distill.embedded.serve.run import start_server
+
+    mine = [pair for pair in pairs if pair.account == "A"]
+    puts = [Put(pair, "A") for pair in mine]
+    for share in shares:
+        name = f"student-{share:g}"
+        manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=12)
+        with start_server(out / name, reasoning="inline") as url:
+            endpoint = Endpoint(url, manners, out / f"http-{name}.db", weighs=False)
+            reading = TextSampling(1, places)
+            heard = measure_pairs(puts, "continuation", endpoint, reading, silent)
+        told = {pair: {"at 1": one} for pair, one in heard.items() if one}
+        row = one_test(name, told, None, mine, "continuation by HTTP", "at 1", places, 1)
+        say(json.dumps(row))
+        (out / f"http-{name}-{places}.json").write_text(json.dumps(row) + "\n")
+
+
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("what", nargs="*", default=["students", "tests"])
     given.add_argument("--teacher", type=Path, required=True)
     given.add_argument("--out", type=Path, default=Path("stillwatch-prove-api"))
     given.add_argument("--share", type=float, action="append", default=[])
+    given.add_argument("--places", type=int, default=8, help="of `http`")
     asked = given.parse_args()
     import torch
 
@@ -306,6 +332,8 @@ def main() -> None:
         make_student(asked.out, asked.teacher, share, pairs)
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
+    if "http" in asked.what:
+        by_http(asked.out, asked.share or SHARES, pairs, asked.places)
     say("done")
 
 

@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from stillwatch.coin import Answer, Pair, Unpaired
+from stillwatch.coin import Answer, Pair, Throw, Unpaired
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
 
@@ -46,16 +46,25 @@ def pair_in(
     )  # fmt: skip
 
 
+def throw_of(pair: Pair) -> Throw:
+    """What the gateway writes of a pair's coin before there are answers."""
+    return Throw(pair.ledger, pair.number, pair.at_us, pair.account, pair.campaign)
+
+
 def write(
-    folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY, reader: bytes | None = None
-) -> list[Pair]:
-    """A closed ledger with so many pairs of each account, mixed; and one coin without a pair."""
+    folder: Path, accounts: dict[str, int], *, seed: int = 1, key: EpochKey = KEY,
+    reader: bytes | None = None, throws: bool = False,
+) -> list[Pair]:  # fmt: skip
+    """A closed ledger with so many pairs of each account, mixed; and one coin without a pair.
+
+    throws: with the lines that say whose each coin is, as the gateway writes them.
+    """
     draw = random.Random(seed)
     order = [name for name, n in accounts.items() for _ in range(n)]
     draw.shuffle(order)
     ledger = Ledger(folder, 0, key, reader, NOW_US)
     pairs = [pair_in(ledger, draw, name) for name in order]
-    ledger.add(pairs, NOW_US)
+    ledger.add([one for pair in pairs for one in ((throw_of(pair),) if throws else ()) + (pair,)], NOW_US)
     ledger.add([Unpaired(ledger.name, ledger.number(), NOW_US, "second answer: 429")], NOW_US)
     ledger.close(NOW_US)
     return pairs

@@ -11,10 +11,10 @@ import pytest
 
 from coin_world import KEY
 from gateway_world import Running, gateway, until
-from stillwatch.coin import CoinError, Pair, Unpaired
+from stillwatch.coin import CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.sealing import new_reading_key, read_reading_key
-from stillwatch.coin.verify import pairs, read, verify
+from stillwatch.coin.verify import coins, pairs, read, verify
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path.coins import NO_KEY, reader_file, twice
@@ -195,7 +195,7 @@ def test_texts_are_sealed_unless_the_terms_say_otherwise(up: Varied) -> None:
 def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None:
     with coined(up.url, upstream_timeout_s=2.0) as g:
         served = KEY.coin("w0-000001", 0)
-        up.faults.extend([fault, ""] if served == 1 else ["", fault])
+        up.faults.extend([*([fault, ""] if served == 1 else ["", fault]), fault])  # asked for again
         began = time.monotonic()
         reply = ask(g)
         assert reply.status_code == 200
@@ -205,6 +205,20 @@ def test_a_second_answer_that_fails_harms_nobody(up: Varied, fault: str) -> None
         assert one.why.startswith(f"{'first' if served == 1 else 'second'} answer: ")
         until(lambda: g.counters()["coin_unpaired"] == 1, 5, "its being counted")
         assert ask(g).status_code == 200
+
+
+@SLOW
+@pytest.mark.parametrize("fault", ["torn", "500"])
+def test_a_second_answer_that_breaks_off_is_asked_for_once_more(up: Varied, fault: str) -> None:
+    """Else coins come to nothing, and each of them counts against."""
+    with coined(up.url) as g:
+        up.faults.extend([fault, ""] if KEY.coin("w0-000001", 0) == 1 else ["", fault])
+        served = text_of(ask(g))
+        (one,) = records(g, 1)
+        assert isinstance(one, Pair)
+        assert one.answers[one.served].text == served
+        assert one.answers[1 - one.served].text == said(bytes(up.wait_seen(3)[2].sent))
+        assert up.total == 3
 
 
 @SLOW
@@ -296,6 +310,31 @@ def test_a_killed_worker_leaves_a_ledger_that_goes_on(up: Varied) -> None:
             "w0-000001",
             "w0-000002",
         ]
+
+
+@SLOW
+def test_a_coin_that_a_kill_took_is_known_by_its_throw(up: Varied) -> None:
+    """Whose it was is on the disk while its answers come: nobody can choose by killing which coins count."""
+    with coined(up.url) as g:
+        ask(g)
+        records(g, 1)
+        with httpx.stream(
+            "POST", g.url + "/v1/chat/completions", json={**ASK, "stream": True},
+            headers={**g.auth, "x-tokens": "400", "x-fault": "slow=0.05"},
+        ) as reply:  # fmt: skip
+            next(reply.iter_raw())
+            ledger = g.folder.coin / "ledger" / "w0-000001.jsonl"
+            until(lambda: ledger.read_bytes().count(b'"kind":"throw"') == 2, 10, "the second throw")
+            os.kill(g.processes["worker-0"].pid, signal.SIGKILL)
+            g.processes.pop("worker-0").wait(10)
+        found = list(coins(g.folder.coin / "ledger", KEYS))
+        throws = [one for one in found if isinstance(one, Throw)]
+        assert [(one.number, one.account, one.before) for one in throws] == [
+            (0, "acct_test", 0),
+            (1, "acct_test", 1),
+        ]
+        assert [one.number for one in found if isinstance(one, Pair)] == [0]
+        assert verify(g.folder.coin / "ledger", KEYS).lost == 1
 
 
 def test_what_may_be_asked_twice() -> None:

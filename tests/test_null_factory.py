@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,25 +14,46 @@ SHORT, NEXT = "likes short answers", "learned from the next model's public answe
 GUILTY = "GUILTY: taught what was served"
 
 
-def run(tmp_path: Path, broken: str) -> list[dict[str, float]]:
+def run(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
     out = tmp_path / "runs.jsonl"
-    said = [sys.executable, str(FACTORY), "--runs", str(RUNS), "--out", str(out), "--broken", broken]
+    said = [sys.executable, str(FACTORY), "--runs", str(RUNS), "--out", str(out), *words]
     done = subprocess.run(said, capture_output=True, text=True, timeout=500)
     assert done.returncode == 1, done.stderr  # twelve runs never bound a rate by .2 %
     told = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert len(told) == RUNS
-    assert all(one["pairs"] > 20 and one["unpaired"] for one in told)
-    return [one["p"] for one in told]
+    assert sum(one["pairs"] for one in told) > 20 * RUNS
+    for one in told:
+        assert one["coins"] >= one["pairs"] > 8
+        for name, p in one["alone"].items():
+            assert p <= one["p"][name]  # what comes to nothing counts against
+    return told
 
 
 @pytest.mark.slow
 def test_a_sound_gateway_convicts_the_guilty_alone(tmp_path: Path) -> None:
-    for p in run(tmp_path, ""):
-        assert p.pop(GUILTY) < 1e-4
-        assert min(p.values()) > 1e-5
+    for one in run(tmp_path):
+        assert one["alone"].pop(GUILTY) < 1e-4
+        assert min(one["alone"].values()) > 1e-5
+
+
+@pytest.mark.slow
+def test_the_guilty_is_found_where_little_is_lost(tmp_path: Path) -> None:
+    told = run(tmp_path, "--failures", "0.1")
+    assert sum(one["p"][GUILTY] < 1e-4 for one in told) > RUNS / 2
+
+
+@pytest.mark.slow
+def test_a_gateway_whose_processes_are_killed_convicts_nobody(tmp_path: Path) -> None:
+    """Two workers, recorder and supervisor as `stillwatch serve` has them. The ledgers verify."""
+    told = run(tmp_path, "--workers", "2", "--session", str(RUNS))
+    assert sum(told[0]["killed"].values())
+    assert told[0]["files"] >= 2
+    for one in told:
+        assert one["alone"].pop(GUILTY) < 1e-3
+        assert min(one["alone"].values()) > 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("broken", "innocent"), [("first-comes", SHORT), ("own-logs", NEXT)])
 def test_a_broken_one_is_caught(tmp_path: Path, broken: str, innocent: str) -> None:
-    assert all(p[innocent] < 0.01 for p in run(tmp_path, broken))
+    assert all(one["alone"][innocent] < 0.01 for one in run(tmp_path, "--broken", broken))

@@ -20,7 +20,7 @@ from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cli.main import app
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import write_key
-from stillwatch.coin.verify import pairs, verify
+from stillwatch.coin.verify import coins, verify
 from stillwatch.prove import Outcome, ProveError, checker, outcome
 from stillwatch.prove.coin import leans, seals
 from stillwatch.prove.coin.actors import by_account
@@ -302,14 +302,14 @@ class SealedWorld:
     def __init__(self, folder: Path) -> None:
         self.folder, self.ledger = folder, folder / "ledger"
         self.owner, self.witness = open_signer(folder / "prove.key"), open_signer(folder / "witness.key")
-        self.pairs = write(self.ledger, {"rogue": 60, "other": 60})
+        self.pairs = write(self.ledger, {"rogue": 60, "other": 60}, throws=True)
         write_key(folder / "keys", KEY)
 
     def seal(self, places: int = 4, statistics: tuple[str, ...] = ("continuation",)) -> seals.Sealed:
         test = seals.SealedTest(statistics, "none", 1e-5, 0.3, 1, 400, places)
         return seals.make(
             self.folder / "seals", self.ledger, verify(self.ledger, KEYS),
-            [{"epoch": KEY.epoch, "commitment": KEY.commitment}], pairs(self.ledger, KEYS), by_account, test,
+            [{"epoch": KEY.epoch, "commitment": KEY.commitment}], coins(self.ledger, KEYS), by_account, test,
             seals.TrainingStatement("none"), self.owner, NOW,
         )  # fmt: skip
 
@@ -335,7 +335,7 @@ class SealedWorld:
     def test(self, sealed: seals.Sealed, suspect: Any, name: str = "out", **other: Any) -> Any:
         word = seals.witness(sealed.path, self.folder / "seen", self.witness, NOW)
         wanted = {"statistic": None, "released": RELEASED, "witnesses": [word], "disclose": ()} | other
-        found = pairs(self.ledger, KEYS)
+        found = coins(self.ledger, KEYS)
         return run(sealed, self.ledger, found, suspect, None, self.folder / name, tell=silent, **wanted)
 
     def trust(self) -> Trust:

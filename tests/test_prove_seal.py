@@ -24,10 +24,10 @@ from coin_world import KEY, NOW_US, pair_in, text, write
 from stillwatch.cases.audit.signing import open_signer
 from stillwatch.cases.stamping import Authority, read_roots, stamp
 from stillwatch.cli.main import app
-from stillwatch.coin import CoinError, Pair, openings
+from stillwatch.coin import CoinError, Pair, Throw, openings
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.ledger import Ledger, files, iso
-from stillwatch.coin.verify import pairs, verify
+from stillwatch.coin.verify import coins, pairs, verify
 from stillwatch.prove import Outcome, ProveError, bundle, checker, outcome
 from stillwatch.prove.coin import leans, randomise, seals
 from stillwatch.prove.coin.actors import by_account, by_ledger
@@ -53,7 +53,7 @@ class World:
         self.ledger = folder / "ledger"
         if accounts is None:
             accounts = {f"acct-{k}": 20 for k in range(9)}
-        write(self.ledger, accounts)
+        write(self.ledger, accounts, throws=True)
         write_key(folder / "keys", KEY)
         self.pairs = list(pairs(self.ledger, KEYS))
 
@@ -69,7 +69,7 @@ class World:
             self.ledger,
             verify(self.ledger, KEYS),
             [{"epoch": KEY.epoch, "commitment": KEY.commitment}],
-            pairs(self.ledger, KEYS),
+            coins(self.ledger, KEYS),
             actor_of or crew,
             test,
             training,
@@ -108,7 +108,7 @@ class World:
         return run(
             sealed,
             self.ledger,
-            pairs(self.ledger, KEYS),
+            coins(self.ledger, KEYS),
             suspect,
             None,
             out,
@@ -126,7 +126,7 @@ class World:
         return read(came.proof, self.owner.key, trust or self.trust())
 
 
-def crew(pair: Pair) -> str:
+def crew(pair: Pair | Throw) -> str:
     return f"crew-{int(pair.account.rsplit('-', 1)[1]) // 3}"
 
 
@@ -256,7 +256,8 @@ def test_an_outsider_checks_400_pairs_with_a_bare_python(tmp_path: Path) -> None
     assert "the verdict is: TRAINED" in done.stdout
     assert time.process_time() - begun < 60
     assert len(came.evidence.rows) == 1
-    assert json.loads(came.proof.read_text())["records"].__len__() == 400
+    kinds = [json.loads(one["leaf"])["kind"] for one in json.loads(came.proof.read_text())["records"]]
+    assert (kinds.count("pair"), kinds.count("throw")) == (400, 450)  # most; all of the actor's coins
     no_release, early, not_yet = told[:-2], [*told[:-1], "2026-05-30"], [*told[:-1], "2099-01-01"]
     for missing in (told[:4] + told[6:], words, no_release, early, not_yet):
         done = alone(missing)
@@ -479,7 +480,7 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
         made[name] = Outputs(tmp_path / f"{name}.jsonl")
     sealed = world.seal(test=seals.SealedTest(("overlap",), made["base"].name, 1e-5, 0.3, 1, 400))
     came = run(
-        sealed, world.ledger, pairs(world.ledger, KEYS), made["innocent"], made["base"], tmp_path / "out",
+        sealed, world.ledger, coins(world.ledger, KEYS), made["innocent"], made["base"], tmp_path / "out",
         statistic=None, released=RELEASED, witnesses=(world.word(sealed),), disclose=(), tell=silent,
     )  # fmt: skip
     assert came.evidence.found()

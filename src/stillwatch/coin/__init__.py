@@ -54,8 +54,27 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Throw:
+    """A coin as it was thrown, for whom: written before there is an answer, whatever becomes of it."""
+
+    ledger: str
+    number: int
+    at_us: int
+    account: str
+    campaign: str | None = None
+    before: int = -1  # coins of this account in this campaign earlier in the ledger; the ledger counts them
+    opening: str = field(default="", compare=False, repr=False)
+    leaf: str = field(default="", compare=False, repr=False)
+    index: int = field(default=-1, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        return f"{self.ledger}/{self.number}"
+
+
+@dataclass(frozen=True)
 class Unpaired:
-    """A coin that was thrown and has no two answers: it counts for nothing, its number is accounted for."""
+    """A coin that was thrown and has no two answers: whose it is says `Throw`."""
 
     ledger: str
     number: int

@@ -8,12 +8,13 @@ import base64
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stillwatch.coin import CoinError, Pair, Unpaired
+from stillwatch.coin import CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.chain import START, canonical, make_line, parse_line
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.openings import commitment
@@ -71,6 +72,7 @@ class Ledger:
         self._size = 0
         self._prev = START
         self._open_numbers: set[int] = set()
+        self._thrown: Counter[tuple[str, str | None]] = Counter()  # by account and campaign
         head = {
             "kind": "head", "format": 2, "ledger": self.name, "epoch": self.key.epoch,
             "commitment": self.key.commitment, "before": before, "at": iso(at_us),
@@ -88,8 +90,10 @@ class Ledger:
     def coin(self, number: int) -> int:
         return self.key.coin(self.name, number)
 
-    def add(self, records: Iterable[Pair | Unpaired], at_us: int) -> None:
+    def add(self, records: Iterable[Throw | Pair | Unpaired], at_us: int) -> None:
         """Write records, on the disk when this returns. Records of an older file of this worker are refused.
+
+        A coin is under way from its number to its `Pair` or `Unpaired`; `Throw` comes before.
 
         Raises: OSError; the next call then begins a new file.
         """
@@ -102,7 +106,7 @@ class Ledger:
         if self._handle < 0:
             raise CoinError(f"{self.path}: the ledger is closed")
         self._write([self._line(one) for one in records])
-        self._open_numbers -= {one.number for one in records}
+        self._open_numbers -= {one.number for one in records if not isinstance(one, Throw)}
 
     @property
     def full(self) -> bool:
@@ -131,23 +135,34 @@ class Ledger:
             os.close(self._handle)
             self._handle = -1
 
-    def _line(self, one: Pair | Unpaired) -> dict[str, Any]:
+    def _line(self, one: Throw | Pair | Unpaired) -> dict[str, Any]:
+        line: dict[str, Any] = {"kind": "unpaired", "n": one.number, "at": iso(one.at_us)}
         if isinstance(one, Unpaired):
-            return {"kind": "unpaired", "n": one.number, "at": iso(one.at_us), "why": one.why[:300]}
+            return line | {"why": one.why[:300]}
+        if isinstance(one, Throw):
+            whose = one.account, one.campaign
+            before = self._thrown[whose]
+            self._thrown[whose] += 1
+            within: dict[str, Any] = {"salt": secrets.token_hex(16), "account": one.account}
+            return self._with_opening(
+                line | {"kind": "throw"}, within | {"campaign": one.campaign, "before": before}
+            )
         within = {
             "salt": secrets.token_hex(16), "secret": self.key.secret_of(self.name, one.number).hex(),
             "served": one.served, "account": one.account, "campaign": one.campaign, "model": one.model,
             "operation": one.operation, "messages": list(one.messages),
             "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
         }  # fmt: skip
+        told = {"served": one.served, "tie": one.tie, "tokens": [a.output_tokens for a in one.answers]}
+        return self._with_opening(line | {"kind": "pair"} | told, within)
+
+    def _with_opening(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:
+        """A line with its opening: committed to, and sealed where there is a reading key."""
         opening = canonical(within).decode("ascii")
-        line: dict[str, Any] = {
-            "kind": "pair", "n": one.number, "at": iso(one.at_us), "served": one.served, "tie": one.tie,
-            "tokens": [a.output_tokens for a in one.answers], "commit": commitment(opening),
-        }  # fmt: skip
+        line["commit"] = commitment(opening)
         if self.reader is None:
             return line | {"open": opening}
-        box = seal(self.reader, opening.encode("ascii"), place_of(self.name, one.number))
+        box = seal(self.reader, opening.encode("ascii"), place_of(self.name, line["n"]))
         return line | {"sealed": base64.b64encode(box).decode("ascii")}
 
     def _write(self, contents: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ that was shown to a witness: that is for the published heads (`against`).
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from stillwatch.coin import Answer, CoinError, Pair, Unpaired
+from stillwatch.coin import Answer, CoinError, Pair, Throw, Unpaired
 from stillwatch.coin.chain import START, parse_line, salted_hash
 from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import files, place_of, worker_of
@@ -86,11 +87,16 @@ def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) ->
     )  # fmt: skip
 
 
+def coins(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Throw | Pair]:
+    """Every coin's throw and every pair, with accounts and texts, checked as read. Raises: CoinError."""
+    for one in read(folder, keys, reading, opened=True):
+        if isinstance(one, Throw | Pair):
+            yield one
+
+
 def pairs(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Pair]:
     """Every pair of a ledger with its texts, checked as it is read. Raises: CoinError."""
-    for one in read(folder, keys, reading, opened=True):
-        if isinstance(one, Pair):
-            yield one
+    return (one for one in coins(folder, keys, reading) if isinstance(one, Pair))
 
 
 def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) -> None:
@@ -133,7 +139,7 @@ class _Closed:
 
 def read(
     folder: Path, keys: Keys, reading: X25519PrivateKey | None, *, opened: bool
-) -> Iterator[Pair | Unpaired | _Closed]:
+) -> Iterator[Throw | Pair | Unpaired | _Closed]:
     """Every record, checked. Raises: CoinError."""
     paths = files(folder)
     if not paths:
@@ -200,8 +206,10 @@ class _File:
         self._hashes.append(leaf_hash(leaf_of(found)))
         return found
 
-    def records(self) -> Iterator[Pair | Unpaired | _Closed]:
+    def records(self) -> Iterator[Throw | Pair | Unpaired | _Closed]:
         seen: set[int] = set()
+        thrown: dict[int, str] = {}  # each coin's account
+        many: Counter[tuple[str, str | None]] = Counter()
         end, ties, closed = 0, 0, False
         for at, line in enumerate(self._lines, 2):
             found, place = self._follow(line, at), f"{self.path}:{at}"
@@ -220,22 +228,36 @@ class _File:
                 record = self._record(found, place, at - 1)
             except (KeyError, TypeError, ValueError, IndexError) as why:
                 raise CoinError(f"{place}: is no record of a coin: {type(why).__name__}: {why}") from None
-            if record.number in seen or record.number < 0:
+            known = thrown if isinstance(record, Throw) else seen
+            if record.number in known or record.number in seen or record.number < 0:
                 raise CoinError(f"{place}: coin {record.number} has a record already")
+            if isinstance(record, Throw):
+                thrown[record.number] = record.account
+                whose = record.account, record.campaign
+                if self._opened and record.before != many[whose]:
+                    raise CoinError(f"{place}: is coin {record.before} of its account, not {many[whose]}")
+                many[whose] += 1
+                yield record
+                continue
+            account = thrown.get(record.number)
+            if isinstance(record, Pair) and account and record.account not in ("", account):
+                raise CoinError(f"{place}: is of another account than the one that its coin was thrown for")
             seen.add(record.number)
             ties += found.get("tie") is True
             yield record
-        lost = max(seen, default=-1) + 1 - len(seen)
+        lost = max(seen | thrown.keys(), default=-1) + 1 - len(seen)
         if closed:
             lost = int(found["next"]) - len(seen)
         yield _Closed(
             Head(self.name, end, self.prev, root(self._hashes)), self._key.commitment, lost, ties, self.torn
         )
 
-    def _record(self, found: dict[str, Any], place: str, index: int) -> Pair | Unpaired:
+    def _record(self, found: dict[str, Any], place: str, index: int) -> Throw | Pair | Unpaired:
         number, at_us = int(found["n"]), round(datetime.fromisoformat(found["at"]).timestamp() * 1e6)
         if found["kind"] == "unpaired":
             return Unpaired(self.name, number, at_us, str(found["why"]))
+        if found["kind"] == "throw":
+            return self._throw(found, number, at_us, place, index)
         if found["kind"] != "pair":
             raise CoinError(f"{place}: a ledger holds no {found['kind']!r}")
         if found["served"] != self._key.coin(self.name, number):
@@ -261,6 +283,18 @@ class _File:
             self.name, number, at_us, within["account"], within["model"], tuple(within["messages"]),
             (one, other), found["served"], within["campaign"], within["operation"],
             opening if isinstance(opening, str) else "", leaf_of(found), index,
+        )  # fmt: skip
+
+    def _throw(self, found: dict[str, Any], number: int, at_us: int, place: str, index: int) -> Throw:
+        opening = self._opening(found, number, place)
+        if opening is None:
+            return Throw(self.name, number, at_us, "")
+        if commitment(str(opening)) != found["commit"]:
+            raise CoinError(f"{place}: its account is not the one that the record commits to")
+        within = json.loads(str(opening))
+        return Throw(
+            self.name, number, at_us, within["account"], within["campaign"], int(within["before"]),
+            str(opening), leaf_of(found), index,
         )  # fmt: skip
 
     def _bound(

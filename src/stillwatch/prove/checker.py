@@ -189,7 +189,8 @@ def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Clai
 def sealed_lines(found: Any) -> list[str]:
     """What a proof's examination says of its seal."""
     lines = [
-        f"  {found.pairs} pairs are disclosed; seal {found.number}, {found.tests} tests sealed: all count"
+        f"  {found.pairs} pairs and {found.unpaired} coins without a pair are disclosed; seal "
+        f"{found.number}, {found.tests} tests sealed: all count"
     ]
     if found.sealed_at:
         lines.append(

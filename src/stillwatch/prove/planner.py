@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES
-from stillwatch.prove.coin.leans import CONTINUATIONS
+from stillwatch.prove.coin.leans import CONTINUATIONS, LEVELS
 from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
 # What a student taught on nothing but served answers showed: z over the root of the pairs, without a base.
@@ -35,6 +35,7 @@ STUDENTS = {
 }
 SIMULATED = 600  # coins up to which the formula is checked by the test itself: a second or two
 RUNS = 200  # simulated tests a number of coins
+MOST = 10_000_000  # coins of a plan
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ def floor(alpha: float) -> int:
 
 
 def needed_coins(
-    effect: float, alpha: float, power: float, actors: int = 1, *, seed: int = 1, runs: int = RUNS
-) -> Needed:
-    """Coins with different answers that one actor needs. Raises: ProveError for what no test can have."""
+    effect: float, alpha: float, power: float, actors: int = 1, *, seed: int = 1, runs: int = RUNS,
+    lost: float = 0.0,
+) -> Needed:  # fmt: skip
+    """Coins that one actor needs, none a tie. lost: the share that has no two answers, and counts against.
+
+    Raises: ProveError for what no test can have.
+    """
     _demand(effect, alpha, power, actors)
     each = alpha / actors
     coins = max(floor(each), math.ceil(by_formula(effect, each, power)))
@@ -69,6 +74,15 @@ def needed_coins(
     while share is not None and share < power:  # small numbers cost something
         coins = math.ceil(coins * 1.1)
         share = found_share(effect, coins, each, seed, runs)
+    if lost:
+        coins = math.ceil(coins / (1 - lost))
+        while not outweighs(effect, round(coins * (1 - lost)), round(coins * lost), each, power):
+            coins = math.ceil(coins * 1.02)
+            if coins > MOST:
+                raise ProveError(
+                    f"an effect of {effect:g} is never found where {lost:.0%} of the coins are lost"
+                )
+        share = None
     return Needed(effect, each, power, coins, share, 0 if share is None else runs)
 
 
@@ -112,6 +126,13 @@ def has_power(effect: float, coins: int, alpha: float, power: float = 0.8) -> bo
     return share >= power
 
 
+def outweighs(effect: float, coins: int, against: int, alpha: float, power: float = 0.8) -> bool:
+    """Whether so many coins find an effect though others count as the largest lean, and against."""
+    mean, null_sd, sd = _moments(effect)
+    apart = norm.isf(alpha) * math.sqrt(coins * null_sd**2 + against * LEVELS**2)
+    return bool(mean * coins - LEVELS * against >= apart + norm.ppf(power) * sd * math.sqrt(coins))
+
+
 def smallest_effect(coins: int, alpha: float, power: float = 0.8) -> float:
     """The smallest effect that so many coins find, by the formula."""
     return float((norm.isf(alpha) + norm.ppf(power)) / math.sqrt(coins)) if coins else math.inf
@@ -126,12 +147,14 @@ class PowerStatement:
 
 
 def power_of(
-    statistic: str, effect: float | None, coins: int, alpha: float, places: int = PLACES, power: float = 0.8
-) -> PowerStatement:
+    statistic: str, effect: float | None, coins: int, alpha: float, places: int = PLACES, power: float = 0.8,
+    against: int = 0,
+) -> PowerStatement:  # fmt: skip
     """Say whether so many coins, as they were measured by a statistic, could have found an effect.
 
     An effect that is looked for and is larger than the statistic's usual one does not make a test strong: the
     smaller of the two counts. Nor is a test strong that reads less than what the usual one was measured by.
+    against: coins that could not be measured, each of which counts as the largest lean, and against.
     """
     words = (
         f"With the {coins:,} measured coins of the actor with fewest, an effect of "
@@ -151,7 +174,11 @@ def power_of(
         )
     looked_for = min(effect or usual, usual)
     if has_power(looked_for, coins, alpha, power):
-        return PowerStatement(True, words)
+        if not against or outweighs(looked_for, coins, against, alpha, power):
+            return PowerStatement(True, words)
+        return PowerStatement(
+            False, f"{words} But {against:,} coins without a measured pair count against: not enough to tell."
+        )
     wanted = needed_coins(looked_for, alpha, power).coins
     more = f" That takes {wanted:,} coins, {max(0, wanted - coins):,} more: this is not enough to tell."
     return PowerStatement(False, words + more)

@@ -73,13 +73,14 @@ class Examined:
     released: str = ""
     witnessed: bool = False  # by whom a second seal of one number would have been refused
     pairs: int = 0
+    unpaired: int = 0  # tested coins of the disclosed actors that have no pair of answers
     stamped: bool = False  # by an authority that the checker trusts
     trust: Trust = Trust()  # under which it was examined
     words: dict[str, Any] = field(default_factory=dict)  # what evidence of this test says
 
     def facts(self) -> dict[str, Any]:
         """What a verdict states of its seal, and of what its sender took for granted."""
-        names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs")
+        names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs", "unpaired")
         future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)
         granted = {
             "stamp": self.stamped, "witnesses": sorted(self.trust.witnesses),
@@ -150,8 +151,8 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     if found.wrong:
         return found
     found.words = words(seal, str(proof["statistic"]))
-    records = _records(proof, seal, found, parts)
-    _actors(proof, seal, records, found, parts)
+    records, throws = _records(proof, seal, found, parts)
+    _actors(proof, seal, records, throws, found, parts)
     return found
 
 
@@ -262,10 +263,11 @@ def _time(
 
 def _records(
     proof: Mapping[str, Any], seal: Mapping[str, Any], found: Examined, parts: ProofFiles
-) -> dict[str, dict[str, Any]]:
-    """Open every disclosed record: its leaf is in the sealed tree, its texts and coin are the leaf's."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Open every disclosed pair and throw: its leaf is in the sealed tree, what it says is the leaf's."""
     o, heads = parts.openings, {head["ledger"]: head for head in seal["heads"]}
     known: dict[str, dict[str, Any]] = {}
+    thrown: dict[str, dict[str, Any]] = {}
     for one in proof["records"]:
         leaf = json.loads(one["leaf"])
         pair = f"{one['ledger']}/{leaf['n']}"
@@ -280,62 +282,113 @@ def _records(
         if led != head["root"]:
             found.wrong.append(f"{pair}: is not in the ledger as it was sealed")
             continue
-        if leaf["kind"] != "pair" or "commit" not in leaf or o.commitment(one["opening"]) != leaf["commit"]:
+        kinds = ("pair", "throw")
+        if (
+            leaf["kind"] not in kinds
+            or "commit" not in leaf
+            or o.commitment(one["opening"]) != leaf["commit"]
+        ):
             found.wrong.append(f"{pair}: its opening is not the one that its leaf commits to")
             continue
         within = json.loads(one["opening"])
+        if pair in (thrown if leaf["kind"] == "throw" else known):
+            found.wrong.append(f"{pair}: is disclosed twice")
+            continue
+        if leaf["kind"] == "throw":
+            thrown[pair] = {name: within[name] for name in ("account", "campaign", "before")}
+            thrown[pair]["index"] = one["index"]
+            continue
         texts = [answer["text"] for answer in within["answers"]]
         if not within["served"] == leaf["served"] == o.coin_of(within["secret"]) or len(texts) != 2:
             found.wrong.append(f"{pair}: what was served is not what its coin says")
             continue
-        if pair in known or texts[0] == texts[1]:
-            found.wrong.append(f"{pair}: is disclosed twice, or its answers are one")
-            continue
         known[pair] = {"account": within["account"], "served": within["served"], "texts": texts}
+        known[pair]["index"] = one["index"]
     found.pairs = len(known)
-    return known
+    return known, thrown
 
 
 def _actors(
     proof: Mapping[str, Any],
     seal: Mapping[str, Any],
     records: Mapping[str, Any],
+    throws: Mapping[str, Any],
     found: Examined,
     parts: ProofFiles,
 ) -> None:
-    """Each disclosed actor: sealed, with all its pairs; its leans, and what so many of them come to."""
-    o, left = parts.openings, set(records)
+    """Each disclosed actor: sealed, with all its coins; its leans, and what so many of them come to."""
+    o, left, most = parts.openings, {*records, *throws}, seal["test"]["most"]
     spend = found.tests / o.share_of_alpha(found.number)
     for actor in proof["actors"]:
         name = actor["name"]
         if o.actor_commitment(actor) not in seal["actors"]:
             found.wrong.append(f"{name}: its accounts and pairs are not those of any sealed actor")
             continue
-        pairs, accounts = actor["pairs"], set(actor["accounts"])
-        absent = [pair for pair in pairs if pair not in records]
-        if absent or len(set(pairs)) != len(pairs):
-            found.wrong.append(f"{name}: {len(absent)} of its {len(pairs)} sealed pairs are not disclosed")
-            continue
-        strange = [pair for pair in pairs if records[pair]["account"] not in accounts]
-        if strange or not left.issuperset(pairs):
+        coins, accounts = actor["pairs"], set(actor["accounts"])
+        absent = [coin for coin in coins if coin not in left]
+        if absent or coins != o.in_order(set(coins), found.number):
             found.wrong.append(
-                f"{name}: {len(strange)} pairs are of other accounts, or counted for two actors"
+                f"{name}: {len(absent)} of its {len(coins)} sealed coins are not disclosed, or counted for "
+                "two actors, or their order is another one"
             )
             continue
-        left -= set(pairs)
+        whose = [one[coin]["account"] for one in (records, throws) for coin in coins if coin in one]
+        if not accounts.issuperset(whose):
+            found.wrong.append(f"{name}: has coins of other accounts")
+            continue
+        left -= set(coins)
+        _whole(name, coins, records, throws, found)
+        tied = {coin for coin in coins if coin in records and len(set(records[coin]["texts"])) == 1}
+        tested = [coin for coin in coins[:most] if coin not in tied]
+        pairs = [coin for coin in tested if coin in records]
+        found.unpaired += len(tested) - len(pairs)
         towards = _towards(proof, pairs, records, parts)
-        n, hits, p = parts.leans.tail(list(towards.values()), len(pairs) - len(towards))
+        n, hits, p = parts.leans.tail(list(towards.values()), len(tested) - len(towards))
         found.actors[name] = {"n": n, "hits": hits, "p": p, "adjusted": min(1.0, p * spend)}
-        _base(proof, actor, records, found, parts)
+        _base(proof, actor, pairs, records, found, parts)
         if n < FEWEST:
-            found.missing.append(f"{name}: {n} of {len(pairs)} sealed pairs lean; {FEWEST} are needed")
+            found.missing.append(f"{name}: {n} of {len(tested)} sealed coins lean; {FEWEST} are needed")
     if left:
-        found.wrong.append(f"{len(left)} disclosed pairs belong to no disclosed actor")
+        found.wrong.append(f"{len(left)} disclosed coins belong to no disclosed actor")
+
+
+def _whole(
+    name: str,
+    coins: Sequence[str],
+    records: Mapping[str, Any],
+    throws: Mapping[str, Any],
+    found: Examined,
+) -> None:
+    """Nothing is left out among an actor's coins: each knows how many of its account came before it."""
+    unknown = sum(coin not in throws for coin in coins)
+    if unknown:
+        said = found.missing if unknown == len(coins) else found.wrong
+        said.append(
+            f"{name}: whose the coins without two answers were: {unknown} of {len(coins)} sealed coins have "
+            "no line that was written when they were thrown (no ledger of before 2026-11-29 has)"
+        )
+        return
+    places: dict[tuple[str, str, str | None], list[int]] = {}
+    for coin in coins:
+        one = throws[coin]
+        pair = records.get(coin, one)
+        if pair["account"] != one["account"] or pair["index"] < one["index"]:
+            found.wrong.append(f"{coin}: was thrown for another account than its pair is of, or after it")
+        places.setdefault((coin.rpartition("/")[0], one["account"], one["campaign"]), []).append(
+            one["before"]
+        )
+    gaps = sum(sorted(had) != list(range(len(had))) for had in places.values())
+    if gaps:
+        found.wrong.append(
+            f"{name}: coins of its accounts are left out of what was sealed ({gaps} gaps: one an account and "
+            "ledger at most)"
+        )
 
 
 def _base(
     proof: Mapping[str, Any],
     actor: Mapping[str, Any],
+    pairs: Sequence[str],
     records: Mapping[str, Any],
     found: Examined,
     parts: ProofFiles,
@@ -343,7 +396,7 @@ def _base(
     """A base was taught nothing that was served; where it leans there, the answers' order knew the coin."""
     if proof["base"] == "none":
         return
-    values = _values(proof, proof["measured_base"], actor["pairs"], records, parts)
+    values = _values(proof, proof["measured_base"], pairs, records, parts)
     leans = parts.leans.leans(values, None)
     n, hits, p = parts.leans.tail(
         [lean if records[pair]["served"] == 0 else -lean for pair, lean in leans.items()]

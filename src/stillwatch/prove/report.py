@@ -360,7 +360,8 @@ def _conditions(verdict: Mapping[str, Any]) -> str:
     there = f" It was there at {sealed['sealed_at']}, by {sealed['by']}." if sealed["sealed_at"] else ""
     facts = (
         f"Seal {sealed['number']} allows {sealed['tests']} tests; all of them count. "
-        f"{sealed['pairs']} pairs are disclosed.{there}"
+        f"{sealed['pairs']} pairs are disclosed, and {sealed['unpaired']} coins without a pair of answers: "
+        f"each of these counts against.{there}"
     )
     if not given:
         return f"<p>{escaped_text(facts)} The sender granted no third party's word and no release date.</p>"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stillwatch.coin import CoinError, Pair
+from stillwatch.coin import CoinError, Pair, Throw
 from stillwatch.coin.keys import EpochKey, current
 from stillwatch.coin.ledger import Ledger
 from stillwatch.coin.sealing import public_of
@@ -39,6 +39,7 @@ NO_READING_KEY = (
     "the terms want sealed texts, and there is no reading key: `stillwatch coin new-key --epoch NAME "
     '--reading-key FILE`, or texts = "plain"'
 )
+AGAIN = 1  # times that an unserved answer which broke off is asked for again
 ROTATE_WAIT = 60  # polls that a new ledger waits for the coins under way in the old one
 _COINS, _PAIRS, _UNPAIRED = PLACE["coins"], PLACE["coin_pairs"], PLACE["coin_unpaired"]
 _LOST, _TOKENS = PLACE["coin_lost"], PLACE["coin_tokens"]
@@ -104,6 +105,10 @@ class Who:
     exchange: str
     model: str
 
+    @property
+    def campaign(self) -> str | None:
+        return self.standing.campaign if self.standing else None
+
 
 class Coins:
     """One worker's coins: throws them, and has a thread that writes the ledger."""
@@ -127,7 +132,7 @@ class Coins:
         self._busy_until_us = 0
         self.drawing = 0  # coins under way
         self.error: str | None = None
-        self._queue: SimpleQueue[Drawn | None] = SimpleQueue()
+        self._queue: SimpleQueue[Throw | Drawn | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     # --- once a second ---------------------------------------------------------------------------------
@@ -202,6 +207,8 @@ class Coins:
         number = ledger.number()
         self._counters[_COINS] += 1
         self.drawing += 1
+        # whose coin it is, written before there is an answer: a coin that comes to nothing is known by it
+        self._queue.put(Throw(ledger.name, number, now_us, who.account, who.campaign))
         return Draw(self, ledger.name, number, ledger.coin(number), who, facts.operation, body)
 
     def drawn(self, draw: "Draw") -> None:
@@ -209,11 +216,10 @@ class Coins:
         self.drawing -= 1
         if any(slot.status in BUSY for slot in draw.slots):
             self._busy_until_us = self._now_us() + BUSY_US
-        campaign = draw.who.standing.campaign if draw.who.standing else None
         one, other = draw.slots
         self._queue.put(
             Drawn(
-                draw.ledger, draw.number, self._now_us(), draw.who.account, campaign, draw.who.model,
+                draw.ledger, draw.number, self._now_us(), draw.who.account, draw.who.campaign, draw.who.model,
                 draw.operation, draw.body, draw.served, (one.reply(), other.reply()),
             )
         )  # fmt: skip
@@ -232,26 +238,26 @@ class Coins:
             if first is None:
                 return
 
-    def _commit(self, batch: list[Drawn]) -> None:
+    def _commit(self, batch: list[Throw | Drawn]) -> None:
         for ledger in (self._old, self._ledger):
             mine = [one for one in batch if ledger is not None and one.ledger == ledger.name]
             if ledger is None or not mine:
                 continue
             batch = [one for one in batch if one.ledger != ledger.name]
-            records = [record(one) for one in mine]
-            tokens = sum(tokens_of(one) for one in mine)
+            records = [one if isinstance(one, Throw) else record(one) for one in mine]
+            tokens = sum(tokens_of(one) for one in mine if isinstance(one, Drawn))
             self._spent += tokens
             self._counters[_TOKENS] += tokens
             try:
                 ledger.add(records, self._now_us())
             except (OSError, CoinError) as why:
                 self.error = f"the ledger cannot be written: {why}"
-                self._counters[_LOST] += len(records)
+                self._counters[_LOST] += sum(isinstance(one, Drawn) for one in mine)
                 continue
             made = sum(isinstance(one, Pair) for one in records)
             self._counters[_PAIRS] += made
-            self._counters[_UNPAIRED] += len(records) - made
-        self._counters[_LOST] += len(batch)  # of a ledger that is closed
+            self._counters[_UNPAIRED] += sum(isinstance(one, Drawn) for one in mine) - made
+        self._counters[_LOST] += sum(isinstance(one, Drawn) for one in batch)  # of a ledger that is closed
 
     def close(self) -> None:
         """Write what has come, and end the ledger; what is under way is said there to be lost."""
@@ -271,6 +277,10 @@ def reader_file(folder: Folder) -> "Path":
     return folder.coin / "reader.pub"
 
 
+def _nothing() -> None:
+    """Ask nobody: the client's answer is asked for by its exchange."""
+
+
 class Slot:
     """One of the two answers as it comes in. It is an `upstream.Asker` where no client takes it."""
 
@@ -281,14 +291,26 @@ class Slot:
         self._stream = False
         self.over = False
         self._why: str | None = None
+        self._again = 0  # askings that are left
+        self._broke_off = False
         self.connection: Connection | None = None
         self._retry: Callable[[], None] | None = None
+        self._anew: Callable[[], None] = _nothing
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it came to its end and is no answer."""
+        return self.over and (self._why is not None or self.status != 200)
 
     def reply(self) -> CoinedReply:
         return CoinedReply(b"".join(self._parts), self.status, self._stream, self._why)
 
     def ask(self, pool: ConnectionPool, head: bytes, body: bytes) -> None:
-        """Ask for this answer, on a connection of its own."""
+        """Ask for this answer, on a connection of its own; once more where it breaks off or is an error.
+
+        The client's is asked for once. Both kept answers are then draws that came to an end, whatever was
+        drawn before: the pair is as fair, and fewer coins come to nothing.
+        """
 
         def send(connection: Connection | None, why: str) -> None:
             if connection is None:
@@ -305,7 +327,8 @@ class Slot:
 
             pool.connect(ready)
 
-        self._retry = anew
+        self._retry = self._anew = anew
+        self._again = AGAIN
         idle = pool.idle()
         if idle is None:
             anew()
@@ -333,6 +356,7 @@ class Slot:
 
     def on_end(self) -> None:
         self.connection = None
+        self._broke_off = self.status >= 500 and self.status not in BUSY
         self._end()
 
     def on_lost(self, why: str, untouched: bool) -> None:
@@ -341,6 +365,7 @@ class Slot:
             retry, self._retry = self._retry, None
             retry()
             return
+        self._broke_off = True
         self.fail(why)
 
     def fail(self, why: str) -> None:
@@ -354,9 +379,16 @@ class Slot:
         self._end()
 
     def _end(self) -> None:
-        if not self.over:
-            self.over = True
-            self._draw.ended()
+        if self.over:
+            return
+        if self._broke_off and self._again and self._draw.wants_more:
+            self._again -= 1
+            self._parts, self._size, self.status, self._stream = [], 0, 0, False
+            self._why, self._broke_off = None, False
+            self._anew()
+            return
+        self.over = True
+        self._draw.ended()
 
 
 class Draw:
@@ -374,6 +406,11 @@ class Draw:
     def mine(self) -> Slot:
         """The answer that the client gets."""
         return self.slots[self.served]
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a second answer is of use: not where the client's has failed."""
+        return not self.mine.has_failed
 
     def ask_other(self, head: bytes, body: bytes) -> None:
         """Ask for the answer that is kept."""

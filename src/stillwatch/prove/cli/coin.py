@@ -16,7 +16,7 @@ from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa
 from stillwatch.cli.verb import verb
 from stillwatch.coin.ledger import iso
-from stillwatch.coin.verify import against, pairs, verify
+from stillwatch.coin.verify import against, coins, pairs, verify
 from stillwatch.errors import InputError
 from stillwatch.prove import outcome
 from stillwatch.prove.cli.prove import (
@@ -180,7 +180,7 @@ def coin_command(
             came = run(
                 read_sealed(seal),
                 place,
-                pairs(place, keys, reading),
+                coins(place, keys, reading),
                 tested,
                 before,
                 out,

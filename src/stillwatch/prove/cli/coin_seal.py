@@ -17,7 +17,7 @@ from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import verb
 from stillwatch.coin import openings
 from stillwatch.coin.ledger import iso
-from stillwatch.coin.verify import pairs, verify
+from stillwatch.coin.verify import coins, pairs, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.cli.prove import Places, Samples
 from stillwatch.prove.coin import PLACES, STATISTICS
@@ -94,7 +94,7 @@ def seal_command(
     test = SealedTest(statistics, base, alpha, effect or min(usual), samples, most, places)
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
-        pairs(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
+        coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
         test, _training(own_training, excluded, pairs(place, keys, reading)), open_signer(signing_key),
         iso(time.time_ns() // 1000),
     )  # fmt: skip

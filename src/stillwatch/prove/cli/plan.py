@@ -31,6 +31,9 @@ def plan_command(
     ties: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of pairs with one answer twice.")
     ] = 0.0,
+    lost: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share of coins without two answers: they count against.")
+    ] = 0.0,
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Output tokens of one answer, for the cost.")
     ] = None,
@@ -46,6 +49,7 @@ def plan_command(
     $ stillwatch prove plan
     $ stillwatch prove plan --effect 0.1 --alpha 1e-6 --actors 5
     $ stillwatch prove plan --coins 2000 --actors 3
+    $ stillwatch prove plan --effect 0.48 --lost 0.05
     $ stillwatch prove plan --effect 0.05 --share 0.02 --tokens 350
     $ stillwatch prove plan --statistic continuation --samples 2 --actors 3
     """
@@ -78,7 +82,7 @@ def plan_command(
     ]
     rows = []
     for student, name, size in [("-", statistic, one) for one in effect] if effect else measured:
-        one = needed_coins(size, alpha, power, actors)
+        one = needed_coins(size, alpha, power, actors, lost=lost)
         asked = None if name is None else one.coins * actors * queries(name, samples, places)
         rows.append(
             {

@@ -14,9 +14,10 @@ from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.prove.cli.prove import TESTED, Places, Samples, TestedLedger, app
 from stillwatch.prove.coin import PLACES
 from stillwatch.prove.coin.actors import by_account, by_file, by_ledger
-from stillwatch.prove.coin.choosing import Put, choose
+from stillwatch.prove.coin.choosing import choose
 from stillwatch.prove.coin.leaning import begun_answers
 from stillwatch.prove.coin.leans import CONTINUATIONS
+from stillwatch.prove.coin.sealed import sealed_puts
 from stillwatch.prove.coin.seals import read as read_sealed
 
 
@@ -53,8 +54,7 @@ def questions_command(
     found = pairs(place, keys, at.reading())
     if seal is not None:
         sealed = read_sealed(seal)
-        owner = {pair: actor["name"] for actor in sealed.actors for pair in actor["pairs"]}
-        puts = [Put(pair, owner[pair.id]) for pair in found if pair.id in owner]
+        puts = sealed_puts(sealed, found)
         test = sealed.seal["test"]
         places, samples = test.get("places", PLACES), test["samples"]
         if statistic not in test["statistics"]:

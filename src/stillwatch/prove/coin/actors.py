@@ -8,20 +8,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from stillwatch.coin import Pair
+from stillwatch.coin import Pair, Throw
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import OTHERS
 
 LARGEST_BYTES = 64 << 20
-ActorOf = Callable[[Pair], str]
+ActorOf = Callable[[Pair | Throw], str]
 
 
-def by_ledger(pair: Pair) -> str:
+def by_ledger(pair: Pair | Throw) -> str:
     """By the campaign that the account stood in when it was served."""
     return pair.campaign or OTHERS
 
 
-def by_account(pair: Pair) -> str:
+def by_account(pair: Pair | Throw) -> str:
     return pair.account
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillwatch.coin import Pair, openings
+from stillwatch.coin import Pair, Throw, openings
 from stillwatch.prove import Checked, Evidence, Grade, ProveError, Row, evidence_json, planner
 from stillwatch.prove import proof as proofs
 from stillwatch.prove.coin import PLACES, leans
@@ -35,8 +35,9 @@ class SealedActorResult:
     hits: int
     p_value: float
     p_adjusted: float
-    pairs: int
+    pairs: int  # coins that are tested, but for ties
     measured: int  # pairs with a lean: those that could not be measured count in n, and show no power
+    unpaired: int  # tested coins without a pair of answers: each counts as the largest lean, and against
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SealedTestOutcome:
 def run(
     sealed: Sealed,
     ledger: Path,
-    pairs: Iterable[Pair],
+    coins: Iterable[Pair | Throw],
     suspect: Suspect,
     base: Suspect | None,
     out: Path,
@@ -77,17 +78,15 @@ def run(
     unknown = sorted(set(disclose) - {actor["name"] for actor in sealed.actors})
     if unknown:
         raise ProveError(f"--disclose {unknown[0]}: is no sealed actor")
-    owner = {pair: actor["name"] for actor in sealed.actors for pair in actor["pairs"]}
-    by_id = {pair.id: pair for pair in pairs if pair.id in owner}
-    lost = sorted(owner.keys() - by_id.keys())
-    if lost:
-        raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed pairs are not there any more")
-    puts = [Put(by_id[name], owner[name]) for name in openings.in_order(owner, sealed.seal["number"])]
+    by_id, thrown = _sealed_coins(sealed, ledger, coins)
+    puts = sealed_puts(sealed, by_id.values())
     mine = _ask(puts, chosen, suspect, out, sealed, tell)
     before = None if base is None else _ask(puts, chosen, base, out, sealed, tell)
     spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
     reading = _reading(sealed)
-    tested = tuple(_judge(actor, by_id, chosen, reading, mine, before, spend) for actor in sealed.actors)
+    tested = tuple(
+        _judge(actor, by_id, chosen, reading, mine, before, spend, test["most"]) for actor in sealed.actors
+    )
     if not mine:
         raise ProveError(f"{suspect.name}: none of the {len(puts):,} sealed pairs could be measured")
     found = [one for one in tested if one.p_adjusted <= test["alpha"]]
@@ -95,7 +94,9 @@ def run(
     proof = None
     digest = ""
     if found or disclose:
-        told = _proof(sealed, ledger, by_id, suspect, chosen, mine, before, shown, released, witnesses)
+        told = _proof(
+            sealed, ledger, by_id, thrown, suspect, chosen, mine, before, shown, released, witnesses
+        )
         data = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         digest = hashlib.sha256(data.encode("ascii")).hexdigest()
         out.mkdir(parents=True, exist_ok=True)
@@ -103,6 +104,34 @@ def run(
         write_atomically(proof, data)
     evidence = _evidence(sealed, suspect, chosen, tested, shown, digest)
     return SealedTestOutcome(tested, evidence, evidence_json.write(evidence, out / EVIDENCE), proof)
+
+
+def _sealed_coins(
+    sealed: Sealed, ledger: Path, coins: Iterable[Pair | Throw]
+) -> tuple[dict[str, Pair], dict[str, Throw]]:
+    """The pairs and throws of the sealed actors, by their coins' names. Raises: ProveError."""
+    wanted = {name for actor in sealed.actors for name in actor["pairs"]}
+    by_id: dict[str, Pair] = {}
+    thrown: dict[str, Throw] = {}
+    for one in coins:
+        if one.id not in wanted:
+            continue
+        if isinstance(one, Pair):
+            by_id[one.id] = one
+        else:
+            thrown[one.id] = one
+    lost = sorted(wanted - by_id.keys() - thrown.keys())
+    if lost:
+        raise ProveError(f"{ledger}: {lost[0]} and {len(lost) - 1} more sealed coins are not there any more")
+    return by_id, thrown
+
+
+def sealed_puts(sealed: Sealed, pairs: Iterable[Pair]) -> list[Put]:
+    """The pairs that a seal puts to a suspect, in its order: of each actor's first coins, ties left out."""
+    most = sealed.seal["test"]["most"]
+    owner = {name: actor["name"] for actor in sealed.actors for name in actor["pairs"][:most]}
+    by_id = {pair.id: pair for pair in pairs if pair.id in owner and not pair.tie}
+    return [Put(by_id[name], owner[name]) for name in openings.in_order(by_id, sealed.seal["number"])]
 
 
 def _ask(
@@ -136,9 +165,12 @@ def _judge(
     mine: dict[str, Any],
     before: dict[str, Any] | None,
     spend: float,
+    most: int,
 ) -> SealedActorResult:
+    tested = [name for name in actor["pairs"][:most] if name not in by_id or not by_id[name].tie]
+
     def values(told: dict[str, Any]) -> dict[str, Any]:
-        some = {name: told[name] for name in actor["pairs"] if name in told}
+        some = {name: told[name] for name in tested if name in told}
         texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
         found = {
             name: leans.valued(statistic, said, texts[name], reading.samples, reading.places)
@@ -148,15 +180,17 @@ def _judge(
 
     lean = leans.leans(values(mine), None if before is None else values(before))
     towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
-    n, hits, p = leans.tail(towards, len(actor["pairs"]) - len(lean))
+    n, hits, p = leans.tail(towards, len(tested) - len(lean))
     measured = sum(value != 0 for value in towards)
-    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(actor["pairs"]), measured)
+    unpaired = sum(name not in by_id for name in tested)
+    return SealedActorResult(actor["name"], n, hits, p, min(1.0, p * spend), len(tested), measured, unpaired)
 
 
 def _proof(
     sealed: Sealed,
     ledger: Path,
     by_id: dict[str, Pair],
+    thrown: dict[str, Throw],
     suspect: Suspect,
     statistic: str,
     mine: dict[str, Any],
@@ -167,7 +201,9 @@ def _proof(
 ) -> dict[str, Any]:
     names = {one.name for one in shown}
     actors = [actor for actor in sealed.actors if actor["name"] in names]
-    ids = [pair for actor in actors for pair in actor["pairs"]]
+    most = sealed.seal["test"]["most"]
+    ids = [name for actor in actors for name in actor["pairs"][:most] if name in by_id]
+    throws = [thrown[name] for actor in actors for name in actor["pairs"] if name in thrown]
     return {
         "kind": proofs.KIND,
         "suspect": suspect.name,
@@ -179,7 +215,7 @@ def _proof(
         "stamp": stamp_beside(sealed.path),
         "witnesses": list(witnesses),
         "actors": actors,
-        "records": records_of([by_id[name] for name in ids], sealed.seal, ledger),
+        "records": records_of([*(by_id[name] for name in ids), *throws], sealed.seal, ledger),
         "measured": {name: mine[name] for name in ids if name in mine},
         "measured_base": {} if before is None else {name: before[name] for name in ids if name in before},
     }
@@ -195,9 +231,11 @@ def _evidence(
 ) -> Evidence:
     test, tests = sealed.seal["test"], openings.number_of_tests(sealed.seal)
     each = test["alpha"] * openings.share_of_alpha(sealed.seal["number"]) / tests
+    weakest = min(tested, key=lambda one: 2 * one.measured - one.n)  # n: with what counts against
     power = planner.power_of(
-        statistic, test["effect"], min(one.measured for one in tested), each, _reading(sealed).places
-    )
+        statistic, test["effect"], weakest.measured, each, _reading(sealed).places,
+        against=weakest.n - weakest.measured,
+    )  # fmt: skip
     rows = []
     for one in (one for one in shown if one.n):
         low, high = clopper_pearson(one.hits, one.n)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.cases.audit.signing import TrailSigner, is_signed
-from stillwatch.coin import Pair, openings
+from stillwatch.coin import Pair, Throw, openings
 from stillwatch.coin.verify import Verified, trees
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
@@ -28,7 +28,7 @@ from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.choosing import LEAST
 
 LARGEST = 256 << 20
-EXCLUSION = "ties; pairs without an answer or a number of the suspect, whichever answer was served"
+EXCLUSION = "ties; what has no pair of answers, or no number of the suspect, counts against"
 TRAINING = ("excluded", "none", "not said")  # coined answers in the owner's own training
 PRIVATE, STAMP = ".private.json", ".tsr"
 
@@ -102,11 +102,22 @@ def normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def actors_of(pairs: Iterable[Pair], actor_of: ActorOf, number: int, most: int) -> list[dict[str, Any]]:
-    """Every actor with its accounts and the pairs that will be tested. Raises: ProveError."""
-    mine: dict[str, list[str]] = {}
+def actors_of(
+    coins: Iterable[Pair | Throw], actor_of: ActorOf, number: int, most: int
+) -> list[dict[str, Any]]:
+    """Every actor with its accounts and coins, in the order in which so many are tested. Raises: ProveError.
+
+    All of its coins, whatever came of them: one that has no pair of answers counts against. In ledgers of
+    before 2026-11-29 nothing says whose such a coin was: there its pairs are listed, `most` of them.
+    """
+    mine: dict[str, set[str]] = {}
+    thrown: dict[str, set[str]] = {}
     accounts: dict[str, set[str]] = {}
-    for pair in pairs:
+    for pair in coins:
+        if isinstance(pair, Throw):
+            thrown.setdefault(actor_of(pair), set()).add(pair.id)
+            accounts.setdefault(actor_of(pair), set()).add(pair.account)
+            continue
         if pair.index < 0 or not pair.opening:
             raise ProveError(
                 f"{pair.id}: the ledger is of an older format, whose records cannot be opened one "
@@ -114,15 +125,16 @@ def actors_of(pairs: Iterable[Pair], actor_of: ActorOf, number: int, most: int) 
                 "test stays the owner's word. Let the gateway begin a new ledger: `stillwatch coin new-key`"
             )
         if not pair.tie:
-            mine.setdefault(actor_of(pair), []).append(pair.id)
+            mine.setdefault(actor_of(pair), set()).add(pair.id)
             accounts.setdefault(actor_of(pair), set()).add(pair.account)
     found = [
         {
             "name": name, "salt": secrets.token_hex(16), "accounts": sorted(accounts[name]),
-            "pairs": openings.in_order(ids, number)[:most],
+            "pairs": openings.in_order(thrown[name], number) if thrown
+            else openings.in_order(ids, number)[:most],
         }
         for name, ids in sorted(mine.items())
-        if len(ids) >= LEAST
+        if len(ids & thrown.get(name, set()) if thrown else ids) >= LEAST
     ]  # fmt: skip
     if not found:
         raise ProveError(f"no actor has {LEAST} pairs with two different answers: there is nothing to seal")
@@ -130,8 +142,9 @@ def actors_of(pairs: Iterable[Pair], actor_of: ActorOf, number: int, most: int) 
 
 
 def make(
-    folder: Path, ledger: Path, verified: Verified, keys: Sequence[Mapping[str, str]], pairs: Iterable[Pair],
-    actor_of: ActorOf, test: SealedTest, training: TrainingStatement, signer: TrailSigner, at: str,
+    folder: Path, ledger: Path, verified: Verified, keys: Sequence[Mapping[str, str]],
+    coins: Iterable[Pair | Throw], actor_of: ActorOf, test: SealedTest, training: TrainingStatement,
+    signer: TrailSigner, at: str,
 ) -> Sealed:  # fmt: skip
     """Seal, as the next one in a folder of seals. Raises: ProveError."""
     before = chain_in(folder)
@@ -142,7 +155,7 @@ def make(
     gone = {h["ledger"] for seal in before[-1:] for h in seal["heads"]} - {h["ledger"] for h in heads}
     if gone:
         raise ProveError(f"{ledger}: {min(gone)}, which was sealed before, is not there any more")
-    actors = actors_of(pairs, actor_of, number, test.most)
+    actors = actors_of(coins, actor_of, number, test.most)
     told: dict[str, Any] = {
         "kind": openings.SEAL, "number": number, "owner": signer.key, "at": at,
         "before": openings.seal_digest(before[-1]) if before else None,
@@ -227,8 +240,11 @@ def consistencies(chain: Sequence[Mapping[str, Any]], ledger: Path) -> list[dict
     return found
 
 
-def records_of(pairs: Iterable[Pair], seal: Mapping[str, Any], ledger: Path) -> list[dict[str, Any]]:
-    """Pairs as a proof holds them: leaf, opening and the way to the sealed head. Raises: ProveError."""
+def records_of(coins: Iterable[Pair | Throw], seal: Mapping[str, Any], ledger: Path) -> list[dict[str, Any]]:
+    """Pairs and throws as a proof holds them: leaf, opening and the way to the sealed head.
+
+    Raises: ProveError.
+    """
     sizes = {head["ledger"]: head["size"] for head in seal["heads"]}
     built = {
         name: openings.levels(hashes[: sizes[name]])
@@ -237,10 +253,10 @@ def records_of(pairs: Iterable[Pair], seal: Mapping[str, Any], ledger: Path) -> 
     }
     return [
         {
-            "ledger": pair.ledger, "index": pair.index, "leaf": pair.leaf, "opening": pair.opening,
-            "path": openings.path(built[pair.ledger], pair.index),
+            "ledger": coin.ledger, "index": coin.index, "leaf": coin.leaf, "opening": coin.opening,
+            "path": openings.path(built[coin.ledger], coin.index),
         }
-        for pair in pairs
+        for coin in coins
     ]  # fmt: skip
 
 
