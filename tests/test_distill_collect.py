@@ -24,7 +24,7 @@ from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
 from stillwatch.distill.changes import find_change
-from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
@@ -59,7 +59,7 @@ def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> t
     return prepare(plan, "tester", 1).run, plan
 
 
-def collected(run: DistillRun, plan: DistillPlan) -> Collected:
+def collected(run: DistillRun, plan: DistillPlan) -> CollectionResult:
     return collect_run(run, plan, lambda progress: None, lambda words: None)
 
 

@@ -33,14 +33,14 @@ from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.health import PartHealth, health
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
+from stillwatch.gateway.latest import HANDOVER, Findings, FindingsNotice, handover_json
 from stillwatch.gateway.metrics import metrics
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.report.page import headline, render
-from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, ScanResult, ScanTotals
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
@@ -502,7 +502,7 @@ def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **mor
     found = Campaign("sw-2", WHEN, 1e-9, 30.0, accounts, taken, taken, (), (), firm=accounts)
     found = replace(found, **more)  # type: ignore[arg-type]
     joined = () if follower is None else (Follower(follower, "sw-2", WHEN, WHEN, 3),)
-    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)
+    result = ScanResult("0", ScanTotals(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {"sw-2": "sw-1"})))
     write(result, folder.detector)
 
@@ -652,7 +652,7 @@ exchanges_at_least = 300
 
 def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing: Enforcer) -> None:
     alone = Loner("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
-    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
+    result = ScanResult("0", ScanTotals(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
     write_atomically(enforcing.folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, enforcing.folder.detector)
     (lone,) = Findings(enforcing.folder).current().campaigns()
@@ -661,7 +661,7 @@ def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing:
     enforcing.step(NOW)
     assert stands(enforcing) == {"a": Step.THROTTLE}
     group = Campaign("sw-2", WHEN, 1e-9, 30.0, ("a", "b"), lone.harvest, lone.harvest, (), ())
-    assert [c.id for c in Handed((), replace(result, campaigns=(group,))).campaigns()] == ["sw-2"]
+    assert [c.id for c in FindingsNotice((), replace(result, campaigns=(group,))).campaigns()] == ["sw-2"]
 
 
 @pytest.mark.slow
@@ -738,7 +738,7 @@ def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Fo
         crowd.says(account, hour, client_ip="192.0.2.1", output_tokens=50)
     put(folder, 1, crowd.table())
     verdicts = (AccountVerdict("sister", 0.5, None, "evaluation"), AccountVerdict("pool", 1e-6, "sw-1", None))
-    result = ScanResult("0", Scanned(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
+    result = ScanResult("0", ScanTotals(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
     with ControlState(folder.state) as state:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
-from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage import Relation, ResolvedName
 from stillwatch.lineage.exports import litellm_config, rpz_zone
 from stillwatch.lineage.parts import parts
 from stillwatch.lineage.resolve import resolve
@@ -221,7 +221,7 @@ def _weights_of(entry: LineageEntry, family: str) -> bool:
     return family == entry.family or any(family == sized for _, sized in entry.sizes)
 
 
-def _row(found: Resolved, verdict: ModelVerdict | None) -> dict[str, Any]:
+def _row(found: ResolvedName, verdict: ModelVerdict | None) -> dict[str, Any]:
     row = {**asdict(found), "relation": found.relation.value}
     return row if verdict is None else {**row, "verdict": asdict(verdict) | {"says": _says(verdict)}}
 
@@ -230,13 +230,13 @@ def _says(verdict: ModelVerdict) -> str:
     return "deny" if not verdict.allow else "warn" if verdict.warn else "allow"
 
 
-def _kin(found: Resolved) -> str:
+def _kin(found: ResolvedName) -> str:
     if found.relation is Relation.SAME or found.relation is Relation.UNKNOWN:
         return ""
     return found.relation.value + (f" from {', '.join(found.teachers)}" if found.teachers else "")
 
 
-def _print_checked(found: list[tuple[Resolved, ModelVerdict | None]], console: Console) -> None:
+def _print_checked(found: list[tuple[ResolvedName, ModelVerdict | None]], console: Console) -> None:
     shown = plain_table(console)
     asked = any(verdict is not None for _, verdict in found)
     for head in (*(("says",) if asked else ()), "name", "weights", "how", "made by", "served by"):

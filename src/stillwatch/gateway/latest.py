@@ -35,7 +35,7 @@ class CaptureGap:
 
 
 @dataclass(frozen=True)
-class Handed:
+class FindingsNotice:
     """The detector's findings. `sign` changes with them."""
 
     sign: tuple[int, ...] = ()
@@ -114,9 +114,9 @@ class Findings:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._handed = Handed()
+        self._handed = FindingsNotice()
 
-    def current(self) -> Handed:
+    def current(self) -> FindingsNotice:
         """Give the findings as they are now; without a result before the first.
 
         Raises: InputError where they cannot be read.
@@ -130,7 +130,7 @@ class Findings:
                 self._handed = self._patiently(sign)
             return self._handed
 
-    def _patiently(self, sign: tuple[int, ...]) -> Handed:
+    def _patiently(self, sign: tuple[int, ...]) -> FindingsNotice:
         """Three files are replaced one after the other: between two of them they do not fit together."""
         for _ in range(TRIES):
             try:
@@ -144,7 +144,7 @@ class Findings:
         found = (self._folder.detector / name).stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _read(self, sign: tuple[int, ...]) -> Handed:
+    def _read(self, sign: tuple[int, ...]) -> FindingsNotice:
         path = self._folder.detector / HANDOVER
         result = load(self._folder.detector)
         try:
@@ -160,7 +160,7 @@ class Findings:
             )
             shares = {str(name): float(share) for name, share in told.get("shares", {}).items()}
             now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)
-            return Handed(sign, now, dict(told["first_ids"]))
+            return FindingsNotice(sign, now, dict(told["first_ids"]))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why
 

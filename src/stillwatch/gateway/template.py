@@ -30,7 +30,7 @@ ADOPTED_S = 10.0  # until the kernel has given a worker to the supervisor
 ARGUMENTS_AT = 45  # of the fields of /proc/PID/stat behind the name: where the arguments lie
 
 
-class Forked:
+class ForkedChild:
     """A child that the template made, with the part of `subprocess.Popen` that a supervisor uses."""
 
     def __init__(self, pid: int) -> None:
@@ -78,14 +78,14 @@ class Calls:
         self._ours.close()
         self.theirs.close()
 
-    def worker(self, name: str, door: socket.socket | None) -> Forked | None:
+    def worker(self, name: str, door: socket.socket | None) -> ForkedChild | None:
         """A worker, forked now; None where there is none in time, and none comes from here any more."""
         with suppress(OSError, ValueError):
             doors = [] if door is None else [door.fileno()]
             socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
             if not _comes(self._ours, PATIENCE_S):
                 self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot say so, and ends
-            return Forked(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
+            return ForkedChild(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
         return None
 
 

@@ -32,8 +32,8 @@ from stillwatch.scan import (
     OwnTie,
     PoolCover,
     Reason,
-    Scanned,
     ScanResult,
+    ScanTotals,
     SeenWindow,
     SettingTest,
 )
@@ -347,7 +347,7 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
-        scanned=Scanned(**dict(s, first=_parse_time(s["first"]), last=_parse_time(s["last"]))),
+        scanned=ScanTotals(**dict(s, first=_parse_time(s["first"]), last=_parse_time(s["last"]))),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
             AccountVerdict(

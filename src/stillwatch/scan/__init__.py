@@ -194,7 +194,7 @@ class AccountVerdict:
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanTotals:
     exchanges: int
     accounts: int
     first: datetime | None
@@ -279,7 +279,7 @@ class SeenWindow:
 @dataclass(frozen=True)
 class ScanResult:
     version: str
-    scanned: Scanned
+    scanned: ScanTotals
     campaigns: tuple[Campaign, ...]
     accounts: tuple[AccountVerdict, ...]
     rejected_examples: tuple[str, ...] = ()  # "file:line: reason", the first few

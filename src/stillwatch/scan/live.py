@@ -24,7 +24,7 @@ from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
 from stillwatch.exchanges.row_files import write_arrays
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.scan import Loner, Scanned, ScanResult, SeenWindow
+from stillwatch.scan import Loner, ScanResult, ScanTotals, SeenWindow
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.loners import Loners
@@ -412,4 +412,4 @@ def _count_since(by_hour: Counter[int], since_us: int) -> int:
 
 
 def _nothing_yet() -> ScanResult:
-    return ScanResult(stillwatch.__version__, Scanned(0, 0, None, None, 0, 0.0), (), ())
+    return ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stillwatch.cli.folder import table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.distill import DistillError, DistillRun
-from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect import Progress as Asked
 from stillwatch.distill.collect.ask import collect_run
 from stillwatch.distill.collect.stored import is_stale, write_stored
@@ -144,7 +144,7 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
     return made
 
 
-def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
+def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> CollectionResult:
     """Ask, with a bar on a terminal."""
     with watching(quiet) as tell:
         return collect_run(made.run, plan, tell, say)
@@ -212,7 +212,7 @@ def _words(asked: Asked) -> str:
     return words
 
 
-def tell_collected(run: DistillRun, got: Collected) -> None:
+def tell_collected(run: DistillRun, got: CollectionResult) -> None:
     """Print what is stored and what it cost."""
     spent = read_json(run.spent)
     cost = "" if spent["usd"] is None else f", ${spent['usd']:,.4f}"
@@ -248,7 +248,7 @@ def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
     print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated_file}")
 
 
-def leave(made: PreparedRun, got: Collected) -> None:
+def leave(made: PreparedRun, got: CollectionResult) -> None:
     """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
     if got.interrupted:
         raise typer.Exit(INTERRUPTED)

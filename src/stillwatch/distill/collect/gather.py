@@ -17,10 +17,10 @@ from dataclasses import replace
 from typing import Any
 
 from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
-from stillwatch.distill.collect import Collected, Progress, SampleRequest
+from stillwatch.distill.collect import CollectionResult, Progress, SampleRequest
 from stillwatch.distill.collect.bounded import bounded_client_class
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
-from stillwatch.distill.collect.purse import Reserved, RunBudget
+from stillwatch.distill.collect.purse import Reservation, RunBudget
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
 from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
 from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
@@ -42,7 +42,7 @@ def collect(
     reach: Callable[[], AbstractContextManager[tuple[Teacher, str]]],
     tell: Tell,
     purpose: str = "train",
-) -> Collected:
+) -> CollectionResult:
     """Ask for all that is missing. What is stored stays, however this ends.
 
     `reach` gives the teacher's address and key; it is entered only when something is missing.
@@ -120,7 +120,7 @@ class _Gathering:
         self.last_answer = now
         self.unreached = self.refused = self.unreadable = 0
 
-    async def all(self, teacher: Teacher, api_key: str) -> Collected:
+    async def all(self, teacher: Teacher, api_key: str) -> CollectionResult:
         import openai
 
         asking = self.plan.collect
@@ -147,9 +147,9 @@ class _Gathering:
             await self.client.close()
         return self.result()
 
-    def result(self) -> Collected:
+    def result(self) -> CollectionResult:
         """What it has come to."""
-        return Collected(
+        return CollectionResult(
             self.had + self.new,
             self.wanted,
             self.new,
@@ -279,7 +279,7 @@ class _Gathering:
             "stored", used.input_tokens, used.output_tokens, pusd, took, answer.status_code, None, raw
         ), None
 
-    async def _set_aside(self, question: SampleRequest) -> Reserved | None:
+    async def _set_aside(self, question: SampleRequest) -> Reservation | None:
         """Take a request's worst case out of the budget; wait for those under way where it is short."""
         while not self.stop.is_set():
             wanted = self.purse.wants(*bound_tokens(question, self.plan))

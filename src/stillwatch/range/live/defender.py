@@ -24,7 +24,7 @@ from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.actions import standings
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.latest import HANDOVER, Findings, Handed
+from stillwatch.gateway.latest import HANDOVER, Findings, FindingsNotice
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from stillwatch.range.live import LiveError
@@ -217,7 +217,7 @@ class House:
                 if not more:
                     return found
 
-    def current_findings(self) -> Handed:
+    def current_findings(self) -> FindingsNotice:
         """What the detector handed over last."""
         assert self._findings is not None
         return self._findings.current()

@@ -1,4 +1,4 @@
-"""What one arm came to: read from the attacker's hands, the gateway's own files, and what honest people saw.
+"""The result of one arm: read from the attacker's hands, the gateway's own files, and what honest people saw.
 
 It changes nothing, and does not know what a student makes of it.
 """

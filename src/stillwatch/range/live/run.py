@@ -24,7 +24,16 @@ from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
 from stillwatch.errors import Faults, InputError
-from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
+from stillwatch.range.live import (
+    Arm,
+    LiveError,
+    LiveOutcome,
+    LiveSettings,
+    ReceivedAnswer,
+    StudentResult,
+    StudentScore,
+    Tell,
+)
 from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
 from stillwatch.range.live.defender import House, copy_house, found_house
@@ -120,7 +129,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         raise LiveError(f"{out}: holds another run; give another folder, or remove it")
     write_json(out / MANIFEST, {"of": marker})
     arms = _arms(seed, settings, stage, out, tell)
-    learnt: list[Learnt] = []
+    learnt: list[StudentResult] = []
     shares: dict[str, StudentScore] = {}
     if settings.steps:
         lessons = {name: examples(_read_taken(out / name)) for name in settings.arms}
@@ -132,7 +141,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         shares = {name: share(places[name]) for name in (TEACHER, UNTRAINED, DRILLED)}
         for name in settings.arms:
             place = places[f"student-{name}"]
-            learnt.append(Learnt(name, len(lessons[f"student-{name}"]), share(place)))
+            learnt.append(StudentResult(name, len(lessons[f"student-{name}"]), share(place)))
     manifest = marker | {f"examples_{arm.name}_sha256": arm.examples_sha256 for arm in arms}
     if settings.teacher == "embedded":
         manifest["teacher_sha256"] = hashlib.sha256((teacher(1) / WEIGHTS).read_bytes()).hexdigest()
@@ -230,8 +239,8 @@ def _arm(
     return arm
 
 
-def _read_taken(place: Path) -> list[Taken]:
-    return [Taken(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
+def _read_taken(place: Path) -> list[ReceivedAnswer]:
+    return [ReceivedAnswer(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
 
 
 def live_settings(scene: Scene) -> LiveSettings:
