@@ -111,7 +111,7 @@ def diff_command(
 
 @verb(app, "test")
 def try_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with tests in it.")],
     as_json: AsJson = False,
 ) -> None:
     """Run the tests that stand in a terms file, through the same decisions as the gateway's.

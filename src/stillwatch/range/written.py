@@ -23,7 +23,7 @@ def contests_of(told: RangeRun) -> tuple[Fought, ...]:
 
 
 def document(told: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
-    """Give everything that a run came to."""
+    """Give all results of a run."""
     table: tuple[ResultRow, ...] = lines(told.outcomes, shares)
     return {
         "id": told.id,

@@ -31,7 +31,7 @@ def chief(table: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
 
 
 def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> str:
-    """Say in one sentence what the run came to."""
+    """Say the result of the run in one sentence."""
     lines = chief(table)
     if not lines:
         return f"{amounts.plural(len(live), 'live play')} of a campaign, a gateway and a student."
