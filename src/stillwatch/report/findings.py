@@ -7,8 +7,6 @@ the same log differ in `scanned.seconds` alone.
 import hashlib
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from importlib import resources
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.errors import InputError
+from stillwatch.new_file import replace_file
 from stillwatch.report.amounts import iso
 from stillwatch.scan import (
     AccountVerdict,
@@ -270,17 +269,7 @@ def to_text(document: dict[str, Any]) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Put a text in place as a whole or not at all: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, [text.encode()], 0o644)
 
 
 def write(result: ScanResult, out_dir: Path) -> Paths:
