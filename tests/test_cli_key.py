@@ -13,9 +13,9 @@ from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedS
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import sole_instance
 from stillwatch.terms import Step
+from stillwatch.units import utc_us
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, ScanResult, ScanTotals
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
+from stillwatch.units import utc_us
 
 NOW = 1_795_600_000_000_000
 WHEN = datetime(2026, 11, 25, tzinfo=UTC)
@@ -306,7 +307,7 @@ def test_metrics_are_prometheus_text(admin: TestClient, desk: Desk) -> None:
 def test_health_is_503_when_nobody_is_served(admin: TestClient, desk: Desk) -> None:
     assert admin.get("/health").status_code == 503
     for k in range(2):
-        heartbeat.beat(desk.folder.run / f"worker-{k}.json", heartbeat.utc_us())
+        heartbeat.beat(desk.folder.run / f"worker-{k}.json", utc_us())
     answer = admin.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
@@ -328,7 +329,7 @@ def test_schemathesis_finds_nothing(desk: Desk, tmp_path: Path) -> None:
     def beat() -> None:
         while not stop.wait(1.0):
             for name in ("worker-0", "worker-1", "recorder", "detector", "supervisor"):
-                heartbeat.beat(desk.folder.run / f"{name}.json", heartbeat.utc_us())
+                heartbeat.beat(desk.folder.run / f"{name}.json", utc_us())
 
     threads = [threading.Thread(target=server.run), threading.Thread(target=beat)]
     for thread in threads:

@@ -45,6 +45,7 @@ from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
+from stillwatch.units import utc_us
 from test_scan_loners import HOUR, START_US, loud
 
 SETTINGS = GatewaySettings("http://127.0.0.1:9")
@@ -464,7 +465,7 @@ def test_gaps_and_damaged_segments_are_said_in_the_findings_for_ten_days(folder:
 @pytest.mark.slow
 def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder, tmp_path: Path) -> None:
     """With the least memory that a gateway may be given, and 13 days of more than it holds."""
-    end_us = heartbeat.utc_us()
+    end_us = utc_us()
     replace(SETTINGS, detector_memory_mb=256).save(folder.settings)
     whole = of_days(13, 1_200, end_us)
     for number, one in enumerate(parts(whole, 13), 1):
@@ -475,7 +476,7 @@ def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder,
             while "text" not in heartbeat.read(folder.run / "detector.json").get("unseen", {}):
                 assert time.monotonic() < patience
                 time.sleep(0.5)
-            now_us = heartbeat.utc_us()
+            now_us = utc_us()
             told = part(folder, now_us)
             assert told.status == "degraded"
             assert "honest groups may be named" in told.text
@@ -709,7 +710,7 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
         crowd.says(account, hour, end_user=user, client_ip=address)
     put(folder, 1, crowd.table())
     with ControlState(folder.state) as state:
-        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+        hits = reach(state, folder, ["pool"], Step.BLOCK, utc_us())
     assert (hits.accounts, hits.unknown, hits.keys) == (("pool",), (), 0)
     assert (hits.end_users, hits.same_end_user, hits.same_network) == (2, 1, 1)
     assert [(u.account, u.end_user, u.exchanges) for u in hits.users] == [
@@ -732,7 +733,7 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
 
 def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Folder) -> None:
     """What is known of each comes from the keys, the segments, the detector and the standings."""
-    crowd, now = Crowd(), heartbeat.utc_us()
+    crowd, now = Crowd(), utc_us()
     hour = (datetime.now(UTC) - START).total_seconds() / 3600 - 1
     for account in ("pool", "pool", "sister", "sister", "sister", "old"):
         crowd.says(account, hour, client_ip="192.0.2.1", output_tokens=50)
@@ -766,6 +767,6 @@ def test_a_segment_that_cannot_be_read_leaves_a_reach_that_says_so(folder: Folde
     crowd.says("pool", (datetime.now(UTC) - START).total_seconds() / 3600 - 1)
     put(folder, 1, crowd.table()).write_bytes(b"PAR1 nothing PAR1")
     with ControlState(folder.state) as state:
-        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+        hits = reach(state, folder, ["pool"], Step.BLOCK, utc_us())
     assert (hits.end_users, hits.same_network) == (None, None)
     assert "could not be looked at" in hits.notes[1]

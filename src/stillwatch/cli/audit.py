@@ -25,8 +25,8 @@ from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, refuse_os_errors
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
+from stillwatch.units import utc_us
 
 app = group("Audit trail: verify, show, witness.")
 

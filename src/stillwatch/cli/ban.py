@@ -5,7 +5,6 @@ It parses words and prints. What a name means is `lineage`, what to do about it 
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -27,6 +26,7 @@ from stillwatch.terms import ModelVerdict, Terms
 from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.judge import hosts_of
 from stillwatch.terms.load import default_text, load, loads
+from stillwatch.units import utc_us
 
 app = group("Bans by lineage: check names, export.")
 
@@ -77,7 +77,7 @@ def check_command(
     Exit codes: 0 checked; 2 could not; 1 only with --fail-on-banned, when a name is denied.
     """
     terms = terms_of(terms_file, family or [], distilled)
-    now_us = time.time_ns() // 1000
+    now_us = utc_us()
     found = [
         (resolve(name), None if terms is None else model_verdict(terms, name, account, now_us))
         for name in _read_names(names)
@@ -186,7 +186,7 @@ def export_command(
     served = list(_read_names(names or []))
     if not served:
         raise InputError("give the model names that your LiteLLM proxy serves, or - to read them")
-    now_us = time.time_ns() // 1000
+    now_us = utc_us()
     denied = [name for name in served if not model_verdict(terms, name, "", now_us).allow]
     note = f"{what}: {len(denied)} of {len(served)} names, banned by version {terms.version} of the terms"
     print(litellm_config(denied, note), end="")

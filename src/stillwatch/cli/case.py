@@ -36,9 +36,9 @@ from stillwatch.cli.options import (
 )
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 from stillwatch.report.leads import NO_ACTION
+from stillwatch.units import utc_us
 
 app = group("Cases: show, judge, undo.")
 add_verbs(app)

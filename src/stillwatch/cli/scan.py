@@ -20,11 +20,11 @@ from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database
 from stillwatch.exchanges.sources import local_files
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.units import utc_us
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count

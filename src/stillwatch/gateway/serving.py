@@ -46,6 +46,7 @@ from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
 from stillwatch.gateway.template import ForkedChild
 from stillwatch.terms.reload import WatchedTerms
+from stillwatch.units import utc_us
 
 AGAIN_S = 5.0
 NOTHING = InheritedFiles()
@@ -100,9 +101,9 @@ def serve(
             fleet = _enter_fleet(folder, settings, state, watched, tell)
             leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.is_held
             put_back = state.put_back()
-            if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
+            if put_back is not None and utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
-            token = state.admin_token(now_us=heartbeat.utc_us())
+            token = state.admin_token(now_us=utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
             casework = Casework(folder, settings.cases or settings.state, state, tell, leads)
             enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said, leads)

@@ -23,6 +23,7 @@ from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
 from stillwatch.gateway.template import CALLS_VARIABLE, Calls, ForkedChild
 from stillwatch.gateway.wake import Wake
+from stillwatch.units import utc_us
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports on a busy machine
@@ -138,7 +139,7 @@ class Supervisor:
         left: InheritedFiles | None = None
         try:
             while not self._stops and left is None:
-                self.step(time.monotonic(), heartbeat.utc_us())
+                self.step(time.monotonic(), utc_us())
                 if not self._may_follow():
                     self._wake.wait(TICK_S)
                     self._wake.clear()
@@ -373,7 +374,7 @@ class Supervisor:
 
     def drain(self) -> None:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
-        self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
+        self._say(utc_us())  # first: whoever sends clients here must stop
         notify.stopping()
         self._serve_until_known(self.settings.shutdown_delay())
         self._close_doors()
@@ -389,7 +390,7 @@ class Supervisor:
         self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")
         until_s, stops = time.monotonic() + seconds, self._stops
         while (now_s := time.monotonic()) < until_s and self._stops == stops:
-            self.step(now_s, heartbeat.utc_us())
+            self.step(now_s, utc_us())
             self._wake.wait(TICK_S)
             self._wake.clear()
 
@@ -404,7 +405,7 @@ class Supervisor:
             self._wake.wait(0.05)
             self._wake.clear()
             if number != signal.SIGKILL:
-                self._say(heartbeat.utc_us())
+                self._say(utc_us())
                 notify.alive()
         for child in alive:
             if child.lives() and child.process is not None:

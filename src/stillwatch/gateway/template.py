@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stillwatch.gateway import child, heartbeat
 from stillwatch.gateway.probe import DOOR_VARIABLE
+from stillwatch.units import utc_us
 
 NAME = "template-of-workers"  # as long as any worker's name: it is overwritten in what `ps` shows
 CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor by which workers are asked for
@@ -99,7 +100,7 @@ def main(folder: str) -> None:
     beat = Path(folder) / "run" / f"{NAME}.json"
     while True:
         with suppress(OSError):  # a full disk
-            heartbeat.beat(beat, heartbeat.utc_us(), rss=heartbeat.rss_bytes())
+            heartbeat.beat(beat, utc_us(), rss=heartbeat.rss_bytes())
         if not _comes(calls, BEAT_S):
             continue
         said, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)

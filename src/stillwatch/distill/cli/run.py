@@ -28,6 +28,7 @@ from stillwatch.distill.teachers import warning
 from stillwatch.errors import InputError
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress as bars
+from stillwatch.units import utc_us
 
 PARTLY, SPENT, INTERRUPTED = 3, 4, 130  # exit codes
 LINE_EVERY_S = 60.0
@@ -129,7 +130,7 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
     """Make a run's folder, or take it as it is, and say what is odd about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
     again = where is None or not where.is_dir() or new_prompts
-    made = prepare(plan, whoami(), time.time_ns() // 1000, again)
+    made = prepare(plan, whoami(), utc_us(), again)
     if words := warning(made.teacher):
         say(f"warning: {words}")
     for one in made.rejected[:SHOWN]:

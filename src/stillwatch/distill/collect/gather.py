@@ -27,6 +27,7 @@ from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
 from stillwatch.distill.ledger import AttemptOutcome, RunLedger
 from stillwatch.distill.plan import DistillPlan, Teacher
 from stillwatch.distill.prices import PUSD, Price, price_of
+from stillwatch.units import utc_us
 
 Tell = Callable[[Progress], None]
 UNREACHED = 4  # tries in a row with nobody there, before anything was answered
@@ -114,7 +115,7 @@ class _Gathering:
             random.Random(),
             self.stop,
         )
-        now_us, now = time.time_ns() // 1000, time.monotonic()
+        now_us, now = utc_us(), time.monotonic()
         since = now_us - int(WINDOW_S * 1e6)
         self.pace.went_before((now - max(0, now_us - at) / 1e6, took) for at, took in ledger.recent(since))
         self.last_answer = now
@@ -208,7 +209,7 @@ class _Gathering:
             self.purse.give_back(had)
             return None
         try:
-            now_us = time.time_ns() // 1000
+            now_us = utc_us()
             attempt, written = self.ledger.sent(
                 question.key, self.purpose, had.bound, had.tokens, had.pusd, now_us
             )

@@ -29,6 +29,7 @@ from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from stillwatch.range.live import LiveError
 from stillwatch.terms import EnforcementStatus
+from stillwatch.units import utc_us
 
 SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
 MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
@@ -151,7 +152,7 @@ class House:
         handed over, and the workers know the standings.
         """
         self.hand[0] = max(self.now_us, at_us + SETTLE_US)
-        since = heartbeat.utc_us()
+        since = utc_us()
         self._wait(lambda: self._all_written(since), "all rows are written")
         self.hand[2] += 1
         looks = int(self.hand[2])
