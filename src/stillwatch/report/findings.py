@@ -13,6 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import InputError
 from stillwatch.new_file import replace_file
 from stillwatch.report.amounts import iso
@@ -153,16 +155,6 @@ def _window_json(window: SeenWindow) -> dict[str, Any]:
     }
 
 
-def _window_of(told: dict[str, Any] | None) -> SeenWindow | None:
-    """Read back what `_window_json` gave."""
-    if told is None:
-        return None
-    at = datetime.fromisoformat
-    spans = tuple((at(start), at(end)) for start, end in told["unevaluated"])
-    plain = {name: value for name, value in told.items() if name != "text"}
-    return SeenWindow(**dict(plain, since=_parse_time(told["since"]), unevaluated=spans))
-
-
 def lead_json(lead: Lead) -> dict[str, Any]:
     """Give a lead as findings.json has it."""
     return (
@@ -295,10 +287,6 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _parse_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
 def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
     at = datetime.fromisoformat
     return Campaign(
@@ -332,11 +320,10 @@ def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompt
 
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
-    s = f["scanned"]
     ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
-        scanned=ScanTotals(**dict(s, first=_parse_time(s["first"]), last=_parse_time(s["last"]))),
+        scanned=msgspec.convert(f["scanned"], ScanTotals),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
             AccountVerdict(
@@ -347,36 +334,18 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for a, b in zip(f["accounts"], e["accounts"], strict=True)
         ),
         rejected_examples=tuple(e["rejected_examples"]),
-        gaps=tuple(
-            Gap(datetime.fromisoformat(g["start"]), datetime.fromisoformat(g["end"]), g["text"])
-            for g in e["gaps"]
-        ),
+        gaps=msgspec.convert(e["gaps"], tuple[Gap, ...]),
         cannot_claim=tuple(e["cannot_claim"]),
         leads=tuple(lead_of(one) for one in f.get("leads", ())),
-        pools=tuple(PoolCover(**one) for one in f.get("known_pools", ())),
-        judged=_coverage(f.get("judged")),
-        window=_window_of(f.get("window")),
+        pools=msgspec.convert(f.get("known_pools", ()), tuple[PoolCover, ...]),
+        judged=msgspec.convert(f.get("judged", {}), Coverage),  # an earlier version does not say
+        window=msgspec.convert(f.get("window"), SeenWindow | None),
     )
 
 
 def lead_of(told: dict[str, Any]) -> Lead:
     """Read back what `lead_json` gave."""
-    at = datetime.fromisoformat
-    echoes = tuple(
-        Echo(**dict(one, answered_at=at(one["answered_at"]), quoted_at=at(one["quoted_at"])))
-        for one in told.get("echoes", ())
-    )
-    pools = tuple(PoolCover(**one) for one in told.get("known_pools", ()))
-    plain = {name: value for name, value in told.items() if name != "known_pools"}
-    accounts = tuple(told["accounts"])
-    return Lead(**dict(plain, since=at(told["since"]), accounts=accounts, echoes=echoes, pools=pools))
-
-
-def _coverage(told: dict[str, Any] | None) -> Coverage:
-    """What could be judged; a report of an earlier version does not say."""
-    if told is None:
-        return Coverage()
-    return Coverage(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
+    return msgspec.convert(told | {"pools": told.get("known_pools", ())}, Lead)
 
 
 def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
