@@ -40,13 +40,13 @@ from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.report.page import headline, render
-from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, ScanResult, ScanTotals
+from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, LoneHarvester, ScanResult, ScanTotals
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
 from stillwatch.units import utc_us
-from test_scan_loners import HOUR, START_US, loud
+from test_scan_lone_harvesters import HOUR, START_US, loud
 
 SETTINGS = GatewaySettings("http://127.0.0.1:9")
 NOW = 1_795_600_000_000_000
@@ -652,7 +652,7 @@ exchanges_at_least = 300
 
 
 def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing: Enforcer) -> None:
-    alone = Loner("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
+    alone = LoneHarvester("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
     result = ScanResult("0", ScanTotals(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
     write_atomically(enforcing.folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, enforcing.folder.detector)

@@ -260,7 +260,7 @@ def test_what_was_left_half_way_is_not_learnt_from() -> None:
 
 
 class WatchResult:
-    """A house that writes down when it was looked at."""
+    """A gateway that writes down when it was looked at."""
 
     def __init__(self) -> None:
         self.hand = memoryview(bytearray(24)).cast("q")
@@ -285,12 +285,12 @@ class WatchResult:
 class Speaking:
     """Clients that write down who asked when, and are refused where it says so."""
 
-    def __init__(self, house: WatchResult, refused: set[str]) -> None:
-        self.house, self.refused, self.keys = house, refused, {"a": "key", "h": "key"}
+    def __init__(self, gateway: WatchResult, refused: set[str]) -> None:
+        self.gateway, self.refused, self.keys = gateway, refused, {"a": "key", "h": "key"}
         self.said: list[tuple[int, str]] = []
 
     def honest(self, row: Row, account: str) -> Heard:
-        self.said.append((self.house.now_us, account))
+        self.said.append((self.gateway.now_us, account))
         return Heard(403 if account in self.refused else 200, whole=True)
 
     def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
@@ -299,10 +299,10 @@ class Speaking:
 
 
 def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> None:
-    house = WatchResult()
-    clients = Speaking(house, {"a", "h"})
+    gateway = WatchResult()
+    clients = Speaking(gateway, {"a", "h"})
     who = attacker(goes_on=True)
-    play = LivePlayback(house, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
+    play = LivePlayback(gateway, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
     minute = 60_000_000
     lines = [
         LogRow(10 * minute, row(account="h"), False, True),
@@ -318,8 +318,8 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
         (21 * minute, "fresh-0"),
         (90 * minute, "h"),
     ]
-    assert house.looks == [HOUR_US, 2 * HOUR_US, 2 * HOUR_US]
-    assert house.issued == ["fresh-0"]
+    assert gateway.looks == [HOUR_US, 2 * HOUR_US, 2 * HOUR_US]
+    assert gateway.issued == ["fresh-0"]
     assert (play.honest.sent, play.honest.refused, play.honest.turned_away) == (2, 2, {"h"})
 
 

@@ -10,7 +10,7 @@ import typer
 
 from stillwatch.cases.audit import AuditError, AuditRecord, Broken, VerifiedTrail
 from stillwatch.cases.audit.dated import check_stamps
-from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
+from stillwatch.cases.audit.erasure import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit

@@ -13,7 +13,7 @@ from typing import Any
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
-from stillwatch.scan import Campaign, Follower, Harvest, Loner, Reason, ScanResult
+from stillwatch.scan import Campaign, Follower, Harvest, LoneHarvester, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
 from stillwatch.terms.holds import HoldCandidate
 
@@ -63,17 +63,17 @@ class FindingsNotice:
                 firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
-        ] + _lone_campaigns([loner for loner in self.result.alone if loner.account not in known])
+        ] + _lone_campaigns([lone for lone in self.result.alone if lone.account not in known])
 
 
-def _lone_campaigns(loners: list[Loner]) -> list[Campaign]:
+def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
-    found: dict[str, list[Loner]] = {}
-    for loner in loners:
-        found.setdefault(loner.campaign, []).append(loner)
+    found: dict[str, list[LoneHarvester]] = {}
+    for lone in lone_harvesters:
+        found.setdefault(lone.campaign, []).append(lone)
     made = []
     for number, theirs in sorted(found.items()):
-        one, accounts = theirs[0], tuple(sorted(loner.account for loner in theirs))
+        one, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
         taken = Harvest(one.exchanges, one.output_tokens)
         reason = Reason(LONE, one.text, one.bits, n=one.exchanges)
         made.append(
@@ -97,7 +97,7 @@ def handover_json(result: ScanResult, first_ids: dict[str, str]) -> dict[str, An
         }
         for f in result.followers
     ]
-    alone = [asdict(loner) | {"named_at": loner.named_at.isoformat()} for loner in result.alone]
+    alone = [asdict(lone) | {"named_at": lone.named_at.isoformat()} for lone in result.alone]
     weak = [asdict(one) for one in result.weak]
     return {
         "first_ids": first_ids,
@@ -154,7 +154,9 @@ class Findings:
                 Follower(f["account"], f["campaign"], at(f["named_at"]), at(f["first"]), f["exchanges"])
                 for f in told["followers"]
             )
-            alone = tuple(Loner(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ()))
+            alone = tuple(
+                LoneHarvester(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ())
+            )
             weak = tuple(
                 HoldCandidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
             )

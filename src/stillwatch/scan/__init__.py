@@ -224,7 +224,7 @@ class Follower:
 
 
 @dataclass(frozen=True)
-class Loner:
+class LoneHarvester:
     """An account seen to harvest alone between two full looks. Provisional."""
 
     account: str
@@ -286,7 +286,7 @@ class ScanResult:
     gaps: tuple[Gap, ...] = ()
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
-    alone: tuple[Loner, ...] = ()  # the same
+    alone: tuple[LoneHarvester, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
     weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     shares: Mapping[str, float] = field(default_factory=dict)  # id of a lead or finding -> of latest requests

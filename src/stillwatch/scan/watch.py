@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.conduct import HotRows, all_rows, hot_rows, posture, tokens_of
+from stillwatch.actors.behaviour import HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.links import nothing
 from stillwatch.actors.sessions import content_of, one_source_parts
@@ -101,7 +101,7 @@ class WatchResult:
 
 @dataclass(frozen=True)
 class _WatchedHour:
-    """What was to be seen at one hour's end: conduct and, once they are found, groups at each resolution."""
+    """What is seen at one hour's end: behaviour and, once they are found, groups at each resolution."""
 
     since_us: int
     until_us: int
