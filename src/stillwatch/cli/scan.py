@@ -87,7 +87,7 @@ def scan_command(
     $ stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
     $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
     $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
-    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (an office is told from a rented server)
+    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (tells offices and rented servers apart)
     $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
     $ stillwatch scan logs/ --engine spark:spark://head:7077    (needs stillwatch[spark]; docs/engine.md)
     $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)
