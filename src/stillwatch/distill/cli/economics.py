@@ -12,11 +12,10 @@ import typer
 from stillwatch.cli.folder import AsJson, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
-from stillwatch.distill.cli.run import PARTLY, say
+from stillwatch.distill.cli.run import PARTLY, say, write_starter
 from stillwatch.distill.economics import EconomicsCell, Experiment, cells
 from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
 from stillwatch.distill.economics.figures import EconomicsFigures, percent
-from stillwatch.distill.rows import replace_file
 from stillwatch.errors import InputError
 from stillwatch.units import utc_us
 
@@ -45,14 +44,8 @@ def new_command(
     $ stillwatch economics new mine.toml
     $ stillwatch economics new - | less
     """
-    content = edition_text(edition)
-    if str(file) == "-":
-        print(content, end="")
-        return
-    if file.exists() and not force:
-        raise InputError(f"{file}: is there already; --force writes over it")
-    replace_file(file, [content.encode()])
-    print(f"{file} is written; `stillwatch economics estimate {file}` says what it takes")
+    next_step = f"`stillwatch economics estimate {file}` says what it takes"
+    write_starter(file, edition_text(edition), force, next_step)
 
 
 @verb(app, "estimate")

@@ -41,6 +41,17 @@ Set = Annotated[
 FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folder.")]
 
 
+def write_starter(file: Path, content: str, force: bool, what_next: str) -> None:
+    """Write a file to start from, or print it for `-`. Raises: InputError for one that is there already."""
+    if str(file) == "-":
+        print(content, end="")
+        return
+    if file.exists() and not force:
+        raise InputError(f"{file}: is there already; --force writes over it")
+    replace_file(file, [content.encode()])
+    print(f"{file} is written; {what_next}")
+
+
 @dataclass(frozen=True)
 class PlanOptions:
     """The options that go over a plan; each stands for one of its keys."""
