@@ -1,12 +1,11 @@
 """Whether a request may go upstream, and whether its reply may still go on. It sends nothing."""
 
 import dataclasses
-from typing import NamedTuple
 
 from stillwatch.exchanges.operations import NAMES_A_MODEL
 from stillwatch.gateway.path.caller import Caller
 from stillwatch.gateway.path.charge import Charge
-from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.gate import Admission, Gate
 from stillwatch.gateway.path.request import Facts
 from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
 from stillwatch.terms.decide import decide, step_now
@@ -14,14 +13,6 @@ from stillwatch.terms.decide import decide, step_now
 ANY_MODEL = ModelVerdict(True, "allowed", None)
 NOT_SPENT = AccountUsage()
 KEY_REVOKED = Decision(False, "key.revoked", 401, "invalid_api_key", "This key has been revoked.")
-
-
-class Admission(NamedTuple):
-    """What was decided of a request; `verdict` is of the model that decided it."""
-
-    decision: Decision
-    verdict: ModelVerdict
-    held: bool = False  # a randomised hold refuses it
 
 
 def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int, now_us: int) -> Admission:
@@ -32,7 +23,7 @@ def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int
     usual = standing is None and not gate.limited and facts.batch is None and schedule is None
     key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
     if usual and (known := gate.decided(key, body_bytes, now_us)) is not None:
-        return Admission(*known)
+        return known
     names: tuple[str | None, ...] = facts.models
     if not names and facts.does in NAMES_A_MODEL:
         names = (None,)
@@ -54,9 +45,10 @@ def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int
         ask = dataclasses.replace(ask, set_most=set_most)
     hold = None if schedule is None else schedule.hold(who.account, now_us)
     decision = decide(gate.terms, standing, ask, verdict, spent, now_us, hold)
+    admission = Admission(decision, verdict, hold is not None and decision.rule == f"holds:{hold.candidate}")
     if usual:
-        gate.remember(key, (decision, verdict))
-    return Admission(decision, verdict, hold is not None and decision.rule == f"holds:{hold.candidate}")
+        gate.remember(key, admission)
+    return admission
 
 
 def refusal_since(gate: Gate, who: Caller, operation: str, does: str) -> Decision | None:
