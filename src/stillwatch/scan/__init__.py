@@ -214,24 +214,24 @@ class Gap:
 
 @dataclass(frozen=True)
 class Follower:
-    """An account seen to take up a known campaign's stock between two full looks. Provisional."""
+    """An account seen to take up a known campaign's signature between two full evaluations. Provisional."""
 
     account: str
     campaign: str  # the campaign's id in the same result
     named_at: datetime
-    first: datetime  # its first exchange that carries the stock
-    exchanges: int  # that carry the stock so far
+    first: datetime  # its first exchange that carries the signature
+    exchanges: int  # that carry it so far
 
 
 @dataclass(frozen=True)
 class LoneHarvester:
-    """An account seen to harvest alone between two full looks. Provisional."""
+    """An account seen to harvest alone between two full evaluations. Provisional."""
 
     account: str
     named_at: datetime
     exchanges: int  # within five days, when the rule spoke
     text: str
-    campaign: str = ""  # the id that the next full look gives it, where that agrees
+    campaign: str = ""  # the id that the next full evaluation gives it, where that agrees
     p_value: float = 1.0  # its payer's rank among heavy payers
     bits: float = 0.0
     output_tokens: int = 0  # of all its payer's answered exchanges by then
