@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
-from stillwatch.range.attackers.repeated import Fixed
+from stillwatch.range.attackers.repeated import FixedMeans
 from stillwatch.range.contest import Rules, contest_of
 from stillwatch.range.costs import Cost
 from stillwatch.range.defences.allowance import AllowanceWatch, refused_ids
@@ -72,7 +72,7 @@ SWEEP = {
 
 def line(scene: Scene, seed: int, against: str, who: str) -> dict:
     begun = time.process_time()
-    player = Fixed(SWEEP[who.removeprefix("means:")], who) if who.startswith("means:") else attacker(who)
+    player = FixedMeans(SWEEP[who.removeprefix("means:")], who) if who.startswith("means:") else attacker(who)
     told = asdict(contest_of(scene, seed, defence_of(against), player))
     told["scene"], told["cpu_s"] = scene.name, round(time.process_time() - begun, 1)
     told["history"] = [list(hour.values()) for hour in told["history"]]

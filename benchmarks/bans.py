@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillwatch.lineage import Resolved
+from stillwatch.lineage import ResolvedName
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import LOOK_ALIKES
 from stillwatch.terms.decide import model_verdict
@@ -68,7 +68,7 @@ def _rows(file: str) -> Iterator[dict[str, str]]:
         yield dict(zip(head.split("\t"), line.split("\t"), strict=True))
 
 
-def says(found: Resolved) -> str:
+def says(found: ResolvedName) -> str:
     """What the table says, in the oracle's words."""
     if found.family == "deepseek":
         return "weights"

@@ -27,7 +27,7 @@ from stillwatch.cases.evidence import latest
 from stillwatch.cases.fold import fold
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import METADATA, cases, hours, members
-from stillwatch.scan import AccountVerdict, Campaign, Harvest, Hour, Link, Reason, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Harvest, Hour, Link, Reason, ScanResult, ScanTotals
 from stillwatch.scan.pipeline import run
 
 ROOT = Path(__file__).parent.parent
@@ -114,7 +114,7 @@ def made_up(accounts: int, links: bool = True) -> ScanResult:
         firm=names,
     )
     verdicts = tuple(AccountVerdict(a, 1e-9, "sw-1", None, 8) for a in names)
-    scanned = Scanned(10_000_000, 200_000, START, START + timedelta(hours=300), 0, 60.0)
+    scanned = ScanTotals(10_000_000, 200_000, START, START + timedelta(hours=300), 0, 60.0)
     return ScanResult("0", scanned, (c,), verdicts)
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.placing import PLACES, Captured
+from stillwatch.range.placing import PLACES, PlaceCapture
 from stillwatch.scan.pipeline import run
 
 SAMPLE = Path(__file__).parents[1] / "sample"
@@ -26,7 +26,7 @@ def put(log: pa.Table, covert: set[str], place: str) -> pa.Table:
     """The log, with the covert exchanges' texts as they are captured when they stand in a place."""
     if place == "as shipped":
         return log
-    captured = Captured()
+    captured = PlaceCapture()
     rows = log.select(["exchange_id", "account", "time", "system", "prompt", "output_tokens"]).to_pylist()
     for row in sorted(rows, key=when):
         if row["exchange_id"] in covert:

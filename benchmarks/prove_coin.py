@@ -37,7 +37,7 @@ from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.evaluate.generate import apart
 from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
-from stillwatch.distill.train.models import Loaded, load
+from stillwatch.distill.train.models import LoadedModel, load
 from stillwatch.distill.train.run import train
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
@@ -381,7 +381,7 @@ def loop(out: Path) -> dict[str, Any]:
         say("student of A is trained")
     suspects: dict[str, Callable[[], Suspect]] = {
         "student of A": lambda: open_weights(str(run / "model"), name="student of A"),
-        "untrained": lambda: Weights(Loaded(student(), tokenizer(), "untrained"), name="untrained"),
+        "untrained": lambda: Weights(LoadedModel(student(), tokenizer(), "untrained"), name="untrained"),
         "teacher": lambda: open_weights(str(out / TEACHER), name="teacher"),
     }
     for name, made in suspects.items():
@@ -413,7 +413,7 @@ def loop(out: Path) -> dict[str, Any]:
                 statistic="continuation",
                 samples=samples,
             )
-    said = Weights(Loaded(student(), tokenizer(), "untrained"), name="untrained", temperature=1.0)
+    said = Weights(LoadedModel(student(), tokenizer(), "untrained"), name="untrained", temperature=1.0)
     found["untrained, continuation at 1"] = verdict_on(
         world, said, "untrained-continuation", statistic="continuation"
     )
@@ -425,7 +425,7 @@ def loop(out: Path) -> dict[str, Any]:
 
 def leans(model: Any, puts: list[Put]) -> dict[str, float]:
     """A model's leans, without protocol and file: for curves."""
-    suspect = Weights(Loaded(model, tokenizer(), "student"), name="student")
+    suspect = Weights(LoadedModel(model, tokenizer(), "student"), name="student")
     return {
         name: value
         for name, value in lean(puts, "likelihood", suspect, None, TextSampling(), silent).items()

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from stillwatch.range.placing import Captured
+from stillwatch.range.placing import PlaceCapture
 from stillwatch.scan.pipeline import run
 
 AGENTS = (
@@ -55,7 +55,7 @@ def put(world: Path, given: argparse.Namespace) -> tuple[pa.Table, set[str]]:
     agents = set(truth.filter(pc.is_in(truth["kind"], pa.array(AGENTS)))["account"].to_pylist())
     log = pq.read_table(world / "exchanges.parquet").sort_by("time")
     rows = log.select(["account", "time", "system", "prompt", "output_tokens"]).to_pylist()
-    first, captured, used = rows[0]["time"], Captured(), set()
+    first, captured, used = rows[0]["time"], PlaceCapture(), set()
     for row in rows:
         if row["account"] not in agents or rng.random() >= given.share:
             continue

@@ -418,7 +418,7 @@ import sys
 from pathlib import Path
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.store import Store
-from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.units import utc_us
 with Store(sys.argv[1]) as store:
     attach(store, Path(sys.argv[2]))
     for k in range(int(sys.argv[3])):
@@ -433,7 +433,7 @@ def interleave_cases(n: int, seed: int, seconds: float = 86_400) -> Outcome:
 
     from stillwatch.cases.audit.trail import attach
     from stillwatch.cases.store import Store
-    from stillwatch.gateway.heartbeat import utc_us
+    from stillwatch.units import utc_us
 
     draws, outcome, said = random.Random(seed), Outcome(), set()
     end = time.monotonic() + seconds

@@ -22,7 +22,7 @@ from stillwatch.cases.audit.chain import (
     signed_of_head,
     signed_of_record,
 )
-from stillwatch.cases.audit.erasing import erase
+from stillwatch.cases.audit.erasure import erase
 from stillwatch.cases.audit.signing import TrailSigner, new_signer
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.audit.verify import verify_in

@@ -26,8 +26,8 @@ from stillwatch.scan import (
     Hour,
     Link,
     Reason,
-    Scanned,
     ScanResult,
+    ScanTotals,
 )
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -93,7 +93,7 @@ def result(*campaigns: Campaign, followers: Sequence[Follower] = ()) -> ScanResu
     ]
     return ScanResult(
         "0.1.0",
-        Scanned(30_000, 700, START, START + timedelta(hours=336), 3, 1.5),
+        ScanTotals(30_000, 700, START, START + timedelta(hours=336), 3, 1.5),
         tuple(campaigns),
         tuple(verdicts),
         gaps=(

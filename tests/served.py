@@ -20,10 +20,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gateway_world import UPSTREAM_KEY, free_port, until
-from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
+from stillwatch.units import utc_us
 
 ASK = {"model": "mira", "messages": [{"role": "user", "content": "hello"}]}
 COMMAND = (sys.executable, "-c", "from stillwatch.cli.main import run; run()")
@@ -40,7 +40,7 @@ class Served:
         self.words += ["--admin-port", str(self.admin_port)]
         if issue:
             with ControlState(self.folder.state, self.folder.secret()) as state:
-                self.key = state.issue("acct_test", now_us=heartbeat.utc_us())
+                self.key = state.issue("acct_test", now_us=utc_us())
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **more: Any) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillwatch.actors import ActorContext
-from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.behaviour import HotRows
 from stillwatch.actors.links import Links, nothing
 from stillwatch.actors.prompts import elsewhere, prompts
 from stillwatch.actors.spread import Spread

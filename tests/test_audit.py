@@ -14,7 +14,7 @@ from audit_tampers import BEGIN_US, TAMPERS, attempt, is_named, read_scene, writ
 from postgres_server import WHY_NOT, new_database, running
 from stillwatch.cases.audit import AuditError, Broken, Cause, VerifiedTrail
 from stillwatch.cases.audit.chain import BEGUN, NO_WITNESS
-from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
+from stillwatch.cases.audit.erasure import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import keep_signer, new_signer, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit, attach

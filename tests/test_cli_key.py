@@ -9,13 +9,13 @@ from typer.testing import CliRunner, Result
 
 from stillwatch.cli.main import app
 from stillwatch.gateway.control import actions, keys, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
+from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import sole_instance
 from stillwatch.terms import Step
+from stillwatch.units import utc_us
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def answer(folder: Folder, *words: str) -> object:
 def _proposed(folder: Folder, *accounts: str) -> int:
     want = WantedStep("sw-1", Step.BLOCK, "ladder.rule 2", "a pool of accounts", accounts, None)
     with ControlState(folder.state) as state:
-        proposals.write_down(state, Reconciled((Proposal(0, 1, want),), (), ()), now_us=utc_us())
+        proposals.write_down(state, ProposalChanges((Proposal(0, 1, want),), (), ()), now_us=utc_us())
         return proposals.proposals(state)[0].proposal
 
 
@@ -239,6 +239,11 @@ def test_what_cannot_be_served_is_refused(folder: Folder, words: tuple[str, ...]
     result = typed(folder, "serve", "--check", *words, code=2)
     assert told in result.stderr
     assert "secret" not in result.stderr
+
+
+def test_a_refused_start_leaves_no_folder(tmp_path: Path) -> None:
+    typed(Folder(tmp_path / "new"), "serve", "--port", "99999", "--upstream", "http://x", code=2)
+    assert not (tmp_path / "new").exists()
 
 
 def test_terms_with_a_fault_are_refused_with_every_line(folder: Folder, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
-class Watched:
+class WatchResult:
     """A page with all that must not happen on it."""
 
     page: Page
@@ -106,10 +106,10 @@ class Watched:
         assert self.page.evaluate("window.stolen === undefined && window.owned === undefined")
 
 
-def enter(context: BrowserContext, served: Served, name: str = "paul") -> Watched:
+def enter(context: BrowserContext, served: Served, name: str = "paul") -> WatchResult:
     """Log in through the form."""
     page = context.new_page()
-    watched = Watched(page, [], [], [])
+    watched = WatchResult(page, [], [], [])
     page.on("request", lambda r: None if r.url.startswith(served.address) else watched.outside.append(r.url))
     page.on("console", lambda m: watched.complaints.append(m.text))
     page.on("pageerror", lambda e: watched.complaints.append(str(e)))
@@ -123,7 +123,7 @@ def enter(context: BrowserContext, served: Served, name: str = "paul") -> Watche
 
 
 @pytest.fixture(params=SCHEMES)
-def inside(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[Watched]:
+def inside(browser: Browser, served: Served, request: pytest.FixtureRequest) -> Iterator[WatchResult]:
     context = browser.new_context(color_scheme=request.param, viewport={"width": 1280, "height": 900})
     yield enter(context, served)
     context.close()
@@ -144,7 +144,7 @@ def unfold(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach(d => { d.open = true })")
 
 
-def look(served: Served, watched: Watched, axe: object, expected: int = 200) -> None:
+def look(served: Served, watched: WatchResult, axe: object, expected: int = 200) -> None:
     """Look at the page that is open: nothing wrong for axe, nothing wider than the window, nothing run."""
     page = watched.page
     unfold(page)
@@ -155,7 +155,9 @@ def look(served: Served, watched: Watched, axe: object, expected: int = 200) -> 
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
 
-def test_every_page_is_sound_in_both_schemes_with_every_attack_on_it(served: Served, inside: Watched) -> None:
+def test_every_page_is_sound_in_both_schemes_with_every_attack_on_it(
+    served: Served, inside: WatchResult
+) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     for path in pages(served):
         inside.page.goto(served.address + path)
@@ -164,7 +166,7 @@ def test_every_page_is_sound_in_both_schemes_with_every_attack_on_it(served: Ser
         inside.clean()
 
 
-def test_cases_are_picked_with_keys_and_changed_at_once(served: Served, inside: Watched) -> None:
+def test_cases_are_picked_with_keys_and_changed_at_once(served: Served, inside: WatchResult) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page
     page.goto(f"{served.address}/queue")
@@ -183,7 +185,7 @@ def test_cases_are_picked_with_keys_and_changed_at_once(served: Served, inside: 
     inside.clean()
 
 
-def test_a_view_is_kept_opened_and_deleted(served: Served, inside: Watched) -> None:
+def test_a_view_is_kept_opened_and_deleted(served: Served, inside: WatchResult) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page
     page.goto(f"{served.address}/queue")
@@ -202,7 +204,7 @@ def test_a_view_is_kept_opened_and_deleted(served: Served, inside: Watched) -> N
     inside.clean()
 
 
-def test_pages_behind_forms_are_sound_too(served: Served, inside: Watched) -> None:
+def test_pages_behind_forms_are_sound_too(served: Served, inside: WatchResult) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = inside.page
     # texts of an account, asked for with a reason

@@ -24,12 +24,12 @@ from distill_teacher import Reply, teaching
 from growth import grows_with_the_text
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Sample
 from stillwatch.distill.changes import find_change
-from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect.ask import answers, collect_run, estimate, reach_teacher
 from stillwatch.distill.collect.gather import collect
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
-from stillwatch.distill.collect.purse import RunBudget
 from stillwatch.distill.collect.reply import NotAnAnswer, parse_answer, parse_reply, split_marked, usage
+from stillwatch.distill.collect.run_budget import RunBudget
 from stillwatch.distill.collect.stored import is_stale, write_stored
 from stillwatch.distill.forecast import Amount, disk_warning, forecast
 from stillwatch.distill.ledger import AttemptOutcome, RunCost, RunLedger, read_only
@@ -59,7 +59,7 @@ def run_of(folder: Path, url: str, n: int = 12, **sections: dict[str, Any]) -> t
     return prepare(plan, "tester", 1).run, plan
 
 
-def collected(run: DistillRun, plan: DistillPlan) -> Collected:
+def collected(run: DistillRun, plan: DistillPlan) -> CollectionResult:
     return collect_run(run, plan, lambda progress: None, lambda words: None)
 
 
@@ -284,15 +284,15 @@ def test_whatever_a_teacher_says_it_used_can_be_stored(tmp_path: Path, told: Any
 
 
 def test_doubt_counts_as_spent() -> None:
-    purse = RunBudget(Budget(tokens=1000), Price(1, 2, 1, ""), RunCost(doubtful_tokens=800), 0)
-    assert purse.lacks(purse.wants(100, 101)) is not None
-    fits = purse.wants(100, 100)
-    assert purse.lacks(fits) is None
+    budget = RunBudget(Budget(tokens=1000), Price(1, 2, 1, ""), RunCost(doubtful_tokens=800), 0)
+    assert budget.lacks(budget.wants(100, 101)) is not None
+    fits = budget.wants(100, 100)
+    assert budget.lacks(fits) is None
     assert fits.pusd == 300
-    purse.set_aside(fits)
-    assert purse.lacks(purse.wants(1, 0)) is not None
-    purse.settle(fits, 50, 60)
-    assert (purse.tokens, purse.pusd) == (850, 60)
+    budget.set_aside(fits)
+    assert budget.lacks(budget.wants(1, 0)) is not None
+    budget.settle(fits, 50, 60)
+    assert (budget.tokens, budget.pusd) == (850, 60)
 
 
 # --- a teacher in trouble --------------------------------------------------------------------------------

@@ -60,6 +60,15 @@ def test_the_first_help_shows_twelve_verbs_and_names_the_others() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "shown"),
+    [(("terms", "allowance"), "Print a [limits] part"), (("scan",), "(needs stillwatch[spark]")],
+)
+def test_help_shows_words_in_brackets(words: tuple[str, ...], shown: str) -> None:
+    told = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "120"}).output
+    assert shown in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
     ("path", "page"),
     [(path, "docs/detectors.md") for path in DETECTORS] + [(path, "docs/actors.md") for path in CLUES],
     ids=lambda value: value.stem if isinstance(value, Path) else value,

@@ -25,7 +25,7 @@ from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import ANSWERED, BROUGHT, sketch_batch
 from stillwatch.report.explain import explain, print_explanation
 from stillwatch.report.findings import findings_json, load, write
-from stillwatch.scan import AccountVerdict, Echo, Lead, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Echo, Lead, ScanResult, ScanTotals
 from test_report_terminal import console, printed
 
 # --- passages
@@ -369,7 +369,11 @@ def test_a_leads_echoes_are_written_read_and_explained(tmp_path) -> None:
     lead = Lead("lead-1", at, 1e-4, ("acct-a", "acct-b", "acct-c"), 9, "open", "why", (pair,))
     verdicts = tuple(AccountVerdict(name, None, None, None) for name in ("acct-a", "acct-b", "acct-c"))
     result = ScanResult(
-        "1", Scanned(9, 3, at, at, 0, 0.0), (), verdicts, leads=(lead, replace(lead, id="lead-2", echoes=()))
+        "1",
+        ScanTotals(9, 3, at, at, 0, 0.0),
+        (),
+        verdicts,
+        leads=(lead, replace(lead, id="lead-2", echoes=())),
     )
     assert "echoes" not in findings_json(result)["leads"][1]
     write(result, tmp_path)

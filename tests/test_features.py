@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from sql_engines import IN_PROCESS, INSTALLED, each, opened
-from stillwatch.features.compute import SCHEMA, account_features, merge, partials
+from stillwatch.features.compute import SCHEMA, account_features
 from stillwatch.features.definitions import DIMENSIONS, FEATURES
 from stillwatch.features.states import sum_states
 
@@ -91,24 +91,6 @@ def features_of(table, engine_name="duckdb", threads=2):
     return got
 
 
-def split_features(table, pieces, engine_name="duckdb"):
-    engine = opened(engine_name, threads=2)
-    parts = []
-    for piece in pieces:
-        engine.register("l0", table.take(piece))
-        parts.append(partials(engine, "l0"))
-    got = merge(engine, parts)
-    engine.close()
-    return got
-
-
-def assert_close(got, expected):
-    assert got.schema == expected.schema == SCHEMA
-    for name in SCHEMA.names:
-        a, b = (np.array(t[name].to_pylist(), dtype=float) for t in (got, expected))
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, equal_nan=True, err_msg=name)
-
-
 def ipc_bytes(table):
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -150,21 +132,6 @@ def test_only_the_features_leave_the_engine(log, monkeypatch):
     engine.close()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine_name", IN_PROCESS)
-def test_micro_batches_merge_to_one_batch(log, features, engine_name):
-    in_time = np.argsort(log["ts_us"].to_numpy(), kind="stable")
-    pieces = np.array_split(in_time, [1, 1, 50, 3000, 3001])  # one of them is empty, hours are cut in two
-    assert_close(split_features(log, pieces, engine_name), features)
-
-
-def test_batches_out_of_time_differ_in_the_variation_of_gaps_only(log, features):
-    pieces = np.array_split(np.random.default_rng(1).permutation(log.num_rows), 3)
-    got = split_features(log, pieces)
-    keep = [name for name in SCHEMA.names if name != "gap_cv"]
-    assert got.select(keep).equals(features.select(keep))
-
-
 def test_permuted_input_gives_identical_bytes(log, features):
     order = np.random.default_rng(2).permutation(log.num_rows)
     for threads in (1, 2):
@@ -176,7 +143,6 @@ def test_permuted_input_gives_identical_bytes(log, features):
 def test_empty_log(log, engine_name):
     empty = features_of(log.slice(0, 0), engine_name)
     assert (empty.num_rows, empty.schema) == (0, SCHEMA)
-    assert split_features(log, [np.array([], int)], engine_name).equals(empty)
 
 
 @pytest.mark.slow

@@ -19,16 +19,17 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.admin import Desk
 from stillwatch.gateway.admin.app import create_app
 from stillwatch.gateway.control import actions, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
+from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import open_folder
 from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, Findings, handover_json
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Harvest, Reason, ScanResult, ScanTotals
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
+from stillwatch.units import utc_us
 
 NOW = 1_795_600_000_000_000
 WHEN = datetime(2026, 11, 25, tzinfo=UTC)
@@ -64,7 +65,7 @@ def _findings(desk: Desk) -> None:
         "sw-1", WHEN, 1e-7, 40.0, ("acme", "zeta"), taken, Harvest(90, 50_000), (Reason("d", "why", 3.0),), ()
     )
     accounts = tuple(AccountVerdict(a, 0.5, "sw-1", None, 600) for a in ("acme", "zeta"))
-    scanned = Scanned(5_000, 2, WHEN, WHEN, 0, 1.0)
+    scanned = ScanTotals(5_000, 2, WHEN, WHEN, 0, 1.0)
     result = ScanResult("0", scanned, (found,), accounts)
     write(result, desk.folder.detector)
     write_atomically(desk.folder.detector / HANDOVER, to_text(handover_json(result, {"sw-1": "sw-0"})))
@@ -72,7 +73,7 @@ def _findings(desk: Desk) -> None:
 
 def _proposal(desk: Desk, *accounts: str) -> int:
     want = WantedStep("sw-1", Step.THROTTLE, "ladder.rule 1", "a pool", accounts, None)
-    proposals.write_down(desk.state, Reconciled((Proposal(0, NOW, want),), (), ()), now_us=NOW)
+    proposals.write_down(desk.state, ProposalChanges((Proposal(0, NOW, want),), (), ()), now_us=NOW)
     return proposals.proposals(desk.state)[0].proposal
 
 
@@ -306,7 +307,7 @@ def test_metrics_are_prometheus_text(admin: TestClient, desk: Desk) -> None:
 def test_health_is_503_when_nobody_is_served(admin: TestClient, desk: Desk) -> None:
     assert admin.get("/health").status_code == 503
     for k in range(2):
-        heartbeat.beat(desk.folder.run / f"worker-{k}.json", heartbeat.utc_us())
+        heartbeat.beat(desk.folder.run / f"worker-{k}.json", utc_us())
     answer = admin.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
@@ -328,7 +329,7 @@ def test_schemathesis_finds_nothing(desk: Desk, tmp_path: Path) -> None:
     def beat() -> None:
         while not stop.wait(1.0):
             for name in ("worker-0", "worker-1", "recorder", "detector", "supervisor"):
-                heartbeat.beat(desk.folder.run / f"{name}.json", heartbeat.utc_us())
+                heartbeat.beat(desk.folder.run / f"{name}.json", utc_us())
 
     threads = [threading.Thread(target=server.run), threading.Thread(target=beat)]
     for thread in threads:

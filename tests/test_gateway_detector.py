@@ -33,19 +33,20 @@ from stillwatch.gateway.detector import HOUR_US, IDLE_S, STATE, FolderScan
 from stillwatch.gateway.folder import Folder, derive, open_folder
 from stillwatch.gateway.health import PartHealth, health
 from stillwatch.gateway.instance import open_terms
-from stillwatch.gateway.latest import HANDOVER, Findings, Handed, handover_json
+from stillwatch.gateway.latest import HANDOVER, Findings, FindingsNotice, handover_json
 from stillwatch.gateway.metrics import metrics
 from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.thinning import Thinning
 from stillwatch.report.findings import to_text, write, write_atomically
 from stillwatch.report.page import headline, render
-from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, Loner, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Follower, Harvest, LoneHarvester, ScanResult, ScanTotals
 from stillwatch.scan.pipeline import Options, run
 from stillwatch.scan.seen_window import window_headline
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
-from test_scan_loners import HOUR, START_US, loud
+from stillwatch.units import utc_us
+from test_scan_lone_harvesters import HOUR, START_US, loud
 
 SETTINGS = GatewaySettings("http://127.0.0.1:9")
 NOW = 1_795_600_000_000_000
@@ -464,7 +465,7 @@ def test_gaps_and_damaged_segments_are_said_in_the_findings_for_ten_days(folder:
 @pytest.mark.slow
 def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder, tmp_path: Path) -> None:
     """With the least memory that a gateway may be given, and 13 days of more than it holds."""
-    end_us = heartbeat.utc_us()
+    end_us = utc_us()
     replace(SETTINGS, detector_memory_mb=256).save(folder.settings)
     whole = of_days(13, 1_200, end_us)
     for number, one in enumerate(parts(whole, 13), 1):
@@ -475,7 +476,7 @@ def test_the_detectors_own_process_says_that_its_memory_is_short(folder: Folder,
             while "text" not in heartbeat.read(folder.run / "detector.json").get("unseen", {}):
                 assert time.monotonic() < patience
                 time.sleep(0.5)
-            now_us = heartbeat.utc_us()
+            now_us = utc_us()
             told = part(folder, now_us)
             assert told.status == "degraded"
             assert "honest groups may be named" in told.text
@@ -502,7 +503,7 @@ def hand_over(folder: Folder, *accounts: str, follower: str | None = None, **mor
     found = Campaign("sw-2", WHEN, 1e-9, 30.0, accounts, taken, taken, (), (), firm=accounts)
     found = replace(found, **more)  # type: ignore[arg-type]
     joined = () if follower is None else (Follower(follower, "sw-2", WHEN, WHEN, 3),)
-    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)
+    result = ScanResult("0", ScanTotals(1, 1, WHEN, WHEN, 0, 0.0), (found,), (), followers=joined)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {"sw-2": "sw-1"})))
     write(result, folder.detector)
 
@@ -651,8 +652,8 @@ exchanges_at_least = 300
 
 
 def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing: Enforcer) -> None:
-    alone = Loner("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
-    result = ScanResult("0", Scanned(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
+    alone = LoneHarvester("a", WHEN, 320, "it harvests alone", "sw-9", 0.03, 12.5, 96_000)
+    result = ScanResult("0", ScanTotals(1, 1, WHEN, WHEN, 0, 0.0), (), (), alone=(alone,))
     write_atomically(enforcing.folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, enforcing.folder.detector)
     (lone,) = Findings(enforcing.folder).current().campaigns()
@@ -661,7 +662,7 @@ def test_who_harvests_alone_is_handed_over_until_a_campaign_names_him(enforcing:
     enforcing.step(NOW)
     assert stands(enforcing) == {"a": Step.THROTTLE}
     group = Campaign("sw-2", WHEN, 1e-9, 30.0, ("a", "b"), lone.harvest, lone.harvest, (), ())
-    assert [c.id for c in Handed((), replace(result, campaigns=(group,))).campaigns()] == ["sw-2"]
+    assert [c.id for c in FindingsNotice((), replace(result, campaigns=(group,))).campaigns()] == ["sw-2"]
 
 
 @pytest.mark.slow
@@ -709,7 +710,7 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
         crowd.says(account, hour, end_user=user, client_ip=address)
     put(folder, 1, crowd.table())
     with ControlState(folder.state) as state:
-        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+        hits = reach(state, folder, ["pool"], Step.BLOCK, utc_us())
     assert (hits.accounts, hits.unknown, hits.keys) == (("pool",), (), 0)
     assert (hits.end_users, hits.same_end_user, hits.same_network) == (2, 1, 1)
     assert [(u.account, u.end_user, u.exchanges) for u in hits.users] == [
@@ -732,13 +733,13 @@ def test_a_reach_counts_end_users_and_who_shares_them_or_an_address(folder: Fold
 
 def test_a_reach_names_bystanders_with_their_kind_of_use_and_standing(folder: Folder) -> None:
     """What is known of each comes from the keys, the segments, the detector and the standings."""
-    crowd, now = Crowd(), heartbeat.utc_us()
+    crowd, now = Crowd(), utc_us()
     hour = (datetime.now(UTC) - START).total_seconds() / 3600 - 1
     for account in ("pool", "pool", "sister", "sister", "sister", "old"):
         crowd.says(account, hour, client_ip="192.0.2.1", output_tokens=50)
     put(folder, 1, crowd.table())
     verdicts = (AccountVerdict("sister", 0.5, None, "evaluation"), AccountVerdict("pool", 1e-6, "sw-1", None))
-    result = ScanResult("0", Scanned(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
+    result = ScanResult("0", ScanTotals(6, 3, WHEN, WHEN, 0, 0.0), (), verdicts)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
     with ControlState(folder.state) as state:
@@ -766,6 +767,6 @@ def test_a_segment_that_cannot_be_read_leaves_a_reach_that_says_so(folder: Folde
     crowd.says("pool", (datetime.now(UTC) - START).total_seconds() / 3600 - 1)
     put(folder, 1, crowd.table()).write_bytes(b"PAR1 nothing PAR1")
     with ControlState(folder.state) as state:
-        hits = reach(state, folder, ["pool"], Step.BLOCK, heartbeat.utc_us())
+        hits = reach(state, folder, ["pool"], Step.BLOCK, utc_us())
     assert (hits.end_users, hits.same_network) == (None, None)
     assert "could not be looked at" in hits.notes[1]

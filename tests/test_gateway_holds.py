@@ -31,7 +31,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.latest import HANDOVER, handover_json
 from stillwatch.gateway.path.budgets import Budgets
 from stillwatch.report.findings import to_text, write, write_atomically
-from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
+from stillwatch.scan import Campaign, Harvest, Lead, ScanResult, ScanTotals
 from stillwatch.scan.failover import failover_evidence
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.pipeline import Options, scan_log
@@ -243,7 +243,7 @@ def hand_over(
     weak: tuple[HoldCandidate, ...] = (),
 ) -> None:
     at = datetime(2026, 11, 25, tzinfo=UTC)
-    scanned = Scanned(100_000 + len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
+    scanned = ScanTotals(100_000 + len(campaigns), 100, at, at + timedelta(hours=len(campaigns)), 0, 0.0)
     result = ScanResult("test", scanned, campaigns, (), leads=leads, weak=weak)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
@@ -413,7 +413,7 @@ def test_weak_groups_are_handed_over_and_held(folder: Folder) -> None:
         HoldCandidate("wording-1", 0.1, names("v", 9), 0.5, 2),
     )
     at = datetime(2026, 11, 25, tzinfo=UTC)
-    result = ScanResult("test", Scanned(100_000, 100, at, at, 0, 0.0), (), (), weak=weak)
+    result = ScanResult("test", ScanTotals(100_000, 100, at, at, 0, 0.0), (), (), weak=weak)
     write_atomically(folder.detector / HANDOVER, to_text(handover_json(result, {})))
     write(result, folder.detector)
     with enforcer(folder, ON) as (found, state):

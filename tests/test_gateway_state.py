@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stillwatch.gateway import Tables
 from stillwatch.gateway.control import actions, keys, migrations, proposals
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep
+from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, Stale
 from stillwatch.gateway.control.tables import TableFollower, load_tables
@@ -319,7 +319,7 @@ def test_any_sequence_of_actions_and_undos_comes_to_what_a_replay_comes_to(
 
 def _proposed(state: ControlState, *accounts: str, step: Step = Step.THROTTLE) -> int:
     want = WantedStep("sw-1", step, "ladder.rule 1", "a pool", accounts, NOW)
-    proposals.write_down(state, Reconciled((Proposal(0, NOW, want),), (), ()), now_us=NOW)
+    proposals.write_down(state, ProposalChanges((Proposal(0, NOW, want),), (), ()), now_us=NOW)
     return proposals.proposals(state)[0].proposal
 
 

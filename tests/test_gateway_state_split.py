@@ -32,6 +32,7 @@ from stillwatch.gateway.latest import Findings
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.terms import EnforcementStatus, Step
 from stillwatch.terms.load import default_text
+from stillwatch.units import utc_us
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
@@ -358,7 +359,7 @@ def test_a_second_gateway_is_refused_and_a_replaced_folder_is_seen(folder: Folde
 def worker(folder: Folder, version: Version, **more: object) -> None:
     heartbeat.beat(
         folder.run / "worker-0.json",
-        heartbeat.utc_us(),
+        utc_us(),
         tables_revision=version.revision,
         tables_generation=version.generation,
         **more,
@@ -422,13 +423,13 @@ def test_the_command_line_and_the_admin_port_say_so(folder: Folder, state: Contr
 
 
 def test_it_is_not_ready_before_a_worker_serves_and_from_the_signal_on(folder: Folder) -> None:
-    settings, now_us = GatewaySettings("http://x"), heartbeat.utc_us()
+    settings, now_us = GatewaySettings("http://x"), utc_us()
     assert unready(folder, settings, now_us) == "no worker gives a sign that it serves"
     worker(folder, Version("", 0))
-    assert unready(folder, settings, heartbeat.utc_us()) is None
+    assert unready(folder, settings, utc_us()) is None
     heartbeat.beat(folder.run / "supervisor.json", now_us, stopping=True, children={})
-    assert unready(folder, settings, heartbeat.utc_us()) == "it stops"
-    assert health(folder, settings, heartbeat.utc_us()).status == "failing"
+    assert unready(folder, settings, utc_us()) == "it stops"
+    assert health(folder, settings, utc_us()).status == "failing"
 
 
 @pytest.mark.parametrize(("module", "name"), [("path.worker", "worker-0"), ("hooks.serve", "hooks")])

@@ -23,6 +23,7 @@ from stillwatch.gateway.instance import running_pid, sole_instance
 from stillwatch.gateway.probe import bind, port_answers, upstream_trouble
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, SettingsError
 from stillwatch.gateway.supervise import Supervisor
+from stillwatch.units import utc_us
 from upstream import Upstream
 
 CHILD = """
@@ -88,7 +89,7 @@ class Watch:
 
     def step(self, forward_s: float = 0.0) -> None:
         self.now_s += forward_s
-        self.it.step(self.now_s, heartbeat.utc_us())
+        self.it.step(self.now_s, utc_us())
 
     def beating(self, *but: str) -> None:
         """Until each child but those named was seen to beat at the present time."""

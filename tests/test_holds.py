@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from holds_world import HOUR_US, MINUTE_US, SECOND_US, START_US, Door, log_of, names, people, queue, schedule
 from scan_world import Crowd
-from stillwatch.scan import Campaign, Harvest, Lead, Scanned, ScanResult
+from stillwatch.scan import Campaign, Harvest, Lead, ScanResult, ScanTotals
 from stillwatch.scan.candidates import (
     FUTILE_TEXTS,
     candidates,
@@ -537,7 +537,7 @@ def test_candidates_are_leads_that_may_be_one_hand_and_findings_that_nobody_perm
 
     result = ScanResult(
         "test",
-        Scanned(1, 1, at, at, 0, 0.0),
+        ScanTotals(1, 1, at, at, 0, 0.0),
         (finding("sw-1", ("d", "e")), finding("sw-2", ("f",)), finding("sw-3", ("g", "h"), "a permission")),
         (),
         leads=(lead("many"), lead("one"), lead("open")),

@@ -35,7 +35,7 @@ from stillwatch.exchanges.sketched import sketch_batch
 from stillwatch.report.findings import evidence_json, findings_json
 from stillwatch.scan import ScanResult, SettingTest
 from stillwatch.scan.alarms import NEVER, Alarm, Alarms
-from stillwatch.scan.carried import AlarmThen, CarriedScan, Names
+from stillwatch.scan.carried import CarriedScan, Names, SavedAlarm
 from stillwatch.scan.live import HOUR_US, Keep, LiveScan
 from stillwatch.scan.pipeline import Options, scan_log
 from test_scan import release
@@ -787,7 +787,7 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     before = json.loads(msgspec.json.encode(told))  # by a version that did not keep what was tested
     for one in before:
         del one["tested"]
-    old = msgspec.json.decode(json.dumps(before), type=tuple[AlarmThen, ...])
+    old = msgspec.json.decode(json.dumps(before), type=tuple[SavedAlarm, ...])
     assert old == tuple(replace(one, tested=()) for one in told)
 
 

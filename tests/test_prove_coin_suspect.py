@@ -216,11 +216,11 @@ def test_an_endpoint_weighs_answers_where_it_tells_log_probabilities(tmp_path: P
 def test_weights_weigh_as_the_model_itself_does() -> None:
     torch = pytest.importorskip("torch")
     from stillwatch.distill.embedded.models import blank_student, tokenizer
-    from stillwatch.distill.train.models import Loaded
+    from stillwatch.distill.train.models import LoadedModel
     from stillwatch.prove.suspect.weights import Weights
 
     model = blank_student(3)
-    weights = Weights(Loaded(model, tokenizer(), "blank"), "blank", max_tokens=12)
+    weights = Weights(LoadedModel(model, tokenizer(), "blank"), "blank", max_tokens=12)
     told = [
         Told(str(k), ({"role": "user", "content": "start 3 first add 4 ?"},), answer)
         for k, answer in enumerate(("<think>\nfirst 3 + 4 = 7\n</think>\n\n7", "7", "7 7 7"))
@@ -244,7 +244,7 @@ def test_a_template_without_a_system_message_gets_its_words_in_the_first_turn() 
     """As Gemma's templates, that raise where a system message stands; and an answer that is no text."""
     pytest.importorskip("torch")
     from stillwatch.distill.embedded.models import blank_student, tokenizer
-    from stillwatch.distill.train.models import Loaded
+    from stillwatch.distill.train.models import LoadedModel
     from stillwatch.prove.suspect.weights import Weights
 
     words = tokenizer()
@@ -252,7 +252,7 @@ def test_a_template_without_a_system_message_gets_its_words_in_the_first_turn() 
         "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "{{ m['content'] + ' <eos> ' }}{% endfor %}"
     )
-    weights = Weights(Loaded(blank_student(3), words, "blank"), "blank", max_tokens=4)
+    weights = Weights(LoadedModel(blank_student(3), words, "blank"), "blank", max_tokens=4)
     user = {"role": "user", "content": "start 3"}
     system = {"role": "system", "content": "first add 4"}
     asked = [

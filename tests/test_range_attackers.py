@@ -36,9 +36,9 @@ def field() -> HonestBackground:
 
 
 def market_of(field: HonestBackground, prices: AttackPrices | None = None, seed: int = 1) -> Market:
-    purse = AttackBudget(prices or AttackPrices())
+    budget = AttackBudget(prices or AttackPrices())
     rng = np.random.default_rng(seed)
-    return Market(purse, field.begin, list(field.donors), list(field.owners), rng)
+    return Market(budget, field.begin, list(field.donors), list(field.owners), rng)
 
 
 def crew_of(
@@ -80,9 +80,9 @@ def test_a_purse_runs_dry(field: HonestBackground) -> None:
     market = market_of(field, AttackPrices(usd=23))
     assert len(market.buy("fresh", 10, field.clean_until_us)) == 4
     assert market.buy("fresh", 1, field.clean_until_us) == []
-    market.purse.pay("mira-think", 10**6, 10**6)
-    assert market.purse.left_usd == 0.0
-    assert market.purse.spent_usd == pytest.approx(20 + 18, abs=0.1)
+    market.budget.pay("mira-think", 10**6, 10**6)
+    assert market.budget.left_usd == 0.0
+    assert market.budget.spent_usd == pytest.approx(20 + 18, abs=0.1)
 
 
 def test_costs_as_multiples() -> None:
@@ -100,7 +100,7 @@ def test_the_market_sells_what_it_says(field: HonestBackground) -> None:
     fresh = market.buy("fresh", 5, field.clean_until_us)
     aged = market.buy("aged", 5, field.clean_until_us)
     stolen = market.buy("stolen", 3, field.clean_until_us)
-    assert market.purse.accounts_usd == 5 * 5 + 5 * 30 + 3 * 30
+    assert market.budget.accounts_usd == 5 * 5 + 5 * 30 + 3 * 30
     honest = set(field.accounts["account"].to_pylist())
     assert {h.name for h in stolen} <= honest
     assert honest.isdisjoint(h.name for h in fresh + aged)

@@ -15,7 +15,7 @@ import pytest
 from stillwatch.errors import InputError
 from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
-from stillwatch.range.attackers.repeated import Fixed
+from stillwatch.range.attackers.repeated import FixedMeans
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation
@@ -30,7 +30,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 from stillwatch.units import DAY_US, HOUR_US
 
 RULES = Rules(goal=60, max_days=8)
-POOL = Fixed(Evasion(accounts=12, per_account_day=24), "pool")
+POOL = FixedMeans(Evasion(accounts=12, per_account_day=24), "pool")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_between_full_hours_it_is_looked_once_there_is_a_case(people: HonestBack
 
 
 def test_stripped_answers_are_paid_and_worth_nothing(people: HonestBackground) -> None:
-    never = Fixed(Evasion(accounts=4, per_account_day=240, replace=False), "never")
+    never = FixedMeans(Evasion(accounts=4, per_account_day=240, replace=False), "never")
     told, watcher = fight(people, never, rules=replace(RULES, act="strip", stop_delay_s=0.0), after=3)
     assert not told.reached
     assert told.ended == "given up"
@@ -180,7 +180,7 @@ def test_an_honest_account_that_is_named_is_stopped_too(people: HonestBackground
 
 
 def test_a_limit_refuses_everybody(people: HonestBackground) -> None:
-    told, watcher = fight(people, Fixed(Evasion(accounts=2, per_account_day=480), "two"), a_day=10)
+    told, watcher = fight(people, FixedMeans(Evasion(accounts=2, per_account_day=480), "two"), a_day=10)
     answered = Counter((r["account"], r["time"].date()) for r in watcher.theirs() if r["status"] == 200)
     assert max(answered.values()) <= 10
     assert told.days > 2
@@ -194,7 +194,7 @@ def test_a_limit_refuses_everybody(people: HonestBackground) -> None:
 
 
 def test_a_client_that_is_refused_backs_off(people: HonestBackground) -> None:
-    fast = Fixed(Evasion(accounts=1, per_account_day=24 * 600), "fast")
+    fast = FixedMeans(Evasion(accounts=1, per_account_day=24 * 600), "fast")
     told, watcher = fight(people, fast, a_day=5, rules=replace(RULES, max_days=1))
     refusals = [r for r in watcher.theirs() if r["status"] == 429]
     assert told.ended == "time"
@@ -216,7 +216,7 @@ def test_it_ends_when_the_money_does(people: HonestBackground) -> None:
 
 
 def test_it_ends_when_the_time_does(people: HonestBackground) -> None:
-    slow = Fixed(Evasion(accounts=2, per_account_day=4), "slow")
+    slow = FixedMeans(Evasion(accounts=2, per_account_day=4), "slow")
     told, _ = fight(people, slow, rules=replace(RULES, max_days=2))
     assert (told.ended, told.reached, told.days) == ("time", False, pytest.approx(2, abs=0.5))
 
@@ -243,7 +243,7 @@ def test_bad_rules_are_refused(told: dict, says: str) -> None:
 
 
 def test_a_thief_pays_no_tokens_and_the_owner_goes_on(people: HonestBackground) -> None:
-    thief = Fixed(Evasion(accounts=3, per_account_day=240, kind="stolen"), "thief")
+    thief = FixedMeans(Evasion(accounts=3, per_account_day=240, kind="stolen"), "thief")
     told, watcher = fight(people, thief)
     assert told.stolen == told.accounts == 3
     assert told.usd == pytest.approx(90, abs=1)

@@ -15,7 +15,16 @@ import pytest
 from stillwatch.distill.embedded.clock import is_held_out, problems
 from stillwatch.errors import InputError
 from stillwatch.range.identity import AccountIdentity, Donor
-from stillwatch.range.live import ARMS, Arm, LeakPoint, Learnt, LiveOutcome, LiveSettings, StudentScore, Taken
+from stillwatch.range.live import (
+    ARMS,
+    Arm,
+    LeakPoint,
+    LiveOutcome,
+    LiveSettings,
+    ReceivedAnswer,
+    StudentResult,
+    StudentScore,
+)
 from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import Heard, Row, messages_of, options_of
 from stillwatch.range.live.outcome_json import as_dict, outcome_of
@@ -213,7 +222,7 @@ def test_a_fixed_attacker_stops_asking_through_an_account_that_was_refused() -> 
     assert not who.lives({"a"})
     assert who.lives({"a", "b"})
     assert (who.asked, who.refused, who.unsent) == (2, 1, 1)
-    assert who.taken == [Taken(5, "a", "start 3 first minus 8 ?", "steps", "1", 9)]
+    assert who.taken == [ReceivedAnswer(5, "a", "start 3 first minus 8 ?", "steps", "1", 9)]
 
 
 def test_one_that_goes_on_sends_the_same_again_through_a_fresh_account_later() -> None:
@@ -250,8 +259,8 @@ def test_what_was_left_half_way_is_not_learnt_from() -> None:
 # --- the play ---
 
 
-class Watched:
-    """A house that writes down when it was looked at."""
+class WatchResult:
+    """A gateway that writes down when it was looked at."""
 
     def __init__(self) -> None:
         self.hand = memoryview(bytearray(24)).cast("q")
@@ -276,12 +285,12 @@ class Watched:
 class Speaking:
     """Clients that write down who asked when, and are refused where it says so."""
 
-    def __init__(self, house: Watched, refused: set[str]) -> None:
-        self.house, self.refused, self.keys = house, refused, {"a": "key", "h": "key"}
+    def __init__(self, gateway: WatchResult, refused: set[str]) -> None:
+        self.gateway, self.refused, self.keys = gateway, refused, {"a": "key", "h": "key"}
         self.said: list[tuple[int, str]] = []
 
     def honest(self, row: Row, account: str) -> Heard:
-        self.said.append((self.house.now_us, account))
+        self.said.append((self.gateway.now_us, account))
         return Heard(403 if account in self.refused else 200, whole=True)
 
     def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
@@ -290,10 +299,10 @@ class Speaking:
 
 
 def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> None:
-    house = Watched()
-    clients = Speaking(house, {"a", "h"})
+    gateway = WatchResult()
+    clients = Speaking(gateway, {"a", "h"})
     who = attacker(goes_on=True)
-    play = LivePlayback(house, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
+    play = LivePlayback(gateway, clients, who, lambda: HOUR_US, lambda _: None)  # type: ignore[arg-type]
     minute = 60_000_000
     lines = [
         LogRow(10 * minute, row(account="h"), False, True),
@@ -309,8 +318,8 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
         (21 * minute, "fresh-0"),
         (90 * minute, "h"),
     ]
-    assert house.looks == [HOUR_US, 2 * HOUR_US, 2 * HOUR_US]
-    assert house.issued == ["fresh-0"]
+    assert gateway.looks == [HOUR_US, 2 * HOUR_US, 2 * HOUR_US]
+    assert gateway.issued == ["fresh-0"]
     assert (play.honest.sent, play.honest.refused, play.honest.turned_away) == (2, 2, {"h"})
 
 
@@ -319,9 +328,9 @@ def test_rows_go_out_in_their_order_each_at_its_time_with_looks_between() -> Non
 
 def test_each_problem_is_learnt_once_and_only_with_its_steps() -> None:
     taken = [
-        Taken(1, "a", "p1", "s", "1", 9),
-        Taken(2, "b", "p1", "s", "1", 9),
-        Taken(3, "a", "p2", "", "2", 1),
+        ReceivedAnswer(1, "a", "p1", "s", "1", 9),
+        ReceivedAnswer(2, "b", "p1", "s", "1", 9),
+        ReceivedAnswer(3, "a", "p2", "", "2", 1),
     ]
     found = examples(taken)
     assert [(x.prompt[0]["content"], x.reasoning, x.answer) for x in found] == [("p1", "s", "1")]
@@ -349,7 +358,7 @@ def arm(name: str, out: int, **more: Any) -> Arm:
 def outcome(**more: Any) -> LiveOutcome:
     low, high = StudentScore(100, 1000, 0.08, 0.12), StudentScore(990, 1000, 0.98, 0.995)
     arms = (arm("off", 120), arm("block", 40))
-    learnt = (Learnt("off", 120, high), Learnt("block", 40, low))
+    learnt = (StudentResult("off", 120, high), StudentResult("block", 40, low))
     made: dict[str, Any] = {
         "scene": "s", "seed": 1, "arms": arms, "teacher": high,
         "untrained": StudentScore(0, 1000, 0.0, 0.004), "drilled": low, "learnt": learnt, "folder": Path("x"),

@@ -15,7 +15,7 @@ from stillwatch.range.contests import sum_up_contests
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation, LogJudgement
 from stillwatch.range.ledger import read_ledger
-from stillwatch.range.live import Arm, LeakPoint, Learnt, LiveOutcome, StudentScore
+from stillwatch.range.live import Arm, LeakPoint, LiveOutcome, StudentResult, StudentScore
 from stillwatch.range.live.outcome_json import as_dict
 from stillwatch.range.measure import measure
 from stillwatch.range.outcome import SceneOutcome
@@ -64,7 +64,9 @@ def played_live() -> dict[str, Any]:
     days = {"contained_day": None, "last_out_day": 9.0, "accounts": 40, "named": 40, "marks": marks}
     arm = Arm(**blank | says | days | {"examples_sha256": ""})
     got, none = StudentScore(990, 1000, 0.98, 0.995), StudentScore(0, 1000, 0.0, 0.004)
-    learnt = Learnt(**{f.name: 0 for f in fields(Learnt)} | {"arm": "off", "examples": 900, "share": got})
+    learnt = StudentResult(
+        **{f.name: 0 for f in fields(StudentResult)} | {"arm": "off", "examples": 900, "share": got}
+    )
     told = LiveOutcome("live-clock", 1, (arm,), got, none, None, (learnt,), Path())
     return {k: v for k, v in json.loads(json.dumps(as_dict(told))).items() if k not in ("folder", "took")}
 

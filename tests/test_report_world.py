@@ -14,8 +14,8 @@ from stillwatch.scan import (
     Lead,
     Link,
     Reason,
-    Scanned,
     ScanResult,
+    ScanTotals,
     SettingTest,
 )
 
@@ -246,7 +246,7 @@ def result(many: int = 25_000) -> ScanResult:
     rng.shuffle(verdicts)
     return ScanResult(
         version="0.1.0",
-        scanned=Scanned(
+        scanned=ScanTotals(
             exchanges=1_482_113 if many > 5000 else 120_030,
             accounts=len(verdicts),
             first=START,
@@ -297,7 +297,7 @@ def leads(many: int) -> tuple[Lead, ...]:
 
 @cache
 def empty() -> ScanResult:
-    return ScanResult("0.1.0", Scanned(0, 0, None, None, 0, 0.0), (), ())
+    return ScanResult("0.1.0", ScanTotals(0, 0, None, None, 0, 0.0), (), ())
 
 
 def test_the_made_up_world_holds_what_the_other_tests_rely_on() -> None:

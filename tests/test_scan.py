@@ -438,14 +438,14 @@ def test_the_same_prompt_from_everybody_at_once_is_no_campaign() -> None:
     assert scan(crowd.table()).campaigns == ()
 
 
-@pytest.mark.parametrize(("theirs", "said"), [(0, "tells of none of"), (2, "only 2 of"), (5, "")])
+@pytest.mark.parametrize(("theirs", "said"), [(0, "covers none of"), (2, "only 2 of"), (5, "")])
 def test_an_accounts_table_that_names_others_is_said_to(theirs: int, said: str, tmp_path: Path) -> None:
     table = rows(60, float, lambda k: f"a{k % 10}")
     pq.write_table(table, tmp_path / "log.parquet")
     names = [f"a{k}" if k < theirs else f"A{k}" for k in range(10)]
     pq.write_table(pa.table({"account": names, "payment": ["card"] * 10}), tmp_path / "accounts.parquet")
     result = run([tmp_path / "log.parquet"], accounts=tmp_path / "accounts.parquet")
-    told = [text for text in result.cannot_claim if "accounts table tells" in text]
+    told = [text for text in result.cannot_claim if "accounts table covers" in text]
     assert len(told) == bool(said)
     assert all(said in text for text in told)
 

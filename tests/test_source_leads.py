@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from scan_world import START, Crowd, habits, honest, log_of, sentence, words
-from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.behaviour import HotRows
 from stillwatch.scan import Lead
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.live import Keep, LiveScan

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from stillwatch.cli.main import app
 from stillwatch.report.findings import write
-from stillwatch.scan import Campaign, Harvest, Scanned, ScanResult
+from stillwatch.scan import Campaign, Harvest, ScanResult, ScanTotals
 from stillwatch.terms import (
     AccountUsage,
     Decision,
@@ -205,7 +205,9 @@ def world(tmp_path: Path) -> Path:
     (tmp_path / "accounts.jsonl").write_text('{"account": "a0", "org": "x"}\n{"account": "a1", "org": "y"}\n')
     taken = Harvest(10, 100)
     campaign = Campaign("sw-1", begin, 1e-3, 9.0, tuple(names), taken, taken, (), ())
-    write(ScanResult("test", Scanned(1_152, 10, begin, begin, 0, 0.0), (campaign,), ()), tmp_path / "report")
+    write(
+        ScanResult("test", ScanTotals(1_152, 10, begin, begin, 0, 0.0), (campaign,), ()), tmp_path / "report"
+    )
     return tmp_path
 
 

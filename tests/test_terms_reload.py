@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.history import HistoryEntry, TermsHistory, digest
 from stillwatch.terms.load import LARGEST_BYTES
-from stillwatch.terms.reload import WatchedTerms, wall_us
+from stillwatch.terms.reload import WatchedTerms
+from stillwatch.units import utc_us
 
 LATER_US = 10_000_000  # by then what was written now has settled
 
@@ -34,7 +35,7 @@ def polled(watched: WatchedTerms, times: int = 3) -> Terms | None:
 
 
 def later_us() -> int:
-    return wall_us() + LATER_US
+    return utc_us() + LATER_US
 
 
 def test_a_new_version_is_taken_at_the_second_look(file: Path) -> None:

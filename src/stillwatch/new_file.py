@@ -1,6 +1,8 @@
-"""Files that are written once, and folders that remember them. It does not know what is in them."""
+"""Files written whole or not at all, and folders that remember them. It does not know their content."""
 
 import os
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -17,6 +19,24 @@ def write_new_file(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
     except OSError:
         path.unlink(missing_ok=True)
+        raise
+
+
+def replace_file(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
+    """Put a file in the place of what was there: a reader never sees half of it. It is on the disk then.
+
+    It is written beside, as `.NAME.PID-…`. Raises: OSError where it cannot be written.
+    """
+    beside = path.with_name(f".{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
         raise
 
 

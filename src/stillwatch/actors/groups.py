@@ -5,8 +5,8 @@ It does not know what the members do, nor whether a group is honest.
 
 import numpy as np
 
+from stillwatch.actors.behaviour import most_used
 from stillwatch.actors.communities import communities
-from stillwatch.actors.conduct import most_used
 from stillwatch.actors.window import Graph
 from stillwatch.compiled_code.library import kernels
 

@@ -6,7 +6,7 @@ stock is counted, in the group or not. It does not know whether carriers are one
 
 import numpy as np
 
-from stillwatch.actors.conduct import HotRows, most_used
+from stillwatch.actors.behaviour import HotRows, most_used
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
 from stillwatch.stats.dealing import deal, deal_rows

@@ -191,8 +191,8 @@ class LiveScanner:
             alarms += self._provisional_alarm(
                 first_id(follower.campaign), follower.account, follower.named_at, text
             )
-        for loner in result.alone:
-            alarms += self._provisional_alarm(loner.campaign, loner.account, loner.named_at, loner.text)
+        for lone in result.alone:
+            alarms += self._provisional_alarm(lone.campaign, lone.account, lone.named_at, lone.text)
         return tuple(alarms)
 
     def _provisional_alarm(

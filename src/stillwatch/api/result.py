@@ -25,7 +25,7 @@ from stillwatch.report.findings import (
     write_atomically,
 )
 from stillwatch.report.page import headline, render, write_page
-from stillwatch.scan import AccountVerdict, Campaign, Coverage, Lead, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Coverage, Lead, ScanResult, ScanTotals
 from stillwatch.scan.coverage import could_not_judge
 from stillwatch.scan.settings import DetectionSettings
 
@@ -117,7 +117,7 @@ class ScanReport:
         return ResultTable(rows, arrow_tables.accounts)
 
     @property
-    def totals(self) -> Scanned:
+    def totals(self) -> ScanTotals:
         """How much was read: exchanges, accounts, first and last (UTC), rejected, seconds."""
         return self.scan.scanned
 

@@ -30,7 +30,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.console import escalation, inbox, people
 from stillwatch.console.settings import load_settings
 from stillwatch.errors import InputError, StillwatchError
-from stillwatch.terms.reload import wall_us
+from stillwatch.units import utc_us
 
 app = group("Send case alerts: webhooks, syslog, Slack, Teams, PagerDuty, mail.")
 
@@ -92,9 +92,9 @@ def overdue_command(
     escalation.check_targets(stages, {target.name: target for target in _targets(folder, targets)})
     with seen_cases(folder, cases) as store:
         people.prepare(store)
-        found = escalation.plan(store, stages, wall_us())
+        found = escalation.plan(store, stages, utc_us())
         with store.reading() as db:
-            may = people.present_names(db, wall_us())
+            may = people.present_names(db, utc_us())
     rows: list[dict[str, Any]] = [
         {
             "case": one.case,
@@ -187,7 +187,7 @@ def retry_command(
     if letter and not found:
         raise InputError(f"nothing that was given up is called {letter!a}; see stillwatch alerts list")
     for one in found:
-        outbox.revive(one, wall_us())
+        outbox.revive(one, utc_us())
     print(f"{len(found)} will be tried again; `stillwatch alerts deliver` sends them")
 
 
@@ -200,10 +200,10 @@ def _deliver(
     outbox = _outbox(folder)
     try:
         with seen_cases(folder, cases) as store:
-            tell(outbox, targets, store, wall_us(), console, source)
+            tell(outbox, targets, store, utc_us(), console, source)
             _tell_people(outbox, folder, targets, store, console)
     finally:  # what is wrong with who is told of overdue cases holds no alert up
-        done = work_off(outbox, targets, wall_us, random.Random())
+        done = work_off(outbox, targets, utc_us, random.Random())
     return done
 
 
@@ -214,8 +214,8 @@ def _tell_people(
     if (key := key_of(store, folder)).exists():
         attach(store, key)
         people.prepare(store)
-        inbox.mail(outbox, targets, store, wall_us(), console)
-        escalation.escalate(outbox, targets, store, load_settings(folder).escalation, wall_us(), console)
+        inbox.mail(outbox, targets, store, utc_us(), console)
+        escalation.escalate(outbox, targets, store, load_settings(folder).escalation, utc_us(), console)
     elif load_settings(folder).escalation:
         raise InputError(
             f"{key}: is not there; who was told of overdue cases is on the trail, which needs it"
@@ -242,7 +242,7 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
         found = addresses(target.where, target.allow)
         row["says"] = f"ready, at {found[0]}"
         if send_one:
-            send(target, _test_letter(target), wall_us())
+            send(target, _test_letter(target), utc_us())
             row["says"] = f"took a test event, at {found[0]}"
     except StillwatchError as why:
         row |= {"fit": False, "says": str(why)}
@@ -250,7 +250,7 @@ def _check_target(target: ExportTarget, send_one: bool) -> dict[str, Any]:
 
 
 def _test_letter(target: ExportTarget) -> Letter:
-    now_us, sink = wall_us(), sinks()[target.kind]
+    now_us, sink = utc_us(), sinks()[target.kind]
     event, body = trial_event(now_us, sink.FORM == Form.CEF)
     if sink.FORM == Form.MESSAGE:
         body = sink.write(TRIAL)

@@ -10,7 +10,7 @@ import typer
 
 from stillwatch.cases.audit import AuditError, AuditRecord, Broken, VerifiedTrail
 from stillwatch.cases.audit.dated import check_stamps
-from stillwatch.cases.audit.erasing import erase, scrub, sealed_about
+from stillwatch.cases.audit.erasure import erase, scrub, sealed_about
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.signing import PUBLIC_SUFFIX, open_signer, read_public
 from stillwatch.cases.audit.trail import Audit
@@ -25,8 +25,8 @@ from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.options import StampCa, StampUrl, named_authority
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError, refuse_os_errors
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
+from stillwatch.units import utc_us
 
 app = group("Audit trail: verify, show, witness.")
 

@@ -5,7 +5,6 @@ It parses words and prints. What a name means is `lineage`, what to do about it 
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from enum import StrEnum
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
-from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage import Relation, ResolvedName
 from stillwatch.lineage.exports import litellm_config, rpz_zone
 from stillwatch.lineage.parts import parts
 from stillwatch.lineage.resolve import resolve
@@ -27,6 +26,7 @@ from stillwatch.terms import ModelVerdict, Terms
 from stillwatch.terms.decide import model_verdict
 from stillwatch.terms.judge import hosts_of
 from stillwatch.terms.load import default_text, load, loads
+from stillwatch.units import utc_us
 
 app = group("Bans by lineage: check names, export.")
 
@@ -77,7 +77,7 @@ def check_command(
     Exit codes: 0 checked; 2 could not; 1 only with --fail-on-banned, when a name is denied.
     """
     terms = terms_of(terms_file, family or [], distilled)
-    now_us = time.time_ns() // 1000
+    now_us = utc_us()
     found = [
         (resolve(name), None if terms is None else model_verdict(terms, name, account, now_us))
         for name in _read_names(names)
@@ -186,7 +186,7 @@ def export_command(
     served = list(_read_names(names or []))
     if not served:
         raise InputError("give the model names that your LiteLLM proxy serves, or - to read them")
-    now_us = time.time_ns() // 1000
+    now_us = utc_us()
     denied = [name for name in served if not model_verdict(terms, name, "", now_us).allow]
     note = f"{what}: {len(denied)} of {len(served)} names, banned by version {terms.version} of the terms"
     print(litellm_config(denied, note), end="")
@@ -221,7 +221,7 @@ def _weights_of(entry: LineageEntry, family: str) -> bool:
     return family == entry.family or any(family == sized for _, sized in entry.sizes)
 
 
-def _row(found: Resolved, verdict: ModelVerdict | None) -> dict[str, Any]:
+def _row(found: ResolvedName, verdict: ModelVerdict | None) -> dict[str, Any]:
     row = {**asdict(found), "relation": found.relation.value}
     return row if verdict is None else {**row, "verdict": asdict(verdict) | {"says": _says(verdict)}}
 
@@ -230,13 +230,13 @@ def _says(verdict: ModelVerdict) -> str:
     return "deny" if not verdict.allow else "warn" if verdict.warn else "allow"
 
 
-def _kin(found: Resolved) -> str:
+def _kin(found: ResolvedName) -> str:
     if found.relation is Relation.SAME or found.relation is Relation.UNKNOWN:
         return ""
     return found.relation.value + (f" from {', '.join(found.teachers)}" if found.teachers else "")
 
 
-def _print_checked(found: list[tuple[Resolved, ModelVerdict | None]], console: Console) -> None:
+def _print_checked(found: list[tuple[ResolvedName, ModelVerdict | None]], console: Console) -> None:
     shown = plain_table(console)
     asked = any(verdict is not None for _, verdict in found)
     for head in (*(("says",) if asked else ()), "name", "weights", "how", "made by", "served by"):

@@ -38,9 +38,9 @@ from stillwatch.cli.options import (
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.holds import schedules_in
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import load
 from stillwatch.report.leads import NO_ACTION
+from stillwatch.units import utc_us
 
 app = group("Cases: show, judge, undo.")
 add_verbs(app)

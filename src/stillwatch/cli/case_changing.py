@@ -23,8 +23,8 @@ from stillwatch.console.requested_steps import participants
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
+from stillwatch.units import utc_us
 
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="A case, or the beginning of its id.")]
 Accounts = Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="Accounts of the case.")]

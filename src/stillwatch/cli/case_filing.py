@@ -15,7 +15,7 @@ from stillwatch.cli.case_changing import CaseId
 from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, whoami
 from stillwatch.cli.options import Unjudged, Yes, may_leave
-from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.units import utc_us
 
 
 def filing_command(

@@ -16,8 +16,8 @@ from stillwatch.cli.case_opening import HERE, CasePlace
 from stillwatch.cli.folder import AsJson, span_s, table, whoami
 from stillwatch.cli.main import CANNOT, one_line, print_json
 from stillwatch.errors import InputError
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
+from stillwatch.units import utc_us
 
 
 class TriageVerb(StrEnum):

@@ -1,7 +1,6 @@
 """`stillwatch coin`: the coin's key of a gateway's folder, its ledger, and what is published of both."""
 
 import json
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from stillwatch.coin.verify import Head, against, read, verify
 from stillwatch.errors import InputError, refuse_os_errors
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.path.coins import reader_file
+from stillwatch.units import utc_us
 
 app = group("The coin that picks which of two answers is served.")
 
@@ -75,7 +75,7 @@ def new_key_command(
     """
     place = open_folder(folder)
     now = datetime.now(UTC)
-    key = new_key(epoch or f"{now:%Y-%m-%d}", iso(time.time_ns() // 1000))
+    key = new_key(epoch or f"{now:%Y-%m-%d}", iso(utc_us()))
     public = reader_file(place)
     if reading_key is not None and public.exists():
         raise InputError(
@@ -121,7 +121,7 @@ def commit_command(
     heads = verify(ledger, keys).heads if ledger.is_dir() and any(ledger.iterdir()) else ()
     told: dict[str, Any] = {
         "kind": KIND,
-        "at": iso(time.time_ns() // 1000),
+        "at": iso(utc_us()),
         "keys": [{"epoch": key.epoch, "commitment": key.commitment} for key in keys.values()],
         "current": now.epoch if now else None,
         "heads": [{"ledger": h.ledger, "records": h.records, "hash": h.hash, "root": h.root} for h in heads],

@@ -17,9 +17,9 @@ from stillwatch.cli.folder import AsJson, iso_time, table, whoami
 from stillwatch.cli.main import one_line, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.findings import FINDINGS
 from stillwatch.report.findings import FOLDER as REPORTS
+from stillwatch.units import utc_us
 
 ROLES = ("reader", "analyst", "approver")
 

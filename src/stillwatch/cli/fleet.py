@@ -14,8 +14,8 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import FleetDatabase, leave, read_gateways
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.units import utc_us
 
 app = group("Gateways that share one state.")
 

@@ -15,11 +15,11 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges.accounts import read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.gateway.control.holds import HoldRecord, all_held, end
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.scan.explanations import customers
 from stillwatch.scan.failover import FailoverEvidence, failover_evidence
 from stillwatch.scan.holds import HoldsEvidence, holds_evidence
 from stillwatch.scan.pipeline import known_of, payers
+from stillwatch.units import utc_us
 
 app = group("Randomised holds of a gateway.")
 

@@ -11,8 +11,8 @@ from stillwatch.cli.main import CANNOT, print_json
 from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.hooks.doctor import FILES, look
+from stillwatch.units import utc_us
 
 app = group("Connect gateways you already run.")
 

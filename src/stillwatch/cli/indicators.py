@@ -64,7 +64,7 @@ from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.exchanges.sources import is_gateway
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress
-from stillwatch.terms.reload import wall_us
+from stillwatch.units import utc_us
 
 app = group("Share a campaign's indicators with partners; search for theirs.")
 
@@ -218,7 +218,7 @@ def export_command(
     chosen = mark(tlp)
     key = read_exchange(exchange_key)
     history, rejects = _history(logs, key, options), Rejects()
-    now_us = wall_us()
+    now_us = utc_us()
     with place.open() as store:
         found = store.case(find(store, case))
         check_verdict(found, unjudged)
@@ -266,7 +266,7 @@ def import_command(
     Without a log it only says what the file holds. The answer names nobody: counts, first and last by the
     hour.
     """
-    key, now_us = read_exchange(exchange_key), wall_us()
+    key, now_us = read_exchange(exchange_key), utc_us()
     if (answer is not None or noted) and not logs:
         raise InputError(f"{'--note' if noted else '--answer'} needs a log to look in")
     told = read_partners(file, key, now_us, unsealed)
@@ -331,7 +331,7 @@ def sightings_command(
         for one in answers:
             of = mine.get(one.of)
             if of is not None and not _is_noted(store, of, sentence(one)):
-                note(store, of, sentence(one), who=whoami(), now_us=wall_us())
+                note(store, of, sentence(one), who=whoami(), now_us=utc_us())
             rows.append(asdict(one) | {"case": of})
     if as_json:
         print_json(rows)
@@ -368,7 +368,7 @@ def push_command(
     if left.names_accounts:
         raise InputError(f"{file}: names accounts, who stay with one partner: give him the file itself")
     lines = [*describe_leaving(left), "readers: everybody who may read the collection"]
-    now_us = wall_us()
+    now_us = utc_us()
     if any(one["type"] == "campaign" for one in objects):
         with place.open() as store:
             of = exported_cases(store, raw)

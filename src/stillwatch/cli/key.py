@@ -25,7 +25,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control import keys as forms
 from stillwatch.gateway.control.state import ClientKey, ControlState
-from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.units import utc_us
 
 app = group("Client keys of a gateway.")
 

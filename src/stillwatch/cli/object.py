@@ -12,7 +12,7 @@ from stillwatch.cli.verb import group, verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.control.owners import EVERYBODY, Object, Owners
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.units import utc_us
 
 app = group("Objects stored at the upstream, and whose they are.")
 ALL = "everybody"

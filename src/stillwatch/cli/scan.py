@@ -20,11 +20,11 @@ from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database
 from stillwatch.exchanges.sources import local_files
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER
 from stillwatch.report.terminal import print_result, progress
 from stillwatch.scan.settings import DetectionSettings
+from stillwatch.units import utc_us
 
 KEY_VARIABLE = "STILLWATCH_KEY_FILE"
 FOUND, REJECTED, NOT_JUDGED, INTERRUPTED = 1, 3, 4, 130  # 128 + SIGINT, as shells count
@@ -87,7 +87,7 @@ def scan_command(
     $ stillwatch scan stillwatch-serve    (a gateway's folder: its segments and holds, under its own key)
     $ stillwatch scan logs/ --cases sqlite:///cases/cases.db    (findings become cases: stillwatch case)
     $ stillwatch scan logs/ --known-pool math.pool --known-pool alpaca.pool    (made by stillwatch pool)
-    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (an office is told from a rented server)
+    $ stillwatch scan logs/ --networks ip2asn-combined.tsv.gz    (tells offices and rented servers apart)
     $ stillwatch scan api.jsonl.gz --json | jq '.campaigns[].accounts'
     $ stillwatch scan logs/ --engine spark:spark://head:7077    (needs stillwatch[spark]; docs/engine.md)
     $ stillwatch scan postgresql://reader@db.example/litellm    (LiteLLM's own database; #TABLE for another)

@@ -13,7 +13,7 @@ from stillwatch.cli.main import CANNOT, one_line, print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.handover import Given, become_the_next, check_next, take
+from stillwatch.gateway.handover import InheritedFiles, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings, new_name
 from stillwatch.gateway.setup_check import SetupCheck, look, place_terms, upstream_key
@@ -139,9 +139,9 @@ def serve_command(
     Exit codes: 0 it was told to stop and ended in good order, or --check found nothing wrong; 2 it cannot
     start.
     """
-    found = open_folder(folder)
+    settings = _settings(Folder(folder.resolve()), options.typed_values())
+    found = open_folder(folder)  # only now: a refused start leaves no folder
     inherited = take()
-    settings = _settings(found, options.typed_values())
     key = upstream_key(upstream_key_file)
     if not check and (inherited.lock is not None or running_pid(found) is None):
         place_terms(found, terms)
@@ -159,11 +159,15 @@ def serve_command(
 
 
 def _serve(
-    folder: Folder, settings: GatewaySettings, key: str | None, looked: list[SetupCheck], inherited: Given
+    folder: Folder,
+    settings: GatewaySettings,
+    key: str | None,
+    looked: list[SetupCheck],
+    inherited: InheritedFiles,
 ) -> None:
     # Here and not above: the admin port's libraries would slow down every other verb by a third of a second.
     from stillwatch.gateway.logs import configure, tell
-    from stillwatch.gateway.serving import Started, serve
+    from stillwatch.gateway.serving import StartNotice, serve
 
     configure(settings.log_format, settings.log_level, "supervisor")
     for one in looked:
@@ -173,7 +177,7 @@ def _serve(
     if key is not None:
         environment[UPSTREAM_KEY_VARIABLE] = key
 
-    def announce(news: Started) -> None:
+    def announce(news: StartNotice) -> None:
         more = "" if folder.path == FOLDER.resolve() else f" --folder {folder.path}"
         lines = [f"Clients:  {news.serves}/v1   ->  {settings.upstream}", f"Admin:    {news.admin}/health"]
         login = f"stillwatch console user add NAME --folder {folder.path}"

@@ -28,9 +28,9 @@ from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import MOST_NAMED, reach
 from stillwatch.gateway.control.ladder import Proposal
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.report.amounts import plural
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.units import utc_us
 
 app = group("Enforcement status of accounts.")
 

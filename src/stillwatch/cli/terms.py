@@ -13,8 +13,8 @@ from stillwatch.errors import InputError
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.diff import difference
 from stillwatch.terms.load import check, default_text, load, loads, read
-from stillwatch.terms.reload import wall_us
 from stillwatch.terms.trial import run
+from stillwatch.units import utc_us
 
 app = group("Policy file: check, test, compare.")
 
@@ -58,7 +58,7 @@ def check_command(
     Exit codes: 0 can be used, perhaps with warnings; 2 cannot: every problem is named with its line.
     """
     try:
-        checked = check(read(file), str(file), wall_us())
+        checked = check(read(file), str(file), utc_us())
         problems, warnings, terms = checked.problems, checked.warnings, checked.terms
     except TermsError as error:
         problems, warnings, terms = tuple(error.problems), (), None
@@ -101,7 +101,7 @@ def diff_command(
 
     Exit codes: 0 compared; 2 one of them cannot be used.
     """
-    changes = difference(load(old), load(new), wall_us())
+    changes = difference(load(old), load(new), utc_us())
     if as_json:
         print_json({"changes": [asdict(change) for change in changes]})
         return
@@ -111,7 +111,7 @@ def diff_command(
 
 @verb(app, "test")
 def try_command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with [[test]] entries.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A terms file with tests in it.")],
     as_json: AsJson = False,
 ) -> None:
     """Run the tests that stand in a terms file, through the same decisions as the gateway's.
@@ -120,7 +120,7 @@ def try_command(
 
     Exit codes: 0 all passed; 1 one failed; 2 the file cannot be used.
     """
-    tried = run(load(file), wall_us())
+    tried = run(load(file), utc_us())
     failed = sum(not one.passed for one in tried)
     if as_json:
         tests = [asdict(one) for one in tried]

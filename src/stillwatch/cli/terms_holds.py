@@ -20,8 +20,7 @@ from stillwatch.scan.hold_cost import HoldCost, hold_cost
 from stillwatch.terms import Holds, Permission
 from stillwatch.terms.holds import HoldChoice, choose
 from stillwatch.terms.load import load
-from stillwatch.terms.reload import wall_us
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, utc_us
 
 DAY_MINUTES = 1_440
 MODES = {"off": "off", "dry_run": "a dry run", "on": "on"}
@@ -49,7 +48,7 @@ def holds_command(
 
     Exit codes: 0 printed; 2 nothing could be read; 3 printed, but lines were rejected.
     """
-    terms, now_us = load(file), wall_us()
+    terms, now_us = load(file), utc_us()
     errors = Console(stderr=True)
     with Rejects() as rejects:
         log = sketched_log(logs, rejects, errors, key_file=key_file, quiet=as_json)

@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from stillwatch.errors import InputError
@@ -64,7 +65,7 @@ def verb(
     """Add a function to the command line under this name."""
 
     def add(call: Verb) -> Verb:
-        text, examples = split_examples(inspect.getdoc(call) or "")
+        text, examples = split_examples(escape(inspect.getdoc(call) or ""))
         return app.command(name, help=text, epilog=epilog or examples, hidden=hidden)(_expand_groups(call))
 
     return add

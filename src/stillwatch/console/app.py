@@ -4,7 +4,6 @@ A page is one function from `Asked` to `Shown`; its HTML, JSON and CSV are the s
 something is a POST, answered by the way to the page that shows the change.
 """
 
-import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -58,6 +57,7 @@ from stillwatch.console.sql import Snapshots
 from stillwatch.console.throttle import RecordLimit, Throttle
 from stillwatch.console.trail_checks import TrailChecks
 from stillwatch.errors import StillwatchError
+from stillwatch.units import utc_us
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def make(
     answers at `/` below its mount.
     """
     people.prepare(store)
-    clock = now_us or (lambda: time.time_ns() // 1000)
+    clock = now_us or utc_us
     factor_seal.seal_stored(store, clock())
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)

@@ -21,7 +21,7 @@ from stillwatch.cases.store import Store
 from stillwatch.report.folded import AccountGroup, LinkLine, LinkPicture, SharedTrait, fold
 from stillwatch.report.meter import Meter, meter
 from stillwatch.report.timeline import Timeline, timeline
-from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, Scanned
+from stillwatch.scan import Campaign, Gap, Harvest, Hour, Link, ScanTotals
 from stillwatch.units import HOUR_US, MINUTE_US
 
 KEPT = 64  # alerts and pictures
@@ -215,9 +215,9 @@ def _at(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us // US, UTC)
 
 
-def _scan_facts(said: Mapping[str, Any]) -> Scanned:
+def _scan_facts(said: Mapping[str, Any]) -> ScanTotals:
     first, last = (datetime.fromisoformat(t) if t else None for t in (said["first"], said["last"]))
-    return Scanned(said["exchanges"], said["accounts"], first, last, said["rejected"], 0.0)
+    return ScanTotals(said["exchanges"], said["accounts"], first, last, said["rejected"], 0.0)
 
 
 def _gaps(said: list[dict[str, str]]) -> tuple[Gap, ...]:

@@ -86,7 +86,7 @@ def limit(seconds: float, mib: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-class Printed(io.StringIO):
+class ProgramOutput(io.StringIO):
     """What a program prints, as far as anybody will look."""
 
     def write(self, text: str) -> int:
@@ -105,13 +105,13 @@ def run(code: str, tests: str, cases: list[dict[str, str]]) -> dict[str, object]
     try:
         if tests:
             names: dict[str, object] = {"__name__": "answer"}
-            with contextlib.redirect_stdout(Printed()), contextlib.redirect_stderr(Printed()):
+            with contextlib.redirect_stdout(ProgramOutput()), contextlib.redirect_stderr(ProgramOutput()):
                 exec(program, names)
                 exec(compile(tests, "tests.py", "exec"), names)
             return {"ok": True, "why": ""}
         for done, case in enumerate(cases):
-            printed, sys.stdin = Printed(), io.StringIO(case["stdin"])
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(Printed()):
+            printed, sys.stdin = ProgramOutput(), io.StringIO(case["stdin"])
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(ProgramOutput()):
                 try:
                     exec(program, {"__name__": "__main__"})
                 except SystemExit as left:

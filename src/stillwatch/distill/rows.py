@@ -2,12 +2,12 @@
 
 import glob
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stillwatch import new_file
 from stillwatch.distill import DistillError, Example, Prompt, Sample
 from stillwatch.errors import InputError, RejectedLine
 
@@ -17,17 +17,11 @@ Noun = TypeVar("Noun", Prompt, Sample, Example)
 
 
 def replace_file(path: Path, parts: Iterable[bytes]) -> None:
-    """Write a file beside the old one, sync it, rename it. Raises: DistillError when the disk refuses."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file whole or not at all. Raises: DistillError when the disk refuses."""
     _sweep(path)
     try:
-        with beside.open("wb") as out:
-            out.writelines(parts)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
+        new_file.replace_file(path, parts, 0o644)
     except OSError as why:
-        beside.unlink(missing_ok=True)
         raise DistillError(
             f"{path}: cannot be written: {why.strerror}; what was there before is untouched"
         ) from why
@@ -36,7 +30,7 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
 def _sweep(path: Path) -> None:
     """Remove what processes that were killed while they wrote this file have left beside it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        pid = left.name.rpartition(".")[2]
+        pid = left.name.rpartition(".")[2].partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
             left.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.exchanges.tables import InMemoryLog, TableSource
-from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.exchanges.values import Clock, as_text, as_time, without_key
 
 ALIASES = {
@@ -100,7 +100,7 @@ def _items(source: sources.Source | TableSource) -> Iterator[Good | UndecodableV
         yield from _of_batches(source.batches)
         return
     limits = Limits()
-    with Unpacked(source.path, limits) as data:
+    with UnpackedFile(source.path, limits) as data:
         head = data.peek()
         kind = content.kind_of(head)
         if kind in ("json", "csv"):

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from stillwatch.errors import InputError
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.lines import Line, split
-from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.unpack import Limits, UnpackedFile
 
 RIGHT = (
     "a table of networks: iptoasn's ip2asn-*.tsv(.gz) (first, last, number), GeoLite2-ASN-Blocks-*.csv "
@@ -222,7 +222,7 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
         sign = _sign([path])
         if sign is not None and not path.is_file():  # a pipe is read once: its table has no name later
             raise InputError(f"{path}: is no file; give {RIGHT}")
-        with Unpacked(path, Limits(unpacked_bytes=1 << 32)) as data:
+        with UnpackedFile(path, Limits(unpacked_bytes=1 << 32)) as data:
             for line in split(data.chunks(), LINE_BYTES):
                 if most_lines is not None and line.number > most_lines:
                     break

@@ -18,9 +18,9 @@ from stillwatch.exchanges.registry import recognise
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 
-# what pyarrow raises on a broken file; the names in its footer may be no UTF-8
 TALK = ("prompt", "system", "completion", "earlier")  # may be a list of messages, or of parts
 SKETCHES = "sketched exchanges"
+# what pyarrow raises on a broken file; the names in its footer may be no UTF-8
 DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError)
 
 

@@ -31,7 +31,7 @@ from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sources import Source
 from stillwatch.exchanges.tables import InMemoryLog, TableSource
-from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.exchanges.values import Clock
 
 __all__ = ["Limits", "Rejects", "read", "read_accounts"]
@@ -133,7 +133,7 @@ def first_record(path: str | Path) -> dict[str, object]:
     source = sources.find([path])[0]
     limits = Limits()
     try:
-        with Unpacked(source.path, limits) as data:
+        with UnpackedFile(source.path, limits) as data:
             head = data.peek()
             kind = content.kind_of(head)
             if kind in ("json", "csv"):
@@ -162,7 +162,7 @@ def _file(
         )
         return
     try:
-        with Unpacked(source.path, limits) as data:
+        with UnpackedFile(source.path, limits) as data:
             head = data.peek()
             kind = content.kind_of(head)
             if kind != "parquet":
@@ -183,7 +183,7 @@ def _file(
 
 
 def _rows(
-    data: Unpacked, head: bytes, kind: content.Kind, source: Source, intake: Intake, limits: Limits
+    data: UnpackedFile, head: bytes, kind: content.Kind, source: Source, intake: Intake, limits: Limits
 ) -> Iterator[tuple[Row, int]]:
     if kind == "protobuf":
         yield from intake.rows(_protobuf(data, limits), source.shown)
@@ -192,7 +192,7 @@ def _rows(
 
 
 def _items(
-    data: Unpacked, head: bytes, kind: content.Kind, limits: Limits, check: Callable[[list[str]], None]
+    data: UnpackedFile, head: bytes, kind: content.Kind, limits: Limits, check: Callable[[list[str]], None]
 ) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     chunks = _without_bom(data.chunks())
     if kind == "csv":
@@ -208,7 +208,7 @@ def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
     yield from chunks
 
 
-def _protobuf(data: Unpacked, limits: Limits) -> Iterator[json_text.Good | json_text.UndecodableValue]:
+def _protobuf(data: UnpackedFile, limits: Limits) -> Iterator[json_text.Good | json_text.UndecodableValue]:
     name = next(f.protobuf for f in all_formats() if f.protobuf)
     try:
         module = importlib.import_module(name)

@@ -27,7 +27,7 @@ class Limits:
     record_bytes: int = 32 << 20  # one line or JSON value; a request body at the large APIs is at most 32 MB
 
 
-class Unpacked:
+class UnpackedFile:
     """A file opened for reading in chunks, gzip (all members) and zstd (all frames) undone.
 
     Memory stays bounded by the chunk and the format's window (zstd: 128 MB at most, its own default).

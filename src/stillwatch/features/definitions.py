@@ -1,6 +1,6 @@
 """Every feature of an account, one entry each. It knows the columns of l0, not how states are kept.
 
-A feature is an expression over *states*: whole numbers that add up when parts of a log are merged. There are
+A feature is an expression over *states*: whole numbers per account. There are
 sums over exchanges (named in the entry itself), counts per value of a column (`DIMENSIONS`), and the rhythm
 (counts per hour and day, squared gaps; see states.py). To add a feature, add one entry.
 """

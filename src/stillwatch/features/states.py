@@ -1,8 +1,7 @@
-"""The SQL of additive states: one level that makes them from exchanges, one that merges them per account.
+"""The SQL of the states that features are made of: sums and counts per account.
 
 It does not know an engine. Every state is a whole number below 2**63, so that sums are equal, bit for bit, in
-any order, on any number of threads and after any split of the log. The one exception is the squares of gaps:
-exact when the parts follow one another in time, off by a little where they overlap (late rows).
+any order and on any number of threads.
 """
 
 from stillwatch.features.definitions import FEATURES, HOURS, Dimension, n_log_n
@@ -25,7 +24,7 @@ def sum_states() -> dict[str, str]:
 
 
 def sums(source: str) -> str:
-    """Level 1: summed states per account, from exchanges."""
+    """Summed states per account, from exchanges."""
     columns = [f"CAST(SUM({expression}) AS BIGINT) AS {name}" for name, expression in sum_states().items()]
     return (
         f"SELECT account, CAST(COUNT(*) AS BIGINT) AS exchanges, {', '.join(columns)} "
@@ -33,14 +32,8 @@ def sums(source: str) -> str:
     )
 
 
-def merged_sums(source: str) -> str:
-    """Level 2: the same states from any number of parts."""
-    columns = [f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in ("exchanges", *sum_states())]
-    return f"SELECT account, {', '.join(columns)} FROM {source} GROUP BY account"
-
-
 def counts(source: str, dimension: Dimension) -> str:
-    """Level 1: exchanges per account and value, from exchanges."""
+    """Exchanges per account and value, from exchanges."""
     where = f" WHERE NOT ({dimension.absent})" if dimension.absent else ""
     return (
         f"SELECT account, {dimension.column} AS value, CAST(COUNT(*) AS BIGINT) AS n "
@@ -48,13 +41,8 @@ def counts(source: str, dimension: Dimension) -> str:
     )
 
 
-def merged_counts(source: str) -> str:
-    """Level 1 merged: one row per account and value, from any number of parts."""
-    return f"SELECT account, value, CAST(SUM(n) AS BIGINT) AS n FROM {source} GROUP BY account, value"
-
-
 def value_statistics(source: str, dimension: Dimension) -> str:
-    """Level 2: how many values, the commonest's count, and n log2 n, from one row per account and value."""
+    """How many values, the commonest's count, and n log2 n, from one row per account and value."""
     column = dimension.column
     nlogn = n_log_n("n")
     return (
@@ -66,7 +54,7 @@ def value_statistics(source: str, dimension: Dimension) -> str:
 
 
 def shared_counts(source: str) -> str:
-    """Level 2: exchanges of each account whose value another account shows too, from one row per pair."""
+    """Exchanges of each account whose value another account shows too, from one row per pair."""
     return (
         f"SELECT account, CAST(SUM(n) AS BIGINT) AS exact_shared FROM {source} WHERE value IN "
         f"(SELECT value FROM {source} GROUP BY value HAVING COUNT(*) > 1) GROUP BY account"
@@ -74,7 +62,7 @@ def shared_counts(source: str) -> str:
 
 
 def spans(source: str) -> str:
-    """Level 1: first, last and squared gaps (in hundredths of a second) per account, from exchanges."""
+    """First, last and squared gaps (in hundredths of a second) per account, from exchanges."""
     stepped = f"SELECT account, ts_us, LAG(ts_us, 1, ts_us) OVER ({_IN_TIME}) AS previous_us FROM {source}"
     return (
         "SELECT account, MIN(ts_us) AS first_us, MAX(ts_us) AS last_us, "
@@ -83,22 +71,8 @@ def spans(source: str) -> str:
     )
 
 
-def merged_spans(source: str) -> str:
-    """Level 2: the same from any number of parts; the gap between one part and the next is added here."""
-    order = "PARTITION BY account ORDER BY first_us, last_us, gap_squares"
-    stepped = (
-        "SELECT account, first_us, last_us, gap_squares, "
-        f"LAG(last_us, 1, first_us) OVER ({order}) AS previous_us FROM {source}"
-    )
-    return (
-        "SELECT account, MIN(first_us) AS first_us, MAX(last_us) AS last_us, "
-        f"CAST(SUM(gap_squares + {_squared_gap('first_us')}) AS BIGINT) AS gap_squares "
-        f"FROM ({stepped}) AS stepped GROUP BY account"
-    )
-
-
 def hours(source: str) -> str:
-    """Level 1: exchanges per account and UTC hour, from exchanges."""
+    """Exchanges per account and UTC hour, from exchanges."""
     hour = f"ts_us - ts_us % {HOUR_US}"
     return (
         f"SELECT account, {hour} AS value, CAST(COUNT(*) AS BIGINT) AS n "
@@ -107,7 +81,7 @@ def hours(source: str) -> str:
 
 
 def day_statistics(source: str) -> str:
-    """Level 2: active days and the busiest, from one row per account and hour."""
+    """Active days and the busiest, from one row per account and hour."""
     day = f"value - value % {DAY_US}"
     by_day = f"SELECT account, {day} AS day_us, SUM(n) AS n FROM {source} GROUP BY account, {day}"
     return (
@@ -117,7 +91,7 @@ def day_statistics(source: str) -> str:
 
 
 def hour_statistics(source: str) -> str:
-    """Level 2: active hours, the busiest, and counts by hour of the day, from one row per account, hour."""
+    """Active hours, the busiest, and counts by hour of the day, from one row per account, hour."""
     by_hour = (
         f"SELECT account, value % {DAY_US} AS hour_us, SUM(n) AS n, COUNT(*) AS hours, MAX(n) AS peak "
         f"FROM {source} GROUP BY account, value % {DAY_US}"
@@ -133,7 +107,7 @@ def hour_statistics(source: str) -> str:
 
 
 def final(tables: dict[str, list[str]]) -> str:
-    """The feature table from the merged states: `tables` names each table and its state columns.
+    """The feature table from the states: `tables` names each table and its state columns.
 
     The table `sums` holds every account; where another lacks an account, its states are 0.
     """

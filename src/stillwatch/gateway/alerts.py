@@ -28,6 +28,7 @@ from stillwatch.gateway import heartbeat
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.wake import Wake
+from stillwatch.units import utc_us
 
 PERIOD_S = 5.0
 OUTBOX, AUDIT_KEY = "outbox", "audit.key"
@@ -52,13 +53,13 @@ class Alerts:
         """
         targets, base = read_targets(self.folder.path / NAME), os.environ.get(CONSOLE_VARIABLE, "")
         store = self._store = self._store or self._open()
-        tell(self._outbox, targets, store, heartbeat.utc_us(), base)
+        tell(self._outbox, targets, store, utc_us(), base)
         try:
-            mail(self._outbox, targets, store, heartbeat.utc_us(), base)
+            mail(self._outbox, targets, store, utc_us(), base)
             stages = load_settings(self.folder.path).escalation
-            escalate(self._outbox, targets, store, stages, heartbeat.utc_us(), base)
+            escalate(self._outbox, targets, store, stages, utc_us(), base)
         finally:
-            self.sent += work_off(self._outbox, targets, heartbeat.utc_us, random.Random()).sent
+            self.sent += work_off(self._outbox, targets, utc_us, random.Random()).sent
         waiting, self.dead = self._outbox.waiting(), len(self._outbox.dead())
         self.waiting, refused = len(waiting), [letter for letter in waiting if letter.attempts]
         self.error = None
@@ -84,7 +85,7 @@ class Alerts:
 def _pulse(alerts: Alerts, stop: Wake) -> None:
     while not stop.wait(1.0):
         try:
-            heartbeat.beat(alerts.folder.run / "alerts.json", heartbeat.utc_us(), **alerts.says())
+            heartbeat.beat(alerts.folder.run / "alerts.json", utc_us(), **alerts.says())
         except OSError:
             continue  # seen from outside: the beat is missing
 

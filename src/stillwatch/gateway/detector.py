@@ -42,7 +42,7 @@ from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
 from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.terms.reload import WatchedTerms
-from stillwatch.units import DAY_US, HOUR_US
+from stillwatch.units import DAY_US, HOUR_US, utc_us
 
 STATE = "live.npz"
 BAD = "bad-segments.jsonl"
@@ -377,7 +377,7 @@ class _Pulse(threading.Thread):
     def beat(self) -> None:
         try:
             path = self.detector.folder.run / "detector.json"
-            heartbeat.beat(path, heartbeat.utc_us(), **self.detector.says())
+            heartbeat.beat(path, utc_us(), **self.detector.says())
         except OSError:
             return  # seen from outside: the beat is missing
 

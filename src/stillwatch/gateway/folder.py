@@ -1,12 +1,12 @@
 """The folder of one gateway: where each part's files lie, and the secret all keys come from."""
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.errors import StillwatchError, refuse_os_errors
+from stillwatch.new_file import replace_file
 
 SECRET_BYTES = 32
 OWN_SEGMENTS = "own-segments"  # in a fleet: a link to this gateway's part of the shared folder
@@ -106,25 +106,13 @@ def open_folder(path: str | Path) -> Folder:
                 continue
             below.mkdir(exist_ok=True, mode=0o700)
         if not folder.secret_file.exists():
-            _write_secret(folder.secret_file)
+            replace_file(folder.secret_file, [secrets.token_bytes(SECRET_BYTES)])
     except OSError as why:
         raise FolderError(
             f"{why.filename or path}: cannot be used: {why.strerror}; give another --folder"
         ) from why
     folder.secret()
     return folder
-
-
-def _write_secret(path: Path) -> None:
-    """Written beside and renamed: a crash leaves no half secret."""
-    beside = path.with_suffix(f".{os.getpid()}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, secrets.token_bytes(SECRET_BYTES))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(beside, path)
 
 
 def derive(secret: bytes, purpose: bytes) -> bytes:

@@ -24,7 +24,7 @@ WAITING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # signals that wait u
 
 
 @dataclass(frozen=True)
-class Given:
+class InheritedFiles:
     """What this process was given."""
 
     sockets: tuple[socket.socket, ...] = ()
@@ -53,13 +53,13 @@ class Given:
         return MOST_WORKERS if taken else 0
 
 
-def take() -> Given:
+def take() -> InheritedFiles:
     """Take what this process was given. Raises: SettingsError for what is no TCP socket that listens."""
     named, lock = os.environ.pop(WORKERS, ""), os.environ.pop(LOCK, "")
     meant, count = os.environ.pop(PID, ""), os.environ.pop(COUNT, "0")
     os.environ.pop(NAMES, None)
     if meant != str(os.getpid()) or not count.isdigit():
-        return Given()
+        return InheritedFiles()
     found = []
     for number in range(FIRST, FIRST + int(count)):
         one = socket.socket(fileno=number)
@@ -73,7 +73,7 @@ def take() -> Given:
         os.set_inheritable(int(lock), False)
     pairs = (pair.rpartition(":") for pair in named.split(",") if pair)
     workers = tuple((name, int(pid)) for name, _, pid in pairs)
-    return Given(tuple(found), workers, int(lock) if lock else None)
+    return InheritedFiles(tuple(found), workers, int(lock) if lock else None)
 
 
 def check_next() -> subprocess.Popen[bytes]:
@@ -82,7 +82,7 @@ def check_next() -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def become_the_next(given: Given) -> None:
+def become_the_next(given: InheritedFiles) -> None:
     """Become the gateway that is installed now: the same command, the same process, what is given in hand.
 
     It returns only by an OSError.

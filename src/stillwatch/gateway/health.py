@@ -172,7 +172,7 @@ def _recorder(folder: Folder, now_us: int) -> PartHealth:
 def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:
     """What the recorder says of the table of networks by which it fills in `asn`."""
     if not settings.networks:
-        text = "no table is named: an office cannot be told from rented servers; serve --networks FILE"
+        text = "no table is named: an office looks like rented servers; serve --networks FILE"
         return PartHealth("networks", OK, text)
     says = heartbeat.read(folder.run / "recorder.json").get("networks") or {}
     texts, old = [], False

@@ -5,7 +5,6 @@ A file that is not renewed is the sign that something hangs. Nothing here decide
 
 import json
 import os
-import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,3 @@ def held_bytes(pid: int) -> int:
     except OSError:
         return 0
     return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE")
-
-
-def utc_us() -> int:
-    """Give the time, for the edges of processes; everything inside takes it as a parameter."""
-    return time.time_ns() // 1_000

@@ -13,7 +13,7 @@ from typing import Any
 from stillwatch.errors import InputError
 from stillwatch.gateway.folder import Folder
 from stillwatch.report.findings import FINDINGS, load
-from stillwatch.scan import Campaign, Follower, Harvest, Loner, Reason, ScanResult
+from stillwatch.scan import Campaign, Follower, Harvest, LoneHarvester, Reason, ScanResult
 from stillwatch.scan.parts import LONE_HARVEST as LONE
 from stillwatch.terms.holds import HoldCandidate
 
@@ -35,7 +35,7 @@ class CaptureGap:
 
 
 @dataclass(frozen=True)
-class Handed:
+class FindingsNotice:
     """The detector's findings. `sign` changes with them."""
 
     sign: tuple[int, ...] = ()
@@ -64,17 +64,17 @@ class Handed:
                 firm=tuple(sorted({*c.firm, *joined.get(c.id, ())})),
             )
             for c in self.result.campaigns
-        ] + _lone_campaigns([loner for loner in self.result.alone if loner.account not in known])
+        ] + _lone_campaigns([lone for lone in self.result.alone if lone.account not in known])
 
 
-def _lone_campaigns(loners: list[Loner]) -> list[Campaign]:
+def _lone_campaigns(lone_harvesters: list[LoneHarvester]) -> list[Campaign]:
     """Those who were seen to harvest alone since the last full look, as that look would name them."""
-    found: dict[str, list[Loner]] = {}
-    for loner in loners:
-        found.setdefault(loner.campaign, []).append(loner)
+    found: dict[str, list[LoneHarvester]] = {}
+    for lone in lone_harvesters:
+        found.setdefault(lone.campaign, []).append(lone)
     made = []
     for number, theirs in sorted(found.items()):
-        one, accounts = theirs[0], tuple(sorted(loner.account for loner in theirs))
+        one, accounts = theirs[0], tuple(sorted(lone.account for lone in theirs))
         taken = Harvest(one.exchanges, one.output_tokens)
         reason = Reason(LONE, one.text, one.bits, n=one.exchanges)
         made.append(
@@ -100,7 +100,7 @@ def handover_json(
         }
         for f in result.followers
     ]
-    alone = [asdict(loner) | {"named_at": loner.named_at.isoformat()} for loner in result.alone]
+    alone = [asdict(lone) | {"named_at": lone.named_at.isoformat()} for lone in result.alone]
     weak = [asdict(one) for one in result.weak]
     return {
         "first_ids": first_ids,
@@ -118,9 +118,9 @@ class Findings:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._handed = Handed()
+        self._handed = FindingsNotice()
 
-    def current(self) -> Handed:
+    def current(self) -> FindingsNotice:
         """Give the findings as they are now; without a result before the first.
 
         Raises: InputError where they cannot be read.
@@ -134,7 +134,7 @@ class Findings:
                 self._handed = self._patiently(sign)
             return self._handed
 
-    def _patiently(self, sign: tuple[int, ...]) -> Handed:
+    def _patiently(self, sign: tuple[int, ...]) -> FindingsNotice:
         """Three files are replaced one after the other: between two of them they do not fit together."""
         for _ in range(TRIES):
             try:
@@ -148,7 +148,7 @@ class Findings:
         found = (self._folder.detector / name).stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def _read(self, sign: tuple[int, ...]) -> Handed:
+    def _read(self, sign: tuple[int, ...]) -> FindingsNotice:
         path = self._folder.detector / HANDOVER
         result = load(self._folder.detector)
         try:
@@ -158,13 +158,15 @@ class Findings:
                 Follower(f["account"], f["campaign"], at(f["named_at"]), at(f["first"]), f["exchanges"])
                 for f in told["followers"]
             )
-            alone = tuple(Loner(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ()))
+            alone = tuple(
+                LoneHarvester(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ())
+            )
             weak = tuple(
                 HoldCandidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
             )
             shares = {str(name): float(share) for name, share in told.get("shares", {}).items()}
             now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)
-            return Handed(sign, now, dict(told["first_ids"]), tuple(told.get("networks", ())))
+            return FindingsNotice(sign, now, dict(told["first_ids"]), tuple(told.get("networks", ())))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why
 

@@ -35,7 +35,7 @@ from stillwatch.gateway.fleet.objects import ObjectExchange
 from stillwatch.gateway.fleet.part import FleetPart
 from stillwatch.gateway.fleet.storage import use_own, use_shared
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.handover import Given
+from stillwatch.gateway.handover import InheritedFiles
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
 from stillwatch.gateway.instance import open_terms, sole_instance
 from stillwatch.gateway.latest import Findings
@@ -44,11 +44,12 @@ from stillwatch.gateway.probe import bind, listening
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.gateway.supervise import AT_ONCE_S, Child, Supervisor
 from stillwatch.gateway.template import NAME as TEMPLATE
-from stillwatch.gateway.template import Forked
+from stillwatch.gateway.template import ForkedChild
 from stillwatch.terms.reload import WatchedTerms
+from stillwatch.units import utc_us
 
 AGAIN_S = 5.0
-NOTHING = Given()
+NOTHING = InheritedFiles()
 Tell = Callable[[str], None]
 
 
@@ -66,7 +67,7 @@ class InFleet:
 
 
 @dataclass(frozen=True)
-class Started:
+class StartNotice:
     """What whoever started the gateway is told, once."""
 
     serves: str
@@ -80,10 +81,10 @@ def serve(
     *,
     environment: Mapping[str, str],
     tell: Tell,
-    started: Callable[[Started], None],
-    given: Given = NOTHING,
+    started: Callable[[StartNotice], None],
+    given: InheritedFiles = NOTHING,
     rehearse: Callable[[], subprocess.Popen[bytes]] | None = None,
-) -> Given | None:
+) -> InheritedFiles | None:
     """Serve until SIGTERM or SIGINT. `started` is called when every worker has given its first sign.
 
     After SIGUSR2, where `rehearse` succeeds: gives what the next gateway takes over, with workers that run.
@@ -95,19 +96,19 @@ def serve(
         door = _admin_door(settings, given)
         settings.save(folder.settings)
         _forget_all(folder, but=dict(given.workers))
-        retiring = [Child(name, process=Forked(pid)) for name, pid in given.workers]
+        retiring = [Child(name, process=ForkedChild(pid)) for name, pid in given.workers]
         with ControlState(folder.state) as state:
             fleet = _enter_fleet(folder, settings, state, watched, tell)
             leads: Callable[[], bool] = (lambda: True) if fleet is None else fleet.lease.is_held
             put_back = state.put_back()
-            if put_back is not None and heartbeat.utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
+            if put_back is not None and utc_us() - put_back.at_us < PUT_BACK_LATELY_US:
                 tell(f"warning: {put_back_text(put_back)}")
-            token = state.admin_token(now_us=heartbeat.utc_us())
+            token = state.admin_token(now_us=utc_us())
             desk = Desk(folder, settings, state, watched, Findings(folder))
             casework = Casework(folder, settings.cases or settings.state, state, tell, leads)
             enforcer = Enforcer(folder, state, watched, tell, lambda: casework.said, leads)
             admin = AdminServer(create_app(desk, casework), door, tell)
-            news = Started(
+            news = StartNotice(
                 _url(settings.host, settings.port), _url(settings.admin_host, settings.admin_port), token
             )
             supervisor = Supervisor(
@@ -148,7 +149,7 @@ def serve(
         if left is None:
             heartbeat.clear(folder.run)
             return None
-        return Given((*left.sockets, door), left.workers, lock.pass_on())
+        return InheritedFiles((*left.sockets, door), left.workers, lock.pass_on())
 
 
 def _enter_fleet(
@@ -176,7 +177,7 @@ def _enter_fleet(
     return InFleet(follower, lease, (follower, lease, objects, budgets))
 
 
-def _admin_door(settings: GatewaySettings, given: Given) -> socket.socket:
+def _admin_door(settings: GatewaySettings, given: InheritedFiles) -> socket.socket:
     """Give the admin port's socket, once all ports are known to be free or given."""
     addresses = settings.addresses()
     given.check(port for _, port in addresses.values())
@@ -202,7 +203,7 @@ def _forget(folder: Folder, worker: str) -> None:
         void(folder.run / f"{worker}.budgets")
 
 
-def _doors(settings: GatewaySettings, given: Given) -> dict[str, Callable[[], socket.socket]]:
+def _doors(settings: GatewaySettings, given: InheritedFiles) -> dict[str, Callable[[], socket.socket]]:
     """How the sockets are had at which clients wait, also while a process is replaced."""
     first, clients = given.first_number(), given.at(settings.port)
 

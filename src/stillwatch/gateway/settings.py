@@ -3,7 +3,6 @@ key comes by environment and is written nowhere.
 """
 
 import json
-import os
 import re
 import secrets
 import socket
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway.logs import FORMATS, LEVELS
+from stillwatch.new_file import replace_file
 from stillwatch.toml.declared import Bounds, OneOf, build, out_of_bounds
 from stillwatch.toml.reading import Mistakes, TableReader
 
@@ -112,10 +112,7 @@ class GatewaySettings:
 
     def save(self, path: Path) -> None:
         """Write `serve.json` as a whole or not at all."""
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        os.chmod(beside, 0o600)
-        os.replace(beside, path)
+        replace_file(path, [json.dumps(asdict(self), indent=1).encode() + b"\n"])
 
 
 def new_name() -> str:

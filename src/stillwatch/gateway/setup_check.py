@@ -16,7 +16,7 @@ from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.handover import Given
+from stillwatch.gateway.handover import InheritedFiles
 from stillwatch.gateway.health import LOW_DISK_BYTES
 from stillwatch.gateway.instance import open_terms, running_pid, terms_history
 from stillwatch.gateway.probe import bind, upstream_trouble
@@ -93,10 +93,10 @@ def look(
     settings: GatewaySettings,
     key: str | None,
     terms: Path | None = None,
-    given: Given | None = None,
+    given: InheritedFiles | None = None,
 ) -> list[SetupCheck]:
     """Look at all that a start needs, without starting. `terms`: those that it would begin with."""
-    given = given or Given()
+    given = given or InheritedFiles()
     pid = running_pid(folder) if given.lock is None else None
     found = [
         _try("folder", lambda: _folder(folder, pid)),

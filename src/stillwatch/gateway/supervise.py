@@ -18,11 +18,12 @@ from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.handover import WAITING, Given
+from stillwatch.gateway.handover import WAITING, InheritedFiles
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
-from stillwatch.gateway.template import CALLS_VARIABLE, Calls, Forked
+from stillwatch.gateway.template import CALLS_VARIABLE, Calls, ForkedChild
 from stillwatch.gateway.wake import Wake
+from stillwatch.units import utc_us
 
 STUCK_S = 15.0  # without a heartbeat
 FIRST_BEAT_S = 90.0  # imports on a busy machine
@@ -43,7 +44,7 @@ class Child:
 
     name: str
     longest_delay_s: float = LONGEST_DELAY_S
-    process: subprocess.Popen[bytes] | Forked | None = None
+    process: subprocess.Popen[bytes] | ForkedChild | None = None
     started_s: float = 0.0
     start_at_s: float = 0.0
     delay_s: float = FIRST_DELAY_S
@@ -130,15 +131,15 @@ class Supervisor:
 
     # --- the loop ---
 
-    def run(self) -> Given | None:
+    def run(self) -> InheritedFiles | None:
         """Keep the children running until stopped, then end them in good order.
 
         What the next gateway takes over is given where it is to follow: then the workers serve on.
         """
-        left: Given | None = None
+        left: InheritedFiles | None = None
         try:
             while not self._stops and left is None:
-                self.step(time.monotonic(), heartbeat.utc_us())
+                self.step(time.monotonic(), utc_us())
                 if not self._may_follow():
                     self._wake.wait(TICK_S)
                     self._wake.clear()
@@ -201,7 +202,7 @@ class Supervisor:
             )
         return code == 0
 
-    def _leave(self) -> Given | None:
+    def _leave(self) -> InheritedFiles | None:
         """End all but the workers; what the next gateway takes over, or None where it shall end after all."""
         notify.reloading()
         self.tell("makes way: the workers serve on")
@@ -209,7 +210,7 @@ class Supervisor:
         if self._stops:
             return None
         workers = [(c.name, c.process.pid) for c in self.children if c.is_worker and c.process is not None]
-        return Given(tuple(self._open.values()), tuple(workers))
+        return InheritedFiles(tuple(self._open.values()), tuple(workers))
 
     def _retire(self, now_s: float) -> None:
         """End the workers of the gateway before as soon as ours serve; they finish what they answer."""
@@ -235,7 +236,7 @@ class Supervisor:
         one = self.template
         return one is not None and one.lives() and one.beat_s is None and now_s < one.started_s + TEMPLATE_S
 
-    def _fork_worker(self, child: Child) -> Forked | None:
+    def _fork_worker(self, child: Child) -> ForkedChild | None:
         """A worker from the template; None where that cannot give one: then it is started by itself."""
         if not child.is_worker or self.template is None or self._calls is None or not self.template.lives():
             return None
@@ -373,7 +374,7 @@ class Supervisor:
 
     def drain(self) -> None:
         """Workers and hooks finish what they answer, the recorder what they wrote, the detector its state."""
-        self._say(heartbeat.utc_us())  # first: whoever sends clients here must stop
+        self._say(utc_us())  # first: whoever sends clients here must stop
         notify.stopping()
         self._serve_until_known(self.settings.shutdown_delay())
         self._close_doors()
@@ -389,7 +390,7 @@ class Supervisor:
         self.tell(f"stopping: serves for {seconds:g} s more, for load balancers to see it by /readyz")
         until_s, stops = time.monotonic() + seconds, self._stops
         while (now_s := time.monotonic()) < until_s and self._stops == stops:
-            self.step(now_s, heartbeat.utc_us())
+            self.step(now_s, utc_us())
             self._wake.wait(TICK_S)
             self._wake.clear()
 
@@ -404,7 +405,7 @@ class Supervisor:
             self._wake.wait(0.05)
             self._wake.clear()
             if number != signal.SIGKILL:
-                self._say(heartbeat.utc_us())
+                self._say(utc_us())
                 notify.alive()
         for child in alive:
             if child.lives() and child.process is not None:

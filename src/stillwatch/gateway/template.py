@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stillwatch.gateway import child, heartbeat
 from stillwatch.gateway.probe import DOOR_VARIABLE
+from stillwatch.units import utc_us
 
 NAME = "template-of-workers"  # as long as any worker's name: it is overwritten in what `ps` shows
 CALLS_VARIABLE = "STILLWATCH_CALLS"  # number of the descriptor by which workers are asked for
@@ -30,7 +31,7 @@ ADOPTED_S = 10.0  # until the kernel has given a worker to the supervisor
 ARGUMENTS_AT = 45  # of the fields of /proc/PID/stat behind the name: where the arguments lie
 
 
-class Forked:
+class ForkedChild:
     """A child that the template made, with the part of `subprocess.Popen` that a supervisor uses."""
 
     def __init__(self, pid: int) -> None:
@@ -78,14 +79,14 @@ class Calls:
         self._ours.close()
         self.theirs.close()
 
-    def worker(self, name: str, door: socket.socket | None) -> Forked | None:
+    def worker(self, name: str, door: socket.socket | None) -> ForkedChild | None:
         """A worker, forked now; None where there is none in time, and none comes from here any more."""
         with suppress(OSError, ValueError):
             doors = [] if door is None else [door.fileno()]
             socket.send_fds(self._ours, [name.encode()], doors, socket.MSG_DONTWAIT)
             if not _comes(self._ours, PATIENCE_S):
                 self._ours.shutdown(socket.SHUT_RD)  # a worker that comes too late cannot say so, and ends
-            return Forked(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
+            return ForkedChild(int(self._ours.recv(LONGEST_CALL, socket.MSG_DONTWAIT)))
         return None
 
 
@@ -99,7 +100,7 @@ def main(folder: str) -> None:
     beat = Path(folder) / "run" / f"{NAME}.json"
     while True:
         with suppress(OSError):  # a full disk
-            heartbeat.beat(beat, heartbeat.utc_us(), rss=heartbeat.rss_bytes())
+            heartbeat.beat(beat, utc_us(), rss=heartbeat.rss_bytes())
         if not _comes(calls, BEAT_S):
             continue
         said, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)

@@ -19,7 +19,7 @@ class Relation(Enum):
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedName:
     """What a model name resolves to."""
 
     name: str  # as it was given

@@ -1,4 +1,4 @@
-"""A model card's own words -> `Resolved`: the base model and the data sets that it names.
+"""A model card's own words -> `ResolvedName`: the base model and the data sets that it names.
 
 It believes the fields of Hugging Face's cards (`base_model`, `base_model_relation`, `datasets`, tags). It
 does not read prose, weights or configurations: families that share nothing else may share an architecture
@@ -8,7 +8,7 @@ does not read prose, weights or configurations: families that share nothing else
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage import Relation, ResolvedName
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import skeleton
 from stillwatch.lineage.table import Dataset, table
@@ -23,7 +23,7 @@ RELATIONS = {
 STRONGER = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUANTIZED, Relation.SAME)
 
 
-def resolve_card(card: Mapping[str, object]) -> Resolved:
+def resolve_card(card: Mapping[str, object]) -> ResolvedName:
     """Resolve a model by its card: the metadata block, or what the hub's API answers for a model.
 
     The weights are the base model's, as its name resolves; what the model's own name says is kept where the
@@ -67,7 +67,7 @@ def _relation(fields: Mapping[str, object], tagged: list[str], bases: int) -> Re
     return said or (Relation.MERGED if bases > 1 else Relation.FINETUNE)
 
 
-def _with_bases(own: Resolved, bases: list[Resolved], relation: Relation) -> Resolved:
+def _with_bases(own: ResolvedName, bases: list[ResolvedName], relation: Relation) -> ResolvedName:
     if not bases:
         return own
     first = bases[0]
@@ -89,7 +89,7 @@ def _known_datasets(fields: Mapping[str, object]) -> list[Dataset]:
     return [known[bones] for one in _texts(fields.get("datasets")) if (bones := skeleton(one)) in known]
 
 
-def _with_datasets(found: Resolved, datasets: list[Dataset]) -> Resolved:
+def _with_datasets(found: ResolvedName, datasets: list[Dataset]) -> ResolvedName:
     if not datasets:
         return found
     others = (teacher for dataset in datasets for teacher in dataset.teachers if teacher != found.family)

@@ -1,10 +1,10 @@
-"""A model name -> `Resolved`: whose weights, how they came from them, whose answers they were trained on.
+"""A model name -> `ResolvedName`: whose weights, how they came from them, whose answers they were trained on.
 
 It reads names and the table, nothing else: a model that was renamed without a trace stays unknown here, and a
 name that lies is believed. Words are found at their boundaries, so that "deep-seeker-travel" is not DeepSeek.
 """
 
-from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage import Relation, ResolvedName
 from stillwatch.lineage.hits import Hit, find
 from stillwatch.lineage.parts import NamePart, parts
 from stillwatch.lineage.skeleton import skeleton
@@ -15,7 +15,7 @@ STRENGTH = (Relation.DISTILLED, Relation.MERGED, Relation.FINETUNE, Relation.QUA
 CLOSED = 2  # weights that nobody outside has: never a student's base
 
 
-def resolve(name: str) -> Resolved:
+def resolve(name: str) -> ResolvedName:
     """Say which family a model name belongs to, and how it came from it.
 
     Pure, and linear in the name's length.
@@ -34,7 +34,7 @@ def resolve(name: str) -> Resolved:
         if hits := find(piece, said, known):
             return _resolve_part(name, piece, hits, host, known)
     if host is not None and (family := known.decide.get(host)):
-        return Resolved(
+        return ResolvedName(
             name,
             skeleton(name),
             family,
@@ -45,7 +45,7 @@ def resolve(name: str) -> Resolved:
             evidence=f'"{host}/" is the prefix of the API of {known.families[family].vendor} itself.',
         )
     nothing = "No word of the lineage table is in this name."
-    return Resolved(name, skeleton(name), None, Relation.UNKNOWN, host=host, evidence=nothing)
+    return ResolvedName(name, skeleton(name), None, Relation.UNKNOWN, host=host, evidence=nothing)
 
 
 def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list[NamePart]]:
@@ -69,7 +69,7 @@ def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list
 
 def _resolve_part(
     name: str, piece: NamePart, hits: list[Hit], host: str | None, known: LineageTable
-) -> Resolved:
+) -> ResolvedName:
     """Read the hits of the part that names the model together."""
     said = _strongest_relation(piece, known)
     derived = max(
@@ -81,7 +81,7 @@ def _resolve_part(
     else:
         family, teachers, relation, decided = _of_families(piece, hits, said, known)
     vendor = decided.vendor or (known.families[family].vendor if family is not None else None)
-    return Resolved(
+    return ResolvedName(
         name,
         skeleton(name),
         family,

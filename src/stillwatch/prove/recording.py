@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from stillwatch.exchanges import content, csv_text, json_text, lines
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.unpack import Limits, Unpacked
+from stillwatch.exchanges.unpack import Limits, UnpackedFile
 from stillwatch.prove import ProveError
 
 IDS = ("prompt_id", "id", "exchange_id", "custom_id", "question_id")
@@ -104,7 +104,7 @@ def usable(path: Path, unread: Sequence[Unread], rows: int) -> None:
 
 
 def _rows(path: Path, wanted: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    with Unpacked(path, LIMITS) as data:
+    with UnpackedFile(path, LIMITS) as data:
         head = data.peek()
         kind = content.kind_of(head) if head.strip() else "json"
         if kind == "parquet" and not data.packing:

@@ -157,8 +157,8 @@ class _Loop:
         market_rng, play_rng, self.rng, rows_rng = (
             np.random.default_rng([seed, part]) for part in (1, 2, 3, 4)
         )
-        self.purse = AttackBudget(prices)
-        self.market = Market(self.purse, field.begin, list(field.donors), list(field.owners), market_rng)
+        self.budget = AttackBudget(prices)
+        self.market = Market(self.budget, field.begin, list(field.donors), list(field.owners), market_rng)
         self.start_us = field.clean_until_us
         brief = Brief(rules.goal, self.start_us, field.items, field.talks)
         if len(field.items) < rules.goal:
@@ -192,7 +192,7 @@ class _Loop:
             if len(self.got) >= self.rules.goal:
                 ended = "goal"
                 break
-            if self.purse.left_usd <= 0:
+            if self.budget.left_usd <= 0:
                 ended = "money"
                 break
             if self.play.given_up:
@@ -253,7 +253,7 @@ class _Loop:
             return "dead"
         if clients.waits(t):
             return "refused"
-        if self.purse.left_usd <= 0:
+        if self.budget.left_usd <= 0:
             return "error"
         stopped = self.stop_at.get(t.account)
         acted = stopped is not None and t.at_us >= stopped
@@ -272,7 +272,7 @@ class _Loop:
             return "refused" if refused else "error"
         if self.meter is not None:
             self.meter.answered(t.account, t.at_us, row["output_tokens"], row["model"])
-        self.purse.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
+        self.budget.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
             return "stripped"
         if row["finish_reason"] in ("refusal", "length"):
@@ -312,7 +312,7 @@ class _Loop:
     def _stands(self, hours: int) -> ContestHour:
         stopped = sum(name in self.stop_at for name in self.market.held)
         return ContestHour(
-            hours, len(self.got), round(self.purse.spent_usd, 2), len(self.market.held), stopped
+            hours, len(self.got), round(self.budget.spent_usd, 2), len(self.market.held), stopped
         )
 
     def _result(self, history: list[ContestHour], ended: str) -> Contest:
@@ -331,8 +331,8 @@ class _Loop:
             len(held),
             sum(h.kind == "stolen" for h in held),
             history[-1].stopped if history else 0,
-            round(self.purse.spent_usd, 2),
-            round(self.purse.accounts_usd, 2),
+            round(self.budget.spent_usd, 2),
+            round(self.budget.accounts_usd, 2),
             (end_us - begun) / DAY_US,
             self.requests,
             self.tokens,

@@ -20,7 +20,7 @@ MEANS = ("accounts", "days", "usd")
 
 
 @dataclass(frozen=True)
-class Fought:
+class ContestSummary:
     """One attacker against one defence, over seeds. Multiples are of what it takes undefended."""
 
     scene: str
@@ -62,7 +62,7 @@ def thin_history(one: Contest) -> dict[str, Any]:
     return {**told, "history": kept}
 
 
-def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ...]:
+def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[ContestSummary, ...]:
     """Sum up one scene's contests, in the order in which they came."""
     by: dict[tuple[str, str], dict[int, Contest]] = {}
     for c in contests:
@@ -75,7 +75,7 @@ def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[Fought, ..
 
 def _sum_up_one(
     scene: str, each: dict[int, Contest], itself: dict[int, Contest], loud: dict[int, Contest]
-) -> Fought:
+) -> ContestSummary:
     first = next(iter(each.values()))
     silent = [c.cannot_fire for c in each.values() if c.cannot_fire]
     logs = len(each)
@@ -86,7 +86,7 @@ def _sum_up_one(
     def over(figure: Callable[[Contest], float]) -> Interval | None:
         return over_seeds(means([figure(c) for c in some], of), 0)
 
-    return Fought(
+    return ContestSummary(
         scene,
         first.attacker,
         first.defence,

@@ -1,4 +1,4 @@
-"""What an attack costs: prices with their sources, a purse that runs dry, and costs as multiples of others.
+"""What an attack costs: prices with their sources, a budget that runs out, and costs as multiples of others.
 
 The prices are public list prices and round guesses where no list exists; each says which. It does not know
 what an attacker's time is worth, so days are never turned into dollars here.
@@ -100,7 +100,7 @@ class AttackBudget:
         return True
 
     def pay(self, model: str, input_tokens: int, output_tokens: int, *, paid: bool = True) -> None:
-        """Pay for an exchange. The last one may overdraw the purse: providers bill afterwards."""
+        """Pay for an exchange. The last one may overdraw the budget: providers bill afterwards."""
         self.traffic_usd += self.prices.exchange(model, input_tokens, output_tokens, paid=paid)
 
 

@@ -17,7 +17,7 @@ from stillwatch.range.campaigns import CampaignPlan, PlannedRequest, accounts_of
 from stillwatch.range.campaigns.dealing import deal
 from stillwatch.range.campaigns.shapes import requests_of
 from stillwatch.range.identity import LEAST_AGE, AccountIdentity, Donor, identities
-from stillwatch.range.placing import Captured
+from stillwatch.range.placing import PlaceCapture
 from stillwatch.range.population import DONOR_KINDS, HonestPopulation
 from stillwatch.range.rows import REASONS, Row, exchange_row, join_turns
 from stillwatch.range.stock import Corpora
@@ -103,7 +103,7 @@ def inject(plan: CampaignPlan, side: Side, days: float = 14.0, folder: Path | No
     rows = [exchange_row(r, whose[r.account], plan, people.begin, people.new_model_day, rng) for r in sent]
     join_turns(sent, rows)
     if plan.place != "message":
-        captured = Captured()
+        captured = PlaceCapture()
         for r, row in sorted(zip(sent, rows, strict=True), key=lambda pair: pair[1]["time"]):
             captured.put(row, plan.place if r.covert else "message")
     total, taken = np.zeros(len(whose)), np.zeros(len(whose))

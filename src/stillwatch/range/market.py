@@ -34,20 +34,20 @@ class Market:
 
     def __init__(
         self,
-        purse: AttackBudget,
+        budget: AttackBudget,
         begin: datetime,
         donors: list[Donor],
         owners: list[tuple[str, Donor]],
         rng: np.random.Generator,
     ) -> None:
-        self.purse, self.begin, self._donors, self._rng = purse, begin, donors, rng
+        self.budget, self.begin, self._donors, self._rng = budget, begin, donors, rng
         self._owners = [owners[i] for i in rng.permutation(len(owners))]  # whose keys may be stolen
         self.held: dict[str, HeldAccount] = {}
         self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that nobody was told yet
 
     @property
     def prices(self) -> AttackPrices:
-        return self.purse.prices
+        return self.budget.prices
 
     def buy(self, kind: AccountKind, count: int, at_us: int) -> list[HeldAccount]:
         """Buy up to `count` accounts; fewer when money or stolen keys run out."""
@@ -64,7 +64,7 @@ class Market:
             made = identities(2 if kind == "aged" else 1, count, self.begin, at, self._donors, self._rng)
         bought = []
         for who in made:
-            self.purse.buy(kind)
+            self.budget.buy(kind)
             held = HeldAccount(
                 who.account, kind, self._adapt_identity(who, kind), int(self._rng.integers(2**31))
             )
@@ -87,7 +87,7 @@ class Market:
         if kind == "stolen":
             count = min(count, len(self._owners))
         price = self.prices.account(kind)
-        return count if price == 0 else min(count, int(self.purse.left_usd // price))
+        return count if price == 0 else min(count, int(self.budget.left_usd // price))
 
     def _adapt_identity(self, who: AccountIdentity, kind: AccountKind) -> AccountIdentity:
         """What is the attacker's: a thief's address; an output limit that lets a trace end."""

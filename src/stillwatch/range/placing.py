@@ -58,7 +58,7 @@ PLACES: dict[str, Callable[[str, str], Body]] = {
 }  # fmt: skip
 
 
-class Captured:
+class PlaceCapture:
     """What a gateway captures of requests whose questions stand in some place; one gateway's memory."""
 
     def __init__(self) -> None:

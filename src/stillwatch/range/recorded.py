@@ -10,7 +10,7 @@ import pyarrow as pa
 from stillwatch.range.attackers import Try
 from stillwatch.range.campaigns import CampaignPlan, PlannedRequest
 from stillwatch.range.market import HeldAccount
-from stillwatch.range.placing import Captured
+from stillwatch.range.placing import PlaceCapture
 from stillwatch.range.rows import exchange_row
 from stillwatch.units import DAY_US
 
@@ -25,7 +25,7 @@ class ParquetRecorder:
     ) -> None:
         self.schema, self._begin, self._new_model_day, self._rng = schema, begin, new_model_day, rng
         self._begin_us = int(begin.timestamp() * 1_000_000)
-        self._captured = Captured()
+        self._captured = PlaceCapture()
         self._talks: dict[str, tuple[str | None, int]] = {}  # conversation and tokens so far
 
     def row(self, t: Try, held: HeldAccount, failed: bool) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class CellFailure:
 
 @dataclass(frozen=True)
 class RangeRun:
-    """What a run came to."""
+    """The result of a run."""
 
     id: str
     folder: Path

@@ -19,7 +19,7 @@ from stillwatch.scan.curve import curve
 ALL = "all scenes"
 PER_DAYS = 10_000
 
-Group = Sequence[SceneOutcome]  # what one defence came to with one seed: one outcome a scene
+Group = Sequence[SceneOutcome]  # the outcomes of one defence with one seed, one a scene
 Shares = Callable[[int, int], float]  # (examples, seed of the run) -> share right of a student
 
 

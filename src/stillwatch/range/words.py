@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from stillwatch.range.contests import Fought
+from stillwatch.range.contests import ContestSummary
 from stillwatch.range.interval import Interval
 from stillwatch.range.table import KindLine, ResultRow
 from stillwatch.report.amounts import plural, short
@@ -111,7 +111,7 @@ FOUGHT_HEADS = (
 )  # fmt: skip
 
 
-def fought_row(x: Fought) -> tuple[Cell, ...]:
+def fought_row(x: ContestSummary) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
     if x.silent:
         rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
@@ -131,7 +131,7 @@ def fought_row(x: Fought) -> tuple[Cell, ...]:
     )
 
 
-def silent(x: ResultRow | Fought) -> str:
+def silent(x: ResultRow | ContestSummary) -> str:
     """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
     if not x.cannot_fire:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from stillwatch.range.contests import Fought, sum_up_contests
+from stillwatch.range.contests import ContestSummary, sum_up_contests
 from stillwatch.range.run import RangeRun
 from stillwatch.range.table import ResultRow, Shares, lines
 
@@ -14,7 +14,7 @@ FILE = "range.json"
 TOLERANCE = 1e-9  # relative: another processor may add in another order
 
 
-def contests_of(told: RangeRun) -> tuple[Fought, ...]:
+def contests_of(told: RangeRun) -> tuple[ContestSummary, ...]:
     """Sum up a run's contests, scene by scene."""
     scenes = dict.fromkeys(scene for scene, _ in told.contests)
     return tuple(
@@ -23,7 +23,7 @@ def contests_of(told: RangeRun) -> tuple[Fought, ...]:
 
 
 def document(told: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
-    """Give everything that a run came to."""
+    """Give all results of a run."""
     table: tuple[ResultRow, ...] = lines(told.outcomes, shares)
     return {
         "id": told.id,

@@ -7,15 +7,16 @@ the same log differ in `scanned.seconds` alone.
 import hashlib
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from stillwatch.errors import InputError
+from stillwatch.new_file import replace_file
 from stillwatch.report.amounts import iso
 from stillwatch.scan import (
     AccountVerdict,
@@ -32,8 +33,8 @@ from stillwatch.scan import (
     OwnTie,
     PoolCover,
     Reason,
-    Scanned,
     ScanResult,
+    ScanTotals,
     SeenWindow,
     SetAside,
     SettingTest,
@@ -115,11 +116,6 @@ def set_aside_json(one: SetAside) -> dict[str, Any]:
     return {name: iso(value) if isinstance(value, datetime) else value for name, value in facts.items()}
 
 
-def _set_aside_of(told: dict[str, Any]) -> SetAside:
-    """Read back what `set_aside_json` gave."""
-    return SetAside(**dict(told, first=_parse_time(told.get("first")), last=_parse_time(told.get("last"))))
-
-
 def findings_json(result: ScanResult) -> dict[str, Any]:
     """Give exactly what `findings.json` promises: no key more, no key less, in a fixed order.
 
@@ -165,16 +161,6 @@ def _window_json(window: SeenWindow) -> dict[str, Any]:
         "unevaluated": [[iso(start), iso(end)] for start, end in window.unevaluated],
         "text": list(window_sentences(window)),
     }
-
-
-def _window_of(told: dict[str, Any] | None) -> SeenWindow | None:
-    """Read back what `_window_json` gave."""
-    if told is None:
-        return None
-    at = datetime.fromisoformat
-    spans = tuple((at(start), at(end)) for start, end in told["unevaluated"])
-    plain = {name: value for name, value in told.items() if name != "text"}
-    return SeenWindow(**dict(plain, since=_parse_time(told["since"]), unevaluated=spans))
 
 
 def lead_json(lead: Lead) -> dict[str, Any]:
@@ -283,17 +269,7 @@ def to_text(document: dict[str, Any]) -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Put a text in place as a whole or not at all: a reader never sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, [text.encode()], 0o644)
 
 
 def write(result: ScanResult, out_dir: Path) -> Paths:
@@ -317,10 +293,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or "stillwatch" not in document:
         raise InputError(f"{path}: not written by stillwatch scan")
     return document
-
-
-def _parse_time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
@@ -348,7 +320,7 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
         tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
         next_milestone=e["next_milestone"],
-        set_aside=tuple(map(_set_aside_of, f.get("set_aside", ()))),
+        set_aside=msgspec.convert(f.get("set_aside", ()), tuple[SetAside, ...]),
     )
 
 
@@ -357,11 +329,10 @@ def _harvest_of(sizes: dict[str, int], value_tokens: float | None, unique_prompt
 
 
 def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
-    s = f["scanned"]
     ties = {a["id"]: b.get("own_ties") for a, b in zip(f["campaigns"], e["campaigns"], strict=True)}
     return ScanResult(
         version=f["stillwatch"],
-        scanned=Scanned(**dict(s, first=_parse_time(s["first"]), last=_parse_time(s["last"]))),
+        scanned=msgspec.convert(f["scanned"], ScanTotals),
         campaigns=tuple(_campaign(a, b) for a, b in zip(f["campaigns"], e["campaigns"], strict=True)),
         accounts=tuple(
             AccountVerdict(
@@ -372,36 +343,18 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
             for a, b in zip(f["accounts"], e["accounts"], strict=True)
         ),
         rejected_examples=tuple(e["rejected_examples"]),
-        gaps=tuple(
-            Gap(datetime.fromisoformat(g["start"]), datetime.fromisoformat(g["end"]), g["text"])
-            for g in e["gaps"]
-        ),
+        gaps=msgspec.convert(e["gaps"], tuple[Gap, ...]),
         cannot_claim=tuple(e["cannot_claim"]),
         leads=tuple(lead_of(one) for one in f.get("leads", ())),
-        pools=tuple(PoolCover(**one) for one in f.get("known_pools", ())),
-        judged=_coverage(f.get("judged")),
-        window=_window_of(f.get("window")),
+        pools=msgspec.convert(f.get("known_pools", ()), tuple[PoolCover, ...]),
+        judged=msgspec.convert(f.get("judged", {}), Coverage),  # an earlier version does not say
+        window=msgspec.convert(f.get("window"), SeenWindow | None),
     )
 
 
 def lead_of(told: dict[str, Any]) -> Lead:
     """Read back what `lead_json` gave."""
-    at = datetime.fromisoformat
-    echoes = tuple(
-        Echo(**dict(one, answered_at=at(one["answered_at"]), quoted_at=at(one["quoted_at"])))
-        for one in told.get("echoes", ())
-    )
-    pools = tuple(PoolCover(**one) for one in told.get("known_pools", ()))
-    plain = {name: value for name, value in told.items() if name != "known_pools"}
-    accounts = tuple(told["accounts"])
-    return Lead(**dict(plain, since=at(told["since"]), accounts=accounts, echoes=echoes, pools=pools))
-
-
-def _coverage(told: dict[str, Any] | None) -> Coverage:
-    """What could be judged; a report of an earlier version does not say."""
-    if told is None:
-        return Coverage()
-    return Coverage(told["groups"], told["lone"], tuple(told["lacks"]), tuple(told["why"]))
+    return msgspec.convert(told | {"pools": told.get("known_pools", ())}, Lead)
 
 
 def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from stillwatch.scan import Campaign, Gap, Hour, Scanned
+from stillwatch.scan import Campaign, Gap, Hour, ScanTotals
 
 BARS = 336  # a fortnight of hours; longer logs have bars of several hours
 HEIGHT = 100  # units of the bars' own drawing
@@ -54,7 +54,7 @@ def _floor(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def _span(campaign: Campaign, scanned: Scanned) -> tuple[datetime, datetime]:
+def _span(campaign: Campaign, scanned: ScanTotals) -> tuple[datetime, datetime]:
     times = [h.start for h in campaign.timeline] + [campaign.alarm_at]
     start, end = _floor(min(times)), _floor(max(times)) + timedelta(hours=1)
     if scanned.first and scanned.last and scanned.last - scanned.first <= _WHOLE_LOG:
@@ -96,7 +96,7 @@ def _days(hours: tuple[Hour, ...], most: int) -> tuple[tuple[Day, ...], int]:
 
 
 def timeline(
-    campaign: Campaign, scanned: Scanned, gaps: tuple[Gap, ...] = (), most_days: int = 62
+    campaign: Campaign, scanned: ScanTotals, gaps: tuple[Gap, ...] = (), most_days: int = 62
 ) -> Timeline:
     """Draw a campaign's hours on the log's span (on its own span where the log is longer than a month)."""
     start, end = _span(campaign, scanned)

@@ -217,7 +217,7 @@ class AccountVerdict:
 
 
 @dataclass(frozen=True)
-class Scanned:
+class ScanTotals:
     exchanges: int
     accounts: int
     first: datetime | None
@@ -237,24 +237,24 @@ class Gap:
 
 @dataclass(frozen=True)
 class Follower:
-    """An account seen to take up a known campaign's stock between two full looks. Provisional."""
+    """An account seen to take up a known campaign's signature between two full evaluations. Provisional."""
 
     account: str
     campaign: str  # the campaign's id in the same result
     named_at: datetime
-    first: datetime  # its first exchange that carries the stock
-    exchanges: int  # that carry the stock so far
+    first: datetime  # its first exchange that carries the signature
+    exchanges: int  # that carry it so far
 
 
 @dataclass(frozen=True)
-class Loner:
-    """An account seen to harvest alone between two full looks. Provisional."""
+class LoneHarvester:
+    """An account seen to harvest alone between two full evaluations. Provisional."""
 
     account: str
     named_at: datetime
     exchanges: int  # within five days, when the rule spoke
     text: str
-    campaign: str = ""  # the id that the next full look gives it, where that agrees
+    campaign: str = ""  # the id that the next full evaluation gives it, where that agrees
     p_value: float = 1.0  # its payer's rank among heavy payers
     bits: float = 0.0
     output_tokens: int = 0  # of all its payer's answered exchanges by then
@@ -302,14 +302,14 @@ class SeenWindow:
 @dataclass(frozen=True)
 class ScanResult:
     version: str
-    scanned: Scanned
+    scanned: ScanTotals
     campaigns: tuple[Campaign, ...]
     accounts: tuple[AccountVerdict, ...]
     rejected_examples: tuple[str, ...] = ()  # "file:line: reason", the first few
     gaps: tuple[Gap, ...] = ()
     cannot_claim: tuple[str, ...] = ()  # sentences: what this log is too short or too bare to support
     followers: tuple[Follower, ...] = ()  # of a live scan only, in order of account
-    alone: tuple[Loner, ...] = ()  # the same
+    alone: tuple[LoneHarvester, ...] = ()  # the same
     leads: tuple[Lead, ...] = ()  # in order of time; they accuse nobody
     weak: tuple[HoldCandidate, ...] = ()  # groups too weak to be leads, that the gateway may hold
     shares: Mapping[str, float] = field(default_factory=dict)  # id of a lead or finding -> of latest requests

@@ -52,7 +52,7 @@ from stillwatch.scan.set_aside import (
     students,
     users_of_software,
 )
-from stillwatch.scan.watch import Watched
+from stillwatch.scan.watch import WatchResult
 from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
@@ -89,7 +89,7 @@ class _Found:
 def campaigns(
     engine: SqlEngine,
     world: ActorContext,
-    watched: Watched,
+    watched: WatchResult,
     party: np.ndarray,
     payer: np.ndarray,
     features: pa.Table,
@@ -215,7 +215,7 @@ def campaigns(
 
 def _weak(
     world: ActorContext,
-    watched: Watched,
+    watched: WatchResult,
     shown: list[tuple[HoldSchedule, HoldsEvidence]],
     party: np.ndarray,
     payer: np.ndarray,
@@ -257,7 +257,7 @@ class _Group:
 
 def _group_of(
     alarm: Alarm,
-    watched: Watched,
+    watched: WatchResult,
     world: ActorContext,
     party: np.ndarray,
     kinds: dict[int, KindOfUse],
@@ -299,7 +299,7 @@ def _without(accounts: np.ndarray, aside: Aside) -> np.ndarray:
 
 
 def _found_by_alarm(
-    alarm: Alarm, watched: Watched, log: ExchangeLog, group: _Group, rows: np.ndarray
+    alarm: Alarm, watched: WatchResult, log: ExchangeLog, group: _Group, rows: np.ndarray
 ) -> _Found:
     actor = Actor(
         group.accounts,
@@ -339,7 +339,7 @@ def _together(one: _Found, other: _Found) -> _Found:
 
 def _found_by_failover(
     world: ActorContext,
-    watched: Watched,
+    watched: WatchResult,
     group: _Doubted,
     party: np.ndarray,
     payer: np.ndarray,
@@ -384,7 +384,7 @@ def _found_by_failover(
 
 def _not_named(
     world: ActorContext,
-    watched: Watched,
+    watched: WatchResult,
     group: _Doubted,
     party: np.ndarray,
     kinds: dict[int, KindOfUse],
@@ -399,7 +399,7 @@ def _not_named(
 
 
 def _of_one_source(
-    world: ActorContext, watched: Watched, group: _Doubted, accounts: np.ndarray, party: np.ndarray
+    world: ActorContext, watched: WatchResult, group: _Doubted, accounts: np.ndarray, party: np.ndarray
 ) -> list[int]:
     """Codes of the accounts that carry a lead's wording, but for whom it was copied from.
 
@@ -435,7 +435,7 @@ def _evidence_of_holds(
 
 def _found_by_holds(
     world: ActorContext,
-    watched: Watched,
+    watched: WatchResult,
     schedule: HoldSchedule,
     evidence: HoldsEvidence,
     doubted: Sequence[_Doubted],
@@ -642,7 +642,7 @@ def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.
     return accounts[carried >= least_carried(len(own), usual)]
 
 
-def _using_stock(watched: Watched, party: np.ndarray, accounts: np.ndarray) -> np.ndarray:
+def _using_stock(watched: WatchResult, party: np.ndarray, accounts: np.ndarray) -> np.ndarray:
     """The accounts that used at least one marker that is mostly theirs, by the whole log; all where none is.
 
     A group without a stock is a chain of links: an account may hang on one link to a neighbour, and have
@@ -680,7 +680,7 @@ def _marked_by_any(world: ActorContext) -> np.ndarray:
     return marked
 
 
-def _group_reason(alarm: Alarm, watched: Watched, log: ExchangeLog) -> Reason:
+def _group_reason(alarm: Alarm, watched: WatchResult, log: ExchangeLog) -> Reason:
     bits = float(min(40.0, -np.log2(max(alarm.p_value, 1e-300))))
     if alarm.settings is not None:
         return _settings_reason(alarm, round(bits, 3))

@@ -19,7 +19,7 @@ Choice = tuple[int, int, float]  # how many of how many members had a value, and
 
 
 @dataclass(frozen=True)
-class AlarmThen:
+class SavedAlarm:
     """An alarm as a look left it; see `alarms.Alarm`."""
 
     at_us: int
@@ -55,13 +55,13 @@ class CarriedScan:
     active_per_day: float = 0.0
     tests: int = 0
     quiet: tuple[tuple[tuple[Choice, ...], ...], ...] = ()
-    alarms: tuple[AlarmThen, ...] = ()
+    alarms: tuple[SavedAlarm, ...] = ()
     owner: dict[str, int] = field(default_factory=dict)  # account -> number of its alarm
-    tied: tuple[AlarmThen, ...] = ()  # groups that the provider's knowledge ties; states before have none
+    tied: tuple[SavedAlarm, ...] = ()  # groups that the provider's knowledge ties; states before have none
     tied_owner: dict[str, int] = field(default_factory=dict)
-    alike: tuple[AlarmThen, ...] = ()  # groups by new settings; states before have none
+    alike: tuple[SavedAlarm, ...] = ()  # groups by new settings; states before have none
     alike_owner: dict[str, int] = field(default_factory=dict)
-    sourced: tuple[AlarmThen, ...] = ()  # groups whose content is of one source; states before have none
+    sourced: tuple[SavedAlarm, ...] = ()  # groups whose content is of one source; states before have none
     sourced_owner: dict[str, int] = field(default_factory=dict)
 
 
@@ -129,10 +129,10 @@ class Names:
 
     # --- alarms -----------------------------------------------------------------------------------------
 
-    def told(self, alarms: Alarms) -> tuple[tuple[AlarmThen, ...], dict[str, int]]:
+    def told(self, alarms: Alarms) -> tuple[tuple[SavedAlarm, ...], dict[str, int]]:
         """Alarms by name, and which of them each account belongs to."""
         then = tuple(
-            AlarmThen(
+            SavedAlarm(
                 alarm.at_us,
                 alarm.p_value,
                 alarm.p_least,
@@ -163,7 +163,7 @@ class Names:
             return None
         return tuple(sorted(map(self.party_name, judgement.part)))
 
-    def _judgement(self, then: AlarmThen) -> Judgement | None:
+    def _judgement(self, then: SavedAlarm) -> Judgement | None:
         """A judgement with its parties by the codes of this log."""
         if then.judgement is None:
             return None
@@ -172,7 +172,7 @@ class Names:
         return replace(then.judgement, part=part, aside=aside)
 
     def alarms(
-        self, alarms: Iterable[AlarmThen], owner: Mapping[str, int], looks: tuple[int, int] = LOOKS
+        self, alarms: Iterable[SavedAlarm], owner: Mapping[str, int], looks: tuple[int, int] = LOOKS
     ) -> Alarms:
         """Alarms by the codes of this log. looks: how many raise one, and how many name an account."""
         return Alarms(

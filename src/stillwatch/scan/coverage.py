@@ -69,7 +69,7 @@ def coverage(
     lone = [] if texts else ["the log has no prompts" if system else silent]
     span_h = (int(log["ts_us"][-1]) - int(log["ts_us"][0])) / HOUR_US
     if span_h < LEAST_SPAN_H:
-        lone.append(f"a pace takes {LEAST_SPAN_H} hours to see and the log spans {span_h:.1f}")
+        lone.append(f"a pace is judged over {LEAST_SPAN_H} hours or more, and the log spans {span_h:.1f}")
     if (payers := len(np.unique(payer))) <= least_peers:
         lone.append(
             f"a payer is ranked among at least {least_peers} others and the log has {payers:,} in all"

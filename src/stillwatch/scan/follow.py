@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.conduct import HotRows, all_rows
+from stillwatch.actors.behaviour import HotRows, all_rows
 from stillwatch.actors.links import nothing
 from stillwatch.actors.markers import BLOCK_ROWS, row_columns, width
 from stillwatch.actors.spread import Spread

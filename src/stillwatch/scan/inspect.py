@@ -45,11 +45,11 @@ COSTS = {  # column -> what cannot be judged without it, the gravest first
     "output_tokens": "what was taken is counted in exchanges only",
     "status": "every exchange counts as answered",
     "client_ip": "shared networks are no clue",
-    "asn": "an office's or a campus's network is not told from a rented server's, so that people who sit "
-    "together can be named",
-    "user_agent": "users of one program are harder to tell from one operator",
-    "completion": "answers that come back in requests of others are not seen",
-    "conversation": "dialogues are harder to tell from single questions",
+    "asn": "the network of an office or a campus looks like a rented server's: people who share one can be "
+    "named by mistake",
+    "user_agent": "users of one program look more like one operator",
+    "completion": "answers that come back in other accounts' requests are not seen",
+    "conversation": "dialogues look more like single questions",
 }
 OF_ACCOUNTS = ("org", "payment", "email_domain", "created")  # columns of the accounts table
 CHOSEN = ("max_tokens", "temperature", "completion", "conversation", *OF_ACCOUNTS)  # missing if in none

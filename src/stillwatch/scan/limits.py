@@ -22,8 +22,8 @@ def cannot_claim(
     days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
     if days < SHORT_DAYS:
         said.append(
-            f"The log spans {days:.1f} days. What is new in it cannot be told from what is old: with "
-            f"at least {SHORT_DAYS} days before a campaign, its first hours are seen."
+            f"The log spans {days:.1f} days. Nothing in it can be known to be new: a campaign's "
+            f"first hours are seen where at least {SHORT_DAYS} days of log lie before it."
         )
     if len(log.accounts) < FEW_ACCOUNTS:
         said.append(
@@ -41,7 +41,7 @@ def cannot_claim(
     if known is not None and known < 0.5 * len(log.accounts):
         named = f"only {known:,} of" if known else "none of"
         said.append(
-            f"The accounts table tells of {named} the log's {len(log.accounts):,} accounts: of the others "
+            f"The accounts table covers {named} the log's {len(log.accounts):,} accounts: of the others "
             "payment, sign-up, organisation and permissions were not checked. Is its `account` the same "
             "identifier as the log's?"
         )

@@ -23,10 +23,10 @@ from stillwatch.exchanges.kept import KeptLog, batches_of
 from stillwatch.exchanges.log import IN_MEMORY_ROWS, ExchangeLog
 from stillwatch.exchanges.row_files import DAMAGED_ARRAYS, write_arrays
 from stillwatch.exchanges.sketch import Sketcher
-from stillwatch.scan import Loner, Scanned, ScanResult, SeenWindow
+from stillwatch.scan import LoneHarvester, ScanResult, ScanTotals, SeenWindow
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.harvest import moment
-from stillwatch.scan.loners import Loners
+from stillwatch.scan.lone_harvesters import LoneHarvesters
 from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
@@ -86,7 +86,7 @@ class LiveScan:
         self._last_look_us = 0  # on the caller's clock
         self._result: ScanResult | None = None
         self._newcomers = Newcomers(())
-        self._loners = Loners()
+        self._lone = LoneHarvesters()
         self._ids: dict[str, tuple[str, ...]] = {}
 
     # --- what has been ----------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class LiveScan:
             if len(part["ts_us"]) == 0:
                 continue
             self._newcomers.see(part)
-            self._loners.see(part, list(self._kept.codes["account"].index))
+            self._lone.see(part, list(self._kept.codes["account"].index))
             first = int(part["ts_us"].min())
             if first < self._looked_us:
                 late_us = part["ts_us"][part["ts_us"] < self._states[0].until_us]
@@ -244,15 +244,15 @@ class LiveScan:
             return {}
         return {"window": window, "cannot_claim": (*window_sentences(window), *result.cannot_claim)}
 
-    def _lone_harvesters(self, now_us: int) -> tuple[Loner, ...]:
-        if LONE_HARVEST in self.options.parts and self._loners.due(now_us):
+    def _lone_harvesters(self, now_us: int) -> tuple[LoneHarvester, ...]:
+        if LONE_HARVEST in self.options.parts and self._lone.due(now_us):
             assert self._result is not None
             names = list(self._kept.codes["account"].index)
             log = self._whole_log()
             self._recode(names)
             elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
-            self._loners.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
-        return tuple(self._loners.named[name] for name in sorted(self._loners.named))
+            self._lone.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
+        return tuple(self._lone.named[name] for name in sorted(self._lone.named))
 
     def _look(self, hour: int) -> None:
         self._forget(hour)
@@ -294,7 +294,7 @@ class LiveScan:
         stocks = known_stocks(self._states[-1], result, self._kept, self.options.window_us) if follows else ()
         lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
         self._newcomers = Newcomers(stocks, lately)
-        self._loners = Loners()
+        self._lone = LoneHarvesters()
 
     def _forget(self, hour: int) -> None:
         before = hour - int(self.keep.days * DAY_US)
@@ -423,4 +423,4 @@ def _count_since(by_hour: Counter[int], since_us: int) -> int:
 
 
 def _nothing_yet() -> ScanResult:
-    return ScanResult(stillwatch.__version__, Scanned(0, 0, None, None, 0, 0.0), (), ())
+    return ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.behaviour import HotRows
 from stillwatch.actors.groups import LEAST_PARTIES
 from stillwatch.actors.spread import BURN_IN_US
 from stillwatch.exchanges.log import ExchangeLog

@@ -31,7 +31,7 @@ from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
-from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, Scanned, ScanResult
+from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.candidates import request_shares
@@ -44,7 +44,7 @@ from stillwatch.scan.limits import cannot_claim, gaps
 from stillwatch.scan.parts import LONE_HARVEST
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.volume import volume_p_values
-from stillwatch.scan.watch import Watched, watch
+from stillwatch.scan.watch import WatchResult, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
 Tell = Callable[[str, int, int | None], None]
@@ -97,7 +97,7 @@ def run(
         log = _whole_log(logs, rejects, options, tell)
         result = scan_log(log, table, options=options, tell=tell, engine=engine)
     seconds = round(time.perf_counter() - begun, 3)
-    scanned = Scanned(
+    scanned = ScanTotals(
         result.scanned.exchanges,
         result.scanned.accounts,
         result.scanned.first,
@@ -172,7 +172,7 @@ def scan_log(
     known = known_of(log, accounts)
     party, payer = _parties(log, known), payers(log, known)
 
-    def watching() -> Watched:
+    def watching() -> WatchResult:
         tell("spread", 0, 1)
         return watch(
             log,
@@ -239,13 +239,13 @@ def _result(
     log: ExchangeLog,
     known: AccountFacts | None,
     party_payer: tuple[np.ndarray, np.ndarray],
-    watched: Watched,
+    watched: WatchResult,
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
     leads: tuple[Lead, ...] = (),
     weak: tuple[HoldCandidate, ...] = (),
 ) -> ScanResult:
-    scanned = Scanned(
+    scanned = ScanTotals(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
     )
     groups = {lead.id: lead.accounts for lead in leads} | {one.id: one.accounts for one in found}
@@ -279,7 +279,9 @@ def _told_of(known: AccountFacts | None) -> int | None:
     return sum(any(of) for of in told)
 
 
-def _nothing_found(log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: Watched) -> bool:
+def _nothing_found(
+    log: ExchangeLog, known: AccountFacts | None, payer: np.ndarray, watched: WatchResult
+) -> bool:
     """Whether there is no alarm, and nobody who harvests alone whatever kind of use permissions are of.
 
     Skip the full evaluation only if no account would alarm under any treatment of permissions.

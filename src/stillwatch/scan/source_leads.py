@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from stillwatch.actors.conduct import HotRows
+from stillwatch.actors.behaviour import HotRows
 from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
 from stillwatch.scan.follow import since

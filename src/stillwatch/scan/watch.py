@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.conduct import HotRows, all_rows, hot_rows, posture, tokens_of
+from stillwatch.actors.behaviour import HotRows, all_rows, hot_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
 from stillwatch.actors.links import nothing
 from stillwatch.actors.sessions import content_of, one_source_parts
@@ -82,7 +82,7 @@ AHEAD = 3  # hours whose groups are looked for while an earlier one's are tested
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchResult:
     alarms: tuple[Alarm, ...]  # of groups by wording
     alike: tuple[Alarm, ...]  # of groups by settings
     leads: tuple[Alarm, ...]
@@ -101,7 +101,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class _WatchedHour:
-    """What was to be seen at one hour's end: conduct and, once they are found, groups at each resolution."""
+    """What is seen at one hour's end: behaviour and, once they are found, groups at each resolution."""
 
     since_us: int
     until_us: int
@@ -121,7 +121,7 @@ def watch(
     forgotten_us: int = 0,
     keep: Callable[[CarriedScan], None] | None = None,
     known: AccountFacts | None = None,
-) -> Watched:
+) -> WatchResult:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
     party: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
@@ -146,7 +146,7 @@ def watch(
                 progress(k, len(steps))
     if progress:
         progress(len(steps), len(steps))
-    return Watched(
+    return WatchResult(
         tuple(watcher.alarms.raised),
         tuple(watcher.alike.raised),
         watcher.leads(),

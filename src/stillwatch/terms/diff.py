@@ -8,17 +8,29 @@ from typing import Any
 
 from stillwatch.terms import Ban, ModelException, Permission, Rung, Terms
 from stillwatch.terms.limiter import most_of_set
+from stillwatch.terms.sections import COUNTS
 from stillwatch.units import DAY_US
 
 STRICTER, LOOSER, OTHER = "stricter", "looser", "other"
-COUNTS = (
-    "requests_per_minute",
-    "output_tokens_per_minute",
-    "output_tokens_per_hour",
-    "output_tokens_per_day",
-    "batch_output_tokens_per_day",
-    "max_n",
-)
+OPPOSITE = {STRICTER: LOOSER, LOOSER: STRICTER, OTHER: OTHER}
+LADDER_NUMBERS = {  # what more of each means
+    "delay_s": LOOSER,
+    "jitter_s": LOOSER,
+    "max_accounts": STRICTER,
+    "throttle_output_tokens_per_hour": LOOSER,
+}
+HOLDS_NUMBERS = {
+    "days": STRICTER,
+    "block_minutes": OTHER,
+    "one_block_in": LOOSER,
+    "one_block_in_once_moved": LOOSER,
+    "refused_minutes_per_day": STRICTER,
+    "refused_share_at_most": STRICTER,
+    "accounts_at_least": LOOSER,
+    "accounts_at_most": STRICTER,
+    "candidates_at_once": STRICTER,
+    "p_value_at_most": STRICTER,
+}
 WORDS = {"max_n": "answers per request"}
 HOLD_MODES = ("off", "dry_run", "on")
 SEVERITY = {"allow": 0, "warn": 1, "deny": 2}
@@ -140,18 +152,21 @@ def _ladder(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         who = "taken without a person" if b.act_on_group_findings else "only proposed"
         direction = STRICTER if b.act_on_group_findings else LOOSER
         yield TermsDifference(direction, "ladder.act_on_group_findings", f"steps on group findings are {who}")
-    for key, more_is in (
-        ("delay_s", LOOSER),
-        ("jitter_s", LOOSER),
-        ("max_accounts", STRICTER),
-        ("throttle_output_tokens_per_hour", LOOSER),
-    ):
-        if (x := getattr(a, key)) != (y := getattr(b, key)):
-            direction = more_is if y > x else STRICTER if more_is == LOOSER else LOOSER
-            yield TermsDifference(direction, f"ladder.{key}", f"{key} {x:,} becomes {y:,}")
+    yield from _numbers("ladder", "", a, b, LADDER_NUMBERS)
     for field in fields(a.messages):
         if getattr(a.messages, field.name) != (text := getattr(b.messages, field.name)):
             yield TermsDifference(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
+
+
+def _numbers(
+    section: str, of: str, old: object, new: object, keys: Mapping[str, str]
+) -> Iterator[TermsDifference]:
+    """Numbers that differ. keys: what more of each means, STRICTER, LOOSER or OTHER."""
+    for key, more_is in keys.items():
+        x, y = getattr(old, key), getattr(new, key)
+        if x != y:
+            direction = more_is if y > x else OPPOSITE[more_is]
+            yield TermsDifference(direction, f"{section}.{key}", f"{key}{of} {x:,} becomes {y:,}")
 
 
 def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
@@ -159,23 +174,7 @@ def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     if a.mode != b.mode:
         direction = STRICTER if HOLD_MODES.index(b.mode) > HOLD_MODES.index(a.mode) else LOOSER
         yield TermsDifference(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
-    for key, more_is in (
-        ("days", STRICTER),
-        ("block_minutes", OTHER),
-        ("one_block_in", LOOSER),
-        ("one_block_in_once_moved", LOOSER),
-        ("refused_minutes_per_day", STRICTER),
-        ("refused_share_at_most", STRICTER),
-        ("accounts_at_least", LOOSER),
-        ("accounts_at_most", STRICTER),
-        ("candidates_at_once", STRICTER),
-        ("p_value_at_most", STRICTER),
-    ):
-        if (x := getattr(a, key)) != (y := getattr(b, key)):
-            direction = more_is if y > x or more_is == OTHER else LOOSER if more_is == STRICTER else STRICTER
-            yield TermsDifference(
-                direction, f"holds.{key}", f"{key} of randomised holds: {x:,} becomes {y:,}"
-            )
+    yield from _numbers("holds", " of randomised holds:", a, b, HOLDS_NUMBERS)
     for key in ("exempt_accounts", "exempt_orgs"):
         for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
             comes = name in getattr(b, key)

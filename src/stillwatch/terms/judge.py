@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from stillwatch.lineage import Relation, Resolved
+from stillwatch.lineage import Relation, ResolvedName
 from stillwatch.lineage.copies import copy_of
 from stillwatch.lineage.resolve import resolve
 from stillwatch.lineage.skeleton import fold_name, skeleton
@@ -60,7 +60,7 @@ def judge(
     )
 
 
-def reach(ban: Ban, found: Resolved, names: tuple[str, ...]) -> str | None:
+def reach(ban: Ban, found: ResolvedName, names: tuple[str, ...]) -> str | None:
     """How a ban meets a model: "deny", "warn", "allow", or None where it does not."""
     if ban.models and not _skeletons(ban.models).isdisjoint(
         bones for name in names for bones in _parts(name)
@@ -87,7 +87,7 @@ def _of_copy(ban: Ban, copy: Relation) -> str | None:
     return "deny" if _is_switched_on(ban, copy) else None
 
 
-def _is_included(ban: Ban, found: Resolved) -> bool:
+def _is_included(ban: Ban, found: ResolvedName) -> bool:
     """Whether the ban reaches this far from the maker's own weights on the maker's own service."""
     if found.host is not None and not ban.hosted_by_others and not _is_own_host(ban, found):
         return False
@@ -104,7 +104,7 @@ def _is_switched_on(ban: Ban, relation: Relation) -> bool:
     return switch.get(relation, True)  # SAME; and UNKNOWN, where nobody can say that it is not
 
 
-def _is_own_host(ban: Ban, found: Resolved) -> bool:
+def _is_own_host(ban: Ban, found: ResolvedName) -> bool:
     return found.host == ban.family or table().decide.get(found.host or "") == ban.family
 
 
@@ -139,7 +139,7 @@ def on_host(hosts: tuple[str, ...], host: str) -> bool:
     return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
 
 
-def _message(ban: Ban, found: Resolved, name: str) -> str:
+def _message(ban: Ban, found: ResolvedName, name: str) -> str:
     reason = f"{quote(name)} is {_kinship(ban, found)}"
     return ban.message.replace("{model}", quote(name)[1:-1]).replace("{reason}", reason)
 
@@ -149,7 +149,7 @@ def quote(name: str) -> str:
     return ascii(name if len(name) <= 80 else name[:77] + "...")
 
 
-def _kinship(ban: Ban, found: Resolved) -> str:
+def _kinship(ban: Ban, found: ResolvedName) -> str:
     if ban.family in found.teachers and found.relation is not Relation.MERGED:
         return f"a model trained on answers of the banned family {ban.family}."
     word = {
@@ -179,7 +179,7 @@ def _lifting(
 
 def _known_verdict(
     terms: Terms,
-    found: Resolved,
+    found: ResolvedName,
     names: tuple[str, ...],
     bones: frozenset[str],
     account: str | None,

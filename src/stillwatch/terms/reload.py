@@ -6,7 +6,6 @@ new text is taken when two looks in a row have found the same.
 
 import os
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +13,9 @@ from typing import NamedTuple
 from stillwatch.terms import Terms, TermsError
 from stillwatch.terms.history import LONGEST_WHY, HistoryEntry, TermsHistory, at, digest
 from stillwatch.terms.load import LARGEST_BYTES, decode, loads
+from stillwatch.units import utc_us
 
 SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again within one tick of its clock
-
-
-def wall_us() -> int:
-    """Now, in UTC microseconds."""
-    return time.time_ns() // 1000
 
 
 class _FileState(NamedTuple):
@@ -43,7 +38,7 @@ class WatchedTerms:
     def __init__(
         self,
         path: str | Path,
-        now_us: Callable[[], int] = wall_us,
+        now_us: Callable[[], int] = utc_us,
         history: TermsHistory | None = None,
         keeps_history: bool = False,
     ) -> None:

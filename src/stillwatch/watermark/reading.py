@@ -53,7 +53,7 @@ def scored_pairs(suspect: Counter[Pair]) -> list[Pair]:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedPair:
     """A pair with what it is worth, settled without a key.
 
     weight: how far the suspect's share of the token after the context is above the reference's, in counts,
@@ -69,7 +69,7 @@ class Weighted:
 
 def weighted_pairs(
     suspect: Counter[Pair], reference: Counter[Pair], teacher: Counter[Pair]
-) -> list[Weighted]:
+) -> list[WeightedPair]:
     """Weigh every pair for the score test of "a small share of the suspect's text is marked teacher's text".
 
     reference: text of what the suspect would be without the marked answers (its base, or unmarked text of its
@@ -92,7 +92,7 @@ def weighted_pairs(
         size = n * m / (n + m) / p
         above = suspect[context, token] / n - reference[context, token] / m
         if above:
-            found.append(Weighted((context, token), size * above, (1 - p) / p, size))
+            found.append(WeightedPair((context, token), size * above, (1 - p) / p, size))
     return found
 
 

@@ -36,7 +36,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     return ClueWeight(
         float(min(2.0, np.log2(0.8 * span / max(starts, 1.0)))),
         f"four in five of the accounts took it up within {starts:.0f} hours of each other"
-        + (f" and put it down within {stops:.0f}" if stops < 0.25 * span else "")
+        + (f" and stopped within {stops:.0f}" if stops < 0.25 * span else "")
         + f", in a log of {span:.0f} hours",
         float(starts),
         float(0.8 * span),

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, literal_column, select
 
 from stillwatch.cases.audit import AuditError, AuditRecord
-from stillwatch.cases.audit.erasing import sealed_about
+from stillwatch.cases.audit.erasure import sealed_about
 from stillwatch.cases.audit.sealed import boxes, unseal
 from stillwatch.cases.audit.tables import SUBJECT_INDEXED, person_keys, records
 from stillwatch.cases.tables import read_back, to_stored

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from stillwatch.cases.audit import AuditError
 from stillwatch.errors import refuse_os_errors
+from stillwatch.new_file import write_new_file
 
 PUBLIC_SUFFIX = ".pub"
 _PUBLIC, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
@@ -101,12 +102,8 @@ def _put(path: Path, signer: TrailSigner, *, replace: bool) -> None:
     """Whole or not at all; where two make one at once, the first one's stays."""
     pem = signer.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     beside = path.with_name(f".{path.name}.{os.getpid()}.{signer.key[:8]}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    write_new_file(beside, pem)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
         if replace:
             os.replace(beside, path)
         else:

@@ -8,9 +8,7 @@ crash leaves is whole or absent. One process at a time works the outbox off; oth
 import fcntl
 import hashlib
 import json
-import os
 import random
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,7 @@ from pathlib import Path
 
 from stillwatch.cases.exports import ExportError
 from stillwatch.errors import refuse_os_errors
-from stillwatch.new_file import sync_folder
+from stillwatch.new_file import replace_file, sync_folder
 from stillwatch.units import SECOND_US
 
 WAITING, DEAD = "waiting", "dead"
@@ -149,16 +147,7 @@ class Outbox:
     def _write(self, where: str, letter: Letter) -> None:
         path = self._path(where, letter)
         with refuse_os_errors(ExportError, f"{path.parent}: cannot keep what is to be sent"):
-            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".")
-            try:
-                with os.fdopen(handle, "w", encoding="ascii") as file:
-                    json.dump(asdict(letter), file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, path)
-            except BaseException:
-                Path(beside).unlink(missing_ok=True)
-                raise
+            replace_file(path, [json.dumps(asdict(letter)).encode("ascii")])
             sync_folder(path.parent)
 
 

@@ -5,8 +5,6 @@ ready = prepare(store, case_id, Form.OCSF, now_us=now_us)
 release(store, ready, out, who=who, now_us=now_us)
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from stillwatch.cases.indicators.plain_values import PlainIndicator
 from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
 from stillwatch.errors import refuse_os_errors
+from stillwatch.new_file import replace_file
 
 VALID_DAYS = 180
 
@@ -165,13 +164,4 @@ def campaigns(store: Store, sender: str) -> dict[str, str]:
 def write_file(path: Path, data: bytes) -> None:
     """Put a file in place, whole or not at all, for its owner only. Raises: ExportError."""
     with refuse_os_errors(ExportError, f"{path}: cannot be written"):
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        replace_file(path, [data])

@@ -29,12 +29,12 @@ from stillwatch.distill.cli.run import (
     say,
     tell_collected,
     tell_curated,
+    write_starter,
 )
 from stillwatch.distill.collect.ask import estimate
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
 from stillwatch.distill.plan import EMBEDDED, DistillPlan, load
-from stillwatch.distill.rows import read_json, read_prompts, replace_file
-from stillwatch.errors import InputError
+from stillwatch.distill.rows import read_json, read_prompts
 from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
@@ -89,13 +89,7 @@ def new_command(
     $ stillwatch distill new - | less
     """
     text = files("stillwatch.distill").joinpath("example.toml").read_text(encoding="utf-8")
-    if str(file) == "-":
-        print(text, end="")
-        return
-    if file.exists() and not force:
-        raise InputError(f"{file}: is there already; --force writes over it")
-    replace_file(file, [text.encode()])
-    print(f"{file} is written; `stillwatch distill run {file}` does all of it")
+    write_starter(file, text, force, f"`stillwatch distill run {file}` does all of it")
 
 
 @verb(app, "estimate")

@@ -3,7 +3,6 @@
 What needs PyTorch is imported when its verb runs.
 """
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +12,12 @@ import typer
 from stillwatch.cli.folder import AsJson, table, whoami
 from stillwatch.cli.main import print_json
 from stillwatch.cli.verb import group, verb
-from stillwatch.distill.cli.run import PARTLY, say
+from stillwatch.distill.cli.run import PARTLY, say, write_starter
 from stillwatch.distill.economics import EconomicsCell, Experiment, cells
 from stillwatch.distill.economics.declare import EDITIONS, edition_text, read_experiment
 from stillwatch.distill.economics.figures import EconomicsFigures, percent
-from stillwatch.distill.rows import replace_file
 from stillwatch.errors import InputError
+from stillwatch.units import utc_us
 
 app = group("What distillation is worth, and what a defence makes it cost.")
 
@@ -45,14 +44,8 @@ def new_command(
     $ stillwatch economics new mine.toml
     $ stillwatch economics new - | less
     """
-    content = edition_text(edition)
-    if str(file) == "-":
-        print(content, end="")
-        return
-    if file.exists() and not force:
-        raise InputError(f"{file}: is there already; --force writes over it")
-    replace_file(file, [content.encode()])
-    print(f"{file} is written; `stillwatch economics estimate {file}` says what it takes")
+    next_step = f"`stillwatch economics estimate {file}` says what it takes"
+    write_starter(file, edition_text(edition), force, next_step)
 
 
 @verb(app, "estimate")
@@ -77,9 +70,7 @@ def estimate_command(
 
     experiment = _experiment(file, edition, folder)
     wanted = _wanted_cells(experiment, task, seeds)
-    rows = estimate(
-        experiment, wanted, finished_cells(experiment), whoami(), time.time_ns() // 1000, probe, say
-    )
+    rows = estimate(experiment, wanted, finished_cells(experiment), whoami(), utc_us(), probe, say)
     if as_json:
         print_json([asdict(one) for one in rows])
         return
@@ -133,7 +124,7 @@ def run_command(
     try:
         for one in experiment.task:
             if any(cell.task == one.name for cell in wanted):
-                gather(experiment, one, whoami(), time.time_ns() // 1000, tell)
+                gather(experiment, one, whoami(), utc_us(), tell)
         stand = run(experiment, wanted, jobs, None if at_most is None else 60 * at_most, tell)
     except KeyboardInterrupt as stopped:
         say("interrupted: finished students stay, the same command goes on")

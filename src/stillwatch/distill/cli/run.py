@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stillwatch.cli.folder import table, whoami
 from stillwatch.cli.main import one_line
 from stillwatch.distill import DistillError, DistillRun
-from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect import Progress as Asked
 from stillwatch.distill.collect.ask import collect_run
 from stillwatch.distill.collect.stored import is_stale, write_stored
@@ -28,6 +28,7 @@ from stillwatch.distill.teachers import warning
 from stillwatch.errors import InputError
 from stillwatch.report.amounts import plural
 from stillwatch.report.terminal import progress as bars
+from stillwatch.units import utc_us
 
 PARTLY, SPENT, INTERRUPTED = 3, 4, 130  # exit codes
 LINE_EVERY_S = 60.0
@@ -38,6 +39,17 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan.")
 ]
 FolderOf = Annotated[Path | None, typer.Option("--folder", help="The run's folder.")]
+
+
+def write_starter(file: Path, content: str, force: bool, what_next: str) -> None:
+    """Write a file to start from, or print it for `-`. Raises: InputError for one that is there already."""
+    if str(file) == "-":
+        print(content, end="")
+        return
+    if file.exists() and not force:
+        raise InputError(f"{file}: is there already; --force writes over it")
+    replace_file(file, [content.encode()])
+    print(f"{file} is written; {what_next}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
     """Make a run's folder, or take it as it is, and say what is odd about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
     again = where is None or not where.is_dir() or new_prompts
-    made = prepare(plan, whoami(), time.time_ns() // 1000, again)
+    made = prepare(plan, whoami(), utc_us(), again)
     if words := warning(made.teacher):
         say(f"warning: {words}")
     for one in made.rejected[:SHOWN]:
@@ -144,7 +156,7 @@ def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> Prepa
     return made
 
 
-def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> Collected:
+def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> CollectionResult:
     """Ask, with a bar on a terminal."""
     with watching(quiet) as tell:
         return collect_run(made.run, plan, tell, say)
@@ -212,7 +224,7 @@ def _words(asked: Asked) -> str:
     return words
 
 
-def tell_collected(run: DistillRun, got: Collected) -> None:
+def tell_collected(run: DistillRun, got: CollectionResult) -> None:
     """Print what is stored and what it cost."""
     spent = read_json(run.spent)
     cost = "" if spent["usd"] is None else f", ${spent['usd']:,.4f}"
@@ -248,7 +260,7 @@ def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
     print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated_file}")
 
 
-def leave(made: PreparedRun, got: Collected) -> None:
+def leave(made: PreparedRun, got: CollectionResult) -> None:
     """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
     if got.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -31,8 +31,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What one call of collect came to. `stopped` says why it ended before everything was asked."""
+class CollectionResult:
+    """The result of one call of collect. `stopped` says why it ended before everything was asked."""
 
     answers: int  # stored of those that the plan asks for
     wanted: int

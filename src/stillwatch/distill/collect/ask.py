@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import BudgetReached, DistillError, DistillRun, Prompt, Sample
-from stillwatch.distill.collect import Collected
+from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
 from stillwatch.distill.collect.stored import samples, write_spent, write_stored
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 NO_KEY = "none"  # what a server without keys is sent
 
 
-def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> Collected:
+def collect_run(run: DistillRun, plan: DistillPlan, tell: Tell, say: Say) -> CollectionResult:
     """Ask for every sample that is missing; write collected.jsonl and spent.json from the ledger.
 
     Raises: DistillError. Whatever was stored stays, and the files are written then too.

@@ -17,16 +17,17 @@ from dataclasses import replace
 from typing import Any
 
 from stillwatch.distill import EXTRA, BudgetReached, DistillError, Prompt
-from stillwatch.distill.collect import Collected, Progress, SampleRequest
+from stillwatch.distill.collect import CollectionResult, Progress, SampleRequest
 from stillwatch.distill.collect.bounded import bounded_client_class
 from stillwatch.distill.collect.pace import WINDOW_S, Pace
-from stillwatch.distill.collect.purse import Reserved, RunBudget
 from stillwatch.distill.collect.questions import bound_tokens, question_of, questions
 from stillwatch.distill.collect.reply import parse_answer, parse_reply, usage
+from stillwatch.distill.collect.run_budget import Reservation, RunBudget
 from stillwatch.distill.collect.trouble import Remedy, TeacherError, trouble
 from stillwatch.distill.ledger import AttemptOutcome, RunLedger
 from stillwatch.distill.plan import DistillPlan, Teacher
 from stillwatch.distill.prices import PUSD, Price, price_of
+from stillwatch.units import utc_us
 
 Tell = Callable[[Progress], None]
 UNREACHED = 4  # tries in a row with nobody there, before anything was answered
@@ -42,7 +43,7 @@ def collect(
     reach: Callable[[], AbstractContextManager[tuple[Teacher, str]]],
     tell: Tell,
     purpose: str = "train",
-) -> Collected:
+) -> CollectionResult:
     """Ask for all that is missing. What is stored stays, however this ends.
 
     `reach` gives the teacher's address and key; it is entered only when something is missing.
@@ -100,7 +101,7 @@ class _Gathering:
         self.without_logprobs = False
         self.new = self.requests = 0
         self.spent = ledger.spent()
-        self.purse = RunBudget(plan.budget, price, self.spent, ledger.excess())
+        self.budget = RunBudget(plan.budget, price, self.spent, ledger.excess())
         self.stop = asyncio.Event()
         self.settled = asyncio.Condition()
         self.why = ""
@@ -114,13 +115,13 @@ class _Gathering:
             random.Random(),
             self.stop,
         )
-        now_us, now = time.time_ns() // 1000, time.monotonic()
+        now_us, now = utc_us(), time.monotonic()
         since = now_us - int(WINDOW_S * 1e6)
         self.pace.went_before((now - max(0, now_us - at) / 1e6, took) for at, took in ledger.recent(since))
         self.last_answer = now
         self.unreached = self.refused = self.unreadable = 0
 
-    async def all(self, teacher: Teacher, api_key: str) -> Collected:
+    async def all(self, teacher: Teacher, api_key: str) -> CollectionResult:
         import openai
 
         asking = self.plan.collect
@@ -147,9 +148,9 @@ class _Gathering:
             await self.client.close()
         return self.result()
 
-    def result(self) -> Collected:
+    def result(self) -> CollectionResult:
         """What it has come to."""
-        return Collected(
+        return CollectionResult(
             self.had + self.new,
             self.wanted,
             self.new,
@@ -205,17 +206,17 @@ class _Gathering:
             return None
         turn = await self.pace.turn(had.tokens)
         if turn is None:
-            self.purse.give_back(had)
+            self.budget.give_back(had)
             return None
         try:
-            now_us = time.time_ns() // 1000
+            now_us = utc_us()
             attempt, written = self.ledger.sent(
                 question.key, self.purpose, had.bound, had.tokens, had.pusd, now_us
             )
             try:
                 await asyncio.wrap_future(written)
             except DistillError:
-                self.purse.give_back(had)
+                self.budget.give_back(had)
                 raise
             self.requests += 1
             self._tell()
@@ -223,7 +224,7 @@ class _Gathering:
             doubt = outcome.state == "in_doubt"
             tokens = had.tokens if doubt else outcome.input_tokens + outcome.output_tokens
             await asyncio.wrap_future(self.ledger.record_end(question.key, attempt, outcome))
-            self.purse.settle(had, tokens, had.pusd if doubt else outcome.pusd)
+            self.budget.settle(had, tokens, had.pusd if doubt else outcome.pusd)
             self.pace.correct_tokens(turn, tokens)
         finally:
             self.pace.back()
@@ -279,15 +280,15 @@ class _Gathering:
             "stored", used.input_tokens, used.output_tokens, pusd, took, answer.status_code, None, raw
         ), None
 
-    async def _set_aside(self, question: SampleRequest) -> Reserved | None:
+    async def _set_aside(self, question: SampleRequest) -> Reservation | None:
         """Take a request's worst case out of the budget; wait for those under way where it is short."""
         while not self.stop.is_set():
-            wanted = self.purse.wants(*bound_tokens(question, self.plan))
-            lack = self.purse.lacks(wanted)
+            wanted = self.budget.wants(*bound_tokens(question, self.plan))
+            lack = self.budget.lacks(wanted)
             if lack is None:
-                self.purse.set_aside(wanted)
+                self.budget.set_aside(wanted)
                 return wanted
-            if self.purse.under_way == 0:
+            if self.budget.under_way == 0:
                 raise BudgetReached(f"the budget is reached: {lack}")
             async with self.settled:
                 with suppress(TimeoutError):
@@ -333,7 +334,7 @@ class _Gathering:
     def refuse_a_budget_too_small(self) -> None:
         """Raises: DistillError where not even the first request fits."""
         into, out = bound_tokens(question_of(self.plan, *self.missing[0]), self.plan)
-        lack = self.purse.lacks(self.purse.wants(into, out))
+        lack = self.budget.lacks(self.budget.wants(into, out))
         if lack is not None and self.spent.requests == 0:
             raise DistillError(
                 f"the budget is too small for a single request: {lack} (its prompt may have {into:,} tokens, "
@@ -354,14 +355,14 @@ class _Gathering:
         self._tell()
 
     def _tell(self) -> None:
-        dollars = None if self.price is None else self.purse.pusd / PUSD
+        dollars = None if self.price is None else self.budget.pusd / PUSD
         progress = Progress(
             self.had + self.new,
             self.wanted,
             self.failed,
-            self.purse.under_way,
-            self.purse.requests,
-            self.purse.tokens,
+            self.budget.under_way,
+            self.budget.requests,
+            self.budget.tokens,
             dollars,
         )
         self.tell(replace(progress, waits=self.why or self.pace.waits))

@@ -4,7 +4,6 @@ Both can be had from the ledger at any time, also after a kill. It asks nobody.
 """
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from stillwatch.distill.ledger import RunCost, read_only, reply, spent
 from stillwatch.distill.plan import DistillPlan
 from stillwatch.distill.prices import PUSD, price_of, usd
 from stillwatch.distill.rows import read_json, read_prompts, write_json, write_rows
+from stillwatch.units import utc_us
 
 
 def write_stored(run: DistillRun, plan: DistillPlan) -> None:
@@ -89,7 +89,7 @@ def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection, pro
     content["evaluation"] = _spent(spent(db, "evaluate"), price is not None)
     content["price"] = None if price is None else asdict(price) | {"unit": f"1/{PUSD:.0e} US dollar a token"}
     content["teacher"] = signs(plan, prompts, db)
-    content["written_us"] = time.time_ns() // 1000
+    content["written_us"] = utc_us()
     write_json(run.spent, content)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedAnswer:
     """One answer that a filter dropped."""
 
     id: str

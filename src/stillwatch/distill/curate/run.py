@@ -16,7 +16,7 @@ import numpy as np
 from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Example, Prompt, Sample
 from stillwatch.distill.changes import find_change
 from stillwatch.distill.collect.questions import question_of
-from stillwatch.distill.curate import Dropped
+from stillwatch.distill.curate import DroppedAnswer
 from stillwatch.distill.curate.contamination import HeldOut, user_text
 from stillwatch.distill.curate.duplicates import exact, near
 from stillwatch.distill.curate.stock import StockAnswers, stock_answers
@@ -39,7 +39,7 @@ class _Curation:
         self.kept = samples
         self.filters: list[dict[str, Any]] = []
 
-    def drop(self, name: str, drops: str, dropped: Iterable[Dropped]) -> None:
+    def drop(self, name: str, drops: str, dropped: Iterable[DroppedAnswer]) -> None:
         """Take answers out and write down why."""
         out = {(one.id, one.sample): one for one in dropped}
         self.kept = [one for one in self.kept if (one.id, one.sample) not in out]
@@ -69,7 +69,7 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
         if one.name == "refusal":
             reasons = [(s, why or repeated.declined.get((s.id, s.sample))) for s, why in reasons]
         sieve.drop(
-            one.name, one.drops, [Dropped(s.id, s.sample, why) for s, why in reasons if why is not None]
+            one.name, one.drops, [DroppedAnswer(s.id, s.sample, why) for s, why in reasons if why is not None]
         )
     warnings = [
         f"{count:,} different prompts got the answer {answer[:80]!r}, and their task cannot judge it: "
@@ -105,7 +105,7 @@ def _drop_other_models(sieve: _Curation, run: DistillRun, settings: CurationRule
     """Keep the answers of the model that answered first, as spent.json names it."""
     first = read_json(run.spent).get("teacher", {}).get("model", "") if run.spent.exists() else ""
     dropped = [
-        Dropped(one.id, one.sample, f"{one.teacher} answered, not {first}")
+        DroppedAnswer(one.id, one.sample, f"{one.teacher} answered, not {first}")
         for one in sieve.kept
         if settings.one_model and first and one.teacher != first
     ]
@@ -129,7 +129,7 @@ def _verify(
     if found := find_change("share that is right", in_order, logarithms=False):
         warnings.append(found.sentence)
     dropped = [
-        Dropped(one.id, one.sample, verdict.why or "the task judges it wrong")
+        DroppedAnswer(one.id, one.sample, verdict.why or "the task judges it wrong")
         for one, verdict in zip(sieve.kept, verdicts, strict=True)
         if verdict.right is False
     ]
@@ -142,7 +142,9 @@ def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
     for one in sieve.kept:
         for text in (user_text(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
             if shared := fence.shares(text):
-                dropped.append(Dropped(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set'))
+                dropped.append(
+                    DroppedAnswer(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set')
+                )
                 break
     sieve.drop("contaminated", "shares wording with the evaluation set", dropped)
 
@@ -173,16 +175,16 @@ def _crowd(sieve: _Curation, settings: CurationRules) -> None:
     for one in sieve.kept:
         by_prompt[one.id].append(one)
     dropped = [
-        Dropped(one.id, one.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept")
+        DroppedAnswer(one.id, one.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept")
         for crowd in by_prompt.values()
         for one in sorted(crowd, key=lambda s: (len(_whole(s)), s.sample))[settings.most_per_prompt :]
     ]
     sieve.drop("per_prompt", "more answers of one prompt than the plan wants", dropped)
 
 
-def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: str) -> list[Dropped]:
+def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: str) -> list[DroppedAnswer]:
     return [
-        Dropped(
+        DroppedAnswer(
             samples[at].id,
             samples[at].sample,
             f"{says} what {samples[other].id} (sample {samples[other].sample}) says",

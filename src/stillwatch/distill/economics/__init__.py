@@ -118,7 +118,7 @@ class EconomicsCell:
 
 @dataclass(frozen=True)
 class EconomicsResult:
-    """What one student came to: a file in `cells/`. `right` has a 1 or 0 for each held-out question."""
+    """The result of one student: a file in `cells/`. `right` has a 1 or 0 for each held-out question."""
 
     task: str
     arm: str

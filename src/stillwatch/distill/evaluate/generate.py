@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.memory import keep_freed
-from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.models import LoadedModel, context
 from stillwatch.distill.train.wording import THINK, THOUGHT, Messages, Wording
 
 
@@ -20,7 +20,7 @@ class GeneratedAnswer:
 
 
 def write(
-    loaded: Loaded,
+    loaded: LoadedModel,
     words: Wording,
     asked: Sequence[Messages],
     *,
@@ -49,7 +49,7 @@ def write(
 
 
 def write_tokens(
-    loaded: Loaded,
+    loaded: LoadedModel,
     words: Wording,
     tokens: Sequence[Sequence[int]],
     *,
@@ -97,7 +97,9 @@ def write_tokens(
     return found
 
 
-def _parse_tokens(loaded: Loaded, words: Wording, tokens: list[int], messages: Messages) -> GeneratedAnswer:
+def _parse_tokens(
+    loaded: LoadedModel, words: Wording, tokens: list[int], messages: Messages
+) -> GeneratedAnswer:
     end = next((k for k, token in enumerate(tokens) if token in words.ends), None)
     text = loaded.tokenizer.decode(tokens[:end], skip_special_tokens=True)
     reasoning, answer, closed = apart(text, words.opens_reasoning(messages))

@@ -22,7 +22,7 @@ from stillwatch.distill.rows import line, objects, read_json, read_prompts, repl
 from stillwatch.distill.tasks.registry import task
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, load_to_run
+from stillwatch.distill.train.models import LoadedModel, load_to_run
 from stillwatch.distill.train.run import read_training
 from stillwatch.distill.train.wording import wording
 from stillwatch.errors import InputError, RejectedLine
@@ -120,7 +120,7 @@ class _Marker:
         for question in questions:
             self._same.update(line(asdict(question)))
 
-    def __call__(self, name: str, which: str, model: Callable[[], Loaded]) -> dict[str, Any]:
+    def __call__(self, name: str, which: str, model: Callable[[], LoadedModel]) -> dict[str, Any]:
         fingerprint = self._fingerprint(which)
         written = self._kept(name, fingerprint)
         if written is None:

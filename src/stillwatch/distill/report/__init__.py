@@ -1,4 +1,4 @@
-"""What a distillation came to, as figures: gained, paid, kept, missing. It knows no model and no page."""
+"""The figures of a distillation: gained, paid, kept, missing. It knows no model and no page."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Spot:
 
 
 @dataclass(frozen=True)
-class Reached:
+class ReachedShare:
     """When a part of the way from the untrained student to its teacher was made.
 
     `tokens` and `usd` are those of the first student measured that is there; None: none is. `between` is
@@ -75,7 +75,7 @@ class Account:
     after: Spot
     teacher_score: Spot | None
     curve: tuple[Spot, ...]  # by samples, the student before any first and the one after all last
-    reached: tuple[Reached, ...]
+    reached: tuple[ReachedShare, ...]
     points_per_1000_tokens: float | None
     points_per_usd: float | None
     training_usd: float | None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun, Prompt
-from stillwatch.distill.report import Account, Reached, SliceScores, Spot, Wrong
+from stillwatch.distill.report import Account, ReachedShare, SliceScores, Spot, Wrong
 from stillwatch.distill.rows import objects, read_json, read_prompts
 from stillwatch.errors import RejectedLine
 from stillwatch.stats.intervals import wilson
@@ -67,7 +67,7 @@ def account(run: DistillRun) -> Account:
     )
 
 
-def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached, ...]:
+def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[ReachedShare, ...]:
     """When 50, 75 and 90 % of the way from the first spot to the teacher were made.
 
     Null: none; a reading of what was measured. Blind to: the spread between seeds (one student a spot).
@@ -83,11 +83,11 @@ def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached
         score = start + part * way
         there = next((i for i, spot in enumerate(curve) if i and spot.share >= score), None)
         if there is None:
-            found.append(Reached(part, score, None, None, None, None))
+            found.append(ReachedShare(part, score, None, None, None, None))
             continue
         spot, last = curve[there], curve[there - 1]
         found.append(
-            Reached(part, score, spot.tokens, spot.usd, spot.samples, _interpolate(last, spot, score))
+            ReachedShare(part, score, spot.tokens, spot.usd, spot.samples, _interpolate(last, spot, score))
         )
     return tuple(found)
 

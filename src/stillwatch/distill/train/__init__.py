@@ -88,8 +88,8 @@ class LossPoint:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a training came to: `training.json` has the same names.
+class TrainingResult:
+    """The result of a training: `training.json` has the same names.
 
     `learnt_tokens` are those of the completions, counted once; `resumed_at` the steps from which it went on
     after it was stopped; `cpu_s` is that of the first process, over all tries as far as checkpoints remember.

@@ -15,15 +15,15 @@ from typing import Any
 from stillwatch.distill import DistillError, Example
 from stillwatch.distill.train import DIVERGENCES, Training
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.models import LoadedModel, context
 from stillwatch.distill.train.wording import Wording
 
 
 def across(
     told: dict[str, Any],
     settings: Training,
-    student: Loaded,
-    teacher: Loaded,
+    student: LoadedModel,
+    teacher: LoadedModel,
     words: Wording,
     rows: list[Example],
     longest: int,
@@ -93,7 +93,7 @@ def not_byte_level(tokenizer: Any) -> str | None:
     )
 
 
-def _fits(teacher: Loaded, texts: list[dict[str, str]]) -> None:
+def _fits(teacher: LoadedModel, texts: list[dict[str, str]]) -> None:
     room = context(teacher.model)
     if not room:
         return

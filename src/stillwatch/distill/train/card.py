@@ -9,12 +9,12 @@ from pathlib import Path
 
 from stillwatch.distill import DistillRun
 from stillwatch.distill.rows import read_json
-from stillwatch.distill.train import Trained
+from stillwatch.distill.train import TrainingResult
 
 UNKNOWN = "not stated"
 
 
-def write_card(folder: Path, run: DistillRun, trained: Trained) -> None:
+def write_card(folder: Path, run: DistillRun, trained: TrainingResult) -> None:
     """Write README.md (with the metadata block that model hubs read) into a student's folder."""
     teacher = read_json(run.teacher) if run.teacher.exists() else {}
 

@@ -28,7 +28,7 @@ class TokenizedExample:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedExamples:
     """All examples; `left_out` counts by reason what is not among them; `longest` is of those that are."""
 
     examples: tuple[Example, ...]
@@ -55,7 +55,7 @@ def choose_examples(path: Path, samples: int, seed: int) -> list[Example]:
     return rows[: samples or None]
 
 
-def encode(rows: Sequence[Example], wording: Wording, settings: Training, context: int) -> Encoded:
+def encode(rows: Sequence[Example], wording: Wording, settings: Training, context: int) -> EncodedExamples:
     """Make tokens of examples; leave out, and count, what cannot be learnt whole.
 
     `context` is the student's, in tokens (0: unlimited).
@@ -103,7 +103,7 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
             f"no example is left to learn from: {why}"
             + ('; take learn = "answers"' if left_out[NO_REASONING] == len(rows) else "")
         )
-    return Encoded(
+    return EncodedExamples(
         examples=tuple(row for row, _ in kept),
         rows=tuple(tokens for _, tokens in kept),
         left_out={reason: count for reason, count in left_out.items() if count},

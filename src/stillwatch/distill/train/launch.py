@@ -13,7 +13,7 @@ from pathlib import Path
 
 from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.rows import read_json, write_json
-from stillwatch.distill.train import Trained, Training
+from stillwatch.distill.train import Training, TrainingResult
 from stillwatch.distill.train.extra import need
 
 Say = Callable[[str], None]
@@ -21,7 +21,7 @@ SETTINGS = "launch.json"
 TOLD = 12  # last lines of a failed process that are shown
 
 
-def launch(run: DistillRun, settings: Training, say: Say) -> Trained:
+def launch(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
     """Train with `processes` processes, or as an accelerate config says.
 
     Raises: DistillError with the last lines that the processes wrote, where one of them failed.

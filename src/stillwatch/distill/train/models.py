@@ -14,7 +14,7 @@ from stillwatch.distill.train.extra import need
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A causal language model with its tokenizer; `place` is how the plan named it."""
 
     model: Any
@@ -22,7 +22,7 @@ class Loaded:
     place: str
 
 
-def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> Loaded:
+def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> LoadedModel:
     """Load a model on the CPU, in 32-bit floats, or in bfloat16 (`half`).
 
     `clock` is the embedded student untrained (`blank`) or the embedded teacher.
@@ -64,7 +64,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     if gguf:
         _forget_quantisation(model)
     _agree(model, tokenizer, place)
-    return Loaded(model, tokenizer, place)
+    return LoadedModel(model, tokenizer, place)
 
 
 _SIGNS = {
@@ -86,16 +86,16 @@ def _loading_error(why: Exception) -> str:
     return f"{first}. Name a folder with config.json, weights and a tokenizer, or a .gguf file"
 
 
-def _clock(seed: int, blank: bool) -> Loaded:
+def _clock(seed: int, blank: bool) -> LoadedModel:
     from stillwatch.distill.embedded.models import blank_student, tokenizer
     from stillwatch.distill.embedded.teacher import teacher
 
     if blank:
-        return Loaded(blank_student(seed), tokenizer(), CLOCK)
+        return LoadedModel(blank_student(seed), tokenizer(), CLOCK)
     return load(str(teacher()))
 
 
-def _load_adapter(path: Path, seed: int, half: bool) -> Loaded:
+def _load_adapter(path: Path, seed: int, half: bool) -> LoadedModel:
     """A LoRA adapter with the model it belongs to, merged into one."""
     peft = need("peft")
     below = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
@@ -108,7 +108,7 @@ def _load_adapter(path: Path, seed: int, half: bool) -> Loaded:
         model = peft.PeftModel.from_pretrained(loaded.model, str(path)).merge_and_unload()
     except Exception as why:  # as above
         raise DistillError(f"the adapter in {path} cannot be put on {below}: {_loading_error(why)}") from why
-    return Loaded(model, loaded.tokenizer, str(path))
+    return LoadedModel(model, loaded.tokenizer, str(path))
 
 
 def _forget_quantisation(model: Any) -> None:
@@ -154,7 +154,7 @@ def context(model: Any) -> int:
     return 0
 
 
-def load_to_run(place: str, seed: int = 1, blank: bool = True) -> Loaded:
+def load_to_run(place: str, seed: int = 1, blank: bool = True) -> LoadedModel:
     """Load a model to let it write: on the GPU in bfloat16 where there is one, else on the CPU."""
     gpu = need("torch").cuda.is_available()
     loaded = load(place, seed, blank, half=gpu)

@@ -14,7 +14,7 @@ from typing import Any
 
 from stillwatch.distill import DistillError, DistillRun
 from stillwatch.distill.rows import read_json, write_json
-from stillwatch.distill.train import LossPoint, Trained, Training
+from stillwatch.distill.train import LossPoint, Training, TrainingResult
 from stillwatch.distill.train.card import write_card
 from stillwatch.distill.train.checkpoints import cost_so_far, latest
 from stillwatch.distill.train.examples import choose_examples, encode
@@ -50,7 +50,7 @@ class StudentFolder:
         return self.folder / "checkpoints"
 
 
-def train(path: Path, settings: Training, say: Say) -> Trained:
+def train(path: Path, settings: Training, say: Say) -> TrainingResult:
     """Train the student of a run, and before it the smaller ones of its curve.
 
     Does again nothing that stands: a student is kept as long as the examples and the settings are the same.
@@ -83,7 +83,7 @@ def lock_training(path: Path) -> Iterator[None]:
         yield
 
 
-def train_here(run: DistillRun, settings: Training, say: Say) -> Trained:
+def train_here(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
     """The same in this process, which may be one of several that accelerate started."""
     trained = None
     for samples in (*settings.curve, 0):
@@ -92,14 +92,14 @@ def train_here(run: DistillRun, settings: Training, say: Say) -> Trained:
     return trained
 
 
-def read_training(path: Path) -> Trained:
+def read_training(path: Path) -> TrainingResult:
     """Read a training.json. Raises: InputError, DistillError."""
     told = read_json(path)
     try:
         told["loss"] = tuple(LossPoint(**point) for point in told["loss"])
         told |= {"model": Path(told["model"])}
         told |= {name: tuple(told[name]) for name in ("resumed_at", "curve", "notes")}
-        return Trained(**told)
+        return TrainingResult(**told)
     except (KeyError, TypeError) as why:
         raise DistillError(f"{path}: is no training.json of this version: {why}; train again") from why
 
@@ -129,7 +129,7 @@ def _prepare(place: StudentFolder, settings: Training) -> None:
     write_json(begun, {"fingerprint": print_of})
 
 
-def _standing(place: StudentFolder, print_of: str) -> Trained | None:
+def _standing(place: StudentFolder, print_of: str) -> TrainingResult | None:
     """The student that stands already, if it is of the same examples and settings."""
     if not (place.report_file.exists() and place.model.is_dir()):
         return None
@@ -140,7 +140,7 @@ def _standing(place: StudentFolder, print_of: str) -> Trained | None:
     return stands if stands.fingerprint == print_of else None
 
 
-def _student(place: StudentFolder, settings: Training, say: Say) -> Trained:
+def _student(place: StudentFolder, settings: Training, say: Say) -> TrainingResult:
     rows = choose_examples(place.run.curated_file, place.samples, settings.seed)
     print_of = fingerprint(settings, rows)
     stands = _standing(place, print_of)
@@ -170,7 +170,9 @@ def is_write_error(why: Exception) -> bool:
     return isinstance(why, OSError) or own.get(type(why).__name__, "\0") in str(why)
 
 
-def _fit(place: StudentFolder, settings: Training, rows: list[Any], print_of: str, say: Say) -> Trained:
+def _fit(
+    place: StudentFolder, settings: Training, rows: list[Any], print_of: str, say: Say
+) -> TrainingResult:
     from stillwatch.distill.train.models import context, load
     from stillwatch.distill.train.trainers import trainer
     from stillwatch.distill.train.wording import wording
@@ -209,7 +211,7 @@ def _fit(place: StudentFolder, settings: Training, rows: list[Any], print_of: st
         ) from why
     if result.training_loss != result.training_loss:
         raise DistillError("the loss is not a number any more: lower [train] learning_rate")
-    trained = Trained(
+    trained = TrainingResult(
         model=place.model,
         fingerprint=print_of,
         student=settings.student,
@@ -258,7 +260,9 @@ def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
     )
 
 
-def _keep(place: StudentFolder, making: Path, settings: Training, trained: Trained, tokenizer: Any) -> None:
+def _keep(
+    place: StudentFolder, making: Path, settings: Training, trained: TrainingResult, tokenizer: Any
+) -> None:
     """Put the student in its place whole, then say that it stands, then drop the checkpoints."""
     if settings.lora_rank:  # the student is whole, the adapter lies beside it
         from stillwatch.distill.train.models import load
@@ -275,7 +279,7 @@ def _keep(place: StudentFolder, making: Path, settings: Training, trained: Train
     shutil.rmtree(place.checkpoints, ignore_errors=True)
 
 
-def _tell(place: StudentFolder, trained: Trained) -> None:
+def _tell(place: StudentFolder, trained: TrainingResult) -> None:
     write_json(place.report_file, json.loads(json.dumps(dataclasses.asdict(trained), default=str)))
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from stillwatch.distill import DistillError
 from stillwatch.distill.train import DIVERGENCES, Training
-from stillwatch.distill.train.examples import Encoded, pad_batch
+from stillwatch.distill.train.examples import EncodedExamples, pad_batch
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, context, same_tokens
+from stillwatch.distill.train.models import LoadedModel, context, same_tokens
 from stillwatch.distill.train.wording import Wording
 
 LOGGED = 10  # steps between two points of the loss curve
@@ -45,7 +45,12 @@ def arguments(settings: Training, folder: Path, cpu: bool) -> dict[str, Any]:
 
 
 def trainer(
-    settings: Training, student: Loaded, wording: Wording, encoded: Encoded, folder: Path, cpu: bool
+    settings: Training,
+    student: LoadedModel,
+    wording: Wording,
+    encoded: EncodedExamples,
+    folder: Path,
+    cpu: bool,
 ) -> Any:
     """Build the trainer of a method.
 
@@ -80,7 +85,7 @@ def adapter(settings: Training) -> Any:
     )
 
 
-def dataset(encoded: Encoded) -> Any:
+def dataset(encoded: EncodedExamples) -> Any:
     """The examples as TRL takes tokens; those of prompts carry the label that is not learnt."""
     need("datasets")
     from datasets import Dataset, disable_progress_bars
@@ -97,7 +102,7 @@ def dataset(encoded: Encoded) -> Any:
     )
 
 
-def _text(told: dict[str, Any], settings: Training, student: Loaded, encoded: Encoded) -> Any:
+def _text(told: dict[str, Any], settings: Training, student: LoadedModel, encoded: EncodedExamples) -> Any:
     need("trl")
     from trl import SFTConfig, SFTTrainer
 
@@ -111,7 +116,11 @@ def _text(told: dict[str, Any], settings: Training, student: Loaded, encoded: En
 
 
 def _divergence(
-    told: dict[str, Any], settings: Training, student: Loaded, teacher: Loaded, encoded: Encoded
+    told: dict[str, Any],
+    settings: Training,
+    student: LoadedModel,
+    teacher: LoadedModel,
+    encoded: EncodedExamples,
 ) -> Any:
     torch = need("torch")
     need("trl")

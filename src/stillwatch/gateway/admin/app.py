@@ -1,7 +1,6 @@
 """Puts the admin port together. It knows which routes there are, not what they do."""
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from stillwatch.gateway.admin.deployment import Gateway
 from stillwatch.gateway.admin.guard import Guard, allowed_hosts, answer_errors, token
 from stillwatch.gateway.admin.shapes import Problem
 from stillwatch.gateway.control.case_sync import Casework
+from stillwatch.units import utc_us
 
 ERRORS = {
     400: "not JSON",
@@ -104,7 +104,7 @@ class Console:
     def _make(self) -> None:
         with self._lock:
             if self._app is None:
-                store = self._casework.store(time.time_ns() // 1000)
+                store = self._casework.store(utc_us())
                 provider, settings = load_provider(self._folder), load_settings(self._folder)
                 # the admin port's guard has looked at the Host
                 self._app = make(store, self._deployment, settings=settings, provider=provider)

@@ -16,7 +16,7 @@ from stillwatch.gateway.admin.shapes import (
     Write,
 )
 from stillwatch.gateway.control import keys as forms
-from stillwatch.gateway.heartbeat import utc_us
+from stillwatch.units import utc_us
 
 KeyId = Annotated[str, Path(pattern="^[a-z0-9]{8}$")]
 

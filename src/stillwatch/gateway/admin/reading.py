@@ -23,11 +23,11 @@ from stillwatch.gateway.admin.shapes import (
 from stillwatch.gateway.control import actions
 from stillwatch.gateway.control.state import Missing
 from stillwatch.gateway.health import FAILING, Health, health, unready
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.latest import gaps
 from stillwatch.gateway.metrics import CONTENT_TYPE, metrics
 from stillwatch.report.findings import campaigns_by_harvest
 from stillwatch.terms import Step
+from stillwatch.units import utc_us
 
 UNSERVED: dict[int | str, dict[str, Any]] = {
     503: {"model": HealthShown, "description": "clients are not served"}

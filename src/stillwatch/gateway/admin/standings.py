@@ -26,8 +26,8 @@ from stillwatch.gateway.admin.shapes import (
 )
 from stillwatch.gateway.control import actions, proposals
 from stillwatch.gateway.control.affected import reach
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.terms import EnforcementStatus, Step
+from stillwatch.units import utc_us
 
 
 def routes(desk: Desk) -> APIRouter:

@@ -21,13 +21,13 @@ from stillwatch.gateway.admin.shapes import (
     TermsTried,
 )
 from stillwatch.gateway.control.state import Missing
-from stillwatch.gateway.heartbeat import utc_us
 from stillwatch.gateway.instance import terms_history
 from stillwatch.terms import Terms
 from stillwatch.terms.diff import difference
 from stillwatch.terms.history import HistoryEntry, TermsHistory
 from stillwatch.terms.load import check
 from stillwatch.terms.trial import run
+from stillwatch.units import utc_us
 
 
 def routes(desk: Desk) -> APIRouter:

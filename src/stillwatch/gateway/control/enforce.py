@@ -16,7 +16,7 @@ from stillwatch.gateway.control import actions, holds, ladder, proposals
 from stillwatch.gateway.control.case_sync import CaseworkDecisions
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder
-from stillwatch.gateway.latest import Findings, Handed
+from stillwatch.gateway.latest import Findings, FindingsNotice
 from stillwatch.scan.candidates import candidates
 from stillwatch.terms import Terms
 from stillwatch.terms.reload import WatchedTerms
@@ -55,7 +55,7 @@ class Enforcer:
         self.errors: dict[str, str] = {}
         self.stepped_us = 0
         self._findings = Findings(folder)
-        self._handed = Handed()
+        self._handed = FindingsNotice()
         self._looked: LadderInput | None = None
         self._held: tuple[tuple[int, ...], Terms | None, int] = ((), None, 0)  # for what holds were looked at
         self._stop = threading.Event()

@@ -56,7 +56,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Reconciled:
+class ProposalChanges:
     """What is to be written down: proposals new, changed, and no longer asked for."""
 
     new: tuple[Proposal, ...]
@@ -143,7 +143,7 @@ def _wanted_steps(
     return [part for part in parts if part.accounts]
 
 
-def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_us: int) -> Reconciled:
+def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_us: int) -> ProposalChanges:
     """Put what is asked for now beside the open proposals.
 
     A campaign gets another id when it grows, so a proposal goes on where the same step is asked for and
@@ -161,7 +161,7 @@ def reconcile(before: Iterable[Proposal], wanted: Iterable[WantedStep], *, now_u
         open_now.remove(best)
         if (best.wanted.campaign, best.wanted.accounts) != (want.campaign, want.accounts):
             changed.append(replace(best, wanted=replace(want, due_us=best.wanted.due_us)))
-    return Reconciled(tuple(new), tuple(changed), tuple(open_now))
+    return ProposalChanges(tuple(new), tuple(changed), tuple(open_now))
 
 
 def _alike(a: WantedStep, b: WantedStep) -> bool:

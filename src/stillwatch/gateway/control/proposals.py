@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from stillwatch.gateway.control.actions import act_within, decided_steps, standings
-from stillwatch.gateway.control.ladder import Proposal, Reconciled, WantedStep, standing
+from stillwatch.gateway.control.ladder import Proposal, ProposalChanges, WantedStep, standing
 from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.control.state import ControlState, Missing, write_event
 from stillwatch.terms import EnforcementStatus, Step
@@ -44,7 +44,7 @@ def proposal(state: ControlState, number: int) -> Proposal:
         return _read_proposal(db, number)
 
 
-def write_down(state: ControlState, found: Reconciled, *, now_us: int) -> None:
+def write_down(state: ControlState, found: ProposalChanges, *, now_us: int) -> None:
     """Keep what the ladder asks for now; nothing is written when nothing changed."""
     if not (found.new or found.changed or found.gone):
         return

@@ -13,7 +13,6 @@ import re
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from stillwatch.gateway.control.migrations import StateError, migrate
 from stillwatch.gateway.fleet.database import FleetChanges, FleetDatabase, FleetTurn, take_up, watch_changes
 from stillwatch.gateway.folder import Folder
 from stillwatch.sqlite_file import FileId, Keeper, create, database_ids, fold_log, use_wal
+from stillwatch.units import utc_us
 
 BUSY_MS = 5_000
 LONGEST_NAME = 200
@@ -220,7 +220,7 @@ class ControlState:
     ) -> int:
         """Put on record that a copy was put back; give the event's number, one that was never used."""
         last_us = db.execute("SELECT max(at_us) FROM events").fetchone()[0]
-        now_us, number = time.time_ns() // 1_000, max(event, mark.event) + 1
+        now_us, number = utc_us(), max(event, mark.event) + 1
         detail = {"revision": revision, "known_revision": mark.version.revision, "last_us": last_us}
         db.execute(
             "INSERT INTO events (event, at_us, who, what, subject, detail) VALUES (?, ?, ?, ?, ?, ?)",

@@ -32,6 +32,7 @@ from stillwatch.gateway.path.worker import TABLES_S, TERMS_S
 from stillwatch.gateway.probe import BACKLOG, given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import GatewaySettings
+from stillwatch.units import utc_us
 
 READING = 4  # batches at the same time
 DRAIN_S = 10.0
@@ -213,7 +214,7 @@ class Hooks:
         try:
             heartbeat.beat(
                 self.folder.run / "hooks.json",
-                heartbeat.utc_us(),
+                utc_us(),
                 rss=heartbeat.rss_bytes(),
                 capture=gate.capture_error,
                 terms_version=gate.terms.version,

@@ -5,10 +5,15 @@ It counts with the `budgets` of all workers and decides nothing: what is too muc
 
 import dataclasses
 
+from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.reply import ReplyFacts
 from stillwatch.gateway.path.request import Facts
+from stillwatch.gateway.path.server import Request
 from stillwatch.terms import AccountUsage, FleetUsage
 from stillwatch.terms.limiter import most_of_set
+
+_INPUT_TOKENS, _OUTPUT_TOKENS = PLACE["input_tokens"], PLACE["output_tokens"]
 
 
 class Charge:
@@ -128,6 +133,36 @@ class Charge:
             self._gate.budgets.hold(self._place, -less, self._sets)
 
     # --- at its end ------------------------------------------------------------------------------------
+
+    def bill_reply(
+        self, found: ReplyFacts | None, request: Request, does: str, nothing_begun: bool
+    ) -> ReplyFacts | None:
+        """Charge what a reply says that it brought; give its facts, or None where they were counted before.
+
+        found: None where the reply says nothing. nothing_begun: the upstream refused what was asked.
+        """
+        gate, facts = self._gate, self._facts
+        if found is None:
+            if self.charged and nothing_begun:
+                self.settle(0)
+            return None
+        tokens = found.output_tokens or 0
+        later = request.method == "GET" and does != "unknown"
+        if later or does == "fetches":  # generated at another time
+            if not tokens:
+                return found
+            if not gate.notes.is_new(self._account, request.target.partition("?")[0]):
+                return None
+            self.fetched(tokens)
+        elif facts.background and found.output_tokens is None:
+            self.keep_promised()
+        else:
+            self.settle(tokens)
+            if does == "generates" and not found.estimated:
+                gate.learn(self._asked, tokens, facts.most, facts.answers)
+        gate.counters[_OUTPUT_TOKENS] += tokens
+        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
+        return found
 
     def settle(self, tokens: int) -> None:
         """Charge what the reply brought, less what was charged already."""

@@ -4,17 +4,16 @@ The order is the promise: decided, durable, forwarded, delivered, noted. Nothing
 and the upstream.
 """
 
-import dataclasses
 import logging
 
 import msgspec
 from msgspec.structs import replace
 
-from stillwatch.exchanges.operations import NAMES_A_MODEL
 from stillwatch.gateway import logs
 from stillwatch.gateway.counters import PLACE
 from stillwatch.gateway.histograms import DURATION, FIRST_TOKEN
 from stillwatch.gateway.logs import traceparent
+from stillwatch.gateway.path.admission import admit, refusal_since
 from stillwatch.gateway.path.answers import REASONS, error_body, error_event, error_headers, safe
 from stillwatch.gateway.path.caller import OURS, Caller, caller, upstream_head
 from stillwatch.gateway.path.charge import Charge
@@ -40,8 +39,7 @@ from stillwatch.gateway.path.server import Client, Request
 from stillwatch.gateway.path.upstream import Connection, Header
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, pack
 from stillwatch.gateway.record.wal import INTENT, OUTCOME, PART, frame
-from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
-from stillwatch.terms.decide import decide, step_now
+from stillwatch.terms import Decision, ModelVerdict
 from stillwatch.terms.hops import LONGEST_MODEL
 
 PART_BYTES = 32 << 10
@@ -51,8 +49,8 @@ TWICE = frozenset(("chat", "completions", "responses", "messages"))
 MOST_NOTED_BODY = 64 << 10  # bytes; of a longer request that is refused the text is not noted
 LEFT = 499  # nginx's status for a client that went away
 _ANSWERED, _BYTES_IN, _CLIENT_LEFT = PLACE["answered"], PLACE["bytes_in"], PLACE["client_left"]
-_CUT_MODEL, _IN_FLIGHT, _INPUT_TOKENS = PLACE["cut_model"], PLACE["in_flight"], PLACE["input_tokens"]
-_MARKED, _MODEL_MISMATCH, _OUTPUT_TOKENS = PLACE["marked"], PLACE["model_mismatch"], PLACE["output_tokens"]
+_CUT_MODEL, _IN_FLIGHT = PLACE["cut_model"], PLACE["in_flight"]
+_MARKED, _MODEL_MISMATCH = PLACE["marked"], PLACE["model_mismatch"]
 _REFUSED_BODY, _REFUSED_CAPTURE, _REFUSED_KEY = (
     PLACE["refused_body"],
     PLACE["refused_capture"],
@@ -83,7 +81,6 @@ class Exchange:
     _keep_text = _keep_reply = False
     _charge: Charge | None = None  # what it may bring and costs; None: it could not be read
     _retried = False
-    _held = False  # a randomised hold refuses it
     _warn: str | None = None
     _name = ""  # of the model that answers
     _facts: ReplyFacts | None = None
@@ -133,14 +130,15 @@ class Exchange:
             noted = why.status == 404 and gate.is_first_refusal(self.caller.account, self.began_us)
             self._refuse(Decision(False, why.code, why.status, why.code, why.message), noted=noted)
             return
-        self.decision, verdict = self._decide()
-        decision, charge = self.decision, self._charge
+        charge = self._charge
         assert charge is not None
+        admission = admit(gate, self.caller, self.facts, charge, len(self.request.body), self.began_us)
+        self.decision = decision = admission.decision
         if not decision.allow:
             charge.let_go()
             charge.give_back_batch()
             gate.counters[_REFUSED_TERMS] += 1
-            self._refuse(decision, verdict, noted=self._held and charge.refused_by_hold())
+            self._refuse(decision, admission.verdict, noted=admission.held and charge.refused_by_hold())
             return
         if not self.budgeted:
             charge.let_go()
@@ -148,7 +146,7 @@ class Exchange:
         if self.facts.background and not self.facts.stream:
             charge.add(charge.answer_tokens())
         self._warn = decision.warn
-        self._write_ahead(verdict)
+        self._write_ahead(admission.verdict)
 
     def _may_become_known(self) -> bool:
         """Whether another gateway may have made an object just now, and tell of it in a moment."""
@@ -179,44 +177,6 @@ class Exchange:
         assert self._objects is not None
         self._objects.target, self._retried = target, False
         self._ask()
-
-    def _decide(self) -> tuple[Decision, ModelVerdict]:
-        """The first model that is not allowed decides; else the one that is asked for."""
-        gate, facts, who, charge = self.gate, self.facts, self.caller, self._charge
-        assert who is not None
-        assert charge is not None
-        now = self.began_us
-        standing = gate.tables.standings.get(who.account)
-        schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
-        # then nothing that changes by itself decides
-        usual = standing is None and not gate.limited and facts.batch is None and schedule is None
-        key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
-        if usual and (known := gate.decided(key, len(self.request.body), now)) is not None:
-            return known
-        names: tuple[str | None, ...] = facts.models
-        if not names and facts.does in NAMES_A_MODEL:
-            names = (None,)
-        verdict = _ANY if names else gate.host
-        for name in reversed(names):
-            found = gate.verdict(name, who.account, who.org, now)
-            verdict = found if not found.allow or verdict.allow else verdict
-        batch: int | None = 0
-        if facts.batch is not None and facts.batch.begins:
-            batch = gate.notes.tokens(who.account, facts.batch, charge.longest())
-        ask = RequestFacts(
-            who.account, facts.end_user or who.end_user, facts.operation, self.asked or None,
-            facts.stream, facts.n, facts.logprobs, len(self.request.body), who.org, batch, does=facts.does,
-        )  # fmt: skip
-        spent = _NOT_SPENT
-        if not usual:
-            spent, set_most = charge.hold(batch or 0)
-            ask = dataclasses.replace(ask, set_most=set_most)
-        hold = None if schedule is None else schedule.hold(who.account, now)
-        decided = decide(gate.terms, standing, ask, verdict, spent, now, hold), verdict
-        self._held = hold is not None and decided[0].rule == f"holds:{hold.candidate}"
-        if usual:
-            gate.remember(key, decided)
-        return decided
 
     def _intent(self, verdict: ModelVerdict | None, rule: str) -> bytes:
         gate, request, who = self.gate, self.request, self.caller
@@ -511,7 +471,9 @@ class Exchange:
             return True
         assert who is not None
         self._tables = gate.tables
-        if not self._still_welcome(who):
+        refusal = refusal_since(gate, who, self.operation, self.does)
+        if refusal is not None:
+            self._cut(refusal.status, refusal.code, refusal.message, refusal.rule)
             return False
         if gate.terms is self._terms:
             return True
@@ -522,21 +484,6 @@ class Exchange:
                 self._refuse_banned(name, verdict)
                 return False
         return not self._name or self.served(self._name)
-
-    def _still_welcome(self, who: Caller) -> bool:
-        """Whether the key is not revoked since, nor the account shut out. One that runs out ends nothing."""
-        gate = self.gate
-        entry = gate.tables.keys.get(who.key_id)
-        if who.key_id and (entry is None or entry.disabled):
-            self._cut(401, "invalid_api_key", "This key has been revoked.", "key.revoked")
-            return False
-        standing, now = gate.tables.standings.get(who.account), gate.now_us()
-        if step_now(standing, now) not in (Step.BLOCK, Step.VERIFY):
-            return True
-        ask = RequestFacts(who.account, None, self.operation, None, does=self.does)
-        found = decide(gate.terms, standing, ask, _ANY, _NOT_SPENT, now)
-        self._cut(found.status, found.code, found.message, found.rule)
-        return False
 
     def served(self, name: str) -> bool:
         """Whether the served model may be served; if not, the reply ends here."""
@@ -626,29 +573,9 @@ class Exchange:
         """What the reply said of itself, and the account's bill."""
         if self._body is not None:
             self._facts = self._body.facts(complete)
-        found, gate, who, charge = self._facts, self.gate, self.caller, self._charge
-        if who is None or charge is None:
-            return
-        if found is None:
-            if charge.charged and complete and self.status // 100 != 2:  # nothing was begun for it
-                charge.settle(0)
-            return
-        later = self.request.method == "GET" and self.does != "unknown"
-        if later or self.does == "fetches":  # generated at another time
-            if not found.output_tokens:
-                return
-            if not gate.notes.is_new(who.account, self.request.target.partition("?")[0]):
-                self._facts = None
-                return
-            charge.fetched(found.output_tokens)
-        elif self.facts.background and found.output_tokens is None:
-            charge.keep_promised()
-        else:
-            charge.settle(found.output_tokens or 0)
-            if self.does == "generates" and not found.estimated:
-                gate.learn(self.asked, found.output_tokens or 0, self.facts.most, self.facts.answers)
-        gate.counters[_OUTPUT_TOKENS] += found.output_tokens or 0
-        gate.counters[_INPUT_TOKENS] += found.input_tokens or 0
+        if self._charge is not None:
+            nothing_begun = complete and self.status // 100 != 2
+            self._facts = self._charge.bill_reply(self._facts, self.request, self.does, nothing_begun)
 
     def _end(self, outcome: str, rule: str | None = None) -> None:
         """Note the outcome. From here on nothing belongs to this exchange."""
@@ -788,6 +715,4 @@ class _Named(msgspec.Struct):
 
 _ID = msgspec.json.Decoder(_Named)
 _ANSWERS = ("/content", "/results")  # where the answers of a batch are fetched
-_ANY = ModelVerdict(True, "allowed", None)
 _NOTHING = ReplyFacts()
-_NOT_SPENT = AccountUsage()

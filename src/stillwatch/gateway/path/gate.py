@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -43,6 +43,14 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 # models, account, organisation, what it does, n, log-probabilities: no decision looks at more, but the length
 Asked = tuple[tuple[str, ...], str, str | None, str, int, bool]
+
+
+class Admission(NamedTuple):
+    """What was decided of a request; `verdict` is of the model that decided it."""
+
+    decision: Decision
+    verdict: ModelVerdict
+    held: bool = False  # a randomised hold refuses it
 
 
 class UncapturedSpan(msgspec.Struct):
@@ -100,7 +108,7 @@ class Gate:
         self.capture_error: str | None = None
         self._verdicts: dict[tuple[str | None, str, str | None], ModelVerdict] = {}
         self._replies: dict[tuple[str, str, str, str | None], ModelVerdict] = {}
-        self._decided: dict[Asked, tuple[Decision, ModelVerdict]] = {}
+        self._decided: dict[Asked, Admission] = {}
         self._sets: dict[str | None, int | None] = {}
         self._known_longest: dict[tuple[str, int], int] = {}  # what the table and the terms say
         self._longest: dict[str, int] = {}  # answers that were longer
@@ -181,17 +189,17 @@ class Gate:
             return UNTRIED_S
         return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
-    def decided(self, asked: Asked, body_bytes: int, now_us: int) -> tuple[Decision, ModelVerdict] | None:
+    def decided(self, asked: Asked, body_bytes: int, now_us: int) -> Admission | None:
         """What was decided on the same of an account without a standing, where nobody has a limit."""
         found = self._decided.get(asked)
         if found is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
-        until_us = found[1].until_us
+        until_us = found.verdict.until_us
         return found if until_us is None or now_us < until_us else None
 
-    def remember(self, asked: Asked, found: tuple[Decision, ModelVerdict]) -> None:
+    def remember(self, asked: Asked, found: Admission) -> None:
         """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
-        if found[0].allow and len(asked[0]) <= 1 and sum(map(len, asked[0])) <= LONGEST_NAME:
+        if found.decision.allow and len(asked[0]) <= 1 and sum(map(len, asked[0])) <= LONGEST_NAME:
             _keep(self._decided, asked, found)
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:

@@ -34,6 +34,7 @@ from stillwatch.gateway.path.upstream import ConnectionPool, Target
 from stillwatch.gateway.probe import given_door
 from stillwatch.gateway.record.wal import Writer
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE, GatewaySettings
+from stillwatch.units import utc_us
 
 TABLES_S = 0.1  # how soon a new key or standing counts
 TERMS_S = 1.0
@@ -165,7 +166,7 @@ class Worker:
         with suppress(OSError):  # a full disk stops no serving; that the beat is missing is seen from outside
             heartbeat.beat(
                 self.folder.run / f"worker-{self.number}.json",
-                heartbeat.utc_us(),
+                utc_us(),
                 rss=heartbeat.rss_bytes(),
                 capture=self.gate.capture_error,
                 terms_version=self.gate.terms.version,

@@ -35,6 +35,7 @@ from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.new_file import sync_folder
 from stillwatch.terms import Retention, TermsError
+from stillwatch.units import utc_us
 
 FLUSH_ROWS = 5_000
 FLUSH_BYTES = 32 << 20  # of the log read for a segment: rows hold their texts until they are sketched
@@ -435,7 +436,7 @@ def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
     try:
         heartbeat.beat(
             folder.run / "recorder.json",
-            heartbeat.utc_us(),
+            utc_us(),
             rss=heartbeat.rss_bytes(),
             written=recorder.written,
             unknown=recorder.unknown,

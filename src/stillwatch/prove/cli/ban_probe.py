@@ -3,7 +3,6 @@
 It parses words and prints. Who answers is `prove.identify`, what to do about it is `terms`.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,6 +32,7 @@ from stillwatch.prove.lineage.reading import KinClaim, read_kins
 from stillwatch.report.terminal import safe
 from stillwatch.terms import Terms
 from stillwatch.terms.decide import model_verdict
+from stillwatch.units import utc_us
 
 
 @verb(app, "probe")
@@ -90,9 +90,9 @@ def _judge_nearest(
     if terms is None or found.answer is IdentificationResult.UNKNOWN:
         return None
     nearest = found.nearest[0].reference
-    verdict = model_verdict(terms, nearest, account, time.time_ns() // 1000)
+    verdict = model_verdict(terms, nearest, account, utc_us())
     if verdict.allow and nearest in kins and kins[nearest].base:
-        by_weights = model_verdict(terms, kins[nearest].base, account, time.time_ns() // 1000)
+        by_weights = model_verdict(terms, kins[nearest].base, account, utc_us())
         verdict = by_weights if not by_weights.allow else verdict
     return {"reference": nearest, "allow": verdict.allow, "family": verdict.family, "reason": verdict.reason}
 

@@ -1,7 +1,6 @@
 """`stillwatch prove coin`: a ledger and a suspect in, evidence of grade A out."""
 
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -55,6 +54,7 @@ from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document, write_verdict
 from stillwatch.report.terminal import progress
+from stillwatch.units import utc_us
 
 
 @verb(app, "coin")
@@ -199,7 +199,7 @@ def coin_command(
     beside = {"suspect as given": suspect, **({"consent": asking.consent} if asking.consent else {})}
     planned = plan(
         pairs(place, keys, reading), verified, actor_of, tested, before, wanted,
-        open_signer(signing_key), out, iso(time.time_ns() // 1000), beside,
+        open_signer(signing_key), out, iso(utc_us()), beside,
     )  # fmt: skip
     _say(f"protocol {planned.signed.sha256} signed: {one_line(str(out / PROTOCOL))}", as_json)
     if only_protocol:

@@ -1,7 +1,6 @@
 """`stillwatch coin seal`, `coin witness` and `coin exclude`: what binds an owner beforehand."""
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +31,7 @@ from stillwatch.prove.coin.seals import (
     witness,
 )
 from stillwatch.prove.planner import EFFECTS
+from stillwatch.units import utc_us
 
 
 @verb(app, "seal")
@@ -96,7 +96,7 @@ def seal_command(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,
         test, _training(own_training, excluded, pairs(place, keys, reading)), open_signer(signing_key),
-        iso(time.time_ns() // 1000),
+        iso(utc_us()),
     )  # fmt: skip
     stamped = None
     if authority is not None:
@@ -187,7 +187,7 @@ def witness_command(
     $ stillwatch coin witness 0001.json --signing-key witness.key --out 0001.witness.json
     $ stillwatch coin witness 0002.json --kept /srv/seals-that-we-saw
     """
-    word = witness(seal, kept, open_signer(signing_key), iso(time.time_ns() // 1000))
+    word = witness(seal, kept, open_signer(signing_key), iso(utc_us()))
     text = json.dumps(word, indent=1) + "\n"
     if out is None:
         print(text, end="")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +25,7 @@ from stillwatch.prove.coin.run import EVIDENCE, PROTOCOL, STATISTICS_IN_WORDS
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.terminal import progress
+from stillwatch.units import utc_us
 
 
 @verb(app, "retro")
@@ -98,7 +98,7 @@ def retro_command(
             prompts_sha256=protocol.prompts_digest(
                 [json.dumps([one.id, list(one.messages)]) for one in served]
             ),
-            made_at=iso(time.time_ns() // 1000),
+            made_at=iso(utc_us()),
             settings=(
                 ("draws a prompt", str(draws_per_prompt)),
                 ("draws from", source.name),

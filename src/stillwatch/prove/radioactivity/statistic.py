@@ -21,7 +21,7 @@ from stillwatch.prove.exact import LEAST
 from stillwatch.prove.radioactivity import TokenSelection
 from stillwatch.watermark import Mark
 from stillwatch.watermark.formula import number, score
-from stillwatch.watermark.reading import Pair, Weighted, scores
+from stillwatch.watermark.reading import Pair, WeightedPair, scores
 
 POWER = 0.8
 SOME = 500  # pairs that random keys are tried on
@@ -128,7 +128,7 @@ class Weighed:
 
     null, unit = NULL[TokenSelection.MATCHED], "apparent share of marked text"
 
-    def __init__(self, weighted: Sequence[Weighted]) -> None:
+    def __init__(self, weighted: Sequence[WeightedPair]) -> None:
         self.weighted = weighted
         self._w: Numbers = np.array([one.weight for one in weighted])
         self._k: Numbers = np.array([one.exponent for one in weighted])

@@ -13,7 +13,7 @@ from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.serve import GenerationRequest
 from stillwatch.distill.evaluate.generate import apart, write, write_tokens
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, context, load_to_run
+from stillwatch.distill.train.models import LoadedModel, context, load_to_run
 from stillwatch.distill.train.wording import wording
 from stillwatch.prove import ProveError
 from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Messages, Question, Tell, Told
@@ -30,7 +30,7 @@ class Weights:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         name: str = "",
         *,
         max_tokens: int = 256,

@@ -85,7 +85,7 @@ class _Adaptive(Led):
         if self._crews.missing == 0:
             return
         price = self._crews.market.prices.account(self._means.kind)
-        if self._crews.market.purse.left_usd < price or self._steps > MOST_STEPS:
+        if self._crews.market.budget.left_usd < price or self._steps > MOST_STEPS:
             self._given_up = True
             return
         self._crew = self._crews.send(self._means, min(self._quota, self._crews.missing))

@@ -237,7 +237,7 @@ class Crew:
         """The quota is met, everybody is stopped and nobody comes, or a burst is spent."""
         if self.got >= self.quota or self._stock.enough:
             return True
-        too_poor = self._market.purse.left_usd < self._market.prices.account(self.means.kind)
+        too_poor = self._market.budget.left_usd < self._market.prices.account(self.means.kind)
         if not self.bought:
             return too_poor
         if self.working:

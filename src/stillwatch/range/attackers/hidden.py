@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from stillwatch.range.attackers.naive import MEANS
 from stillwatch.range.attackers.play import Crews
-from stillwatch.range.attackers.repeated import Repeated
+from stillwatch.range.attackers.repeated import RepeatingAttacker
 
 NAME = "hidden"
 
@@ -25,6 +25,6 @@ class Settings:
         replace(MEANS, place=self.place)  # says what is wrong
 
 
-def begin(crews: Crews, settings: Settings) -> Repeated:
+def begin(crews: Crews, settings: Settings) -> RepeatingAttacker:
     """Begin a campaign."""
-    return Repeated(crews, replace(MEANS, place=settings.place))
+    return RepeatingAttacker(crews, replace(MEANS, place=settings.place))

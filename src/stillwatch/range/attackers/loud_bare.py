@@ -11,7 +11,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.attackers import Evasion, Try
 from stillwatch.range.attackers.group import BURST_PER_HOUR
 from stillwatch.range.attackers.play import Crews
-from stillwatch.range.attackers.repeated import Repeated
+from stillwatch.range.attackers.repeated import RepeatingAttacker
 
 NAME = "loud_bare"
 
@@ -28,7 +28,7 @@ class Settings:
             raise InputError("give `per_hour` above 0 and a temperature from 0 to 2")
 
 
-class LoudBare(Repeated):
+class LoudBare(RepeatingAttacker):
     """One account without words of its own."""
 
     def __init__(self, crews: Crews, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from stillwatch.errors import InputError
 from stillwatch.plugins import modules_of
 from stillwatch.range.attackers import Attacker, AttackSession, Brief
 from stillwatch.range.attackers.play import Crews
-from stillwatch.range.attackers.repeated import Fixed
+from stillwatch.range.attackers.repeated import FixedMeans
 from stillwatch.range.market import Market
 
 
@@ -63,7 +63,7 @@ def attacker(name: str) -> Attacker:
     if written and known is None:
         raise InputError(f"attacker {name!r}: {base} takes no settings")
     if not hasattr(module, "begin"):
-        return Fixed(module.MEANS, base)
+        return FixedMeans(module.MEANS, base)
     if known is None:
         return ModuleAttacker(base, module)
     types_of = typing.get_type_hints(known)

@@ -12,7 +12,7 @@ from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
 
-class Repeated(Led):
+class RepeatingAttacker(Led):
     """One crew with the whole goal as its quota, and means that never change."""
 
     def __init__(self, crews: Crews, means: Evasion) -> None:
@@ -28,7 +28,7 @@ class Repeated(Led):
 
 
 @dataclass(frozen=True)
-class Fixed:
+class FixedMeans:
     """An attacker made of one set of means."""
 
     means: Evasion
@@ -36,4 +36,4 @@ class Fixed:
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        return Repeated(Crews(brief, market, rng), self.means)
+        return RepeatingAttacker(Crews(brief, market, rng), self.means)

@@ -70,7 +70,7 @@ class Salvo(Led):
         if not crew.is_finished:
             crew.quota = crew.got
         missing, price = self._crews.missing, self._crews.market.prices.account(self._means.kind)
-        self._given_up = self._crews.market.purse.left_usd < price
+        self._given_up = self._crews.market.budget.left_usd < price
         accounts = max(1, -(-missing // self._settings.each))
         self._crew = self._crews.send(replace(self._means, accounts=accounts), missing)
 

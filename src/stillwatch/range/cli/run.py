@@ -231,7 +231,7 @@ def _document(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{path.parent}: this run came to no end; call `stillwatch range run` again"
+            f"{path.parent}: this run is not finished; call `stillwatch range run` again"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Accounts that begin their prompts alike, or send the same system text. No rarity, no conduct.
+"""Accounts that begin their prompts alike, or send the same system text. No rarity, no behaviour.
 
 A key is a prompt's first 64 characters or a whole system text, lowered, runs of digits as one. Keys that two
 accounts shared in the first half of the clean days are known templates and left out. The others' number

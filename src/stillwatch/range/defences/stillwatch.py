@@ -109,13 +109,13 @@ class ScanWatch:
 
     def _lone_accusations(self, result: ScanResult) -> list[Accusation]:
         told = []
-        for loner in result.alone:
-            if loner.account not in self._case_of:
-                case, at = f"alone-{loner.account}", to_us(loner.named_at)
-                self._case_of[loner.account] = case
-                self._said[case] = {loner.account}
+        for lone in result.alone:
+            if lone.account not in self._case_of:
+                case, at = f"alone-{lone.account}", to_us(lone.named_at)
+                self._case_of[lone.account] = case
+                self._said[case] = {lone.account}
                 self._case_at[case] = at
-                told.append(Accusation(case, at, {loner.account: at}))
+                told.append(Accusation(case, at, {lone.account: at}))
         return told
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:

@@ -52,7 +52,7 @@ class LiveSettings:
 
 
 @dataclass(frozen=True)
-class Taken:
+class ReceivedAnswer:
     """One answer that an attacker received whole."""
 
     at_us: int
@@ -87,7 +87,7 @@ class LeakPoint:
 
 @dataclass(frozen=True)
 class Arm:
-    """What one arm came to. Days count from the scene's begin; None: never."""
+    """The result of one arm. Days count from the scene's begin; None: never."""
 
     name: str
     asked: int  # requests that the campaign sent
@@ -116,8 +116,8 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What the student of one arm can do."""
+class StudentResult:
+    """The student of one arm, and its score."""
 
     arm: str
     examples: int
@@ -134,7 +134,7 @@ class LiveOutcome:
     teacher: StudentScore | None
     untrained: StudentScore | None
     drilled: StudentScore | None  # a student taught the form of an answer, with digits drawn at random
-    learnt: tuple[Learnt, ...]
+    learnt: tuple[StudentResult, ...]
     folder: Path
     manifest: dict[str, str] = field(default_factory=dict)
     took: dict[str, float] = field(default_factory=dict)  # seconds; all else is the same the next time
@@ -142,5 +142,5 @@ class LiveOutcome:
     def arm(self, name: str) -> Arm | None:
         return next((a for a in self.arms if a.name == name), None)
 
-    def student(self, name: str) -> Learnt | None:
+    def student(self, name: str) -> StudentResult | None:
         return next((x for x in self.learnt if x.arm == name), None)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stillwatch.range.identity import AccountIdentity
-from stillwatch.range.live import LiveSettings, Taken
+from stillwatch.range.live import LiveSettings, ReceivedAnswer
 from stillwatch.range.live.clients import REFUSED, Heard, Row
 
 EARLIEST, LATEST = 2, 20  # events after which a stream may be left: inside the steps, before the answer
@@ -34,7 +34,7 @@ class LiveAttacker:
     goes_on: bool  # replaces what is blocked
     rng: np.random.Generator
     fresh: Iterator[AccountIdentity]
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[ReceivedAnswer] = field(default_factory=list)
     asked: int = 0
     left: int = 0
     refused: int = 0
@@ -89,7 +89,7 @@ class LiveAttacker:
         elif heard.whole and heard.answer:
             self.stripped += not heard.reasoning
             self.taken.append(
-                Taken(
+                ReceivedAnswer(
                     at_us,
                     errand.account,
                     errand.row["problem"],

@@ -1,4 +1,4 @@
-"""The house that is attacked: one `stillwatch serve`, as a user starts it, with the run's clock.
+"""The gateway that is attacked: one `stillwatch serve`, as a user starts it, with the run's clock.
 
 It starts, waits until the gateway's own processes have done what is due, and reads what they left. It never
 decides anything for them. It does not know who is honest.
@@ -24,11 +24,12 @@ from stillwatch.gateway import clock, heartbeat
 from stillwatch.gateway.control.actions import standings
 from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.folder import Folder, open_folder
-from stillwatch.gateway.latest import HANDOVER, Findings, Handed
+from stillwatch.gateway.latest import HANDOVER, Findings, FindingsNotice
 from stillwatch.gateway.record.segments import all_segments
 from stillwatch.gateway.settings import UPSTREAM_KEY_VARIABLE
 from stillwatch.range.live import LiveError
 from stillwatch.terms import EnforcementStatus
+from stillwatch.units import utc_us
 
 SETTLE_US = 6_000_000  # an hour is looked at that long after its end: the detector's own room, and one more
 MOVE_US = 100_000  # that the clock is moved on, to tell a step that began since
@@ -48,7 +49,7 @@ def free_port() -> int:
 
 
 @dataclass
-class House:
+class RangeGateway:
     """One gateway of a run."""
 
     path: Path
@@ -151,7 +152,7 @@ class House:
         handed over, and the workers know the standings.
         """
         self.hand[0] = max(self.now_us, at_us + SETTLE_US)
-        since = heartbeat.utc_us()
+        since = utc_us()
         self._wait(lambda: self._all_written(since), "all rows are written")
         self.hand[2] += 1
         looks = int(self.hand[2])
@@ -217,7 +218,7 @@ class House:
                 if not more:
                     return found
 
-    def current_findings(self) -> Handed:
+    def current_findings(self) -> FindingsNotice:
         """What the detector handed over last."""
         assert self._findings is not None
         return self._findings.current()
@@ -229,8 +230,8 @@ class House:
         return pa.concat_tables(parts) if parts else pa.table({name: [] for name in names})
 
 
-def found_house(path: Path, upstream: str, at_us: int, secret: bytes) -> House:
-    """A house that nobody has lived in yet. Its secret comes from the run's seed: a run can be repeated."""
+def new_gateway(path: Path, upstream: str, at_us: int, secret: bytes) -> RangeGateway:
+    """A gateway without a past. Its secret comes from the run's seed: a run can be repeated."""
     path.mkdir(parents=True, exist_ok=True)
     served = path / "served"
     served.mkdir(exist_ok=True, mode=0o700)
@@ -238,13 +239,13 @@ def found_house(path: Path, upstream: str, at_us: int, secret: bytes) -> House:
         (served / "secret").write_bytes(secret)
         os.chmod(served / "secret", 0o600)
     open_folder(served)
-    return House(path, upstream, clock.write(path / "clock", at_us))
+    return RangeGateway(path, upstream, clock.write(path / "clock", at_us))
 
 
-def copy_house(house: House, path: Path, upstream: str) -> House:
-    """The same house with the same past, in another place. It must not be served meanwhile."""
+def copy_gateway(gateway: RangeGateway, path: Path, upstream: str) -> RangeGateway:
+    """The same gateway with the same past, in another place. It must not be served meanwhile."""
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)
-    shutil.copytree(house.folder.path, path / "served", symlinks=True)
-    return House(path, upstream, clock.write(path / "clock", house.now_us))
+    shutil.copytree(gateway.folder.path, path / "served", symlinks=True)
+    return RangeGateway(path, upstream, clock.write(path / "clock", gateway.now_us))

@@ -1,4 +1,4 @@
-"""What one arm came to: read from the attacker's hands, the gateway's own files, and what honest people saw.
+"""The result of one arm: read from the attacker's hands, the gateway's own files, and what honest people saw.
 
 It changes nothing, and does not know what a student makes of it.
 """
@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from stillwatch.range.live import Arm, LeakPoint
 from stillwatch.range.live.attack import LiveAttacker
-from stillwatch.range.live.defender import House
+from stillwatch.range.live.defender import RangeGateway
 from stillwatch.range.live.play import LivePlayback
 from stillwatch.range.live.stage import Stage
 from stillwatch.terms import Step
@@ -17,21 +17,23 @@ from stillwatch.terms import Step
 FELT = (Step.VERIFY, Step.THROTTLE, Step.STRIP, Step.BLOCK)
 
 
-def named_accounts(house: House) -> set[str]:
+def named_accounts(gateway: RangeGateway) -> set[str]:
     """Accounts in open cases."""
-    return {account for campaign in house.current_findings().campaigns() for account in campaign.accounts}
+    return {account for campaign in gateway.current_findings().campaigns() for account in campaign.accounts}
 
 
-def measure_arm(name: str, stage: Stage, house: House, attacker: LiveAttacker, play: LivePlayback) -> Arm:
+def measure_arm(
+    name: str, stage: Stage, gateway: RangeGateway, attacker: LiveAttacker, play: LivePlayback
+) -> Arm:
     mine = stage.campaign | attacker.used
-    cases = [c for c in house.current_findings().campaigns() if mine & set(c.accounts)]
-    found = named_accounts(house)
-    stands = house.standings()
+    cases = [c for c in gateway.current_findings().campaigns() if mine & set(c.accounts)]
+    found = named_accounts(gateway)
+    stands = gateway.standings()
     felt = {a: s for a, s in stands.items() if s.step in FELT}
     stopped = {a: s for a, s in felt.items() if a in mine}
     alarm_us = min((int(c.alarm_at.timestamp() * 1e6) for c in cases), default=None)
     contained_us = max((s.since_us for s in stopped.values()), default=None)
-    rows = house.rows()
+    rows = gateway.rows()
     left = sum(
         1
         for account, outcome, at in zip(

@@ -1,6 +1,6 @@
 """A composed log played through a gateway: each row a request at its own event time, looks in between.
 
-It moves the clock and sends; it decides nothing, neither for the house nor for the attacker.
+It moves the clock and sends; it decides nothing, neither for the gateway nor for the attacker.
 """
 
 import heapq
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from stillwatch.range.live.attack import Errand, LiveAttacker
 from stillwatch.range.live.clients import REFUSED, LiveClients, Row
-from stillwatch.range.live.defender import House
+from stillwatch.range.live.defender import RangeGateway
 from stillwatch.units import DAY_US
 
 
@@ -34,12 +34,12 @@ class Honest:
 
 @dataclass
 class LivePlayback:
-    """One stretch of event time in one house.
+    """One stretch of event time at one gateway.
 
     `look_us` gives the time from one look to the next; `tell` hears the event time once a day.
     """
 
-    house: House
+    gateway: RangeGateway
     clients: LiveClients
     attacker: LiveAttacker | None
     look_us: Callable[[], int]
@@ -55,7 +55,7 @@ class LivePlayback:
             errand_at = self._later[0][0] if self._later else until_us
             now = min(line_at, errand_at, until_us)
             while look_at <= now:
-                self.house.settle(look_at)
+                self.gateway.settle(look_at)
                 look_at += self.look_us()
             if now >= told_at:
                 self.tell(told_at)
@@ -75,7 +75,7 @@ class LivePlayback:
                 if again is not None:
                     order += 1
                     heapq.heappush(self._later, (again.at_us, order, again))
-        self.house.settle(until_us)
+        self.gateway.settle(until_us)
 
     def _begin(self, line: LogRow) -> Errand | None:
         """Send what is no errand of the attacker's at once; give what is."""
@@ -95,12 +95,12 @@ class LivePlayback:
         assert self.attacker is not None
         self._move(errand.at_us)
         heard = self.clients.covert(errand.row, errand.account, errand.leave_after)
-        fresh = self.attacker.hears(errand, heard, self.house.now_us)
+        fresh = self.attacker.hears(errand, heard, self.gateway.now_us)
         if fresh is None:
             return None
-        self.clients.keys |= self.house.issue([fresh.account])
-        return self.attacker.errand(errand.row, self.house.now_us)
+        self.clients.keys |= self.gateway.issue([fresh.account])
+        return self.attacker.errand(errand.row, self.gateway.now_us)
 
     def _move(self, at_us: int) -> None:
-        self.house.go_on()
-        self.house.hand[0] = max(self.house.now_us, at_us)
+        self.gateway.go_on()
+        self.gateway.hand[0] = max(self.gateway.now_us, at_us)

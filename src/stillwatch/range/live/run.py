@@ -24,10 +24,19 @@ from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.rows import line, read_json, replace_file, write_json
 from stillwatch.distill.train.extra import need
 from stillwatch.errors import Faults, InputError
-from stillwatch.range.live import Arm, Learnt, LiveError, LiveOutcome, LiveSettings, StudentScore, Taken, Tell
+from stillwatch.range.live import (
+    Arm,
+    LiveError,
+    LiveOutcome,
+    LiveSettings,
+    ReceivedAnswer,
+    StudentResult,
+    StudentScore,
+    Tell,
+)
 from stillwatch.range.live.attack import LiveAttacker
 from stillwatch.range.live.clients import LiveClients
-from stillwatch.range.live.defender import House, copy_house, found_house
+from stillwatch.range.live.defender import RangeGateway, copy_gateway, new_gateway
 from stillwatch.range.live.measure import measure_arm, named_accounts
 from stillwatch.range.live.outcome_json import arm_of, as_dict
 from stillwatch.range.live.picture import picture
@@ -62,7 +71,7 @@ RULE = '\n[[ladder.rule]]\nstep = "{step}"\nmode = "act"\n'
 
 
 def terms_of(arm: str, version: int) -> str:
-    """The terms that a house of one arm goes by."""
+    """The terms of one arm's gateway."""
     step = {"block": "block", "replace": "block", "strip": "strip"}.get(arm)
     text = TERMS.format(version=version, alters=str(step == "strip").lower())
     return text if step is None else text + RULE.format(step=step)
@@ -120,7 +129,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         raise LiveError(f"{out}: holds another run; give another folder, or remove it")
     write_json(out / MANIFEST, {"of": marker})
     arms = _arms(seed, settings, stage, out, tell)
-    learnt: list[Learnt] = []
+    learnt: list[StudentResult] = []
     shares: dict[str, StudentScore] = {}
     if settings.steps:
         lessons = {name: examples(_read_taken(out / name)) for name in settings.arms}
@@ -132,7 +141,7 @@ def run_live(scene: Scene, seed: int, out: Path, tell: Tell) -> LiveOutcome:
         shares = {name: share(places[name]) for name in (TEACHER, UNTRAINED, DRILLED)}
         for name in settings.arms:
             place = places[f"student-{name}"]
-            learnt.append(Learnt(name, len(lessons[f"student-{name}"]), share(place)))
+            learnt.append(StudentResult(name, len(lessons[f"student-{name}"]), share(place)))
     manifest = marker | {f"examples_{arm.name}_sha256": arm.examples_sha256 for arm in arms}
     if settings.teacher == "embedded":
         manifest["teacher_sha256"] = hashlib.sha256((teacher(1) / WEIGHTS).read_bytes()).hexdigest()
@@ -171,67 +180,67 @@ def _arms(seed: int, settings: LiveSettings, stage: Stage, out: Path, tell: Tell
     return arms
 
 
-def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> House:
+def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> RangeGateway:
     """Play everything before the campaign, once for all arms, unless it stands."""
     place = out / "past"
     if not (place / DONE).exists():
         shutil.rmtree(place, ignore_errors=True)
     secret = hashlib.sha256(f"stillwatch range live {seed}".encode()).digest()
-    house = found_house(place, upstream, stage.begin_us, secret)
+    gateway = new_gateway(place, upstream, stage.begin_us, secret)
     if (place / DONE).exists():
-        house.hand[0] = int((place / DONE).read_text(encoding="ascii"))
-        return house
+        gateway.hand[0] = int((place / DONE).read_text(encoding="ascii"))
+        return gateway
     try:
-        house.start(terms_of("off", 1))
-        clients = LiveClients(house.url, house.issue(stage.accounts))
+        gateway.start(terms_of("off", 1))
+        clients = LiveClients(gateway.url, gateway.issue(stage.accounts))
         play = LivePlayback(
-            house, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}")
+            gateway, clients, None, lambda: DAY_US, lambda at: tell(f"past: day {stage.day(at):.0f}")
         )
         play.run([x for x in stage.lines if x.at_us < stage.campaign_us], stage.begin_us, stage.campaign_us)
         clients.close()
     finally:
-        house.stop()
-    (place / DONE).write_text(str(house.now_us), encoding="ascii")
-    return house
+        gateway.stop()
+    (place / DONE).write_text(str(gateway.now_us), encoding="ascii")
+    return gateway
 
 
 def _arm(
-    name: str, seed: int, settings: LiveSettings, stage: Stage, past: House, upstream: str, out: Path,
+    name: str, seed: int, settings: LiveSettings, stage: Stage, past: RangeGateway, upstream: str, out: Path,
     halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
     """Play one arm, unless it stands."""
     place = out / name
     if (place / ARM).exists():
         return arm_of(read_json(place / ARM))
-    house = copy_house(past, place, upstream)
-    house.halt = halt
+    gateway = copy_gateway(past, place, upstream)
+    gateway.halt = halt
     rng = np.random.default_rng([seed, 11])
     attacker = LiveAttacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
     try:
-        house.start(terms_of(name, 2))
-        clients = LiveClients(house.url, house.issue(stage.accounts))
+        gateway.start(terms_of(name, 2))
+        clients = LiveClients(gateway.url, gateway.issue(stage.accounts))
 
         def look_us() -> int:
             """Within an hour only who joins an open case is named: without one, nothing is lost."""
-            acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(house)
+            acts = name != "off" and attacker.lives(stage.campaign) and named_accounts(gateway)
             return int(settings.look_s * 1e6) if acts else HOUR_US
 
         def tell_day(at_us: int) -> None:
             tell(f"{name}: day {stage.day(at_us):.0f}, {len(attacker.taken)} examples out")
 
-        play = LivePlayback(house, clients, attacker, look_us, tell_day)
+        play = LivePlayback(gateway, clients, attacker, look_us, tell_day)
         play.run([x for x in stage.lines if x.at_us >= stage.campaign_us], stage.campaign_us, stage.end_us)
         clients.close()
-        arm = measure_arm(name, stage, house, attacker, play)
+        arm = measure_arm(name, stage, gateway, attacker, play)
     finally:
-        house.stop()
+        gateway.stop()
     replace_file(place / TAKEN, [line(asdict(one)) for one in attacker.taken])
     write_json(place / ARM, asdict(arm))
     return arm
 
 
-def _read_taken(place: Path) -> list[Taken]:
-    return [Taken(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
+def _read_taken(place: Path) -> list[ReceivedAnswer]:
+    return [ReceivedAnswer(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
 
 
 def live_settings(scene: Scene) -> LiveSettings:

@@ -18,7 +18,7 @@ from typing import Any
 from stillwatch.distill import Example
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.rows import read_json, write_json, write_rows
-from stillwatch.range.live import LiveError, StudentScore, Taken, Tell
+from stillwatch.range.live import LiveError, ReceivedAnswer, StudentScore, Tell
 from stillwatch.stats.intervals import wilson
 
 SPEC, SCORE = "student.json", "score.json"
@@ -37,7 +37,7 @@ class Spec:
     seed: int
 
 
-def examples(taken: Sequence[Taken]) -> list[Example]:
+def examples(taken: Sequence[ReceivedAnswer]) -> list[Example]:
     """What a student can learn from what got out: each problem once, with its steps."""
     found: dict[str, Example] = {}
     for one in taken:

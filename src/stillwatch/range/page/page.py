@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from stillwatch import __version__
 from stillwatch.range import words
-from stillwatch.range.contests import Fought
+from stillwatch.range.contests import ContestSummary
 from stillwatch.range.live.outcome_json import outcome_of as live_outcome
 from stillwatch.range.live.picture import picture as live_picture
 from stillwatch.range.page import pictures
@@ -31,7 +31,7 @@ def chief(table: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
 
 
 def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> str:
-    """Say in one sentence what the run came to."""
+    """Say the result of the run in one sentence."""
     lines = chief(table)
     if not lines:
         return f"{amounts.plural(len(live), 'live play')} of a campaign, a gateway and a student."
@@ -59,7 +59,9 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
     )
 
 
-def render(told: RangeRun, table: Sequence[ResultRow], fights: Sequence[Fought], trained: bool) -> str:
+def render(
+    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool
+) -> str:
     """Give the page as text."""
     style = sheet.style_with("stillwatch.range.page", "range.css")
     lines = chief(table)
@@ -111,7 +113,7 @@ def _environment() -> Environment:
 
 
 def write_page(
-    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[Fought], trained: bool, folder: Path
+    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool, folder: Path
 ) -> Path:
     """Write `index.html` into a folder, whole or not at all."""
     path = folder / PAGE

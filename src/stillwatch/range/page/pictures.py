@@ -56,7 +56,7 @@ class PlotPoint:
 
 
 @dataclass(frozen=True)
-class Bought:
+class CurvePicture:
     """The measured curve with the spread of its seeds, and where each defence left its attackers."""
 
     line: tuple[tuple[float, float], ...]
@@ -143,7 +143,7 @@ def costs(lines: Sequence[ResultRow]) -> Bars | None:
     return Bars(tuple(bars), tuple((at(p) or 0.0, times(p)) for p in powers), at(AIM))
 
 
-def place_on_curve(lines: Sequence[ResultRow]) -> Bought | None:
+def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
     """Put each defence on the measured curve, at the examples that a student had from it."""
     found = [(x, x.student) for x in lines if x.student is not None]
     if not found:
@@ -180,7 +180,7 @@ def place_on_curve(lines: Sequence[ResultRow]) -> Bought | None:
         for x, y, least, most, names in spots
     )
     ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
-    return Bought(tuple(mean), band, line(mean), dots, ticks)
+    return CurvePicture(tuple(mean), band, line(mean), dots, ticks)
 
 
 def _samples(share: float, end: float) -> float:

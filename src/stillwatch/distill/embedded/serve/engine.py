@@ -12,7 +12,7 @@ from typing import Any
 from stillwatch.coin.seeded import seeded_token
 from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestRefused, Token
 from stillwatch.distill.train.extra import need
-from stillwatch.distill.train.models import Loaded, context
+from stillwatch.distill.train.models import LoadedModel, context
 from stillwatch.distill.train.wording import Wording, wording
 from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
@@ -50,7 +50,7 @@ class Job:
 class GenerationEngine:
     """A model with one thread that writes. Close it to end the thread. With an owner, it can mark answers."""
 
-    def __init__(self, loaded: Loaded, owner: Owner | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, owner: Owner | None = None) -> None:
         self._owner = owner
         self._torch = need("torch")
         self.words: Wording = wording(loaded.model, loaded.tokenizer)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from stillwatch.detectors import lone_harvest
 from stillwatch.exchanges.log import Columns, ExchangeLog
-from stillwatch.scan import Loner
+from stillwatch.scan import LoneHarvester
 from stillwatch.scan.assemble import id_of
 from stillwatch.scan.harvest import harvest, moment
 from stillwatch.scan.pipeline import known_of, payers
@@ -27,11 +27,11 @@ AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in e
 
 
 @dataclass
-class Loners:
+class LoneHarvesters:
     """How much each account has sent since the last full look, and who was named alone since."""
 
     sent: Counter[str] = field(default_factory=Counter)
-    named: dict[str, Loner] = field(default_factory=dict)
+    named: dict[str, LoneHarvester] = field(default_factory=dict)
     _asked_us: int = 0
     _asked: dict[str, int] = field(default_factory=dict)  # account -> what it had sent when last asked
 
@@ -77,7 +77,7 @@ class Loners:
                 continue
             taken = harvest(log, np.flatnonzero(payer[log["account"]] == sighting.payer))
             for name in theirs:
-                found = Loner(
+                found = LoneHarvester(
                     name,
                     moment(now_us),
                     sighting.exchanges,

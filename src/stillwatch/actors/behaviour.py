@@ -1,4 +1,4 @@
-"""Conduct: what a party did with the service in a window, as far as the provider sees it.
+"""Behaviour: what a party did with the service in a window, as far as the provider sees it.
 
 Model, settings and volume of the exchanges that carry hot markers. It does not know who belongs together.
 """
@@ -51,7 +51,7 @@ def hot_rows(log: ExchangeLog, spread: Spread, party: np.ndarray, parties: int) 
 
 
 def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
-    """Every exchange, for the population's conduct."""
+    """Every exchange, for the population's behaviour."""
     return HotRows(*deal(party, parties), log["ts_us"], np.zeros(0, np.int64))
 
 

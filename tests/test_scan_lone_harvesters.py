@@ -55,11 +55,11 @@ def test_a_loud_account_is_named_within_the_hour_and_the_full_hour_agrees() -> N
     crowd = loud()
     results = replayed(crowd)
     first = next(k for k, result in enumerate(results) if result.alone)
-    (loner,) = results[first].alone
-    assert loner.account == "loud"
-    assert loner.named_at == START + timedelta(hours=HOUR, microseconds=first * PIECE_US)
-    assert sum(r["account"] == "loud" and r["time"] < loner.named_at for r in crowd.rows) < 500
-    assert all(result.alone == (loner,) for result in results[first:12])
+    (lone,) = results[first].alone
+    assert lone.account == "loud"
+    assert lone.named_at == START + timedelta(hours=HOUR, microseconds=first * PIECE_US)
+    assert sum(r["account"] == "loud" and r["time"] < lone.named_at for r in crowd.rows) < 500
+    assert all(result.alone == (lone,) for result in results[first:12])
     assert all(result.campaigns == () for result in results[:12])
     assert results[12].alone == ()
     assert [c.accounts for c in results[12].campaigns] == [("loud",)]

@@ -13,7 +13,7 @@ from stillwatch.distill.prices import MOST_PUSD, PUSD, Price
 
 
 @dataclass(frozen=True)
-class Reserved:
+class Reservation:
     """What one request has set aside."""
 
     bound: int  # tokens, by its size
@@ -34,17 +34,17 @@ class RunBudget:
         self._aside_tokens = self._aside_pusd = 0
         self.under_way = 0
 
-    def wants(self, into: int, out: int) -> Reserved:
+    def wants(self, into: int, out: int) -> Reservation:
         """What a request of this size would set aside."""
         tokens = into + out + self._excess
         if self._price is None:
-            return Reserved(into + out, tokens, 0)
+            return Reservation(into + out, tokens, 0)
         dearer_input = max(self._price.input, self._price.cached_input)
         dearer = max(dearer_input, self._price.output)
         pusd = into * dearer_input + out * self._price.output + self._excess * dearer
-        return Reserved(into + out, tokens, min(pusd, MOST_PUSD))
+        return Reservation(into + out, tokens, min(pusd, MOST_PUSD))
 
-    def lacks(self, wanted: Reserved) -> str | None:
+    def lacks(self, wanted: Reservation) -> str | None:
         """Say what is too little for a request, in words; None where there is enough."""
         if self._most_requests is not None and self.requests + 1 > self._most_requests:
             return f"{self.requests:,} of {self._most_requests:,} requests are used"
@@ -64,14 +64,14 @@ class RunBudget:
                 )
         return None
 
-    def set_aside(self, wanted: Reserved) -> None:
+    def set_aside(self, wanted: Reservation) -> None:
         """Take it for a request; call only when nothing lacks, and settle it in the end."""
         self.requests += 1
         self._aside_tokens += wanted.tokens
         self._aside_pusd += wanted.pusd
         self.under_way += 1
 
-    def settle(self, had: Reserved, tokens: int, pusd: int) -> None:
+    def settle(self, had: Reservation, tokens: int, pusd: int) -> None:
         """A request took this much. Doubt counts as all that was set aside."""
         self.under_way -= 1
         self._aside_tokens -= had.tokens
@@ -80,7 +80,7 @@ class RunBudget:
         self.pusd += pusd
         self._excess = max(self._excess, tokens - had.bound)
 
-    def give_back(self, had: Reserved) -> None:
+    def give_back(self, had: Reservation) -> None:
         """A request that never went out."""
         self.requests -= 1
         self.settle(had, 0, 0)

@@ -1,0 +1,63 @@
+"""Whether a request may go upstream, and whether its reply may still go on. It sends nothing."""
+
+import dataclasses
+
+from stillwatch.exchanges.operations import NAMES_A_MODEL
+from stillwatch.gateway.path.caller import Caller
+from stillwatch.gateway.path.charge import Charge
+from stillwatch.gateway.path.gate import Admission, Gate
+from stillwatch.gateway.path.request import Facts
+from stillwatch.terms import AccountUsage, Decision, ModelVerdict, RequestFacts, Step
+from stillwatch.terms.decide import decide, step_now
+
+ANY_MODEL = ModelVerdict(True, "allowed", None)
+NOT_SPENT = AccountUsage()
+KEY_REVOKED = Decision(False, "key.revoked", 401, "invalid_api_key", "This key has been revoked.")
+
+
+def admit(gate: Gate, who: Caller, facts: Facts, charge: Charge, body_bytes: int, now_us: int) -> Admission:
+    """Decide by the terms. The first model that is not allowed decides; else the one that is asked for."""
+    standing = gate.tables.standings.get(who.account)
+    schedule = gate.tables.holds.get(who.account) if gate.terms.holds.mode == "on" else None
+    # then nothing that changes by itself decides
+    usual = standing is None and not gate.limited and facts.batch is None and schedule is None
+    key = (facts.models, who.account, who.org, facts.does, facts.n, facts.logprobs)
+    if usual and (known := gate.decided(key, body_bytes, now_us)) is not None:
+        return known
+    names: tuple[str | None, ...] = facts.models
+    if not names and facts.does in NAMES_A_MODEL:
+        names = (None,)
+    verdict = ANY_MODEL if names else gate.host
+    for name in reversed(names):
+        found = gate.verdict(name, who.account, who.org, now_us)
+        verdict = found if not found.allow or verdict.allow else verdict
+    batch: int | None = 0
+    if facts.batch is not None and facts.batch.begins:
+        batch = gate.notes.tokens(who.account, facts.batch, charge.longest())
+    ask = RequestFacts(
+        who.account, facts.end_user or who.end_user, facts.operation,
+        facts.models[0] if facts.models else None,
+        facts.stream, facts.n, facts.logprobs, body_bytes, who.org, batch, does=facts.does,
+    )  # fmt: skip
+    spent = NOT_SPENT
+    if not usual:
+        spent, set_most = charge.hold(batch or 0)
+        ask = dataclasses.replace(ask, set_most=set_most)
+    hold = None if schedule is None else schedule.hold(who.account, now_us)
+    decision = decide(gate.terms, standing, ask, verdict, spent, now_us, hold)
+    admission = Admission(decision, verdict, hold is not None and decision.rule == f"holds:{hold.candidate}")
+    if usual:
+        gate.remember(key, admission)
+    return admission
+
+
+def refusal_since(gate: Gate, who: Caller, operation: str, does: str) -> Decision | None:
+    """Why a reply ends now: its key was revoked or its account shut out. One that runs out ends nothing."""
+    entry = gate.tables.keys.get(who.key_id)
+    if who.key_id and (entry is None or entry.disabled):
+        return KEY_REVOKED
+    standing, now_us = gate.tables.standings.get(who.account), gate.now_us()
+    if step_now(standing, now_us) not in (Step.BLOCK, Step.VERIFY):
+        return None
+    ask = RequestFacts(who.account, None, operation, None, does=does)
+    return decide(gate.terms, standing, ask, ANY_MODEL, NOT_SPENT, now_us)
