@@ -55,7 +55,7 @@ def test_more_samples_never_buy_less(one: float, other: float) -> None:
 def test_the_sentence_is_one_and_says_what_it_is_not(exchanges: int) -> None:
     said = cite_curve(exchanges)
     assert said.count(". ") == 0
-    assert said.endswith("one student a size, and no forecast for a large model.")
+    assert said.endswith("each size was tried once, and this is no forecast for a large model.")
     assert "a toy task" in said
     sizes = [samples for samples, _ in real_student().points]
     tried = {max((n for n in sizes if n <= exchanges), default=sizes[0])}
@@ -70,7 +70,7 @@ def test_page_terminal_explanation_and_evidence_cite_it_and_the_contract_does_no
     for c, f in zip(evidence["campaigns"], findings["campaigns"], strict=True):
         assert c["curve"] == cite_curve(f["harvest"]["exchanges"])
         assert "curve" not in f
-    said = "and no forecast for a large model."
+    said = "and this is no forecast for a large model."
     assert said in render(told)
     out = io.StringIO()
     screen = Console(file=out, width=4000)
