@@ -102,8 +102,8 @@ def cite_curve(exchanges: int) -> str:
     """Say in one sentence what the sizes measured next to so many exchanges bought a real, small student.
 
     >>> cite_curve(500)
-    'A small real model (SmolLM2-135M) correctly answered 52 % (44 to 60) of the held-out questions of a toy task \
-after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
+    'A small real model (SmolLM2-135M) correctly answered 52 % (44 to 60) of the held-out questions of a \
+toy task after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
 this is no forecast for a large model.'
     """
     told = real_student()
@@ -119,7 +119,7 @@ this is no forecast for a large model.'
     if below and above:
         more = f", and {share(above[0][1])} after {above[0][0]:,}"
     return (
-        f"A small real model ({told.model}) correctly answered {share(right)} of the held-out questions of a toy task "
-        f"after {samples:,} samples{more} ({100 * told.before / told.held_out:.0f} % before); "
+        f"A small real model ({told.model}) correctly answered {share(right)} of the held-out questions of a "
+        f"toy task after {samples:,} samples{more} ({100 * told.before / told.held_out:.0f} % before); "
         "each size was tried once, and this is no forecast for a large model."
     )

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+import segno
+from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import ConsoleError, inbox, people, qr_code, second_factor, sessions, tokens
+from stillwatch.console import ConsoleError, inbox, people, second_factor, sessions, tokens
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
@@ -63,9 +65,9 @@ def _enrolment(asked: PageRequest) -> dict[str, object]:
     if secret is None:
         return {"secret": None, "seal_trouble": trouble}
     link = second_factor.uri(secret, asked.user.name, asked.request.url.netloc)
-    modules = qr_code.qr_modules(link)
-    side = len(modules) + 2 * qr_code.QUIET
-    return {"secret": secret, "otpauth": link, "qr_path": qr_code.svg_path(modules), "qr_side": side}
+    code = segno.make_qr(link, error="l", boost_error=False)
+    drawing = code.svg_inline(omitsize=True, svgclass="qr", lineclass=None, light="#fff")
+    return {"secret": secret, "otpauth": link, "qr_code": Markup(drawing)}
 
 
 def mark_read(asked: PageRequest) -> Response:
