@@ -271,6 +271,9 @@ def test_nobody_is_held_unless_the_terms_say_on(folder: Folder, mode: str) -> No
         assert all_held(state) == []
         told = [event for event in state.events() if event.what == "holds would begin"]
         assert [event.subject for event in told] == (["sw-1"] if mode == "dry_run" else [])
+        for kept, erasable in (trail_entry(event, state) for event in told):
+            assert kept["accounts"] == len(names("a"))
+            assert [one["names"] for one in erasable.values()] == [list(names("a"))]
 
 
 def test_a_candidate_is_held_once_and_dropped_at_once(folder: Folder) -> None:

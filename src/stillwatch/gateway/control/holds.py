@@ -278,7 +278,9 @@ def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
         query = "SELECT 1 FROM events WHERE what = ? AND subject = ? LIMIT 1"
         if db.execute(query, (what, one.candidate)).fetchone():
             return False
-    state.event(WHO, what, one.candidate, {"accounts": list(one.accounts)}, now_us=now_us)
+    # their number stays on the trail, their names can be erased
+    detail = {"accounts": len(one.accounts), "names": list(one.accounts)}
+    state.event(WHO, what, one.candidate, detail, now_us=now_us)
     return True
 
 
