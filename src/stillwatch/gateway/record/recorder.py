@@ -31,6 +31,7 @@ from stillwatch.gateway.instance import open_terms
 from stillwatch.gateway.path.gate import UncapturedSpan
 from stillwatch.gateway.record import rows, segments, wal
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
+from stillwatch.gateway.record.retention_clock import RetentionClock
 from stillwatch.gateway.record.sent_before import SentBefore
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.new_file import sync_folder
@@ -101,6 +102,7 @@ class Recorder:
         self.written = self.unknown = self.quarantined = self.unknown_shapes = 0
         self.last_time_us = 0
         self._retention: Retention | None = None
+        self._retention_clock = RetentionClock(folder.path / "retention_clock.json")
         segments.sweep(folder)
         self.still_here: Callable[[], None] = lambda: None
         self._number, checkpoint = segments.last_checkpoint(folder)
@@ -365,6 +367,8 @@ class Recorder:
             pa.default_memory_pool().release_unused()  # else a merged hour's room stays for the next one
         with suppress(TermsError):  # nothing is forgotten by terms that cannot be read; /health names them
             self._retention = open_terms(self.folder, keeps_history=False).terms.retention
+        if clock.writes_asked() is None:  # a run of the range plays days in minutes
+            now = self._retention_clock.at(now)
         if self._retention is not None:
             segments.forget(self.folder, now, self._retention.text_days, self._retention.sketch_days)
             self._shelf.tidy(now, self._retention.sketch_days)

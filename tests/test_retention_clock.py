@@ -1,0 +1,98 @@
+"""The clock by which a gateway lets go of what its terms keep no longer."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from stillwatch.gateway.folder import Folder, open_folder
+from stillwatch.gateway.record import segments
+from stillwatch.gateway.record.recorder import Recorder
+from stillwatch.gateway.record.retention_clock import RetentionClock
+from stillwatch.terms.load import default_text
+from test_gateway_kill import NOW, batch_of
+
+HOUR_S = 3_600.0
+
+
+class Machine:
+    """A wall clock and a running time that go on together, but where the wall clock is moved."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.now, self.running_s = path, datetime(2026, 3, 1, tzinfo=UTC), 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        self.clock = RetentionClock(self.path, lambda: self.running_s)
+
+    def run(self, hours: int) -> datetime:
+        """Look every hour; give what the last look was given."""
+        for _ in range(hours):
+            self.now += timedelta(hours=1)
+            self.running_s += HOUR_S
+            found = self.clock.at(self.now)
+        return found
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "retention_clock.json")
+
+
+def test_a_clock_that_goes_right_is_given_as_it_is(machine: Machine) -> None:
+    assert machine.run(30) == machine.now
+    machine.restart()
+    assert machine.run(1) == machine.now
+    machine.now -= timedelta(days=30)  # it had stood ahead from the beginning
+    assert machine.run(1) == machine.now
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_step_ahead_that_is_put_right_within_a_day_counts_for_nothing(
+    machine: Machine, restarts: bool
+) -> None:
+    machine.run(10)
+    right = machine.now
+    machine.now += timedelta(days=400)
+    for _ in range(20):
+        if restarts:
+            machine.restart()
+        assert machine.run(1) <= right + timedelta(hours=20)
+    machine.now -= timedelta(days=400)
+    assert machine.run(1) == machine.now
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_is_due_after_a_long_stop_goes_a_day_late(machine: Machine, restarts: bool) -> None:
+    machine.run(10)
+    machine.now += timedelta(days=30)
+    waited = 0
+    while machine.run(1) < machine.now - timedelta(days=1):
+        waited += 1
+        if restarts:
+            machine.restart()
+    assert waited == 23
+    assert machine.run(1) == machine.now
+
+
+def test_a_damaged_file_is_none(machine: Machine) -> None:
+    machine.run(1)
+    machine.path.write_bytes(b"\0{")
+    machine.restart()
+    assert machine.run(1) == machine.now
+
+
+def test_a_recorder_whose_clock_stands_ahead_keeps_everything(tmp_path: Path) -> None:
+    folder: Folder = open_folder(tmp_path / "f")
+    folder.terms.write_text(default_text(), encoding="utf-8")
+    for number in (1, 2, 3):
+        segments.write(folder, number, batch_of([number]), b"", NOW + timedelta(hours=number))
+    moment = [NOW + timedelta(hours=4)]
+    recorder = Recorder(folder, lambda: moment[0])
+    recorder.tidy()
+    before = {one.path: one.path.read_bytes() for one in segments.all_segments(folder)}
+    moment[0] += timedelta(days=4_000)
+    recorder.tidy()
+    Recorder(folder, lambda: moment[0]).tidy()
+    assert {one.path: one.path.read_bytes() for one in segments.all_segments(folder)} == before
+    assert len(before) == 3
