@@ -229,6 +229,7 @@ def test_health_says_whether_there_is_a_table_and_how_old_it_is(tmp_path: Path) 
 
     def after(networks: list[str]) -> PartHealth:
         recorder = Recorder(folder, lambda: datetime.now(UTC), networks=networks)
+        recorder.networks.first(lambda: None)  # it is read beside
         heartbeat.beat(folder.run / "recorder.json", now_us, networks=recorder.networks.says())
         return networks_part(folder, settings, now_us)
 
