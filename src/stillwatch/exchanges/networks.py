@@ -128,7 +128,7 @@ class WatchedNetworks:
         self._refused: str | None = None
         self._sign = self._last_sign = _sign(self.paths)
         self._reading: threading.Thread | None = None
-        if self.paths:
+        if self._sign:
             self._begin()
 
     @property
