@@ -408,10 +408,11 @@ class Gateway:
         return False
 
     async def kill_now_and_then(self) -> None:
+        await asyncio.sleep(0.5)
         while True:
-            await asyncio.sleep(self.draw.uniform(1.0, 4.0))
             what = self.draw.choices(("worker", "recorder", "gateway"), (6, 2, 1))[0]
             if what == "gateway":
+                self.killed[what] += 1
                 self.process.kill()  # its children end with it
                 await asyncio.to_thread(self.process.wait)
                 while not await self.listens():  # as a service manager does
@@ -420,11 +421,10 @@ class Gateway:
                 children = heartbeat.read(self.folder.run / "supervisor.json").get("children")
                 named = children if isinstance(children, dict) else {}
                 pids = [one["pid"] for name, one in named.items() if name.startswith(what) and one["pid"]]
-                if not pids:
-                    continue
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError, IndexError):  # it is gone, or has not begun
                     os.kill(self.draw.choice(pids), signal.SIGKILL)
-            self.killed[what] += 1
+                    self.killed[what] += 1
+            await asyncio.sleep(self.draw.uniform(1.0, 4.0))
 
     async def stop(self) -> None:
         self.process.terminate()
