@@ -218,6 +218,20 @@ def test_a_salvo_at_two_gateways_spends_one_allowance(tmp_path: Path, server: st
         assert all(ask(one, key)[0] == 429 for one in gateways)
 
 
+@pytest.mark.slow
+def test_a_gateway_that_begins_is_heard_of_at_once(tmp_path: Path, server: str) -> None:
+    """Until the others know of it they let through the whole of what is left, and it its part."""
+    url = url_of(server)
+    with Upstream() as up, fleet(tmp_path, up.url, url, "a", terms=TERMS) as gateways, connection(url) as db:
+        db.execute("LISTEN stillwatch_spent")
+        assert not list(db.notifies(timeout=2.0, stop_after=1))
+        (tmp_path / "b").mkdir()
+        other = FleetServed(tmp_path / "b", up.url, url, "b", gateways[0].folder)
+        gateways.append(other)  # is stopped with it
+        other.start()
+        assert list(db.notifies(timeout=5.0, stop_after=1))
+
+
 def _spent(url: str) -> int:
     time.sleep(1.5)
     return sum(int(row[0][6]) for row in query(url, "SELECT counts FROM spent"))  # type: ignore[index]

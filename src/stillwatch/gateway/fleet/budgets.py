@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillwatch.gateway.fleet.database import LATE_S, read_gateways
+from stillwatch.gateway.fleet.database import LATE_S, SPENT_CHANNEL, read_gateways
 from stillwatch.gateway.fleet.part import FleetPart
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.path.budgets import (
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     Row = np.ndarray[Any, np.dtype[np.int64]]  # (ROW,), or (rows, ROW)
 
-CHANNEL = "stillwatch_spent"
 LOOK_S = 0.1  # between two exchanges of counts; longer where one takes long
 SHARE_OF_TIME = 0.1  # of one core, at most
 KEPT_HOURS = 25  # what nobody changed for so long is in no running window
@@ -54,7 +53,7 @@ class BudgetExchange(FleetPart):
     """One gateway's part of it."""
 
     name = "fleet-budgets"
-    channel = CHANNEL
+    channel = SPENT_CHANNEL
 
     def __init__(self, folder: Folder, url: str, gateway: str, tell: Callable[[str], None]) -> None:
         super().__init__(url, tell)
@@ -123,7 +122,7 @@ class BudgetExchange(FleetPart):
                 " counts = excluded.counts, changed = excluded.changed, at = excluded.at",
                 [(self._gateway, n, counts, self._change) for n, counts in rows],
             )
-            cursor.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+            cursor.execute("SELECT pg_notify(%s, '')", (SPENT_CHANNEL,))
         self._unread.append((self._change, changed))
 
     def _note_read(self, db: "psycopg.Connection[Any]") -> None:
@@ -168,7 +167,7 @@ class BudgetExchange(FleetPart):
                     " changed = excluded.changed",
                     read,
                 )
-            db.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+            db.execute("SELECT pg_notify(%s, '')", (SPENT_CHANNEL,))
 
     def _add_others(self, numbers: set[int]) -> None:
         for number in numbers:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "stillwatch_gateway"
 CHANNEL = "stillwatch_gateway"
+SPENT_CHANNEL = "stillwatch_spent"  # on which what accounts spend is told
 LOCK = 0x5711_F1EE  # ours, for PostgreSQL's advisory lock: two that start at once
 CONNECT_S = 3  # seconds, libpq's connect_timeout
 SILENT_MS = 3_000  # milliseconds without an answer until a connection counts as lost

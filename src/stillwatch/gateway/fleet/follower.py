@@ -16,6 +16,7 @@ from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.fleet.database import (
     CHANNEL,
     LATE_S,
+    SPENT_CHANNEL,
     FleetGateway,
     leave,
     read_clock,
@@ -82,6 +83,8 @@ class FleetFollower(FleetPart):
                 raise StateError(
                     f"another gateway is called {now.name}, too: start this one with another --gateway NAME"
                 )
+            if not self._said_s:  # others divide what is left of a budget by one more from now on
+                db.execute("SELECT pg_notify(%s, '')", (SPENT_CHANNEL,))
             self._me, self._said_s = now, time.monotonic()
             self._life_before = self._me.life
             self.gateways = read_gateways(db)
