@@ -17,7 +17,7 @@ STEP_US = DAY_US  # ahead of what the running time explains: more is a step, whi
 WAIT_S = 86_400.0  # of running time under a step, until it counts
 
 
-class _Seen(msgspec.Struct, forbid_unknown_fields=True):
+class _TrustedTime(msgspec.Struct, forbid_unknown_fields=True):
     """What a restart must know."""
 
     at_us: int  # the time that was given last
@@ -42,19 +42,19 @@ class RetentionClock:
         """Give the time to let go by. Raises: OSError where it cannot be written down."""
         now_us, read_s = int(now.timestamp() * 1e6), self._monotonic()
         ran_s, self._last_s = read_s - self._last_s, read_s
-        seen = _Seen(now_us, 0.0)
+        seen = _TrustedTime(now_us, 0.0)
         if self._seen is not None:
             explained_us = self._seen.at_us + int(ran_s * 1e6)
             waited_s = self._seen.waited_s + ran_s
             if now_us > explained_us + STEP_US and waited_s < WAIT_S:
-                seen = _Seen(explained_us, max(waited_s, 1e-6))
+                seen = _TrustedTime(explained_us, max(waited_s, 1e-6))
         self._seen = seen
         replace_file(self._path, [msgspec.json.encode(seen)])
         return datetime.fromtimestamp(seen.at_us / 1e6, UTC)
 
 
-def _read(path: Path) -> _Seen | None:
+def _read(path: Path) -> _TrustedTime | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Seen)
+        return msgspec.json.decode(path.read_bytes(), type=_TrustedTime)
     except (OSError, msgspec.MsgspecError):
         return None
