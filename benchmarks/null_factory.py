@@ -284,7 +284,7 @@ class Run:
         self.held = [one for one in held if isinstance(one, Pair)]
         self.puts = [Put(one, "crew") for one in self.held if one.account == account and not one.tie]
 
-    def told(self, draw: random.Random) -> dict[str, Any]:
+    def outcome(self, draw: random.Random) -> dict[str, Any]:
         ties = sum(one.tie and one.id in self.coins for one in self.held)
         p: dict[str, float] = {}  # a coin without a pair counts against, as a sealed test has it
         alone: dict[str, float] = {}  # the pairs alone: what gets lost has to be blind to the coin for this
@@ -356,7 +356,7 @@ class Factory:
         at = self.folder.coin / "ledger"
         keys = read_keys(self.folder.coin / "keys")
         verify(at, keys)
-        return Run(number, "crew", list(coins(at, keys)), self.asked).told(draw)
+        return Run(number, "crew", list(coins(at, keys)), self.asked).outcome(draw)
 
 
 async def new_folder(home: Path, upstream: int, workers: int) -> tuple[Folder, int]:
@@ -464,7 +464,7 @@ async def session(numbers: range, upstream: int, asked: argparse.Namespace) -> l
         told = []
         for number in numbers:
             mine = [one for one in held if one.account == f"crew-{number}"]
-            told.append(Run(number, f"crew-{number}", mine, asked).told(random.Random(f"run {number}")))
+            told.append(Run(number, f"crew-{number}", mine, asked).outcome(random.Random(f"run {number}")))
         told[0] |= {"killed": dict(gateway.killed), "lost": found.lost, "files": len(found.heads)}
         return told
     finally:

@@ -84,7 +84,7 @@ def test_another_table_of_networks_is_written_on_the_trail_once(
         files = [{"name": "ip2asn.tsv", "sha256": digest} for digest in digests]
         heartbeat.beat(folder.run / "recorder.json", NOW, networks={"files": files} if files else {})
 
-    def said() -> list[Any]:
+    def tables_on_trail() -> list[Any]:
         with casework.store(NOW).reading() as db:
             rows = db.execute(select(records.c.detail).where(records.c.what == "networks table"))
             return [json.loads(row.detail)["networks"] for row in rows]
@@ -92,14 +92,14 @@ def test_another_table_of_networks_is_written_on_the_trail_once(
     casework.step(NOW)  # no recorder has beaten
     in_use()
     casework.step(NOW)  # no table was named
-    assert said() == []
+    assert tables_on_trail() == []
     for digests in (["a"], ["a"], ["b"], []):
         in_use(*digests)
         casework.step(NOW)
         again = Casework(folder, None, state, lambda _: None)
         again.step(NOW)  # another process knows what the one before it wrote
         again.store(NOW).close()
-    assert said() == [[["ip2asn.tsv", "a"]], [["ip2asn.tsv", "b"]], []]
+    assert tables_on_trail() == [[["ip2asn.tsv", "a"]], [["ip2asn.tsv", "b"]], []]
 
 
 def block(state: ControlState, *accounts: str, now_us: int = NOW) -> int:

@@ -1,5 +1,6 @@
 """The clock by which a gateway lets go of what its terms keep no longer."""
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_a_damaged_file_is_none(machine: Machine) -> None:
     machine.path.write_bytes(b"\0{")
     machine.restart()
     assert machine.run(1) == machine.now
+
+
+def test_a_full_disk_does_not_keep_what_is_due(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.run(1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("stillwatch.gateway.record.retention_clock.replace_file", full)
+    assert machine.run(30) == machine.now
 
 
 def test_a_recorder_whose_clock_stands_ahead_keeps_everything(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def of_rule(rule: str, change: Callable[[dict[str, Any]], None]) -> Callable[[di
     return everywhere
 
 
-def spared(files: dict[str, bytes]) -> None:
+def set_a_friend_aside(files: dict[str, bytes]) -> None:
     """A friend of the owner is written down as a colleague in the office afterwards."""
     friend = json.loads(files["finding.json"])["campaign"]["finding"]["accounts"][0]
     document("set_aside.json", lambda d: d["accounts"].append({"account": friend, "rule": "class"}))(files)
@@ -223,7 +223,7 @@ def spared(files: dict[str, bytes]) -> None:
 
 RECORD = "set_aside.json: is not what the audit trail recorded when the finding was made"
 LIES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
-    "an accused as set aside": (spared, "was set aside, and the finding accuses it"),
+    "an accused as set aside": (set_a_friend_aside, "was set aside, and the finding accuses it"),
     "a name left out": (document("set_aside.json", lambda d: d["accounts"].pop()), RECORD),
     "another salt": (document("set_aside.json", lambda d: d.update(salt="0" * 32)), RECORD),
     "another system": (of_rule("site", lambda one: one.update(asn=680)), RECORD),
@@ -250,7 +250,7 @@ def test_what_is_untrue_of_them_is_named_though_the_owner_signed_it(
 
 
 def test_whom_an_earlier_finding_of_the_case_accused_is_counted(world: World, copy: Path) -> None:
-    resigned(copy, spared, world.signer)
+    resigned(copy, set_a_friend_aside, world.signer)
     assert any(line.startswith("1 of them are accounts of the case") for line in check(copy)["lines"])
 
 

@@ -11,15 +11,7 @@ def write_new_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     Raises: FileExistsError where it is there already; OSError where it cannot be written.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+    _create(path, [data], mode)
 
 
 def replace_file(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
@@ -28,15 +20,23 @@ def replace_file(path: Path, parts: Iterable[bytes], mode: int = 0o600) -> None:
     It is written beside, as `.NAME.PID-…`. Raises: OSError where it cannot be written.
     """
     beside = path.with_name(f".{path.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    _create(beside, parts, mode)
+    try:
+        os.replace(beside, path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _create(path: Path, parts: Iterable[bytes], mode: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException:  # whoever gives the parts may fail too
+        path.unlink(missing_ok=True)
         raise
 
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -102,7 +103,7 @@ class FolderScan:
         self.seen: set[str] = set(map(str, self._live.also.get("seen", ())))  # type: ignore[call-overload]
         self.newest_us = int(str(self._live.also.get("newest_us", 0)))
         # SHA-256 of each file by which rows got their `asn` -> what it is, and the latest such row's time
-        self._tables: dict[str, dict[str, Any]] = dict(self._live.also.get("networks", {}))  # type: ignore[call-overload]
+        self._tables = msgspec.convert(self._live.also.get("networks", {}), dict[str, dict[str, Any]])
 
     def _begin(self) -> LiveScan:
         """Go on from the saved state; without one that can be read, from the first segment there is."""

@@ -129,7 +129,7 @@ class Names:
 
     # --- alarms -----------------------------------------------------------------------------------------
 
-    def told(self, alarms: Alarms) -> tuple[tuple[SavedAlarm, ...], dict[str, int]]:
+    def saved(self, alarms: Alarms) -> tuple[tuple[SavedAlarm, ...], dict[str, int]]:
         """Alarms by name, and which of them each account belongs to."""
         then = tuple(
             SavedAlarm(

@@ -235,10 +235,10 @@ class _Watcher:
 
     def carried(self, until_us: int) -> CarriedScan:
         """What the next look takes over, by name."""
-        alarms, owner = self.names.told(self.alarms)
-        tied, tied_owner = self.names.told(self.tied)
-        alike, alike_owner = self.names.told(self.alike)
-        sourced, sourced_owner = self.names.told(self.sourced)
+        alarms, owner = self.names.saved(self.alarms)
+        tied, tied_owner = self.names.saved(self.tied)
+        alike, alike_owner = self.names.saved(self.alike)
+        sourced, sourced_owner = self.names.saved(self.sourced)
         return CarriedScan(
             until_us,
             self.names.shares(self.base),

@@ -482,12 +482,19 @@ class Draws:
         return int.from_bytes(digest[:8], "big") * self.one_in(block) < 1 << 64
 
 
+HELD_COUNTS = (
+    "held", "not_held", "moved_held", "moved_not_held", "held_answered_429", "not_held_answered_429",
+)  # fmt: skip
+
+
 def held_here(e: OpenedBundle) -> dict[str, Any]:
     """What holds show among the finding's own accounts, with every block drawn again.
 
     Nothing where the draws are the sender's word. Counted is what an account asks first in a block, where it
     never asked it before. A text moved that another customer here asked within twelve hours. p_here: how
-    often so many of the moved texts, or more, fall into drawn blocks.
+    often so many of the moved texts, or more, fall into drawn blocks. answered_429: a schedule that was in
+    force refused in drawn blocks and hardly elsewhere, so that of several that were committed to one cannot
+    be chosen afterwards by what it would have shown.
     """
     drawn = e.draws
     if drawn is None or draws_doubt(drawn):
@@ -501,7 +508,7 @@ def held_here(e: OpenedBundle) -> dict[str, Any]:
     for (a, text), at_us in first.items():
         asked[text].append((at_us, a))
     seen: set[tuple[int, int]] = set()
-    out: dict[str, Any] = dict.fromkeys(("held", "not_held", "moved_held", "moved_not_held"), 0)
+    out: dict[str, Any] = dict.fromkeys(HELD_COUNTS, 0)
     refused, chances = Counter[int](), [1.0]
     for one in e.events:
         a, block = one["a"], one["t"] // again.block_us
@@ -514,8 +521,10 @@ def held_here(e: OpenedBundle) -> dict[str, Any]:
         refused[a] += held
         later = (b for at_us, b in asked[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
         moved = any(e.customer(b) != e.customer(a) for b in later)
-        for name in ("held" if held else "not_held", *([f"moved_{'' if held else 'not_'}held"] * moved)):
-            out[name] += 1
+        name = "held" if held else "not_held"
+        out[name] += 1
+        out[f"moved_{name}"] += moved
+        out[f"{name}_answered_429"] += one["s"] == 429
         if moved:
             p = 1 / again.one_in(block)
             chances = [x * (1 - p) + y * p for x, y in zip([*chances, 0.0], [0.0, *chances])]
@@ -961,6 +970,13 @@ def _tell_draws(bundle: Any) -> Iterator[str]:
         yield f"what randomised holds drew is the sender's word: {doubt}"
     else:
         yield "what randomised holds drew was fixed on the audit trail before, and every block is drawn again"
+        if here := held_here(OpenedBundle(bundle)):
+            n = {name.partition(".")[2]: value for name, value in here.items()}
+            yield (
+                f"of {n['held']} first questions in drawn blocks {n['held_answered_429']} were answered 429, "
+                f"of {n['not_held']} in others {n['not_held_answered_429']}; a schedule not in force "
+                "would have as large a share of both"
+            )
 
 
 def _lines(audit: str, rows: list[Any]) -> Iterator[str]:

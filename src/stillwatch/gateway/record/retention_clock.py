@@ -5,6 +5,7 @@ It does not know what is kept, nor for how long.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,7 +40,10 @@ class RetentionClock:
         self._last_s = monotonic()
 
     def at(self, now: datetime) -> datetime:
-        """Give the time to let go by. Raises: OSError where it cannot be written down."""
+        """Give the time to let go by.
+
+        A full disk does not stop it, as letting go makes room: a restart then knows an earlier time.
+        """
         now_us, read_s = int(now.timestamp() * 1e6), self._monotonic()
         ran_s, self._last_s = read_s - self._last_s, read_s
         seen = _TrustedTime(now_us, 0.0)
@@ -49,7 +53,8 @@ class RetentionClock:
             if now_us > explained_us + STEP_US and waited_s < WAIT_S:
                 seen = _TrustedTime(explained_us, max(waited_s, 1e-6))
         self._seen = seen
-        replace_file(self._path, [msgspec.json.encode(seen)])
+        with suppress(OSError):
+            replace_file(self._path, [msgspec.json.encode(seen)])
         return datetime.fromtimestamp(seen.at_us / 1e6, UTC)
 
 
