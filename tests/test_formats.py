@@ -67,7 +67,14 @@ VERSIONED: dict[str, Callable[[Path], object]] = {
     "terms.toml": terms_version,
 }
 # Keys that are read by name: one that is missing has its default, an unknown one is refused or passed over.
-BY_NAME = ("serve.json", "terms-history.jsonl", "gaps.jsonl", "detector/handover.json", "state.mark")
+BY_NAME = (
+    "serve.json",
+    "terms-history.jsonl",
+    "gaps.jsonl",
+    "detector/handover.json",
+    "retention_clock.json",
+    "state.mark",
+)
 # Written anew at each start, or from the segments: no version would be asked for what it holds.
 MADE_ANEW = ("run/*", "lock", "*-wal", "*-shm", "wal/*", "detector/accounts.parquet", "detector/*.html")
 # Named by a file that says its version.
