@@ -19,6 +19,7 @@ from stillwatch.distill import DistillError
 from stillwatch.distill.embedded.clock import problems
 from stillwatch.distill.rows import write_rows
 from stillwatch.distill.train import Training
+from tiny_models import blank_byte_model
 
 pytestmark = [
     pytest.mark.train,
@@ -42,9 +43,6 @@ def weights(model: Path) -> str:
 @pytest.fixture(scope="session")
 def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Untrained models: one with the clock's tokenizer, two with byte-level BPE tokenizers of their own."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
     from stillwatch.distill.embedded.models import blank_teacher, tokenizer
 
     found = {}
@@ -54,30 +52,7 @@ def other_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     found["same"] = str(same)
     texts = [f"{p.prompt} {p.trace} {p.answer}" for p in problems(200, 5)]
     for name, size in (("small", 270), ("large", 330)):
-        words = Tokenizer(models.BPE())
-        words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        words.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=size,
-            special_tokens=["<pad>", "<eos>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        words.train_from_iterator(texts, trainer)
-        folder = tmp_path_factory.mktemp(name)
-        fast = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<eos>", pad_token="<pad>")
-        fast.save_pretrained(folder)
-        shape = GPT2Config(
-            vocab_size=len(fast),
-            n_positions=256,
-            n_embd=32,
-            n_layer=1,
-            n_head=2,
-            eos_token_id=1,
-            bos_token_id=1,
-        )
-        GPT2LMHeadModel(shape).save_pretrained(folder)
-        found[name] = str(folder)
+        found[name] = blank_byte_model(tmp_path_factory.mktemp(name), texts, size)
     return found
 
 

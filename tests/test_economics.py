@@ -5,7 +5,10 @@ import importlib.util
 import json
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -20,6 +23,9 @@ from stillwatch.distill.economics.fit import fit_curve
 from stillwatch.distill.economics.grid import finished_cells, place, time_to_go
 from stillwatch.distill.economics.page import published_rows, render, write_page
 from stillwatch.distill.economics.picture import picture
+from stillwatch.distill.evaluate.run import judge
+from stillwatch.distill.prepare import prepare
+from stillwatch.distill.rows import read_prompts
 from stillwatch.errors import InputError, StillwatchError
 
 ROOT = Path(__file__).parent.parent
@@ -345,3 +351,62 @@ def test_a_seed_that_is_not_finished_does_not_narrow_the_interval(tmp_path: Path
     assert traces.curve is not None
     assert traces.curve.seeds == (1, 2)
     assert traces.sizes[0].seeds == (1, 2, 3)
+
+
+# --- the questions of the GPU edition --------------------------------------------------------------------
+
+ARC = {
+    "id": "1",
+    "question": "Which sinks?",
+    "choices": {"text": ["a feather", "a stone"], "label": ["A", "B"]},
+    "answerKey": "B",
+}
+
+
+@pytest.mark.slow
+def test_the_questions_of_the_gpu_edition_are_read_as_its_plans_want_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SQL of docs/economics.md, on files with the columns of the published sets."""
+    monkeypatch.chdir(tmp_path)
+    sets = {
+        "openai/gsm8k/main/train-00000-of-00001.parquet": [
+            {"question": "What is twice 600?", "answer": "It is 2*600. #### 1,200"}
+        ],
+        "openai/gsm8k/main/test-00000-of-00001.parquet": [{"question": "And 3+4?", "answer": "#### 7"}],
+        "EleutherAI/hendrycks_math/algebra/train-00000-of-00001.parquet": [
+            {
+                "problem": "Solve $2x=1$.",
+                "level": "Level 1",
+                "type": "Algebra",
+                "solution": r"\boxed{\frac12}",
+            }
+        ],
+        "HuggingFaceH4/MATH-500/test.jsonl": [
+            {"problem": "An interval?", "answer": r"\left[0, 1\right)", "subject": "Algebra"}
+        ],
+        "allenai/ai2_arc/ARC-Challenge/train-00000-of-00001.parquet": [ARC],
+        "allenai/ai2_arc/ARC-Challenge/test-00000-of-00001.parquet": [ARC | {"question": "Which falls?"}],
+    }
+    for name, rows in sets.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("jsonl"):
+            (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        else:
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    page = (ROOT / "docs/economics.md").read_text()
+    sql = page.split("```sql\n")[1].split("```")[0].replace("hf://datasets/", f"{tmp_path}/")
+    duckdb.connect().execute(sql)
+    for task in read_experiment(None, "gpu").task:
+        plan = dataclasses.replace(
+            task.plan,
+            folder=str(tmp_path / task.name),
+            prompts=dataclasses.replace(task.plan.prompts, n=0),
+            heldout=dataclasses.replace(task.plan.heldout, n=0),
+        )
+        made = prepare(plan, "a test", 1)
+        assert (made.prompts, made.heldout, made.rejected) == (1, 1, ())
+        right = {"gsm8k": "#### 7", "math500": r"so \boxed{[0,1)}", "arc": "Answer: B"}[task.name]
+        asked = next(read_prompts(made.run.heldout))
+        assert judge(asked.task, asked.expected, right).right
+    assert asked.messages[0]["content"].splitlines()[1:3] == ["A. a feather", "B. a stone"]

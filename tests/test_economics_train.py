@@ -1,5 +1,6 @@
 """Cells of an experiment with real students, three steps each: a grid that is killed goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from distill_teacher import Reply, teaching
 from economics_world import DECLARATION
 from economics_world import experiment as declared
+from stillwatch.distill.cli.economics import app
 from stillwatch.distill.economics import Experiment, cells
+from stillwatch.distill.economics.declare import edition_text
 from stillwatch.distill.economics.grid import finished_cells, place, run
 from stillwatch.distill.economics.page import write_page
+from tiny_models import blank_byte_model
 
 pytestmark = [
     pytest.mark.train,
@@ -107,3 +113,41 @@ def test_two_at_once_train_each_cell_once(tmp_path: Path) -> None:
 def test_no_student_is_begun_after_the_time_that_was_given(tmp_path: Path) -> None:
     one = experiment(tmp_path)
     assert run(one, wanted(one, 1), 1, 0.0, lambda words: None) < len(wanted(one, 1))
+
+
+def test_the_gpu_edition_runs_in_small(tmp_path: Path) -> None:
+    """Its first task, with sixty sums, a student of one layer on the CPU and a teacher behind HTTP."""
+    sums = [(n, n * 7 % 90) for n in range(80)]
+    for name, some in (("train", sums[:60]), ("test", sums[60:])):
+        lines = [{"prompt": f"{a} + {b}?", "expected": f"#### {a + b}", "task": "maths"} for a, b in some]
+        (tmp_path / f"gsm8k-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    student = blank_byte_model(tmp_path / "student", [f"{a} + {b}?" for a, b in sums], 270)
+
+    def add(number: int, body: dict) -> Reply:
+        a, b = body["messages"][-1]["content"].removesuffix("?").split(" + ")
+        total = int(a) + int(b)
+        return Reply(f"The answer is {total}.", {"reasoning_content": f"{a} and {b} make {total}."})
+
+    text = edition_text("gpu").split("# Competition problems")[0]
+    with teaching(add) as (base_url, seen):
+        for before, after in {
+            "http://127.0.0.1:8000/v1": base_url,
+            "[250, 1000, 4000]": "[20, 40]",
+            "[500]": "[30]",
+            "questions = 500": "questions = 20",
+            "n = 5000": "n = 60",
+            "n = 500": "n = 20",
+            "new_tokens = 1024": "new_tokens = 4",
+            "max_length = 2048": "max_length = 256",
+            "Qwen/Qwen2.5-0.5B": student,
+            '"untrained"': f'"{student}"',
+            '"cuda"': '"cpu"',
+        }.items():
+            assert before in text
+            text = text.replace(before, after)
+        (tmp_path / "gpu.toml").write_text(text)
+        done = CliRunner().invoke(app, ["run", str(tmp_path / "gpu.toml"), "--seeds", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    assert len(seen.keys) == 60
+    told = json.loads(done.stdout)
+    assert {arm["arm"] for arm in told["tasks"][0]["arms"]} == {"public", "answers", "traces"}

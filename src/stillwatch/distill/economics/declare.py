@@ -11,7 +11,7 @@ from stillwatch.toml.declared import build
 from stillwatch.toml.document import parse, read_text
 
 LARGEST_BYTES = 1 << 20
-EDITIONS = ("cpu",)
+EDITIONS = ("cpu", "gpu")
 
 
 def edition_text(name: str) -> str:
