@@ -5,16 +5,18 @@ import http.client
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psycopg
 import pytest
 
 from fleet_world import FleetServed, fleet, folder, member, query, url_of
-from stillwatch.gateway.fleet.budgets import BudgetExchange
+from stillwatch.gateway.fleet.budgets import BudgetExchange, _copy_rows
 from stillwatch.gateway.fleet.database import FleetGateway, say_alive
-from stillwatch.gateway.path.budgets import Budgets
-from stillwatch.terms import AccountLimits, AccountUsage
+from stillwatch.gateway.path.budgets import HELD, ROW, STARTS, Budgets
+from stillwatch.terms import AccountLimits, AccountUsage, FleetUsage
 from stillwatch.terms.limiter import used_up
 from stillwatch.units import DAY_US, MINUTE_US
 from upstream import Upstream
@@ -38,16 +40,21 @@ class Counter:
         self.answers = self.tokens = 0
         self.on_way: list[Budgets] = []
 
-    def lets_through(self, now_us: int = NOW, settles: bool = True) -> bool:
-        """Ask for one answer at one of the workers, as `Charge` does."""
+    def lets_through(
+        self, now_us: int = NOW, settles: bool = True, meanwhile: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Ask for one answer at one of the workers, as `Charge` does. `meanwhile` happens as it looks."""
         budgets = random.Random(self.answers).choice(self.workers)
         place = budgets.place("acct_1", 3)
         limits = AccountLimits(output_tokens_per_day=self.limit)
+        known = budgets.known(place)
+        meanwhile()
         spent = budgets.spent(place, now_us)
+        meanwhile()
         spent = AccountUsage(
             output_tokens_day=spent.output_tokens_day,
             tokens_held=spent.tokens_held,
-            unknown_elsewhere=budgets.unknown_elsewhere(place, now_us),
+            unknown_elsewhere=budgets.unknown_elsewhere(place, now_us, known),
         )
         if used_up(limits, "generates", spent, now_us) is not None:
             return False
@@ -84,6 +91,10 @@ def connection(url: str) -> "psycopg.Connection[tuple[object, ...]]":
     return psycopg.connect(url, autocommit=True, options="-c search_path=stillwatch_gateway")
 
 
+def unknown(budgets: Budgets, place: int) -> FleetUsage | None:
+    return budgets.unknown_elsewhere(place, NOW, budgets.known(place))
+
+
 def _total(gateways: list[Counter]) -> int:
     return sum(one.tokens + ANSWER * len(one.on_way) for one in gateways)
 
@@ -92,7 +103,7 @@ def _is_sound(a: Counter, b: Counter) -> bool:
     """Whether a takes for unknown at b at least what b does not count."""
     seen = b.workers[0].spent(3, NOW)
     at_b = seen.output_tokens_day + seen.tokens_held - _total([b])
-    own = a.workers[0].unknown_elsewhere(3, NOW)
+    own = unknown(a.workers[0], 3)
     return own is not None and own.output_tokens_day + own.tokens_held >= _total([a]) - at_b
 
 
@@ -136,6 +147,93 @@ def test_no_order_of_events_spends_more_than_one_answer_a_gateway_beyond(
         assert gateways[0].lets_through(NOW + DAY_US)  # the next day
 
 
+@pytest.mark.slow
+def test_what_others_learn_while_a_worker_looks_frees_nothing(tmp_path: Path, server: str) -> None:
+    """Each has spent its half. As one looks, both read what the other spent: its half is not new again."""
+    url = url_of(server)
+    gateways = a, b = counters(tmp_path, url, 2, 10 * ANSWER)
+    with connection(url) as db:
+        for one in (*gateways, *gateways):
+            one.exchange(db)
+
+        def exchange() -> None:
+            for one in (*gateways, *gateways):
+                one.exchange(db)
+
+        assert [[one.lets_through() for _ in range(6)] for one in gateways] == [[True] * 5 + [False]] * 2
+        assert not a.lets_through(meanwhile=exchange)
+        assert not b.lets_through(meanwhile=exchange)
+
+
+class Settling:
+    """A worker's mapped file, whose only answer comes when it has been read `after` times."""
+
+    def __init__(self, values: memoryview, settle: Callable[[], None], after: int) -> None:
+        self.values, self.settle, self.after = values, settle, after
+
+    def __getitem__(self, at: int) -> int:
+        self.after -= 1
+        if self.after == 0:
+            self.settle()
+        return self.values[at]
+
+
+@pytest.mark.parametrize("after", range(1, 40))
+def test_an_answer_that_comes_while_another_worker_looks_is_not_missed(tmp_path: Path, after: int) -> None:
+    other, mine = Budgets(tmp_path, 0, 2, in_fleet=True), Budgets(tmp_path, 1, 2, in_fleet=True)
+    assert mine._known is not None
+    mine._known[STARTS] = 2
+    other.reserve([3])
+    mine.reserve([3])
+    other.hold(3, ANSWER, (1,))
+
+    def settle() -> None:
+        other.add(3, NOW, 1, ANSWER, 1)
+        other.hold(3, -ANSWER, (1,))
+
+    def looks(look: Callable[[], tuple[int, int]]) -> int:
+        mine._others[0] = Settling(view, settle, after)  # type: ignore[call-overload]
+        return sum(look())
+
+    view = mine._others[0]
+    own = mine.known(3)
+
+    def spent() -> tuple[int, int]:
+        found = mine.spent(3, NOW)
+        return found.output_tokens_day, found.tokens_held
+
+    def new() -> tuple[int, int]:
+        found = mine.unknown_elsewhere(3, NOW, own, 1)
+        assert found is not None
+        assert found.set_tokens_day + found.set_tokens_held >= ANSWER
+        return found.output_tokens_day, found.tokens_held
+
+    for n, look in enumerate((spent, new, lambda: mine.of_set(3, NOW, 1))):
+        assert looks(look) >= (n + 1) * ANSWER
+        settled = view[3 * ROW + 6]
+        if settled < (n + 1) * ANSWER:
+            settle()
+        other.hold(3, ANSWER, (1,))
+
+
+class SettlingRows(np.ndarray):
+    """Rows of a worker, in which an answer comes as soon as a part of them has been copied."""
+
+    def __getitem__(self, at: object) -> object:
+        found = super().__getitem__(at).copy()  # type: ignore[index]
+        row = self.view(np.ndarray)[3]
+        row[6] += ANSWER
+        row[HELD] -= ANSWER
+        return found
+
+
+def test_an_answer_that_comes_while_rows_are_copied_is_not_missed() -> None:
+    rows = np.zeros((4, ROW), np.int64)
+    rows[3, HELD] = ANSWER
+    copied = _copy_rows(rows.view(SettlingRows))
+    assert copied[3, 6] + copied[3, HELD] >= ANSWER
+
+
 def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server: str) -> None:
     url = url_of(server)
     a, b = counters(tmp_path, url, 2, 10_000)
@@ -150,11 +248,11 @@ def test_counts_come_to_the_others_and_stay_over_restarts(tmp_path: Path, server
         spent = b.workers[0].spent(place, NOW)
         assert (spent.output_tokens_day, spent.tokens_held, spent.requests_minute) == (100, 100, 1)
         assert b.workers[0].spent(place, NOW + 2 * MINUTE_US).requests_minute == 0
-        own = a.workers[0].unknown_elsewhere(place, NOW)
+        own = unknown(a.workers[0], place)
         assert own is not None
         assert (own.output_tokens_day, own.tokens_held) == (100, 100)  # b has not said yet that it knows
         a.exchange(db)
-        own = a.workers[0].unknown_elsewhere(place, NOW)
+        own = unknown(a.workers[0], place)
         assert own is not None
         assert (own.gateways, own.output_tokens_day, own.tokens_held) == (2, 0, 0)
         b.part = BudgetExchange(b.folder, url, "gw-1", print)

@@ -46,6 +46,7 @@ SHARE_OF_TIME = 0.1  # of one core, at most
 KEPT_HOURS = 25  # what nobody changed for so long is in no running window
 TIDY_S = 3_600.0
 SETS_USED, SETS_HELD = list(range(SETS, ROW, 2)), list(range(SETS + 1, ROW, 2))
+ALL_HELD = [HELD, *SETS_HELD]
 WINDOWS = ((0, [1, 2]), (3, [4]), (5, [6, 7, *SETS_USED]))  # number of the minute, hour, day; what is of it
 
 
@@ -101,8 +102,8 @@ class BudgetExchange(FleetPart):
         numbers: set[int] = set()
         for name, values in self._workers.items():
             many, start = int(values[ROWS]), values[STARTS]
-            now = values[: many * ROW].reshape(many, ROW).copy()
-            now[np.ix_(now[:, START] != start, [HELD, *SETS_HELD])] = 0  # of a start that is over
+            now = _copy_rows(values[: many * ROW].reshape(many, ROW))
+            now[np.ix_(now[:, START] != start, ALL_HELD)] = 0  # of a start that is over
             now[:, START] = 0
             before = self._before.get(name, now[:0])
             numbers.update(np.flatnonzero((now[: len(before)] != before).any(1)).tolist())
@@ -176,7 +177,7 @@ class BudgetExchange(FleetPart):
                 if (row := known.get(number)) is not None:
                     if name not in self._alive:
                         row = row.copy()
-                        row[[HELD, *SETS_HELD]] = 0
+                        row[ALL_HELD] = 0
                     rows.append(row)
             self._elsewhere.write(number, _add(rows))
 
@@ -205,6 +206,14 @@ class _Target:
         self.values[number * ROW : (number + 1) * ROW] = row
 
 
+def _copy_rows(rows: "Row") -> "Row":
+    """Copy what a worker goes on writing, first what is held: it counts an answer, then lets go of it."""
+    held = rows[:, ALL_HELD].copy()
+    copied = rows.copy()
+    copied[:, ALL_HELD] = held
+    return copied
+
+
 def _least(one: "Row", later: "Row") -> "Row":
     """What whoever has read one of two rows of an account counts at least, in the later one's windows."""
     least = np.minimum(one, later)
@@ -223,7 +232,7 @@ def _add(rows: "list[Row]") -> "Row":
             if row[at] == total[at]:
                 total[columns] += row[columns]
     for row in rows:
-        total[[PROMISED, HELD, *SETS_HELD]] += row[[PROMISED, HELD, *SETS_HELD]]
+        total[[PROMISED, *ALL_HELD]] += row[[PROMISED, *ALL_HELD]]
     minutes = [int(row[HELD_MINUTES]) for row in rows if row[5] == total[5]]
     many = min(sum(one & MOST_HELD for one in minutes), MOST_HELD)
     total[HELD_MINUTES] = max((one >> HELD_BITS for one in minutes), default=0) << HELD_BITS | many

@@ -38,7 +38,9 @@ class Budgets:
     """One worker's view: `hold` what an answer may bring, `add` what it brought, `spent` over all workers.
 
     Two workers that let in the last answer at once: each holds first and looks then, so that one of them sees
-    the other. `run` None: counted in memory, for one process.
+    the other. An answer that comes is counted first and let go of then. So whoever looks reads what is held
+    before what is used, all others' files last, and may see an answer twice but never misses it. `run` None:
+    counted in memory, for one process.
     """
 
     def __init__(
@@ -212,38 +214,48 @@ class Budgets:
             max(on_way, 0),
         )
 
-    def unknown_elsewhere(self, place: int, now_us: int, model_set: int | None = None) -> FleetUsage | None:
-        """What an account used and holds here that not all other gateways count yet; None: there are none."""
+    def known(self, place: int) -> list[int] | None:
+        """Copy what all other gateways count of an account here already; None: there are none.
+
+        Before anything else of the account is read. Read later, it may hold what they let through since,
+        and then this gateway takes its part of what they have spent.
+        """
         known = self._known
         if known is None or place < 0 or known[STARTS] < 2:
             return None
+        return known[place * ROW : (place + 1) * ROW].tolist() if known[ROWS] > place else [0] * ROW
+
+    def unknown_elsewhere(
+        self, place: int, now_us: int, known: list[int] | None, model_set: int | None = None
+    ) -> FleetUsage | None:
+        """What an account used and holds here that is not in `known`: some gateway does not count it."""
+        if known is None or self._known is None:
+            return None
         at, now_us = place * ROW, self._fleet_us(place, now_us)
         rows = [self._mine, *(v for v in self._others[:-1] if v[ROWS] > place)]
-        told = [known] if known[ROWS] > place else []
 
         def new(window: int, number: int, column: int) -> int:
             here = sum(v[at + column] for v in rows if v[at + window] == number)
-            return int(here - sum(v[at + column] for v in told if v[at + window] == number))
+            return int(here - (known[column] if known[window] == number else 0))
 
         def on_way(column: int) -> int:
-            here = sum(v[at + column] for v in rows if v[at + START] == v[STARTS])
-            return int(here - sum(v[at + column] for v in told))
+            return int(sum(v[at + column] for v in rows if v[at + START] == v[STARTS]) - known[column])
 
         day = now_us // DAY_US
-        of_set = (0, 0)
-        if model_set is not None:
-            of_set = new(5, day, SETS + 2 * model_set), on_way(SETS + 2 * model_set + 1)
+        held, held_of_set = on_way(HELD), 0 if model_set is None else on_way(SETS + 2 * model_set + 1)
+        of_set = 0 if model_set is None else new(5, day, SETS + 2 * model_set)
         minute, hour = now_us // MINUTE_US, now_us // HOUR_US
         tokens = new(0, minute, 2), new(3, hour, 4), new(5, day, 6)
-        return FleetUsage(int(known[STARTS]), new(0, minute, 1), *tokens, on_way(HELD), *of_set)
+        gateways = int(self._known[STARTS])
+        return FleetUsage(gateways, new(0, minute, 1), *tokens, held, of_set, held_of_set)
 
     def of_set(self, place: int, now_us: int, model_set: int) -> tuple[int, int]:
         """(tokens of the day, tokens on their way) of a set of models."""
         rows, at = self._files(place)
         day = self._fleet_us(place, now_us) // DAY_US
-        used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == day)
         live = (v for v in rows if place < 0 or v[at + START] == v[STARTS])
         on_way = sum(v[at + SETS + 2 * model_set + 1] for v in live)
+        used = sum(v[at + SETS + 2 * model_set] for v in rows if v[at + 5] == day)
         return max(used, 0), max(on_way, 0)
 
 

@@ -51,13 +51,14 @@ class Charge:
         if batch:
             self._promised = batch
             budgets.add_batch(place, now, batch)
+        known = budgets.known(place)
         spent = budgets.spent(place, now)
         spent = dataclasses.replace(
             spent,
             tokens_held=spent.tokens_held - self._on_way,
             batch_tokens_day=spent.batch_tokens_day - self._promised,
             settles_s=gate.settles_s(),
-            unknown_elsewhere=self._unknown_elsewhere(None),
+            unknown_elsewhere=self._unknown_elsewhere(known, None),
         )
         self.spent_before = spent.output_tokens_day
         tightest: tuple[int, int] | None = None  # tokens left, set
@@ -73,13 +74,13 @@ class Charge:
             spent,
             set_tokens_day=used,
             set_tokens_held=held - self._on_way,
-            unknown_elsewhere=self._unknown_elsewhere(tightest[1]),
+            unknown_elsewhere=self._unknown_elsewhere(known, tightest[1]),
         )
         return spent, most_of_set(limits.models[tightest[1]], self._account)
 
-    def _unknown_elsewhere(self, model_set: int | None) -> FleetUsage | None:
+    def _unknown_elsewhere(self, known: list[int] | None, model_set: int | None) -> FleetUsage | None:
         """What this gateway alone counts, without what this request holds."""
-        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, model_set)
+        found = self._gate.budgets.unknown_elsewhere(self._place, self._began_us, known, model_set)
         if found is None:
             return None
         return dataclasses.replace(
