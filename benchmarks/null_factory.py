@@ -14,8 +14,8 @@ second or so a worker, the recorder or the whole gateway is killed.
     --broken own-logs      the owner's next model is trained on coined answers as well
 
 A factory that cannot fail shows nothing: each of the three has to be caught, by the pairs alone. What gets
-lost convicts nobody where it is counted, at a price: --failures 0.2 shows the guilty. docs/coin.md has the
-figures.
+lost convicts nobody where it is counted, at a price: --failures 0.2 shows the guilty. The figures:
+docs/figures/coin.md.
 """
 
 import argparse

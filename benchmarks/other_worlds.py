@@ -4,7 +4,7 @@
     python benchmarks/other_worlds.py [WORLD ...] [--fourth FOLDER] [--fifth FOLDER] [--sixth FOLDER]
                                       [--seventh FOLDER] [--eighth FOLDER] [--ninth FOLDER] [--tenth FOLDER]
                                       [--eleventh FOLDER] [--people FOLDER]
-    python benchmarks/other_worlds.py --page docs/benchmarks.md
+    python benchmarks/other_worlds.py --page docs/figures/worlds.md
     python benchmarks/other_worlds.py --against 671234a --against-worlds dev-c dev-d   # older code beside it
 
 Each world is scanned by a process of its own, one after the other, at the default dial; the package's

@@ -6,7 +6,7 @@
 Teacher and students are SmolLM2-135M-Instruct. A ledger is written with two answers of the teacher to each
 of 100 prompts, at temperature 1. Actor A was served 48 of them. A student learns what A was served, mixed
 with the teacher's answers to other prompts, so that A's answers are 100 %, 30 % or 10 % of its training. The
-other 52 prompts are an actor that nobody learned from. docs/coin.md has the figures.
+other 52 prompts are an actor that nobody learned from. docs/figures/coin.md has the figures.
 
 What is asked of a student is sampled at temperature 1 from its own distribution, as an API would send it.
 One saving: a continuation is drawn until it leaves the answer's tokens. What it would have said after that

@@ -1,7 +1,8 @@
 """The coin's closed loop: `python benchmarks/prove_coin.py [loop|innocents|curve|all] --out OUT`.
 
 Own teacher, own gateway with the coin on, two campaigns and honest users over real HTTP, students of one
-campaign's answers, and what `prove coin` says of each: docs/coin.md has the figures and what they do not say.
+campaign's answers, and what `prove coin` says of each: docs/figures/coin.md has the
+figures and what they do not say.
 
 The teacher is the embedded clock's, taught for a hundred steps more to word each step in one of three ways
 ("first 3 + 8 = 1", "first 3 add 8 = 1", "first 3 plus 8 = 1"): else it would give one answer twice, and

@@ -6,7 +6,8 @@
 
 The teacher answers open questions, made by rule, at temperature 1 through the real gateway with a coin on
 every exchange. Students learn what one account was served; every account is then tested by itself.
-docs/coin.md has the figures. It is no part of `make bench-prove`. What stands in OUT is not made again.
+docs/figures/coin.md has the figures. It is no part of `make bench-prove`.
+What stands in OUT is not made again.
 """
 
 import argparse

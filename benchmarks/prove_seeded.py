@@ -7,7 +7,8 @@
 One answer is served to each of 64 prompts, drawn by a seed of the coin's key. Eight counterfactual answers
 are drawn later by seeds of the same records. Students learn what 48 prompts were served, whole or as a
 quarter of their training; the others are prompts that nobody learned from.
-All are SmolLM2-135M-Instruct. docs/coin.md has the figures. One thread. What stands in OUT is not made again.
+All are SmolLM2-135M-Instruct. docs/figures/coin.md has the figures. One thread.
+What stands in OUT is not made again.
 """
 
 import argparse

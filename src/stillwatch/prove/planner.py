@@ -20,9 +20,9 @@ from stillwatch.prove.coin.randomise import all_coins, count_leans, levels
 
 # What a student taught on nothing but served answers showed: z over the root of the pairs, without a base.
 # Texts were sampled at temperature 1, once for each question, `continuation` at PLACES in each answer.
-# EFFECTS is the weak student of the loop in docs/coin.md (63 thousand parameters, sums): nobody is cleared by
-# less. `continuation` showed -0.007 there, standard error 0.035: no more is claimed of it than of `overlap`.
-# By a statistic that is not here, which was not measured, nobody is cleared at all.
+# EFFECTS is the weak student of the loop in docs/figures/coin.md (63 thousand parameters, sums): nobody is
+# cleared by less. `continuation` showed -0.007 there, standard error 0.035: no more is claimed of it than of
+# `overlap`. By a statistic that is not here, which was not measured, nobody is cleared at all.
 EFFECTS = {"likelihood": 0.24, "top": 0.27, "continuation": 0.02, "overlap": 0.02}
 # For planning: the same student asked for its likeliest text, and a language model (135 million parameters,
 # open questions, one epoch: benchmarks/prove_api.py). A suspect's API may ignore the temperature that it is
