@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stillwatch.prove.pool.likeness import Floats
 
-COHORT = 20  # nearest strangers; 10 and 30 do as well within noise (docs/lab.md)
+COHORT = 20  # nearest strangers; 10 and 30 do as well, within noise
 LEAST = 1e-6  # a likeness of nothing
 
 
