@@ -42,10 +42,10 @@ def groups(seed: int) -> dict[str, tuple[float, int, int]]:
     found = {}
     world, named = honest(seed)
     log = world.log()
-    party = world.party(log)
-    at = echoes(log, party)
+    tenant = world.tenant(log)
+    at = echoes(log, tenant)
     for name in ("strangers", "vendor", "companies"):
-        found[name] = _of(echo_evidence(log, named[name], party, at))
+        found[name] = _of(echo_evidence(log, named[name], tenant, at))
     for name, share in CLASSES.items():
         world = Exchanges(seed)
         world.people("person", 60)

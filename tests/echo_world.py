@@ -35,7 +35,7 @@ POPULAR = [(prose(_FIXED, 12), prose(_FIXED, 150)) for _ in range(20)]  # asked 
 
 @dataclass
 class Exchanges:
-    """Rows of a log, and which accounts are one party."""
+    """Rows of a log, and which accounts are one tenant."""
 
     seed: int
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Exchanges:
     def log(self) -> ExchangeLog:
         return build(self.table().to_batches(5000), SKETCHER, threads=1)
 
-    def party(self, log: ExchangeLog) -> np.ndarray:
+    def tenant(self, log: ExchangeLog) -> np.ndarray:
         first: dict[str, int] = {}
         return np.array(
             [first.setdefault(self.org.get(name, name), k) for k, name in enumerate(log.accounts)], np.int32
@@ -155,7 +155,7 @@ def published(world: Exchanges, names: list[str]) -> None:
 
 
 def companies(world: Exchanges, many: int = 8) -> list[str]:
-    """Two accounts each, one party: history goes on at either key."""
+    """Two accounts each, one tenant: history goes on at either key."""
     rng = world.rng
     names = []
     for k in range(many):

@@ -123,14 +123,14 @@ def known_of(log: ExchangeLog, accounts: Sequence[dict[str, Any]]) -> AccountFac
 def stage(
     crowd: Crowd, members: Sequence[str], p_settings: dict[str, float] | None = None, known: bool = True
 ) -> tuple[Actor, ActorContext]:
-    """The members as one actor in the crowd's world; its own markers are those that only members took up."""
+    """The members as one actor in the crowd's world; its own fingerprints only members took up."""
     log = crowd.log()
     code = {name: k for k, name in enumerate(log.accounts)}
     accounts = np.array(sorted(code[m] for m in members), np.int32)
     found = spread(log, log["account"])
-    entrants = np.bincount(found.entry_marker, minlength=len(found.hot_from_us))
+    entrants = np.bincount(found.entry_fingerprint, minlength=len(found.emerging_from_us))
     inside = np.bincount(
-        found.entry_marker[np.isin(found.entry_party, accounts)], minlength=len(found.hot_from_us)
+        found.entry_fingerprint[np.isin(found.entry_tenant, accounts)], minlength=len(found.emerging_from_us)
     )
     actor = Actor(
         accounts,
@@ -142,8 +142,8 @@ def stage(
         log,
         known_of(log, crowd.known) if known else None,
         found.row,
-        found.marker,
-        found.marker_kind,
+        found.fingerprint,
+        found.fingerprint_kind,
         entrants,
         pools=pool_uses(log, (sketch_pool(crowd.known_pool, SKETCHER, "set"),)) if crowd.known_pool else (),
     )
@@ -230,7 +230,7 @@ def pool(
     stock: Sequence[str] | None = None,
     **record: Any,
 ) -> tuple[str, ...]:
-    """One hand behind `many` accounts: a stock of wrappers around items dealt out, one model, one limit."""
+    """One hand behind `many` accounts: wrappers around items dealt out, one model, one limit."""
     rng = crowd.rng
     frames = list(stock) if stock else [f"{sentence(rng, 9)} | {sentence(rng, 7)}" for _ in range(3)]
     names = tuple(f"acct-{rng.getrandbits(40):010x}" for _ in range(many))

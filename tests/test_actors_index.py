@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from stillwatch.actors import ActorContext
-from stillwatch.actors.behaviour import HotRows
+from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.actors.links import Links, nothing
 from stillwatch.actors.prompts import elsewhere, prompts
+from stillwatch.actors.signature import LEAST_IN, PURITY, Signature, choices
 from stillwatch.actors.spread import Spread
-from stillwatch.actors.stock import LEAST_IN, PURITY, Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.dealing import deal, encode
 
-PARTIES, MARKERS, ROWS = 12, 30, 400
+TENANTS, FINGERPRINTS, ROWS = 12, 30, 400
 
 
 def random_spread(rng: np.random.Generator) -> Spread:
@@ -21,27 +21,27 @@ def random_spread(rng: np.random.Generator) -> Spread:
     entries, uses = 200, 900
     return Spread(
         nothing(),
-        rng.integers(0, PARTIES, entries).astype(np.int32),
-        rng.integers(0, MARKERS, entries).astype(np.int32),
+        rng.integers(0, TENANTS, entries).astype(np.int32),
+        rng.integers(0, FINGERPRINTS, entries).astype(np.int32),
         np.sort(rng.integers(0, ROWS, entries)),
         np.sort(rng.integers(0, ROWS, uses)).astype(np.int32),
-        rng.integers(0, MARKERS, uses).astype(np.int32),
-        rng.integers(0, ROWS, MARKERS),
-        np.zeros(MARKERS, np.int8),
-        np.arange(1, MARKERS + 1, dtype=np.uint32),
+        rng.integers(0, FINGERPRINTS, uses).astype(np.int32),
+        rng.integers(0, ROWS, FINGERPRINTS),
+        np.zeros(FINGERPRINTS, np.int8),
+        np.arange(1, FINGERPRINTS + 1, dtype=np.uint32),
     )
 
 
 def random_links(rng: np.random.Generator, heaviest: int) -> tuple[Links, list[tuple[int, int, int, int]]]:
-    """Links without meaning, and each as (at, weight, lower party, higher party)."""
+    """Links without meaning, and each as (at, weight, lower tenant, higher tenant)."""
     at, weight, many = (
         np.sort(rng.integers(0, ROWS, 120)),
         rng.integers(0, 9000, 120),
         rng.integers(0, 5, 120),
     )
     each = np.repeat(np.arange(120), many)
-    a = rng.integers(0, PARTIES - 1, len(each))
-    b = rng.integers(a + 1, PARTIES)
+    a = rng.integers(0, TENANTS - 1, len(each))
+    b = rng.integers(a + 1, TENANTS)
     pairs = sorted({*zip(a.tolist(), b.tolist(), strict=True)})
     rows = sorted([*pairs, *((b, a) for a, b in pairs)])
     place = {row: k for k, row in enumerate(rows)}
@@ -50,7 +50,7 @@ def random_links(rng: np.random.Generator, heaviest: int) -> tuple[Links, list[t
         weight.astype(np.int32),
         np.cumsum([0, *many]),
         np.array([place[row] for row in zip(a.tolist(), b.tolist(), strict=True)], np.int32),
-        np.searchsorted([a for a, _ in rows], np.arange(PARTIES)),  # the last party has no row of its own
+        np.searchsorted([a for a, _ in rows], np.arange(TENANTS)),  # the last tenant has no row of its own
         np.array([b for _, b in rows], np.int32),
         np.array([place[b, a] for a, b in rows], np.int32),
         heaviest,
@@ -62,58 +62,62 @@ def random_links(rng: np.random.Generator, heaviest: int) -> tuple[Links, list[t
 @pytest.mark.parametrize("seed", range(4))
 def test_a_moving_window_sums_the_links_it_holds(seed: int, heaviest: int) -> None:
     links, each = random_links(np.random.default_rng(seed), heaviest)
-    window = LinkWindow(links, PARTIES + 2)
+    window = LinkWindow(links, TENANTS + 2)
     for until in (
         *range(150, ROWS, 23),
         ROWS + 100,
         ROWS + 200,
     ):  # the last two hold nothing that came before
         graph = window.moved(until - 90, until)
-        expected = np.zeros((PARTIES + 2, PARTIES + 2), np.int64)
+        expected = np.zeros((TENANTS + 2, TENANTS + 2), np.int64)
         for at, weight, a, b in each:
             if until - 90 <= at < until:
                 expected[a, b] += weight
                 expected[b, a] += weight
         found = np.zeros_like(expected)
-        for node, party in enumerate(graph.party):
+        for node, tenant in enumerate(graph.tenant):
             edges = slice(graph.begin[node], graph.begin[node + 1])
-            found[party, graph.party[graph.neighbour[edges]]] = graph.weight[edges]
+            found[tenant, graph.tenant[graph.neighbour[edges]]] = graph.weight[edges]
             assert list(graph.neighbour[edges]) == sorted(graph.neighbour[edges])
-        assert list(graph.party) == list(np.flatnonzero(expected.any(1)))
+        assert list(graph.tenant) == list(np.flatnonzero(expected.any(1)))
         assert (found == expected).all()
         assert (graph.weight > 0).all()
         assert graph.weight.dtype == (np.int32 if heaviest < 2**31 else np.int64)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_stock_by_index_is_stock_by_counting(seed: int) -> None:
+def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
     rng = np.random.default_rng(seed)
     spread, since, until = random_spread(rng), 100, 320
-    stock = Stock(spread, PARTIES)
-    members = np.sort(rng.choice(PARTIES, 6, replace=False)).astype(np.int32)
+    signature = Signature(spread, TENANTS)
+    members = np.sort(rng.choice(TENANTS, 6, replace=False)).astype(np.int32)
     held = (spread.entry_us >= since) & (spread.entry_us < until)
-    inside = np.bincount(spread.entry_marker[held & np.isin(spread.entry_party, members)], minlength=MARKERS)
-    every = np.bincount(spread.entry_marker[held], minlength=MARKERS)
-    pure = (inside >= LEAST_IN) & (inside >= PURITY * every) & (spread.hot_from_us < until)
-    own = stock.own(members, since, until)
+    inside = np.bincount(
+        spread.entry_fingerprint[held & np.isin(spread.entry_tenant, members)], minlength=FINGERPRINTS
+    )
+    every = np.bincount(spread.entry_fingerprint[held], minlength=FINGERPRINTS)
+    pure = (inside >= LEAST_IN) & (inside >= PURITY * every) & (spread.emerging_from_us < until)
+    own = signature.own(members, since, until)
     assert list(own) == list(np.flatnonzero(pure))
-    some = np.arange(0, MARKERS, 3)
-    use = np.isin(spread.marker, some) & (spread.row >= since) & (spread.row < until)
+    some = np.arange(0, FINGERPRINTS, 3)
+    use = np.isin(spread.fingerprint, some) & (spread.row >= since) & (spread.row < until)
     rows, carried = np.unique(spread.row[use], return_counts=True)
-    assert list(stock.carried(some, since, until, 2)) == list(rows[carried >= 2])
-    party = rng.integers(0, PARTIES, ROWS).astype(np.int32)
-    begin, order = deal(party, PARTIES)
-    shares = stock.shares(members, HotRows(begin, order, order, order), since, until)
-    mine = np.isin(party[spread.row], members) & (spread.row >= since) & (spread.row < until)
-    expected = np.bincount(spread.marker[mine], minlength=MARKERS) / len(np.unique(spread.row[mine]))
+    assert list(signature.carried(some, since, until, 2)) == list(rows[carried >= 2])
+    tenant = rng.integers(0, TENANTS, ROWS).astype(np.int32)
+    begin, order = deal(tenant, TENANTS)
+    shares = signature.shares(members, EmergingRows(begin, order, order, order), since, until)
+    mine = np.isin(tenant[spread.row], members) & (spread.row >= since) & (spread.row < until)
+    expected = np.bincount(spread.fingerprint[mine], minlength=FINGERPRINTS) / len(
+        np.unique(spread.row[mine])
+    )
     assert np.allclose(shares, expected)
 
 
 def test_choices_are_each_carriers_commonest() -> None:
-    party = np.array([2, 0, 2, 2, 0, 1], np.int32)
+    tenant = np.array([2, 0, 2, 2, 0, 1], np.int32)
     values = np.array([[5, 1, 5, 4, 0, 3]], np.int32)
     carriers, counts, first, dominant = choices(
-        np.array([0, 1, 2, 3, 4], np.int32), party, values, np.ones(len(party), np.int32), 6
+        np.array([0, 1, 2, 3, 4], np.int32), tenant, values, np.ones(len(tenant), np.int32), 6
     )
     assert (list(carriers), list(counts), list(first)) == ([0, 2], [2, 3], [1, 0])
     assert dominant.tolist() == [[0, 5]]  # a tie goes to the smaller
@@ -122,7 +126,7 @@ def test_choices_are_each_carriers_commonest() -> None:
 def test_prompts_elsewhere_leave_the_accounts_out() -> None:
     rng = np.random.default_rng(5)
     exact = rng.integers(1, 40, ROWS).astype(np.uint64)
-    account = rng.integers(0, PARTIES, ROWS).astype(np.int32)
+    account = rng.integers(0, TENANTS, ROWS).astype(np.int32)
     columns = {
         "ts_us": np.arange(ROWS),
         "exact": exact,
@@ -130,7 +134,7 @@ def test_prompts_elsewhere_leave_the_accounts_out() -> None:
         "words": (exact % 12).astype(np.int32),
     }
     nothing = np.zeros((ROWS, 1), np.uint32)
-    log = ExchangeLog(columns, nothing, nothing, tuple(map(str, range(PARTIES))), (), frozenset(), 0)
+    log = ExchangeLog(columns, nothing, nothing, tuple(map(str, range(TENANTS))), (), frozenset(), 0)
     none = np.zeros(0, np.int32)
     world = ActorContext(log, None, none, none, none, none)
     mine = np.array([1, 4, 7], np.int32)

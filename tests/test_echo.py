@@ -195,14 +195,14 @@ def test_honest_crowds_are_not_tied_by_chance() -> None:
     for seed in range(6):
         world, groups = honest(seed)
         log = world.log()
-        party = world.party(log)
-        found = echoes(log, party)
+        tenant = world.tenant(log)
+        found = echoes(log, tenant)
         for name in ("strangers", "vendor", "companies"):
-            evidence = echo_evidence(log, groups[name], party, found)
+            evidence = echo_evidence(log, groups[name], tenant, found)
             if evidence is not None:
                 assert evidence.p_value > 0.05, (seed, name, evidence.text)
                 assert not evidence.tied
-        assert len(echoes(log, np.zeros(len(log.accounts), np.int32))) == 0  # one party
+        assert len(echoes(log, np.zeros(len(log.accounts), np.int32))) == 0  # one tenant
 
 
 @pytest.mark.slow
@@ -211,8 +211,8 @@ def test_a_pool_is_tied_whole_truncated_and_beside_honest_crowds() -> None:
         world, _ = honest(21)
         names = pool(world, how=how)
         log = world.log()
-        party = world.party(log)
-        evidence = echo_evidence(log, names, party)
+        tenant = world.tenant(log)
+        evidence = echo_evidence(log, names, tenant)
         assert evidence is not None
         assert evidence.p_value < 1e-3, how
         assert {log.accounts[k] for k in evidence.tied} <= set(names)
@@ -267,7 +267,7 @@ def test_a_class_that_passes_answers_on_is_no_chance() -> None:
     """Why echoes turn no lead into a finding: here answers did pass between honest people."""
     world, groups = honest(3)
     log = world.log()
-    evidence = echo_evidence(log, groups["class"], world.party(log))
+    evidence = echo_evidence(log, groups["class"], world.tenant(log))
     assert evidence is not None
     assert evidence.p_value < 0.01
 
@@ -327,7 +327,7 @@ def test_a_rival_cannot_frame_who_was_not_answered_and_hardly_who_was() -> None:
         said = world.ask("bystander", 50 + k, prose(rng, 20))
         world.ask(names[k], 60 + k, f"clean this: {said}")
     log = world.log()
-    evidence = echo_evidence(log, [*names, "bystander", "never"], world.party(log))
+    evidence = echo_evidence(log, [*names, "bystander", "never"], world.tenant(log))
     assert evidence is not None
     code = {name: k for k, name in enumerate(log.accounts)}
     assert code["bystander"] not in evidence.tied  # he gives and does not take
@@ -352,7 +352,7 @@ def test_the_clue_ties_and_makes_nobody_firm() -> None:
     log = world.log()
     code = {name: k for k, name in enumerate(log.accounts)}
     nothing = np.zeros(0, np.int64)
-    stage = ActorContext(log, known_of(log, []), nothing, nothing, nothing, nothing, world.party(log))
+    stage = ActorContext(log, known_of(log, []), nothing, nothing, nothing, nothing, world.tenant(log))
     for members, speaks in ((names, True), (groups["strangers"], False), (groups["vendor"], False)):
         accounts = np.array(sorted(code[n] for n in members), np.int32)
         weighed = clue.weigh(Actor(accounts, stage.rows_of(accounts), nothing, {}), stage)

@@ -218,9 +218,9 @@ def test_of_those_named_by_their_first_bet_few_are_honest(pool: int, honest: int
     assert max(np.mean(shares) for shares in false.values()) <= FALSE_SHARE, false
 
 
-def evidence(door: Door, days: float = 7.5, **party_of: str):
+def evidence(door: Door, days: float = 7.5, **tenant_of: str):
     drawn = door.drawn
-    return holds_evidence(log_of(door.rows), drawn, drawn.start_us + int(days * DAY_US), party_of)
+    return holds_evidence(log_of(door.rows), drawn, drawn.start_us + int(days * DAY_US), tenant_of)
 
 
 @pytest.mark.slow

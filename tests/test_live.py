@@ -725,7 +725,7 @@ def test_where_a_look_finds_no_room_it_looks_at_less(monkeypatch: pytest.MonkeyP
 
     def full(log: ExchangeLog, *more: object, **named: object) -> ScanResult:
         if len(log) > 300:
-            raise NoRoomError("cannot hold the log's markers: No space left on device")
+            raise NoRoomError("cannot hold the log's fingerprints: No space left on device")
         return scan_log(log, *more, **named)
 
     monkeypatch.setattr("stillwatch.scan.live.scan_log", full)
@@ -768,14 +768,14 @@ def test_what_is_carried_means_the_same_in_a_log_with_other_codes(
     alarms: list[Alarm], accounts: set[str], more: set[str]
 ) -> None:
     for alarm in alarms:
-        alarm.markers.update([7, 7, 2])
+        alarm.fingerprints.update([7, 7, 2])
 
     def names_of(names: Sequence[str], models: tuple[str, ...], values: Sequence[int]) -> Names:
         log = replace(build([], SKETCHER), accounts=tuple(names), models=models)
         codes = [np.arange(len(models)), np.array([-1, 64]), np.array([-1, 700])]
-        party = np.arange(len(names))
+        tenant = np.arange(len(names))
         settings_ = ("model", "max_tokens", "temperature_milli")
-        return Names(log, party, np.array(values, np.uint32), settings_, codes)
+        return Names(log, tenant, np.array(values, np.uint32), settings_, codes)
 
     here = names_of(sorted(accounts), ("", "m", "n"), range(100, 110))
     there = names_of(sorted(accounts | more), ("", "a", "m", "n"), [*range(50), *range(100, 108)])

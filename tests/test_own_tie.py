@@ -60,7 +60,7 @@ def test_wording_that_too_few_others_of_the_group_share_ties_nobody() -> None:
 
 def test_where_the_group_has_no_wording_of_its_own_there_is_no_p_value() -> None:
     actor, world = pool({f"p{k}": [sentence(Crowd(20 + k).rng, 14)] for k in range(6)})
-    ties = tied(replace(actor, own_markers=np.zeros(0, np.int64)), world)
+    ties = tied(replace(actor, own_fingerprints=np.zeros(0, np.int64)), world)
     assert [tie.p_value for tie in ties.values()] == [None] * 6
 
 

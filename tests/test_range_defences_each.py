@@ -347,11 +347,13 @@ def test_a_kind_alone_follows_its_own_markers_and_no_others() -> None:
     kinds_seen = set()
     for number, kind in enumerate(KINDS):
         alone = spread(log, log["account"], kinds={kind})
-        assert sorted(alone.marker_value) == sorted(whole.marker_value[whole.marker_kind == number])
-        assert set(alone.marker_kind.tolist()) <= {number}
-        kinds_seen |= set(alone.marker_kind.tolist())
+        assert sorted(alone.fingerprint_value) == sorted(
+            whole.fingerprint_value[whole.fingerprint_kind == number]
+        )
+        assert set(alone.fingerprint_kind.tolist()) <= {number}
+        kinds_seen |= set(alone.fingerprint_kind.tolist())
     assert len(kinds_seen) >= 3
-    assert len(spread(log, log["account"], kinds=()).marker_value) == 0
+    assert len(spread(log, log["account"], kinds=()).fingerprint_value) == 0
 
 
 @cache

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from scan_world import START, Crowd, habits, honest, log_of, sentence, words
-from stillwatch.actors.behaviour import HotRows
+from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.scan import Lead
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.live import Keep, LiveScan
@@ -39,7 +39,7 @@ def users_of_new_wording(
     of the first `of`.
     """
     rng = random.Random(crowd.seed + 1)
-    stock = [sentence(rng, 9), sentence(rng, 9)]
+    signature = [sentence(rng, 9), sentence(rng, 9)]
     names = [f"user-{rng.getrandbits(40):010x}" for _ in range(MANY)]
     for k, name in enumerate(names):
         mine = habits(rng) | ({"user_agent": user_agent} if user_agent and k < of else {})
@@ -48,7 +48,13 @@ def users_of_new_wording(
             text = " ".join(rng.choices(subject, k=14)) if own_subjects else sentence(rng, 14)
             hour = 24 * (5.0 + 4.5 * (n + rng.random()) / each)
             crowd.says(
-                name, hour, f"{stock[0]} {text} {stock[1]}", status=200, output_tokens=900, turn=1, **mine
+                name,
+                hour,
+                f"{signature[0]} {text} {signature[1]}",
+                status=200,
+                output_tokens=900,
+                turn=1,
+                **mine,
             )
             for _ in range(own_work):
                 crowd.says(
@@ -164,7 +170,7 @@ def test_a_live_scan_that_goes_on_gives_the_same_lead() -> None:
 def test_devotion_counts_from_a_members_first_use_on() -> None:
     label = np.array([0, 1, 0, 1, 0, 1, 2, 0, 1, 0], np.int32)
     begin, row = deal(label, 3)
-    every = HotRows(begin, row, row.astype(np.int64), row.astype(np.int64))
+    every = EmergingRows(begin, row, row.astype(np.int64), row.astype(np.int64))
     carrying = np.array([2, 3, 5, 7])  # account 0: 2 of 4 since its first; account 1: 2 of 3
     assert devotion(carrying, label, {0}, every, 10) == pytest.approx(2 / 4)
     assert devotion(carrying, label, {1}, every, 10) == pytest.approx(2 / 3)

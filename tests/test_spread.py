@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stillwatch.actors import markers
+from stillwatch.actors import fingerprints
 from stillwatch.actors.spread import (
     BURN_IN_US,
     DAY_US,
@@ -29,7 +29,7 @@ KIND_OF = [0] * PHRASES + [1] * SYSTEM + [2, 3, 4, 5]
 
 
 def log_of(ts, values, words=None):
-    """values: (rows, WIDTH) small numbers, 0 where a row has no such marker."""
+    """values: (rows, WIDTH) small numbers, 0 where a row has no such fingerprint."""
     values = np.asarray(values, np.uint64).reshape(len(ts), WIDTH)
     wide = {
         name: values[:, PHRASES + SYSTEM + k] << np.uint64(32)
@@ -43,11 +43,11 @@ def log_of(ts, values, words=None):
     )
 
 
-def slow_spread(log, party, forgotten_us=0):
-    """The definition, marker by marker, in plain Python, and links as (at, a, b, weight)."""
+def slow_spread(log, tenant, forgotten_us=0):
+    """The definition, fingerprint by fingerprint, in plain Python, and links as (at, a, b, weight)."""
     ts = log["ts_us"].tolist()
     settled = ts[0] + BURN_IN_US if ts and not forgotten_us else 0
-    uses = {}  # marker -> [(row, place in the row)]
+    uses = {}  # fingerprint -> [(row, place in the row)]
     for row in range(len(ts)):
         exact = log["exact"][row] if log["words"][row] >= 6 else 0
         wide = [log["head"][row], log["tail"][row], exact, log["system"][row]]
@@ -56,45 +56,47 @@ def slow_spread(log, party, forgotten_us=0):
             if value:
                 uses.setdefault((KIND_OF[place], int(value)), []).append((row, place))
     first_seen = {}
-    for row, p in enumerate(party):
+    for row, p in enumerate(tenant):
         first_seen.setdefault(p, ts[row])
-    links, hot_markers = [], []
+    links, emerging_fingerprints = [], []
     for (kind, value), used in uses.items():
         entrants = {}
         for row, place in used:
-            entrants.setdefault(party[row], (row, place))
+            entrants.setdefault(tenant[row], (row, place))
         entries = [(ts[row], p, (row, place)) for p, (row, place) in entrants.items()]
-        hot_from, was_hot = None, False
+        emerging_from, was_emerging = None, False
         for j, (now, _, _) in enumerate(entries):
             oldest = max(now - WINDOW_DAYS * DAY_US, settled)
             recent = [k for k in range(j + 1) if entries[k][0] >= oldest]
             earlier = j + 1 - len(recent)
-            hot = len(recent) >= MIN_ENTRANTS and len(recent) >= NOVELTY * earlier
-            if hot:
-                hot_from = now if hot_from is None else hot_from
+            emerging = len(recent) >= MIN_ENTRANTS and len(recent) >= NOVELTY * earlier
+            if emerging:
+                emerging_from = now if emerging_from is None else emerging_from
                 active = sum(t <= now for t in first_seen.values())
                 bits = math.log2(active / len(recent))
                 if bits > 0:
                     weight = int(1000 * bits / min(len(recent), NEIGHBOURS))
-                    for x in [j] if was_hot else recent[1:]:
+                    for x in [j] if was_emerging else recent[1:]:
                         for y in range(max(recent[0], x - NEIGHBOURS), x):
                             links.append((now, *sorted((entries[x][1], entries[y][1])), weight))
-            was_hot = hot
-        if hot_from is not None:
+            was_emerging = emerging
+        if emerging_from is not None:
             salted = (value ^ SALT[kind]) or 1
-            hot_markers.append((used[0], hot_from, kind, used, entries, salted))
-    hot_markers.sort(key=lambda m: m[0])
-    all_uses = sorted((at, number) for number, m in enumerate(hot_markers) for at in m[3])
-    all_entries = sorted((at, number, p, t) for number, m in enumerate(hot_markers) for t, p, at in m[4])
+            emerging_fingerprints.append((used[0], emerging_from, kind, used, entries, salted))
+    emerging_fingerprints.sort(key=lambda m: m[0])
+    all_uses = sorted((at, number) for number, m in enumerate(emerging_fingerprints) for at in m[3])
+    all_entries = sorted(
+        (at, number, p, t) for number, m in enumerate(emerging_fingerprints) for t, p, at in m[4]
+    )
     columns = {
-        "entry_party": [e[2] for e in all_entries],
-        "entry_marker": [e[1] for e in all_entries],
+        "entry_tenant": [e[2] for e in all_entries],
+        "entry_fingerprint": [e[1] for e in all_entries],
         "entry_us": [e[3] for e in all_entries],
         "row": [at[0] for at, _ in all_uses],
-        "marker": [number for _, number in all_uses],
-        "hot_from_us": [m[1] for m in hot_markers],
-        "marker_kind": [m[2] for m in hot_markers],
-        "marker_value": [m[5] for m in hot_markers],
+        "fingerprint": [number for _, number in all_uses],
+        "emerging_from_us": [m[1] for m in emerging_fingerprints],
+        "fingerprint_kind": [m[2] for m in emerging_fingerprints],
+        "fingerprint_value": [m[5] for m in emerging_fingerprints],
     }
     return columns, sorted(links)
 
@@ -128,12 +130,12 @@ def assert_same(found, expected):
     assert links_of(found) == links
 
 
-def random_log(rng, rows, parties, values, days, grain_us):
+def random_log(rng, rows, tenants, values, days, grain_us):
     ts = np.sort(rng.integers(0, int(days * DAY_US) // grain_us, rows) * grain_us)
     held = rng.integers(0, values, (rows, WIDTH)) * (rng.random((rows, WIDTH)) < 0.6)
     held = np.where(rng.random((rows, WIDTH)) < 0.4, held * 1000 + rng.integers(0, 4, (rows, WIDTH)), held)
-    party = rng.integers(0, parties, rows).astype(np.int32)
-    return log_of(ts, held, rng.integers(3, 12, rows)), party
+    tenant = rng.integers(0, tenants, rows).astype(np.int32)
+    return log_of(ts, held, rng.integers(3, 12, rows)), tenant
 
 
 @pytest.mark.slow
@@ -148,12 +150,12 @@ def random_log(rng, rows, parties, values, days, grain_us):
     st.integers(1, 3),
     st.sampled_from([0, 1]),
 )
-def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, threads, forgotten_us):
-    log, party = random_log(
-        np.random.default_rng(seed), rows, parties, values, max(days, grain_us / DAY_US), grain_us
+def test_spread_is_its_definition(seed, rows, tenants, values, days, grain_us, threads, forgotten_us):
+    log, tenant = random_log(
+        np.random.default_rng(seed), rows, tenants, values, max(days, grain_us / DAY_US), grain_us
     )
-    found = spread(log, party, threads=threads, forgotten_us=forgotten_us)
-    assert_same(found, slow_spread(log, party, forgotten_us))
+    found = spread(log, tenant, threads=threads, forgotten_us=forgotten_us)
+    assert_same(found, slow_spread(log, tenant, forgotten_us))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -162,35 +164,35 @@ def test_spread_is_its_definition(seed, rows, parties, values, days, grain_us, t
 def test_rounds_blocks_and_the_file_do_not_matter(
     monkeypatch, round_uses, block_rows, in_memory_bytes, threads
 ):
-    log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
-    whole = spread(log, party)
-    monkeypatch.setattr(markers, "ROUND_USES", round_uses)
-    monkeypatch.setattr(markers, "BLOCK_ROWS", block_rows)
-    monkeypatch.setattr(markers, "IN_MEMORY_BYTES", in_memory_bytes)
-    assert_same(spread(log, party, threads=threads), (columns_of(whole), links_of(whole)))
-    assert_same(whole, slow_spread(log, party))
+    log, tenant = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
+    whole = spread(log, tenant)
+    monkeypatch.setattr(fingerprints, "ROUND_USES", round_uses)
+    monkeypatch.setattr(fingerprints, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(fingerprints, "IN_MEMORY_BYTES", in_memory_bytes)
+    assert_same(spread(log, tenant, threads=threads), (columns_of(whole), links_of(whole)))
+    assert_same(whole, slow_spread(log, tenant))
     assert len(whole.links) > 100
 
 
-def test_a_row_has_no_more_markers_than_places():
+def test_a_row_has_no_more_fingerprints_than_places():
     columns = (np.zeros((1, 20), np.uint32), np.zeros((1, 9), np.uint32))
     with pytest.raises(ValueError, match="at most 32"):
-        markers.row_columns(columns)
+        fingerprints.row_columns(columns)
 
 
 def test_no_room_for_temporary_files_is_said(monkeypatch, tmp_path):
-    log, party = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
-    monkeypatch.setattr(markers, "IN_MEMORY_BYTES", 100)
+    log, tenant = random_log(np.random.default_rng(7), 400, 30, 12, 12, DAY_US // 24)
+    monkeypatch.setattr(fingerprints, "IN_MEMORY_BYTES", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     with pytest.raises(InputError, match="set TMPDIR"):
-        spread(log, party)
+        spread(log, tenant)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.floats(0, 1))
 def test_nothing_later_changes_what_was_seen(seed, share):
     """The spread of a log's beginning is the beginning of its spread."""
-    log, party = random_log(np.random.default_rng(seed), 250, 25, 8, 20, DAY_US // 24)
+    log, tenant = random_log(np.random.default_rng(seed), 250, 25, 8, 20, DAY_US // 24)
     cut_us = int(log["ts_us"][0] + share * (log["ts_us"][-1] - log["ts_us"][0]))
     n = int(np.searchsorted(log["ts_us"], cut_us))
     begun = dataclasses.replace(
@@ -199,21 +201,22 @@ def test_nothing_later_changes_what_was_seen(seed, share):
         phrases=log.phrases[:n],
         system_phrases=log.system_phrases[:n],
     )
-    whole, part = spread(log, party), spread(begun, party[:n])
+    whole, part = spread(log, tenant), spread(begun, tenant[:n])
     assert [link for link in links_of(whole) if link[0] < cut_us] == links_of(part)
-    known = np.flatnonzero(whole.hot_from_us < cut_us)  # markers that were hot by then, in the same order
-    assert whole.hot_from_us[known].tolist() == part.hot_from_us.tolist()
-    number = np.full(len(whole.hot_from_us) + 1, -1)
+    # fingerprints that were emerging by then, in the same order
+    known = np.flatnonzero(whole.emerging_from_us < cut_us)
+    assert whole.emerging_from_us[known].tolist() == part.emerging_from_us.tolist()
+    number = np.full(len(whole.emerging_from_us) + 1, -1)
     number[known] = np.arange(len(known))
-    kept = (whole.row < n) & (number[whole.marker] >= 0)
+    kept = (whole.row < n) & (number[whole.fingerprint] >= 0)
     assert whole.row[kept].tolist() == part.row.tolist()
-    assert number[whole.marker[kept]].tolist() == part.marker.tolist()
-    kept = (whole.entry_us < cut_us) & (number[whole.entry_marker] >= 0)
-    assert whole.entry_party[kept].tolist() == part.entry_party.tolist()
+    assert number[whole.fingerprint[kept]].tolist() == part.fingerprint.tolist()
+    kept = (whole.entry_us < cut_us) & (number[whole.entry_fingerprint] >= 0)
+    assert whole.entry_tenant[kept].tolist() == part.entry_tenant.tolist()
 
 
-def one_marker(times_days, others=100):
-    """One opening used by a new party at each time, among many parties that are active from the start."""
+def one_fingerprint(times_days, others=100):
+    """One opening used by a new tenant at each time, among many tenants that are active from the start."""
     ts = np.r_[np.zeros(others), np.asarray(times_days) * DAY_US].astype(np.int64)
     values = np.zeros((len(ts), WIDTH))
     values[others:, PHRASES + SYSTEM] = 5
@@ -221,11 +224,11 @@ def one_marker(times_days, others=100):
     return log_of(ts[order], values[order]), np.arange(len(ts), dtype=np.int32)[order]
 
 
-def test_new_and_shared_is_hot():
-    log, party = one_marker([4, 5, 6, 7])
-    found = spread(log, party)
-    assert found.hot_from_us.tolist() == [7 * DAY_US]
-    assert found.marker_kind.tolist() == [2]
+def test_new_and_shared_is_emerging():
+    log, tenant = one_fingerprint([4, 5, 6, 7])
+    found = spread(log, tenant)
+    assert found.emerging_from_us.tolist() == [7 * DAY_US]
+    assert found.fingerprint_kind.tolist() == [2]
     assert len(found.links) == 6  # each of four with each before it
     assert set(found.links.at_us.tolist()) == {7 * DAY_US}
 
@@ -239,19 +242,19 @@ def test_new_and_shared_is_hot():
         [0.1, 1, 1.1, 20, 20.1, 20.2, 20.3, 20.4],  # three were there long before: five do not outnumber them
     ],
 )
-def test_old_or_rare_is_not_hot(times):
-    log, party = one_marker(times)
-    assert len(spread(log, party).hot_from_us) == 0
+def test_old_or_rare_is_not_emerging(times):
+    log, tenant = one_fingerprint(times)
+    assert len(spread(log, tenant).emerging_from_us) == 0
 
 
-def test_one_party_alone_spreads_nothing():
-    log, party = one_marker([4, 5, 6, 7, 8, 9])
-    assert len(spread(log, np.where(party >= 100, 100, party).astype(np.int32)).row) == 0
+def test_one_tenant_alone_spreads_nothing():
+    log, tenant = one_fingerprint([4, 5, 6, 7, 8, 9])
+    assert len(spread(log, np.where(tenant >= 100, 100, tenant).astype(np.int32)).row) == 0
 
 
-def test_a_marker_costs_linear_links():
-    log, party = one_marker(np.linspace(4, 5, 300), others=2000)
-    assert len(spread(log, party).links) <= 300 * NEIGHBOURS
+def test_a_fingerprint_costs_linear_links():
+    log, tenant = one_fingerprint(np.linspace(4, 5, 300), others=2000)
+    assert len(spread(log, tenant).links) <= 300 * NEIGHBOURS
 
 
 def test_empty_and_endless_logs():

@@ -1,4 +1,4 @@
-"""Actors: the accounts judged to be one party, and the clues that tie them. It knows nothing of detectors.
+"""Actors: the accounts judged to be one tenant, and the clues that tie them. It knows nothing of detectors.
 
 A clue is one file in `clues/`, found by name. It looks at an actor beside the population and says what ties
 its accounts, in bits, or nothing.
@@ -16,11 +16,11 @@ from stillwatch.stats.dealing import deal
 
 @dataclass(frozen=True)
 class Actor:
-    """Accounts judged to be one party, by their codes in the log, and the exchanges that are its doing."""
+    """Accounts judged to be one tenant, by their codes in the log, and the exchanges that are its doing."""
 
     accounts: np.ndarray  # (accounts,) int32, sorted
-    rows: np.ndarray  # (exchanges,) int64: each account's exchanges since it took the stock up, in time order
-    own_markers: np.ndarray  # (markers,) numbers of the markers that are the actor's own
+    rows: np.ndarray  # (exchanges,) int64: by account, since it took the signature up, in time order
+    own_fingerprints: np.ndarray  # (fingerprints,) numbers of the fingerprints that are the actor's own
     p_settings: dict[str, float]  # p-value of each setting's concentration when the alarm was raised
 
 
@@ -48,15 +48,15 @@ class KnownPoolUse:
 
 @dataclass(frozen=True)
 class ActorContext:
-    """What an actor is compared with: the whole log, its markers, and what the provider knows."""
+    """What an actor is compared with: the whole log, its fingerprints, and what the provider knows."""
 
     log: ExchangeLog
     known: AccountFacts | None
-    use_row: np.ndarray  # (uses,) int32 exchanges that carry a marker, in time order
-    use_marker: np.ndarray  # (uses,) int32
-    marker_kind: np.ndarray  # (markers,) int8 into spread.KINDS
-    entrants: np.ndarray  # (markers,) int32 parties that ever took a marker up
-    party: np.ndarray | None = None  # (accounts,) int32 who counts as one; None: each account
+    use_row: np.ndarray  # (uses,) int32 exchanges that carry a fingerprint, in time order
+    use_fingerprint: np.ndarray  # (uses,) int32
+    fingerprint_kind: np.ndarray  # (fingerprints,) int8 into spread.KINDS
+    entrants: np.ndarray  # (fingerprints,) int32 tenants that ever took a fingerprint up
+    tenant: np.ndarray | None = None  # (accounts,) int32 who counts as one; None: each account
     payer: np.ndarray | None = None  # (accounts,) int32 the same, accounts behind one instrument being one
     pools: tuple[KnownPoolUse, ...] = ()
     counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
@@ -71,9 +71,9 @@ class ActorContext:
         """Every exchange of some accounts, in time order."""
         return _gather_events(self.once(_rows_by_account), accounts)
 
-    def uses_of(self, markers: np.ndarray) -> np.ndarray:
-        """Every use of some markers, as indices into `use_row` and `use_marker`, in time order."""
-        return _gather_events(self.once(_uses_by_marker), markers)
+    def uses_of(self, fingerprints: np.ndarray) -> np.ndarray:
+        """Every use of some fingerprints, as indices into `use_row` and `use_fingerprint`, in time order."""
+        return _gather_events(self.once(_uses_by_fingerprint), fingerprints)
 
 
 def _rows_by_account(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +81,8 @@ def _rows_by_account(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     return dealt
 
 
-def _uses_by_marker(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
-    dealt: tuple[np.ndarray, np.ndarray] = deal(world.use_marker, len(world.marker_kind))
+def _uses_by_fingerprint(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
+    dealt: tuple[np.ndarray, np.ndarray] = deal(world.use_fingerprint, len(world.fingerprint_kind))
     return dealt
 
 

@@ -1,6 +1,7 @@
-"""Behaviour: what a party did with the service in a window, as far as the provider sees it.
+"""Behaviour: what a tenant did with the service in a window, as far as the provider sees it.
 
-Model, settings and volume of the exchanges that carry hot markers. It does not know who belongs together.
+Model, settings and volume of the exchanges that carry emerging fingerprints. It does not know who belongs
+together.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,16 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.dealing import deal
 
 NEVER = np.iinfo(np.int64).max
-NEEDED = 2  # hot markers that an exchange must carry: one may be chance
-LOOK_BACK = 64  # exchanges read per party and window: more add no certainty, only cost
+NEEDED = 2  # emerging fingerprints that an exchange must carry: one may be chance
+LOOK_BACK = 64  # exchanges read per tenant and window: more add no certainty, only cost
 
 
 @dataclass(frozen=True)
-class HotRows:
-    """Exchanges by party: all, or those that carry NEEDED hot markers, and when each comes to count."""
+class EmergingRows:
+    """Exchanges by tenant: all, or those with NEEDED emerging fingerprints, and when each comes to count."""
 
-    begin: np.ndarray  # (parties + 1,) int64
-    row: np.ndarray  # (rows,) int32, in time order within a party
+    begin: np.ndarray  # (tenants + 1,) int64
+    row: np.ndarray  # (rows,) int32, in time order within a tenant
     ts_us: np.ndarray  # (exchanges,) int64 the log's own
     counts_from_us: np.ndarray  # (rows,) int64; or none, where each counts from its own moment on
 
@@ -30,45 +31,55 @@ class HotRows:
 def tokens_of(log: ExchangeLog) -> np.ndarray:
     """(exchanges,) int32: the output tokens of each, at least 1.
 
-    A party's model is the one that most of its tokens came from: cheap requests to other models then hide
+    A tenant's model is the one that most of its tokens came from: cheap requests to other models then hide
     nothing. Counted by requests, 1.3 short ones for each wanted one were enough.
     """
     tokens: np.ndarray = np.maximum(log["output_tokens"], 1)
     return tokens
 
 
-def hot_rows(log: ExchangeLog, spread: Spread, party: np.ndarray, parties: int) -> HotRows:
+def emerging_rows(log: ExchangeLog, spread: Spread, tenant: np.ndarray, tenants: int) -> EmergingRows:
     """Exchanges whose wording was, from some moment on, new among accounts and shared."""
     ts, seen = log["ts_us"], np.empty(NEEDED, np.int64)
-    counts_from = np.full(len(ts), NEVER, np.int64)  # when each exchange came to carry NEEDED hot markers
+    # when each exchange came to carry NEEDED emerging fingerprints
+    counts_from = np.full(len(ts), NEVER, np.int64)
     kernels.counts_from(
-        *(spread.row, spread.marker, len(spread.row), spread.hot_from_us, ts, NEEDED, seen, counts_from)
+        *(
+            spread.row,
+            spread.fingerprint,
+            len(spread.row),
+            spread.emerging_from_us,
+            ts,
+            NEEDED,
+            seen,
+            counts_from,
+        )
     )
     rows = np.flatnonzero(counts_from < NEVER).astype(np.int32)
-    begin, order = deal(party[rows], parties)
+    begin, order = deal(tenant[rows], tenants)
     rows = rows[order]
-    return HotRows(begin, rows, ts, counts_from[rows])
+    return EmergingRows(begin, rows, ts, counts_from[rows])
 
 
-def all_rows(log: ExchangeLog, party: np.ndarray, parties: int) -> HotRows:
+def all_rows(log: ExchangeLog, tenant: np.ndarray, tenants: int) -> EmergingRows:
     """Every exchange, for the population's behaviour."""
-    return HotRows(*deal(party, parties), log["ts_us"], np.zeros(0, np.int64))
+    return EmergingRows(*deal(tenant, tenants), log["ts_us"], np.zeros(0, np.int64))
 
 
 def posture(
-    rows: HotRows, until: int, since: int, values: np.ndarray, weight: np.ndarray, levels: int
+    rows: EmergingRows, until: int, since: int, values: np.ndarray, weight: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each party's most used value of each setting, over its latest counted exchanges in [since, until).
+    """Each tenant's most used value of each setting, over its latest counted exchanges in [since, until).
 
-    values, weight, levels: as `most_used` takes them. Returns (counted (parties,) int32, dominant (settings,
-    parties) int32 with -1 where nothing was counted).
+    values, weight, levels: as `most_used` takes them. Returns (counted (tenants,) int32, dominant (settings,
+    tenants) int32 with -1 where nothing was counted).
     """
-    parties = len(rows.begin) - 1
-    begin = np.empty(parties + 1, np.int64)
-    # each party's last that count by then
-    latest = np.empty(min(len(rows.row), parties * LOOK_BACK), np.int32)
+    tenants = len(rows.begin) - 1
+    begin = np.empty(tenants + 1, np.int64)
+    # each tenant's last that count by then
+    latest = np.empty(min(len(rows.row), tenants * LOOK_BACK), np.int32)
     n = kernels.latest(
-        *(rows.begin, parties, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
+        *(rows.begin, tenants, rows.row, *np.searchsorted(rows.ts_us, [since, until])),
         *(rows.counts_from_us, len(rows.counts_from_us), until, LOOK_BACK, begin, latest),
     )
     return np.diff(begin).astype(np.int32), most_used(begin, latest[:n], values, weight, levels)[0]

@@ -1,8 +1,8 @@
-"""Echoes: what one party was answered comes back in a request of another.
+"""Echoes: what one tenant was answered comes back in a request of another.
 
-The provider knows what it answered, to whom and when. A passage that it answered to one party alone, and that
-nobody's request brought before, can only come from that answer or from a text that both know. A log without
-completions has no echoes. It does not know which accounts are suspected.
+The provider knows what it answered, to whom and when. A passage that it answered to one tenant alone, and
+that nobody's request brought before, can only come from that answer or from a text that both know. A log
+without completions has no echoes. It does not know which accounts are suspected.
 
 Null: what came in a request was not taken from the answer. It is then a text that both know, and comes as
     often before it is answered as after (`Echoes.forward` is false for those). Three passages must agree, so
@@ -23,15 +23,15 @@ from stillwatch.exchanges.column_file import ROWS_AT_ONCE, let_go
 from stillwatch.exchanges.log import ExchangeLog
 
 LEAST_PASSAGES = 3  # of one answer in one request: then at least 26 words are the same, and usually over 40
-MOST_QUOTING = 2  # parties beside the answered one: what more of them quote is public
-# of one passage: the answered party and those who quote may answer and bring
+MOST_QUOTING = 2  # tenants beside the answered one: what more of them quote is public
+# of one passage: the answered tenant and those who quote may answer and bring
 MOST_ENTRIES = 2 + 2 * MOST_QUOTING
 BROUGHT, ANSWERED = 0, 1
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """A pair of an answer and a request of another party that share passages, one a row, in no order.
+    """A pair of an answer and a request of another tenant that share passages, one a row, in no order.
 
     forward: the answer was there first, and nobody's request had brought the passages before. Else the
     request came first: a text that both know, by which it is judged how often that happens.
@@ -52,13 +52,13 @@ NONE = Echoes(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.zeros(0, bool))
 
 def echoes_in(world: ActorContext) -> Echoes:
     """The log's echoes, for `World.once`."""
-    return echoes(world.log, party_of(world))
+    return echoes(world.log, tenant_of(world))
 
 
-def party_of(world: ActorContext) -> np.ndarray:
+def tenant_of(world: ActorContext) -> np.ndarray:
     """(accounts,) who counts as one."""
-    if world.party is not None:
-        return world.party
+    if world.tenant is not None:
+        return world.tenant
     return np.arange(len(world.log.accounts), dtype=np.int32)
 
 
@@ -68,22 +68,22 @@ def answered_us(log: ExchangeLog) -> np.ndarray:
     return taken
 
 
-def echoes(log: ExchangeLog, party: np.ndarray) -> Echoes:
-    """Find every echo between parties. Time grows with the log's passages, n log n of those that return."""
+def echoes(log: ExchangeLog, tenant: np.ndarray) -> Echoes:
+    """Find every echo between tenants. Time grows with the log's passages, n log n of those that return."""
     if not len(log.answered) or not len(log.brought):
         return NONE
     row, kind, passage = _returning(log)
     if not len(row):
         return NONE
-    who = party[log["account"][row]]
+    who = tenant[log["account"][row]]
     when = np.where(kind == ANSWERED, answered_us(log)[row], log["ts_us"][row])
     order = np.lexsort((row, when, kind, who, passage))
     row, kind, passage, who, when = (column[order] for column in (row, kind, passage, who, when))
     same = (passage[1:] == passage[:-1]) & (who[1:] == who[:-1]) & (kind[1:] == kind[:-1])
-    row, kind, passage, who, when = (  # a party's first of each sort
+    row, kind, passage, who, when = (  # a tenant's first of each sort
         column[np.r_[True, ~same]] for column in (row, kind, passage, who, when)
     )
-    # (answer, request, forward) of each passage that was answered to one party and is quoted by few; what
+    # (answer, request, forward) of each passage that was answered to one tenant and is quoted by few; what
     # repeats its own request is no answer
     answer, request, forward = (np.empty(MOST_QUOTING * len(row), np.int64) for _ in range(3))
     n = kernels.echo_pairs(

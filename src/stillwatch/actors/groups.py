@@ -1,4 +1,4 @@
-"""Groups of parties by what they say: communities of the links' graph, less those who hang on by chance.
+"""Groups of tenants by what they say: communities of the links' graph, less those who hang on by chance.
 
 It does not know what the members do, nor whether a group is honest.
 """
@@ -10,35 +10,36 @@ from stillwatch.actors.communities import communities
 from stillwatch.actors.window import Graph
 from stillwatch.compiled_code.library import kernels
 
-LEAST_PARTIES = 4  # as few as make a marker hot (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
-LEAST_COUNTED = 2  # exchanges of a party that carry the new wording
+# as few as make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
+LEAST_TENANTS = 4
+LEAST_COUNTED = 2  # exchanges of a tenant that carry the new wording
 ATTACHED = 0.25  # of the median member's bits: below it a member hangs on by chance
 TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group
 
 
 def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """The groups at one resolution: where each begins (groups + 1,), and their parties, ascending in each.
+    """The groups at one resolution: where each begins (groups + 1,), and their tenants, ascending in each.
 
-    counted: (parties,) exchanges of each party that carry wording new and shared.
+    counted: (tenants,) exchanges of each tenant that carry wording new and shared.
     """
     weight = graph.weight.astype(np.int64)
     label = communities(graph.begin, graph.neighbour, weight, resolution)
-    active = counted[graph.party] >= LEAST_COUNTED
+    active = counted[graph.tenant] >= LEAST_COUNTED
     # the members that belong: by bits, by how many members they are tied to, and by where their ties go
     nodes = len(label)
     start, member, found = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
     kernels.keep_attached(
         *(graph.begin, graph.neighbour, weight, label, active, nodes),
-        *(LEAST_PARTIES, ATTACHED, TIED, start, member, found),
+        *(LEAST_TENANTS, ATTACHED, TIED, start, member, found),
     )
     start = start[: found[0] + 1].copy()
-    return start, graph.party[member[: start[-1]]]
+    return start, graph.tenant[member[: start[-1]]]
 
 
 def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each group's commonest value of each setting, and how many members have it; ties to the smaller.
 
-    dominant: (settings, parties) int32, at least 0 for every member. Returns two (settings, groups) arrays.
+    dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
     one = np.ones(dominant.shape[1], np.int32)
     levels = int(dominant.max(initial=0)) + 1

@@ -1,11 +1,12 @@
 """How wording spreads: which phrases, frames and questions are new among accounts, and who took them up when.
 
-A *marker* is one hash of a sketch (a phrase, a head, a tail, a whole prompt, a system text). Its *entrants*
-are the parties that used it, each at its first use. A marker is *hot* at an entry when at least
-`MIN_ENTRANTS` parties entered within `WINDOW_DAYS` and they outnumber all earlier ones `NOVELTY` to one: new
-*and* shared. Everything here looks back only: what is hot at an entry follows from the entries before it.
+A *fingerprint* is one hash of a sketch (a phrase, a head, a tail, a whole prompt, a system text). Its
+*entrants* are the tenants that used it, each at its first use. A fingerprint is *emerging* at an entry when
+at least `MIN_ENTRANTS` tenants entered within `WINDOW_DAYS` and they outnumber all earlier ones `NOVELTY` to
+one: new *and* shared. Everything here looks back only: what is emerging at an entry follows from the entries
+before it.
 
-It does not know whether a marker is honest novelty (a viral prompt, a new framework) or a campaign's.
+It does not know whether a fingerprint is honest novelty (a viral prompt, a new framework) or a campaign's.
 """
 
 from collections.abc import Collection
@@ -15,8 +16,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from stillwatch.actors.fingerprints import (
+    FAR,
+    PLACE_BITS,
+    Columns,
+    EmergingFingerprints,
+    emerging_fingerprints,
+    row_columns,
+)
 from stillwatch.actors.links import Links, links, nothing
-from stillwatch.actors.markers import FAR, PLACE_BITS, Columns, HotMarkers, hot_markers, row_columns
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.column_file import let_go
@@ -27,7 +35,7 @@ WINDOW_DAYS = 5.0  # a pool of 100 accounts at 25 a day takes 10,000 in four day
 BURN_IN_DAYS = 3.0  # in which most customers of long-installed software are seen once
 MIN_ENTRANTS = 4  # fewer accounts than this are judged one by one
 NOVELTY = 3.0  # recent entrants per earlier one
-NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a marker costs linear work
+NEIGHBOURS = 16  # an entrant is linked to the latest few, so that a fingerprint costs linear work
 WINDOW_US = int(WINDOW_DAYS * DAY_US)
 BURN_IN_US = int(BURN_IN_DAYS * DAY_US)
 KINDS = ("wording", "system wording", "opening", "ending", "question", "system text")
@@ -35,22 +43,22 @@ KINDS = ("wording", "system wording", "opening", "ending", "question", "system t
 
 @dataclass(frozen=True)
 class Spread:
-    """Links between parties through hot markers, in time order, and the exchanges that carry hot markers."""
+    """Links between tenants through emerging fingerprints, in time order, and exchanges that carry them."""
 
     links: Links
-    entry_party: np.ndarray  # (entries,) int32 first uses of markers that were ever hot, in time order
-    entry_marker: np.ndarray  # (entries,) int32
+    entry_tenant: np.ndarray  # (entries,) int32 first uses of fingerprints that emerged, in time order
+    entry_fingerprint: np.ndarray  # (entries,) int32
     entry_us: np.ndarray  # (entries,) int64
-    row: np.ndarray  # (uses,) int32 exchange that carries a hot marker, in time order
-    marker: np.ndarray  # (uses,) int32 which marker
-    hot_from_us: np.ndarray  # (markers,) int64 first moment at which it was hot
-    marker_kind: np.ndarray  # (markers,) int8
-    marker_value: np.ndarray  # (markers,) uint32: the hash itself, the same in every log under one key
+    row: np.ndarray  # (uses,) int32 exchange that carries an emerging fingerprint, in time order
+    fingerprint: np.ndarray  # (uses,) int32 which fingerprint
+    emerging_from_us: np.ndarray  # (fingerprints,) int64 first moment at which it was emerging
+    fingerprint_kind: np.ndarray  # (fingerprints,) int8
+    fingerprint_value: np.ndarray  # (fingerprints,) uint32: the hash, the same in every log under one key
 
 
 def spread(
     log: ExchangeLog,
-    party: np.ndarray,
+    tenant: np.ndarray,
     *,
     threads: int = 2,
     kinds: Collection[str] = KINDS,
@@ -61,13 +69,13 @@ def spread(
     novelty: float = NOVELTY,
     neighbours: int = NEIGHBOURS,
 ) -> Spread:
-    """Follow every marker of a log over its parties. The result does not depend on `threads`.
+    """Follow every fingerprint of a log over its tenants. The result does not depend on `threads`.
 
-    party: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
+    tenant: (exchanges,) int32, the billing identity that counts as one (an organisation, else an account);
     kinds: of KINDS, those that are followed; forgotten_us: what was before it is not in the log any more.
     Where nothing was forgotten the log's first days are its burn-in: what is in use then is not new.
 
-    Raises: InputError for a log of more rows than a marker's place can name.
+    Raises: InputError for a log of more rows than a fingerprint's place can name.
     """
     n = len(log)
     if n >> (32 - PLACE_BITS):
@@ -75,30 +83,30 @@ def spread(
     if n == 0:
         return _nothing()
     sketches = (log.phrases, log.system_phrases, log["head"], log["tail"], log["exact"], log["system"])
-    followed = (  # 0 is no marker
+    followed = (  # 0 is no fingerprint
         column if kind in kinds else np.zeros_like(column)
         for kind, column in zip(KINDS, sketches, strict=True)
     )
     columns = (*followed, log["words"])
     ts = log["ts_us"]
     settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
-    hot = hot_markers(columns, party, ts, window_us, settled, min_entrants, novelty, threads)
-    first = np.full(int(party.max()) + 2, FAR)  # of each party, and of none
-    np.minimum.at(first, party + 1, ts)
+    emerging = emerging_fingerprints(columns, tenant, ts, window_us, settled, min_entrants, novelty, threads)
+    first = np.full(int(tenant.max()) + 2, FAR)  # of each tenant, and of none
+    np.minimum.at(first, tenant + 1, ts)
     known = np.sort(first[first < FAR])
     with ThreadPoolExecutor(threads) as pool:
-        uses = _uses(columns, hot, hot.uses, pool, threads)
-        entries = _uses(columns, hot, hot.entries, pool, threads)
+        uses = _uses(columns, emerging, emerging.uses, pool, threads)
+        entries = _uses(columns, emerging, emerging.entries, pool, threads)
     return Spread(
-        links(hot, party, ts, known, window_us, settled, min_entrants, novelty, neighbours),
-        party[entries[0]],
+        links(emerging, tenant, ts, known, window_us, settled, min_entrants, novelty, neighbours),
+        tenant[entries[0]],
         entries[1],
         ts[entries[0]],
         uses[0],
         uses[1],
-        hot.hot_from_us,
-        hot.kind,
-        hot.value,
+        emerging.emerging_from_us,
+        emerging.kind,
+        emerging.value,
     )
 
 
@@ -108,13 +116,13 @@ def _nothing() -> Spread:
 
 
 def _uses(
-    columns: Columns, hot: HotMarkers, bits: np.ndarray, pool: ThreadPoolExecutor, threads: int
+    columns: Columns, emerging: EmergingFingerprints, bits: np.ndarray, pool: ThreadPoolExecutor, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(row, marker) of every set bit, in the order of the log."""
+    """(row, fingerprint) of every set bit, in the order of the log."""
     cuts = np.linspace(0, len(bits), 4 * threads + 1).astype(np.int64)
     many = [int(np.bitwise_count(bits[a:b]).sum()) for a, b in pairwise(cuts)]
     ends = np.cumsum([0, *many])
-    keys, numbers = _number_markers(hot.value)
+    keys, numbers = _number_fingerprints(emerging.value)
     row, which = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
 
     def fill(k: int) -> None:
@@ -129,9 +137,9 @@ def _uses(
     return row, which
 
 
-def _number_markers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Markers and their numbers as an open-addressed table."""
+def _number_fingerprints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fingerprints and their numbers as an open-addressed table."""
     size = 1 << max(10, int(2 * len(values) - 1).bit_length())
     keys, numbers = np.zeros(size, np.uint32), np.empty(size, np.int32)
-    kernels.number_markers(values, len(values), keys, numbers, size)
+    kernels.number_fingerprints(values, len(values), keys, numbers, size)
     return keys, numbers

@@ -17,10 +17,10 @@ SMALL = np.iinfo(np.int32).max
 class Graph:
     """A symmetric graph in compressed rows; weights are whole thousandths of a bit: sums are exact.
 
-    A party without a link in the window is no node: most parties have none, and a node costs at each level.
+    A tenant without a link in the window is no node: most tenants have none, and a node costs at each level.
     """
 
-    party: np.ndarray  # (nodes,) int32 the party of each node, ascending
+    tenant: np.ndarray  # (nodes,) int32 the tenant of each node, ascending
     begin: np.ndarray  # (nodes + 1,) int64
     neighbour: np.ndarray  # (edges,) int32, each edge in both directions, ascending within a node
     weight: np.ndarray  # (edges,) int32, or int64 where some pair's links weigh too much for it
@@ -29,9 +29,9 @@ class Graph:
 class LinkWindow:
     """A window that moves forward over links in time order. A pair's sum is kept in both its places."""
 
-    def __init__(self, links: Links, parties: int) -> None:
+    def __init__(self, links: Links, tenants: int) -> None:
         self._links = links
-        self._begin = np.full(parties + 1, len(links.neighbour), np.int64)
+        self._begin = np.full(tenants + 1, len(links.neighbour), np.int64)
         self._begin[: len(links.row_begin)] = links.row_begin
         self._sum = np.zeros(len(links.neighbour), np.int32 if links.heaviest <= SMALL else np.int64)
         self._lo = self._hi = self._edges = 0
@@ -43,15 +43,15 @@ class LinkWindow:
         self._lo, self._hi = lo, hi
         neighbour = np.empty(self._edges, np.int32)
         weight = np.empty(self._edges, self._sum.dtype)
-        parties = len(self._begin) - 1
-        number, party = np.full(parties, -1, np.int32), np.empty(parties, np.int32)
-        begin = np.empty(parties + 1, np.int64)
+        tenants = len(self._begin) - 1
+        number, tenant = np.full(tenants, -1, np.int32), np.empty(tenants, np.int32)
+        begin = np.empty(tenants + 1, np.int64)
         compact = kernels.compact if self._sum.dtype == np.int32 else kernels.compact_wide
         nodes = compact(
-            *(self._begin, parties, self._links.neighbour, self._sum),
-            *(neighbour, weight, number, party, begin),
+            *(self._begin, tenants, self._links.neighbour, self._sum),
+            *(neighbour, weight, number, tenant, begin),
         )
-        return Graph(party[:nodes].copy(), begin[: nodes + 1].copy(), neighbour, weight)
+        return Graph(tenant[:nodes].copy(), begin[: nodes + 1].copy(), neighbour, weight)
 
     def _add(self, lo: int, hi: int, sign: int) -> int:
         """Add the links of some entries; how many edges more there are."""

@@ -1,4 +1,4 @@
-/* Links between parties, their graph, its communities and groups; sessions, echoes and repeats over time. */
+/* Links between tenants, their graph, its communities and groups; sessions, echoes and repeats over time. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,8 +27,8 @@ DEAL(sw_deal_short, int32_t)
 
 /* --- links --------------------------------------------------------------------------------------------------- */
 
-int64_t sw_linking(const int64_t *begin, int64_t markers, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,
-                   const int64_t *known, int64_t parties, int64_t window, int64_t settled, int64_t least, double novelty,
+int64_t sw_linking(const int64_t *begin, int64_t fingerprints, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,
+                   const int64_t *known, int64_t tenants, int64_t window, int64_t settled, int64_t least, double novelty,
                    int64_t neighbours, int32_t *moment, int64_t *fill, int32_t *entry, int32_t *oldest, int32_t *weight) {
     int64_t total = 0;
     for (int64_t i = 0; i < exchanges; i++) /* the first row of the same time */
@@ -40,25 +40,25 @@ int64_t sw_linking(const int64_t *begin, int64_t markers, const int32_t *entry_r
                 fill[i] = total;
                 total += here;
             }
-        for (int64_t m = 0; m < markers; m++) {
+        for (int64_t m = 0; m < fingerprints; m++) {
             int64_t old = begin[m];
-            bool was_hot = false;
+            bool was_emerging = false;
             for (int64_t j = begin[m]; j < begin[m + 1]; j++) {
                 int64_t now = ts[entry_row[j]], oldest_us = MAX(now - window, settled);
                 while (old <= j && ts[entry_row[old]] < oldest_us) old++;
                 int64_t recent = j - old + 1;
-                bool hot = recent >= least && (double)recent >= novelty * (double)(old - begin[m]);
+                bool emerging = recent >= least && (double)recent >= novelty * (double)(old - begin[m]);
                 /* thousandths of a bit for each link: what few of the active use is worth more */
-                double bits = hot ? log2((double)place_of(known, parties, now + 1) / (double)recent) : 0.0;
+                double bits = emerging ? log2((double)place_of(known, tenants, now + 1) / (double)recent) : 0.0;
                 if (bits > 0) {
                     int64_t at = fill[moment[entry_row[j]]]++;
                     if (placing) {
                         entry[at] = (int32_t)j;
-                        oldest[at] = (int32_t)(was_hot ? old : -1 - old);
+                        oldest[at] = (int32_t)(was_emerging ? old : -1 - old);
                         weight[at] = (int32_t)(int64_t)(1000 * bits / (double)MIN(recent, neighbours));
                     }
                 }
-                was_hot = hot;
+                was_emerging = emerging;
             }
         }
     }
@@ -84,11 +84,11 @@ static int32_t *grow_table(int32_t *table, const int32_t *low, const int32_t *hi
     return table;
 }
 
-int sw_pair_links(const int32_t *entry_row, const int32_t *party, const int32_t *entry, const int32_t *oldest,
+int sw_pair_links(const int32_t *entry_row, const int32_t *tenant, const int32_t *entry, const int32_t *oldest,
                   const int32_t *weight, int64_t entries, const int64_t *begin, int64_t neighbours, int32_t *pair, int32_t *low,
                   int32_t *high, int64_t *weighs, int64_t *count) {
     int64_t pairs = 0, size = 4096;
-    int32_t *table = grow_table(NULL, low, high, 0, size); /* open addressing, by both parties */
+    int32_t *table = grow_table(NULL, low, high, 0, size); /* open addressing, by both tenants */
     for (int64_t k = 0; table && k < entries; k++) {
         int64_t j = entry[k], old = oldest[k], x = j, at = begin[k];
         if (old < 0) {
@@ -96,9 +96,9 @@ int sw_pair_links(const int32_t *entry_row, const int32_t *party, const int32_t 
             x = old + 1;
         }
         for (; table && x <= j; x++) {
-            int32_t a = party[entry_row[x]];
+            int32_t a = tenant[entry_row[x]];
             for (int64_t y = MAX(old, x - neighbours); y < x; y++) {
-                int32_t b = party[entry_row[y]], one = MIN(a, b), other = MAX(a, b);
+                int32_t b = tenant[entry_row[y]], one = MIN(a, b), other = MAX(a, b);
                 int64_t s = pair_slot(one, other, size);
                 while (table[s] >= 0 && (low[table[s]] != one || high[table[s]] != other)) s = (s + 1) & (size - 1);
                 if (table[s] < 0) {
@@ -125,17 +125,17 @@ int sw_pair_links(const int32_t *entry_row, const int32_t *party, const int32_t 
 }
 
 void sw_pair_rows(const int32_t *low, const int32_t *high, const int32_t *by_low, const int32_t *by_high, int64_t pairs,
-                  int64_t parties, int64_t *begin, int64_t *fill, int32_t *neighbour, int32_t *place, int32_t *other,
+                  int64_t tenants, int64_t *begin, int64_t *fill, int32_t *neighbour, int32_t *place, int32_t *other,
                   int32_t *back) {
-    /* fill stands one further on: its first is that of those who belong to no party (-1) */
-    memset(begin, 0, (parties + 1) * sizeof *begin);
+    /* fill stands one further on: its first is that of those who belong to no tenant (-1) */
+    memset(begin, 0, (tenants + 1) * sizeof *begin);
     for (int64_t q = 0; q < pairs; q++) {
         begin[low[q] + 1]++;
         begin[high[q] + 1]++;
     }
-    for (int64_t i = 0; i < parties; i++) begin[i + 1] += begin[i];
+    for (int64_t i = 0; i < tenants; i++) begin[i + 1] += begin[i];
     fill[0] = 0;
-    memcpy(fill + 1, begin, parties * sizeof *fill);
+    memcpy(fill + 1, begin, tenants * sizeof *fill);
     for (int64_t k = 0; k < pairs; k++) { /* lower neighbours first */
         int32_t q = by_low[k];
         back[q] = (int32_t)fill[high[q] + 1]++;
@@ -169,11 +169,11 @@ void sw_pair_rows(const int32_t *low, const int32_t *high, const int32_t *by_low
         return edges;                                                                                                 \
     }                                                                                                                 \
                                                                                                                       \
-    int64_t compact(const int64_t *begin, int64_t parties, const int32_t *neighbour, const type *total, int32_t *to,  \
-                    type *weight, int32_t *number, int32_t *party, int64_t *start) {                                  \
+    int64_t compact(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const type *total, int32_t *to,  \
+                    type *weight, int32_t *number, int32_t *tenant, int64_t *start) {                                  \
         int64_t nodes = 0, at = 0;                                                                                    \
         start[0] = 0;                                                                                                 \
-        for (int64_t i = 0; i < parties; i++) {                                                                       \
+        for (int64_t i = 0; i < tenants; i++) {                                                                       \
             int64_t begun = at;                                                                                       \
             for (int64_t j = begin[i]; j < begin[i + 1]; j++)                                                         \
                 if (total[j]) {                                                                                       \
@@ -182,7 +182,7 @@ void sw_pair_rows(const int32_t *low, const int32_t *high, const int32_t *by_low
                 }                                                                                                     \
             if (at > begun) {                                                                                         \
                 number[i] = (int32_t)nodes;                                                                           \
-                party[nodes++] = (int32_t)i;                                                                          \
+                tenant[nodes++] = (int32_t)i;                                                                          \
                 start[nodes] = at;                                                                                    \
             }                                                                                                         \
         }                                                                                                             \
@@ -444,7 +444,7 @@ static double median(double *values, int64_t many) {
 }
 
 int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64_t *weight, const int32_t *label,
-                     const bool *active, int64_t nodes, int64_t least_parties, double attached, double tied, int64_t *start,
+                     const bool *active, int64_t nodes, int64_t least_tenants, double attached, double tied, int64_t *start,
                      int32_t *member, int64_t *found) {
     const int64_t n = nodes + 1;
     int64_t *inner = calloc(5 * n, sizeof *inner), *around = inner + n, *degree = inner + 2 * n, *first = inner + 3 * n,
@@ -456,7 +456,7 @@ int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64
     for (int64_t i = 0; !failed && i < nodes; i++) crowd[label[i]] += active[i];
     for (int64_t i = 0; !failed && i < nodes; i++) {
         int32_t own = label[i];
-        if (!active[i] || crowd[own] < least_parties) continue;
+        if (!active[i] || crowd[own] < least_tenants) continue;
         for (int64_t j = begin[i]; j < begin[i + 1]; j++) {
             bool same = label[neighbour[j]] == own;
             degree[i] += weight[j];
@@ -473,7 +473,7 @@ int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64
     for (int64_t g = 0; !failed && g < nodes; g++) {
         const int32_t *own = node + first[g];
         int64_t many = first[g + 1] - first[g], begun = at;
-        if (many < least_parties) continue;
+        if (many < least_tenants) continue;
         for (int64_t k = 0; k < many; k++) values[k] = (double)inner[own[k]];
         double bits = attached * median(values, many);
         for (int64_t k = 0; k < many; k++) values[k] = (double)around[own[k]];
@@ -482,7 +482,7 @@ int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64
         double inside = tied * median(values, many);
         for (int64_t k = 0; k < many; k++)
             if ((double)inner[own[k]] >= bits && (double)around[own[k]] >= ties && share[k] >= inside) member[at++] = own[k];
-        if (at - begun < least_parties)
+        if (at - begun < least_tenants)
             at = begun;
         else
             start[++groups] = at;

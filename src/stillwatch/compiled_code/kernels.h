@@ -17,7 +17,7 @@
 #define SHORT_WORD 4    /* bytes: a shorter word is mostly grammar, and kept as no content word */
 #define CONTEXT_BITS 12 /* of a content word's 32 bits: the two tokens beside it */
 #define LEAST_WORDS 6   /* a shorter prompt is no question of its own: "yes", "continue" */
-#define PLACE_BITS 5    /* a use's place in a word: its row, and below it which of at most 32 markers of the row */
+#define PLACE_BITS 5    /* a use's place in a word: its row, and below it which of at most 32 fingerprints of the row */
 #define FIELD_TEXT 0    /* kinds of fields by what they hold: a text that is not empty */
 #define FIELD_BEGUN 1   /* a text that is not empty, of which the rest may be missing */
 #define FIELD_WORD 2    /* one of at most MOST_OF_WORD bytes, without escapes */
@@ -50,38 +50,38 @@ void sw_match_items(const uint32_t *phrases, int64_t texts, int64_t each, const 
                     int64_t prefix_bits, int32_t *out);
 void sw_embed(const uint8_t *data, const int64_t *begin, int64_t texts, int64_t width, int64_t longest, float *out);
 
-/* markers.c: a row's markers come from seven columns, and how many phrases and system phrases each row has */
+/* fingerprints.c: a row's fingerprints come from seven columns, and how many phrases and system phrases each row has */
 int64_t sw_by_round(const uint32_t *phrases, int64_t phrases_each, const uint32_t *system_phrases, int64_t system_each,
                     const uint64_t *head, const uint64_t *tail, const uint64_t *exact, const uint64_t *system,
                     const int32_t *words, int64_t first, int64_t last, int64_t rounds, int64_t *begin, int64_t *fill,
                     uint64_t *packed);
-int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t high, const int32_t *party, const int64_t *ts,
-                    int64_t parties, int64_t window, int64_t settled, int64_t least, double novelty, uint32_t *use_bits,
-                    uint32_t *entry_bits, uint32_t *value, uint32_t *place, int64_t *hot_from, int64_t *length, int32_t *rows,
+int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t high, const int32_t *tenant, const int64_t *ts,
+                    int64_t tenants, int64_t window, int64_t settled, int64_t least, double novelty, uint32_t *use_bits,
+                    uint32_t *entry_bits, uint32_t *value, uint32_t *place, int64_t *emerging_from, int64_t *length, int32_t *rows,
                     int64_t *counts);
-void sw_number_markers(const uint32_t *values, int64_t markers, uint32_t *keys, int32_t *numbers, int64_t size);
+void sw_number_fingerprints(const uint32_t *values, int64_t fingerprints, uint32_t *keys, int32_t *numbers, int64_t size);
 void sw_fill_uses(const uint32_t *phrases, int64_t phrases_each, const uint32_t *system_phrases, int64_t system_each,
                   const uint64_t *head, const uint64_t *tail, const uint64_t *exact, const uint64_t *system,
                   const int32_t *words, const uint32_t *bits, int64_t begin, int64_t end, const uint32_t *keys,
                   const int32_t *numbers, int64_t size, int32_t *row, int32_t *which);
 int64_t sw_find_uses(const uint32_t *phrases, int64_t phrases_each, const uint32_t *system_phrases, int64_t system_each,
                      const uint64_t *head, const uint64_t *tail, const uint64_t *exact, const uint64_t *system,
-                     const int32_t *words, int64_t first, int64_t last, const uint32_t *values, int64_t markers, int32_t *row,
-                     int32_t *marker);
-void sw_counts_from(const int32_t *row, const int32_t *marker, int64_t uses, const int64_t *hot_from, const int64_t *ts,
+                     const int32_t *words, int64_t first, int64_t last, const uint32_t *values, int64_t fingerprints, int32_t *row,
+                     int32_t *fingerprint);
+void sw_counts_from(const int32_t *row, const int32_t *fingerprint, int64_t uses, const int64_t *emerging_from, const int64_t *ts,
                     int64_t needed, int64_t *smallest, int64_t *out);
-int64_t sw_latest(const int64_t *begin, int64_t parties, const int32_t *row, int64_t row_lo, int64_t row_hi,
+int64_t sw_latest(const int64_t *begin, int64_t tenants, const int32_t *row, int64_t row_lo, int64_t row_hi,
                   const int64_t *counts_from, int64_t waiting, int64_t until, int64_t look_back, int64_t *start,
                   int32_t *latest);
 void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, const int32_t *values, int64_t settings,
                   const int32_t *weight, int64_t *tally, int32_t *value, int64_t *used);
-int64_t sw_tally(const int32_t *parties, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
-                 int64_t row_hi, const int32_t *use_row, const int32_t *use_marker, int64_t uses, int64_t *tally);
-void sw_entries_into(const int32_t *parties, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo, int64_t hi,
-                     const int32_t *entry_marker, const int32_t *wanted, int32_t *out);
-int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
-                       int64_t hi, const int32_t *entry_marker, const int64_t *entered_at, const int64_t *entered_us,
-                       const int64_t *hot_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
+int64_t sw_tally(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
+                 int64_t row_hi, const int32_t *use_row, const int32_t *use_fingerprint, int64_t uses, int64_t *tally);
+void sw_entries_into(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo, int64_t hi,
+                     const int32_t *entry_fingerprint, const int32_t *wanted, int32_t *out);
+int64_t sw_own_fingerprints(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
+                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int64_t *entered_us,
+                       const int64_t *emerging_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
                        double purity, int32_t *touched, int64_t *own);
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
                          int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out);
@@ -91,27 +91,27 @@ void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t m
 /* graph.c */
 void sw_deal(const int64_t *keys, int64_t many, int64_t hands, int64_t *begin, int64_t *fill, int32_t *order);
 void sw_deal_short(const int32_t *keys, int64_t many, int64_t hands, int64_t *begin, int64_t *fill, int32_t *order);
-int64_t sw_linking(const int64_t *begin, int64_t markers, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,
-                   const int64_t *known, int64_t parties, int64_t window, int64_t settled, int64_t least, double novelty,
+int64_t sw_linking(const int64_t *begin, int64_t fingerprints, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,
+                   const int64_t *known, int64_t tenants, int64_t window, int64_t settled, int64_t least, double novelty,
                    int64_t neighbours, int32_t *moment, int64_t *fill, int32_t *entry, int32_t *oldest, int32_t *weight);
-int sw_pair_links(const int32_t *entry_row, const int32_t *party, const int32_t *entry, const int32_t *oldest,
+int sw_pair_links(const int32_t *entry_row, const int32_t *tenant, const int32_t *entry, const int32_t *oldest,
                   const int32_t *weight, int64_t entries, const int64_t *begin, int64_t neighbours, int32_t *pair, int32_t *low,
                   int32_t *high, int64_t *weighs, int64_t *count);
 void sw_pair_rows(const int32_t *low, const int32_t *high, const int32_t *by_low, const int32_t *by_high, int64_t pairs,
-                  int64_t parties, int64_t *begin, int64_t *fill, int32_t *neighbour, int32_t *place, int32_t *other,
+                  int64_t tenants, int64_t *begin, int64_t *fill, int32_t *neighbour, int32_t *place, int32_t *other,
                   int32_t *back);
 int64_t sw_add_links(int32_t *total, const int32_t *place, const int32_t *other, const int64_t *begin, const int32_t *weight,
                      int64_t lo, int64_t hi, int64_t sign);
 int64_t sw_add_links_wide(int64_t *total, const int32_t *place, const int32_t *other, const int64_t *begin,
                           const int32_t *weight, int64_t lo, int64_t hi, int64_t sign);
-int64_t sw_compact(const int64_t *begin, int64_t parties, const int32_t *neighbour, const int32_t *total, int32_t *to,
-                   int32_t *weight, int32_t *number, int32_t *party, int64_t *start);
-int64_t sw_compact_wide(const int64_t *begin, int64_t parties, const int32_t *neighbour, const int64_t *total, int32_t *to,
-                        int64_t *weight, int32_t *number, int32_t *party, int64_t *start);
+int64_t sw_compact(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int32_t *total, int32_t *to,
+                   int32_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
+int64_t sw_compact_wide(const int64_t *begin, int64_t tenants, const int32_t *neighbour, const int64_t *total, int32_t *to,
+                        int64_t *weight, int32_t *number, int32_t *tenant, int64_t *start);
 int sw_communities(const int64_t *begin, const int32_t *neighbour, const int64_t *weight, int64_t nodes, double resolution,
                    int32_t *label);
 int sw_keep_attached(const int64_t *begin, const int32_t *neighbour, const int64_t *weight, const int32_t *label,
-                     const bool *active, int64_t nodes, int64_t least_parties, double attached, double tied, int64_t *start,
+                     const bool *active, int64_t nodes, int64_t least_tenants, double attached, double tied, int64_t *start,
                      int32_t *member, int64_t *found);
 int64_t sw_openings(const int64_t *account, const int64_t *ts, const uint32_t *conversation, int64_t rows, int64_t pause_us,
                     int64_t longest_us, int64_t *first, int64_t *second);

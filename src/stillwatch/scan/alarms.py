@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.scan import SettingTest
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
 PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
-NAMED_AFTER = 3  # looks that must name a party before it is named
+NAMED_AFTER = 3  # looks that must name a tenant before it is named
 SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one look is enough, two are, three are
-CONFIRMED = 0.35  # of the median party's share of looks, since it was named, that name it again
-KEPT = 0.1  # of the looks that the most lasting marker had
+CONFIRMED = 0.35  # of the median tenant's share of looks, since it was named, that name it again
+KEPT = 0.1  # of the looks that the most lasting fingerprint had
 MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
 
 
@@ -29,8 +29,8 @@ class Judgement:
 
     content: ContentTest
     explanation: str = ""  # what would make it honest all the same
-    part: frozenset[int] | None = None  # the parties that are of one source, where the whole group is not
-    # parties that were set aside before: their product, or "" where another raised alarm has them
+    part: frozenset[int] | None = None  # the tenants that are of one source, where the whole group is not
+    # tenants that were set aside before: their product, or "" where another raised alarm has them
     aside: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -40,16 +40,16 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A group, or the carriers of its stock, and how sure it is that they are one hand."""
+    """A group, or the carriers of its signature, and how sure it is that they are one hand."""
 
     p_value: float
     carriers: frozenset[int]
-    matching: frozenset[int]  # carriers that have the common values and took the stock up lately
+    matching: frozenset[int]  # carriers that have the common values and took the signature up lately
     used_to_match: frozenset[int]  # carriers that have the common values, whenever they took it up
     dominant: tuple[int, ...]
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
-    own: np.ndarray  # stock markers' numbers
+    own: np.ndarray  # signature fingerprints' numbers
     tested: tuple[SettingTest, ...] = ()  # what p_settings are computed from
     # its exchanges that show what it shares
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -66,17 +66,18 @@ class Alarm:
 
     at_us: int  # when it was raised; NEVER while too few looks agree or its content may be of many hands
     p_value: float  # at that moment, or when it became a lead
-    named: dict[int, int] = field(default_factory=dict)  # party -> when it was named
+    named: dict[int, int] = field(default_factory=dict)  # tenant -> when it was named
     p_least: float = 1.0
     dominant: tuple[int, ...] = ()  # the settings' common values at the last look
     share: tuple[float, ...] = ()  # and the share of carriers that has them
     p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
-    # stock markers and how many looks held them; below 0 a marker that the log does not hold any more
-    markers: Counter[int] = field(default_factory=Counter)
-    # party -> looks that had it, those before it was named not counted once it is
+    # signature fingerprints and how many looks held them; below 0 a fingerprint that the log does not hold
+    # any more
+    fingerprints: Counter[int] = field(default_factory=Counter)
+    # tenant -> looks that had it, those before it was named not counted once it is
     looks: Counter[int] = field(default_factory=Counter)
     looked_at_us: list[int] = field(default_factory=list)
-    devoted: set[int] = field(default_factory=set)  # parties that did little else than use the stock
+    devoted: set[int] = field(default_factory=set)  # tenants that did little else than use the signature
     tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
     lead_us: int = NEVER  # since when enough looks agree that its settings are too alike
     judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
@@ -87,30 +88,30 @@ class Alarm:
         default=None, repr=False, compare=False
     )  # after how many looks
 
-    def own_markers(self) -> np.ndarray:
-        """The markers that looks kept finding to be the group's own, sorted."""
+    def own_fingerprints(self) -> np.ndarray:
+        """The fingerprints that looks kept finding to be the group's own, sorted."""
         looks = len(self.looked_at_us)  # asked every hour; another answer only after another look
         if self._own is None or self._own[0] != looks:
-            self._own = looks, np.array([m for m in lasting(self.markers) if m >= 0], np.int64)
+            self._own = looks, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
 
-    def name(self, party: int, at_us: int) -> None:
-        """Name a party, unless it is named. Whether later looks confirm it is counted from here on."""
-        if party not in self.named:
-            self.named[party], self.looks[party] = at_us, 1
+    def name(self, tenant: int, at_us: int) -> None:
+        """Name a tenant, unless it is named. Whether later looks confirm it is counted from here on."""
+        if tenant not in self.named:
+            self.named[tenant], self.looks[tenant] = at_us, 1
 
     def confirmed(self) -> dict[int, int]:
-        """The named parties that later looks kept naming; a party named in passing is let go."""
+        """The named tenants that later looks kept naming; a tenant named in passing is let go."""
         looked = np.array(self.looked_at_us)
         kept = {p: self.looks[p] / max(int((looked >= at).sum()), 1) for p, at in self.named.items()}
         least = CONFIRMED * float(np.median(list(kept.values()))) if kept else 0.0
         return {p: at for p, at in self.named.items() if p in self.devoted or kept[p] >= least}
 
 
-def lasting(markers: Mapping[int, int]) -> list[int]:
-    """Of markers and how many looks held each, those that were not there in passing, sorted."""
-    most = max(markers.values(), default=0)
-    return sorted(m for m, looks in markers.items() if looks >= KEPT * most)
+def lasting(fingerprints: Mapping[int, int]) -> list[int]:
+    """Of fingerprints and how many looks held each, those that were not there in passing, sorted."""
+    most = max(fingerprints.values(), default=0)
+    return sorted(m for m, looks in fingerprints.items() if looks >= KEPT * most)
 
 
 def choose_alarms(
@@ -118,16 +119,16 @@ def choose_alarms(
 ) -> list[tuple[Candidate, list[Candidate]]]:
     """Of overlapping candidates the surest, each with its parts, largest first, where they are told apart."""
     ranked = sorted(candidates, key=lambda c: (c.p_value, -len(c.carriers), sorted(c.carriers)))
-    of_party: dict[int, list[int]] = {}
+    of_tenant: dict[int, list[int]] = {}
     for rank, candidate in enumerate(ranked):
-        for party in candidate.carriers:
-            of_party.setdefault(party, []).append(rank)
+        for tenant in candidate.carriers:
+            of_tenant.setdefault(tenant, []).append(rank)
     kept: dict[int, tuple[Candidate, list[Candidate]]] = {}
     for rank, candidate in enumerate(ranked):
         if candidate.p_value >= alpha:
             break
         size = len(candidate.carriers)
-        common = Counter(r for party in candidate.carriers for r in of_party[party])
+        common = Counter(r for tenant in candidate.carriers for r in of_tenant[tenant])
         if any(r in kept and n > 0.5 * size for r, n in common.items()):
             continue
         inside = [ranked[r] for r, n in common.items() if r != rank and n >= 0.7 * len(ranked[r].carriers)]
@@ -152,7 +153,7 @@ def looks_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
 
 
 class Alarms:
-    """The alarms so far, raised or still waiting for more looks, and which of them each party belongs to."""
+    """The alarms so far, raised or still waiting for more looks, and which of them each tenant belongs to."""
 
     def __init__(
         self,
@@ -162,7 +163,7 @@ class Alarms:
         looks_before_alarm: int = PERSISTENT,
         looks_before_naming: int = NAMED_AFTER,
     ) -> None:
-        """every, owner: the alarms so far, and the number of each party's own, to go on from."""
+        """every, owner: the alarms so far, and the number of each tenant's own, to go on from."""
         self.looks_before_alarm, self.looks_before_naming = looks_before_alarm, looks_before_naming
         self._all: list[Alarm] = every or []
         self._owner: dict[int, int] = owner or {}
@@ -174,7 +175,7 @@ class Alarms:
 
     @property
     def owner(self) -> dict[int, int]:
-        """Party -> number of the alarm that it belongs to."""
+        """Tenant -> number of the alarm that it belongs to."""
         return self._owner
 
     @property
@@ -188,7 +189,7 @@ class Alarms:
         return [alarm for alarm in self._all if alarm.at_us == NEVER != alarm.lead_us]
 
     def suspected(self) -> frozenset[int]:
-        """Every party that belongs to an alarm, raised or not."""
+        """Every tenant that belongs to an alarm, raised or not."""
         return frozenset(self._owner)
 
     def look(self, candidate: Candidate, until_us: int, alpha: float, judge: Judge) -> None:
@@ -204,13 +205,13 @@ class Alarms:
             if shared >= 0.3 * min(len(candidate.carriers), len(self._all[most].looks)):
                 alarm, number = self._all[most], most
         if alarm is None:
-            if sum(p not in self._owner for p in candidate.matching) < LEAST_PARTIES:
+            if sum(p not in self._owner for p in candidate.matching) < LEAST_TENANTS:
                 return
             alarm = Alarm(NEVER, candidate.p_value, settings=candidate.settings)
             self._all.append(alarm)
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
-        alarm.markers.update(candidate.own.tolist())
+        alarm.fingerprints.update(candidate.own.tolist())
         alarm.looked_at_us.append(until_us)
         needed = looks_needed(candidate.p_value, alpha, self.looks_before_alarm)
         recent = alarm.looked_at_us[-needed:]
@@ -236,14 +237,14 @@ class Alarms:
             self._count(p, number, until_us, min(needed, self.looks_before_naming))
 
     def _of_others(self, number: int) -> frozenset[int]:
-        """The parties of raised alarms but one: what they ask must not speak for whom that one would name."""
+        """The tenants of raised alarms but one: what they ask must not speak for whom that one would name."""
         raised = {k for k, alarm in enumerate(self._all) if alarm.at_us != NEVER and k != number}
         return frozenset(p for p, owner in self._owner.items() if owner in raised)
 
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
         """Write down one account of each new alarm, which no other alarm of the same first look has.
 
-        account: gives a party's account. The least name is taken, as codes differ between logs.
+        account: gives a tenant's account. The least name is taken, as codes differ between logs.
         """
         taken = {(alarm.looked_at_us[0], alarm.first_account) for alarm in self._all if alarm.first_account}
         for alarm in self._all:
@@ -256,7 +257,7 @@ class Alarms:
                 taken.add((first_look_us, alarm.first_account))
 
     def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
-        """Name parties that take up a raised alarm's stock and do little else."""
+        """Name tenants that take up a raised alarm's signature and do little else."""
         number = self._all.index(alarm)
         for p in newcomers:
             if self._owner.setdefault(p, number) == number:
@@ -265,7 +266,7 @@ class Alarms:
                 alarm.name(p, until_us)
 
     def split(self, part: Candidate) -> None:
-        """Give a part that is told apart an alarm of its own; its parties stay named since they were."""
+        """Give a part that is told apart an alarm of its own; its tenants stay named since they were."""
         owners = Counter(self._owner[p] for p in part.matching if p in self._owner)
         if not owners:
             return
@@ -273,7 +274,7 @@ class Alarms:
         whole = self._all[number]
         moved = [p for p in sorted(part.matching) if self._owner.get(p) == number]
         named = [p for p in moved if p in whole.named]
-        if len(named) < LEAST_PARTIES or len(whole.named) - len(named) < LEAST_PARTIES:
+        if len(named) < LEAST_TENANTS or len(whole.named) - len(named) < LEAST_TENANTS:
             return
         if shared < 0.5 * len(part.matching):
             return
@@ -281,7 +282,7 @@ class Alarms:
         alarm = Alarm(at_us, part.p_value, p_settings=part.p_settings, tested=part.tested)
         alarm.lead_us, alarm.judgement = whole.lead_us, whole.judgement
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
-        alarm.markers.update(part.own.tolist())
+        alarm.fingerprints.update(part.own.tolist())
         alarm.looked_at_us = list(whole.looked_at_us)
         alarm.devoted = whole.devoted & set(moved)
         for p in moved:

@@ -72,7 +72,7 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
         return BenignAlternative(kind, told)
     if (net[rows] < 0).all():
         return BenignAlternative(kind, f"not checked: no address of a client was given (client_ip); {told}")
-    shared = np.intersect1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
+    shared = np.intersect1d(world.use_row[world.uses_of(actor.own_fingerprints)], actor.rows)
     groups = shared if len(shared) else actor.rows
     places = int(net.max()) + 1
     here, there = (
@@ -92,10 +92,10 @@ def _with_network(rows: np.ndarray, net: np.ndarray) -> np.ndarray:
 
 
 def _novelty(actor: Actor, world: ActorContext) -> BenignAlternative:
-    if len(actor.own_markers) == 0:
+    if len(actor.own_fingerprints) == 0:
         return BenignAlternative("a new public template", "no wording of its own is shared: does not apply")
     log = world.log
-    rows = np.setdiff1d(world.use_row[world.uses_of(actor.own_markers)], actor.rows)
+    rows = np.setdiff1d(world.use_row[world.uses_of(actor.own_fingerprints)], actor.rows)
     others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
     return BenignAlternative(
         "a new public template or viral prompt", f"{others:,} accounts outside use some of its wording too"

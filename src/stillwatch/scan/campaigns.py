@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from stillwatch.actors import AccountFacts, Actor, ActorContext
 from stillwatch.actors.clues.echo import group_evidence
-from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.sessions import content_of, one_source_parts
-from stillwatch.actors.stock import NEEDED
+from stillwatch.actors.signature import NEEDED
 from stillwatch.detectors import Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.column_file import let_go
@@ -67,7 +67,7 @@ TOGETHER = (
 SOFTWARE = "most of its accounts run one vendor's product, whose defaults explain equal settings"
 MOSTLY_OTHERS = 0.5  # of a finding's accounts must be no users of such a product, nor sit together
 FAILOVER_P_VALUE = 1e-2  # of repeated refusals, at most: then a lead's text mentions them
-FEW_MARKERS = 20  # own markers below which nothing is asked of an account
+FEW_FINGERPRINTS = 20  # own fingerprints below which nothing is asked of an account
 FEW_CARRIED = 6  # nor where the median account carries fewer than this
 SAME_GROUP = 0.5  # of a group's accounts that are in another, a finding or a schedule: then both are the same
 
@@ -90,7 +90,7 @@ def campaigns(
     engine: SqlEngine,
     world: ActorContext,
     watched: WatchResult,
-    party: np.ndarray,
+    tenant: np.ndarray,
     payer: np.ndarray,
     features: pa.Table,
     kinds: dict[int, KindOfUse],
@@ -102,7 +102,7 @@ def campaigns(
 ) -> tuple[list[Campaign], list[Lead], tuple[HoldCandidate, ...]]:
     """Every alarm as a campaign, in the order of the alarms, the groups that remain leads, and weak groups.
 
-    party, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
+    tenant, payer: (accounts,) int32, who counts as one; features, kinds: of every account;
     alone: whether payers that harvest alone are looked for; held: the gateway's schedules of holds, which
     make findings of groups that the log alone leaves open; until_us: until when the log is complete.
     """
@@ -120,9 +120,9 @@ def campaigns(
     taken: set[int] = set()
     doubted: list[_Doubted] = []
     for alarm in (*watched.alarms, *watched.alike):
-        group = _group_of(alarm, watched, world, party, kinds, alone_us)
+        group = _group_of(alarm, watched, world, tenant, kinds, alone_us)
         rows = _rows_since(world, group.accounts, group.marked, alarm.at_us - watched.settings.window_us)
-        if len(group.accounts) < LEAST_PARTIES or not len(rows):
+        if len(group.accounts) < LEAST_TENANTS or not len(rows):
             continue
         others, aside, doubt = _without_honest(world, group, rows)
         let_go((log.content,))
@@ -138,7 +138,7 @@ def campaigns(
         one = _found_by_alarm(alarm, watched, log, left, rows)
         if same is not None:
             found[same] = _together(found[same], one)
-        elif len(others) >= LEAST_PARTIES:
+        elif len(others) >= LEAST_TENANTS:
             found.append(one)
         else:  # too few to be a group: one of them may still be found as a lone payer
             continue
@@ -146,15 +146,15 @@ def campaigns(
     for alarm in watched.leads:
         least = watched.settings.looks_before_naming
         often = {p: alarm.lead_us for p, looks in alarm.looks.items() if looks >= least}
-        accounts, _ = _accounts_of(often, party, excused)
+        accounts, _ = _accounts_of(often, tenant, excused)
         marked = _marked(world, alarm)
         rows = _rows_since(world, accounts, marked, alarm.lead_us - watched.settings.window_us)
-        if len(accounts) >= LEAST_PARTIES and len(rows):
+        if len(accounts) >= LEAST_TENANTS and len(rows):
             doubted.append(_Doubted(alarm, accounts, rows, marked, doubt_of(alarm.judgement)))
     # --- here what refusals show makes a finding of a group that the log leaves open otherwise ---
     leads: list[Lead] = []
     for doubtful in doubted:
-        by_failover = _found_by_failover(world, watched, doubtful, party, payer, kinds, taken)
+        by_failover = _found_by_failover(world, watched, doubtful, tenant, payer, kinds, taken)
         if by_failover is None:
             leads.append(_lead(world, doubtful))
         else:
@@ -162,7 +162,7 @@ def campaigns(
             taken.update(by_failover.actor.accounts.tolist())
     shown = _evidence_of_holds(world, held, until_us)
     for schedule, evidence in shown:
-        by_holds = _found_by_holds(world, watched, schedule, evidence, doubted, party, payer, kinds, taken)
+        by_holds = _found_by_holds(world, watched, schedule, evidence, doubted, tenant, payer, kinds, taken)
         if by_holds is not None:
             found.append(by_holds)
             taken.update(by_holds.actor.accounts.tolist())
@@ -209,7 +209,7 @@ def campaigns(
     return (
         found_campaigns,
         sorted(leads, key=lambda lead: (lead.since, lead.id)),
-        _weak(world, watched, shown, party, payer, found_campaigns, leads),
+        _weak(world, watched, shown, tenant, payer, found_campaigns, leads),
     )
 
 
@@ -217,7 +217,7 @@ def _weak(
     world: ActorContext,
     watched: WatchResult,
     shown: list[tuple[HoldSchedule, HoldsEvidence]],
-    party: np.ndarray,
+    tenant: np.ndarray,
     payer: np.ndarray,
     found: list[Campaign],
     leads: list[Lead],
@@ -228,7 +228,7 @@ def _weak(
     judged = [a for campaign in found for a in campaign.accounts]
     judged += [a for lead in leads for a in lead.accounts]
     judged += [a for schedule, _ in shown for a in schedule.accounts]
-    groups = [(p_value, np.flatnonzero(np.isin(party, members))) for p_value, members in watched.groups]
+    groups = [(p_value, np.flatnonzero(np.isin(tenant, members))) for p_value, members in watched.groups]
     schedules = [schedule for schedule, _ in shown]
     weak = weak_groups(log, payer, groups, [code[a] for a in judged if a in code], schedules)
     return with_shares(log, still_open(shown) + weak)
@@ -259,21 +259,21 @@ def _group_of(
     alarm: Alarm,
     watched: WatchResult,
     world: ActorContext,
-    party: np.ndarray,
+    tenant: np.ndarray,
     kinds: dict[int, KindOfUse],
     alone_us: np.ndarray,
 ) -> _Group:
-    own, marked = alarm.own_markers(), _marked(world, alarm)
+    own, marked = alarm.own_fingerprints(), _marked(world, alarm)
     copied, confirmed = copied_from(watched.spread, own), alarm.confirmed()
-    everybody, named_at = _accounts_of(confirmed, party, set())
-    aside = bystanders(world, everybody.tolist(), party, copied, kinds)
+    everybody, named_at = _accounts_of(confirmed, tenant, set())
+    aside = bystanders(world, everybody.tolist(), tenant, copied, kinds)
     # an alarm stands: who was named alone before stays alone
     alone = {a for a in everybody.tolist() if named_at[a] > alone_us[a]} - aside.keys()
     accounts = np.array([a for a in everybody.tolist() if a not in aside and a not in alone], np.int32)
     if alarm.settings is None:
-        accounts = _using_stock(watched, party, _carrying(world, accounts, own))
+        accounts = _using_signature(watched, tenant, _carrying(world, accounts, own))
     before = {} if alarm.judgement is None else alarm.judgement.aside
-    aside = before_the_alarm(world, party, marked, before) | of_other_alarms(world, alone) | aside
+    aside = before_the_alarm(world, tenant, marked, before) | of_other_alarms(world, alone) | aside
     return _Group(accounts, named_at, marked, aside)
 
 
@@ -282,13 +282,13 @@ def _without_honest(world: ActorContext, group: _Group, rows: np.ndarray) -> tup
     aside = users_of_software(world, group.accounts)
     others = _without(group.accounts, aside)
     # what was found of the whole says little of the few that are left of it
-    enough = max(LEAST_PARTIES, MOSTLY_OTHERS * len(group.accounts))
+    enough = max(LEAST_TENANTS, MOSTLY_OTHERS * len(group.accounts))
     doubt = "" if len(others) >= enough else SOFTWARE
     aside |= openly_together(world, others)
     others = _without(others, aside)
     doubt = doubt if doubt or len(others) >= enough else TOGETHER
     taught = students(world, others)
-    if not doubt and len(others) - len(taught) < LEAST_PARTIES:
+    if not doubt and len(others) - len(taught) < LEAST_TENANTS:
         doubt = one_customer(world.known, others) or CLASS
     others = _without(others, taught)
     return others, aside | taught, doubt or _doubt(world, others, rows, group.marked)
@@ -304,7 +304,7 @@ def _found_by_alarm(
     actor = Actor(
         group.accounts,
         rows[np.isin(log["account"][rows], group.accounts)],
-        alarm.own_markers(),
+        alarm.own_fingerprints(),
         dict(alarm.p_settings),
     )
     reason = _group_reason(alarm, watched, log)
@@ -328,7 +328,7 @@ def _together(one: _Found, other: _Found) -> _Found:
     actor = Actor(
         np.union1d(one.actor.accounts, other.actor.accounts),
         np.union1d(one.actor.rows, other.actor.rows),
-        one.actor.own_markers,
+        one.actor.own_fingerprints,
         first.actor.p_settings,
     )
     named = second.named_at_us | first.named_at_us
@@ -341,7 +341,7 @@ def _found_by_failover(
     world: ActorContext,
     watched: WatchResult,
     group: _Doubted,
-    party: np.ndarray,
+    tenant: np.ndarray,
     payer: np.ndarray,
     kinds: dict[int, KindOfUse],
     taken: set[int],
@@ -355,15 +355,15 @@ def _found_by_failover(
     log = world.log
     accounts = np.array([a for a in group.accounts if int(a) not in taken], np.int32)
     left_out = FAILOVER not in watched.settings.parts
-    if left_out or world.known is None or len(accounts) < LEAST_PARTIES:
+    if left_out or world.known is None or len(accounts) < LEAST_TENANTS:
         return None
     if failover_least_p_value(log, world.rows_of(accounts)) > LEVEL:
         return None  # without counting over the whole log
     found = failover_finding(log, accounts, world.once(_customers))
     if found is None:
         return None
-    own = group.alarm.own_markers()
-    named = dict.fromkeys(_of_one_source(world, watched, group, accounts, party), found.found_us)
+    own = group.alarm.own_fingerprints()
+    named = dict.fromkeys(_of_one_source(world, watched, group, accounts, tenant), found.found_us)
     named |= found.named_us
     codes = np.array(sorted(named), np.int32)
     if len(set(payer[codes].tolist())) < LEAST_NAMED or one_customer(world.known, codes):
@@ -378,7 +378,7 @@ def _found_by_failover(
         {code: max(at_us, since_us) for code, at_us in named.items()},
         failover_reason(found),
         own_reactions={log.accounts[code]: one for code, one in found.own.items()},
-        aside=_not_named(world, watched, group, party, kinds, taken),
+        aside=_not_named(world, watched, group, tenant, kinds, taken),
     )
 
 
@@ -386,32 +386,32 @@ def _not_named(
     world: ActorContext,
     watched: WatchResult,
     group: _Doubted,
-    party: np.ndarray,
+    tenant: np.ndarray,
     kinds: dict[int, KindOfUse],
     taken: set[int],
 ) -> Aside:
     """Of a lead's accounts those that a finding by refused work or holds must not name for their wording."""
-    copied = copied_from(watched.spread, group.alarm.own_markers())
+    copied = copied_from(watched.spread, group.alarm.own_fingerprints())
     accounts = group.accounts.tolist()
     return of_other_alarms(world, taken.intersection(accounts)) | bystanders(
-        world, accounts, party, copied, kinds
+        world, accounts, tenant, copied, kinds
     )
 
 
 def _of_one_source(
-    world: ActorContext, watched: WatchResult, group: _Doubted, accounts: np.ndarray, party: np.ndarray
+    world: ActorContext, watched: WatchResult, group: _Doubted, accounts: np.ndarray, tenant: np.ndarray
 ) -> list[int]:
     """Codes of the accounts that carry a lead's wording, but for whom it was copied from.
 
     None unless all that the lead asks is of one source, and no product is common in it.
     """
-    judgement, own = group.alarm.judgement, group.alarm.own_markers()
+    judgement, own = group.alarm.judgement, group.alarm.own_fingerprints()
     one_source = judgement is not None and judgement.content.hands is Hands.ONE
     if not one_source or users_of_software(world, accounts):
         return []
     copied = copied_from(watched.spread, own)
-    alike = _using_stock(watched, party, _carrying(world, accounts, own))
-    return [int(a) for a in alike if int(party[a]) not in copied]
+    alike = _using_signature(watched, tenant, _carrying(world, accounts, own))
+    return [int(a) for a in alike if int(tenant[a]) not in copied]
 
 
 def _customers(world: ActorContext) -> np.ndarray:
@@ -428,9 +428,9 @@ def _evidence_of_holds(
         return []
     until_us = min(until_us, int(log["ts_us"][-1]))
     customer = world.once(_customers).tolist()
-    party_of = {name: str(customer[code]) for code, name in enumerate(log.accounts)}
+    tenant_of = {name: str(customer[code]) for code, name in enumerate(log.accounts)}
     first_us = int(log["ts_us"][0])  # of a schedule that ended before it nothing is left to be seen
-    return [(one, holds_evidence(log, one, until_us, party_of)) for one in held if one.end_us > first_us]
+    return [(one, holds_evidence(log, one, until_us, tenant_of)) for one in held if one.end_us > first_us]
 
 
 def _found_by_holds(
@@ -439,7 +439,7 @@ def _found_by_holds(
     schedule: HoldSchedule,
     evidence: HoldsEvidence,
     doubted: Sequence[_Doubted],
-    party: np.ndarray,
+    tenant: np.ndarray,
     payer: np.ndarray,
     kinds: dict[int, KindOfUse],
     taken: set[int],
@@ -455,28 +455,28 @@ def _found_by_holds(
     log = world.log
     code = {name: k for k, name in enumerate(log.accounts)}
     shown = [code[name] for name in evidence.named_us]
-    aside = of_other_alarms(world, taken.intersection(shown)) | bystanders(world, shown, party, {}, kinds)
+    aside = of_other_alarms(world, taken.intersection(shown)) | bystanders(world, shown, tenant, {}, kinds)
     left_out = taken | aside.keys()
     named = {code[name]: at_us for name, at_us in evidence.named_us.items() if code[name] not in left_out}
     if len(set(payer[list(named)].tolist())) < LEAST_NAMED:
         return None
     own = {log.accounts[a]: evidence.own[log.accounts[a]] for a in named}
-    markers = np.zeros(0, np.int64)
+    fingerprints = np.zeros(0, np.int64)
     for group in doubted:
         inside = np.array([a for a in group.accounts.tolist() if a not in left_out], np.int32)
         if len(named.keys() & set(inside.tolist())) < SAME_GROUP * len(named):
             continue
-        if others := _of_one_source(world, watched, group, inside, party):
+        if others := _of_one_source(world, watched, group, inside, tenant):
             named = dict.fromkeys(others, evidence.found_us) | named
-            markers = group.alarm.own_markers()
-            aside |= _not_named(world, watched, group, party, kinds, taken)
+            fingerprints = group.alarm.own_fingerprints()
+            aside |= _not_named(world, watched, group, tenant, kinds, taken)
             break
     accounts = np.array(sorted(named), np.int32)
     if world.known is not None and one_customer(world.known, accounts):
         return None
     rows = world.rows_of(accounts)
     rows = rows[log["ts_us"][rows] >= schedule.start_us]
-    actor = Actor(accounts, rows, markers, {})
+    actor = Actor(accounts, rows, fingerprints, {})
     return _Found(
         actor,
         evidence.found_us,
@@ -517,7 +517,7 @@ def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: 
     whose = (log["account"], accounts.tolist(), log.accounts.__getitem__)
     shared = every[marked[every]]
     content = content_of(log, shared, *whose)
-    if content.hands is Hands.MANY and not one_source_parts(log, shared, *whose, LEAST_PARTIES):
+    if content.hands is Hands.MANY and not one_source_parts(log, shared, *whose, LEAST_TENANTS):
         return many_hands_text(content)
     # a shared question may be the wording itself: so all that they ask counts here
     few = few_questions(content)
@@ -545,13 +545,13 @@ def doubt_of(judgement: Judgement | None) -> str:
 def _marked(world: ActorContext, alarm: Alarm) -> np.ndarray:
     """(exchanges,) bool: those that show what an alarm's accounts share.
 
-    Their settings; else at least two of their own markers, or of any where they have none.
+    Their settings; else at least two of their own fingerprints, or of any where they have none.
     """
     log = world.log
     if alarm.settings is not None:
         limit, temperature = alarm.settings
         return (log["max_tokens"] == limit) & (log["temperature_milli"] == temperature)
-    own = alarm.own_markers()
+    own = alarm.own_fingerprints()
     if not len(own):
         every: np.ndarray = world.once(_marked_by_any)
         return every
@@ -615,50 +615,52 @@ def _private(log: ExchangeLog, known: AccountFacts | None, kinds: dict[int, Kind
 
 
 def _accounts_of(
-    named: dict[int, int], party: np.ndarray, excused: set[int]
+    named: dict[int, int], tenant: np.ndarray, excused: set[int]
 ) -> tuple[np.ndarray, dict[int, int]]:
-    """The accounts of named parties, less those whose use is permitted, and when each was named."""
+    """The accounts of named tenants, less those whose use is permitted, and when each was named."""
     named_at = {
         int(code): named[int(p)]
-        for code, p in enumerate(party)
+        for code, p in enumerate(tenant)
         if int(p) in named and int(code) not in excused
     }
     return np.array(sorted(named_at), np.int32), named_at
 
 
 def _carrying(world: ActorContext, accounts: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """The accounts that carry a tenth of the markers that the median one carries, and three at least.
+    """The accounts that carry a tenth of the fingerprints that the median one carries, and three at least.
 
-    Where an actor has hardly any markers of its own, nothing can be asked of its accounts.
+    Where an actor has hardly any fingerprints of its own, nothing can be asked of its accounts.
     """
-    if len(own) < FEW_MARKERS or len(accounts) == 0:
+    if len(own) < FEW_FINGERPRINTS or len(accounts) == 0:
         return accounts
     log = world.log
-    markers = len(world.marker_kind)
+    fingerprints = len(world.fingerprint_kind)
     use = world.uses_of(own)
-    pairs = distinct(log["account"][world.use_row[use]].astype(np.int64) * markers + world.use_marker[use])
-    carried = np.bincount(pairs // markers, minlength=len(log.accounts))[accounts]
+    pairs = distinct(
+        log["account"][world.use_row[use]].astype(np.int64) * fingerprints + world.use_fingerprint[use]
+    )
+    carried = np.bincount(pairs // fingerprints, minlength=len(log.accounts))[accounts]
     usual = float(np.median(carried))
     return accounts[carried >= least_carried(len(own), usual)]
 
 
-def _using_stock(watched: WatchResult, party: np.ndarray, accounts: np.ndarray) -> np.ndarray:
-    """The accounts that used at least one marker that is mostly theirs, by the whole log; all where none is.
+def _using_signature(watched: WatchResult, tenant: np.ndarray, accounts: np.ndarray) -> np.ndarray:
+    """The accounts that used a fingerprint that is mostly theirs, by the whole log; all where none is.
 
-    A group without a stock is a chain of links: an account may hang on one link to a neighbour, and have
+    A group without a signature is a chain of links: an account may hang on one link to a neighbour, and have
     nothing that the others have.
     """
-    members = np.unique(party[accounts]).astype(np.int32)
-    own = watched.stock.own(members, 0, NEVER)
+    members = np.unique(tenant[accounts]).astype(np.int32)
+    own = watched.signature.own(members, 0, NEVER)
     if not len(own):
         return accounts
-    using = members[watched.stock.entries(own, members, 0, NEVER) > 0]
-    return accounts[np.isin(party[accounts], using)]
+    using = members[watched.signature.entries(own, members, 0, NEVER) > 0]
+    return accounts[np.isin(tenant[accounts], using)]
 
 
 def least_carried(own: int, usual: float) -> float:
-    """How many of its actor's own markers an account must carry, where the median account carries `usual`."""
-    return max(3.0, 0.1 * usual) if own >= FEW_MARKERS and usual >= FEW_CARRIED else 0.0
+    """How many of its actor's own fingerprints an account must carry; the median account carries `usual`."""
+    return max(3.0, 0.1 * usual) if own >= FEW_FINGERPRINTS and usual >= FEW_CARRIED else 0.0
 
 
 def _rows_since(world: ActorContext, accounts: np.ndarray, marked: np.ndarray, since_us: int) -> np.ndarray:
@@ -675,7 +677,7 @@ def _rows_since(world: ActorContext, accounts: np.ndarray, marked: np.ndarray, s
 
 
 def _marked_by_any(world: ActorContext) -> np.ndarray:
-    """(exchanges,) bool: those that carry at least two markers, whosever they are."""
+    """(exchanges,) bool: those that carry at least two fingerprints, whosever they are."""
     marked: np.ndarray = np.bincount(world.use_row, minlength=len(world.log)) >= NEEDED
     return marked
 

@@ -1,4 +1,4 @@
-"""What a watch carries from one look to the next, by name: accounts, values and markers, never their codes.
+"""What a watch carries from look to look, by name: accounts, values and fingerprints, never their codes.
 
 A log's codes change when it grows or forgets; what is written here outlives that, and a restart. It does not
 know how a look is made.
@@ -29,13 +29,13 @@ class SavedAlarm:
     dominant: tuple[Value, ...]
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]
-    markers: dict[int, int]
+    markers: dict[int, int]  # fingerprints, by the name that saved states have
     looks: dict[str, int]
     looked_at_us: tuple[int, ...]
     devoted: tuple[str, ...]
     tested: tuple[SettingTest, ...] = ()  # states that were saved before it was kept have none
     lead_us: int = NEVER
-    judgement: Judgement | None = None  # its parties by name, in `part` and `aside`
+    judgement: Judgement | None = None  # its tenants by name, in `part` and `aside`
     part: tuple[str, ...] | None = None
     exchanges: int = 0
     first_account: str = ""
@@ -68,58 +68,58 @@ class CarriedScan:
 LOOKS = (PERSISTENT, NAMED_AFTER)
 
 
-def _by_name(of_party: Mapping[int, str], name: Callable[[int], str]) -> dict[str, str]:
-    return {name(party): value for party, value in sorted(of_party.items())}
+def _by_name(of_tenant: Mapping[int, str], name: Callable[[int], str]) -> dict[str, str]:
+    return {name(tenant): value for tenant, value in sorted(of_tenant.items())}
 
 
 class Names:
-    """What codes stand for in one log. A party goes by its account's name.
+    """What codes stand for in one log. A tenant goes by its account's name.
 
-    Names that the log does not know (any more) get codes that point at nothing: parties past the last,
-    markers below nought, values of -1.
+    Names that the log does not know (any more) get codes that point at nothing: tenants past the last,
+    fingerprints below nought, values of -1.
     """
 
     def __init__(
         self,
         log: ExchangeLog,
-        party: np.ndarray,
-        marker_value: np.ndarray,
+        tenant: np.ndarray,
+        fingerprint_value: np.ndarray,
         settings: Iterable[str],
         codes: Iterable[np.ndarray],
     ) -> None:
-        """party: (accounts,); codes: per setting, code -> value in the log."""
+        """tenant: (accounts,); codes: per setting, code -> value in the log."""
         self._accounts = list(log.accounts)
-        self._party = party.tolist()
+        self._tenant = tenant.tolist()
         self._code = {name: k for k, name in enumerate(self._accounts)}
-        self._marker_value = marker_value.tolist()
-        self._marker = {value: k for k, value in enumerate(self._marker_value)}
-        self._gone: list[int] = []  # markers that the log does not hold
+        self._fingerprint_value = fingerprint_value.tolist()
+        self._fingerprint = {value: k for k, value in enumerate(self._fingerprint_value)}
+        self._gone: list[int] = []  # fingerprints that the log does not hold
         self._values: list[list[Value]] = [
             [log.models[v] if name == "model" else int(v) for v in values.tolist()]
             for name, values in zip(settings, codes, strict=True)
         ]
         self._value_code = [{value: k for k, value in enumerate(values)} for values in self._values]
 
-    def party(self, name: str) -> int:
+    def tenant(self, name: str) -> int:
         code = self._code.get(name)
         if code is None:
             code = self._code[name] = len(self._accounts)
             self._accounts.append(name)
-            self._party.append(code)
-        return int(self._party[code])
+            self._tenant.append(code)
+        return int(self._tenant[code])
 
-    def party_name(self, party: int) -> str:
-        return self._accounts[party]
+    def tenant_name(self, tenant: int) -> str:
+        return self._accounts[tenant]
 
-    def marker(self, value: int) -> int:
-        number = self._marker.get(value)
+    def fingerprint(self, value: int) -> int:
+        number = self._fingerprint.get(value)
         if number is None:
             self._gone.append(value)
-            number = self._marker[value] = -len(self._gone)
+            number = self._fingerprint[value] = -len(self._gone)
         return number
 
-    def marker_value(self, number: int) -> int:
-        return int(self._marker_value[number] if number >= 0 else self._gone[-number - 1])
+    def fingerprint_value(self, number: int) -> int:
+        return int(self._fingerprint_value[number] if number >= 0 else self._gone[-number - 1])
 
     def code(self, setting: int, value: Value) -> int:
         return self._value_code[setting].get(value, -1)
@@ -136,14 +136,14 @@ class Names:
                 alarm.at_us,
                 alarm.p_value,
                 alarm.p_least,
-                {self.party_name(p): at for p, at in alarm.named.items()},
+                {self.tenant_name(p): at for p, at in alarm.named.items()},
                 tuple(self.value(s, code) for s, code in enumerate(alarm.dominant)),
                 alarm.share,
                 alarm.p_settings,
-                {self.marker_value(m): looks for m, looks in alarm.markers.items()},
-                {self.party_name(p): looks for p, looks in alarm.looks.items()},
+                {self.fingerprint_value(m): looks for m, looks in alarm.fingerprints.items()},
+                {self.tenant_name(p): looks for p, looks in alarm.looks.items()},
                 tuple(alarm.looked_at_us),
-                tuple(sorted(self.party_name(p) for p in alarm.devoted)),
+                tuple(sorted(self.tenant_name(p) for p in alarm.devoted)),
                 alarm.tested,
                 alarm.lead_us,
                 None if alarm.judgement is None else replace(alarm.judgement, part=None, aside={}),
@@ -151,24 +151,24 @@ class Names:
                 alarm.exchanges,
                 alarm.first_account,
                 alarm.settings,
-                {} if alarm.judgement is None else _by_name(alarm.judgement.aside, self.party_name),
+                {} if alarm.judgement is None else _by_name(alarm.judgement.aside, self.tenant_name),
             )
             for alarm in alarms.every
         )
-        return then, {self.party_name(p): number for p, number in alarms.owner.items()}
+        return then, {self.tenant_name(p): number for p, number in alarms.owner.items()}
 
     def _part(self, judgement: Judgement | None) -> tuple[str, ...] | None:
         """The part of a group that a judgement is of, by name."""
         if judgement is None or judgement.part is None:
             return None
-        return tuple(sorted(map(self.party_name, judgement.part)))
+        return tuple(sorted(map(self.tenant_name, judgement.part)))
 
     def _judgement(self, then: SavedAlarm) -> Judgement | None:
-        """A judgement with its parties by the codes of this log."""
+        """A judgement with its tenants by the codes of this log."""
         if then.judgement is None:
             return None
-        part = None if then.part is None else frozenset(map(self.party, then.part))
-        aside = {self.party(name): product for name, product in then.aside.items()}
+        part = None if then.part is None else frozenset(map(self.tenant, then.part))
+        aside = {self.tenant(name): product for name, product in then.aside.items()}
         return replace(then.judgement, part=part, aside=aside)
 
     def alarms(
@@ -180,15 +180,15 @@ class Names:
                 Alarm(
                     then.at_us,
                     then.p_value,
-                    {self.party(name): at for name, at in then.named.items()},
+                    {self.tenant(name): at for name, at in then.named.items()},
                     then.p_least,
                     tuple(self.code(s, value) for s, value in enumerate(then.dominant)),
                     then.share,
                     then.p_settings,
-                    Counter({self.marker(value): looks for value, looks in then.markers.items()}),
-                    Counter({self.party(name): looks for name, looks in then.looks.items()}),
+                    Counter({self.fingerprint(value): looks for value, looks in then.markers.items()}),
+                    Counter({self.tenant(name): looks for name, looks in then.looks.items()}),
                     list(then.looked_at_us),
-                    {self.party(name) for name in then.devoted},
+                    {self.tenant(name) for name in then.devoted},
                     then.tested,
                     then.lead_us,
                     self._judgement(then),
@@ -198,7 +198,7 @@ class Names:
                 )
                 for then in alarms
             ],
-            {self.party(name): number for name, number in owner.items()},
+            {self.tenant(name): number for name, number in owner.items()},
             looks_before_alarm=looks[0],
             looks_before_naming=looks[1],
         )

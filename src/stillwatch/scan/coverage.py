@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.detectors.lone_harvest import LEAST_PEERS, LEAST_SPAN_H, STEPS, WINDOW_US
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Coverage, Lead, ScanResult
@@ -22,7 +22,7 @@ MODEL, TEXTS, ACCOUNTS, TABLE = "model", "texts", "accounts", "accounts table"
 
 def coverage(
     log: ExchangeLog,
-    party: np.ndarray,
+    tenant: np.ndarray,
     payer: np.ndarray,
     untested: Collection[str],
     leads: Collection[Lead] = (),
@@ -30,7 +30,7 @@ def coverage(
 ) -> Coverage:
     """Say which rules could run.
 
-    party, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
+    tenant, payer: (accounts,) who counts as one in a group, and as one payer; untested: settings that hold
     one value in the whole log; leads: the groups that are no finding; least_peers: how many a
     lone payer is ranked among.
     """
@@ -46,8 +46,8 @@ def coverage(
     if not prompts and not system:
         groups.append(silent)
         lacks += [] if texts else [TEXTS]
-    elif (known := len(distinct(party[log["account"][worded]]))) < LEAST_PARTIES <= len(np.unique(party)):
-        groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has texts of {known:,}")
+    elif (known := len(distinct(tenant[log["account"][worded]]))) < LEAST_TENANTS <= len(np.unique(tenant)):
+        groups.append(f"a group has at least {LEAST_TENANTS} accounts and the log has texts of {known:,}")
         lacks.append(TEXTS)
     elif silent_rows > SILENT_PART * total:
         partly.append(f"{silent_rows:,} of {total:,} exchanges have no text, and nothing ties them to others")
@@ -63,9 +63,9 @@ def coverage(
         lacks.append(TABLE)
         are = "1 group acts" if unchecked == 1 else f"{unchecked:,} groups act"
         partly.append(f"{are} like one hand, but {UNCHECKED} (--accounts)")
-    if (parties := len(np.unique(party))) < LEAST_PARTIES:
+    if (tenants := len(np.unique(tenant))) < LEAST_TENANTS:
         lacks.append(ACCOUNTS)
-        groups.append(f"a group has at least {LEAST_PARTIES} accounts and the log has {parties:,}")
+        groups.append(f"a group has at least {LEAST_TENANTS} accounts and the log has {tenants:,}")
     lone = [] if texts else ["the log has no prompts" if system else silent]
     span_h = (int(log["ts_us"][-1]) - int(log["ts_us"][0])) / HOUR_US
     if span_h < LEAST_SPAN_H:

@@ -18,9 +18,8 @@ from stillwatch.scan.sites import main_networks
 from stillwatch.stats.exchangeability import ContentTest
 
 MOST = 0.8  # of a group's accounts
-SHARE_INSTRUMENT = (
-    0.5  # of the parties that use one product and share a payment instrument: no mere customers
-)
+# of the tenants that use one product and share a payment instrument: no mere customers
+SHARE_INSTRUMENT = 0.5
 LEAST_USERS = 3  # of one product in a group
 RARE = 1e-3  # p-value of so many users of one product in a group
 UNCHECKED = (
@@ -190,19 +189,19 @@ def _asked_by_others(text: np.ndarray, label: np.ndarray) -> float:
     return float(np.isin(text, texts[askers > 1]).mean()) if len(text) else 0.0
 
 
-def share_instruments(known: AccountFacts | None, accounts: np.ndarray, party: np.ndarray) -> bool:
-    """Whether half of some accounts' parties share a payment instrument with another one of them.
+def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: np.ndarray) -> bool:
+    """Whether half of some accounts' tenants share a payment instrument with another one of them.
 
-    party: (accounts of the log,) who counts as one. That colleagues share their firm's card says nothing.
+    tenant: (accounts of the log,) who counts as one. That colleagues share their firm's card says nothing.
     """
     if known is None or len(accounts) == 0:
         return False
     payers: dict[str, set[int]] = {}
     for account in accounts.tolist():
         if known.payment[account]:
-            payers.setdefault(known.payment[account], set()).add(int(party[account]))
+            payers.setdefault(known.payment[account], set()).add(int(tenant[account]))
     sharing = {one for several in payers.values() if len(several) > 1 for one in several}
-    return len(sharing) >= SHARE_INSTRUMENT * len(np.unique(party[accounts]))
+    return len(sharing) >= SHARE_INSTRUMENT * len(np.unique(tenant[accounts]))
 
 
 def _academic(domain: str) -> bool:

@@ -1,10 +1,10 @@
-"""Who takes up a raised alarm's stock and does little else: a pool behind the pool.
+"""Who takes up a raised alarm's signature and does little else: a pool behind the pool.
 
 Such a group needs no second test: its wording is known, and the newcomers are devoted to it. It does not know
-when it is asked: at a full hour with the whole log's markers, or in between with the alarms' own alone.
+when it is asked: at a full hour with the whole log's fingerprints, or in between with the alarms' own alone.
 
-Null: nobody but the alarm's own hand takes up two of its markers and then hardly does anything else.
-Blind to: a newcomer with traffic of its own, or with another stock.
+Null: nobody but the alarm's own hand takes up two of its fingerprints and then hardly does anything else.
+Blind to: a newcomer with traffic of its own, or with another signature.
 Fooled by: who copies a campaign's texts and sends little else is named with it.
 Source: the range's pools that are banned and come back (docs/evidence.md).
 """
@@ -13,65 +13,66 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.behaviour import HotRows, all_rows
+from stillwatch.actors.behaviour import EmergingRows, all_rows
+from stillwatch.actors.fingerprints import BLOCK_ROWS, row_columns, width
 from stillwatch.actors.links import nothing
-from stillwatch.actors.markers import BLOCK_ROWS, row_columns, width
+from stillwatch.actors.signature import NEEDED, Signature
 from stillwatch.actors.spread import Spread
-from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.stats.dealing import deal_rows
 
-LEAST_STOCK = 5  # markers by which a known stock is recognised
+LEAST_SIGNATURE = 5  # fingerprints by which a known signature is recognised
 DEVOTED_LEAST = 3  # exchanges
-DEVOTED_SHARE = 0.6  # a party that does little else is named whatever model it has moved to
+DEVOTED_SHARE = 0.6  # a tenant that does little else is named whatever model it has moved to
 MARKED = ("head", "tail", "exact", "system", "words")
 
 
 @dataclass(frozen=True)
 class Followers:
-    """Parties devoted to a stock, how many exchanges of each carry it, and the first of those."""
+    """Tenants devoted to a signature, how many exchanges of each carry it, and the first of those."""
 
-    party: np.ndarray  # (n,) int32, ascending
+    tenant: np.ndarray  # (n,) int32, ascending
     exchanges: np.ndarray  # (n,) int64
     first_row: np.ndarray  # (n,) int64
 
 
 def followers(
     own: np.ndarray,
-    stock: Stock,
-    every: HotRows,
-    party: np.ndarray,
+    signature: Signature,
+    every: EmergingRows,
+    tenant: np.ndarray,
     rows: tuple[int, int],
     entered_since_us: int,
     until_us: int,
 ) -> Followers:
-    """Those who carry the own markers in [rows), do little else since, and took them up lately.
+    """Those who carry the own fingerprints in [rows), do little else since, and took them up lately.
 
-    own: numbers of markers, at least LEAST_STOCK; every: all exchanges by party; party: (exchanges,). Who
-    used them before `entered_since_us` is a bystander whose wording was copied, and is left out.
+    own: numbers of fingerprints, at least LEAST_SIGNATURE; every: all exchanges by tenant; tenant:
+    (exchanges,). Who used them before `entered_since_us` is a bystander whose wording was copied, and is left
+    out.
     """
-    carried = stock.carried(own, *rows)
+    carried = signature.carried(own, *rows)
     if len(carried) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    carriers, begin, dealt = deal_rows(carried, party)
+    carriers, begin, dealt = deal_rows(carried, tenant)
     first, counts = dealt[begin[:-1]].astype(np.int64), np.diff(begin)
     devoted = (counts >= DEVOTED_LEAST) & (
         counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
     )
     carriers, counts, first = carriers[devoted], counts[devoted], first[devoted]
-    lately = entered_in_span(stock, own, carriers, entered_since_us, until_us)
+    lately = entered_in_span(signature, own, carriers, entered_since_us, until_us)
     return Followers(carriers[lately], counts[lately], first[lately])
 
 
 def entered_in_span(
-    stock: Stock, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int
+    signature: Signature, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int
 ) -> np.ndarray:
-    """(carriers,) whether each took up at least two of the own markers in [since, until).
+    """(carriers,) whether each took up at least two of the own fingerprints in [since, until).
 
     Who used them before is a bystander whose wording was copied, and is not named.
     """
-    return stock.entries(own, carriers, since_us, until_us) >= NEEDED
+    return signature.entries(own, carriers, since_us, until_us) >= NEEDED
 
 
 def since(
@@ -83,36 +84,39 @@ def since(
     return out
 
 
-# --- some markers alone, in a few exchanges -----------------------------------------------------------------
+# --- some fingerprints alone, in a few exchanges
+# -----------------------------------------------------------------
 
 
 def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(row, marker) of every use of some markers, in the order of the rows.
+    """(row, fingerprint) of every use of some fingerprints, in the order of the rows.
 
-    values: (markers,) uint32, ascending.
+    values: (fingerprints,) uint32, ascending.
     """
     if len(values) == 0 or len(log) == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
     columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
-    rows, markers = [], []
+    rows, fingerprints = [], []
     room = BLOCK_ROWS * width(columns)
-    row, marker = np.empty(room, np.int32), np.empty(room, np.int32)
+    row, fingerprint = np.empty(room, np.int32), np.empty(room, np.int32)
     for at in range(0, len(log), BLOCK_ROWS):
         end = min(at + BLOCK_ROWS, len(log))
-        k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, marker)
+        k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, fingerprint)
         rows.append(row[:k].copy())
-        markers.append(marker[:k].copy())
-    return np.concatenate(rows), np.concatenate(markers)
+        fingerprints.append(fingerprint[:k].copy())
+    return np.concatenate(rows), np.concatenate(fingerprints)
 
 
-def stock_of(log: ExchangeLog, party: np.ndarray, parties: int, values: np.ndarray) -> tuple[Stock, HotRows]:
-    """A stock that knows some markers alone, and all the rows by party. party: (exchanges,)."""
-    row, marker = uses(log, values)
+def signature_of(
+    log: ExchangeLog, tenant: np.ndarray, tenants: int, values: np.ndarray
+) -> tuple[Signature, EmergingRows]:
+    """A signature that knows some fingerprints alone, and all the rows by tenant. tenant: (exchanges,)."""
+    row, fingerprint = uses(log, values)
     ts = log["ts_us"]
-    pairs = party[row].astype(np.int64) * max(len(values), 1) + marker
+    pairs = tenant[row].astype(np.int64) * max(len(values), 1) + fingerprint
     first = np.sort(np.unique(pairs, return_index=True)[1])
     spread = Spread(
-        nothing(), party[row[first]], marker[first], ts[row[first]], row, marker,
+        nothing(), tenant[row[first]], fingerprint[first], ts[row[first]], row, fingerprint,
         np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
     )  # fmt: skip
-    return Stock(spread, parties), all_rows(log, party, parties)
+    return Signature(spread, tenants), all_rows(log, tenant, tenants)

@@ -38,7 +38,7 @@ LEVEL = 1e-3  # of one schedule, however often it is read: of so many that hold 
 FALSE_SHARE = 0.1  # of the accounts that a finding names, expected at most
 MOST_OWN_P = 0.1  # of an account that is named for how many of its texts moved: no group makes up for less
 FEW_BETS = 2  # for each account that took part: with fewer each is judged by one alone
-LEAST_NAMED = 3  # parties that a finding must name: two may be one person with two cards
+LEAST_NAMED = 3  # tenants that a finding must name: two may be one person with two cards
 MOST_ASKERS = 3  # who asks a text after so many accounts shows nothing: a greeting, an exercise
 NEVER = np.iinfo(np.int64).max
 REPEAT_WITHIN_US = 12 * HOUR_US  # a queue may come back to its failed work the same night
@@ -48,7 +48,7 @@ REPEAT_WITHIN_US = 12 * HOUR_US  # a queue may come back to its failed work the 
 class HoldsEvidence:
     """What the holds of one candidate show."""
 
-    p_value: float  # of the whole group, whichever one party is left out
+    p_value: float  # of the whole group, whichever one tenant is left out
     text: str
     blocks: int  # that are over, with the time in which what was refused may be asked again
     found_us: int | None = None  # since when it is a finding
@@ -77,11 +77,11 @@ def holds_evidence(
     log: ExchangeLog,
     schedule: HoldSchedule,
     until_us: int,
-    party_of: Mapping[str, str] = MappingProxyType({}),
+    tenant_of: Mapping[str, str] = MappingProxyType({}),
 ) -> HoldsEvidence:
     """Test from the log whether accounts take over what a schedule's held accounts are refused.
 
-    `until_us`: until when the log is complete; `party_of`: of accounts that are known to be one customer.
+    `until_us`: until when the log is complete; `tenant_of`: of accounts that are known to be one customer.
     Each bet is that an account was held when it first asked what an account of another customer asked
     within `REPEAT_WITHIN_US`. Who takes a text over need not be in the schedule. It may be read at any time;
     nothing is lost by having looked before.
@@ -97,8 +97,8 @@ def holds_evidence(
     if not len(blocks):
         own = {account: OwnReaction(0, 0, 0, 1.0) for account in schedule.accounts}
         return HoldsEvidence(1.0, "Holds show nothing yet: they have just begun.", 0, own=own)
-    accounts, asked, bets = _bets(log, schedule, blocks, party_of)
-    numbers = np.unique([party_of.get(account, account) for account in accounts], return_inverse=True)[1]
+    accounts, asked, bets = _bets(log, schedule, blocks, tenant_of)
+    numbers = np.unique([tenant_of.get(account, account) for account in accounts], return_inverse=True)[1]
     gains = log_gains(bets.drawn, bets.chance)
     at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
     group = p_values(_least_wealth(bets, gains, moment, numbers))
@@ -233,7 +233,7 @@ def _text(
 
 
 def _bets(
-    log: ExchangeLog, schedule: HoldSchedule, blocks: range, party_of: Mapping[str, str]
+    log: ExchangeLog, schedule: HoldSchedule, blocks: range, tenant_of: Mapping[str, str]
 ) -> tuple[tuple[str, ...], np.ndarray, _Bets]:
     """Give the accounts that are tested, how many new texts each asked, (while not held or held, accounts),
     and the bets. The schedule's accounts come first, then whoever else ever asked a text after one.
@@ -259,7 +259,7 @@ def _bets(
     rows = _first_asks(log, texts[texts != 0])
     new = np.array([draw is not None for draw in draws], bool) & np.isin(asks, rows)
     asks, who, within, drawn = asks[new], who[new], within[new], np.array(draws, bool)[new]
-    bet, taker = _later_askers(log, rows, asks, party_of)
+    bet, taker = _later_askers(log, rows, asks, tenant_of)
     used, bet = np.unique(bet, return_inverse=True)
     others = sorted({log.accounts[code] for code in taker.tolist()} - tested)
     accounts = (*schedule.accounts, *others)
@@ -281,14 +281,14 @@ def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:
 
 
 def _later_askers(
-    log: ExchangeLog, rows: np.ndarray, asks: np.ndarray, party_of: Mapping[str, str]
+    log: ExchangeLog, rows: np.ndarray, asks: np.ndarray, tenant_of: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give places in `asks`, and accounts of other customers that asked the same within the time.
 
     Which of them count is fixed before it is known whether the first was held: nothing that somebody does
     later, knowing that, may take a bet away.
     """
-    party = [party_of.get(account, account) for account in log.accounts]
+    tenant = [tenant_of.get(account, account) for account in log.accounts]
     at = dict(zip(asks.tolist(), range(len(asks)), strict=True))
     found: list[tuple[int, int]] = []
     text = log["exact"][rows]
@@ -301,7 +301,7 @@ def _later_askers(
             for other in range(k + 1, len(who)):
                 if time_us[other] > time_us[k] + REPEAT_WITHIN_US:
                     break
-                if party[who[other]] != party[who[k]]:
+                if tenant[who[other]] != tenant[who[k]]:
                     found.append((at[row], who[other]))
     pairs = np.array(found, np.int64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]

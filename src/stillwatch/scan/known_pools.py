@@ -17,7 +17,7 @@ import numpy as np
 
 from stillwatch.actors import ActorContext, KnownPoolUse
 from stillwatch.actors.clues.known_pool import cover_of, cover_text, covers
-from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.sessions import content_of
 from stillwatch.errors import InputError
 from stillwatch.exchanges.known_pool import KnownPool, read_pool
@@ -141,7 +141,7 @@ def _lead(
     account = log["account"]
     codes = np.unique(account[rows])
     by = codes if world.payer is None else world.payer[codes]
-    if len(np.unique(by)) < LEAST_PARTIES:
+    if len(np.unique(by)) < LEAST_TENANTS:
         return None
     hands = content_of(log, rows, account, codes.tolist(), lambda a: log.accounts[a]).hands
     if hands is Hands.MANY:

@@ -2,7 +2,7 @@
 
 The looks at full hours are those of `scan.watch` over the exchanges that are kept, so that a log replayed in
 pieces gives the campaigns of one scan of the whole. Between them a provisional look names who takes up a
-known campaign's stock, and who harvests alone and loudly. It does not know where exchanges come from, nor
+known campaign's signature, and who harvests alone and loudly. It does not know where exchanges come from, nor
 what becomes of who is named.
 """
 
@@ -27,7 +27,7 @@ from stillwatch.scan import LoneHarvester, ScanResult, ScanTotals, SeenWindow
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.lone_harvesters import LoneHarvesters
-from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_stocks
+from stillwatch.scan.newcomers import KnownAccounts, Newcomers, known_accounts, known_signatures
 from stillwatch.scan.parts import FOLLOW, LONE_HARVEST
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.seen_window import needed_days, window_sentences
@@ -291,9 +291,11 @@ class LiveScan:
         self._result = result
         self._follow_ids(result)
         follows = FOLLOW in self.options.parts
-        stocks = known_stocks(self._states[-1], result, self._kept, self.options.window_us) if follows else ()
+        signatures = (
+            known_signatures(self._states[-1], result, self._kept, self.options.window_us) if follows else ()
+        )
         lately = {name: at for name, at in self._newcomers.named_at.items() if at > hour - DAY_US}
-        self._newcomers = Newcomers(stocks, lately)
+        self._newcomers = Newcomers(signatures, lately)
         self._lone = LoneHarvesters()
 
     def _forget(self, hour: int) -> None:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors.behaviour import HotRows
-from stillwatch.actors.groups import LEAST_PARTIES
+from stillwatch.actors.behaviour import EmergingRows
+from stillwatch.actors.groups import LEAST_TENANTS
 from stillwatch.actors.spread import BURN_IN_US
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import SettingTest
@@ -31,22 +31,22 @@ from stillwatch.stats.groups import concentration_tail
 NAME = "new_settings"
 SETTINGS = "max_tokens, temperature_milli"  # what a group's test names as its setting
 NOVELTY = 20  # of them for each earlier user: about as many of them as earlier users came by themselves
-LEAST_USES = 5  # exchanges of a party with the settings in the window
-MAIN = 0.6  # of a party's exchanges in the window have the settings
-INDEPENDENT = 1e-6  # within-group correlation of a null in which parties choose by themselves
+LEAST_USES = 5  # exchanges of a tenant with the settings in the window
+MAIN = 0.6  # of a tenant's exchanges in the window have the settings
+INDEPENDENT = 1e-6  # within-group correlation of a null in which tenants choose by themselves
 
 Settings = tuple[int, int]  # output limit and temperature in thousandths; -1 where it is left out
 
 
 @dataclass(frozen=True)
 class SettingsGroup:
-    """Parties whose main settings are the same, new and rare."""
+    """Tenants whose main settings are the same, new and rare."""
 
     settings: Settings
     newcomers: frozenset[int]  # took them up in the window
     users: frozenset[int]  # newcomers, and who used them before
-    active: int  # parties in the window
-    share: float  # of all other parties so far that used them before
+    active: int  # tenants in the window
+    share: float  # of all other tenants so far that used them before
     tries: int  # settings that were as new in the window
 
     def test(self, count: int) -> SettingTest:
@@ -57,11 +57,11 @@ class SettingsGroup:
 
 
 class NewSettings:
-    """When each party of a log first used each pair of output limit and temperature."""
+    """When each tenant of a log first used each pair of output limit and temperature."""
 
-    def __init__(self, log: ExchangeLog, party: np.ndarray, every: HotRows) -> None:
-        """party: (exchanges,) who counts as one; every: all exchanges by party."""
-        self._ts, self._party, self._every = log["ts_us"], party, every
+    def __init__(self, log: ExchangeLog, tenant: np.ndarray, every: EmergingRows) -> None:
+        """tenant: (exchanges,) who counts as one; every: all exchanges by tenant."""
+        self._ts, self._tenant, self._every = log["ts_us"], tenant, every
         (limits, limit), (temperatures, temperature) = (
             encode(log[name]) for name in ("max_tokens", "temperature_milli")
         )
@@ -73,16 +73,16 @@ class NewSettings:
         self._pairs = np.stack([limits, temperatures], axis=1)
         chosen = (limits >= 0) | (temperatures >= 0)
         rows = np.flatnonzero(chosen[self._code]) if len(log.agents) else np.zeros(0, np.int64)
-        uses = party[rows].astype(np.int64) * len(self._pairs) + self._code[rows]
+        uses = tenant[rows].astype(np.int64) * len(self._pairs) + self._code[rows]
         first = np.sort(rows[np.unique(uses, return_index=True)[1]])
-        self._entry_us, self._entry_party = self._ts[first], party[first]
+        self._entry_us, self._entry_tenant = self._ts[first], tenant[first]
         self._entry_code = self._code[first]
-        self._seen_us = self._ts[np.sort(np.unique(party, return_index=True)[1])]
+        self._seen_us = self._ts[np.sort(np.unique(tenant, return_index=True)[1])]
         self._settled_us = int(self._ts[0]) + BURN_IN_US if len(log) else 0
 
     @property
     def entries_us(self) -> np.ndarray:
-        """(entries,) when a party took settings up that may be new, in time order."""
+        """(entries,) when a tenant took settings up that may be new, in time order."""
         new: np.ndarray = self._entry_us[self._entry_us >= self._settled_us]
         return new
 
@@ -92,17 +92,17 @@ class NewSettings:
         lo, hi = np.searchsorted(self._entry_us, [since_new, until_us])
         new = np.bincount(self._entry_code[lo:hi], minlength=len(self._pairs))
         old = np.bincount(self._entry_code[:lo], minlength=len(self._pairs))
-        rare = np.flatnonzero((new >= LEAST_PARTIES) & (new >= NOVELTY * old)).tolist()
+        rare = np.flatnonzero((new >= LEAST_TENANTS) & (new >= NOVELTY * old)).tolist()
         window = slice(*np.searchsorted(self._ts, [since_us, until_us]))
-        active = int(np.count_nonzero(np.bincount(self._party[window]))) if rare else 0
+        active = int(np.count_nonzero(np.bincount(self._tenant[window]))) if rare else 0
         seen = int(np.searchsorted(self._seen_us, until_us))
         found = []
         for code in rare:
-            used, came = self._entry_party[:hi], np.arange(hi) >= lo
+            used, came = self._entry_tenant[:hi], np.arange(hi) >= lo
             mine = self._entry_code[:hi] == code
             mainly = {p for p in used[mine].tolist() if len(self.main_rows(p, code, since_us, until_us))}
             newcomers = mainly.intersection(used[mine & came].tolist())
-            if len(newcomers) < LEAST_PARTIES:
+            if len(newcomers) < LEAST_TENANTS:
                 continue
             limit, temperature = self._pairs[code].tolist()
             share = round((int(old[code]) + 0.5) / (seen - len(newcomers) + 1), 6)
@@ -119,9 +119,9 @@ class NewSettings:
         theirs = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.newcomers)]
         return np.sort(np.concatenate(theirs))
 
-    def main_rows(self, party: int, code: int, since_us: int, until_us: int) -> np.ndarray:
-        """A party's exchanges of a window with some settings; none where they are not its main settings."""
-        begin, end = self._every.begin[party], self._every.begin[party + 1]
+    def main_rows(self, tenant: int, code: int, since_us: int, until_us: int) -> np.ndarray:
+        """A tenant's exchanges of a window with some settings; none where they are not its main settings."""
+        begin, end = self._every.begin[tenant], self._every.begin[tenant + 1]
         window = np.searchsorted(self._ts, [since_us, until_us]).astype(np.int32)
         lo, hi = np.searchsorted(self._every.row[begin:end], window)
         rows = self._every.row[begin + lo : begin + hi]

@@ -1,10 +1,10 @@
-"""Between two full looks: who takes up a known campaign's stock, from the exchanges since the last one.
+"""Between two full looks: who takes up a known campaign's signature, from the exchanges since the last one.
 
-The rule is that of `follow`; what it is asked of are the accounts that have just used the stock, alone. It
-is stricter by two things, as nothing here has been seen twice: an account must carry as many of the stock's
-markers as a finding asks of its accounts, and have done little else in the last day (on dev-a and dev-b the
-rule alone named 8 honest accounts beside 299, so 1 beside 283). Whom it leaves out the next full look names.
-Provisional: nothing of it is carried into that look. It raises no alarm.
+The rule is that of `follow`; what it is asked of are the accounts that have just used the signature, alone.
+It is stricter by two things, as nothing here has been seen twice: an account must carry as many of the
+signature's fingerprints as a finding asks of its accounts, and have done little else in the last day (on
+dev-a and dev-b the rule alone named 8 honest accounts beside 299, so 1 beside 283). Whom it leaves out the
+next full look names. Provisional: nothing of it is carried into that look. It raises no alarm.
 """
 
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from stillwatch.actors.signature import NEEDED, Signature
 from stillwatch.actors.spread import WINDOW_US
-from stillwatch.actors.stock import NEEDED, Stock
 from stillwatch.exchanges.kept import KeptLog
 from stillwatch.exchanges.log import Columns, ExchangeLog
 from stillwatch.scan import Follower, ScanResult
 from stillwatch.scan.alarms import NEVER, lasting
 from stillwatch.scan.campaigns import least_carried
 from stillwatch.scan.carried import CarriedScan
-from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_STOCK, MARKED, followers, stock_of, uses
+from stillwatch.scan.follow import DEVOTED_SHARE, LEAST_SIGNATURE, MARKED, followers, signature_of, uses
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.watch import entered_since
 from stillwatch.units import DAY_US
@@ -30,14 +30,14 @@ LOOKED_AT = ("ts_us", "id", "account", *MARKED, *PHRASES)
 
 
 @dataclass(frozen=True)
-class KnownStock:
-    """A raised alarm's own markers, and the campaign that it became."""
+class KnownSignature:
+    """A raised alarm's own fingerprints, and the campaign that it became."""
 
     campaign: str
-    markers: frozenset[int]
+    fingerprints: frozenset[int]
     since_us: int  # a newcomer must have taken them up since
     others: frozenset[str]  # accounts that are named already, or belong to another alarm
-    least: float = 0.0  # how many of the markers an account must carry
+    least: float = 0.0  # how many of the fingerprints an account must carry
 
 
 @dataclass(frozen=True)
@@ -58,61 +58,63 @@ def known_accounts(accounts: pa.Table | None) -> KnownAccounts:
     )
 
 
-def known_stocks(
+def known_signatures(
     carried: CarriedScan, result: ScanResult, kept: KeptLog, window_us: int = WINDOW_US
-) -> tuple[KnownStock, ...]:
-    """The stocks of the alarms that became campaigns, in the order of the alarms."""
+) -> tuple[KnownSignature, ...]:
+    """The signatures of the alarms that became campaigns, in the order of the alarms."""
     out = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}
     members = {campaign.id: set(campaign.accounts) for campaign in result.campaigns}
     for number, alarm in enumerate(carried.alarms):
-        markers = frozenset(lasting(alarm.markers))
-        if alarm.at_us == NEVER or len(markers) < LEAST_STOCK:
+        fingerprints = frozenset(lasting(alarm.markers))
+        if alarm.at_us == NEVER or len(fingerprints) < LEAST_SIGNATURE:
             continue
         shared = [(len(alarm.named.keys() & accounts), name) for name, accounts in members.items()]
         most, campaign = max(shared, default=(0, ""))
         if most:
             elsewhere = {name for name, owner in carried.owner.items() if owner != number}
             since = entered_since(alarm.looked_at_us[0], kept.forgotten_us, window_us)
-            values = np.array(sorted(markers), np.uint32)
-            log, who, parties = _their_log(kept, members[campaign], {}, NEVER)
-            index, _ = stock_of(log, who, len(parties), values)
-            usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(parties)))))
+            values = np.array(sorted(fingerprints), np.uint32)
+            log, who, tenants = _their_log(kept, members[campaign], {}, NEVER)
+            index, _ = signature_of(log, who, len(tenants), values)
+            usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(tenants)))))
             least = least_carried(len(values), usual)
-            out.append(KnownStock(campaign, markers, since, frozenset(named | elsewhere), least))
+            out.append(KnownSignature(campaign, fingerprints, since, frozenset(named | elsewhere), least))
     return tuple(out)
 
 
-def _count_carried(index: Stock, own: np.ndarray, parties: np.ndarray) -> np.ndarray:
-    """(parties,) how many of the own markers each carries."""
-    return index.entries(own, parties.astype(np.int32), 0, NEVER)
+def _count_carried(index: Signature, own: np.ndarray, tenants: np.ndarray) -> np.ndarray:
+    """(tenants,) how many of the own fingerprints each carries."""
+    return index.entries(own, tenants.astype(np.int32), 0, NEVER)
 
 
 @dataclass
 class Newcomers:
-    """The stocks that are known since the last full look, and who has used them since."""
+    """The signatures that are known since the last full look, and who has used them since."""
 
-    stocks: tuple[KnownStock, ...]
+    signatures: tuple[KnownSignature, ...]
     named_at: dict[str, int] = field(default_factory=dict)  # account -> when it was first named so
-    _users: list[set[int]] = field(init=False)  # per stock: codes of accounts
+    _users: list[set[int]] = field(init=False)  # per signature: codes of accounts
     _values: np.ndarray = field(init=False)
-    _own: list[np.ndarray] = field(init=False)  # per stock: numbers among the values
+    _own: list[np.ndarray] = field(init=False)  # per signature: numbers among the values
 
     def __post_init__(self) -> None:
-        every = sorted(frozenset().union(*(stock.markers for stock in self.stocks)))
+        every = sorted(frozenset().union(*(signature.fingerprints for signature in self.signatures)))
         self._values = np.array(every, np.uint32)
-        self._own = [np.searchsorted(self._values, sorted(stock.markers)) for stock in self.stocks]
-        self._users = [set() for _ in self.stocks]
+        self._own = [
+            np.searchsorted(self._values, sorted(signature.fingerprints)) for signature in self.signatures
+        ]
+        self._users = [set() for _ in self.signatures]
 
     def see(self, part: Columns) -> None:
-        """Note who uses which stock among new exchanges."""
-        if not self.stocks:
+        """Note who uses which signature among new exchanges."""
+        if not self.signatures:
             return
-        row, marker = uses(_log_of(part), self._values)
+        row, fingerprint = uses(_log_of(part), self._values)
         for own, users in zip(self._own, self._users, strict=True):
             mine = np.zeros(len(self._values), bool)
             mine[own] = True
-            carried = np.bincount(row[mine[marker]], minlength=len(part["ts_us"])) >= NEEDED
+            carried = np.bincount(row[mine[fingerprint]], minlength=len(part["ts_us"])) >= NEEDED
             users.update(part["account"][carried].tolist())
 
     def recode(self, names: list[str], codes: dict[str, int]) -> None:
@@ -127,25 +129,25 @@ class Newcomers:
         """Who follows by now, in order of account."""
         found: dict[str, Follower] = {}
         names = list(kept.codes["account"].index) if any(self._users) else []
-        for stock, own, users in zip(self.stocks, self._own, self._users, strict=True):
-            asked = {names[code] for code in users} - stock.others - known.permitted
+        for signature, own, users in zip(self.signatures, self._own, self._users, strict=True):
+            asked = {names[code] for code in users} - signature.others - known.permitted
             if not asked:
                 continue
-            log, who, parties = _their_log(kept, asked, known.org, now_us)
-            index, every = stock_of(log, who, len(parties), self._values)
+            log, who, tenants = _their_log(kept, asked, known.org, now_us)
+            index, every = signature_of(log, who, len(tenants), self._values)
             rows = (int(np.searchsorted(log["ts_us"], now_us - window_us)), len(log))
-            devoted = followers(own, index, every, who, rows, stock.since_us, now_us + 1)
+            devoted = followers(own, index, every, who, rows, signature.since_us, now_us + 1)
             day = int(np.searchsorted(log["ts_us"], now_us - DAY_US))
-            lately = np.bincount(who[day:], minlength=len(parties))[devoted.party]
-            enough = _count_carried(index, own, devoted.party) >= stock.least
+            lately = np.bincount(who[day:], minlength=len(tenants))[devoted.tenant]
+            enough = _count_carried(index, own, devoted.tenant) >= signature.least
             enough &= devoted.exchanges >= DEVOTED_SHARE * lately
-            columns = (devoted.party[enough], devoted.exchanges[enough], devoted.first_row[enough])
-            for party, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
+            columns = (devoted.tenant[enough], devoted.exchanges[enough], devoted.first_row[enough])
+            for tenant, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
                 first = moment(int(log["ts_us"][row]))
-                for name in parties[party]:
+                for name in tenants[tenant]:
                     if name in asked and name not in found:
                         at = self.named_at.setdefault(name, now_us)
-                        found[name] = Follower(name, stock.campaign, moment(at), first, exchanges)
+                        found[name] = Follower(name, signature.campaign, moment(at), first, exchanges)
         return tuple(found[name] for name in sorted(found))
 
 
@@ -157,23 +159,23 @@ def _log_of(columns: Columns) -> ExchangeLog:
 def _their_log(
     kept: KeptLog, asked: set[str], org: dict[str, str], now_us: int
 ) -> tuple[ExchangeLog, np.ndarray, list[list[str]]]:
-    """All exchanges up to now of some accounts and of whom they are one party with.
+    """All exchanges up to now of some accounts and of whom they are one tenant with.
 
-    Gives them in time order, the party of each, and each party's accounts.
+    Gives them in time order, the tenant of each, and each tenant's accounts.
     """
     index = kept.codes["account"].index
     theirs = {org[name] for name in asked if name in org}
-    parties: dict[str, list[str]] = {}
+    tenants: dict[str, list[str]] = {}
     for name in sorted(asked | {name for name, of in org.items() if of in theirs and name in index}):
-        parties.setdefault(f"o {org[name]}" if name in org else f"a {name}", []).append(name)
-    party = np.full(len(index), -1, np.int32)
-    for number, names in enumerate(parties.values()):
-        party[[index[name] for name in names]] = number
+        tenants.setdefault(f"o {org[name]}" if name in org else f"a {name}", []).append(name)
+    tenant = np.full(len(index), -1, np.int32)
+    for number, names in enumerate(tenants.values()):
+        tenant[[index[name] for name in names]] = number
     parts = [kept.columns(LOOKED_AT)] if len(kept.log) else []
-    mine = [kept.rows_of(np.flatnonzero(party >= 0).tolist())] if len(kept.log) else []
+    mine = [kept.rows_of(np.flatnonzero(tenant >= 0).tolist())] if len(kept.log) else []
     for part in kept.parts:
         parts.append(part)
-        mine.append(np.flatnonzero(party[part["account"]] >= 0))
+        mine.append(np.flatnonzero(tenant[part["account"]] >= 0))
     columns = {
         name: np.concatenate([part[name][rows] for part, rows in zip(parts, mine, strict=True)])
         for name in LOOKED_AT
@@ -181,4 +183,4 @@ def _their_log(
     order = np.lexsort((columns["id"], columns["ts_us"]))
     order = order[columns["ts_us"][order] <= now_us]
     columns = {name: column[order] for name, column in columns.items()}
-    return _log_of(columns), party[columns["account"]], list(parties.values())
+    return _log_of(columns), tenant[columns["account"]], list(tenants.values())

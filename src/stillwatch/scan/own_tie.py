@@ -1,9 +1,10 @@
 """How strongly one account by itself is tied to a group finding, beside accounts that no finding names.
 
-Strength: the group's own markers that the account carries, times the share of its exchanges that carry two of
-them, from the first that does. An account must not be tied by what it brought itself: a marker counts for it
-only when at least 3 *other* accounts of the finding carry it, and they are at least 60 % of its other users.
-Markers count for unnamed accounts under the same rule or a laxer one, which makes the p-value larger.
+Strength: the group's own fingerprints that the account carries, times the share of its exchanges that carry
+two of them, from the first that does. An account must not be tied by what it brought itself: a fingerprint
+counts for it only when at least 3 *other* accounts of the finding carry it, and they are at least 60 % of its
+other users. Fingerprints count for unnamed accounts under the same rule or a laxer one, which makes the
+p-value larger.
 
 Null: the account is one more of the log's unnamed accounts that were active since the finding began; the rank
 of its strength among theirs is then uniform (conformal).
@@ -17,7 +18,7 @@ Source: Vovk, Gammerman and Shafer 2005, conformal p-values: (1 + those at least
 import numpy as np
 
 from stillwatch.actors import Actor, ActorContext
-from stillwatch.actors.stock import LEAST_IN, NEEDED, PURITY
+from stillwatch.actors.signature import LEAST_IN, NEEDED, PURITY
 from stillwatch.scan import OwnTie
 from stillwatch.stats.dealing import distinct
 
@@ -35,40 +36,40 @@ def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int
     named[actor.accounts] = True
     begun = int(actor.rows.min())
     peers = unnamed & (np.bincount(log["account"][begun:], minlength=accounts) >= LEAST_ACTIVE)
-    use = world.uses_of(actor.own_markers)
-    row, marker = world.use_row[use].astype(np.int64), world.use_marker[use].astype(np.int64)
+    use = world.uses_of(actor.own_fingerprints)
+    row, fingerprint = world.use_row[use].astype(np.int64), world.use_fingerprint[use].astype(np.int64)
     who = log["account"][row]
-    inside, outside = (_users(marker, who, of, len(world.marker_kind)) for of in (named, unnamed))
-    others = inside + outside - 1  # users of each marker beside the one that is judged
+    inside, outside = (_users(fingerprint, who, of, len(world.fingerprint_kind)) for of in (named, unnamed))
+    others = inside + outside - 1  # users of each fingerprint beside the one that is judged
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
-    counts = (named[who] & for_named[marker]) | (peers[who] & for_unnamed[marker])
-    markers, carrying, sent = _carried_markers(world, row[counts], marker[counts], who[counts])
-    strength = markers * carrying / np.maximum(sent, 1)
+    counts = (named[who] & for_named[fingerprint]) | (peers[who] & for_unnamed[fingerprint])
+    fingerprints, carrying, sent = _carried_fingerprints(world, row[counts], fingerprint[counts], who[counts])
+    strength = fingerprints * carrying / np.maximum(sent, 1)
     theirs = np.sort(strength[peers])
     as_strong = len(theirs) - np.searchsorted(theirs, strength[actor.accounts])
     return {
-        int(a): OwnTie(int(carrying[a]), int(sent[a]), int(markers[a]), int(above), len(theirs))
+        int(a): OwnTie(int(carrying[a]), int(sent[a]), int(fingerprints[a]), int(above), len(theirs))
         for a, above in zip(actor.accounts, as_strong, strict=True)
     }
 
 
-def _users(marker: np.ndarray, who: np.ndarray, of: np.ndarray, markers: int) -> np.ndarray:
-    """(markers,) how many accounts among `of` use each marker."""
+def _users(fingerprint: np.ndarray, who: np.ndarray, of: np.ndarray, fingerprints: int) -> np.ndarray:
+    """(fingerprints,) how many accounts among `of` use each fingerprint."""
     mine = of[who]
-    pairs = distinct(marker[mine] * len(of) + who[mine])
-    counted: np.ndarray = np.bincount(pairs // len(of), minlength=markers)
+    pairs = distinct(fingerprint[mine] * len(of) + who[mine])
+    counted: np.ndarray = np.bincount(pairs // len(of), minlength=fingerprints)
     return counted
 
 
-def _carried_markers(
-    world: ActorContext, row: np.ndarray, marker: np.ndarray, who: np.ndarray
+def _carried_fingerprints(
+    world: ActorContext, row: np.ndarray, fingerprint: np.ndarray, who: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(accounts,) markers carried, exchanges that carry two, exchanges sent since the first of these."""
+    """(accounts,) fingerprints carried, exchanges that carry two, exchanges sent since the first of these."""
     log = world.log
     accounts = len(log.accounts)
-    pairs = distinct(who.astype(np.int64) * len(world.marker_kind) + marker)
-    markers = np.bincount(pairs // len(world.marker_kind), minlength=accounts)
+    pairs = distinct(who.astype(np.int64) * len(world.fingerprint_kind) + fingerprint)
+    fingerprints = np.bincount(pairs // len(world.fingerprint_kind), minlength=accounts)
     rows, count = np.unique(row, return_counts=True)
     rows = rows[count >= NEEDED]
     carrying = np.bincount(log["account"][rows], minlength=accounts)
@@ -76,4 +77,4 @@ def _carried_markers(
     np.minimum.at(first, log["account"][rows], rows)
     every = world.rows_of(np.flatnonzero(carrying))
     sent = np.bincount(log["account"][every[every >= first[log["account"][every]]]], minlength=accounts)
-    return markers, carrying, sent
+    return fingerprints, carrying, sent

@@ -8,7 +8,7 @@ parts do.
 from stillwatch.actors.spread import KINDS
 from stillwatch.errors import InputError
 
-# What a group is found by: part -> kinds of marker, as `actors.spread` names them.
+# What a group is found by: part -> kinds of fingerprint, as `actors.spread` names them.
 SHARED = {
     "wording": ("wording",),
     "openings": ("opening",),
@@ -18,7 +18,7 @@ SHARED = {
 }
 # What a group is tested on: part -> column of the log, as `scan.watch` names it.
 TESTED = {"model": "model", "max_tokens": "max_tokens", "temperature": "temperature_milli"}
-FOLLOW = "follow"  # a raised alarm's stock is followed to accounts that do little else
+FOLLOW = "follow"  # a raised alarm's signature is followed to accounts that do little else
 NEW_SETTINGS = "new_settings"  # groups by output limit and temperature, whatever they say
 FAILOVER = "failover"  # a lead whose refused work goes on at its other accounts
 LONE_HARVEST = "lone_harvest"  # one payer's volume and coverage
@@ -37,7 +37,7 @@ def check_parts(parts: frozenset[str]) -> frozenset[str]:
 
 
 def kinds_of(parts: frozenset[str]) -> frozenset[str]:
-    """The kinds of marker that are followed."""
+    """The kinds of fingerprint that are followed."""
     kinds = frozenset(kind for part, kinds in SHARED.items() if part in parts for kind in kinds)
     assert kinds <= frozenset(KINDS)
     return kinds

@@ -170,13 +170,13 @@ def scan_log(
     """
     options = options or Options()
     known = known_of(log, accounts)
-    party, payer = _parties(log, known), payers(log, known)
+    tenant, payer = _tenants(log, known), payers(log, known)
 
     def watching() -> WatchResult:
         tell("spread", 0, 1)
         return watch(
             log,
-            party,
+            tenant,
             settings=options,
             threads=options.threads,
             progress=lambda done, total: tell("watching", done, total),
@@ -191,7 +191,7 @@ def scan_log(
     pools = pool_uses(log, read_pools(options.known_pools, options.key))
     idle = not options.held and not pools
     if watched is not None and idle and _nothing_found(log, known, payer, watched):
-        return _result(log, known, (party, payer), watched, (), ())
+        return _result(log, known, (tenant, payer), watched, (), ())
     with (
         closing(open_engine(options.engine, options.threads))
         if engine is None
@@ -208,10 +208,10 @@ def scan_log(
             log,
             known,
             watched.spread.row,
-            watched.spread.marker,
-            watched.spread.marker_kind,
-            np.bincount(watched.spread.entry_marker, minlength=len(watched.spread.hot_from_us)),
-            party,
+            watched.spread.fingerprint,
+            watched.spread.fingerprint_kind,
+            np.bincount(watched.spread.entry_fingerprint, minlength=len(watched.spread.emerging_from_us)),
+            tenant,
             payer,
             pools,
         )
@@ -219,7 +219,7 @@ def scan_log(
             sql,
             world,
             watched,
-            party,
+            tenant,
             payer,
             features,
             kinds,
@@ -231,14 +231,14 @@ def scan_log(
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
     leads, told = with_pools(world, excused, options.alpha_ceiling, found, leads)
     verdicts = _verdicts(log, features, kinds, found)
-    result = _result(log, known, (party, payer), watched, tuple(found), verdicts, tuple(leads), weak)
+    result = _result(log, known, (tenant, payer), watched, tuple(found), verdicts, tuple(leads), weak)
     return replace(result, pools=told)
 
 
 def _result(
     log: ExchangeLog,
     known: AccountFacts | None,
-    party_payer: tuple[np.ndarray, np.ndarray],
+    tenant_payer: tuple[np.ndarray, np.ndarray],
     watched: WatchResult,
     found: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
@@ -264,7 +264,11 @@ def _result(
         weak=weak,
         shares=dict(zip(groups, request_shares(log, list(groups.values())), strict=True)),
         judged=coverage(
-            log, *party_payer, watched.untested_settings, leads, least_peers=watched.settings.lone_least_peers
+            log,
+            *tenant_payer,
+            watched.untested_settings,
+            leads,
+            least_peers=watched.settings.lone_least_peers,
         ),
     )
 
@@ -342,23 +346,23 @@ def _code_accounts(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | No
     return table.filter(pa.compute.greater_equal(table["account_code"], 0))
 
 
-def _parties(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
-    """(accounts,) int32: accounts of one organisation are one party, called by the one that came first.
+def _tenants(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
+    """(accounts,) int32: accounts of one organisation are one tenant, called by the one that came first.
 
     Accounts of no organisation that have one payment instrument and one private mail domain are one as well:
     an agency or an office that never registered. Not called by the least name: an account that comes later
     must change nothing of what was before.
     """
-    party = np.arange(len(log.accounts), dtype=np.int32)
+    tenant = np.arange(len(log.accounts), dtype=np.int32)
     if known is not None:
         first: dict[tuple[str, ...], int] = {}
         for code in first_seen(log).tolist():
             domain = known.email_domain[code].lower()
             if known.org[code]:
-                party[code] = first.setdefault((known.org[code],), code)
+                tenant[code] = first.setdefault((known.org[code],), code)
             elif known.payment[code] and domain and domain not in FREE_MAIL:
-                party[code] = first.setdefault((known.payment[code], domain), code)
-    return party
+                tenant[code] = first.setdefault((known.payment[code], domain), code)
+    return tenant
 
 
 def first_seen(log: ExchangeLog) -> np.ndarray:
@@ -369,8 +373,8 @@ def first_seen(log: ExchangeLog) -> np.ndarray:
 
 
 def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
-    """(accounts,) int32: as parties; accounts without organisation behind one instrument are one payer."""
-    payer = _parties(log, known)
+    """(accounts,) int32: as tenants; accounts without organisation behind one instrument are one payer."""
+    payer = _tenants(log, known)
     if known is not None:
         behind: dict[str, list[int]] = {}
         for code, payment in enumerate(known.payment):

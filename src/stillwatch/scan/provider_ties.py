@@ -23,22 +23,22 @@ LEAST_TIED = 3
 
 
 class ProviderTies:
-    """What the provider knows of a log's accounts, by party. Organisations are one party and tie nobody."""
+    """What the provider knows of a log's accounts, by tenant. Organisations are one tenant and tie nobody."""
 
-    def __init__(self, known: AccountFacts, parties: np.ndarray) -> None:
-        """parties: (accounts,) whose party each account is; a party goes by one of its accounts."""
+    def __init__(self, known: AccountFacts, tenants: np.ndarray) -> None:
+        """tenants: (accounts,) whose tenant each account is; a tenant goes by one of its accounts."""
         single = np.array([not org for org in known.org], bool)
         name = [pays if alone else "" for pays, alone in zip(known.payment, single.tolist(), strict=True)]
         number = {pays: k for k, pays in enumerate(dict.fromkeys(filter(None, name)))}
         self._payment = np.array([number.get(pays, -1) for pays in name], np.int64)
         self._created_us = np.where(single, known.created_us, 0)
         self._instruments = len(number)
-        self._last = len(parties)
+        self._last = len(tenants)
 
     def tail(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
         """Give the p-value of a group's ties, and the stronger tie as a sentence; 1.0 and "" without one.
 
-        members: (n,) parties; active: (m,) every party of the window, members included.
+        members: (n,) tenants; active: (m,) every tenant of the window, members included.
         """
         members = members[members < self._last]
         ties = [self._payment_bits(members, active), self._signed_up(members, active)]

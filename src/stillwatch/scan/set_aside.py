@@ -20,8 +20,8 @@ from stillwatch.scan.explanations import Products, class_members, share_instrume
 from stillwatch.scan.harvest import moment
 from stillwatch.scan.sites import event_members, main_networks, site_members, sites
 
-COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a marker
-COPIED_LEAST = 8  # markers
+COPIED_AFTER_US = 43_200_000_000  # half a day in which nobody else used a fingerprint
+COPIED_LEAST = 8  # fingerprints
 PRODUCT, SITE, EVENT, CLASS = "product", "site", "event", "class"
 COPIED, PERMISSION, OTHER = "copied_from", "permission", "other_alarm"
 RULES: Mapping[str, str] = {
@@ -43,8 +43,8 @@ def users_of_software(world: ActorContext, accounts: np.ndarray) -> Aside:
     log = world.log
     used = world.once(_products).users(log["account"], accounts.tolist(), 0, len(log))
     users = np.array(sorted(used), np.int32)
-    party = np.arange(len(log.accounts)) if world.party is None else world.party
-    return {} if share_instruments(world.known, users, party) else by_product(world, used)
+    tenant = np.arange(len(log.accounts)) if world.tenant is None else world.tenant
+    return {} if share_instruments(world.known, users, tenant) else by_product(world, used)
 
 
 def by_product(world: ActorContext, used: Mapping[int, str]) -> Aside:
@@ -85,36 +85,42 @@ def students(world: ActorContext, accounts: np.ndarray) -> Aside:
 
 
 def copied_from(spread: Spread, own: np.ndarray) -> dict[int, tuple[int, int]]:
-    """Parties that used most of the markers they carry long before anybody else: the pool copied them.
+    """Tenants that used most of the fingerprints they carry long before anybody else: the pool copied them.
 
     Whoever would frame a bystander by copying his wording finds him left out. A pool's own first account is
-    left out too where it tried the wording alone for so long. Of each: markers that it used so, and carries.
+    left out too where it tried the wording alone for so long. Of each: fingerprints that it used so, and
+    carries.
     """
-    mine = np.isin(spread.entry_marker, own)
-    marker, who, at = spread.entry_marker[mine], spread.entry_party[mine], spread.entry_us[mine]
-    order = np.argsort(marker, kind="stable")  # entries are in time order, so each marker's stay in it
-    marker, who, at = marker[order], who[order], at[order]
-    first = np.flatnonzero(np.r_[True, marker[1:] != marker[:-1]]) if len(marker) else np.zeros(0, np.int64)
-    first = first[np.diff(np.r_[first, len(marker)]) >= 2]
+    mine = np.isin(spread.entry_fingerprint, own)
+    fingerprint, who, at = spread.entry_fingerprint[mine], spread.entry_tenant[mine], spread.entry_us[mine]
+    # entries are in time order, so each fingerprint's stay in it
+    order = np.argsort(fingerprint, kind="stable")
+    fingerprint, who, at = fingerprint[order], who[order], at[order]
+    first = (
+        np.flatnonzero(np.r_[True, fingerprint[1:] != fingerprint[:-1]])
+        if len(fingerprint)
+        else np.zeros(0, np.int64)
+    )
+    first = first[np.diff(np.r_[first, len(fingerprint)]) >= 2]
     alone = at[first + 1] - at[first] >= COPIED_AFTER_US
-    parties = int(who.max()) + 1 if len(who) else 0
-    carried = np.bincount(who, minlength=parties)
-    led = np.bincount(who[first[alone]], minlength=parties)
+    tenants = int(who.max()) + 1 if len(who) else 0
+    carried = np.bincount(who, minlength=tenants)
+    led = np.bincount(who[first[alone]], minlength=tenants)
     copied = np.flatnonzero((led >= COPIED_LEAST) & (led >= 0.5 * carried)).tolist()
     return {p: (int(led[p]), int(carried[p])) for p in copied}
 
 
 def before_the_alarm(
-    world: ActorContext, party: np.ndarray, marked: np.ndarray, aside: Mapping[int, str]
+    world: ActorContext, tenant: np.ndarray, marked: np.ndarray, aside: Mapping[int, str]
 ) -> Aside:
-    """Write down the accounts of parties that an alarm's judgement set aside (`Judgement.aside`).
+    """Write down the accounts of tenants that an alarm's judgement set aside (`Judgement.aside`).
 
     marked: (exchanges,) bool, those that show what the alarm's accounts share: only who sent some is meant.
     """
     if not aside:
         return {}
     shown = np.unique(world.log["account"][marked]).tolist()
-    of = {a: aside[int(party[a])] for a in shown if a >= 0 and int(party[a]) in aside}
+    of = {a: aside[int(tenant[a])] for a in shown if a >= 0 and int(tenant[a]) in aside}
     others = {a: SetAside(world.log.accounts[a], OTHER) for a, product in of.items() if not product}
     return others | by_product(world, {a: product for a, product in of.items() if product})
 
@@ -122,7 +128,7 @@ def before_the_alarm(
 def bystanders(
     world: ActorContext,
     accounts: Iterable[int],
-    party: np.ndarray,
+    tenant: np.ndarray,
     copied: Mapping[int, tuple[int, int]],
     kinds: Mapping[int, KindOfUse],
 ) -> Aside:
@@ -130,8 +136,8 @@ def bystanders(
     found: Aside = {}
     for account in accounts:
         name = world.log.accounts[account]
-        if (markers := copied.get(int(party[account]))) is not None:
-            found[account] = SetAside(name, COPIED, ahead=markers[0], carried=markers[1])
+        if (fingerprints := copied.get(int(tenant[account]))) is not None:
+            found[account] = SetAside(name, COPIED, ahead=fingerprints[0], carried=fingerprints[1])
         elif (kind := kinds.get(account)) is not None and kind.excuses == "case":
             found[account] = SetAside(name, PERMISSION, kind_of_use=kind.kind)
     return found

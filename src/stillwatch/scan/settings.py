@@ -64,7 +64,7 @@ class DetectionSettings:
     min_entrants: int = _constant(
         spread.MIN_ENTRANTS,
         "accounts",
-        "How many must take a marker up within the window before it counts as new and shared.",
+        "How many must take a fingerprint up within the window before it counts as new and shared.",
         "docs/evidence.md",
         2,
         1_000,
@@ -72,7 +72,7 @@ class DetectionSettings:
     novelty: float = _constant(
         spread.NOVELTY,
         "ratio",
-        "Recent users of a marker for each earlier one, at least.",
+        "Recent users of a fingerprint for each earlier one, at least.",
         "docs/evidence.md",
         0.1,
         1_000,
@@ -80,7 +80,7 @@ class DetectionSettings:
     neighbours: int = _constant(
         spread.NEIGHBOURS,
         "accounts",
-        "The latest users of a marker that a new one is linked to; bounds the work.",
+        "The latest users of a fingerprint that a new one is linked to; bounds the work.",
         "docs/evidence.md",
         1,
         1_000,

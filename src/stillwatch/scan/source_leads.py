@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from stillwatch.actors.behaviour import HotRows
+from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
 from stillwatch.scan.follow import since
@@ -39,7 +39,7 @@ def source_text(users: dict[int, str], members: int) -> str:
 
 
 def devotion(
-    rows: np.ndarray, label: np.ndarray, members: Collection[int], every: HotRows, end: int
+    rows: np.ndarray, label: np.ndarray, members: Collection[int], every: EmergingRows, end: int
 ) -> float:
     """How much of what the median member sends carries the group's wording, since its first such exchange.
 
@@ -61,11 +61,11 @@ def overlaps(members: frozenset[int], groups: Iterable[frozenset[int]]) -> bool:
     return any(len(members & one) > OVERLAP * min(len(members), len(one)) for one in groups)
 
 
-def mostly_in(alarm: Alarm, parties: Collection[int]) -> bool:
-    """Whether half of an alarm's parties are among some."""
-    return sum(p in parties for p in alarm.looks) >= 0.5 * len(alarm.looks)
+def mostly_in(alarm: Alarm, tenants: Collection[int]) -> bool:
+    """Whether half of an alarm's tenants are among some."""
+    return sum(p in tenants for p in alarm.looks) >= 0.5 * len(alarm.looks)
 
 
 def mostly_one_of(alarm: Alarm, others: Iterable[Alarm]) -> bool:
-    """Whether an alarm has half of its parties in common with one of others, and half of that one's."""
+    """Whether an alarm has half of its tenants in common with one of others, and half of that one's."""
     return any(mostly_in(alarm, one.looks) and mostly_in(one, alarm.looks) for one in others)

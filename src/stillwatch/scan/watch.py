@@ -18,12 +18,12 @@ from functools import partial
 import numpy as np
 
 from stillwatch.actors import AccountFacts
-from stillwatch.actors.behaviour import HotRows, all_rows, hot_rows, posture, tokens_of
-from stillwatch.actors.groups import LEAST_COUNTED, LEAST_PARTIES, commonest, groups
+from stillwatch.actors.behaviour import EmergingRows, all_rows, emerging_rows, posture, tokens_of
+from stillwatch.actors.groups import LEAST_COUNTED, LEAST_TENANTS, commonest, groups
 from stillwatch.actors.links import nothing
 from stillwatch.actors.sessions import content_of, one_source_parts
+from stillwatch.actors.signature import Signature, choices
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
-from stillwatch.actors.stock import Stock, choices
 from stillwatch.actors.window import LinkWindow
 from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
@@ -41,7 +41,7 @@ from stillwatch.scan.explanations import (
 from stillwatch.scan.follow import (
     DEVOTED_LEAST,
     DEVOTED_SHARE,
-    LEAST_STOCK,
+    LEAST_SIGNATURE,
     entered_in_span,
     followers,
     since,
@@ -73,11 +73,12 @@ MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take 
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
 QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
-ONE_MODEL = 0.6  # of a group's parties mostly use its commonest model: then that model may name a party
-CARRIED_SHARE = 0.1  # of a party's exchanges since it took the stock up: below it, chance in heavy traffic
-MAYBE = 0.05  # a group less of one mind than this is not tested on its stock's carriers
+ONE_MODEL = 0.6  # of a group's tenants mostly use its commonest model: then that model may name a tenant
+# of a tenant's exchanges since it took the signature up: below it, chance in heavy traffic
+CARRIED_SHARE = 0.1
+MAYBE = 0.05  # a group less of one mind than this is not tested on its signature's carriers
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
-SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a marker that tells two groups apart: share of their exchanges
+SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a fingerprint that tells two groups apart: share of their exchanges
 AHEAD = 3  # hours whose groups are looked for while an earlier one's are tested
 
 
@@ -88,15 +89,15 @@ class WatchResult:
     leads: tuple[Alarm, ...]
     spread: Spread  # without its links
     linked: bool  # whether it had any
-    stock: Stock
-    party: np.ndarray  # (exchanges,) int32
+    signature: Signature
+    tenant: np.ndarray  # (exchanges,) int32
     values: np.ndarray  # (settings, exchanges) int32 codes
     codes: tuple[np.ndarray, ...]  # per setting: code -> value in the log
     base: tuple[np.ndarray, ...]  # per setting: shares of the population at the end
     tests: int
     untested_settings: tuple[str, ...]
     settings: DetectionSettings
-    groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, parties
+    groups: tuple[tuple[float, np.ndarray], ...] = ()  # at the last hour: p-value of its settings, tenants
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,13 @@ class _WatchedHour:
 
     since_us: int
     until_us: int
-    dominant: np.ndarray  # (settings, parties) int32
+    dominant: np.ndarray  # (settings, tenants) int32
     found: tuple[Future[tuple[np.ndarray, np.ndarray]], ...]
 
 
 def watch(
     log: ExchangeLog,
-    party: np.ndarray,
+    tenant: np.ndarray,
     *,
     settings: DetectionSettings | None = None,
     threads: int = 2,
@@ -124,7 +125,7 @@ def watch(
 ) -> WatchResult:
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
-    party: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
+    tenant: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
     groups are looked for on `threads` threads; the result does not depend on them.
 
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
@@ -132,7 +133,7 @@ def watch(
     is carried on after each look; known: what the provider knows of the accounts.
     """
     settings = settings or DetectionSettings()
-    watcher = _Watcher(log, party, settings, carried or CarriedScan(), forgotten_us, known)
+    watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known)
     steps = watcher.steps(until_us)
     if progress:
         progress(0, len(steps))
@@ -152,8 +153,8 @@ def watch(
         watcher.leads(),
         replace(watcher.spread, links=nothing()),  # nobody reads them any more, and they are large
         len(watcher.spread.links) > 0,
-        watcher.stock,
-        watcher.party,
+        watcher.signature,
+        watcher.tenant,
         watcher.values,
         watcher.codes,
         tuple(watcher.base),
@@ -168,7 +169,7 @@ class _Watcher:
     def __init__(
         self,
         log: ExchangeLog,
-        party: np.ndarray,
+        tenant: np.ndarray,
         settings: DetectionSettings,
         carried: CarriedScan,
         forgotten_us: int,
@@ -176,16 +177,16 @@ class _Watcher:
     ) -> None:
         self.log, self.settings, self.forgotten_us, self.known = log, settings, forgotten_us, known
         parts = settings.parts
-        self.party_of_account = party
+        self.tenant_of_account = tenant
         self.groups: list[tuple[float, np.ndarray]] = []
         self.heeded = [name in columns_of(parts) for name in SETTINGS]
         self.follows = FOLLOW in parts
         self.by_settings = NEW_SETTINGS in parts
-        self.party = party[log["account"]]
-        self.parties = len(log.accounts)
+        self.tenant = tenant[log["account"]]
+        self.tenants = len(log.accounts)
         self.spread = spread(
             log,
-            self.party,
+            self.tenant,
             kinds=kinds_of(parts),
             forgotten_us=forgotten_us,
             window_us=settings.window_us,
@@ -194,22 +195,22 @@ class _Watcher:
             novelty=settings.novelty,
             neighbours=settings.neighbours,
         )
-        self.hot: HotRows = hot_rows(log, self.spread, self.party, self.parties)
-        self.all: HotRows = all_rows(log, self.party, self.parties)
-        self.stock = Stock(self.spread, self.parties)
+        self.emerging: EmergingRows = emerging_rows(log, self.spread, self.tenant, self.tenants)
+        self.all: EmergingRows = all_rows(log, self.tenant, self.tenants)
+        self.signature = Signature(self.spread, self.tenants)
         levels_and_codes = [encode(log[name]) for name in SETTINGS]
         self.codes = tuple(c for c, _ in levels_and_codes)
         # an exchange's settings side by side in memory: they are read together, exchange by exchange
         self.values = np.stack([v for _, v in levels_and_codes], axis=1).T
         self.tokens = tokens_of(log)
         self.products = Products(log)
-        self.new_settings = NewSettings(log, self.party, self.all)
+        self.new_settings = NewSettings(log, self.tenant, self.all)
         self.levels = int(self.values.max()) + 1 if self.values.size else 1
         self.untested = tuple(n for n, c in zip(SETTINGS, self.codes, strict=True) if len(c) < 2)
         self.first_us = [
             _first_seen(v, len(c), log["ts_us"]) for v, c in zip(self.values, self.codes, strict=True)
         ]
-        self.names = Names(log, party, self.spread.marker_value, SETTINGS, self.codes)
+        self.names = Names(log, tenant, self.spread.fingerprint_value, SETTINGS, self.codes)
         self.looked_until = carried.until_us
         self.linked_hours = _next_hours(self.spread.links.at_us)
         self.tested = list(carried.tested or [False] * len(SETTINGS))  # one value so far says nothing
@@ -224,7 +225,7 @@ class _Watcher:
         self.alarms = self.names.alarms(carried.alarms, carried.owner, looks)
         # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
         self.tied = self.names.alarms(carried.tied, carried.tied_owner, looks)
-        self.ties = None if known is None else ProviderTies(known, party)
+        self.ties = None if known is None else ProviderTies(known, tenant)
         # groups by settings, which count for themselves: no wording's alarm is changed by them
         self.alike = self.names.alarms(carried.alike, carried.alike_owner, looks)
         # groups by wording and content whose settings say nothing: leads at most
@@ -262,7 +263,7 @@ class _Watcher:
         """Groups by wording whose settings are too alike, by settings, by the provider's ties, by content.
 
         Groups by settings of many hands are no leads: equal settings alone are what honest programs have. Of
-        all but the first those whose parties belong mostly to an alarm before are left out.
+        all but the first those whose tenants belong mostly to an alarm before are left out.
         """
         leads = list(self.alarms.leads)
         raised = frozenset().union(*(a.looks for a in (*self.alarms.raised, *self.alike.raised)))
@@ -275,7 +276,7 @@ class _Watcher:
         # a group of one source is a lead beside one that mixes it with others, not beside one of that source
         whole = [a.looks for a in leads if a.judgement and a.judgement.content.hands is Hands.ONE]
         for alarm in self.sourced.leads:
-            inside = any(mostly_in(alarm, parties) for parties in (raised, *whole))
+            inside = any(mostly_in(alarm, tenants) for tenants in (raised, *whole))
             if not inside and not mostly_one_of(alarm, leads):
                 leads.append(alarm)
         return tuple(leads)
@@ -289,7 +290,7 @@ class _Watcher:
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
         """The hours in order, a few ahead of the one that is looked at."""
-        window = LinkWindow(self.spread.links, self.parties)
+        window = LinkWindow(self.spread.links, self.tenants)
         waiting: deque[_WatchedHour] = deque()
         linked = np.isin(steps, self.linked_hours)
         for step, has_links in zip(steps, linked.tolist(), strict=True):
@@ -299,7 +300,7 @@ class _Watcher:
                 waiting.append(_WatchedHour(from_us, until, np.zeros((0, 0), np.int32), ()))
                 continue
             graph = window.moved(from_us, until)
-            counted, dominant = self._posture(self.hot, until, from_us)
+            counted, dominant = self._posture(self.emerging, until, from_us)
             looked_at: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
             if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
                 looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
@@ -320,16 +321,16 @@ class _Watcher:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
-            users = self.products.users(self.party, group.users, begin, end)
+            users = self.products.users(self.tenant, group.users, begin, end)
             newcomers = group.newcomers.difference(users)
             test = group.test(len(newcomers))
             p = p_value(test)
             self.tests += 1
-            if len(newcomers) < LEAST_PARTIES or p >= self.settings.alpha_ceiling:
+            if len(newcomers) < LEAST_TENANTS or p >= self.settings.alpha_ceiling:
                 continue
             rows = self.new_settings.rows(group, hour.since_us, hour.until_us)
-            rows = rows[np.isin(self.party[rows], list(newcomers))]
-            own = self.stock.own(np.array(sorted(newcomers), np.int32), hour.since_us, hour.until_us)
+            rows = rows[np.isin(self.tenant[rows], list(newcomers))]
+            own = self.signature.own(np.array(sorted(newcomers), np.int32), hour.since_us, hour.until_us)
             users_left = group.users.difference(users)
             candidate = Candidate(
                 p,
@@ -347,19 +348,21 @@ class _Watcher:
             )
             # content must speak at several looks, however unusual the settings are: hence no alpha
             self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
-        self.alike.mark_first_accounts(self.names.party_name)
+        self.alike.mark_first_accounts(self.names.tenant_name)
 
     def _judge_settings(self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour) -> Judgement:
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         members = candidate.matching - others
-        if len(members) < LEAST_PARTIES:
+        if len(members) < LEAST_TENANTS:
             return self._others_judgement(candidate, others)
         judgement = self._judge_content(candidate.rows, members, begin, end)
         return replace(judgement, aside=_aside(candidate.matching & others, candidate.aside))
 
     def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
         """Of a group that is no group without the accounts of other findings: it stays a lead."""
-        content = content_of(self.log, candidate.rows, self.party, candidate.matching, self.names.party_name)
+        content = content_of(
+            self.log, candidate.rows, self.tenant, candidate.matching, self.names.tenant_name
+        )
         inside, every = len(candidate.matching & others), len(candidate.matching)
         return Judgement(content, f"{inside:,} of {every:,} accounts belong to other findings")
 
@@ -408,8 +411,8 @@ class _Watcher:
             self._look_at_ties(self.ties, hour, found, alpha)
         if due and any(self.tested):  # "whatever the settings" is said where there are some
             self._look_at_source(hour, found)
-        self.alarms.mark_first_accounts(self.names.party_name)
-        self.tied.mark_first_accounts(self.names.party_name)
+        self.alarms.mark_first_accounts(self.names.tenant_name)
+        self.tied.mark_first_accounts(self.names.tenant_name)
         for alarm in self.alarms.raised if self.follows else ():
             self._follow(alarm, hour)
 
@@ -418,7 +421,7 @@ class _Watcher:
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        active = distinct(self.party[row_lo:row_hi])
+        active = distinct(self.tenant[row_lo:row_hi])
         text: dict[frozenset[int], str] = {}
         candidates = []
         for begin, member in found:
@@ -430,13 +433,13 @@ class _Watcher:
                 p_value, tie = ties.tail(members, active)
                 text[who] = lead_text(tie, p_value)
                 if p_value < alpha:
-                    own = self.stock.own(members, hour.since_us, hour.until_us)
-                    rows = self._hot_of(sorted(who), hour)
+                    own = self.signature.own(members, hour.since_us, hour.until_us)
+                    rows = self._emerging_of(sorted(who), hour)
                     candidates.append(Candidate(p_value, who, who, who, (), (), (), own, (), rows))
 
         def judge(candidate: Candidate, _: frozenset[int]) -> Judgement:
             content = content_of(
-                self.log, candidate.rows, self.party, candidate.matching, self.names.party_name
+                self.log, candidate.rows, self.tenant, candidate.matching, self.names.tenant_name
             )
             return Judgement(content, text[candidate.matching])
 
@@ -469,39 +472,41 @@ class _Watcher:
                     kept.append(candidate)
         for candidate in kept:
             self.sourced.look(candidate, hour.until_us, 0.0, lambda c, _: judged[c.matching])
-        self.sourced.mark_first_accounts(self.names.party_name)
+        self.sourced.mark_first_accounts(self.names.tenant_name)
 
     def _of_one_source(self, group: Candidate, begin: int, end: int) -> tuple[Candidate, Judgement] | None:
         """A group whose content is of one source and unexplained, and why it is a lead; or None.
 
         Users of one program are left out where enough others remain that are of one source.
         """
-        users = self.products.users(self.party, group.matching, begin, end)
+        users = self.products.users(self.tenant, group.matching, begin, end)
         for members in (group.matching.difference(users), group.matching) if users else (group.matching,):
-            if len(members) < LEAST_PARTIES:
+            if len(members) < LEAST_TENANTS:
                 continue
-            rows = group.rows[np.isin(self.party[group.rows], list(members))]
-            if devotion(rows, self.party, members, self.all, end) < DEVOTED:
+            rows = group.rows[np.isin(self.tenant[group.rows], list(members))]
+            if devotion(rows, self.tenant, members, self.all, end) < DEVOTED:
                 continue
-            content = content_of(self.log, rows, self.party, members, self.names.party_name)
+            content = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
             if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
-                inside = self.products.users(self.party, members, begin, end)
+                inside = self.products.users(self.tenant, members, begin, end)
                 judgement = Judgement(content, source_text(inside, len(members)))
                 return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
         return None
 
     def _follow(self, alarm: Alarm, hour: _WatchedHour) -> None:
-        """Name whoever takes up a raised alarm's stock and does little else."""
-        own = alarm.own_markers()
+        """Name whoever takes up a raised alarm's signature and does little else."""
+        own = alarm.own_fingerprints()
         partly = alarm.judgement is not None and alarm.judgement.part is not None
-        if len(own) < LEAST_STOCK or partly:  # a stock that others share is not theirs to be followed by
+        if (
+            len(own) < LEAST_SIGNATURE or partly
+        ):  # a signature that others share is not theirs to be followed by
             return
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         lately = entered_since(alarm.looked_at_us[0], self.forgotten_us, self.settings.window_us)
-        found = followers(own, self.stock, self.all, self.party, (row_lo, row_hi), lately, hour.until_us)
-        self.alarms.follow(alarm, found.party.tolist(), hour.until_us)
+        found = followers(own, self.signature, self.all, self.tenant, (row_lo, row_hi), lately, hour.until_us)
+        self.alarms.follow(alarm, found.tenant.tolist(), hour.until_us)
 
-    def _posture(self, rows: HotRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
+    def _posture(self, rows: EmergingRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         return posture(rows, until, since, self.values, self.tokens, self.levels)
 
     def _population(self, until: int, since: int) -> None:
@@ -518,7 +523,7 @@ class _Watcher:
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
         self._round()
         day = np.searchsorted(self.log["ts_us"], [until - DAY_US, until])
-        active = np.bincount(self.party[day[0] : day[1]], minlength=1)
+        active = np.bincount(self.tenant[day[0] : day[1]], minlength=1)
         self.active_per_day = float(np.count_nonzero(active))
 
     def _round(self) -> None:
@@ -534,7 +539,7 @@ class _Watcher:
         return min(self.settings.alpha_ceiling, allowed / (2 * max(groups, 1)))
 
     def _tails(self, values: list[int], having: list[int], n: int) -> list[float]:
-        """The p-value of each setting's commonest value among n parties; untested settings left out."""
+        """The p-value of each setting's commonest value among n tenants; untested settings left out."""
         return [
             min(1.0, tries * concentration_tail(count, n, shares[value], correlation))
             for value, count, shares, tries, correlation, tested in zip(
@@ -566,17 +571,17 @@ class _Watcher:
                 quiet[s].append((count, n, share))
 
     def _test(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """A group by everyone who carries its stock."""
-        own = self.stock.own(members, hour.since_us, hour.until_us)
+        """A group by everyone who carries its signature."""
+        own = self.signature.own(members, hour.since_us, hour.until_us)
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        rows = self.stock.carried(own, row_lo, row_hi)
-        carriers, counts, first, dominant = choices(rows, self.party, self.values, self.tokens, self.levels)
+        rows = self.signature.carried(own, row_lo, row_hi)
+        carriers, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
         if len(carriers) < 0.5 * len(members):
-            return self._test_without_stock(members, hour)
+            return self._test_without_signature(members, hour)
         since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
-        if n < LEAST_PARTIES:
+        if n < LEAST_TENANTS:
             return None
         everyone = np.arange(n, dtype=np.int32)
         top = commonest(np.ascontiguousarray(dominant[:, often]), np.array([0, n]), everyone)
@@ -589,7 +594,7 @@ class _Watcher:
         of_one_model = self.heeded[0] and shares[0] >= ONE_MODEL
         agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
         alike = carriers[often & (agree | devoted)]
-        lately = entered_in_span(self.stock, own, alike, hour.since_us, hour.until_us)
+        lately = entered_in_span(self.signature, own, alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
             frozenset(carriers[often].tolist()),
@@ -603,19 +608,19 @@ class _Watcher:
             rows,
         )
 
-    def _test_without_stock(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """A group whose texts share a manner but no stock: nobody outside it can be counted.
+    def _test_without_signature(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
+        """A group whose texts share a manner but no signature: nobody outside it can be counted.
 
-        For a party that sends much else, a manner that it shares is chance. With no stock to be devoted to,
-        only the group's common model can name a party.
+        For a tenant that sends much else, a manner that it shares is chance. With no signature to be devoted
+        to, only the group's common model can name a tenant.
         """
         row_hi = int(np.searchsorted(self.log["ts_us"], hour.until_us))
-        rows = self._hot_of(members.tolist(), hour)
-        parties, begin, dealt = deal_rows(rows, self.party)
+        rows = self._emerging_of(members.tolist(), hour)
+        tenants, begin, dealt = deal_rows(rows, self.tenant)
         counts, first = np.diff(begin), dealt[begin[:-1]].astype(np.int64)
-        sent = since(parties, first, self.all.begin, self.all.row, row_hi)
-        members = parties[counts >= CARRIED_SHARE * sent].astype(np.int32)
-        if len(members) < LEAST_PARTIES:
+        sent = since(tenants, first, self.all.begin, self.all.row, row_hi)
+        members = tenants[counts >= CARRIED_SHARE * sent].astype(np.int32)
+        if len(members) < LEAST_TENANTS:
             return None
         value, count = commonest(hour.dominant, np.array([0, len(members)]), members)
         values, having = value[:, 0].tolist(), count[:, 0].tolist()
@@ -623,7 +628,7 @@ class _Watcher:
         alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
         same = frozenset(members[alike].tolist())
         one_model = not self.heeded[0] or len(same) >= ONE_MODEL * len(members)
-        if not tails or len(same) < LEAST_PARTIES or not one_model:
+        if not tails or len(same) < LEAST_TENANTS or not one_model:
             return None
         return Candidate(
             combine(tails),
@@ -635,37 +640,37 @@ class _Watcher:
             self._named_tails(tails),
             np.zeros(0, np.int64),
             self._setting_tests(values, having, len(members)),
-            rows[np.isin(self.party[rows], list(same))],
+            rows[np.isin(self.tenant[rows], list(same))],
         )
 
-    def _hot_of(self, parties: list[int], hour: _WatchedHour) -> np.ndarray:
-        """The parties' exchanges that carried new, shared wording within the hour's window."""
-        hot = self.hot
-        rows = np.concatenate([np.arange(hot.begin[p], hot.begin[p + 1]) for p in parties])
-        seen = hot.counts_from_us[rows] < hour.until_us
-        rows = hot.row[rows[seen]]
-        return rows[hot.ts_us[rows] >= hour.since_us]
+    def _emerging_of(self, tenants: list[int], hour: _WatchedHour) -> np.ndarray:
+        """The tenants' exchanges that carried new, shared wording within the hour's window."""
+        emerging = self.emerging
+        rows = np.concatenate([np.arange(emerging.begin[p], emerging.begin[p + 1]) for p in tenants])
+        seen = emerging.counts_from_us[rows] < hour.until_us
+        rows = emerging.row[rows[seen]]
+        return rows[emerging.ts_us[rows] >= hour.since_us]
 
     def _judge(
         self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour, alpha: float
     ) -> Judgement:
-        """Whether a candidate is one hand, by what its parties ask and by what else would make it honest.
+        """Whether a candidate is one hand, by what its tenants ask and by what else would make it honest.
 
         The accounts of other findings and users of one vendor's software are set aside first: the rest must
         stand out by itself.
         """
         log, every, rows = self.log, candidate.matching - others, candidate.rows
         if len(every) < len(candidate.matching) and (
-            len(every) < LEAST_PARTIES or self._members_p(every, hour) >= alpha
+            len(every) < LEAST_TENANTS or self._members_p(every, hour) >= alpha
         ):
             return self._others_judgement(candidate, others)
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
-        users = self.products.users(self.party, every, begin, end)
-        members, name_of = every, self.names.party_name
-        if users and not share_instruments(self.known, self._accounts(users), self.party_of_account):
+        users = self.products.users(self.tenant, every, begin, end)
+        members, name_of = every, self.names.tenant_name
+        if users and not share_instruments(self.known, self._accounts(users), self.tenant_of_account):
             members = every.difference(users)
-            if len(members) < LEAST_PARTIES or self._members_p(members, hour) >= alpha:
-                content = content_of(log, rows, self.party, every, name_of)
+            if len(members) < LEAST_TENANTS or self._members_p(members, hour) >= alpha:
+                content = content_of(log, rows, self.tenant, every, name_of)
                 return Judgement(content, software_text(users, len(every)))
         judgement = self._judge_content(rows, members, begin, end)
         used = {} if len(members) == len(every) else users
@@ -676,12 +681,12 @@ class _Watcher:
 
     def _judge_content(self, rows: np.ndarray, members: frozenset[int], begin: int, end: int) -> Judgement:
         """Whether some exchanges of a group are of one source, or those of a part of it."""
-        name_of = self.names.party_name
-        content = content_of(self.log, rows, self.party, members, name_of)
+        name_of = self.names.tenant_name
+        content = content_of(self.log, rows, self.tenant, members, name_of)
         if content.hands is Hands.ONE:
             return Judgement(content, self._explanation(content, members, begin, end))
         if content.hands is Hands.MANY:
-            for inner, test in one_source_parts(self.log, rows, self.party, members, name_of, LEAST_PARTIES):
+            for inner, test in one_source_parts(self.log, rows, self.tenant, members, name_of, LEAST_TENANTS):
                 if not self._explanation(test, inner, begin, end):
                     return Judgement(test, "", inner)
         return Judgement(content)
@@ -692,25 +697,26 @@ class _Watcher:
         if explanation or not few_questions(content):
             return explanation
         # a shared question may be the wording itself: so all that they ask counts here
-        rows = begin + np.flatnonzero(np.isin(self.party[begin:end], list(members)))
-        every = content_of(self.log, rows, self.party, members, self.names.party_name)
-        return same_questions(every, self.log, rows, self.party)
+        rows = begin + np.flatnonzero(np.isin(self.tenant[begin:end], list(members)))
+        every = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
+        return same_questions(every, self.log, rows, self.tenant)
 
-    def _accounts(self, parties: Collection[int]) -> np.ndarray:
-        return np.flatnonzero(np.isin(self.party_of_account, list(parties)))
+    def _accounts(self, tenants: Collection[int]) -> np.ndarray:
+        return np.flatnonzero(np.isin(self.tenant_of_account, list(tenants)))
 
     def _members_p(self, members: Collection[int], hour: _WatchedHour) -> float:
-        """The p-value of some parties' settings by themselves."""
+        """The p-value of some tenants' settings by themselves."""
         several = np.array(sorted(members), np.int32)
         value, having = commonest(hour.dominant, np.array([0, len(several)]), several)
         tails = self._tails(value[:, 0].tolist(), having[:, 0].tolist(), len(several))
         return combine(tails) if tails else 1.0
 
     def _distinct(self, parts: list[Candidate], hour: _WatchedHour) -> bool:
-        """Whether every two parts are told apart by markers, in many exchanges of one, few of the other."""
+        """Whether fingerprints tell every two parts apart, in many exchanges of one, few of the other."""
         rows = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         shares = [
-            self.stock.shares(np.array(sorted(part.carriers), np.int32), self.all, *rows) for part in parts
+            self.signature.shares(np.array(sorted(part.carriers), np.int32), self.all, *rows)
+            for part in parts
         ]
         for x in range(len(parts)):
             for y in range(x):
@@ -724,16 +730,16 @@ class _Watcher:
 
 
 def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW_US) -> int:
-    """From when on a follower must have taken a stock up.
+    """From when on a follower must have taken a signature up.
 
-    Of what is forgotten nobody's first use is known: who used the stock early in what is left, and may have
-    used it always, does not count as a newcomer.
+    Of what is forgotten nobody's first use is known: who used the signature early in what is left, and may
+    have used it always, does not count as a newcomer.
     """
     return max(first_look_us - window_us, forgotten_us + window_us if forgotten_us else 0)
 
 
 def _aside(others: Collection[int], users: Mapping[int, str]) -> dict[int, str]:
-    """Parties of other alarms, and users of a product with its name, as a judgement keeps them."""
+    """Tenants of other alarms, and users of a product with its name, as a judgement keeps them."""
     return dict.fromkeys(others, "") | dict(users)
 
 

@@ -3,8 +3,8 @@
 Nobody need be held for it, and who never got an answer cannot be tied by it. It forms no groups.
 
 Null: two, and both must be rejected; the larger p-value counts. (1) Whose requests quote an answer given to
-    the group has nothing to do with the group: of the parties whose requests brought passages on that day,
-    each is as likely, or likely by how many it brought, whichever gives the group more. A party is counted
+    the group has nothing to do with the group: of the tenants whose requests brought passages on that day,
+    each is as likely, or likely by how many it brought, whichever gives the group more. A tenant is counted
     once as quoting and once as answered, so that no customer who quotes many, a judge or a scrapbook, can
     carry the test. (2) What the group's accounts share are texts that both know. Then the request is as
     likely before the answer as the exchanges of the two accounts lie in time; each pair counts once.
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
-from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, party_of
+from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, tenant_of
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -62,37 +62,37 @@ class EchoEvidence:
 
 
 def echo_evidence(
-    log: ExchangeLog, accounts: Iterable[str], party: np.ndarray | None = None, found: Echoes | None = None
+    log: ExchangeLog, accounts: Iterable[str], tenant: np.ndarray | None = None, found: Echoes | None = None
 ) -> EchoEvidence | None:
     """Test whether answers given to a group come back in the group; None where none does.
 
-    party: (accounts,) who counts as one, else each account; found: the log's echoes under it, where they are
+    tenant: (accounts,) who counts as one, else each account; found: the log's echoes under it, where they are
     known already. The nulls are this module's.
     """
-    party = np.arange(len(log.accounts), dtype=np.int32) if party is None else party
-    found = echoes(log, party) if found is None else found
+    tenant = np.arange(len(log.accounts), dtype=np.int32) if tenant is None else tenant
+    found = echoes(log, tenant) if found is None else found
     if not len(found):
         return None
     named = set(accounts)
     code = {name: k for k, name in enumerate(log.accounts)}
     members = np.zeros(len(log.accounts), bool)
     members[[code[name] for name in named if name in code]] = True
-    ours = np.zeros(len(log.accounts), bool)  # by party
-    ours[party[members]] = True
-    giver = party[log["account"][found.answer]]
-    taker = party[log["account"][found.request]]
+    ours = np.zeros(len(log.accounts), bool)  # by tenant
+    ours[tenant[members]] = True
+    giver = tenant[log["account"][found.answer]]
+    taker = tenant[log["account"][found.request]]
     given = np.flatnonzero(ours[giver])
     within = given[ours[taker[given]]]
     forward = within[found.forward[within]]
     if not len(forward):
         return None
-    quoting, inside, chances = _who_quotes(log, party, ours, found, given[found.forward[given]])
+    quoting, inside, chances = _who_quotes(log, tenant, ours, found, given[found.forward[given]])
     by_group = _tail(chances, inside)
-    after, orders = _which_first(log, party, found, within)
+    after, orders = _which_first(log, tenant, found, within)
     p_value = max(by_group, _tail(orders, after))
     first = _first_of_each_pair(log, giver, taker, found, forward)
-    tied_parties = np.intersect1d(giver[forward], taker[forward])
-    both = np.isin(party, tied_parties) & members
+    tied_tenants = np.intersect1d(giver[forward], taker[forward])
+    both = np.isin(tenant, tied_tenants) & members
     tied = tuple(np.flatnonzero(both).tolist())
     pair = giver.astype(np.int64) << 32 | taker
     earlier = len(np.unique(pair[within[~found.forward[within]]]))
@@ -111,7 +111,7 @@ def group_evidence(world: ActorContext, accounts: np.ndarray) -> EchoEvidence | 
     """Give the evidence of some accounts, by code; None where what came back may be chance."""
     log = world.log
     names = [log.accounts[a] for a in accounts]
-    evidence = echo_evidence(log, names, party_of(world), world.once(echoes_in))
+    evidence = echo_evidence(log, names, tenant_of(world), world.once(echoes_in))
     return evidence if evidence is not None and evidence.p_value <= ECHO_P_VALUE else None
 
 
@@ -139,11 +139,11 @@ def _pair_text(echo: AnswerEcho) -> str:
 
 
 def _who_quotes(
-    log: ExchangeLog, party: np.ndarray, ours: np.ndarray, found: Echoes, given: np.ndarray
+    log: ExchangeLog, tenant: np.ndarray, ours: np.ndarray, found: Echoes, given: np.ndarray
 ) -> tuple[int, int, np.ndarray]:
     """Accounts that quote the group's answers, those of them inside, and each one's chance to be inside."""
     day = log["ts_us"] // DAY_US
-    who = party[log["account"]]
+    who = tenant[log["account"]]
     brought = np.count_nonzero(log.brought, axis=1)
     order = given[np.lexsort((found.answer[given], log["ts_us"][found.request[given]]))]
     givers: set[int] = set()
@@ -169,10 +169,10 @@ def _who_quotes(
 
 
 def _which_first(
-    log: ExchangeLog, party: np.ndarray, found: Echoes, within: np.ndarray
+    log: ExchangeLog, tenant: np.ndarray, found: Echoes, within: np.ndarray
 ) -> tuple[int, np.ndarray]:
     """In how many pairs of the group the answer came first, and each pair's chance of that."""
-    who = party[log["account"]]
+    who = tenant[log["account"]]
     there_us = answered_us(log)
     times = {True: there_us, False: log["ts_us"]}
     begun = np.minimum(there_us[found.answer[within]], log["ts_us"][found.request[within]])

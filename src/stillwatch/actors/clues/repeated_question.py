@@ -4,7 +4,7 @@ A question is the actor's own where more of its accounts sent it than accounts o
 
 Null: independent accounts send the same longer prompt as often as the rest of the log's accounts do.
 Blind to: repeats that are paraphrased, and k samples asked for in one request.
-Fooled by: a public benchmark run by several parties, a class's assignment, a viral prompt.
+Fooled by: a public benchmark run by several tenants, a class's assignment, a viral prompt.
 Source: docs/field.md, signal 8 (OpenThoughts: 16 samples a question).
 """
 

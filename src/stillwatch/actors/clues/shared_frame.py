@@ -10,7 +10,7 @@ Source: docs/field.md, signal 1 (Anthropic 2026-02: "identical patterns"; second
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
-from stillwatch.actors.clues._carried import carried_markers
+from stillwatch.actors.clues._carried import carried_fingerprints
 from stillwatch.actors.spread import KINDS as KIND_NAMES
 from stillwatch.signals import Signal
 
@@ -29,15 +29,15 @@ LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """The commonest new frame: how many accounts carry it, in how much of their traffic."""
-    carried = carried_markers(actor, world, KINDS)
+    carried = carried_fingerprints(actor, world, KINDS)
     if carried is None:
         return None
     best = int(np.argmax(carried.uses))
     share = carried.uses[best] / len(actor.rows)
     if share < LEAST_SHARE:
         return None
-    kind = KIND_NAMES[world.marker_kind[carried.markers[best]]]
-    rarity = np.log2(len(world.log.accounts) / max(int(world.entrants[carried.markers[best]]), 1))
+    kind = KIND_NAMES[world.fingerprint_kind[carried.fingerprints[best]]]
+    rarity = np.log2(len(world.log.accounts) / max(int(world.entrants[carried.fingerprints[best]]), 1))
     ties = tuple(
         Tie(int(a), float(min(MOST_BITS, 2 * rarity)), f"uses the campaign's {kind}")
         for a in carried.accounts

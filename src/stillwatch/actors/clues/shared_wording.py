@@ -9,7 +9,7 @@ Source: Broder 1997 (resemblance and MinHash); docs/field.md, signals 1 and 7.
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
-from stillwatch.actors.clues._carried import carried_markers
+from stillwatch.actors.clues._carried import carried_fingerprints
 from stillwatch.signals import Signal
 
 NAME = "shared_wording"
@@ -26,17 +26,17 @@ FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wordi
 
 def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     """Phrases that at least three of the actor's accounts carry; bits by how rare they are in the log."""
-    carried = carried_markers(actor, world, KINDS)
+    carried = carried_fingerprints(actor, world, KINDS)
     if carried is None:
         return None
     accounts = len(world.log.accounts)
-    rarity = np.log2(accounts / np.maximum(world.entrants[carried.markers], 1))
+    rarity = np.log2(accounts / np.maximum(world.entrants[carried.fingerprints], 1))
     bits = float(min(np.median(rarity), MOST_BITS)) if len(rarity) else 0.0
     ties = tuple(
         Tie(
             int(account),
             float(min(MOST_BITS, bits * min(n, 3))),
-            f"carries {n} of the {len(carried.markers)} phrases that are the campaign's own",
+            f"carries {n} of the {len(carried.fingerprints)} phrases that are the campaign's own",
             firm=int(n) >= FIRM,
         )
         for account, n in zip(carried.accounts, carried.per_account, strict=True)
@@ -44,12 +44,12 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     share = len(carried.accounts) / len(actor.accounts)
     return ClueWeight(
         min(MOST_BITS, bits * 2),
-        f"{len(carried.markers):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
+        f"{len(carried.fingerprints):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
         f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
-        f"them and by {np.median(world.entrants[carried.markers]):.0f} tenants in all",
+        f"them and by {np.median(world.entrants[carried.fingerprints]):.0f} tenants in all",
         share,
         None,
         None,
-        len(carried.markers),
+        len(carried.fingerprints),
         ties,
     )

@@ -3,7 +3,7 @@
 It reads the log twice: its members' exchanges for what they share, then everybody else's for who else has it.
 Null: none; nothing here is a test. Blind to: paraphrase, and wording that many outside the campaign use too.
 Fooled by: a bystander whose wording the campaign copied: it is shared then, and not the bystander's guilt.
-Source: least counts and purity as in actors.stock, purity raised because what leaves accuses elsewhere.
+Source: least counts and purity as in actors.signature, purity raised because what leaves accuses elsewhere.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,8 @@ from stillwatch.cases.indicators.marks import IndicatorNumbers, LogHistory
 from stillwatch.exchanges.read import Progress
 from stillwatch.exchanges.rejects import Rejects
 
-LEAST_ACCOUNTS = 3  # members that must carry a value (as actors.stock.LEAST_IN): nobody's private text is it
+# members that must carry a value (as actors.signature.LEAST_IN): nobody's private text is it
+LEAST_ACCOUNTS = 3
 LEAST_ROWS = 20  # exchanges that must carry it where a campaign has fewer: what is said so often is a frame
 PURITY = 0.8  # of the accounts that carry it, the share that must be members
 HELD = 1 << 23  # pairs of value and account that are kept before they are made unique again

@@ -18,7 +18,7 @@ from stillwatch.exchanges.read import Progress, read
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import Sketcher
 
-LEAST_WORDS = 6  # a shorter question is nobody's own: "yes", "continue" (as actors.markers has it)
+LEAST_WORDS = 6  # a shorter question is nobody's own: "yes", "continue" (as actors.fingerprints has it)
 BATCH_ROWS = 65_536
 COLUMNS = ("exchange_id", "client_ip", "asn", "system", "prompt", "status")
 

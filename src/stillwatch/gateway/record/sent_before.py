@@ -22,7 +22,7 @@ from itertools import islice, pairwise
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
-from stillwatch.actors.markers import LEAST_WORDS
+from stillwatch.actors.fingerprints import LEAST_WORDS
 from stillwatch.exchanges.apis import MODEL, SYSTEM, TOOL, USER, Voice
 from stillwatch.exchanges.request_text import (
     BESIDE,

@@ -1,8 +1,9 @@
-"""Which markers of a log were ever hot: new among its parties, and shared. Exact, and linear in the log.
+"""Which fingerprints of a log ever emerged: new among its tenants, and shared. Exact, and linear in the log.
 
-Markers are dealt into rounds by hash in one pass over the log, and within a round into buckets that fit a
-cache; every marker is then followed alone. Rounds know nothing of each other, so threads may take them in any
-order. What a marker is and when it is hot, `spread` says. It does not know what links two parties.
+Fingerprints are dealt into rounds by hash in one pass over the log, and within a round into buckets that fit
+a cache; every fingerprint is then followed alone. Rounds know nothing of each other, so threads may take them
+in any order. What a fingerprint is and when it is emerging, `spread` says. It does not know what links two
+tenants.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, 
 
 PLACE_BITS = constant(
     "PLACE_BITS"
-)  # a use's place in a word: its row, and below it which of at most 32 markers of the row
+)  # a use's place in a word: its row, and below it which of at most 32 fingerprints of the row
 ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
 BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
 IN_MEMORY_BYTES = 1 << 27  # of dealt uses, 8 bytes each; more lie in a temporary file
@@ -28,32 +29,32 @@ LEAST_WORDS = constant("LEAST_WORDS")  # a shorter prompt is no question of its 
 
 
 @dataclass(frozen=True)
-class HotMarkers:
-    """Markers that were ever hot, in order of first use; entries grouped by marker, in time order."""
+class EmergingFingerprints:
+    """Fingerprints that ever emerged, in order of first use; entries by fingerprint, in time order."""
 
-    value: np.ndarray  # (markers,) uint32
-    kind: np.ndarray  # (markers,) int8
-    hot_from_us: np.ndarray  # (markers,) int64
-    begin: np.ndarray  # (markers + 1,) int64 into entry_row
-    entry_row: np.ndarray  # (entries,) int32 first use by each party
-    uses: np.ndarray  # (exchanges,) uint32, one bit for each marker of the row that was ever hot
-    entries: np.ndarray  # (exchanges,) uint32, one bit for each that is its party's first use
+    value: np.ndarray  # (fingerprints,) uint32
+    kind: np.ndarray  # (fingerprints,) int8
+    emerging_from_us: np.ndarray  # (fingerprints,) int64
+    begin: np.ndarray  # (fingerprints + 1,) int64 into entry_row
+    entry_row: np.ndarray  # (entries,) int32 first use by each tenant
+    uses: np.ndarray  # (exchanges,) uint32, one bit for each fingerprint of the row that was ever emerging
+    entries: np.ndarray  # (exchanges,) uint32, one bit for each that is its tenant's first use
 
 
-def hot_markers(
+def emerging_fingerprints(
     columns: Columns,
-    party: np.ndarray,
+    tenant: np.ndarray,
     ts: np.ndarray,
     window: int,
     settled: int,
     least: int,
     novelty: float,
     threads: int,
-) -> HotMarkers:
-    """Find them. columns: what `fill_markers` takes; window, settled in µs: an entry before the window, or
-    before the log had settled, is an earlier one; least, novelty: as `is_hot` takes them."""
+) -> EmergingFingerprints:
+    """Find them. columns: what `fill_fingerprints` takes; window, settled in µs: an entry before the window,
+    or before the log had settled, is an earlier one; least, novelty: as `is_emerging` takes them."""
     n = len(ts)
-    parties = int(party.max()) + 1 if n else 0
+    tenants = int(tenant.max()) + 1 if n else 0
     rounds = max(threads, -(-n * width(columns) // ROUND_USES))
     with ThreadPoolExecutor(threads) as pool, _UsesByRound(rounds) as dealt:
         blocks = range(0, n, BLOCK_ROWS)
@@ -68,7 +69,7 @@ def hot_markers(
             uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
             found = [
                 _round(
-                    *(dealt.of_round(r), dealt.bounds(r), party, ts, parties),
+                    *(dealt.of_round(r), dealt.bounds(r), tenant, ts, tenants),
                     *((window, settled, least, novelty), (uses, entries)),
                 )
                 for r in range(first, rounds, threads)
@@ -81,19 +82,19 @@ def hot_markers(
         uses |= more_uses
         entries |= more_entries
         found = found + more
-    value, place, hot_from, length, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+    value, place, emerging_from, length, rows = (np.concatenate(part) for part in zip(*found, strict=True))
     kinds = np.array(kinds_of(columns), np.int8)
-    order = np.argsort(place)  # no two markers share a place
+    order = np.argsort(place)  # no two fingerprints share a place
     starts = np.cumsum(length) - length
     begin = np.zeros(len(order) + 1, np.int64)
     np.cumsum(length[order], out=begin[1:])
     rows = rows[np.repeat(starts[order] - begin[:-1], length[order]) + np.arange(begin[-1])]
     kind = kinds[place[order] & np.uint32((1 << PLACE_BITS) - 1)]
-    return HotMarkers(value[order], kind, hot_from[order], begin, rows, uses, entries)
+    return EmergingFingerprints(value[order], kind, emerging_from[order], begin, rows, uses, entries)
 
 
 class _UsesByRound:
-    """The uses of markers, dealt into rounds by the markers' hashes; in the log's order within a round."""
+    """The uses of fingerprints, dealt into rounds by their hashes; in the log's order within a round."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
@@ -117,18 +118,18 @@ class _UsesByRound:
             self._file.write(packed.data)
         except OSError as error:
             raise NoRoomError(
-                f"{gettempdir()}: cannot hold the log's markers: {error.strerror}; "
+                f"{gettempdir()}: cannot hold the log's fingerprints: {error.strerror}; "
                 "set TMPDIR to a folder with more room"
             ) from error
         self._begins.append(begin + self._end)
         self._end += len(packed)
 
     def bounds(self, r: int) -> tuple[int, int]:
-        """Between which hashes a round's markers lie, as `_by_round` deals them."""
+        """Between which hashes a round's fingerprints lie, as `_by_round` deals them."""
         return -(-(r << 32) // self._rounds), -(-((r + 1) << 32) // self._rounds)
 
     def of_round(self, r: int) -> np.ndarray:
-        """(uses,) uint64 of a round: a marker's value in the upper half and its place in the lower."""
+        """(uses,) uint64 of a round: a fingerprint's value in the upper half and its place in the lower."""
         parts = [(int(begin[r]), int(begin[r + 1])) for begin in self._begins]
         out = np.empty(sum(end - begin for begin, end in parts), np.uint64)
         filled = 0
@@ -141,22 +142,22 @@ class _UsesByRound:
 
 
 def kinds_of(columns: Columns) -> list[int]:
-    """Kind of each of a row's markers: phrases, system phrases, head, tail, whole prompt, system text."""
+    """Kind of each fingerprint of a row: phrases, system phrases, head, tail, whole prompt, system text."""
     return [0] * columns[0].shape[1] + [1] * columns[1].shape[1] + [2, 3, 4, 5]
 
 
 def width(columns: Columns) -> int:
-    """How many markers a row has at most."""
+    """How many fingerprints a row has at most."""
     return len(kinds_of(columns))
 
 
 def row_columns(columns: Columns) -> tuple[np.ndarray | int, ...]:
     """The columns as the kernels take them, with how many phrases and system phrases a row has.
 
-    Raises: ValueError for more markers a row than its place can name.
+    Raises: ValueError for more fingerprints a row than its place can name.
     """
     if width(columns) > 1 << PLACE_BITS:
-        raise ValueError(f"{width(columns)} markers a row; right would be at most {1 << PLACE_BITS}")
+        raise ValueError(f"{width(columns)} fingerprints a row; right would be at most {1 << PLACE_BITS}")
     phrases, system_phrases, *others = columns
     return phrases, phrases.shape[1], system_phrases, system_phrases.shape[1], *others
 
@@ -172,24 +173,25 @@ def _by_round(columns: Columns, first: int, last: int, rounds: int) -> tuple[np.
 def _round(
     dealt: np.ndarray,
     bounds: tuple[int, int],
-    party: np.ndarray,
+    tenant: np.ndarray,
     ts: np.ndarray,
-    parties: int,
-    when_hot: tuple[int, int, int, float],
+    tenants: int,
+    when_emerging: tuple[int, int, int, float],
     bits: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, ...]:
-    """Follow the markers whose hash lies in [low, high), by all their uses.
+    """Follow the fingerprints whose hash lies in [low, high), by all their uses.
 
-    when_hot: window, settled, least, novelty, as `hot_markers` takes them; bits: uses and entries, which it
-    sets. Returns each hot marker's value, first place, time and number of entries, and the entries' rows.
+    when_emerging: window, settled, least, novelty, as `emerging_fingerprints` takes them; bits: uses and
+    entries, which it sets. Returns each emerging fingerprint's value, first place, time and number of
+    entries, and the entries' rows.
     """
-    most = len(dealt) // max(when_hot[2], 1) + 1
+    most = len(dealt) // max(when_emerging[2], 1) + 1
     value, place = np.empty(most, np.uint32), np.empty(most, np.uint32)
-    hot_from, length = np.empty(most, np.int64), np.empty(most, np.int64)
+    emerging_from, length = np.empty(most, np.int64), np.empty(most, np.int64)
     rows, counts = np.empty(len(dealt), np.int32), np.empty(2, np.int64)
     kernels.follow_round(
-        *(dealt, len(dealt), *bounds, party, ts, parties, *when_hot, *bits),
-        *(value, place, hot_from, length, rows, counts),
+        *(dealt, len(dealt), *bounds, tenant, ts, tenants, *when_emerging, *bits),
+        *(value, place, emerging_from, length, rows, counts),
     )
     found, filled = counts
-    return *(part[:found].copy() for part in (value, place, hot_from, length)), rows[:filled].copy()
+    return *(part[:found].copy() for part in (value, place, emerging_from, length)), rows[:filled].copy()

@@ -1,4 +1,4 @@
-/* Markers: which were ever hot, who uses them, and what a group's own ones are. */
+/* Fingerprints: which were ever emerging, who uses them, and what a group's own ones are. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 #define BUCKET_USES (1 << 15)
 #define FAR INT64_MAX
-#define MOST_MARKERS (1 << PLACE_BITS)
+#define MOST_FINGERPRINTS (1 << PLACE_BITS)
 
 typedef struct {
     const uint32_t *phrases, *system_phrases;
@@ -24,8 +24,8 @@ static inline uint32_t add_salt(uint64_t value, uint32_t salt) {
 
 static inline int64_t width(const columns *c) { return c->phrases_each + c->system_each + 4; }
 
-/* Every marker of exchange i into out (width,), 0 where it has none. Equal hashes of two kinds differ. */
-static void fill_markers(const columns *c, int64_t i, uint32_t *out) {
+/* Every fingerprint of exchange i into out (width,), 0 where it has none. Equal hashes of two kinds differ. */
+static void fill_fingerprints(const columns *c, int64_t i, uint32_t *out) {
     const int64_t k = c->phrases_each, s = k + c->system_each;
     for (int64_t j = 0; j < k; j++) out[j] = c->phrases[i * k + j];
     for (int64_t j = k; j < s; j++) out[j] = add_salt(c->system_phrases[i * c->system_each + j - k], 0x5BD1E995);
@@ -45,16 +45,16 @@ int64_t sw_by_round(const uint32_t *phrases, int64_t phrases_each, const uint32_
                     uint64_t *packed) {
     const columns c = {phrases, system_phrases, phrases_each, system_each, head, tail, exact, system, words};
     const int64_t each = width(&c);
-    uint32_t values[MOST_MARKERS];
+    uint32_t values[MOST_FINGERPRINTS];
     for (int64_t i = first; i < last; i++) {
-        fill_markers(&c, i, values);
+        fill_fingerprints(&c, i, values);
         for (int64_t j = 0; j < each; j++)
             if (values[j]) begin[(hash_of(values[j]) * rounds >> 32) + 1]++;
     }
     for (int64_t r = 0; r < rounds; r++) begin[r + 1] += begin[r];
     memcpy(fill, begin, rounds * sizeof *fill);
     for (int64_t i = first; i < last; i++) {
-        fill_markers(&c, i, values);
+        fill_fingerprints(&c, i, values);
         for (int64_t j = 0; j < each; j++)
             if (values[j]) {
                 int64_t r = hash_of(values[j]) * rounds >> 32;
@@ -64,8 +64,8 @@ int64_t sw_by_round(const uint32_t *phrases, int64_t phrases_each, const uint32_
     return begin[rounds];
 }
 
-/* The first entry's time at which a marker is hot, or FAR. */
-static int64_t hot_from_of(const uint32_t *entrants, int64_t many, const int64_t *ts, int64_t window, int64_t settled,
+/* The first entry's time at which a fingerprint is emerging, or FAR. */
+static int64_t emerging_from_of(const uint32_t *entrants, int64_t many, const int64_t *ts, int64_t window, int64_t settled,
                            int64_t least, double novelty) {
     int64_t old = 0;
     for (int64_t j = 0; j < many; j++) {
@@ -80,7 +80,7 @@ static void mark(const uint32_t *places, int64_t many, uint32_t *bits) {
     for (int64_t k = 0; k < many; k++) bits[places[k] >> PLACE_BITS] |= (uint32_t)1 << (places[k] & 31);
 }
 
-typedef struct { /* what is needed to follow one bucket's markers */
+typedef struct { /* what is needed to follow one bucket's fingerprints */
     uint64_t *packed;
     int64_t *begin, *fill, *count, *stamp;
     uint32_t *keys, *names, *places, *entrants;
@@ -109,8 +109,8 @@ static int64_t deal_buckets(scratch *s, const uint64_t *dealt, int64_t uses, int
     return buckets;
 }
 
-/* Number a bucket's markers and put the uses of each that has enough side by side; how many different ones there are.
- * Afterwards `count` says where each marker's uses end in `places`, or -1. */
+/* Number a bucket's fingerprints and put the uses of each that has enough side by side; how many different ones there are.
+ * Afterwards `count` says where each fingerprint's uses end in `places`, or -1. */
 static int64_t sort_bucket(scratch *s, const uint64_t *bucket, int64_t many, int64_t least) {
     int64_t size = 64, different = 0, end = 0;
     while (size < 2 * many) size *= 2;
@@ -138,16 +138,16 @@ static int64_t sort_bucket(scratch *s, const uint64_t *bucket, int64_t many, int
     return different;
 }
 
-int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t high, const int32_t *party, const int64_t *ts,
-                    int64_t parties, int64_t window, int64_t settled, int64_t least, double novelty, uint32_t *use_bits,
-                    uint32_t *entry_bits, uint32_t *value, uint32_t *place, int64_t *hot_from, int64_t *length, int32_t *rows,
+int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t high, const int32_t *tenant, const int64_t *ts,
+                    int64_t tenants, int64_t window, int64_t settled, int64_t least, double novelty, uint32_t *use_bits,
+                    uint32_t *entry_bits, uint32_t *value, uint32_t *place, int64_t *emerging_from, int64_t *length, int32_t *rows,
                     int64_t *counts) {
     scratch s = {0};
     int64_t buckets = deal_buckets(&s, dealt, uses, low, high), biggest = 0, size = 64, stamps = 0, found = 0, filled = 0;
     for (int64_t b = 0; b < buckets; b++) biggest = MAX(biggest, s.begin[b + 1] - s.begin[b]);
     while (size < 2 * biggest) size *= 2;
     s.count = malloc((biggest + 1) * sizeof *s.count);
-    s.stamp = calloc(parties + 1, sizeof *s.stamp);
+    s.stamp = calloc(tenants + 1, sizeof *s.stamp);
     s.keys = malloc(size * sizeof *s.keys);
     s.code_of = malloc(size * sizeof *s.code_of);
     s.names = malloc((biggest + 1) * sizeof *s.names);
@@ -164,17 +164,17 @@ int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t hi
             start = s.count[c];
             stamps++;
             for (int64_t k = 0; k < many; k++) {
-                int64_t p = (int64_t)party[group[k] >> PLACE_BITS] + 1;
+                int64_t p = (int64_t)tenant[group[k] >> PLACE_BITS] + 1;
                 if (s.stamp[p] != stamps) {
                     s.stamp[p] = stamps;
                     s.entrants[m++] = group[k];
                 }
             }
-            int64_t since = hot_from_of(s.entrants, m, ts, window, settled, least, novelty);
+            int64_t since = emerging_from_of(s.entrants, m, ts, window, settled, least, novelty);
             if (since == FAR) continue;
             value[found] = s.names[c];
             place[found] = group[0];
-            hot_from[found] = since;
+            emerging_from[found] = since;
             length[found++] = m;
             mark(group, many, use_bits);
             mark(s.entrants, m, entry_bits);
@@ -187,8 +187,8 @@ int sw_follow_round(const uint64_t *dealt, int64_t uses, int64_t low, int64_t hi
     return failed;
 }
 
-void sw_number_markers(const uint32_t *values, int64_t markers, uint32_t *keys, int32_t *numbers, int64_t size) {
-    for (int64_t number = 0; number < markers; number++) {
+void sw_number_fingerprints(const uint32_t *values, int64_t fingerprints, uint32_t *keys, int32_t *numbers, int64_t size) {
+    for (int64_t number = 0; number < fingerprints; number++) {
         int64_t s = slot_of(values[number], size);
         while (keys[s]) s = (s + 1) & (size - 1);
         keys[s] = values[number];
@@ -202,11 +202,11 @@ void sw_fill_uses(const uint32_t *phrases, int64_t phrases_each, const uint32_t 
                   const int32_t *numbers, int64_t size, int32_t *row, int32_t *which) {
     const columns c = {phrases, system_phrases, phrases_each, system_each, head, tail, exact, system, words};
     const int64_t each = width(&c);
-    uint32_t values[MOST_MARKERS];
+    uint32_t values[MOST_FINGERPRINTS];
     int64_t k = 0;
     for (int64_t i = begin; i < end; i++) {
         if (!bits[i]) continue;
-        fill_markers(&c, i, values);
+        fill_fingerprints(&c, i, values);
         for (int64_t j = 0; j < each; j++)
             if (bits[i] >> j & 1) {
                 int64_t s = slot_of(values[j], size);
@@ -219,17 +219,17 @@ void sw_fill_uses(const uint32_t *phrases, int64_t phrases_each, const uint32_t 
 
 int64_t sw_find_uses(const uint32_t *phrases, int64_t phrases_each, const uint32_t *system_phrases, int64_t system_each,
                      const uint64_t *head, const uint64_t *tail, const uint64_t *exact, const uint64_t *system,
-                     const int32_t *words, int64_t first, int64_t last, const uint32_t *values, int64_t markers, int32_t *row,
-                     int32_t *marker) {
+                     const int32_t *words, int64_t first, int64_t last, const uint32_t *values, int64_t fingerprints, int32_t *row,
+                     int32_t *fingerprint) {
     const columns c = {phrases, system_phrases, phrases_each, system_each, head, tail, exact, system, words};
     const int64_t each = width(&c);
-    uint32_t found[MOST_MARKERS];
+    uint32_t found[MOST_FINGERPRINTS];
     int64_t k = 0;
     for (int64_t i = first; i < last; i++) {
-        fill_markers(&c, i, found);
+        fill_fingerprints(&c, i, found);
         for (int64_t j = 0; j < each; j++) {
             if (!found[j]) continue;
-            int64_t low = 0, high = markers;
+            int64_t low = 0, high = fingerprints;
             while (low < high) {
                 int64_t middle = (low + high) >> 1;
                 if (values[middle] < found[j])
@@ -237,25 +237,25 @@ int64_t sw_find_uses(const uint32_t *phrases, int64_t phrases_each, const uint32
                 else
                     high = middle;
             }
-            if (low < markers && values[low] == found[j]) {
+            if (low < fingerprints && values[low] == found[j]) {
                 row[k] = (int32_t)i;
-                marker[k++] = (int32_t)low;
+                fingerprint[k++] = (int32_t)low;
             }
         }
     }
     return k;
 }
 
-/* --- exchanges that carry hot markers ------------------------------------------------------------------------ */
+/* --- exchanges that carry emerging fingerprints ------------------------------------------------------------------------ */
 
-void sw_counts_from(const int32_t *row, const int32_t *marker, int64_t uses, const int64_t *hot_from, const int64_t *ts,
+void sw_counts_from(const int32_t *row, const int32_t *fingerprint, int64_t uses, const int64_t *emerging_from, const int64_t *ts,
                     int64_t needed, int64_t *smallest, int64_t *out) {
     int64_t k = 0;
     while (k < uses) {
         int32_t r = row[k];
         for (int64_t q = 0; q < needed; q++) smallest[q] = FAR;
         for (; k < uses && row[k] == r; k++) {
-            int64_t t = hot_from[marker[k]];
+            int64_t t = emerging_from[fingerprint[k]];
             for (int64_t j = 0; j < needed; j++)
                 if (t < smallest[j]) {
                     for (int64_t q = needed - 1; q > j; q--) smallest[q] = smallest[q - 1];
@@ -268,12 +268,12 @@ void sw_counts_from(const int32_t *row, const int32_t *marker, int64_t uses, con
 }
 
 /* counts_from: of the first `waiting` entries; all others count at once. */
-int64_t sw_latest(const int64_t *begin, int64_t parties, const int32_t *row, int64_t row_lo, int64_t row_hi,
+int64_t sw_latest(const int64_t *begin, int64_t tenants, const int32_t *row, int64_t row_lo, int64_t row_hi,
                   const int64_t *counts_from, int64_t waiting, int64_t until, int64_t look_back, int64_t *start,
                   int32_t *latest) {
     int64_t n = 0;
     start[0] = 0;
-    for (int64_t p = 0; p < parties; p++) {
+    for (int64_t p = 0; p < tenants; p++) {
         int64_t k = begin[p] + place_of_row(row + begin[p], begin[p + 1] - begin[p], row_hi) - 1;
         for (; n < start[p] + look_back && k >= begin[p] && row[k] >= row_lo; k--)
             if (k >= waiting || counts_from[k] < until) latest[n++] = row[k];
@@ -301,7 +301,7 @@ void sw_most_used(const int64_t *begin, int64_t groups, const int32_t *rows, con
     }
 }
 
-/* --- a group's own markers ----------------------------------------------------------------------------------- */
+/* --- a group's own fingerprints ----------------------------------------------------------------------------------- */
 
 typedef struct {
     int64_t begin, end;
@@ -314,43 +314,43 @@ static inline span within(const int64_t *begin, int64_t which, const int32_t *va
     return (span){begin[which] + place_of_row(own, many, lo), begin[which] + place_of_row(own, many, hi)};
 }
 
-int64_t sw_tally(const int32_t *parties, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
-                 int64_t row_hi, const int32_t *use_row, const int32_t *use_marker, int64_t uses, int64_t *tally) {
+int64_t sw_tally(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
+                 int64_t row_hi, const int32_t *use_row, const int32_t *use_fingerprint, int64_t uses, int64_t *tally) {
     int64_t marked = 0;
     for (int64_t p = 0; p < many; p++) {
-        span rows = within(begin, parties[p], row, row_lo, row_hi);
+        span rows = within(begin, tenants[p], row, row_lo, row_hi);
         for (int64_t q = rows.begin; q < rows.end; q++) {
             int64_t k = place_of_row(use_row, uses, row[q]);
             marked += k < uses && use_row[k] == row[q];
-            for (; k < uses && use_row[k] == row[q]; k++) tally[use_marker[k]]++;
+            for (; k < uses && use_row[k] == row[q]; k++) tally[use_fingerprint[k]]++;
         }
     }
     return marked;
 }
 
-void sw_entries_into(const int32_t *parties, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo, int64_t hi,
-                     const int32_t *entry_marker, const int32_t *wanted, int32_t *out) {
+void sw_entries_into(const int32_t *tenants, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo, int64_t hi,
+                     const int32_t *entry_fingerprint, const int32_t *wanted, int32_t *out) {
     for (int64_t k = 0; k < many; k++) { /* entries are numbered in time order */
-        span own = within(begin, parties[k], entry, lo, hi);
-        for (int64_t e = own.begin; e < own.end; e++) out[k] += wanted[entry_marker[entry[e]]];
+        span own = within(begin, tenants[k], entry, lo, hi);
+        for (int64_t e = own.begin; e < own.end; e++) out[k] += wanted[entry_fingerprint[entry[e]]];
     }
 }
 
-int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
-                       int64_t hi, const int32_t *entry_marker, const int64_t *entered_at, const int64_t *entered_us,
-                       const int64_t *hot_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
+int64_t sw_own_fingerprints(const int32_t *members, int64_t many, const int64_t *begin, const int32_t *entry, int64_t lo,
+                       int64_t hi, const int32_t *entry_fingerprint, const int64_t *entered_at, const int64_t *entered_us,
+                       const int64_t *emerging_from_us, int32_t *inside, int64_t since, int64_t until, int64_t least_in,
                        double purity, int32_t *touched, int64_t *own) {
     int64_t seen = 0, n = 0;
     for (int64_t p = 0; p < many; p++) {
         span theirs = within(begin, members[p], entry, lo, hi);
         for (int64_t e = theirs.begin; e < theirs.end; e++) {
-            int32_t m = entry_marker[entry[e]];
+            int32_t m = entry_fingerprint[entry[e]];
             if (inside[m]++ == 0) touched[seen++] = m;
         }
     }
     for (int64_t k = 0; k < seen; k++) {
         int32_t m = touched[k];
-        if (inside[m] >= least_in && hot_from_us[m] < until) {
+        if (inside[m] >= least_in && emerging_from_us[m] < until) {
             const int64_t *times = entered_us + entered_at[m];
             int64_t entries = entered_at[m + 1] - entered_at[m];
             int64_t every = place_of(times, entries, until) - place_of(times, entries, since);
@@ -361,7 +361,7 @@ int64_t sw_own_markers(const int32_t *members, int64_t many, const int64_t *begi
     return n;
 }
 
-/* The rows that `needed` of the own markers are in, in no order. times: by row, left at 0. */
+/* The rows that `needed` of the own fingerprints are in, in no order. times: by row, left at 0. */
 int64_t sw_carrying_rows(const int64_t *own, int64_t many, const int64_t *begin, const int32_t *row, int64_t row_lo,
                          int64_t row_hi, int64_t needed, uint8_t *times, int32_t *out) {
     int64_t found = 0;

@@ -1,0 +1,108 @@
+"""The signature of a group: the fingerprints that are mostly its own, and everyone who carries them.
+
+A group is found by its links, so its members are no fair sample. Its signature's carriers are: whoever uses
+the signature is counted, in the group or not. It does not know whether carriers are one hand.
+"""
+
+import numpy as np
+
+from stillwatch.actors.behaviour import EmergingRows, most_used
+from stillwatch.actors.spread import Spread
+from stillwatch.compiled_code.library import kernels
+from stillwatch.stats.dealing import deal, deal_rows
+
+LEAST_IN = 3  # members that must have entered a fingerprint
+PURITY = 0.6  # share of a fingerprint's entrants that must be members
+NEEDED = 2  # signature fingerprints in one exchange
+
+
+class Signature:
+    """A log's fingerprints, indexed by who entered them and by the exchanges that carry them."""
+
+    def __init__(self, spread: Spread, tenants: int) -> None:
+        fingerprints = len(spread.emerging_from_us)
+        self._emerging_from_us = spread.emerging_from_us
+        self._entry_us, self._entry_fingerprint = spread.entry_us, spread.entry_fingerprint
+        self._by_tenant = deal(spread.entry_tenant, tenants)
+        begin, order = deal(spread.entry_fingerprint, fingerprints)
+        self._entered = (begin, spread.entry_us[order])
+        begin, order = deal(spread.fingerprint, fingerprints)
+        self._carried = (begin, spread.row[order])
+        self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
+        # scratch, left at nought: of fingerprints, and of exchanges (which stand in the order of the log)
+        self._inside = np.zeros(fingerprints, np.int32)
+        self._times = np.zeros(int(spread.row[-1]) + 1 if len(spread.row) else 0, np.uint8)
+
+    def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+        """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
+        mine, order = self._by_tenant
+        entered, entered_us = self._entered
+        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
+        fingerprints = len(self._emerging_from_us)
+        touched, own = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
+        n = kernels.own_fingerprints(
+            *(
+                members.astype(np.int32, copy=False),
+                len(members),
+                mine,
+                order,
+                lo,
+                hi,
+                self._entry_fingerprint,
+            ),
+            *(
+                entered,
+                entered_us,
+                self._emerging_from_us,
+                self._inside,
+                since_us,
+                until_us,
+                LEAST_IN,
+                PURITY,
+            ),
+            *(touched, own),
+        )
+        return np.sort(own[:n])
+
+    def entries(self, own: np.ndarray, tenants: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
+        """(tenants,) how many of the own fingerprints each took up, for the first time, in [since, until)."""
+        begin, order = self._by_tenant
+        self._inside[own] = 1
+        lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
+        counts = np.zeros(len(tenants), np.int32)
+        tenants = tenants.astype(np.int32, copy=False)
+        kernels.entries_into(
+            tenants, len(tenants), begin, order, lo, hi, self._entry_fingerprint, self._inside, counts
+        )
+        self._inside[own] = 0
+        return counts
+
+    def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
+        """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own fingerprints, in order."""
+        begin, row = self._carried
+        own = own.astype(np.int64, copy=False)
+        out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
+        n = kernels.carrying_rows(own, len(own), begin, row, row_lo, row_hi, needed, self._times, out)
+        return np.sort(out[:n])
+
+    def shares(self, tenants: np.ndarray, rows: EmergingRows, row_lo: int, row_hi: int) -> np.ndarray:
+        """(fingerprints,) in what share of the tenants' marked exchanges of [row_lo, row_hi) each is."""
+        tally = np.zeros(len(self._emerging_from_us), np.int64)
+        marked = kernels.tally(
+            *(tenants.astype(np.int32, copy=False), len(tenants), rows.begin, rows.row, row_lo, row_hi),
+            *(self._use_row, self._use_fingerprint, len(self._use_row), tally),
+        )
+        return tally / max(marked, 1)
+
+
+def choices(
+    rows: np.ndarray, tenant: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Who carries the rows, how many each, the first row of each, and its most used value of every setting.
+
+    rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
+    carriers, counts, first rows (n,) and dominant (settings, n) int32.
+    """
+    carriers, begin, rows = deal_rows(rows, tenant)
+    dominant, _ = most_used(begin, rows, values, weight, levels)
+    return carriers, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant
