@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import resource
 import signal
 import struct
 import sys
@@ -200,6 +199,8 @@ def _write(raw: bytes, pipe: int) -> None:
 
 
 def _limit(size: int) -> None:
+    import resource  # not on every system
+
     most_s = min(MOST_CPU_S, LEAST_CPU_S + size / BYTES_A_CPU_S)
     signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process
     for what, most in (

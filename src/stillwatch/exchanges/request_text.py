@@ -367,8 +367,10 @@ def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
         head, comma, rest = value.partition(",") if value.startswith("data:") else ("", "", "")
         if comma and len(head) < LONGEST_HEAD:
             return _decode_base64(rest, unread) if head.lower().endswith(";base64") else unquote(rest)
-        if not comma and _BASE64.fullmatch(value):  # a document under whatever key
-            return _decode_base64(value, unread)
+        if not comma and key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
+            text = _decode_base64(value, unread)
+            if text is not None:
+                return text  # else it is words without blanks, for all we know
     if key in LINKS or (len(value) <= LONG and value in REDACTED):  # a long one need not be hashed for it
         return None
     if key in BLOBS and len(value) >= 16:
