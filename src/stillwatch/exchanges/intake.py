@@ -10,6 +10,7 @@ from stillwatch.exchanges import NEEDED, envelopes, mapping
 from stillwatch.exchanges.batches import ALWAYS
 from stillwatch.exchanges.formats import (
     NO_ACCOUNT,
+    UNREAD_DOCUMENTS,
     Format,
     Item,
     Json,
@@ -220,6 +221,7 @@ class Intake:
                 assert isinstance(item, dict)
                 notes: list[str] = []
                 unnamed = bool(item.pop(NO_ACCOUNT, False))
+                unread = item.pop(UNREAD_DOCUMENTS, ())
                 try:
                     row = tidy(item, self.clock, notes)
                 except Refused as why:
@@ -229,6 +231,7 @@ class Intake:
                     self.rejects.note(place, note)
                 self.used += 1
                 self.rejects.without_account += unnamed
+                self.rejects.unread_documents.update(unread)  # type: ignore[call-overload]
                 account = str(row["account"])
                 row["account"] = without_key(account)
                 self.rejects.named_by_key += row["account"] != account

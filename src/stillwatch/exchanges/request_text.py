@@ -17,6 +17,9 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from stillwatch.exchanges.apis import FREE, MODEL, SILENT, SYSTEM, TEXTS, TOOL, USER, Api, Voice, all_apis
+from stillwatch.exchanges.document_process import DAMAGED
+from stillwatch.exchanges.documents import READER, is_document
+from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.messages import REDACTED
 
 UNKNOWN = Api(
@@ -82,10 +85,14 @@ class RequestText(msgspec.Struct, frozen=True):
     turn: int | None  # user messages so far
     api: str | None  # the table it was read by; None: no table knows this shape
     pieces: tuple[RequestPiece, ...] = ()
+    unread: tuple[str, ...] = ()  # of each document that is not read as a whole, why
 
     def row(self) -> dict[str, object]:
-        """The record's fields."""
-        return {"turn": self.turn, "system": self.system, "prompt": self.new, "earlier": self.earlier}
+        """The record's fields, and the mark of documents that are not read."""
+        found: dict[str, object] = {
+            "turn": self.turn, "system": self.system, "prompt": self.new, "earlier": self.earlier,
+        }  # fmt: skip
+        return found | {UNREAD_DOCUMENTS: self.unread} if self.unread else found
 
 
 NOTHING = RequestText(None, None, None, None, None)
@@ -94,14 +101,15 @@ NOTHING = RequestText(None, None, None, None, None)
 def request_text(body: object, path: str = "") -> RequestText:
     """Read a request's body, decoded from JSON, and the path it went to where that is known."""
     api = recognise(body, path)
-    return split(pieces_of(body, api or UNKNOWN), api.name if api else None)
+    pieces, unread = pieces_of(body, api or UNKNOWN)
+    return split(pieces, api.name if api else None, unread)
 
 
 def pieces_only(body: object, path: str = "") -> RequestText:
     """Read a request for somebody who tells by a memory what is new: the pieces, and whose shape it is."""
     api = recognise(body, path)
-    pieces = tuple(pieces_of(body, api or UNKNOWN))
-    return RequestText(None, None, None, None, api.name if api else None, pieces)
+    pieces, unread = pieces_of(body, api or UNKNOWN)
+    return RequestText(None, None, None, None, api.name if api else None, tuple(pieces), tuple(unread))
 
 
 def messages_text(messages: object, system: object = None, tools: object = None) -> RequestText:
@@ -109,7 +117,8 @@ def messages_text(messages: object, system: object = None, tools: object = None)
     if isinstance(messages, dict):
         messages = messages.get("messages", [messages])
     body = {"system": system, "tools": tools, "messages": messages}
-    return split(pieces_of(body, MESSAGES), MESSAGES.name)
+    pieces, unread = pieces_of(body, MESSAGES)
+    return split(pieces, MESSAGES.name, unread)
 
 
 def recognise(body: object, path: str = "") -> Api | None:
@@ -146,14 +155,14 @@ def is_conversation(value: object) -> bool:
     )
 
 
-def split(pieces: Iterable[RequestPiece], api: str | None) -> RequestText:
+def split(pieces: Iterable[RequestPiece], api: str | None, unread: Iterable[str] = ()) -> RequestText:
     """Tell new from earlier without a memory: all that follows the model's last answer is new.
 
     What the model is to go on with, a last turn in its own voice, is new too: the client wrote it.
     Fooled by: an answer that the client made up. Who knows what was sent before asks `Earlier`.
     """
     found = tuple(pieces)
-    return put_together(found, since_last_answer(found), api)
+    return msgspec.structs.replace(put_together(found, since_last_answer(found), api), unread=tuple(unread))
 
 
 def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
@@ -184,15 +193,19 @@ def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str 
     return RequestText(_join_texts(now), _join_texts(earlier), _join_texts(system), many, api, pieces)
 
 
-def pieces_of(body: object, api: Api) -> list[RequestPiece]:
-    """All that is text in a body, in the order in which a model reads it. Linear in its size."""
-    found = list(_all_pieces(body, api))
+def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
+    """All that is text in a body, in the order in which a model reads it, and why documents are not read.
+
+    Linear in its size.
+    """
+    unread: list[str] = []
+    found = list(_all_pieces(body, api, unread))
     short: dict[Voice, set[str]] = {}
     for piece in found:
         if type(piece) is ShortPiece:
             short.setdefault(piece.voice, set()).update(_WORD.findall(piece.text.lower()))
     said = {voice for voice, words in short.items() if len(words) > MANY}
-    return _join_words(found, said) if short else found
+    return _join_words(found, said) if short else found, unread
 
 
 def _join_words(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiece]:
@@ -215,10 +228,10 @@ def _join_words(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiec
     return kept
 
 
-def _all_pieces(body: object, api: Api) -> Iterator[RequestPiece]:
+def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPiece]:
     """All that may be text in a body."""
     if not isinstance(body, dict):
-        yield from _walk((body, USER, "content", False, -1), api, [0])
+        yield from _walk((body, USER, "content", False, -1), api, [0], unread)
         return
     voice, places, turns = USER, [], [0]
     for key, value in body.items():
@@ -239,7 +252,7 @@ def _all_pieces(body: object, api: Api) -> Iterator[RequestPiece]:
         told = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
         free = low in api.free and place is None
-        yield from _walk((value, told, low, free, beside), api, turns)
+        yield from _walk((value, told, low, free, beside), api, turns, unread)
 
 
 def _stored_text(key: str, value: object) -> str | None:
@@ -253,14 +266,14 @@ def _stored_text(key: str, value: object) -> str | None:
 _Value = tuple[object, Voice, str, bool, int]  # with whose it is, its key, whether keys are text, its turn
 
 
-def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
-    """Every text below a value; `turns` holds how many there were before. A stack of its own: how deep a
-    client nests is no bound."""
+def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Iterator[RequestPiece]:
+    """Every text below a value; `turns` holds how many there were before, and `unread` grows by what cannot
+    be read. A stack of its own: how deep a client nests is no bound."""
     stack: list[Iterator[_Value]] = [iter((value,))]
     while stack:
         for found, voice, key, free, turn in stack[-1]:
             if isinstance(found, str):
-                text = _text(found, key, free or key in api.texts)
+                text = _text(found, key, free or key in api.texts, unread)
                 if text:
                     yield RequestPiece(voice, text, turn)
                 elif key not in UNREAD and len(found) <= LONG:
@@ -275,7 +288,7 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
                     continue
                 if type(found[0]) is str and all(type(one) is str for one in found):
                     certain = free or key in api.texts
-                    texts = [text for one in found if (text := _text(one, key, certain))]
+                    texts = [text for one in found if (text := _text(one, key, certain, unread))]
                     if texts:
                         yield RequestPiece(voice, "\n".join(texts), turn)
                     elif key not in UNREAD:
@@ -293,7 +306,7 @@ def _walk(value: _Value, api: Api, turns: list[int]) -> Iterator[RequestPiece]:
                     yield RequestPiece(MODEL, "", turn)
                 if all(type(inner) is str for _, inner in named):  # a message of a text, as most are
                     for inner, whose, name, _, _ in _fields(named, voice, as_text, turn, api):
-                        text = _text(inner, name, name in api.texts)  # type: ignore[arg-type]
+                        text = _text(inner, name, name in api.texts, unread)  # type: ignore[arg-type]
                         if text:
                             yield RequestPiece(whose, text, turn)
                         elif name not in UNREAD and len(inner) <= LONG:  # type: ignore[arg-type]
@@ -348,58 +361,77 @@ def _voice(named: list[tuple[str, object]], voice: Voice, api: Api) -> tuple[Voi
     return voice, as_text
 
 
-def _text(value: str, key: str, certain: bool) -> str | None:
+def _text(value: str, key: str, certain: bool, unread: list[str]) -> str | None:
     """The text that a string is, or holds; None for ids, links and pictures."""
-    if value.startswith("data:"):
-        head, comma, rest = value.partition(",")
+    if value.startswith(_ENCODED):
+        head, comma, rest = value.partition(",") if value.startswith("data:") else ("", "", "")
         if comma and len(head) < LONGEST_HEAD:
-            return _decode_base64(rest) if head.lower().endswith(";base64") else unquote(rest)
+            return _decode_base64(rest, unread) if head.lower().endswith(";base64") else unquote(rest)
+        if not comma and key not in BLOBS and _BASE64.fullmatch(value):  # a document under whatever key
+            text = _decode_base64(value, unread)
+            if text is not None:
+                return text  # else it is words without blanks, for all we know
     if key in LINKS or (len(value) <= LONG and value in REDACTED):  # a long one need not be hashed for it
         return None
     if key in BLOBS and len(value) >= 16:
         if _BASE64.fullmatch(value):
-            return _decode_base64(value)
+            return _decode_base64(value, unread)
         if "\n" in value and _BASE64.fullmatch(joined := value.replace("\r", "").replace("\n", "")):
-            return _decode_base64(joined) or value  # lines of base64, or of single words
+            return _decode_base64(joined, unread) or value  # lines of base64, or of single words
     return value if certain or len(value) > LONG or _PROSE.search(value) else None
 
 
-def _decode_base64(value: str) -> str | None:
-    """The text in base64, or None where it is none: a picture, a sound, a PDF."""
+def _decode_base64(value: str, unread: list[str]) -> str | None:
+    """The text in base64, or None where it is none: a picture, a sound."""
     try:
-        return _plain(base64.b64decode(value.translate(_URLSAFE) + "==", validate=False))
+        return _content(base64.b64decode(value.translate(_URLSAFE) + "==", validate=False), unread)
     except (binascii.Error, ValueError):
         return None
 
 
+def _content(raw: bytes, unread: list[str]) -> str | None:
+    """The text in a file: a document's, or its own."""
+    if not is_document(raw):
+        return _plain(raw)
+    found = READER.read(raw)
+    if found.unread == DAMAGED and not found.text and (plain := _plain(raw)):  # it only begins like one
+        return plain
+    if found.unread:
+        unread.append(found.unread)
+    return found.text or None
+
+
+_ENCODED = ("data:", "JVBERi0", "UEsDB", "0M8R4KGx")  # a link with its data; how documents begin in base64
 _URLSAFE = str.maketrans("-_", "+/")
 
 
 def bytes_text(raw: bytes, kind: str) -> RequestText:
     """Read a body that is no JSON: a form, a text, or JSON that no decoder opens. `kind`: its content type.
 
-    Pictures, sound and PDFs hold no text that is read here.
+    Pictures and sound hold no text that is read here.
     """
-    if "form-data" in kind and raw.startswith(b"--"):
+    unread: list[str] = []
+    if "multipart" in kind and raw.startswith(b"--"):
         border = raw.partition(b"\r\n")[0]  # its content type may have come in small letters
-        new = _join_texts(text for part in raw.split(border) if (text := _part(part)))
+        new = _join_texts(text for part in raw.split(border) if (text := _part(part, unread)))
     elif "urlencoded" in kind:
         fields: dict[str, object] = dict(parse_qs(raw.decode("utf-8", "replace")))
         return request_text(fields)
     elif raw.lstrip()[:1] in (b"{", b"["):
         new = _strings(raw)
     else:
-        new = _plain(raw)
-    return RequestText(new, None, None, None, None, (RequestPiece(USER, new, -1),) if new else ())
+        new = _content(raw, unread)
+    pieces = (RequestPiece(USER, new, -1),) if new else ()
+    return RequestText(new, None, None, None, None, pieces, tuple(unread))
 
 
-def _part(part: bytes) -> str | None:
+def _part(part: bytes, unread: list[str]) -> str | None:
     """The text in one part of a form."""
     head, gap, rest = part.partition(b"\r\n\r\n")
     name = _NAME.search(head)
     if not gap or (name and name[1].decode("utf-8", "replace").lower() in SILENT_FIELDS):
         return None
-    return _plain(rest.removesuffix(b"\r\n"))
+    return _content(rest.removesuffix(b"\r\n"), unread)
 
 
 def _plain(raw: bytes) -> str | None:

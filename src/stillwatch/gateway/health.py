@@ -5,11 +5,12 @@ gateway serves without its detector, and what it could not write down is a gap o
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from stillwatch.errors import StillwatchError
+from stillwatch.exchanges.documents import unread_text
 from stillwatch.exchanges.values import micros
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
@@ -164,9 +165,11 @@ def _process(folder: Folder, name: str, now_us: int, most_lag_s: float, behind: 
 
 
 def _recorder(folder: Folder, now_us: int) -> PartHealth:
-    return _process(
+    found = _process(
         folder, "recorder", now_us, RECORDER_LAG_S, "exchanges wait in the log until it has caught up"
     )
+    unread = heartbeat.read(folder.run / "recorder.json").get("unread_documents")
+    return replace(found, text=f"{found.text}; {unread_text(unread)}") if unread else found
 
 
 def _networks(folder: Folder, settings: GatewaySettings, now_us: int) -> PartHealth:

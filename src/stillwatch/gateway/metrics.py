@@ -85,6 +85,9 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     yield Metric("resident_memory_bytes", "gauge", "Memory a process holds.", held)
     late = tuple(({"process": n}, float(s["lag_s"])) for n, s in says.items() if _number(s.get("lag_s")))
     yield Metric("lag_seconds", "gauge", "How far a process is behind.", late)
+    unread = says["recorder"].get("unread_documents") or {}
+    counts = tuple(({"why": why}, float(count)) for why, count in sorted(unread.items()))
+    yield Metric("unread_documents_total", "counter", "Documents in requests that were not read.", counts)
     yield from _of_detector(says["detector"])
     children = says["supervisor"].get("children", {})
     again = tuple(({"process": n}, float(c["restarts"])) for n, c in sorted(children.items()))

@@ -1,5 +1,6 @@
 """What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
 
+from stillwatch.exchanges.documents import unread_text
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import plural
 
@@ -16,6 +17,11 @@ def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[st
         said.append(
             f"{which} has a prompt: {plural(rejects.without_prompt, 'row')} without one, of "
             f"{rejects.rows:,}. They count for volume and timing only; nothing in them can be tied to others."
+        )
+    if rejects.unread_documents:
+        said.append(
+            f"{unread_text(rejects.unread_documents)} What was asked in them is "
+            "in no exchange, and nothing in it can be tied to others."
         )
     if rejects.without_account:
         said.append(

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import NEEDED, RECORD, mapping, sketched
+from stillwatch.exchanges.documents import unread_text
 from stillwatch.exchanges.formats import Refused, own
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.log import ExchangeLog, build
@@ -205,7 +206,7 @@ def _read(
         and (not filled[name] if name in CHOSEN else filled[name] < 1)
         and not (name == "prompt" and filled["system"] == 1)
     )
-    notes = []
+    notes = [unread_text(rejects.unread_documents)] if rejects.unread_documents else []
     if rejects.without_account:
         notes.append(
             f"{rejects.without_account:,} rows name no account and count as their service's: if an attribute "

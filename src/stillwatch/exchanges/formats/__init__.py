@@ -15,6 +15,7 @@ Json = Mapping[str, object]
 Row = dict[str, object]
 
 NO_ACCOUNT = "no_account"  # a row's mark, no column: its source named no account, and another name stands in
+UNREAD_DOCUMENTS = "unread_documents"  # the same: of each document in it that was not read, why
 
 
 class Refused(StillwatchError):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.openai import exchange
 from stillwatch.exchanges.strict_json import decode
 from stillwatch.gateway.hooks import HookReply, ReportedRequest, TermsJudgement, litellm, otlp
 from stillwatch.gateway.hooks.dialects import (
@@ -29,7 +28,7 @@ from stillwatch.gateway.hooks.judge import Judge
 from stillwatch.gateway.path.gate import Gate
 from stillwatch.gateway.path.request import BadRequest, inflate
 from stillwatch.gateway.path.server import Client, Request
-from stillwatch.gateway.record.rows import RECORDED_AS
+from stillwatch.gateway.record.rows import RECORDED_AS, REQUEST
 from stillwatch.terms import Decision, Step
 from stillwatch.terms.decide import step_now
 
@@ -116,18 +115,18 @@ async def _capture(
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
         try:
             found = decode(open_body(world, request))
-            row = exchange(found, {}) if isinstance(found, dict) else {}
+            row = {REQUEST: found} if isinstance(found, dict) else {}  # the recorder reads it
         except (Refused, BadRequest):  # an upload, a form: no prompt that we could read
             pass
     agent = header(request, b"user-agent")
     row |= {
         "time": now_us,
         "account": who.account,
-        "end_user": row.get("end_user") or who.end_user,
+        "end_user": who.end_user,
         "client_ip": asked.address,
         "user_agent": agent.decode("utf-8", "replace") if agent else None,
         "operation": RECORDED_AS.get(who.operation, who.operation),
-        "model": who.models[0] if who.models else row.get("model"),
+        "model": who.models[0] if who.models else None,
         "status": None if decision.allow else decision.status,
         "outcome": "unknown" if decision.allow else "refused",
         "rule": decision.rule,

@@ -8,9 +8,11 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from threading import current_thread
 
 import uvloop
 
+from stillwatch.exchanges.documents import DOCUMENTS_SHARE, READER
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.tables import TableFollower
 from stillwatch.gateway.counters import PLACE, Counters
@@ -249,6 +251,7 @@ def main(folder: str) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     hooks = Hooks(Folder(Path(folder)), loop)
+    READER.spared, READER.share = current_thread(), DOCUMENTS_SHARE  # decisions wait for no document
     loop.run_until_complete(hooks.serve())
     loop.close()
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ import pyarrow as pa
 
 from stillwatch.cases.indicators.shelf import IndicatorRecorder
 from stillwatch.errors import refuse_os_errors
-from stillwatch.exchanges.formats import Refused, Row
+from stillwatch.exchanges.documents import DOCUMENTS_SHARE, READER
+from stillwatch.exchanges.formats import UNREAD_DOCUMENTS, Refused, Row
 from stillwatch.exchanges.networks import NetworkFile, WatchedNetworks
 from stillwatch.exchanges.sketch import Sketcher
 from stillwatch.exchanges.sketched import PURPOSE, TEXTS, sketch_batch
@@ -100,6 +102,7 @@ class Recorder:
         self._gaps = _gaps_in(folder.gaps)
         self._new_gaps: list[UncapturedSpan] = []  # read, and not in their file yet
         self.written = self.unknown = self.quarantined = self.unknown_shapes = 0
+        self.unread_documents: Counter[str] = Counter()  # why -> how many
         self.last_time_us = 0
         self._retention: Retention | None = None
         self._retention_clock = RetentionClock(folder.path / "retention_clock.json")
@@ -214,13 +217,14 @@ class Recorder:
     def _whole(self, key: tuple[int, int], payload: bytes) -> None:
         """A row that came whole, from a gateway that is not ours."""
         try:
-            row = rows.foreign(*key, msgspec.json.decode(payload, type=dict))
+            row = rows.foreign(*key, rows.read_request(msgspec.json.decode(payload, type=dict)))
         except (msgspec.MsgspecError, Refused) as why:
             self._quarantine(key, why)
             return
         self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
+        self.unread_documents.update(row.pop(UNREAD_DOCUMENTS, ()))  # type: ignore[call-overload]
         if self._gateway is not None:
             worker, number = row["worker"], row["sequence"]
             ours = exchange_id(worker, number)  # type: ignore[arg-type]
@@ -414,6 +418,7 @@ def main(folder: str) -> None:
     beat_at = tidy_at = networks_at = 0.0
     error: str | None = None
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
+    READER.still_here, READER.share = recorder.still_here, DOCUMENTS_SHARE
     while True:
         stopping = bool(stop)
         try:
@@ -446,6 +451,7 @@ def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:
             unknown=recorder.unknown,
             quarantined=recorder.quarantined,
             unknown_shapes=recorder.unknown_shapes,
+            unread_documents=recorder.unread_documents,
             last_time_us=recorder.last_time_us,
             networks=recorder.networks.says(),
             error=error,

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from stillwatch.exchanges import RECORD
 from stillwatch.exchanges.batches import columns_of
-from stillwatch.exchanges.formats import Refused, Row
-from stillwatch.exchanges.formats.openai import completion, settings
+from stillwatch.exchanges.formats import UNREAD_DOCUMENTS, Refused, Row
+from stillwatch.exchanges.formats.openai import completion, exchange, settings
 from stillwatch.exchanges.operations import OPERATIONS
 from stillwatch.exchanges.request_text import NOTHING, RequestText, bytes_text, pieces_only, request_text
 from stillwatch.exchanges.sketched import EXTRA
@@ -34,6 +34,7 @@ ANY_TIME = Clock(datetime(9999, 1, 1, tzinfo=UTC))  # a gateway's own clock is b
 INFLATED = 256 << 20
 UNKNOWN_SHAPE = "unknown"  # no table knows the request: what it holds of text was taken as it stands
 LONGEST_NAME = 512  # what clients and upstreams make up is remembered for weeks where exchanges are watched
+REQUEST = "request"  # of a hook's row, no column: a request that is not read yet
 _ASKS = ("body", "params", "request")  # where a question of a batch holds the request itself
 _NAMES = ("model", "end_user", "conversation", "response_format", "finish_reason", "served_model")
 _NO_INT = (1, 0)  # bounds that nothing is within
@@ -57,6 +58,7 @@ def row(
     found, text = (
         _request(intent, body, request_text if before is None else pieces_only) if body else ({}, NOTHING)
     )
+    unread = text.unread
     if before is not None:
         room = room_of(outcome.output_tokens, outcome.delivered_bytes)
         text = before.text(intent.account, text, room)
@@ -90,10 +92,16 @@ def row(
         "family": intent.family,
         "shape": text.api or (UNKNOWN_SHAPE if text.new else None),
     }
+    if unread:
+        row[UNREAD_DOCUMENTS] = unread
+    return _cut_names(row)
+
+
+def _cut_names(row: Row) -> Row:
     for name in _NAMES:
         value = row.get(name)
-        if value is not None and len(value) > LONGEST_NAME:  # type: ignore[arg-type]
-            row[name] = value[:LONGEST_NAME]  # type: ignore[index]
+        if isinstance(value, str) and len(value) > LONGEST_NAME:
+            row[name] = value[:LONGEST_NAME]
     return row
 
 
@@ -180,12 +188,21 @@ def _beside_questions(body: bytes) -> bytes:
     return b"\n".join(line for line in body.split(b"\n") if b"{" not in line or not _question_in(line))
 
 
+def read_request(said: Row) -> Row:
+    """A hook's row, with what its request holds where that was left to be read here."""
+    asked = said.pop(REQUEST, None)
+    with suppress(Refused):
+        found = exchange(asked, {}) if isinstance(asked, dict) else {}
+        return _cut_names(found | said | {"end_user": found.get("end_user") or said.get("end_user")})
+    return said
+
+
 def foreign(worker: int, number: int, said: Row) -> Row:
     """A row that a hook made: the record's fields, and of EXTRA's what it knows.
 
     Raises: Refused where it has no time or no account.
     """
-    beside = {field.name for field in EXTRA}
+    beside = {UNREAD_DOCUMENTS, *(field.name for field in EXTRA)}
     checked = _check_row({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
     checked.setdefault("exchange_id", exchange_id(worker, number))
     known = {name: value for name, value in said.items() if name in beside}

@@ -53,6 +53,7 @@ ASKED = (  # where a request's texts are
     "messages", "input", "prompt", "system", "instructions", "suffix", "contents", "systemInstruction",
     "tools", "functions", "response_format", "text", "documents", "prediction", "query", "inputs",
 )  # fmt: skip
+DOCUMENTS = ("JVBERi0", "UEsDB")  # how PDF and Office files begin in base64
 OPERATIONS = {
     "acompletion": "chat", "completion": "chat", "aresponses": "responses", "responses": "responses",
     "anthropic_messages": "messages", "atext_completion": "completions", "text_completion": "completions",
@@ -660,7 +661,7 @@ def _org(metadata: dict[str, Any]) -> str | None:
 
 
 def _texts(value: Any) -> Any:
-    """Messages without what is no text: images and files are not sent on."""
+    """Messages without what is no text: images are not sent on, nor files that nobody reads."""
     if isinstance(value, list):
         return [_texts(part) for part in value if not _is_media(part)]
     if isinstance(value, dict) and isinstance(value.get("content"), list):
@@ -672,7 +673,7 @@ def _is_media(part: Any) -> bool:
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(kind, str) or not any(word in kind for word in ("image", "audio", "file", "video")):
         return False
-    return "data:text/" not in str(part)[:2000]  # a file of text is text
+    return not any(mark in str(part)[:2000] for mark in ("data:text/", *DOCUMENTS))  # a file of text is text
 
 
 def _beside(data: dict[str, Any]) -> list[str]:

@@ -1,0 +1,229 @@
+"""The text in PDF and Office files, each read in a process of its own that hostile bytes may end.
+
+`documents.py` runs this file as a script. It loads nothing of Stillwatch, and what opens a kind of file when
+the first of that kind comes. It forks for each document: what one costs or breaks ends with that process.
+"""
+
+import io
+import json
+import os
+import re
+import signal
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from os import _exit as end_process
+
+# Why a document, or a part of it, was not read. A process ends with the place of its reason in this list.
+DAMAGED, ENCRYPTED, NO_TEXT = "damaged", "encrypted", "no_text"
+TOO_LARGE, OTHER_KIND = "too_large", "other_kind"
+REASONS = ("", DAMAGED, ENCRYPTED, NO_TEXT, TOO_LARGE, OTHER_KIND)
+PDF, ZIP, OLD_OFFICE = b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+PDF_WITHIN = 1024  # bytes from the start, as readers allow
+MOST_PAGES = 2_000
+MOST_TEXT = 4_000_000  # characters
+TEXT_A_BYTE = 20  # characters for each byte of the file: a small file cannot fill the memory
+MOST_XML = 64 << 20  # bytes of an Office file's parts, unpacked
+MOST_STREAM = 16 << 20  # bytes of one stream of a PDF, unpacked
+MOST_OPERANDS = 500_000  # of one page's content: a dense page has some 10,000
+MOST_MEMORY = 512 << 20  # bytes of addresses
+LEAST_CPU_S, MOST_CPU_S, BYTES_A_CPU_S = 1.0, 10.0, 100_000  # ten times what a dense text page takes
+LENGTH = struct.Struct("<Q")
+SMALL_PDF = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/Resources<</Font<</F 5 0 R>>>>/MediaBox[0 0 9 9]/Contents 4 0 R>>endobj
+4 0 obj<</Length 23>>stream
+BT /F 9 Tf (a b) Tj ET
+endstream endobj 5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
+trailer<</Root 1 0 R>>
+startxref
+0
+%%EOF"""
+_CHUNK = 1 << 16
+_OFFICE_PART = re.compile(r"(?:word|xl|ppt)/(?!theme|styles).*\.xml", re.IGNORECASE)
+_TEXT_TAGS = frozenset(("t", "delText", "instrText"))
+_BREAKING_TAGS = frozenset(("p", "br", "cr", "tab", "si", "c", "tc", "row", "comment"))
+
+
+class UnreadDocument(Exception):
+    """The rest of the document is not read; the argument is one of REASONS."""
+
+
+def text_of(raw: bytes) -> Iterator[str]:
+    """The text of a document, in pieces. Raises: UnreadDocument, and whatever broken bytes lead to."""
+    found = False
+    for text in _pdf(raw) if PDF in raw[:PDF_WITHIN] else _office(raw):
+        found = found or bool(text.strip())
+        yield text
+    if not found:
+        raise UnreadDocument(NO_TEXT)
+
+
+def _pdf(raw: bytes) -> Iterator[str]:
+    import pypdf
+    from pypdf.errors import PyPdfError
+
+    pypdf.overwrite_configuration(
+        zlib_maximum_output_length=MOST_STREAM, lzw_maximum_output_length=MOST_STREAM,
+        run_length_maximum_output_length=MOST_STREAM, array_based_stream_maximum_output_length=MOST_STREAM,
+        stream_parsing_work_maximum_count=MOST_OPERANDS, jbig2dec_binary=None,
+    )  # fmt: skip
+    reader = pypdf.PdfReader(io.BytesIO(raw))
+    if reader.is_encrypted and not reader.decrypt(""):  # many are only locked against changes
+        raise UnreadDocument(ENCRYPTED)
+    broken, empty, number = False, 0, -1
+    for number, page in enumerate(reader.pages):
+        if number == MOST_PAGES:
+            raise UnreadDocument(TOO_LARGE)
+        try:
+            text = page.extract_text()
+            empty += not text.strip()
+            yield text + "\n"
+            for note in page.get("/Annots") or ():  # remarks, and what stands in a form's fields
+                said = note.get_object()
+                yield from (f"{said[key]}\n" for key in ("/Contents", "/V") if isinstance(said.get(key), str))
+        except (
+            PyPdfError,
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ):
+            broken = True  # the next page may be whole
+    if broken:
+        raise UnreadDocument(DAMAGED)
+    if 2 * empty > number:  # half of the pages or more are pictures
+        raise UnreadDocument(NO_TEXT)
+
+
+def _office(raw: bytes) -> Iterator[str]:
+    if raw.startswith(OLD_OFFICE):  # Word before 2007, or any Office file under a password
+        raise UnreadDocument(OTHER_KIND)
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        parts = [part for part in archive.infolist() if _OFFICE_PART.fullmatch(part.filename)]
+        if not parts:
+            raise UnreadDocument(OTHER_KIND)
+        left = MOST_XML
+        for part in parts:
+            if part.flag_bits & 1:
+                raise UnreadDocument(ENCRYPTED)
+            with archive.open(part) as file:
+                words = _OfficeText()
+                while chunk := file.read(_CHUNK):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise UnreadDocument(TOO_LARGE)
+                    words.parser.Parse(chunk)
+                    yield words.take()
+            yield "\n"
+
+
+class _OfficeText:
+    """The words in one part of an Office file: what stands in elements of text, wherever these stand."""
+
+    def __init__(self) -> None:
+        from xml.parsers import expat
+
+        self._found: list[str] = []
+        self._inside = self._formula = False
+        self.parser = expat.ParserCreate(namespace_separator=" ")
+        self.parser.buffer_text = True
+        self.parser.EntityDeclHandler = self._refuse  # Office writes none: they only serve to grow
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+
+    def take(self) -> str:
+        text = "".join(self._found)
+        self._found.clear()
+        return text
+
+    def _refuse(self, *_: object) -> None:
+        raise UnreadDocument(DAMAGED)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        tag = name.rpartition(" ")[2]
+        if tag == "c":
+            self._formula = attributes.get("t") == "str"  # a cell whose value is words
+        self._inside = tag in _TEXT_TAGS or (tag == "v" and self._formula)
+
+    def _end(self, name: str) -> None:
+        self._inside = False
+        if name.rpartition(" ")[2] in _BREAKING_TAGS:
+            self._found.append("\n")
+
+    def _text(self, text: str) -> None:
+        if self._inside:
+            self._found.append(text)
+
+
+def read_apart(raw: bytes) -> tuple[bytes, str, float]:
+    """The text of a document in UTF-8, why not all of it was read, and how many CPU seconds that took."""
+    ours, theirs = os.pipe()
+    reader = os.fork()
+    if not reader:
+        code = REASONS.index(DAMAGED)
+        try:
+            os.close(ours)
+            _limit(len(raw))
+            _write(raw, theirs)
+            code = 0
+        except UnreadDocument as told:
+            code = REASONS.index(str(told))
+        except MemoryError:
+            code = REASONS.index(TOO_LARGE)
+        finally:  # nothing of this copy runs on, whatever was raised
+            end_process(code)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        text = pipe.read()
+    _, status, used = os.wait4(reader, 0)
+    code = os.waitstatus_to_exitcode(status)  # below 0: ended by the kernel at one of its limits
+    why = REASONS[code] if 0 <= code < len(REASONS) else TOO_LARGE if code < 0 else DAMAGED
+    return text, why, used.ru_utime + used.ru_stime
+
+
+def _write(raw: bytes, pipe: int) -> None:
+    left = min(MOST_TEXT, TEXT_A_BYTE * len(raw))
+    with open(pipe, "wb", buffering=0) as file:
+        for text in text_of(raw):
+            file.write(text[:left].encode("utf-8", "replace"))
+            left -= len(text)
+            if left < 0:
+                raise UnreadDocument(TOO_LARGE)
+
+
+def _limit(size: int) -> None:
+    import resource  # not on every system
+
+    most_s = min(MOST_CPU_S, LEAST_CPU_S + size / BYTES_A_CPU_S)
+    signal.setitimer(signal.ITIMER_PROF, most_s)  # CPU time; ends the process
+    for what, most in (
+        (resource.RLIMIT_CPU, int(MOST_CPU_S) + 1), (resource.RLIMIT_AS, MOST_MEMORY),
+        (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0),
+    ):  # fmt: skip
+        with suppress(ValueError, OSError):  # not every system has each of them
+            resource.setrlimit(what, (most, most))
+
+
+def main() -> None:
+    """Answer documents one after another until nobody sends any more."""
+    asked, told, loaded = sys.stdin.buffer, sys.stdout.buffer, False
+    while len(head := asked.read(LENGTH.size)) == LENGTH.size:
+        raw = asked.read(LENGTH.unpack(head)[0])
+        if PDF in raw[:PDF_WITHIN] and not loaded:
+            list(_pdf(SMALL_PDF))  # loads what all that are forked then share
+            loaded = True
+        text, why, cpu_s = read_apart(raw)
+        line = {"bytes": len(text), "why": why, "cpu_s": cpu_s}
+        told.write(json.dumps(line).encode() + b"\n" + text)
+        told.flush()
+
+
+if __name__ == "__main__":
+    main()
