@@ -3,6 +3,7 @@
 
     python benchmarks/attackers.py --out build/attackers.jsonl --page docs/figures/range-attackers.md
     python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
+    python benchmarks/attackers.py --base software-quiet --goals 1000 --attackers copied_client,cells
 
 Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends
 with its goal, with the money ($5 an answer wanted), or after --days. A goal of 100,000 is not replayed: see
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from other_worlds import code_here
 from pages import around, put
+from stillwatch.errors import InputError
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.compose import honest_side
 from stillwatch.range.contest import Rules, contest
@@ -47,9 +49,9 @@ NOTES = (
 
 
 def scene_of(base: str) -> Scene:
-    """Give the scene `calm` among the people of a base."""
-    scene = read_scene(shipped_scenes()["calm"])
-    return replace(scene, people=replace(scene.people, base=base))
+    """Give the shipped scene of a name, else the scene `calm` among the people of a base."""
+    scene = read_scene(shipped_scenes().get(base, shipped_scenes()["calm"]))
+    return scene if scene.name == base else replace(scene, people=replace(scene.people, base=base))
 
 
 def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
@@ -161,7 +163,11 @@ def printed(lines: list[dict], most: int) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--base", default="dev-a", help="whose people: sample, or a world of $STILLWATCH_RANGE")
+    top.add_argument(
+        "--base",
+        default="dev-a",
+        help="whose people: sample, a world of $STILLWATCH_RANGE, or a shipped scene",
+    )
     top.add_argument("--seeds", default="1,2,3")
     top.add_argument("--goals", default="1000,10000")
     top.add_argument("--extended", type=int, default=100_000, help="a goal that is not replayed")
@@ -206,7 +212,11 @@ def main() -> None:
                         continue
                     if at not in known:
                         field = field or field_for(scene, seed, goal)
-                        known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
+                        try:
+                            known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
+                        except InputError as why:  # nothing there for this attacker
+                            print(f"seed {seed}: {name}: {why}", flush=True)
+                            continue
                         with asked.out.open("a") as file:
                             file.write(json.dumps(known[at]) + "\n")
                         told = known[at]
@@ -224,8 +234,8 @@ def main() -> None:
     text = [
         *printed(lines, asked.extended),
         "",
-        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `calm` among the "
-        f"people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
+        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `{scene.name}` among "
+        f"the people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
         "`python benchmarks/attackers.py`.",
     ]
     print("\n".join(text))
