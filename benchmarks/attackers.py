@@ -32,14 +32,14 @@ from stillwatch.range.interval import over_seeds
 from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
+USUAL = "dev-a"  # whose people, unless said
 DEFENCES = ("none", "stillwatch", "ceiling", "allowance", "stillwatch+allowance")
 LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacker takes for 10,000 and more
 ENOUGH = 3_000  # up to so many the scene's own questions suffice
 USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
 HEADS = (
-    "attacker", "wants", "defence", "got", "days", "answers a day", "answers a dollar", "accounts", "stopped",
-    "honest requests refused", "honest accounts stopped",
+    "attacker", "wants", "defence", "got", "days", "dollars", "answers a day", "answers a dollar", "accounts",
+    "stopped", "honest requests refused", "honest accounts stopped",
 )  # fmt: skip
 NOTES = (
     "Over seeds: both values of two, the mean of more with Student's 95 % interval. * the goal was not",
@@ -52,6 +52,12 @@ def scene_of(base: str) -> Scene:
     """Give the shipped scene of a name, else the scene `calm` among the people of a base."""
     scene = read_scene(shipped_scenes().get(base, shipped_scenes()["calm"]))
     return scene if scene.name == base else replace(scene, people=replace(scene.people, base=base))
+
+
+def marks(base: str) -> tuple[str, str]:
+    """Give what stands before and after the tables of a base in a page."""
+    name = "attackers" if base == USUAL else f"attackers {base}"
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
 def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
@@ -106,7 +112,7 @@ def row(lines: list[dict]) -> tuple[str, ...]:
             f"{first['goal']:,}",
             first["defence"],
             f"cannot fire: {silent}",
-            *[""] * 7,
+            *[""] * 8,
         )
     return (
         first["attacker"],
@@ -114,6 +120,7 @@ def row(lines: list[dict]) -> tuple[str, ...]:
         first["defence"],
         range_text([t["out"] for t in lines]) + mark,
         range_text([t["days"] for t in lines]),
+        range_text([t["usd"] for t in lines]),
         range_text([t["out"] / max(t["days"], 1 / 24) for t in lines]),
         range_text([t["out"] / max(t["usd"], 0.01) for t in lines]),
         range_text([t["accounts"] for t in lines]),
@@ -165,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     top.add_argument(
         "--base",
-        default="dev-a",
+        default=USUAL,
         help="whose people: sample, a world of $STILLWATCH_RANGE, or a shipped scene",
     )
     top.add_argument("--seeds", default="1,2,3")
@@ -176,7 +183,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--attackers", default="", help="else all that ship")
     top.add_argument("--out", type=Path, required=True, help="a line for each contest; those there are kept")
     top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
-    top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
+    top.add_argument("--page", type=Path, help="put the tables there between the marks of the base")
     return top
 
 
@@ -185,7 +192,7 @@ def main() -> None:
     asked = parser().parse_args()
     os.environ.setdefault("STILLWATCH_RANGE", str(ROOT.parent / "shared" / "range"))
     if asked.page:
-        around(asked.page, BEGIN, END)
+        around(asked.page, *marks(asked.base))
     who = asked.attackers.split(",") if asked.attackers else list(names())
     done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
 
@@ -240,7 +247,7 @@ def main() -> None:
     ]
     print("\n".join(text))
     if asked.page:
-        put(asked.page, BEGIN, END, text)
+        put(asked.page, *marks(asked.base), text)
 
 
 if __name__ == "__main__":
