@@ -23,17 +23,17 @@ BURST_PER_HOUR = 600
 class QuestionQueue:
     """The questions that still want an answer."""
 
-    def __init__(self, items: Sequence[str], goal: int) -> None:
+    def __init__(self, items: Sequence[str], goal: int, these: Iterable[int] | None = None) -> None:
         self.items, self.goal = items, goal
-        self._open = deque(range(len(items)))
+        self._open = deque(range(len(items)) if these is None else these)
         self.got: set[int] = set()
         self._parts: dict[int, QuestionQueue] = {}  # of a question that was set aside
 
-    def set_aside(self, items: Iterable[int]) -> "QuestionQueue":
+    def set_aside(self, these: Sequence[int]) -> "QuestionQueue":
         """Give a queue of these questions, which alone hands them out from now on."""
-        part = QuestionQueue(self.items, self.goal)
-        part._open, part.got = deque(items), self.got
-        self._parts |= dict.fromkeys(part._open, part)
+        part = QuestionQueue(self.items, self.goal, these)
+        part.got = self.got
+        self._parts |= dict.fromkeys(these, part)
         self._open = deque(item for item in self._open if item not in self._parts)
         return part
 
@@ -42,7 +42,10 @@ class QuestionQueue:
 
     def back(self, item: int) -> None:
         """Put an item back that was not answered."""
-        self._parts.get(item, self)._open.append(item)
+        if item in self._parts:
+            self._parts[item].back(item)
+        else:
+            self._open.append(item)
 
     def saw(self, seen: Iterable[TryResult]) -> None:
         for s in seen:
