@@ -19,6 +19,9 @@ from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from other_worlds import code_here
 from pages import around, put
 from stillwatch.errors import InputError
@@ -68,6 +71,44 @@ def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
     field, side = field_of(scene, seed), honest_side(scene, seed)
     items = sorted({item.question for many in side.corpora.pipelines.values() for item in many})
     return replace(field, items=tuple(items[i] for i in side.rng.permutation(len(items))))
+
+
+class LogKeeper:
+    """No defence: it keeps the log that goes by."""
+
+    NAME = "none"
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> "LogKeeper":
+        self.pieces: list[pa.Table] = []
+        self.enrol(accounts)
+        return self
+
+    def enrol(self, accounts: pa.Table | None) -> None:
+        self.accounts = accounts
+
+    def step(self, exchanges: pa.Table, until_us: int) -> tuple[()]:
+        self.pieces.append(exchanges)
+        return ()
+
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
+        return False
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.concat_tables(self.pieces), folder / "exchanges.parquet")
+        pq.write_table(self.accounts, folder / "accounts.parquet")
+
+
+def write_logs(asked: argparse.Namespace, who: list[str]) -> None:
+    """Write the log of each undefended contest, to be scanned."""
+    for seed in map(int, asked.seeds.split(",")):
+        for goal in map(int, asked.goals.split(",")):
+            field = field_for(scene_of(asked.base), seed, goal)
+            for name in who:
+                keeper, prices = LogKeeper(), AttackPrices(usd=USD_AN_ANSWER * goal)
+                contest(field, keeper, attacker(name), seed, Rules(goal=goal, max_days=asked.days), prices)
+                keeper.write(folder := asked.logs / f"{name.replace(':', '-')}-{goal}-{seed}")
+                print(f"{folder}: exchanges.parquet and accounts.parquet, for `stillwatch scan`", flush=True)
 
 
 def fought(
@@ -181,8 +222,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--days", type=float, default=14.0)
     top.add_argument("--defences", default=",".join(DEFENCES))
     top.add_argument("--attackers", default="", help="else all that ship")
-    top.add_argument("--out", type=Path, required=True, help="a line for each contest; those there are kept")
+    top.add_argument("--out", type=Path, help="a line for each contest; those there are kept")
     top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
+    top.add_argument("--logs", type=Path, help="fight nothing; write each undefended contest's log there")
     top.add_argument("--page", type=Path, help="put the tables there between the marks of the base")
     return top
 
@@ -194,6 +236,11 @@ def main() -> None:
     if asked.page:
         around(asked.page, *marks(asked.base))
     who = asked.attackers.split(",") if asked.attackers else list(names())
+    if asked.logs:
+        write_logs(asked, who)
+        return
+    if not asked.out:
+        raise SystemExit("give --out FILE, or --logs FOLDER")
     done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
 
     def key(told: dict) -> tuple:
