@@ -3,6 +3,7 @@
 
     python benchmarks/attackers.py --out build/attackers.jsonl --page docs/figures/range-attackers.md
     python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
+    python benchmarks/attackers.py --base software-quiet --goals 1000 --attackers copied_client,cells
 
 Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends
 with its goal, with the money ($5 an answer wanted), or after --days. A goal of 100,000 is not replayed: see
@@ -18,8 +19,12 @@ from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from other_worlds import code_here
 from pages import around, put
+from stillwatch.errors import InputError
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.compose import honest_side
 from stillwatch.range.contest import Rules, contest
@@ -30,14 +35,14 @@ from stillwatch.range.interval import over_seeds
 from stillwatch.range.scenes import Scene, read_scene, shipped_scenes
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- attackers -->", "<!-- /attackers -->"
+USUAL = "dev-a"  # whose people, unless said
 DEFENCES = ("none", "stillwatch", "ceiling", "allowance", "stillwatch+allowance")
 LARGER = {"chorus": "chorus:accounts=60:per_account_day=200"}  # what an attacker takes for 10,000 and more
 ENOUGH = 3_000  # up to so many the scene's own questions suffice
 USD_AN_ANSWER = 5.0  # what the money allows: nobody is stopped by it before the account market is
 HEADS = (
-    "attacker", "wants", "defence", "got", "days", "answers a day", "answers a dollar", "accounts", "stopped",
-    "honest requests refused", "honest accounts stopped",
+    "attacker", "wants", "defence", "got", "days", "dollars", "answers a day", "answers a dollar", "accounts",
+    "stopped", "honest requests refused", "honest accounts stopped",
 )  # fmt: skip
 NOTES = (
     "Over seeds: both values of two, the mean of more with Student's 95 % interval. * the goal was not",
@@ -47,9 +52,15 @@ NOTES = (
 
 
 def scene_of(base: str) -> Scene:
-    """Give the scene `calm` among the people of a base."""
-    scene = read_scene(shipped_scenes()["calm"])
-    return replace(scene, people=replace(scene.people, base=base))
+    """Give the shipped scene of a name, else the scene `calm` among the people of a base."""
+    scene = read_scene(shipped_scenes().get(base, shipped_scenes()["calm"]))
+    return scene if scene.name == base else replace(scene, people=replace(scene.people, base=base))
+
+
+def marks(base: str) -> tuple[str, str]:
+    """Give what stands before and after the tables of a base in a page."""
+    name = "attackers" if base == USUAL else f"attackers {base}"
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
 def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
@@ -60,6 +71,44 @@ def field_for(scene: Scene, seed: int, goal: int) -> HonestBackground:
     field, side = field_of(scene, seed), honest_side(scene, seed)
     items = sorted({item.question for many in side.corpora.pipelines.values() for item in many})
     return replace(field, items=tuple(items[i] for i in side.rng.permutation(len(items))))
+
+
+class LogKeeper:
+    """No defence: it keeps the log that goes by."""
+
+    NAME = "none"
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> "LogKeeper":
+        self.pieces: list[pa.Table] = []
+        self.enrol(accounts)
+        return self
+
+    def enrol(self, accounts: pa.Table | None) -> None:
+        self.accounts = accounts
+
+    def step(self, exchanges: pa.Table, until_us: int) -> tuple[()]:
+        self.pieces.append(exchanges)
+        return ()
+
+    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
+        return False
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.concat_tables(self.pieces), folder / "exchanges.parquet")
+        pq.write_table(self.accounts, folder / "accounts.parquet")
+
+
+def write_logs(asked: argparse.Namespace, who: list[str]) -> None:
+    """Write the log of each undefended contest, to be scanned."""
+    for seed in map(int, asked.seeds.split(",")):
+        for goal in map(int, asked.goals.split(",")):
+            field = field_for(scene_of(asked.base), seed, goal)
+            for name in who:
+                keeper, prices = LogKeeper(), AttackPrices(usd=USD_AN_ANSWER * goal)
+                contest(field, keeper, attacker(name), seed, Rules(goal=goal, max_days=asked.days), prices)
+                keeper.write(folder := asked.logs / f"{name.replace(':', '-')}-{goal}-{seed}")
+                print(f"{folder}: exchanges.parquet and accounts.parquet, for `stillwatch scan`", flush=True)
 
 
 def fought(
@@ -104,7 +153,7 @@ def row(lines: list[dict]) -> tuple[str, ...]:
             f"{first['goal']:,}",
             first["defence"],
             f"cannot fire: {silent}",
-            *[""] * 7,
+            *[""] * 8,
         )
     return (
         first["attacker"],
@@ -112,6 +161,7 @@ def row(lines: list[dict]) -> tuple[str, ...]:
         first["defence"],
         range_text([t["out"] for t in lines]) + mark,
         range_text([t["days"] for t in lines]),
+        range_text([t["usd"] for t in lines]),
         range_text([t["out"] / max(t["days"], 1 / 24) for t in lines]),
         range_text([t["out"] / max(t["usd"], 0.01) for t in lines]),
         range_text([t["accounts"] for t in lines]),
@@ -161,16 +211,21 @@ def printed(lines: list[dict], most: int) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    top.add_argument("--base", default="dev-a", help="whose people: sample, or a world of $STILLWATCH_RANGE")
+    top.add_argument(
+        "--base",
+        default=USUAL,
+        help="whose people: sample, a world of $STILLWATCH_RANGE, or a shipped scene",
+    )
     top.add_argument("--seeds", default="1,2,3")
     top.add_argument("--goals", default="1000,10000")
     top.add_argument("--extended", type=int, default=100_000, help="a goal that is not replayed")
     top.add_argument("--days", type=float, default=14.0)
     top.add_argument("--defences", default=",".join(DEFENCES))
     top.add_argument("--attackers", default="", help="else all that ship")
-    top.add_argument("--out", type=Path, required=True, help="a line for each contest; those there are kept")
+    top.add_argument("--out", type=Path, help="a line for each contest; those there are kept")
     top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
-    top.add_argument("--page", type=Path, help=f"put the tables there between {BEGIN} and {END}")
+    top.add_argument("--logs", type=Path, help="fight nothing; write each undefended contest's log there")
+    top.add_argument("--page", type=Path, help="put the tables there between the marks of the base")
     return top
 
 
@@ -179,8 +234,13 @@ def main() -> None:
     asked = parser().parse_args()
     os.environ.setdefault("STILLWATCH_RANGE", str(ROOT.parent / "shared" / "range"))
     if asked.page:
-        around(asked.page, BEGIN, END)
+        around(asked.page, *marks(asked.base))
     who = asked.attackers.split(",") if asked.attackers else list(names())
+    if asked.logs:
+        write_logs(asked, who)
+        return
+    if not asked.out:
+        raise SystemExit("give --out FILE, or --logs FOLDER")
     done = [json.loads(text) for text in asked.out.read_text().splitlines()] if asked.out.exists() else []
 
     def key(told: dict) -> tuple:
@@ -206,7 +266,11 @@ def main() -> None:
                         continue
                     if at not in known:
                         field = field or field_for(scene, seed, goal)
-                        known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
+                        try:
+                            known[at] = fought(field, asked.base, seed, goal, asked.days, name, against)
+                        except InputError as why:  # nothing there for this attacker
+                            print(f"seed {seed}: {name}: {why}", flush=True)
+                            continue
                         with asked.out.open("a") as file:
                             file.write(json.dumps(known[at]) + "\n")
                         told = known[at]
@@ -224,13 +288,13 @@ def main() -> None:
     text = [
         *printed(lines, asked.extended),
         "",
-        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `calm` among the "
-        f"people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
+        f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `{scene.name}` among "
+        f"the people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
         "`python benchmarks/attackers.py`.",
     ]
     print("\n".join(text))
     if asked.page:
-        put(asked.page, BEGIN, END, text)
+        put(asked.page, *marks(asked.base), text)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,17 @@ import importlib
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillwatch.errors import InputError
-from stillwatch.range.attackers import Brief, Evasion, TryResult, rewording
+from stillwatch.range.attackers import COMMONEST, Brief, Evasion, TryResult, rewording
+from stillwatch.range.attackers.cells import subjects
 from stillwatch.range.attackers.group import Crew, QuestionQueue, Talks
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.rewording import (
@@ -21,6 +24,8 @@ from stillwatch.range.attackers.rewording import (
     word_request,
     wrapper,
 )
+from stillwatch.range.campaigns.dealing import topics_of
+from stillwatch.range.client_programs import LEAST_USERS, client_programs
 from stillwatch.range.costs import SOURCES, AttackBudget, AttackPrices, Cost
 from stillwatch.range.honest_background import HonestBackground, field_of
 from stillwatch.range.market import LEAST_OUTPUT, Market
@@ -38,7 +43,7 @@ def field() -> HonestBackground:
 def market_of(field: HonestBackground, prices: AttackPrices | None = None, seed: int = 1) -> Market:
     budget = AttackBudget(prices or AttackPrices())
     rng = np.random.default_rng(seed)
-    return Market(budget, field.begin, list(field.donors), list(field.owners), rng)
+    return Market(budget, field.begin, list(field.donors), list(field.owners), rng, field.programs)
 
 
 def crew_of(
@@ -155,7 +160,9 @@ def test_each_manner_of_asking_holds_the_question(field: HonestBackground) -> No
 @pytest.mark.parametrize(
     ("told", "says"),
     [({"words": "loud"}, "words"), ({"cover": 1.0}, "share"), ({"accounts": 0}, "at least one account"),
-     ({"hours": "night"}, "known are"), ({"kind": "old"}, "known are"), ({"drop": -0.1}, "share")],
+     ({"hours": "night"}, "known are"), ({"kind": "old"}, "known are"), ({"drop": -0.1}, "share"),
+     ({"client": "Quill", "spread_settings": True}, "spread none beside it"),
+     ({"client": "Quill", "spread_model": True}, "spread none beside it")],
 )  # fmt: skip
 def test_impossible_means_are_refused(told: dict, says: str) -> None:
     with pytest.raises(InputError, match=says):
@@ -245,6 +252,132 @@ def test_a_crew_can_lie_low(field: HonestBackground) -> None:
     assert sends.index(True) == 47
 
 
+# --- a client to copy, settings to draw, cells --------------------------------------------------------------
+
+QUILL = {"system": "You are Quill.", "tools": 3, "model": "mira-think", "max_tokens": None}
+
+
+def with_program(field: HonestBackground, users: int, **sent: object) -> pa.Table:
+    """The field's log, where so many of its accounts use a program: half of them an older version."""
+    accounts = sorted(set(field.exchanges["account"].to_pylist()))[:users]
+    rows = field.exchanges.to_pylist()
+    for row in rows:
+        if row["account"] in accounts:
+            version = accounts.index(row["account"]) % 2
+            row |= {**QUILL, "temperature": 0.5, "user_agent": f"Quill/1.{version}", "stream": True, **sent}
+    return pa.Table.from_pylist(rows, field.exchanges.schema)
+
+
+def test_a_program_is_what_enough_accounts_send_alike(field: HonestBackground) -> None:
+    assert list(client_programs(field.exchanges)) == []
+    assert list(client_programs(with_program(field, LEAST_USERS - 1))) == []
+    (found,) = client_programs(with_program(field, 30))
+    assert (found.name, found.system, found.tools) == ("Quill", "You are Quill.", 3)
+    assert found.settings == {"model": "mira-think", "max_tokens": None, "temperature": 0.5}
+    assert len(found.users) == 30
+    assert {user["user_agent"] for user in found.users} == {"Quill/1.0", "Quill/1.1"}
+    assert all(user["stream"] for user in found.users)
+
+
+def test_an_account_that_copies_a_client_sends_what_its_users_do(field: HonestBackground) -> None:
+    known = replace(field, programs=tuple(client_programs(with_program(field, 30))))
+    for name in (COMMONEST, "Quill"):
+        means = Evasion(accounts=20, per_account_day=48, words="bare", cover=0.3, client=name)
+        crew, _, market = crew_of(known, means)
+        tries = [t for hour in range(12) for t in crew.hour(field.clean_until_us + hour * HOUR_US)]
+        assert {(t.system, t.tools, t.model, t.max_tokens, t.temperature) for t in tries} == {
+            ("You are Quill.", 3, "mira-think", None, 0.5)
+        }
+        calls = {(h.who.donor.user_agent, h.who.donor.stream) for h in market.held.values()}
+        assert calls == {("Quill/1.0", True), ("Quill/1.1", True)}
+        assert len({h.who.donor.payment for h in market.held.values()}) > 10  # the rest stays its own
+
+
+@pytest.mark.parametrize(
+    ("sent", "client", "says"),
+    [
+        ({}, "Quilt", "no client 'Quilt' to copy.*that do: Quill"),
+        ({"max_tokens": 900}, COMMONEST, "no client with room for an answer.*that do: Quill"),
+        ({"model": "mira-mini"}, "Quill", "20 honest accounts must ask mira-think.*that do: none"),
+    ],
+)
+def test_a_client_that_will_not_do_is_refused(
+    field: HonestBackground, sent: dict, client: str, says: str
+) -> None:
+    known = replace(field, programs=tuple(client_programs(with_program(field, 30, **sent))))
+    with pytest.raises(InputError, match=says):
+        crew_of(known, Evasion(client=client))
+
+
+def test_drawn_settings_are_those_of_honest_accounts(field: HonestBackground) -> None:
+    means = Evasion(accounts=80, per_account_day=24, words="reworded", spread_model=True)
+    crew, _, _ = crew_of(field, means, quota=5000)
+    tries = [t for hour in range(24) for t in crew.hour(field.clean_until_us + hour * HOUR_US)]
+    honest = {(d.model.removesuffix("-2"), d.max_tokens, d.temperature) for d in field.donors}
+    drawn = {t.account: (t.model, t.max_tokens, t.temperature) for t in tries}
+    assert len(drawn) == 80
+    assert set(drawn.values()) <= honest
+    assert len(set(drawn.values())) > 20
+    assert {limit for _, limit, _ in drawn.values()} > {None, 8192}
+    assert {t.item is None for t in tries if t.model == "mira-think"} == {False}
+    assert {t.item is None for t in tries if t.model != "mira-think"} == {True}
+    assert len({t.prompt for t in tries}) == len(tries)  # worded anew
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 19), unique=True, max_size=19), st.lists(st.booleans(), max_size=80))
+def test_questions_that_are_set_aside_come_from_one_queue_alone(aside: list[int], events: list[bool]) -> None:
+    stock = QuestionQueue([str(n) for n in range(20)], 20)
+    part = stock.set_aside(aside)
+    for good in events:
+        item = part.take()
+        if item is None:
+            break
+        stock.saw([TryResult("a", 0, item, "answered" if good else "dead")])
+    rest, others = list(iter(part.take, None)), list(iter(stock.take, None))
+    assert sorted(others) == sorted(set(range(20)) - set(aside))
+    assert part.got == stock.got
+    assert sorted([*rest, *part.got]) == sorted(aside)
+
+
+def test_a_cell_has_a_subject_where_one_is_large_enough(field: HonestBackground) -> None:
+    cells = list(subjects(field.items, 20, 50))
+    assert len(cells) == 20
+    assert len({i for cell in cells for i in cell}) == sum(map(len, cells))
+    assert all(len(cell) >= 50 for cell in cells)
+    topics = topics_of(field.items)
+    large = {topic for topic, n in Counter(topics).items() if topic and n >= 50}
+    of = [{topics[i] for i in cell} for cell in cells]
+    assert [some for some in of if some & large] == [{topic} for some in of for topic in some & large]
+    assert len(list(subjects(["no words", "as short"], 20, 1))) == 2  # fewer than were asked for
+
+
+def test_another_cell_takes_over_from_one_that_is_stopped(field: HonestBackground) -> None:
+    brief = Brief(400, field.clean_until_us, field.items, field.talks)
+    market = market_of(field)
+    play = attacker("cells").begin(brief, market, np.random.default_rng(2))
+    asked: dict[str, set[int]] = {}
+    forms: dict[str, set[str]] = {}
+    for hour in range(30):
+        tries = play.hour(field.clean_until_us + hour * HOUR_US)
+        for t in tries:
+            assert t.item is not None
+            before, after = t.prompt.split(field.items[t.item])
+            asked.setdefault(t.account, set()).add(t.item)
+            forms.setdefault(before + after, set()).add(t.account)
+        play.saw(answered(tries, "dead" if hour == 6 else "answered"))
+    assert all(len(accounts) <= 3 for accounts in forms.values())
+    assert len(market.held) > 60
+    assert len(forms) > 20
+    cells = [set.union(*(asked[a] for a in accounts)) for accounts in forms.values()]
+    subject_of = {i: n for n, some in enumerate(subjects(field.items, 20, 20)) for i in some}
+    subjects_of = [{subject_of[i] for i in cell} for cell in cells]
+    assert all(len(some) == 1 for some in subjects_of)
+    assert (
+        max(Counter(n for some in subjects_of for n in some).values()) > 1
+    )  # another wording, the same subject
+
+
 # --- the room -----------------------------------------------------------------------------------------------
 
 
@@ -272,6 +405,7 @@ def test_an_unknown_attacker_is_refused() -> None:
         ("salvo:each=0", "`each` from 1"),
         ("loud_bare:temperature=9", "temperature from 0 to 2"),
         ("chorus:", "'' is no setting"),
+        ("copied_client:accounts=0", "at least one account"),
     ],
 )
 def test_settings_that_will_not_do_are_refused_with_the_name(name: str, says: str) -> None:

@@ -16,6 +16,7 @@ from stillwatch.errors import InputError
 from stillwatch.range.attackers import Evasion
 from stillwatch.range.attackers.registry import attacker, names
 from stillwatch.range.attackers.repeated import FixedMeans
+from stillwatch.range.client_programs import ClientProgram
 from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation
@@ -23,6 +24,7 @@ from stillwatch.range.defences.allowance import TOKENS_A_S, AllowanceWatch, judg
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.honest_background import HonestBackground, Passing, field_of
+from stillwatch.range.people.software import DEFAULTS
 from stillwatch.range.scenes import read_scene, shipped_scenes
 from stillwatch.terms.allowance import CEILING, Allowances
 from stillwatch.terms.load import load
@@ -30,6 +32,11 @@ from stillwatch.toml.reading import Mistakes, TableReader
 from stillwatch.units import DAY_US, HOUR_US
 
 RULES = Rules(goal=60, max_days=8)
+AGENT = replace(DEFAULTS["coding_agent"], name="Ratchet", model="mira-think", max_tokens=None)
+CALLS = {"top_p": None, "stream": True, "response_format": None, "conversations": True}
+SETTINGS = {"model": "mira-think", "max_tokens": None, "temperature": 0.5}
+PROGRAM = ClientProgram("Quill", "You are Quill.", 3, SETTINGS, ({"user_agent": "Quill/1.0", **CALLS},))
+CROWDED = replace(read_scene(shipped_scenes()["calm"]), crowds=(AGENT,))
 POOL = FixedMeans(Evasion(accounts=12, per_account_day=24), "pool")
 
 
@@ -38,7 +45,8 @@ def people() -> HonestBackground:
     whole = field_of(read_scene(shipped_scenes()["calm"]), 1)
     kept = pa.array(sorted(set(whole.accounts["account"].to_pylist()))[:60])  # enough for bookkeeping
     mine = whole.exchanges.filter(pc.is_in(whole.exchanges["account"], value_set=kept))
-    return replace(whole, exchanges=mine, calibration=None)  # thresholds are set on so few people
+    # so few people set no level, and have no program in common
+    return replace(whole, exchanges=mine, calibration=None, programs=(PROGRAM,))
 
 
 @dataclass
@@ -107,7 +115,7 @@ def test_what_is_counted_is_what_the_log_holds(people: HonestBackground, name: s
     told, watcher = fight(people, attacker(name))
     rows = watcher.theirs()
     wanted = [r for r in rows if r["model"].startswith("mira-think")]  # a chorus sends others beside them
-    good = [r for r in wanted if r["status"] == 200 and r["finish_reason"] != "refusal"]
+    good = [r for r in wanted if r["status"] == 200 and r["finish_reason"] not in ("refusal", "length")]
     assert told.reached
     assert told.out == 60 == len(good)
     assert told.requests == len(rows)
@@ -116,7 +124,7 @@ def test_what_is_counted_is_what_the_log_holds(people: HonestBackground, name: s
     assert told.usd == pytest.approx(traffic + told.accounts * 5, abs=0.02)
     assert told.accounts >= len({r["account"] for r in rows})
     assert told.output_tokens == sum(r["output_tokens"] for r in good)
-    last, first = (f(r["time"] for r in rows) for f in (max, min))
+    last, first = max(r["time"] for r in good), min(r["time"] for r in rows)
     assert told.days == pytest.approx((last - first).total_seconds() / 86400, abs=1e-6)
     assert [h.out for h in told.history] == sorted(h.out for h in told.history)
     assert told.history[-1].out == 60
@@ -430,6 +438,28 @@ def test_one_loud_account_asks_bare_questions(people: HonestBackground) -> None:
         assert fought.accounts == 1
         assert {row["prompt"] for row in rows} <= set(people.items)
         assert ({row["temperature"] for row in rows} == {0.0}) == zero
+
+
+@pytest.mark.slow
+def test_a_copied_client_stands_in_the_log_as_its_users_do() -> None:
+    crowded = field_of(CROWDED, 1)
+    _, watcher = fight(crowded, attacker("copied_client"), rules=replace(RULES, goal=200))
+    program, rows = crowded.programs[0], watcher.theirs()
+    honest = [r for r in watcher.eyes.rows if r["account"] in watcher.eyes.honest]
+    users = [r for r in honest if (r["user_agent"], r["system"]) in {
+        (user["user_agent"], program.system) for user in program.users}]  # fmt: skip
+    assert len({r["account"] for r in users}) > 20
+
+    def sent(rows: list[dict[str, Any]], *columns: str) -> set[tuple[Any, ...]]:
+        return {tuple(row[column] for column in columns) for row in rows}
+
+    alike = ("user_agent", "system", "tools", "operation", "top_p", "n", "stream", "response_format")
+    assert sent(rows, *alike) == sent(users, *alike)
+    settings = ("model", "max_tokens", "temperature")
+    assert sent(rows, *settings) <= sent(users, *settings) | {("mira-think-2", None, 0.0)}
+    assert all(row["conversation"] for row in rows)
+    assert {row["turn"] for row in rows} == {1}  # what it cannot copy
+    assert max(row["turn"] for row in users) > 1
 
 
 @pytest.mark.slow

@@ -158,7 +158,9 @@ class _Loop:
             np.random.default_rng([seed, part]) for part in (1, 2, 3, 4)
         )
         self.budget = AttackBudget(prices)
-        self.market = Market(self.budget, field.begin, list(field.donors), list(field.owners), market_rng)
+        self.market = Market(
+            self.budget, field.begin, list(field.donors), list(field.owners), market_rng, field.programs
+        )
         self.start_us = field.clean_until_us
         brief = Brief(rules.goal, self.start_us, field.items, field.talks)
         if len(field.items) < rules.goal:

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stillwatch.range.client_programs import ClientProgram, client_programs
 from stillwatch.range.compose import calibration_log, honest_side, scored_people_of
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor, donor_of
-from stillwatch.range.market import LEAST_OUTPUT
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US
@@ -35,10 +35,11 @@ class HonestBackground:
     clean_until_us: int
     items: tuple[str, ...]
     talks: tuple[tuple[str, ...], ...]
-    donors: tuple[Donor, ...]
+    donors: tuple[Donor, ...]  # ordinary honest accounts
     owners: tuple[tuple[str, Donor], ...]  # honest accounts whose keys may be stolen
     calibration: CalibrationLog | None = None  # clean days of people who are not in it
     people: ScoredPeople | None = None  # whose traffic it is; None: nobody else's
+    programs: tuple[ClientProgram, ...] = ()  # of the clean days
 
     @property
     def begin_us(self) -> int:
@@ -54,19 +55,22 @@ def field_of(scene: Scene, seed: int) -> HonestBackground:
     people, corpora = side.people, side.corpora
     items = sorted({i.question for name in ITEMS for i in corpora.pipelines.get(name, ())})
     talks = [t for t in side.talks if sum(map(len, t)) <= LONGEST_TALK]
-    keys = [("time", "ascending"), ("exchange_id", "ascending")]
+    exchanges = people.exchanges.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
+    begin_us = int(people.begin.timestamp() * 1_000_000)
+    clean_until_us = int(begin_us + scene.clean_days * DAY_US)
     return HonestBackground(
-        people.exchanges.sort_by(keys),
+        exchanges,
         people.accounts,
         people.begin,
         people.new_model_day,
-        int(people.begin.timestamp() * 1_000_000 + scene.clean_days * DAY_US),
+        clean_until_us,
         tuple(items[i] for i in side.rng.permutation(len(items))),
         tuple(talks),
-        tuple(d for d in side.donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT),
+        tuple(side.donors),
         _owners(people.exchanges, people.accounts, people.begin),
         calibration_log(scene, seed),
         scored_people_of(scene, seed),
+        tuple(client_programs(exchanges.filter(pc.less(exchanges["time"].cast(pa.int64()), clean_until_us)))),
     )
 
 

@@ -4,12 +4,15 @@ A fresh account is one of a burst of sign-ups on few networks (tradecraft 1); an
 from an honest account (tradecraft 2); a stolen key is an honest account whose owner goes on working.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from stillwatch.errors import InputError
+from stillwatch.range.client_programs import LEAST_USERS, ClientProgram
 from stillwatch.range.costs import AccountKind, AttackBudget, AttackPrices
 from stillwatch.range.identity import AccountIdentity, Donor, identities
 
@@ -39,8 +42,11 @@ class Market:
         donors: list[Donor],
         owners: list[tuple[str, Donor]],
         rng: np.random.Generator,
+        programs: Sequence[ClientProgram] = (),
     ) -> None:
-        self.budget, self.begin, self._donors, self._rng = budget, begin, donors, rng
+        self.budget, self.begin, self._rng = budget, begin, rng
+        self._everybody, self._programs = donors, programs
+        self._donors = [d for d in donors if d.max_tokens is None or d.max_tokens >= LEAST_OUTPUT]
         self._owners = [owners[i] for i in rng.permutation(len(owners))]  # whose keys may be stolen
         self.held: dict[str, HeldAccount] = {}
         self.unlisted: list[dict[str, Any]] = []  # rows of the accounts table that nobody was told yet
@@ -49,8 +55,13 @@ class Market:
     def prices(self) -> AttackPrices:
         return self.budget.prices
 
-    def buy(self, kind: AccountKind, count: int, at_us: int) -> list[HeldAccount]:
-        """Buy up to `count` accounts; fewer when money or stolen keys run out."""
+    def buy(
+        self, kind: AccountKind, count: int, at_us: int, calls_as: ClientProgram | None = None
+    ) -> list[HeldAccount]:
+        """Buy up to `count` accounts; fewer when money or stolen keys run out.
+
+        calls_as: the program that they are to pass for.
+        """
         count = self._affordable(kind, count)
         if count == 0:
             return []
@@ -65,9 +76,10 @@ class Market:
         bought = []
         for who in made:
             self.budget.buy(kind)
-            held = HeldAccount(
-                who.account, kind, self._adapt_identity(who, kind), int(self._rng.integers(2**31))
-            )
+            adapted, voice = self._adapt_identity(who, kind), int(self._rng.integers(2**31))
+            if calls_as is not None:
+                adapted = calls_as.copied_by(adapted, voice)
+            held = HeldAccount(who.account, kind, adapted, voice)
             self.held[who.account] = held
             bought.append(held)
             if kind != "stolen":
@@ -82,6 +94,28 @@ class Market:
         """Temperature and output limit of an honest account, for whoever draws them anew."""
         like = self._donors[voice % len(self._donors)]
         return like.temperature, like.max_tokens
+
+    def honest_account(self, voice: int) -> Donor:
+        """Draw an ordinary honest account, whose limit may be too small for a trace."""
+        return self._everybody[voice % len(self._everybody)]
+
+    def program(self, name: str | None, model: str) -> ClientProgram:
+        """Give the settings that most accounts of a program have for a model.
+
+        name: None for the most used program whose limit leaves room for a trace.
+        Raises: InputError where no program of the log will do.
+        """
+        asked = [one for one in self._programs if one.settings["model"] == model]
+        for one in asked:
+            room = one.settings["max_tokens"] is None or one.settings["max_tokens"] >= LEAST_OUTPUT
+            if room if name is None else one.name == name:
+                return one
+        wanted = "with room for an answer" if name is None else repr(name)
+        known = ", ".join(dict.fromkeys(one.name for one in asked)) or "none"
+        raise InputError(
+            f"the log has no client {wanted} to copy: {LEAST_USERS} honest accounts must ask {model} by it "
+            f"alike in the clean days; clients of so many that do: {known}"
+        )
 
     def _affordable(self, kind: AccountKind, count: int) -> int:
         if kind == "stolen":

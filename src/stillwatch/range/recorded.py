@@ -41,6 +41,7 @@ class ParquetRecorder:
             model=t.model,
             status=429 if failed else 200,
             dropped=t.dropped,
+            tools=t.tools,
         )
         who = replace(held.who, account=t.account, donor=donor)
         row = exchange_row(request, who, PLAN, self._begin, self._new_model_day, self._rng)

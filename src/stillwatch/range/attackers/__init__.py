@@ -17,9 +17,10 @@ from stillwatch.range.market import Market
 from stillwatch.range.placing import PLACES
 
 Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
-WORDS = ("bare", "template", "wrapped", "own", "reworded", "model")
+WORDS = ("bare", "template", "wrapped", "own", "group", "reworded", "model")
 HOURS = ("flat", "human", "burst")
 KINDS = get_args(AccountKind)
+COMMONEST = "commonest"  # of the clients that an account may copy
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,13 @@ class Evasion:
     kind: AccountKind = "fresh"
     per_account_day: float = 25.0  # requests for examples; what a burst sends in all, per account
     hours: str = "flat"  # human: 16 waking hours; burst: everything at once
-    # own: a wrapper for each account; reworded: for each request; model: a local model's
+    # own: a wrapper for each account; group: one for all; reworded: for each request; model: a local model's
     words: str = "template"
     spread_settings: bool = False  # limit and temperature as the population has them, per account
+    # per account the model too, and limits that cut answers off; what other models answer is worth nothing
+    spread_model: bool = False
+    # the program whose user agent, system text and settings all send; COMMONEST: the most used that will do
+    client: str = ""
     decoys: float = 0.0  # share of accounts that ask the population's other models, for nothing
     cover: float = 0.0  # share of all requests that are honest talk, paid
     drop: float = 0.0  # share of streams that are cut off once most of the answer is there
@@ -49,6 +54,8 @@ class Evasion:
                 raise InputError(f"means: {name} = {getattr(self, name)!r}: give a share from 0 to below 1")
         if self.accounts < 1 or self.per_account_day <= 0 or self.wait_days < 0:
             raise InputError("means: give at least one account, a pace above 0 and no negative wait")
+        if self.client and (self.spread_settings or self.spread_model):
+            raise InputError("means: a copied `client` has settings of its own; spread none beside it")
 
     def short(self) -> str:
         """What differs from the defaults, for a table."""
@@ -77,6 +84,7 @@ class Try:
     turn: int = 1
     dropped: bool = False
     place: str = "message"
+    tools: int = 0  # how many the request offers
 
 
 @dataclass(frozen=True, slots=True)

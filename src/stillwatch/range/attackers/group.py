@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
+from stillwatch.range.attackers import COMMONEST, Brief, Evasion, Try, TryResult
 from stillwatch.range.attackers.rewording import Form, draw_model_form, word_request, wrapper
 from stillwatch.range.identity import token
 from stillwatch.range.market import HeldAccount, Market
@@ -23,17 +23,29 @@ BURST_PER_HOUR = 600
 class QuestionQueue:
     """The questions that still want an answer."""
 
-    def __init__(self, items: Sequence[str], goal: int) -> None:
+    def __init__(self, items: Sequence[str], goal: int, these: Iterable[int] | None = None) -> None:
         self.items, self.goal = items, goal
-        self._open = deque(range(len(items)))
+        self._open = deque(range(len(items)) if these is None else these)
         self.got: set[int] = set()
+        self._parts: dict[int, QuestionQueue] = {}  # of a question that was set aside
+
+    def set_aside(self, these: Sequence[int]) -> "QuestionQueue":
+        """Give a queue of these questions, which alone hands them out from now on."""
+        part = QuestionQueue(self.items, self.goal, these)
+        part.got = self.got
+        self._parts |= dict.fromkeys(these, part)
+        self._open = deque(item for item in self._open if item not in self._parts)
+        return part
 
     def take(self) -> int | None:
         return self._open.popleft() if self._open else None
 
     def back(self, item: int) -> None:
         """Put an item back that was not answered."""
-        self._open.append(item)
+        if item in self._parts:
+            self._parts[item].back(item)
+        else:
+            self._open.append(item)
 
     def saw(self, seen: Iterable[TryResult]) -> None:
         for s in seen:
@@ -81,6 +93,11 @@ class Crew:
         self.means, self.quota = means, quota
         self._brief, self._market, self._stock, self._talks, self._rng = brief, market, stock, talks, rng
         self._template = int(rng.integers(2**31))
+        self._program = (
+            market.program(None if means.client == COMMONEST else means.client, brief.wanted)
+            if means.client
+            else None
+        )
         self._models: dict[str, str] = {}
         self._own: dict[str, Form] = {}
         self._wakes: dict[str, int] = {}
@@ -99,15 +116,23 @@ class Crew:
         missing = self.means.accounts - len(self.working)
         if missing <= 0:
             return
-        for held in self._market.buy(self.means.kind, missing, at_us):
+        for held in self._market.buy(self.means.kind, missing, at_us, self._program):
             own = np.random.default_rng(held.voice)
             self.bought += 1
             self.working[held.name] = held
-            self._own[held.name] = (draw_model_form if self.means.words == "model" else wrapper)(own)
+            voice = np.random.default_rng(self._template) if self.means.words == "group" else own
+            self._own[held.name] = (draw_model_form if self.means.words == "model" else wrapper)(voice)
             self._wakes[held.name] = int(own.integers(24))
             self._burst[held.name] = round(self.means.per_account_day)
             decoy = own.random() < self.means.decoys
             self._models[held.name] = held.who.donor.model if decoy else self._brief.wanted
+            if self.means.spread_model:
+                self._models[held.name] = self._honest_model(held.voice)
+
+    def _honest_model(self, voice: int) -> str:
+        """Draw the model of an honest account; who asks for the wanted one's successor asks for it too."""
+        model = self._market.honest_account(voice).model
+        return self._brief.wanted if model.startswith(self._brief.wanted) else model
 
     def hour(self, at_us: int) -> list[Try]:
         """What the group sends in this hour."""
@@ -173,11 +198,14 @@ class Crew:
         temperature, cap = like.temperature, like.max_tokens
         if self.means.spread_settings:  # of another honest account than the rest of its traits
             temperature, cap = self._market.settings(held.voice)
+        if self.means.spread_model:
+            like = self._market.honest_account(held.voice)
+            temperature, cap = like.temperature, like.max_tokens
         return Try(
             held.name,
             at_us,
             prompt,
-            None,
+            self._program.system if self._program else None,
             self._models[held.name],
             temperature,
             cap,
@@ -186,6 +214,7 @@ class Crew:
             turn,
             dropped=item is not None and self._rng.random() < self.means.drop,
             place=self.means.place if talk is None else "message",
+            tools=self._program.tools if self._program else 0,
         )
 
     def _cover(self, held: HeldAccount, hour_us: int) -> list[Try]:

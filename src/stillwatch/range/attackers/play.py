@@ -19,9 +19,10 @@ class Crews:
         self.crews: list[Crew] = []
         self._of: dict[str, Crew] = {}
 
-    def send(self, means: Evasion, quota: int) -> Crew:
-        """Set a crew to work."""
-        crew = Crew(means, quota, self.brief, self.market, self.stock, self.talks, self.rng)
+    def send(self, means: Evasion, quota: int, questions: QuestionQueue | None = None) -> Crew:
+        """Set a crew to work, on questions that were set aside for it or on everybody's."""
+        stock = questions or self.stock
+        crew = Crew(means, quota, self.brief, self.market, stock, self.talks, self.rng)
         self.crews.append(crew)
         return crew
 

@@ -108,7 +108,7 @@ def swap_words(question: str, rng: np.random.Generator, share: float = 0.7) -> s
 def word_request(question: str, words: str, own: Form, template: int, rng: np.random.Generator) -> str:
     """The question as a group that words its requests in this way would send it.
 
-    own: the wrapper that belongs to the account; template: which of the fixed templates the group uses.
+    own: the wrapper that belongs to the account or its group; template: which of the fixed templates is used.
     """
     if words == "bare":
         return question
@@ -117,7 +117,7 @@ def word_request(question: str, words: str, own: Form, template: int, rng: np.ra
     if words == "wrapped":
         openings, closings = OPENINGS["en"], CLOSINGS["en"]
         return openings[rng.integers(len(openings))] + question + closings[rng.integers(len(closings))]
-    if words in ("own", "model"):
+    if words in ("own", "group", "model"):
         return own[0] + question + own[1]
     before, after = wrapper(rng)
     return before + swap_words(question, rng) + after
