@@ -1,7 +1,13 @@
 """A small log with a pool, found, folded into a case, and exported as a bundle. Every text holds a canary."""
 
+import atexit
+import importlib.util
+import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +16,7 @@ import pyarrow.parquet as pq
 from scan_world import Scene, scene
 from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle import documents
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
@@ -29,6 +36,22 @@ HOSTILE = (
     "=cmd()|'x'!A1",
 )
 NOW_US = 1_790_000_000_000_000
+
+
+@cache
+def released() -> ModuleType:
+    """The checker as it travels, with what this release knows: `verify` of a folder of its own."""
+    folder = Path(mkdtemp(prefix="stillwatch-checker"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, content in documents.checker().items():
+        (folder / name).write_bytes(content)
+    spec = importlib.util.spec_from_file_location("released_verify", folder / "verify.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.part = cache(module.part)  # type: ignore[attr-defined]
+    return module
 
 
 @dataclass(frozen=True)

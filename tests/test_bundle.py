@@ -12,7 +12,6 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 import stamp_authority
-from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make
+from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make, released
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, answers, documents, recompute, verify
@@ -57,16 +56,8 @@ def alone(bundle: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@cache
-def released(name: str) -> ModuleType:
-    """A part of the checker as it travels: with what this release knows."""
-    module = ModuleType(name)
-    exec(compile(documents.checker()[f"{name}.py"], f"{name}.py", "exec"), module.__dict__)
-    return module
-
-
 def check(bundle: Path, key: str | None = None) -> dict[str, Any]:
-    return verify.check(bundle, key, None, released)
+    return dict(released().check(bundle, key))
 
 
 def wrong(bundle: Path, key: str | None = None) -> list[str]:
@@ -121,8 +112,12 @@ def test_the_checker_is_python_3_9_and_imports_the_standard_library_alone(told: 
     ):
         assert newer not in text, newer
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    outside = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    beside = {f"{node.module}.py" for node in outside if node.level}
+    names |= {node.module or "" for node in outside if not node.level}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    before = documents.CHECKER[: documents.CHECKER.index(file)]
+    assert beside <= set(before)  # it is loaded after those
 
 
 def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> None:
