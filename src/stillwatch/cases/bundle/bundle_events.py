@@ -127,6 +127,8 @@ class OpenedBundle:
     def signups(self) -> dict[str, float]:
         """The densest two days of the accounts' sign-ups, beside the others'."""
         times = sorted(self.accounts[k]["created_us"] for k in self.named if self.accounts[k]["created_us"])
+        if not times:
+            return {"n": 0}
         count = max(sum(begin <= t <= begin + 48 * HOUR_US for t in times) for begin in times)
         other = self.others["signups"]
         baseline = (other["inside"] + 0.5) / (other["others"] + 1)
@@ -181,16 +183,21 @@ class OpenedBundle:
 
     def numbers(self, detector: str) -> dict[str, Any]:
         """What the finding states of a reason."""
-        return next(numbers for reason, numbers in self.reasons() if reason["detector"] == detector)
+        return {reason["detector"]: numbers for reason, numbers in self.reasons()}[detector]
 
     def chance_of(self, positive: int, items: int, rate: float) -> float:
         """P(at least `positive` of `items`), each with the chance `rate` (binomial)."""
-        if positive <= 0:
-            return 1.0
-        ways = (
+        if positive <= 0 or positive > items or not 0 < rate < 1:
+            return float(positive <= 0 or (positive <= items and rate >= 1))
+        mean, reach = items * rate, 40 * math.sqrt(max(items, 0) * rate * (1 - rate)) + 40
+        first, last = (
+            max(positive, math.floor(mean - reach)),
+            max(positive, math.ceil(mean)) + math.ceil(reach),
+        )
+        ways = (  # what lies further from the mean adds nothing to a float
             math.lgamma(items + 1) - math.lgamma(k + 1) - math.lgamma(items - k + 1)
             + k * math.log(rate) + (items - k) * math.log1p(-rate)
-            for k in range(positive, items + 1)
+            for k in range(first, min(items, last) + 1)
         )  # fmt: skip
         return min(1.0, math.fsum(map(math.exp, ways)))
 

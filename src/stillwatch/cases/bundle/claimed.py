@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from stillwatch.cases.bundle import recompute
+from stillwatch.cases.bundle import BundleError, recompute
 from stillwatch.cases.bundle.bundle_events import told_aside
 from stillwatch.cases.bundle.harvest_numbers import Ties
 from stillwatch.cases.bundle.verify import Bundle
@@ -35,7 +35,9 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     finding = bundle.json("finding.json")
     said = recompute.stated_numbers(finding, told_aside(bundle))
     told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
-    again = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else {}
+    again, failed = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else ({}, {})
+    for begin, why in failed.items():
+        raise BundleError(f"claims {begin}*: cannot be computed from the log that was given ({why})")
     rows = []
     for name, value in said.items():
         why_not = None

@@ -12,10 +12,12 @@ import math
 import statistics  # noqa: F401 - what signals compute again uses it
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from .audit_records import check_audit
 from .bundle_events import SETTINGS, OpenedBundle, told_aside, told_draws, us
+from .file_shapes import misshapen
 from .harvest_numbers import (
     REACTION,
     Ties,
@@ -62,25 +64,39 @@ WHY_NOT = {
 
 def computed(
     bundle: Any, recompute: Mapping[str, Recompute] = RECOMPUTE, ties: Mapping[str, Ties] = TIES
-) -> dict[str, Any]:
-    """All that can be computed again, by name. recompute, ties: what each signal computes."""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """All that can be computed again, by name; and of what cannot, the beginning of its names, and why.
+
+    recompute, ties: what each signal computes.
+    """
     e = OpenedBundle(bundle)
     if not e.more.get("since"):
-        return {}
-    out: dict[str, Any] = {f"harvest.{name}": value for name, value in harvested(e).items()}
-    out |= {f"total.{name}": value for name, value in totals(bundle).items()}
+        return {}, {}
+    parts: list[tuple[str, Callable[[], Mapping[str, Any]]]] = [
+        ("harvest.", lambda: harvested(e)),
+        ("total.", lambda: totals(bundle)),
+    ]
     if e.harvest:
-        out |= {f"conduct.{name}": value for name, value in conduct(e).items()}
-        out |= alarm_test(e)
-        out |= {f"markers.{name}": value for name, value in markers(e).items()}
-        out |= {f"links.{name}": value for name, value in links(e, ties).items()}
-        out |= {f"reaction.{name}": value for name, value in reactions(e).items()}
-        out |= {f"set_aside.{name}": value for name, value in set_aside(e).items()}
-        out |= held_here(e)
-        for reason, _ in e.reasons():
-            if (again := recompute.get(reason["detector"])) is not None:
-                out |= {f"reason.{reason['detector']}.{name}": value for name, value in again(e).items()}
-    return out
+        parts += [
+            ("conduct.", lambda: conduct(e)),
+            ("", lambda: alarm_test(e)),
+            ("markers.", lambda: markers(e)),
+            ("links.", lambda: links(e, ties)),
+            ("reaction.", lambda: reactions(e)),
+            ("set_aside.", lambda: set_aside(e)),
+            ("", lambda: held_here(e)),
+        ]
+        for name in dict.fromkeys(reason["detector"] for reason, _ in e.reasons()):
+            if name in recompute:
+                parts.append((f"reason.{name}.", partial(recompute[name], e)))
+    out: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    for begin, again in parts:
+        try:
+            out |= {f"{begin}{name}": value for name, value in again().items()}
+        except CANNOT as why:
+            failed[begin or "finding."] = f"{type(why).__name__}: {why}"
+    return out, failed
 
 
 def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -118,11 +134,9 @@ def stated_numbers(finding: Mapping[str, Any], aside: Mapping[str, Any] | None =
 
 def same(a: Any, b: Any) -> bool:
     """Tell whether two values are the same: numbers to 9 digits with rounding, all else exactly."""
-    if (
-        isinstance(a, bool)
-        or isinstance(b, bool)
-        or not (isinstance(a, (int, float)) and isinstance(b, (int, float)))
-    ):
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if not (isinstance(a, (int, float)) and isinstance(b, (int, float))):
         return bool(a == b)
     if isinstance(a, int) and isinstance(b, int):
         return a == b
@@ -146,7 +160,11 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     claims = bundle.lines("claims.ndjson")
     have_events = "events.ndjson" in bundle.names
-    again = computed(bundle) if have_events else {}
+    again, failed = computed(bundle) if have_events else ({}, {})
+    wrong += [
+        f"claims {begin}*: cannot be computed, as the events, or what is said of others, cannot be so ({why})"
+        for begin, why in failed.items()
+    ]
     finding = bundle.json("finding.json")
     said = stated_numbers(finding, told_aside(bundle))
     for claim in claims:
@@ -183,6 +201,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     if have_events:
         tested = finding["campaign"]["evidence"].get("tested", [])
         wrong += impossible(tested, bundle.json("population.json")["accounts"])
+        wrong += _out_of_order(bundle.lines("events.ndjson"))
         wrong += _accounts_differ(bundle.lines("accounts.ndjson"), finding)
         wrong += rules_broken(OpenedBundle(bundle))
     bits = sum(reason["bits"] for reason in finding["campaign"]["finding"]["reasons"])
@@ -214,6 +233,13 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
                 yield f"alert.json: {reason['detector']}: {name} is {one[name]}, in the finding {value}"
 
 
+def _out_of_order(events: list[Any]) -> Iterator[str]:
+    """Where events do not stand in the log's order, by which they are counted."""
+    late = [k for k in range(1, len(events)) if events[k]["t"] < events[k - 1]["t"]]
+    if late:
+        yield f"events.ndjson: {len(late)} lines are earlier than the one before, the first is {late[0] + 1}"
+
+
 def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterator[str]:
     """Where the list of accounts says another thing than the finding."""
     found, since = finding["campaign"]["finding"], finding["campaign"]["evidence"].get("since", {})
@@ -229,23 +255,30 @@ def _accounts_differ(accounts: list[Any], finding: Mapping[str, Any]) -> Iterato
 def check(
     bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool], contradictions: Callable[[], list[str]]
 ) -> dict[str, Any]:
-    """Check the trail, compute every claim again, take in what the files contradict each other in."""
-    wrong: list[str] = []
+    """Check the trail, compute every claim again, take in what the files contradict each other in.
+
+    Of files that cannot be what they are to be nothing else is checked.
+    """
     audit, rows = "", list[Any]()
     try:
-        found, audit = check_audit(bundle, is_signed)
-        wrong += found
+        wrong = misshapen(bundle)
     except CANNOT as why:
-        wrong.append(f"audit: cannot be checked ({type(why).__name__}: {why})")
-    try:
-        found, rows = check_claims(bundle)
-        wrong += found
-    except CANNOT as why:
-        wrong.append(f"claims: cannot be checked ({type(why).__name__}: {why})")
-    try:
-        wrong += contradictions()
-    except CANNOT as why:
-        wrong.append(f"files: cannot be held against each other ({type(why).__name__}: {why})")
+        wrong = [f"files: cannot be read ({type(why).__name__}: {why})"]
+    if not wrong:
+        try:
+            found, audit = check_audit(bundle, is_signed)
+            wrong += found
+        except CANNOT as why:
+            wrong.append(f"audit: cannot be checked ({type(why).__name__}: {why})")
+        try:
+            found, rows = check_claims(bundle)
+            wrong += found
+        except CANNOT as why:
+            wrong.append(f"claims: cannot be checked ({type(why).__name__}: {why})")
+        try:
+            wrong += contradictions()
+        except CANNOT as why:
+            wrong.append(f"files: cannot be held against each other ({type(why).__name__}: {why})")
     counts = Counter(row["result"] for row in rows)
     same_n, differ_n, not_n = (counts[word] for word in ("same", "differs", "not computed"))
     if not same_n:

@@ -34,9 +34,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 BESIDE = "stillwatch_checker"  # the package of the files beside this one
-COMPUTING = (  # of them those that compute claims, each after what it needs
-    "bundle_events", "audit_records", "held_blocks", "set_aside_facts", "harvest_numbers", "recompute",
-)  # fmt: skip
+COUNTING = ("bundle_events", "audit_records", "held_blocks", "set_aside_facts", "harvest_numbers")
+COMPUTING = (*COUNTING, "file_shapes", "recompute")  # each after what it needs
 MANIFEST, DRAFT = "manifest.dsse.json", "certificate.txt"
 STAMP = "manifest.tsr"  # an RFC 3161 TimeStampResp over the manifest; it cannot stand in the manifest itself
 PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
@@ -167,6 +166,8 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         statement = json.loads(payload)
         listed = {str(one["name"]): one["digest"]["sha256"] for one in statement["subject"]}
         told = {name: statement["predicate"][name] for name in TOLD}
+        if not all(isinstance(value, (str, int)) for value in told.values()):
+            raise TypeError("it says of itself what is no text and no number")
         kinds = (envelope["payloadType"], statement["_type"], statement["predicateType"])
         # One spelling only: what was written can be written again from what was read.
         again = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
