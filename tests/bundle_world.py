@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scan_world import Scene, scene
+from scan_world import Crowd, Scene, scene
 from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle import documents
@@ -24,6 +24,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.handling import judge_accounts
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
+from stillwatch.scan import ScanResult
 from stillwatch.scan.pipeline import Options, run
 
 CANARY = "zzcanaryzz"
@@ -72,6 +73,14 @@ class Told:
         store = Store(self.url)
         attach(store, self.folder / "audit.key")
         return store
+
+
+def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
+    """Write a crowd's log and accounts into a folder, and scan them."""
+    log, accounts = folder / "log.parquet", folder / "accounts.parquet"
+    pq.write_table(crowd.table(), log)
+    pq.write_table(crowd.accounts(), accounts)
+    return log, accounts, run([log], accounts=accounts, options=Options(threads=1))
 
 
 def make(folder: Path) -> Told:

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import stamp_authority
 from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make, released
 from stillwatch.actors.clues import complementary_load
+from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, answers, documents, recompute, verify
@@ -652,6 +653,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "another hand": document("case.json", lambda d: d["acts"][0].update(who="bob")),
     "another day": document("case.json", lambda d: d["acts"][0].update(at_us=5)),
     "an act taken back": document("case.json", lambda d: d["acts"][0].update(in_force=False)),
+    "another due date": document("case.json", lambda d: d["acts"][0]["facets"].update(due_us=5)),
     "an act invented": document("case.json", lambda d: d["acts"].append(d["acts"][0] | {"act": 99})),
     "hours": document("case.json", lambda d: d["hours"].pop()),
     "a finding's links": document("finding.json", lambda d: d["campaign"]["evidence"].update(links=[])),
@@ -714,6 +716,25 @@ def test_what_contradicts_the_rest_is_named_though_the_sender_signed_it(
     assert found["answers"]["claims recomputed"].startswith("NO")
 
 
+@pytest.mark.slow
+def test_an_act_that_was_taken_back_is_not_said_to_count(tmp_path: Path) -> None:
+    made, by = make(tmp_path), {"who": "ann", "why": "x", "now_us": NOW_US + 2}
+    with made.store() as store:
+        handling.judge(store, made.case, Verdict.TRUE, **by)
+        number = reading.acts(store, made.case)[-1].id
+        handling.undo(store, made.case, number, **by)
+        log, out = ScannedLog([made.log], made.accounts), tmp_path / "second"
+        export(store, made.case, out, who="ann", now_us=NOW_US + 3, log=log)
+    assert wrong(out) == []
+
+    def put_back(case: dict[str, Any]) -> None:
+        next(act for act in case["acts"] if act["act"] == number)["in_force"] = True
+
+    assert f"act {number}: is said to count, and was taken back" in resigned(
+        out, document("case.json", put_back)
+    )
+
+
 def test_a_person_completes_the_draft_certificate(told: Told, copy: Path) -> None:
     path = copy / verify.DRAFT
     path.write_text(path.read_text().replace("[NAME]", "Ann Smith").replace("[POSITION]", "engineer"))
@@ -756,6 +777,8 @@ ABSURD: list[tuple[str, str, Any, str]] = [  # file, key, value, what is said
     ("claims.ndjson", "why_not", [0], "why_not is a list of 1"),
     ("environment.json", "python", float("nan"), "python is nan"),
     ("audit.ndjson", "at_us", None, "at_us is None"),
+    ("case.json", "hours", [[0, -1, 0]], "hours, 1, 2 is -1"),
+    ("alert.json", "merged_into", 0, "merged_into is 0"),
     ("audit_head.json", "keys", {}, "keys is a table of 0, and has to be a list"),
 ]
 

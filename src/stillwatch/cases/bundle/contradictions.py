@@ -140,6 +140,8 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
                 != act["sets_sha256"]
             ):
                 yield f"act {number}: sets other things in case.json than in the audit trail"
+            if any(act["sets"].get(k) != v for k, v in act["facets"].items()):
+                yield f"act {number}: its facets are not among what it sets"
         elif any(act["facets"].get(k) != v for k, v in row["detail"].items() if k in ("state", "verdict")):
             yield f"act {number}: sets another state or verdict in case.json than in the audit trail"
     undone: set[int] = set()
@@ -148,6 +150,8 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
             undone.add(by_act[number]["detail"]["undoes"])
         if not acts[number]["in_force"] and number not in undone:
             yield f"act {number}: is said to be taken back, and no act took it back"
+        if acts[number]["in_force"] and number in undone:
+            yield f"act {number}: is said to count, and was taken back"
     facets, given = dict(FACETS), Counter[str]()
     for _, act in sorted(acts.items()):
         if act["in_force"]:

@@ -121,6 +121,7 @@ ALERT = {
     "format": FieldShape(ALERT_FORMAT, lambda v: v == ALERT_FORMAT), "confidence": {}, "exposure": {},
     "finding": COUNT, "campaign": TEXT, "p_value": CHANCE, "accounts": [TEXT],
     "set_aside": _or_none(COUNTS),
+    "merged_into": _or_none(TEXT),
     "why": [{"detector": TEXT, "bits": NUMBER, "p_value": _or_none(CHANCE), "actual": _or_none(NUMBER),
              "baseline": _or_none(NUMBER), "n": _or_none(NUMBER)}],
 }  # fmt: skip
@@ -150,8 +151,12 @@ ENVIRONMENT = {
         "estimated_error_us": _or_none(SIGNED), "largest_error_us": _or_none(SIGNED),
     },
 }  # fmt: skip
+CASE = {
+    "case": TEXT, "records": COUNT, "hours": [(TIME_US, COUNT, COUNT)],
+    "acts": [{"act": COUNT, "at_us": TIME_US, "who": TEXT, "verb": TEXT, "in_force": FLAG, "facets": {}}],
+}  # fmt: skip
 SHAPES: Mapping[str, Any] = {
-    "environment.json": ENVIRONMENT, "case.json": {}, "settings.json": {},
+    "environment.json": ENVIRONMENT, "case.json": CASE, "settings.json": {},
     "finding.json": FINDING, "alert.json": ALERT, "audit_head.json": HEAD, "population.json": POPULATION,
     "holds.json": HOLDS, "set_aside.json": ASIDE, "claims.ndjson": CLAIM, "accounts.ndjson": ACCOUNT,
     "events.ndjson": EVENT, "audit.ndjson": RECORD,
