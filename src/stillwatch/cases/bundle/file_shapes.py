@@ -163,7 +163,7 @@ SHAPES: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def misshapen(bundle: Any) -> list[str]:
+def find_misfits(bundle: Any) -> list[str]:
     """Say what cannot stand in a bundle's files, the first of it. Raises: what reading a file raises."""
     documents = {
         name: bundle.lines(name) if name.endswith(".ndjson") else bundle.json(name)
@@ -178,9 +178,9 @@ def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
     for name, document in documents.items():
         if name.endswith(".ndjson"):
             for number, one in enumerate(document, 1):
-                yield from broken(one, SHAPES[name], f"{name}: line {number}")
+                yield from shape_errors(one, SHAPES[name], f"{name}: line {number}")
         else:
-            yield from broken(document, SHAPES[name], name)
+            yield from shape_errors(document, SHAPES[name], name)
 
 
 def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
             yield f"events.ndjson: line {number} is of account {one['a']}, of {len(accounts)} that there are"
 
 
-def broken(value: Any, shape: Any, place: str) -> Iterator[str]:
+def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
     """Say where a value is not of its shape: a table's names, `?` behind those that may be missing."""
     if isinstance(shape, FieldShape):
         if not shape.fits(value):
@@ -202,25 +202,25 @@ def broken(value: Any, shape: Any, place: str) -> Iterator[str]:
     elif isinstance(shape, list):
         if isinstance(value, list):
             for number, one in enumerate(value, 1):
-                yield from broken(one, shape[0], f"{place}, {number}")
+                yield from shape_errors(one, shape[0], f"{place}, {number}")
         else:
             yield f"{place} is {_in_words(value)}, and has to be a list"
     elif type(shape) is tuple:
         if isinstance(value, list) and len(value) == len(shape):
             for number, (one, inner) in enumerate(zip(value, shape), 1):
-                yield from broken(one, inner, f"{place}, {number}")
+                yield from shape_errors(one, inner, f"{place}, {number}")
         else:
             yield f"{place} is {_in_words(value)}, and has to be a list of {len(shape)}"
     elif not isinstance(value, dict):
         yield f"{place} is {_in_words(value)}, and has to be a table"
     elif isinstance(shape, MapOf):
         for name, one in value.items():
-            yield from broken(one, shape.value, f"{place}: {name[:40]!a}")
+            yield from shape_errors(one, shape.value, f"{place}: {name[:40]!a}")
     else:
         for name, inner in shape.items():
             name, may_miss = name.rstrip("?"), name.endswith("?")
             if name in value:
-                yield from broken(value[name], inner, f"{place}: {name}")
+                yield from shape_errors(value[name], inner, f"{place}: {name}")
             elif not may_miss:
                 yield f"{place}: {name} is missing"
 

@@ -27,7 +27,7 @@ SUMMED, TOLD_APART = (
 Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that a clue ties
 
 
-def harvested(e: OpenedBundle) -> dict[str, Any]:
+def count_harvest(e: OpenedBundle) -> dict[str, Any]:
     """The harvest of the finding, counted again."""
     hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     prompts: Counter[str] = Counter()

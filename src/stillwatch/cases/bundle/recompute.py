@@ -17,14 +17,14 @@ from typing import Any
 
 from .audit_records import check_audit
 from .bundle_events import SETTINGS, OpenedBundle, told_aside, told_draws, us
-from .file_shapes import misshapen
+from .file_shapes import find_misfits
 from .harvest_numbers import (
     REACTION,
     Ties,
     alarm_test,
     brief,
     conduct,
-    harvested,
+    count_harvest,
     impossible,
     links,
     markers,
@@ -73,7 +73,7 @@ def computed(
     if not e.more.get("since"):
         return {}, {}
     parts: list[tuple[str, Callable[[], Mapping[str, Any]]]] = [
-        ("harvest.", lambda: harvested(e)),
+        ("harvest.", lambda: count_harvest(e)),
         ("total.", lambda: totals(bundle)),
     ]
     if e.harvest:
@@ -261,7 +261,7 @@ def check(
     """
     audit, rows = "", list[Any]()
     try:
-        wrong = misshapen(bundle)
+        wrong = find_misfits(bundle)
     except CANNOT as why:
         wrong = [f"files: cannot be read ({type(why).__name__}: {why})"]
     if not wrong:
