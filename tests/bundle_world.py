@@ -1,15 +1,22 @@
 """A small log with a pool, found, folded into a case, and exported as a bundle. Every text holds a canary."""
 
+import atexit
+import importlib.util
+import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scan_world import Scene, scene
+from scan_world import Crowd, Scene, scene
 from stillwatch.cases import Verdict
 from stillwatch.cases.audit.trail import attach
+from stillwatch.cases.bundle import documents
 from stillwatch.cases.bundle.export import export
 from stillwatch.cases.bundle.gather import ScannedLog
 from stillwatch.cases.evidence import inputs_of
@@ -17,6 +24,7 @@ from stillwatch.cases.fold import fold
 from stillwatch.cases.handling import judge_accounts
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
+from stillwatch.scan import ScanResult
 from stillwatch.scan.pipeline import Options, run
 
 CANARY = "zzcanaryzz"
@@ -29,6 +37,22 @@ HOSTILE = (
     "=cmd()|'x'!A1",
 )
 NOW_US = 1_790_000_000_000_000
+
+
+@cache
+def released() -> ModuleType:
+    """The checker as it travels, with what this release knows: `verify` of a folder of its own."""
+    folder = Path(mkdtemp(prefix="stillwatch-checker"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, content in documents.checker().items():
+        (folder / name).write_bytes(content)
+    spec = importlib.util.spec_from_file_location("released_verify", folder / "verify.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.part = cache(module.part)  # type: ignore[attr-defined]
+    return module
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,14 @@ class Told:
         store = Store(self.url)
         attach(store, self.folder / "audit.key")
         return store
+
+
+def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
+    """Write a crowd's log and accounts into a folder, and scan them."""
+    log, accounts = folder / "log.parquet", folder / "accounts.parquet"
+    pq.write_table(crowd.table(), log)
+    pq.write_table(crowd.accounts(), accounts)
+    return log, accounts, run([log], accounts=accounts, options=Options(threads=1))
 
 
 def make(folder: Path) -> Told:

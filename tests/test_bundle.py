@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import math
 import os
 import random
 import shutil
@@ -12,21 +13,24 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from scipy.stats import binom
 from typer.testing import CliRunner
 
 import stamp_authority
-from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make
+from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make, released
+from stillwatch.actors.clues import complementary_load
+from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.signing import new_signer
 from stillwatch.cases.audit.verify import verify as verify_trail
 from stillwatch.cases.bundle import BundleError, Prepared, answers, documents, recompute, verify
-from stillwatch.cases.bundle.claimed import claims
+from stillwatch.cases.bundle.bundle_events import OpenedBundle
+from stillwatch.cases.bundle.claimed import claims, recomputed_by
 from stillwatch.cases.bundle.export import export, prepare, release, signed_manifest
 from stillwatch.cases.bundle.gather import ScannedLog, ndjson
 from stillwatch.cases.stamping import Authority, read_roots
@@ -57,16 +61,8 @@ def alone(bundle: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@cache
-def released(name: str) -> ModuleType:
-    """A part of the checker as it travels: with what this release knows."""
-    module = ModuleType(name)
-    exec(compile(documents.checker()[f"{name}.py"], f"{name}.py", "exec"), module.__dict__)
-    return module
-
-
 def check(bundle: Path, key: str | None = None) -> dict[str, Any]:
-    return verify.check(bundle, key, None, released)
+    return dict(released().check(bundle, key))
 
 
 def wrong(bundle: Path, key: str | None = None) -> list[str]:
@@ -121,8 +117,12 @@ def test_the_checker_is_python_3_9_and_imports_the_standard_library_alone(told: 
     ):
         assert newer not in text, newer
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    outside = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    beside = {f"{node.module}.py" for node in outside if node.level}
+    names |= {node.module or "" for node in outside if not node.level}
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    before = documents.CHECKER[: documents.CHECKER.index(file)]
+    assert beside <= set(before)  # it is loaded after those
 
 
 def test_most_claims_are_computed_again_and_the_rest_say_why_not(told: Told) -> None:
@@ -304,7 +304,11 @@ def everywhere(files: dict[str, bytes], change: Callable[[dict[str, Any]], None]
         ("tries", 8, "claim reason.same_model.bits: stated "),
         ("correlation", 0.001, "finding.json: tested model: correlation is 0.001, and can be 0.03 to 0.08"),
         ("of", 10**15, "finding.json: tested model: of is 1000000000000000, and can be 1 to"),
-        ("of", "many", 'finding.json: tested "model": is no setting with whole counts'),
+        (
+            "of",
+            "many",
+            "finding.json: campaign: evidence: tested, 1: of is 'many', and has to be a whole number",
+        ),
     ],
 )
 def test_a_count_of_the_alarms_test_that_is_changed_everywhere_is_named(
@@ -649,6 +653,7 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, bytes]], Any]] = {
     "another hand": document("case.json", lambda d: d["acts"][0].update(who="bob")),
     "another day": document("case.json", lambda d: d["acts"][0].update(at_us=5)),
     "an act taken back": document("case.json", lambda d: d["acts"][0].update(in_force=False)),
+    "another due date": document("case.json", lambda d: d["acts"][0]["facets"].update(due_us=5)),
     "an act invented": document("case.json", lambda d: d["acts"].append(d["acts"][0] | {"act": 99})),
     "hours": document("case.json", lambda d: d["hours"].pop()),
     "a finding's links": document("finding.json", lambda d: d["campaign"]["evidence"].update(links=[])),
@@ -711,6 +716,25 @@ def test_what_contradicts_the_rest_is_named_though_the_sender_signed_it(
     assert found["answers"]["claims recomputed"].startswith("NO")
 
 
+@pytest.mark.slow
+def test_an_act_that_was_taken_back_is_not_said_to_count(tmp_path: Path) -> None:
+    made, by = make(tmp_path), {"who": "ann", "why": "x", "now_us": NOW_US + 2}
+    with made.store() as store:
+        handling.judge(store, made.case, Verdict.TRUE, **by)
+        number = reading.acts(store, made.case)[-1].id
+        handling.undo(store, made.case, number, **by)
+        log, out = ScannedLog([made.log], made.accounts), tmp_path / "second"
+        export(store, made.case, out, who="ann", now_us=NOW_US + 3, log=log)
+    assert wrong(out) == []
+
+    def put_back(case: dict[str, Any]) -> None:
+        next(act for act in case["acts"] if act["act"] == number)["in_force"] = True
+
+    assert f"act {number}: is said to count, and was taken back" in resigned(
+        out, document("case.json", put_back)
+    )
+
+
 def test_a_person_completes_the_draft_certificate(told: Told, copy: Path) -> None:
     path = copy / verify.DRAFT
     path.write_text(path.read_text().replace("[NAME]", "Ann Smith").replace("[POSITION]", "engineer"))
@@ -727,3 +751,100 @@ def test_another_release_says_that_it_is_another(
     another = dict(documents.release(), version="0.0.0")
     monkeypatch.setattr("stillwatch.cases.bundle.contradictions.RELEASE", another)
     assert any("take that one's" in one for one in verify.check(copy, None, None, bare)["wrong"])
+
+
+# --- absurd values ---
+
+ABSURD: list[tuple[str, str, Any, str]] = [  # file, key, value, what is said
+    ("events.ndjson", "t", -1, "t is -1, and has to be a whole number from 0"),
+    ("events.ndjson", "t", float("nan"), "t is nan"),
+    ("events.ndjson", "w", 10**40, "w is a whole number too large"),
+    ("events.ndjson", "p", "seven", "tokens of eight letters"),
+    ("events.ndjson", "k", True, "k is True"),
+    ("events.ndjson", "a", 4_000, "is of account 4000"),
+    ("events.ndjson", "q", [], "q is a list of 0"),
+    ("accounts.ndjson", "created_us", "x", "created_us is 'x'"),
+    ("accounts.ndjson", "customer", None, "customer is None"),
+    ("population.json", "accounts", 0, "accounts is 0"),
+    ("population.json", "mostly", {}, "model is missing"),
+    ("population.json", "signups", [], "signups is a list of 0, and has to be a table"),
+    ("population.json", "networks", {"x": -1}, "is -1"),
+    ("finding.json", "campaign", None, "campaign is None"),
+    ("alert.json", "p_value", float("inf"), "p_value is inf"),
+    ("alert.json", "why", [1], "why, 1 is 1, and has to be a table"),
+    ("claims.ndjson", "stated", [[[[1]]]], "stated is a list of 1"),
+    ("claims.ndjson", "stated", float("nan"), "stated is nan"),
+    ("claims.ndjson", "why_not", [0], "why_not is a list of 1"),
+    ("environment.json", "python", float("nan"), "python is nan"),
+    ("audit.ndjson", "at_us", None, "at_us is None"),
+    ("case.json", "hours", [[0, -1, 0]], "hours, 1, 2 is -1"),
+    ("alert.json", "merged_into", 0, "merged_into is 0"),
+    ("audit_head.json", "keys", {}, "keys is a table of 0, and has to be a list"),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value", "said"), ABSURD)
+def test_what_cannot_stand_in_a_file_is_named_with_its_place(
+    copy: Path, name: str, key: str, value: Any, said: str
+) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        rows = [json.loads(row) for row in files[name].split(b"\n") if row] if name.endswith("ndjson") else []
+        for one in rows or [whole := json.loads(files[name])]:
+            one[key] = value
+        files[name] = b"\n".join(json.dumps(one).encode() for one in rows or [whole])
+
+    found = resigned(copy, edit)
+    assert any(one.startswith(name) and said in one for one in found), found
+    assert not any("Error" in one for one in found)
+    assert "claims: none could be computed: every number is the sender's word" in found
+
+
+def _every_signal(finding: dict[str, Any]) -> None:
+    """Let a finding name every signal that computes something again."""
+    campaign, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]
+    for name in sorted(
+        {*recomputed_by()[0], *recomputed_by()[1]} - {r["detector"] for r in campaign["reasons"]}
+    ):
+        campaign["reasons"].append({"detector": name, "text": "x", "bits": 1.0})
+        numbers = {"actual": 1.0, "baseline": 0.5, "population_p95": None, "n": 7}
+        evidence["reasons"].append(numbers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("s", 0), ("s", 429), ("w", 0), ("r", 0), ("o", None), ("o", -5), ("n", None), ("q", None), ("t", 0)],
+)
+def test_events_of_one_absurd_value_contradict_each_signal_and_break_none(
+    copy: Path, key: str, value: Any
+) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        document("finding.json", _every_signal)(files)
+        each("events.ndjson", lambda one: {**one, key: value})(files)
+        each("accounts.ndjson", lambda one: {**one, "created_us": None})(files)
+
+    found = resigned(copy, edit)
+    assert "claim reason.signup_burst.n: the finding states it and claims.ndjson leaves it out" in found
+    assert not any(
+        "ZeroDivision" in one or "cannot be checked" in one or "cannot be held" in one for one in found
+    )
+
+
+def test_the_chance_of_many_is_computed_and_the_chance_of_too_many_takes_no_longer() -> None:
+    e = object.__new__(OpenedBundle)
+    for positive, items, rate in ((3, 16, 0.008), (900, 3_000, 0.28), (13, 16, 0.999), (1, 5_000, 1e-6)):
+        assert math.isclose(
+            e.chance_of(positive, items, rate), binom.sf(positive - 1, items, rate), rel_tol=1e-9
+        )
+    assert e.chance_of(10**12, 10**12, 0.5) == 0
+    assert e.chance_of(5, 3, 1.0) == e.chance_of(1, 5, 0.0) == 0 < e.chance_of(5, 5, 1.0) == 1
+
+
+def test_as_many_refusals_as_there_may_be_are_computed() -> None:
+    """A thousand refused requests and more overflowed: comb(n, x) fits no float."""
+    e = object.__new__(OpenedBundle)
+    e.harvest = [{"t": k * 1_000_000, "a": k % 2, "s": 429} for k in range(3_000)]
+    found = complementary_load.recompute(e)
+    assert (found["n"], found["actual"]) == (3_000, 2_999 / 3_000)
+    e.harvest = [{"t": 5, "a": 0, "s": 200}]
+    assert complementary_load.recompute(e) == {"n": 0}

@@ -4,10 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
-from bundle_world import NOW_US
+from bundle_world import NOW_US, scan_crowd
 from scan_world import Crowd
 from stillwatch.cases.audit.trail import attach
 from stillwatch.cases.bundle.claimed import claims
@@ -17,7 +16,6 @@ from stillwatch.cases.evidence import inputs_of
 from stillwatch.cases.fold import fold
 from stillwatch.cases.reading import Filter, queue
 from stillwatch.cases.store import Store
-from stillwatch.scan.pipeline import Options, run
 from test_bundle import document, each, lines, resigned
 from test_failover import refuse
 from test_source_leads import crowd_of, users_of_new_wording
@@ -27,10 +25,8 @@ pytestmark = pytest.mark.slow
 
 def exported(crowd: Crowd, folder: Path) -> Path:
     crowd.rows.sort(key=lambda row: row["time"])
-    log, accounts, out = folder / "log.parquet", folder / "accounts.parquet", folder / "evidence"
-    pq.write_table(crowd.table(), log)
-    pq.write_table(crowd.accounts(), accounts)
-    result = run([log], accounts=accounts, options=Options(threads=1))
+    log, accounts, result = scan_crowd(crowd, folder)
+    out = folder / "evidence"
     with Store(f"sqlite:///{folder}/cases.db") as store:
         attach(store, folder / "audit.key")
         fold(store, result, NOW_US, "scan", inputs=inputs_of([log, accounts]))

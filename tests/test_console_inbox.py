@@ -314,6 +314,9 @@ def test_an_overdue_case_of_which_nobody_would_hear_is_told_to_who_approves(
     handling.assign(mine.store, case, "ben", due_us=NOW + 1, who="anna", now_us=NOW)
     people.disable(mine.store, "ben", who="tests", now_us=NOW)
     mine.clock[0] = NOW + HOUR_US
+    with mine.store.reading() as db:
+        (planned,) = escalation.plan(mine.store, STAGES, mine.clock[0])
+        assert escalation.recipients(db, planned, mine.clock[0]) == ([], ["paul", "pia"])
     escalate(mine, tmp_path)
     everybody = people.everybody(mine.store)
     told = {one.name for one in everybody if notices_of(mine, one.name)}
@@ -392,6 +395,12 @@ def test_the_command_line_shows_and_the_alerts_process_does_it(mine: World, tmp_
             ["gone"],
             ["room"],
         )
+        assert row["approvers_instead"] == []
+    stages("people = ['gone']")
+    row = overdue()[0]
+    assert (row["people"], row["not_reached"], row["approvers_instead"]) == ([], ["gone"], ["paul", "pia"])
+    shown = CliRunner().invoke(app_of_verbs, ["alerts", "overdue", "--folder", str(tmp_path)])
+    assert "paul pia" in shown.stdout
     settings = GatewaySettings(upstream="http://127.0.0.1:1", cases=f"sqlite:///{tmp_path / 'cases.db'}")
     stages("people = ['owner']")
     targets(tmp_path, "")

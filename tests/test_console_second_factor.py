@@ -15,6 +15,7 @@ from click.testing import Result
 from sqlalchemy import select
 from typer.testing import CliRunner
 
+import postgres_server
 from console_world import COOKIE, NOW, PASSWORD, Visitor, World, csrf_in, world
 from stillwatch.cases.audit.reading import read
 from stillwatch.cases.audit.trail import attach
@@ -22,11 +23,13 @@ from stillwatch.cases.store import Store
 from stillwatch.cli.main import app as app_of_verbs
 from stillwatch.console import ConsoleError, UserRole, identities, inbox, people, second_factor, sessions
 from stillwatch.console.app import make
+from stillwatch.console.factor_seal import seal_stored
 from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.migrations import second_factors
 from stillwatch.console.settings import ConsoleSettings, load_settings
 from stillwatch.console.throttle import RecordLimit
 from stillwatch.errors import InputError
+from test_report_world import result
 
 MINUTE_US, DAY_US = 60_000_000, 86_400_000_000
 # RFC 6238, appendix B, the rows of SHA-1, whose last six digits an authenticator shows
@@ -174,6 +177,28 @@ def test_secrets_of_an_older_version_are_sealed_and_leave_nothing_behind(mine: W
     make(mine.store, mine.gateway)
     with mine.store.reading() as db:
         assert db.execute(select(second_factors.c.secret)).scalar_one() == sealed
+
+
+@pytest.mark.slow
+def test_secrets_of_an_older_version_leave_postgresqls_tables(tmp_path: Path) -> None:
+    secret = b32encode(b"12345678901234567890").decode()
+    with postgres_server.running() as server:
+        if server is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        url = postgres_server.new_database(server)
+        mine = world(tmp_path, result(60), url)
+
+        def tables() -> bytes:
+            with mine.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
+                db.exec_driver_sql("CHECKPOINT")
+            held = (Path(server) / "data" / "base").rglob("*")
+            return b"".join(file.read_bytes() for file in held if file.is_file())
+
+        written_plain(mine, secret)
+        assert secret.encode() in tables()
+        seal_stored(mine.store, mine.clock[0])
+        assert secret.encode() not in tables()
+        mine.close()
 
 
 @pytest.mark.slow

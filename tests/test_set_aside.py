@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from bundle_world import NOW_US
+from bundle_world import NOW_US, scan_crowd
 from scan_world import Crowd, honest, pool
 from stillwatch.api.live import LiveScanner
 from stillwatch.api.scanning import scan
@@ -34,7 +34,6 @@ from stillwatch.cli.case_text import alert_lines
 from stillwatch.cli.main import app
 from stillwatch.report.findings import findings_json, load, schema, write
 from stillwatch.scan import ScanResult
-from stillwatch.scan.pipeline import Options, run
 from test_bundle import alone, check, document, each, lines, resigned
 from test_live import once, replayed, sketched, some_hours, texts
 
@@ -98,10 +97,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     before = len(crowd.known)
     of = mixed(crowd)
     folder = tmp_path_factory.mktemp("aside")
-    log, accounts = folder / "log.parquet", folder / "accounts.parquet"
-    pq.write_table(crowd.table(), log)
-    pq.write_table(crowd.accounts(), accounts)
-    result = run([log], accounts=accounts, options=Options(threads=1))
+    log, accounts, result = scan_crowd(crowd, folder)
     with Store(f"sqlite:///{folder}/cases.db") as store:
         attach(store, folder / "audit.key")
         fold(store, result, NOW_US, "scan", inputs=inputs_of([log, accounts]))

@@ -63,7 +63,6 @@ def test_a_detector_of_an_installed_package_is_stated_titled_and_computed_again(
     done = beside(
         install(tmp_path),
         """
-        from types import ModuleType, SimpleNamespace
         import pyarrow as pa
         from stillwatch.cases import claims
         from stillwatch.cases.bundle import documents
@@ -76,11 +75,11 @@ def test_a_detector_of_an_installed_package_is_stated_titled_and_computed_again(
         print(claims._signals({"many_tools", "logprob_harvest"})[0].capability)
         print(claims._atlas({"many_tools"})[-1]["id"], claims.documented_limits("many_tools")["Fooled by"])
         print(documents.place_of(mine), "many_tools" in documents.release()["spoke"])
-        checker = ModuleType("checker")
-        exec(documents.checker()["recompute.py"], checker.__dict__)
-        evidence = object.__new__(checker.OpenedBundle)
+        checker = {"__package__": "stillwatch.cases.bundle"}
+        exec(documents.checker()["recompute.py"], checker)
+        evidence = object.__new__(checker["OpenedBundle"])
         evidence.harvest = [{"w": 2}, {"w": 5}]
-        print(checker.RECOMPUTE["many_tools"](evidence))
+        print(checker["RECOMPUTE"]["many_tools"](evidence))
         """,
     )
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ class Signal:
 
 
 class BundleEvidence(Protocol):
-    """What a signal's `recompute` may ask of a bundle (`OpenedBundle` in cases/bundle/recompute.py).
+    """What a signal's `recompute` may ask of a bundle (`OpenedBundle` in cases/bundle/bundle_events.py).
 
     The function travels in every bundle and runs alone there, on Python 3.9: it uses these, the standard
     library's `math`, `statistics`, `Counter` and `defaultdict`, and no name of its own module.

@@ -41,12 +41,12 @@ from stillwatch.cases.evidence import hold
 from stillwatch.cases.joining import MERGE, SPLIT, create, part
 from stillwatch.cases.joining import merge as merge_cases
 from stillwatch.cases.joining import split as split_case
+from stillwatch.cases.persons import LONGEST_NAME, Persons
 from stillwatch.cases.store import Store, Transaction, case_in, check_revision
 from stillwatch.cases.tables import acts, among, cases, key_of, members
 from stillwatch.units import DAY_US, HOUR_US
 
 LONGEST_WORDS = 10_000  # characters of a note or a reason
-LONGEST_NAME = 200
 LONGEST_AHEAD_US = 366 * DAY_US
 FRESH_US = 2 * DAY_US  # a case whose last exchanges are older is not live: see `_known`
 DISMISSED_CASES_A_DAY = 25  # by one person without a second one
@@ -427,14 +427,17 @@ def _check_impartial(db: Connection, case_id: str, who: str, sanctioned: Mapping
     Raises: CaseError where `who` judged this case or one that it is made of, approved a dismissal, opened it
     by hand, or had a part in steps on its accounts.
     """
-    did = sanctioned.get(who)
+    persons = Persons.read(db)
+    parts = [(name, did, 0) for name, did in sanctioned.items()]
     for act in (act for related in _related_ids(db, case_id) for act in acts_of(db, related)):
-        if act.sets.get("approver") == who:
-            did = f"approved act {act.id}"
-        if act.who == who and act.verb != GRANTED and (_judges(act.sets) or act.verb == "opened"):
-            did = "opened it" if act.verb == "opened" else "judged"
-    if did is not None:
-        raise CaseError(f"{who!a} {did} (case {case_id}): somebody else decides the appeal")
+        if approver := act.sets.get("approver"):
+            parts.append((approver, f"approved act {act.id}", act.at_us))
+        if act.verb != GRANTED and (_judges(act.sets) or act.verb == "opened"):
+            parts.append((act.who, "opened it" if act.verb == "opened" else "judged", act.at_us))
+    for name, did, at_us in parts:
+        if why := persons.why_one(who, name, at_us):
+            whom = "" if name == who else f", who counts as the same person as {who!a}: {why}"
+            raise CaseError(f"{name!a} {did} (case {case_id}){whom}: somebody else decides the appeal")
 
 
 def _related_ids(db: Connection, case_id: str) -> list[str]:
@@ -512,8 +515,8 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
     """
     if approver is not None:
         _name(approver, "the approver")
-        if approver == who:
-            raise CaseError("the approver is somebody else than who does it")
+        if why := Persons.read(tx.db).why_one(who, approver, tx.now_us):
+            raise CaseError(f"the approver is somebody else than who does it: {approver!a} is not ({why})")
         sets["approver"] = approver
         return
     if not any(_weight(sets)):
@@ -535,10 +538,15 @@ def _second_person(tx: Transaction, case_id: str, who: str, approver: str | None
 
 
 def _dismissed_alone(db: Connection, who: str, now_us: int) -> tuple[int, int]:
-    """Give how many cases and how many accounts somebody has dismissed alone within a day."""
+    """Give how many cases and how many accounts somebody has dismissed alone within a day, by any name."""
     a = acts.c
-    mine = select(a.sets).where(a.who == who, a.in_force == 1, a.at_us > now_us - DAY_US)
-    before = [json.loads(words) for words in db.execute(mine).scalars()]
+    today = (a.in_force == 1) & (a.at_us > now_us - DAY_US)
+    names = db.execute(select(a.who).distinct().where(today)).scalars()
+    mine = Persons.read(db).names_of(who, names, now_us - DAY_US)
+    before = [
+        json.loads(words)
+        for words in db.execute(select(a.sets).where(today, among(db, a.who, mine))).scalars()
+    ]
     cases, accounts = (sum(n) for n in zip((0, 0), *map(_weight, before), strict=True))
     return cases, accounts
 

@@ -186,7 +186,36 @@ def m006_installation(db: Connection) -> None:
     db.execute(text("INSERT INTO installation VALUES (:id)"), {"id": str(uuid.uuid4())})
 
 
-MIGRATIONS: list[Step] = [m001_cases, m002_tied, m003_indexes, m004_leads, m005_owners, m006_installation]
+def m007_persons(db: Connection) -> None:
+    """Keep which names are one person: what tells it, and what an administrator says."""
+    for statement in (
+        """CREATE TABLE identity_marks (
+            name TEXT NOT NULL,
+            kind TEXT NOT NULL,                     -- address, identity
+            digest TEXT NOT NULL,                   -- SHA-256
+            since_us BIGINT NOT NULL,
+            PRIMARY KEY (kind, digest, name))""",
+        """CREATE TABLE person_links (
+            link BIGINT PRIMARY KEY,
+            at_us BIGINT NOT NULL,
+            name TEXT NOT NULL,
+            other TEXT NOT NULL,
+            is_one BIGINT NOT NULL,                 -- 0: they are two people
+            who TEXT NOT NULL,
+            why TEXT NOT NULL)""",
+    ):
+        db.execute(text(statement))
+
+
+MIGRATIONS: list[Step] = [
+    m001_cases,
+    m002_tied,
+    m003_indexes,
+    m004_leads,
+    m005_owners,
+    m006_installation,
+    m007_persons,
+]
 
 
 def migrate(engine: Engine, part: str, steps: Sequence[Step]) -> None:

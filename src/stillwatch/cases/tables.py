@@ -117,6 +117,8 @@ detector_states = table(
     METADATA, "detector_states", "change:N detector:W at_us:N who:W state:W text:W measured:T"
 )
 hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
+person_links = table(METADATA, "person_links", "link:N at_us:N name:W other:W is_one:N who:W why:W")
+identity_marks = table(METADATA, "identity_marks", "name:W kind:T digest:T since_us:N")
 leads = table(
     METADATA, "leads", "lead:W at_us:N source:W until_us:N exchanges:N document:T latest:N case_id:W"
 )

@@ -86,6 +86,8 @@ def overdue_command(
 ) -> None:
     """Show which overdue cases the next round would escalate, and to whom. It tells nobody.
 
+    Where a stage has no target and none of its people may log in, it goes to who approves.
+
     $ stillwatch alerts overdue
     """
     stages = load_settings(folder).escalation
@@ -94,29 +96,36 @@ def overdue_command(
         people.prepare(store)
         found = escalation.plan(store, stages, utc_us())
         with store.reading() as db:
-            may = people.present_names(db, utc_us())
+            told = [escalation.recipients(db, one, utc_us()) for one in found]
     rows: list[dict[str, Any]] = [
         {
             "case": one.case,
             "due": iso_time(one.due_us),
             "after_hours": one.stage.after_hours,
-            "people": [name for name in one.people if name in may],
-            "not_reached": [name for name in one.people if name not in may],
+            "people": own,
+            "not_reached": [name for name in one.people if name not in own],
             "targets": list(one.stage.targets),
+            "approvers_instead": approvers,
         }
-        for one in found
+        for one, (own, approvers) in zip(found, told, strict=True)
     ]
     if as_json:
         print_json(rows)
         return
-    listed = ("people", "targets", "not_reached")
+    listed = ("people", "targets", "not_reached", "approvers_instead")
     cells = [
         (row["case"], str(row["due"]), str(row["after_hours"]), *(" ".join(row[name]) for name in listed))
         for row in rows
     ]
-    table(
-        ("case", "due", "stage (hours)", "people", "targets", "not reached"), cells, "nothing is to escalate"
-    )
+    heads = ("case", "due", "stage (hours)", "people", "targets", "not reached", "approvers instead")
+    table(heads, cells, "nothing is to escalate")
+    if lost := [
+        row["case"] for row in rows if not any(row[k] for k in ("people", "targets", "approvers_instead"))
+    ]:
+        print(
+            f"nobody would hear of {', '.join(lost)}: no approver may log in; `stillwatch console user add`",
+            file=sys.stderr,
+        )
 
 
 @verb(app, "check")

@@ -221,6 +221,8 @@ def _fold_report(store: Store, folder: Path) -> list[str]:
 
 # --- users ---
 
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Two or more.")]
+
 
 @verb(users, "add")
 def add_command(
@@ -301,16 +303,19 @@ def _password() -> str:
 def list_command(
     folder: Folder = REPORTS, cases: CasesUrl = None, audit_key: AuditKey = None, as_json: AsJson = False
 ) -> None:
-    """List who may log in, and who no longer.
+    """List who may log in, and who no longer; which of them count as one person.
 
     $ stillwatch console user list --json
     """
+    from stillwatch.cases.persons import Persons
     from stillwatch.console import identities, people, second_factor
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         found, bound = people.everybody(store), identities.bound(store)
         proven = {u.name for u in found if second_factor.is_confirmed(store, u.name)}
-    rows = [
+        with store.reading() as db:
+            persons, names, now_us = Persons.read(db), [u.name for u in found], utc_us()
+    rows: list[dict[str, Any]] = [
         {
             "name": u.name,
             "role": u.role.name.lower(),
@@ -319,14 +324,72 @@ def list_command(
             "second_factor": u.name in proven,
             "issuer": bound[u.name].issuer if u.name in bound else None,
             "subject": bound[u.name].subject if u.name in bound else None,
+            "one_person_with": [n for n in persons.names_of(u.name, names, now_us) if n != u.name],
         }
         for u in found
     ]
     if as_json:
         print_json(rows)
         return
-    heads = ("name", "role", "added", "disabled", "subject")
+    for row in rows:
+        row["one_person_with"] = ", ".join(row["one_person_with"])
+    heads = ("name", "role", "added", "disabled", "subject", "one_person_with")
     table(heads, [tuple(str(row[n] or "") for n in heads) for row in rows], "nobody may log in yet")
+
+
+@verb(users, "link")
+def link_command(
+    names: Names,
+    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that names are one person: none of them approves or decides what another of them did.
+
+    A name is a user here, or one of the machine, as the command line records it.
+
+    $ stillwatch console user link anna anna.berg@corp.example --why "her single sign-on"
+    """
+    _link(names, True, why, (folder, cases, audit_key), as_json)
+
+
+@verb(users, "unlink")
+def unlink_command(
+    names: Names,
+    why: Annotated[str, typer.Option(help="How that is known.")] = "",
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that each of these names is another person, although they share an address, or were linked.
+
+    A link that ends counts still for what was done before. Nobody says it of themselves.
+
+    $ stillwatch console user unlink anna ben --why "the desk's shared mailbox"
+    """
+    _link(names, False, why, (folder, cases, audit_key), as_json)
+
+
+def _link(
+    names: list[str], is_one: bool, why: str, place: tuple[Path, str | None, Path | None], as_json: bool
+) -> None:
+    from stillwatch.cases.persons import link
+    from stillwatch.console import people
+
+    folder, cases, audit_key = place
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        pairs = link(store, names, is_one, who=whoami(), why=why, now_us=utc_us())
+        strange = sorted(set(names) - {user.name for user in people.everybody(store)})
+    if as_json:
+        print_json({"names": sorted(set(names)), "one_person": is_one, "pairs": len(pairs)})
+    else:
+        told = "count as one person" if is_one else "count as different people"
+        print(f"{one_line(', '.join(sorted(set(names))))} {told}")
+    for name in strange:
+        print(f"{name!a} is no user here: taken as a user of the machine", file=sys.stderr)
 
 
 @verb(users, "disable")

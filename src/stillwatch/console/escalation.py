@@ -16,9 +16,9 @@ from stillwatch.cases.exports.notices import event_source
 from stillwatch.cases.exports.outbox import Outbox
 from stillwatch.cases.exports.sinks import ExportTarget
 from stillwatch.cases.exports.targets import sinks
-from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.store import Store
 from stillwatch.cases.tables import cases
-from stillwatch.console import ConsoleError, UserRole, inbox
+from stillwatch.console import ConsoleError, UserRole, inbox, people
 from stillwatch.console.migrations import escalations, users
 from stillwatch.console.sessions import AHEAD_US
 from stillwatch.console.settings import EscalationStage
@@ -100,7 +100,8 @@ def escalate(
                 row = {"case_id": one.case, "due_us": one.due_us, "after_hours": stage.after_hours}
                 tx.db.execute(delete(escalations).filter_by(**row))
                 tx.db.execute(escalations.insert().values(**row, at_us=now_us))
-                reached = _tell(tx, one)
+                own, instead = recipients(tx.db, one, now_us)
+                reached = inbox.tell_in(tx, own + instead, inbox.OVERDUE, one.case, MACHINE)
                 detail = {"after_hours": stage.after_hours, "due_us": one.due_us, "people": reached}
                 tx.audit(MACHINE, "case overdue", one.case, {**detail, "targets": list(stage.targets)})
             if found:
@@ -111,13 +112,14 @@ def escalate(
     return told
 
 
-def _tell(tx: Transaction, one: OverdueCase) -> list[str]:
-    """Tell a stage's people; where it reaches nobody, who approves, as else nobody would ever hear of it."""
-    reached = inbox.tell_in(tx, one.people, inbox.OVERDUE, one.case, MACHINE)
+def recipients(db: Connection, one: OverdueCase, now_us: int) -> tuple[list[str], list[str]]:
+    """Give who of a stage's people hears of a case, and who approves where else nobody ever would."""
+    present = people.present_names(db, now_us)
+    reached = [name for name in one.people if name in present]
     if reached or one.stage.targets:
-        return reached
-    approvers = tx.db.execute(select(users.c.name).where(users.c.role == UserRole.APPROVER)).scalars()
-    return inbox.tell_in(tx, list(approvers), inbox.OVERDUE, one.case, MACHINE)
+        return reached, []
+    approvers = select(users.c.name).where(users.c.role == UserRole.APPROVER).order_by(users.c.name)
+    return [], [name for name in db.execute(approvers).scalars() if name in present]
 
 
 def check_targets(stages: Sequence[EscalationStage], targets: Mapping[str, ExportTarget]) -> None:

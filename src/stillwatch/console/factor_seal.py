@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import delete, select
 
 from stillwatch.cases import MACHINE
+from stillwatch.cases.audit.erasure import scrub
 from stillwatch.cases.audit.trail import Audit
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError
@@ -97,12 +98,7 @@ def seal_stored(store: Store, now_us: int) -> None:
         tx.db.execute(delete(second_factors))  # and not an update: pages keep what rows were before
         tx.db.execute(second_factors.insert(), rows)
         tx.audit(MACHINE, "second factors sealed", "console", {"users": len(sealed)})
-    if lite:
-        raw = store.engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            raw.close()
+    scrub(store.engine, second_factors.name)
 
 
 def _is_any_sealed(store: Store) -> bool:

@@ -1,7 +1,8 @@
 """Which user a proven identity is. A user is bound to an issuer and a subject, never to a name or an address.
 
 Who comes for the first time becomes a user under the name that the provider gives. A name that somebody has
-already is nobody else's: an administrator binds the two, or there are two people.
+already is nobody else's: an administrator binds the two, or there are two users. Whether two users are one
+person is `cases.persons`.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import delete, select, update
 
+from stillwatch.cases.persons import IdentityMark, identity_value, remember
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole, people, second_factor
 from stillwatch.console.migrations import identities, used_logins, users
@@ -54,6 +56,8 @@ def enter(
         if user is not None:
             mine = update(identities).where(identities.c.name == user.name)
             tx.db.execute(mine.values(seen_us=now_us))
+            if proven.address:
+                remember(tx, user.name, IdentityMark.ADDRESS, proven.address)
             return user, begin_in(tx, user, instead_of, {"issuer": proven.issuer})
     raise _no_role(proven)
 
@@ -142,6 +146,7 @@ def _bind(tx: Transaction, name: str, identity: BoundIdentity) -> None:
     tx.db.execute(delete(identities).where(identities.c.name == name))
     row = {"issuer": identity.issuer, "subject": identity.subject, "name": name, "bound_us": tx.now_us}
     tx.db.execute(identities.insert().values(**row))
+    remember(tx, name, IdentityMark.IDENTITY, identity_value(identity.issuer, identity.subject))
 
 
 def _on_record(identity: ProvenIdentity | BoundIdentity) -> dict[str, str]:

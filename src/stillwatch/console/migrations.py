@@ -5,9 +5,10 @@ notices, escalations.
 Only append: a step that was released is never changed. The SQL is what SQLite and PostgreSQL both read.
 """
 
-from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, select, text
 
 from stillwatch.cases.migrations import Step
+from stillwatch.cases.persons import IdentityMark, identity_value, mark_digest
 from stillwatch.cases.tables import Words
 
 PART = "console"
@@ -173,6 +174,21 @@ def m008_sealed_factors(db: Connection) -> None:
     """Change nothing, but keep older versions out: secrets are sealed from here on (`factor_seal`)."""
 
 
+def m009_identity_marks(db: Connection) -> None:
+    """Remember who people are by what is known already: addresses of mail, identities at a provider."""
+    row = "INSERT INTO identity_marks (name, kind, digest, since_us) VALUES (:name, :kind, :digest, :since)"
+    for one in db.execute(select(identities)).all():
+        value = identity_value(one.issuer, one.subject)
+        _mark(db, row, one.name, IdentityMark.IDENTITY, value, one.bound_us)
+    for one in db.execute(select(addresses)).all():
+        _mark(db, row, one.person, IdentityMark.ADDRESS, one.address, 0)
+
+
+def _mark(db: Connection, row: str, name: str, kind: IdentityMark, value: str, since_us: int) -> None:
+    digest = mark_digest(kind, value)
+    db.execute(text(row), {"name": name, "kind": str(kind), "digest": digest, "since": since_us})
+
+
 MIGRATIONS: list[Step] = [
     m001_console,
     m002_views,
@@ -182,6 +198,7 @@ MIGRATIONS: list[Step] = [
     m006_tokens,
     m007_notices,
     m008_sealed_factors,
+    m009_identity_marks,
 ]
 
 _METADATA = MetaData()

@@ -26,6 +26,7 @@ from stillwatch.cases import Json
 from stillwatch.cases.exports import ExportError
 from stillwatch.cases.exports.places import ReceiverAddress, addresses, place
 from stillwatch.cases.exports.post import fetch, tls_context
+from stillwatch.cases.persons import LONGEST_ADDRESS
 from stillwatch.console import ConsoleError, Unavailable, UserRole
 from stillwatch.errors import InputError
 from stillwatch.toml.declared import build
@@ -106,6 +107,7 @@ class ProvenIdentity:
     subject: str
     name: str  # empty where the provider gives none that counts
     role: UserRole | None  # None: its claims give none here
+    address: str = ""  # of mail, verified or not: it gives no right, it only tells users who are one person
 
 
 @dataclass(frozen=True)
@@ -341,11 +343,13 @@ class IdentityProvider:
         given = [
             UserRole[role.upper()] for role, wanted in self.settings.roles.items() if values & set(wanted)
         ]
+        address = claims.get("email")
         return ProvenIdentity(
             self.settings.issuer,
             subject,
             name.strip().lower() if isinstance(name, str) else "",
             max(given, default=None),
+            address if isinstance(address, str) and len(address) <= LONGEST_ADDRESS else "",
         )
 
     def _key(self, kid: object, algorithm: str) -> object:

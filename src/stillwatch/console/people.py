@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from stillwatch.cases import MACHINE
 from stillwatch.cases.migrations import migrate
+from stillwatch.cases.persons import LONGEST_ADDRESS, IdentityMark, remember
 from stillwatch.cases.store import Store, Transaction
 from stillwatch.console import ConsoleError, User, UserRole
 from stillwatch.console.migrations import (
@@ -54,7 +55,6 @@ BROWSER_CHARACTERS = 32 + 1 + 64
 TAKEN = frozenset({MACHINE, "owner", "nobody", "terms", "gateway", "none", "me"})
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
-LONGEST_ADDRESS = 254  # RFC 5321
 # each check holds 32 MiB: a crowd must not take the machine's memory
 _AT_ONCE = threading.BoundedSemaphore(2)
 
@@ -218,6 +218,7 @@ def set_address(store: Store, name: str, given: str, now_us: int) -> None:
         tx.db.execute(delete(addresses).where(addresses.c.person == name))
         if given:
             tx.db.execute(addresses.insert().values(person=name, address=given))
+            remember(tx, name, IdentityMark.ADDRESS, given)
         tx.audit(name, "mail address changed", name, {"set": bool(given)})
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Row
 from stillwatch.cases import Case, Json, RecordNotFound, StaleRevision, Verdict, handling, tables
 from stillwatch.cases.store import Store
 from stillwatch.cases.triage import PickedCase, TriageOutcome, change_each
-from stillwatch.console import ConsoleError
 from stillwatch.console.migrations import dismissals
+from stillwatch.console.requested_steps import check_another
 
 MOST_SHOWN = 100
 
@@ -68,8 +68,7 @@ def _detail(act: Json, cases: Sequence[PickedCase]) -> Json:
 def approve(store: Store, number: int, who: str, why: str, now_us: int) -> list[TriageOutcome]:
     """Dismiss what was asked for, and say what came of each case. Raises: ConsoleError for who asked."""
     request = read_dismissal(store, number)
-    if request.who == who:
-        raise ConsoleError("you asked for this dismissal yourself: another person must approve it")
+    check_another(store, who, request.who, f"asked for dismissal {number}", request.at_us)
     _decide(store, request, "approved", who, why, now_us)
     return change_each(request.cases, lambda one: _dismiss(store, one, request, who, now_us))
 

@@ -13,6 +13,7 @@ from sqlalchemy import func, inspect, select, update
 from sqlalchemy.engine import Row
 
 from stillwatch.cases import CaseError, RecordNotFound, StaleRevision, reading
+from stillwatch.cases.persons import Persons
 from stillwatch.cases.store import Store
 from stillwatch.console import ConsoleError, Deployment
 from stillwatch.console.migrations import asks
@@ -129,10 +130,22 @@ def take(store: Store, deployment: Deployment, ask: StepRequest, who: str, why: 
 def begin(store: Store, number: int, who: str, now_us: int) -> StepRequest:
     """Claim an ask that waits, so that it is taken once. Raises: ConsoleError for who asked himself."""
     ask = read_request(store, number)
-    if ask.who == who:
-        raise ConsoleError("you asked for this step yourself: another person must approve it")
+    check_another(store, who, ask.who, f"asked for step {number}", ask.at_us)
     _move(store, ask, "waiting", "taking", now_us)
     return ask
+
+
+def check_another(store: Store, who: str, author: str, did: str, at_us: int) -> None:
+    """Let nobody agree to what they asked for themselves, by whatever name. Raises: ConsoleError."""
+    if why := why_own(store, who, author, at_us):
+        name = "you" if who == author else f"{author}, who counts as the same person as you ({why}),"
+        raise ConsoleError(f"{name} {did}: another person must approve it")
+
+
+def why_own(store: Store, who: str, author: str, at_us: int) -> str | None:
+    """Say why somebody is who asked for something then; None where it is another person."""
+    with store.reading() as db:
+        return Persons.read(db).why_one(who, author, at_us)
 
 
 def hold(store: Store, number: int, now_us: int) -> None:
@@ -236,16 +249,22 @@ def participants(store: Store, cases: Sequence[str]) -> dict[str, str]:
 def accounts_hit_alone(store: Store, who: str, now_us: int) -> set[str]:
     """Give the accounts that somebody hit within a day with nobody's agreement, or is about to hit.
 
-    Watching hits nobody.
+    Watching hits nobody. What the same person hit by another name counts.
     """
     c = asks.c
-    query = select(c.accounts).where(
-        c.who == who, c.step != int(Step.WATCH),
-        ((c.state == "done") & (c.decided_by == who) & (c.decided_us > now_us - DAY_US))
-        | ((c.state == "taking") & (c.at_us > now_us - DAY_US)),
-    )  # fmt: skip
+    since_us = now_us - DAY_US
+    query = select(c.who, c.decided_by, c.accounts).where(
+        c.step != int(Step.WATCH),
+        ((c.state == "done") & (c.decided_us > since_us)) | ((c.state == "taking") & (c.at_us > since_us)),
+    )
     with store.reading() as db:
-        return {account for (text,) in db.execute(query) for account in json.loads(text)}
+        persons = Persons.read(db)
+        return {
+            account
+            for row in db.execute(query)
+            if all(persons.why_one(who, name, since_us) for name in (row.who, row.decided_by or row.who))
+            for account in json.loads(row.accounts)
+        }
 
 
 def _ask(row: Row[tuple[object, ...]]) -> StepRequest:

@@ -43,4 +43,4 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the mean again from a bundle, in the fixed point of the feature table."""
     sized = [one["o"] for one in evidence.answered if one["o"] is not None]
     fixed = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in sized)
-    return {"actual": fixed / len(sized) / 2**26}
+    return {"actual": fixed / len(sized) / 2**26} if sized else {}

@@ -33,4 +33,5 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
     turns = [one["r"] for one in evidence.harvest if one["r"] > 0]
-    return {"actual": sum(turn > 1 for turn in turns) / len(turns), "bits": 1.0, "n": len(evidence.harvest)}
+    share = {"actual": sum(turn > 1 for turn in turns) / len(turns)} if turns else {}
+    return share | {"bits": 1.0, "n": len(evidence.harvest)}

@@ -56,19 +56,16 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute shares and bits again from a bundle."""
     harvest = evidence.harvest
     followed = throttled = 0
-    for k, one in enumerate(harvest):
-        if one["s"] != 429:
-            continue
-        throttled += 1
-        for after in harvest[k + 1 :]:
-            if after["t"] > one["t"] + 60_000_000:
-                break
-            if after["a"] != one["a"]:
-                followed += 1
-                break
+    other_us = math.inf  # when the next other account asks; from the end backwards
+    for k in range(len(harvest) - 1, -1, -1):
+        one = harvest[k]
+        if k + 1 < len(harvest) and harvest[k + 1]["a"] != one["a"]:
+            other_us = harvest[k + 1]["t"]
+        throttled += one["s"] == 429
+        followed += one["s"] == 429 and other_us <= one["t"] + 60_000_000
+    if not throttled:
+        return {"n": 0}
     hours = len({one["t"] // 3_600_000_000 for one in harvest})
     p = 1 - math.exp(-len(harvest) / max(hours, 1) / 60)
-    n = throttled
-    tail = sum(math.comb(n, x) * p**x * (1 - p) ** (n - x) for x in range(followed, n + 1))
-    bits = min(40.0, -math.log2(max(min(1.0, tail), 1e-12)))
-    return {"actual": followed / throttled, "baseline": p, "bits": bits, "n": n}
+    bits = min(40.0, -math.log2(max(evidence.chance_of(followed, throttled, p), 1e-12)))
+    return {"actual": followed / throttled, "baseline": p, "bits": bits, "n": throttled}

@@ -97,4 +97,4 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     shared = sum(
         len(senders[one["q"]]) >= 2 and len(senders[one["q"]]) > outside.get(one["q"], 0) for one in long
     )
-    return {"actual": shared / len(long), "n": len(long)}
+    return {"actual": shared / len(long), "n": len(long)} if long else {"n": 0}

@@ -72,4 +72,8 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
     """Compute again which accounts it ties, by how many bits."""
     found = evidence.signups()
-    return [min(6.0, math.log2(1 / found["baseline"]))] * round(found["actual"] * found["n"])
+    return (
+        [min(6.0, math.log2(1 / found["baseline"]))] * round(found["actual"] * found["n"])
+        if found["n"]
+        else []
+    )

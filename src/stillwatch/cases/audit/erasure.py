@@ -36,10 +36,13 @@ def erase(audit: Audit, db: Connection, person: str, who: str, why: str, now_us:
     return count
 
 
-def scrub(engine: Engine) -> None:
-    """Take what was erased out of the database's files too, as far as they can be reached from here."""
+def scrub(engine: Engine, table: str = person_keys.name) -> None:
+    """Take what was erased from a table out of the database's files too, as far as they can be reached.
+
+    On PostgreSQL others wait for that table meanwhile, which is small; its write-ahead log is not reached.
+    """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as db:
         if engine.dialect.name == "sqlite":
             db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         else:
-            db.exec_driver_sql(f"VACUUM FULL {person_keys.name}")
+            db.exec_driver_sql(f"VACUUM FULL {table}")

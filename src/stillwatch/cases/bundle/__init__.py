@@ -1,7 +1,7 @@
 """The evidence bundle: a case as files that another company or a court's expert can check. It judges nothing.
 
-`verify`, `recompute`, `contradictions`, `timestamp` and `answers` are the checker that travels in each one:
-the library of Python 3.9 is all that it needs.
+`documents.CHECKER` lists the files of the checker that travels in each one: the library of Python 3.9 is all
+that it needs.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from stillwatch.cases.bundle import recompute
+from stillwatch.cases.bundle import BundleError, recompute
+from stillwatch.cases.bundle.bundle_events import told_aside
+from stillwatch.cases.bundle.harvest_numbers import Ties
 from stillwatch.cases.bundle.verify import Bundle
 from stillwatch.cases.claims import signal_sources
 from stillwatch.detectors import lone_harvest
@@ -31,9 +33,11 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
     finding = bundle.json("finding.json")
-    said = recompute.stated_numbers(finding, recompute.told_aside(bundle))
+    said = recompute.stated_numbers(finding, told_aside(bundle))
     told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
-    again = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else {}
+    again, failed = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else ({}, {})
+    for begin, why in failed.items():
+        raise BundleError(f"claims {begin}*: cannot be computed from the log that was given ({why})")
     rows = []
     for name, value in said.items():
         why_not = None
@@ -50,7 +54,7 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     return rows
 
 
-def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, recompute.Ties]]:
+def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, Ties]]:
     """What each signal computes again: its numbers, and the bits of the accounts that it ties."""
     found = signal_sources().items()
     return (

@@ -140,6 +140,8 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
                 != act["sets_sha256"]
             ):
                 yield f"act {number}: sets other things in case.json than in the audit trail"
+            if any(act["sets"].get(k) != v for k, v in act["facets"].items()):
+                yield f"act {number}: its facets are not among what it sets"
         elif any(act["facets"].get(k) != v for k, v in row["detail"].items() if k in ("state", "verdict")):
             yield f"act {number}: sets another state or verdict in case.json than in the audit trail"
     undone: set[int] = set()
@@ -148,6 +150,8 @@ def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
             undone.add(by_act[number]["detail"]["undoes"])
         if not acts[number]["in_force"] and number not in undone:
             yield f"act {number}: is said to be taken back, and no act took it back"
+        if acts[number]["in_force"] and number in undone:
+            yield f"act {number}: is said to count, and was taken back"
     facets, given = dict(FACETS), Counter[str]()
     for _, act in sorted(acts.items()):
         if act["in_force"]:
@@ -452,18 +456,19 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
     for name in ("alert.json", "case.json", "finding.json", "settings.json", "environment.json", *more):
         b[name] = bundle.json(name)
     b["audit.ndjson"] = bundle.lines("audit.ndjson")
-    groups: list[Callable[[], Iterator[str]]] = [
-        lambda: statement_differs(b, told),
-        lambda: trail_differs(b),
-        lambda: alert_differs(b),
-        lambda: words_differ(bundle, b, told),
-        lambda: code_differs(bundle, b, told),
-        *([lambda: set_aside_differs(b)] if "set_aside.json" in more else []),
-    ]
+    groups: dict[str, Callable[[], Iterator[str]]] = {
+        "the manifest": lambda: statement_differs(b, told),
+        "audit.ndjson, case.json": lambda: trail_differs(b),
+        "alert.json": lambda: alert_differs(b),
+        "settings.json, queries.sql, README.txt, certificate.txt": lambda: words_differ(bundle, b, told),
+        "code": lambda: code_differs(bundle, b, told),
+    }
+    if "set_aside.json" in more:
+        groups["set_aside.json"] = lambda: set_aside_differs(b)
     if "events.ndjson" in bundle.names:
         b["population.json"] = bundle.json("population.json")
         b |= {name: bundle.lines(name) for name in ("accounts.ndjson", "events.ndjson")}
-        groups.append(lambda: log_differs(b))
+        groups["events.ndjson, population.json"] = lambda: log_differs(b)
     elif {"accounts.ndjson", "population.json"} & set(bundle.names):
         wrong.append("events.ndjson: is missing, and what is told of the events is here")
     parts = [(name, b[name]) for name in KEYS if name in b]
@@ -474,11 +479,11 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
                 f"{name}: holds other things than it has to: "
                 f"{sorted(set(document) ^ set(KEYS[name].split()))}"
             )
-    for group in groups:
+    for name, group in groups.items():
         try:
             wrong += group()
         except CANNOT as why:
-            wrong.append(f"cannot be held against the rest ({type(why).__name__}: {why})")
+            wrong.append(f"{name}: cannot be held against the rest ({type(why).__name__}: {why})")
     return wrong
 
 

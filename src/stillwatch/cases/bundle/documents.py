@@ -23,12 +23,19 @@ from stillwatch.cases import Json
 from stillwatch.cases.bundle import BundleError, recompute
 from stillwatch.cases.bundle.claimed import recomputed_by
 from stillwatch.cases.bundle.contradictions import MARKER, plain
+from stillwatch.cases.bundle.verify import COMPUTING
 from stillwatch.cases.claims import hashed_modules, signal_sources
 from stillwatch.features.definitions import FEATURES
 from stillwatch.scan.assemble import TEST_NAME
 from stillwatch.scan.measured import MEASURED
 
-CHECKER = ("verify.py", "recompute.py", "contradictions.py", "timestamp.py", "answers.py")
+CHECKER = (
+    "verify.py",
+    *(f"{name}.py" for name in COMPUTING),
+    "contradictions.py",
+    "timestamp.py",
+    "answers.py",
+)
 PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.settings",

@@ -6,8 +6,8 @@
 BUNDLE is the folder this file lies in, another one, or a .zip. Three things are said, each for itself:
   intact             every file is the one that the manifest names, and the manifest's signature is right
   signer verified    it was signed with the key that YOU gave; ask the sender for it by another way
-  claims recomputed  recompute.py, beside this file, comes to the same numbers, and no file contradicts
-  another
+  claims recomputed  recompute.py and the files that it names, beside this one, come to the same numbers, and
+  no file contradicts another
 Exit code: 0 all three; 1 one of them is missing; 2 there is no bundle to check. certificate.txt is a draft
 that a person completes: it may be changed, and what it says of the files has to stay true. With --stamp-ca,
 the PEM file of a time-stamping authority's root, `openssl` checks the stamp (RFC 3161).
@@ -29,9 +29,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+BESIDE = "stillwatch_checker"  # the package of the files beside this one
+COUNTING = ("bundle_events", "audit_records", "held_blocks", "set_aside_facts", "harvest_numbers")
+COMPUTING = (*COUNTING, "file_shapes", "recompute")  # each after what it needs
 MANIFEST, DRAFT = "manifest.dsse.json", "certificate.txt"
 STAMP = "manifest.tsr"  # an RFC 3161 TimeStampResp over the manifest; it cannot stand in the manifest itself
 PAYLOAD_TYPE, STATEMENT = "application/vnd.in-toto+json", "https://in-toto.io/Statement/v1"
@@ -162,6 +166,8 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         statement = json.loads(payload)
         listed = {str(one["name"]): one["digest"]["sha256"] for one in statement["subject"]}
         told = {name: statement["predicate"][name] for name in TOLD}
+        if not all(isinstance(value, (str, int)) for value in told.values()):
+            raise TypeError("it says of itself what is no text and no number")
         kinds = (envelope["payloadType"], statement["_type"], statement["predicateType"])
         # One spelling only: what was written can be written again from what was read.
         again = json.dumps(envelope, indent=1, sort_keys=True).encode() + b"\n"
@@ -193,10 +199,12 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
 def part(name: str) -> Any:
     """Load a file that lies beside this one, whatever bundle is checked. Raises: Bad where there is none."""
     sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location(f"bundle_{name}", HERE / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"{BESIDE}.{name}", HERE / f"{name}.py")
     if spec is None or spec.loader is None or not (HERE / f"{name}.py").exists():
         raise Bad(f"{HERE / name}.py: is not beside this file")
     module = importlib.util.module_from_spec(spec)
+    # a part takes what it needs from parts that were loaded before it; no folder is searched for one
+    sys.modules.update({BESIDE: ModuleType(BESIDE), spec.name: module})
     spec.loader.exec_module(module)
     return module
 
@@ -230,7 +238,8 @@ def check(
     found, time = check_stamp(bundle, stamp_roots)
     files += found
     contradictions = load("contradictions").contradictions
-    claims = load("recompute").check(bundle, is_signed, lambda: contradictions(bundle, told))
+    *_, recompute = map(load, COMPUTING)
+    claims = recompute.check(bundle, is_signed, lambda: contradictions(bundle, told))
     count = len(set(bundle.names) - {MANIFEST, STAMP})
     return dict(part("answers").report(count, files, told, key, claims), time=time)
 

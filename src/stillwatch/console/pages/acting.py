@@ -175,6 +175,7 @@ def ask_page(asked: PageRequest) -> Shown:
     view = {
         "ask": ask, "case": case, "reach": hits, "trouble": trouble, "named": NAMED,
         "gone": len(ask.accounts) - len(accounts), "own": ask.who == asked.user.name,
+        "why_own": requested_steps.why_own(asked.store, asked.user.name, ask.who, ask.at_us),
         "loosened": _count_loosened(asked, accounts, ask.step) if ask.state == "waiting" else {},
     }  # fmt: skip
     return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)

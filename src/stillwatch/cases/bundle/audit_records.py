@@ -1,0 +1,64 @@
+"""Check the audit trail's extract in an evidence bundle: no other package.
+
+It travels in each bundle, beside `recompute.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .bundle_events import told_draws
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -> tuple[list[str], str]:
+    """Check the extract of the audit trail: give what is wrong, and a sentence."""
+    wrong: list[str] = []
+    rows = bundle.lines("audit.ndjson")
+    head = bundle.json("audit_head.json")
+    said = {name: head[name] for name in ("at_us", "chain", "key", "seal", "seq")}
+    keys = {span["key"]: span for span in head["keys"]}
+    if not is_signed(
+        bytes.fromhex(head["key"]),
+        bytes.fromhex(head["signature"]),
+        b"stillwatch.audit.head.1\n" + _canonical(said),
+    ):
+        wrong.append("audit_head.json: is not signed by the key that it names")
+    linked, before = 0, None
+    drawn = told_draws(bundle)
+    for place, each in (("audit.ndjson", rows), ("holds.json", [] if drawn is None else drawn["records"])):
+        wrong += _unsigned_records(place, each, keys, is_signed)
+    for row in rows:
+        seq = row["seq"]
+        if before is not None and before["seq"] + 1 == seq:
+            linked += 1
+            if hashlib.sha256((before["hash"] + before["signature"]).encode()).hexdigest() != row["prev"]:
+                wrong.append(f"audit.ndjson: record {seq} does not follow on record {seq - 1}")
+        before = row
+    sentence = (
+        f"{len(rows)} records of the audit trail are signed, {linked} of them linked to the one before; the "
+        f"trail stood at record {head['seq']}, {head['seal'][:16]}…, and what lies between is not here"
+    )
+    return wrong, sentence
+
+
+def _unsigned_records(
+    place: str, rows: list[Any], keys: Mapping[str, Any], is_signed: Callable[[bytes, bytes, bytes], bool]
+) -> Iterator[str]:
+    """Where a record of the trail is not what was hashed, or not signed by the trail's key."""
+    names = ("at_us", "detail", "prev", "sealed", "seq", "subject", "what", "who")
+    for row in rows:
+        seq = row["seq"]
+        body = b"stillwatch.audit.1\n" + _canonical({name: row[name] for name in names})
+        signer = next((key for key, span in keys.items() if span["first"] <= seq <= span["last"]), "")
+        message = b"stillwatch.audit.record.1\n" + row["hash"].encode()
+        if hashlib.sha256(body).hexdigest() != row["hash"]:
+            yield f"{place}: record {seq} is not what was hashed"
+        elif not signer or not is_signed(bytes.fromhex(signer), bytes.fromhex(row["signature"]), message):
+            yield f"{place}: record {seq} is not signed by the trail's key"

@@ -1,0 +1,233 @@
+"""Say what each file of an evidence bundle has to look like before anything is computed from it: no other
+package.
+
+It travels in each bundle, beside `recompute.py`. A number where a text belongs, a count below zero or a list
+in a list in a list is named with its place, and nothing is computed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+from .bundle_events import us
+
+MOST_SENTENCES = 20
+LARGEST_US = 1 << 56  # the year 4253
+ALERT_FORMAT = "stillwatch.alert/1"
+MOST = 10**24  # sums of microseconds over a log stay below
+
+
+class FieldShape(NamedTuple):
+    """What a value has to be: in words, and how to tell."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+class MapOf(NamedTuple):
+    """Any names, each with a value of one shape."""
+
+    value: Any
+
+
+def _whole(least: int, most: int) -> FieldShape:
+    words = f"a whole number from {least} to {most}" if most < LARGEST_US else f"a whole number from {least}"
+    return FieldShape(words, lambda v: type(v) is int and least <= v <= most)
+
+
+def _or_none(shape: FieldShape) -> FieldShape:
+    return FieldShape(f"{shape.words}, or null", lambda v: v is None or shape.fits(v))
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and 0 <= us(value) < LARGEST_US
+    except (ValueError, TypeError, OverflowError):  # TypeError: without a zone
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MOST
+
+
+def _is_stated(value: Any, depth: int = 3) -> bool:
+    """A number, a text, or lists and tables of such: what a claim can say."""
+    if isinstance(value, (list, dict)):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_stated(one, depth - 1) for one in inner)
+    return isinstance(value, str) or value is None or _is_number(value)
+
+
+TEXT = FieldShape("a text", lambda v: isinstance(v, str))
+WORDS = FieldShape("a text that is not empty", lambda v: isinstance(v, str) and bool(v.strip()))
+FLAG = FieldShape("true or false", lambda v: isinstance(v, bool))
+TIME_US = _whole(0, LARGEST_US)
+COUNT = _whole(0, 1 << 62)
+SIGNED = FieldShape("a whole number", lambda v: type(v) is int and abs(v) < 1 << 63)
+NUMBER = FieldShape("a number", _is_number)
+CHANCE = FieldShape("a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
+ISO_TIME = FieldShape("a time as 2026-03-01T00:00:00Z", _is_time)
+PHRASES = FieldShape("tokens of eight letters", lambda v: isinstance(v, str) and len(v) % 8 == 0)
+SETTING = FieldShape(
+    "a text, a whole number, or null", lambda v: v is None or isinstance(v, str) or type(v) is int
+)
+KEY = FieldShape(
+    "64 hex digits", lambda v: isinstance(v, str) and len(v) == 64 and not set(v) - set("0123456789abcdef")
+)
+COUNTS = FieldShape("a table of counts", lambda v: isinstance(v, dict) and all(map(COUNT.fits, v.values())))
+STATED = FieldShape("a number, a text, or a table of them", _is_stated)
+
+EVENT = {
+    **dict.fromkeys("xcio", _or_none(SIGNED)), **dict.fromkeys("mqhlyun", _or_none(TEXT)),
+    "t": TIME_US, "a": COUNT, "s": SIGNED, "f": _whole(0, 5), "w": COUNT, "r": COUNT, "k": COUNT,
+    "g": _or_none(SIGNED), "p": PHRASES,
+}  # fmt: skip
+ACCOUNT = {
+    "account": TEXT, "in_finding": FLAG, "customer": COUNT, "org": _or_none(TEXT), "payment": _or_none(TEXT),
+    "verdict": _or_none(TEXT), **dict.fromkeys(("since_us", "named_us", "created_us"), _or_none(TIME_US)),
+}  # fmt: skip
+CLAIM = {"name": TEXT, "stated": STATED, "by": TEXT, "why_not": _or_none(WORDS)}
+POPULATION = {
+    "exchanges": COUNT, "accounts": _whole(1, 1 << 40), "first_us": TIME_US, "last_us": TIME_US,
+    "mostly": {name: [(SETTING, COUNT)] for name in ("model", "max_tokens", "temperature_milli")},
+    **dict.fromkeys(("prompts", "networks", "payments"), MapOf(COUNT)),
+    "markers": dict.fromkeys("phlqy", MapOf(COUNT)),
+    "signups": {"begin_us": _or_none(TIME_US), "others": COUNT, "inside": COUNT},
+}  # fmt: skip
+TESTED = {
+    "setting": TEXT, "value": SETTING, "count": COUNT, "of": COUNT, "share": CHANCE, "tries": COUNT,
+    "correlation": CHANCE,
+}  # fmt: skip
+HARVEST = {"exchanges": COUNT, "output_tokens": COUNT}
+FINDING = {
+    "id": COUNT,
+    "campaign": {
+        "finding": {
+            "id": TEXT, "alarm_at": ISO_TIME, "p_value": CHANCE, "score_bits": NUMBER, "accounts": [TEXT],
+            "harvest": HARVEST, "harvest_at_alarm": HARVEST, "reasons": [{"detector": TEXT, "bits": NUMBER}],
+        },
+        "evidence": {
+            "value_tokens": NUMBER, "unique_prompts?": _or_none(COUNT), "since?": MapOf(ISO_TIME),
+            "reasons": [dict.fromkeys(("actual", "baseline", "n"), _or_none(NUMBER))],
+            "timeline": [(ISO_TIME, COUNT, COUNT)], "tested?": [TESTED],
+            "own_reactions?": MapOf((COUNT, COUNT, COUNT, CHANCE)),
+            "links": [(TEXT, TEXT, TEXT, NUMBER, TEXT, TEXT)],
+        },
+    },
+}  # fmt: skip
+ALERT = {
+    "format": FieldShape(ALERT_FORMAT, lambda v: v == ALERT_FORMAT), "confidence": {}, "exposure": {},
+    "finding": COUNT, "campaign": TEXT, "p_value": CHANCE, "accounts": [TEXT],
+    "set_aside": _or_none(COUNTS),
+    "merged_into": _or_none(TEXT),
+    "why": [{"detector": TEXT, "bits": NUMBER, "p_value": _or_none(CHANCE), "actual": _or_none(NUMBER),
+             "baseline": _or_none(NUMBER), "n": _or_none(NUMBER)}],
+}  # fmt: skip
+RECORD = {
+    **dict.fromkeys(("who", "what", "subject", "detail", "prev", "hash", "signature"), TEXT),
+    "seq": COUNT, "at_us": TIME_US, "sealed": _or_none(TEXT),
+}  # fmt: skip
+HEAD = {
+    **dict.fromkeys(("chain", "seal", "key", "signature"), TEXT), "seq": COUNT, "at_us": TIME_US,
+    "keys": [{"key": TEXT, "first": COUNT, "last": COUNT}],
+}  # fmt: skip
+HOLDS = {
+    "key": _or_none(KEY), "begin_us": MapOf(TIME_US), "start_us": TIME_US, "end_us": TIME_US,
+    "days": _whole(1, 3_660), "block_minutes": _whole(1, 1_440), "one_block_in": _whole(1, 1 << 20),
+    "denser_one_block_in": _or_none(_whole(1, 1 << 20)), "denser_from_us": _or_none(TIME_US),
+    "records": [RECORD],
+}  # fmt: skip
+ASIDE = {
+    "salt": TEXT, "products": MapOf(TEXT),
+    "accounts": [{"account": TEXT, "rule": TEXT, "product?": TEXT, "network?": COUNT, "asn?": COUNT,
+                  "first?": ISO_TIME, "last?": ISO_TIME, "mail_domain?": TEXT}],
+}  # fmt: skip
+ENVIRONMENT = {
+    "python": TEXT, "platform": TEXT, "packages": MapOf(_or_none(TEXT)), "exported_us": TIME_US,
+    "clock": {
+        "synchronised": FieldShape("true, false or null", lambda v: v is None or isinstance(v, bool)),
+        "estimated_error_us": _or_none(SIGNED), "largest_error_us": _or_none(SIGNED),
+    },
+}  # fmt: skip
+CASE = {
+    "case": TEXT, "records": COUNT, "hours": [(TIME_US, COUNT, COUNT)],
+    "acts": [{"act": COUNT, "at_us": TIME_US, "who": TEXT, "verb": TEXT, "in_force": FLAG, "facets": {}}],
+}  # fmt: skip
+SHAPES: Mapping[str, Any] = {
+    "environment.json": ENVIRONMENT, "case.json": CASE, "settings.json": {},
+    "finding.json": FINDING, "alert.json": ALERT, "audit_head.json": HEAD, "population.json": POPULATION,
+    "holds.json": HOLDS, "set_aside.json": ASIDE, "claims.ndjson": CLAIM, "accounts.ndjson": ACCOUNT,
+    "events.ndjson": EVENT, "audit.ndjson": RECORD,
+}  # fmt: skip
+
+
+def find_misfits(bundle: Any) -> list[str]:
+    """Say what cannot stand in a bundle's files, the first of it. Raises: what reading a file raises."""
+    documents = {
+        name: bundle.lines(name) if name.endswith(".ndjson") else bundle.json(name)
+        for name in SHAPES
+        if name in bundle.names
+    }
+    wrong = list(islice(_broken_files(documents), MOST_SENTENCES))
+    return wrong or list(islice(_unfitting(documents), MOST_SENTENCES))
+
+
+def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
+    for name, document in documents.items():
+        if name.endswith(".ndjson"):
+            for number, one in enumerate(document, 1):
+                yield from shape_errors(one, SHAPES[name], f"{name}: line {number}")
+        else:
+            yield from shape_errors(document, SHAPES[name], name)
+
+
+def _unfitting(documents: Mapping[str, Any]) -> Iterator[str]:
+    """Where the length of a list, or a number in one, is not what the numbers are computed by."""
+    campaign = documents["finding.json"]["campaign"]
+    if len(campaign["finding"]["reasons"]) != len(campaign["evidence"]["reasons"]):
+        yield "finding.json: has reasons without numbers, or numbers without a reason"
+    events, accounts = (documents.get(f"{name}.ndjson", []) for name in ("events", "accounts"))
+    for number, one in enumerate(events, 1):
+        if one["a"] >= len(accounts):
+            yield f"events.ndjson: line {number} is of account {one['a']}, of {len(accounts)} that there are"
+
+
+def shape_errors(value: Any, shape: Any, place: str) -> Iterator[str]:
+    """Say where a value is not of its shape: a table's names, `?` behind those that may be missing."""
+    if isinstance(shape, FieldShape):
+        if not shape.fits(value):
+            yield f"{place} is {_in_words(value)}, and has to be {shape.words}"
+    elif isinstance(shape, list):
+        if isinstance(value, list):
+            for number, one in enumerate(value, 1):
+                yield from shape_errors(one, shape[0], f"{place}, {number}")
+        else:
+            yield f"{place} is {_in_words(value)}, and has to be a list"
+    elif type(shape) is tuple:
+        if isinstance(value, list) and len(value) == len(shape):
+            for number, (one, inner) in enumerate(zip(value, shape), 1):
+                yield from shape_errors(one, inner, f"{place}, {number}")
+        else:
+            yield f"{place} is {_in_words(value)}, and has to be a list of {len(shape)}"
+    elif not isinstance(value, dict):
+        yield f"{place} is {_in_words(value)}, and has to be a table"
+    elif isinstance(shape, MapOf):
+        for name, one in value.items():
+            yield from shape_errors(one, shape.value, f"{place}: {name[:40]!a}")
+    else:
+        for name, inner in shape.items():
+            name, may_miss = name.rstrip("?"), name.endswith("?")
+            if name in value:
+                yield from shape_errors(value[name], inner, f"{place}: {name}")
+            elif not may_miss:
+                yield f"{place}: {name} is missing"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, (list, dict)):
+        return f"a {'list' if isinstance(value, list) else 'table'} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= MOST:
+        return "a whole number too large"
+    return ascii(value)[:40] if isinstance(value, str) else f"{value}"

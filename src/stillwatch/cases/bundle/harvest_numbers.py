@@ -1,0 +1,237 @@
+"""Count the harvest again, how alike its accounts act, and the alarm's own test: no other package.
+
+It travels in each bundle, beside `recompute.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .bundle_events import HOUR_US, SETTINGS, OpenedBundle, combine, mostly, tail
+
+REACTION = ("refused", "repeated", "taken_over", "p_value")  # of one account: see `reactions`
+FLOOR = {"model": 0.03, "max_tokens": 0.08, "temperature_milli": 0.08}  # docs/evidence.md, 3
+CEILING = {"model": 0.08, "max_tokens": 0.15, "temperature_milli": 0.15}
+SAME = {"same_model": "model", "same_token_limit": "max_tokens", "same_temperature": "temperature_milli"}
+WINDOW_US = 120 * HOUR_US  # in which a look counts
+MOST_CARRIERS = 10_000_000  # more would take too long
+SUMMED, TOLD_APART = (
+    ("t", "x", "c", "i", "o", "w", "r", "g", "k"),
+    ("a", "m", "q", "h", "l", "y", "p", "u", "n"),
+)
+Ties = Callable[[OpenedBundle], "list[float]"]  # the bits of each account that a clue ties
+
+
+def count_harvest(e: OpenedBundle) -> dict[str, Any]:
+    """The harvest of the finding, counted again."""
+    hours: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    prompts: Counter[str] = Counter()
+    value = 0.0
+    for one in e.answered:
+        tokens = max(one["o"] or 0, 0)
+        hours[one["t"] // HOUR_US][0] += 1
+        hours[one["t"] // HOUR_US][1] += tokens
+        prompts[one["q"]] += 1
+        value += tokens / prompts[one["q"]] if one["f"] not in (2, 3) else 0.0
+    before = [one for one in e.answered if one["t"] < e.alarm_us]
+    return {
+        "accounts": len(e.named),
+        "exchanges": len(e.answered),
+        "output_tokens": sum(max(one["o"] or 0, 0) for one in e.answered),
+        "exchanges_at_alarm": len(before),
+        "output_tokens_at_alarm": sum(max(one["o"] or 0, 0) for one in before),
+        "value_tokens": round(value, 3),
+        "unique_prompts": len(prompts),
+        "timeline": [[hour * HOUR_US, *hours[hour]] for hour in sorted(hours)],
+    }
+
+
+def conduct(e: OpenedBundle) -> dict[str, float]:
+    """How alike the accounts act: tail probabilities at the least and the largest correlation granted."""
+    out: dict[str, float] = {}
+    for scope, events in (
+        ("harvest", e.harvest),
+        ("at_alarm", [o for o in e.harvest if o["t"] < e.alarm_us]),
+    ):
+        low, high = [], []
+        for name, key in SETTINGS.items():
+            own = Counter(mostly(events, key).values())
+            others = e.others["mostly"][name]
+            total = sum(n for _, n in others)
+            if not own or not total:
+                continue
+            value = min(own, key=lambda v: (-own[v], v is not None, v))
+            share = (next((n for v, n in others if v == value), 0) + 0.5) / (total + 1)
+            members = sum(own.values())
+            tries = min(8, len(others) + 1)
+            low.append(min(1.0, tries * tail(own[value], members, share, FLOOR[name])))
+            high.append(min(1.0, tries * tail(own[value], members, share, CEILING[name])))
+            out[f"{scope}.{name}.count"], out[f"{scope}.{name}.of"] = own[value], members
+            out[f"{scope}.{name}.others"] = share
+        if low:
+            out[f"{scope}.p_least_correlation"], out[f"{scope}.p_most_correlation"] = (
+                combine(low),
+                combine(high),
+            )
+    return out
+
+
+def alarm_test(e: OpenedBundle) -> dict[str, float]:
+    """The alarm's p-value from what its test counted, and how many of those counted the events show.
+
+    What the test counted is taken as stated. Recounted: parties among the accounts here (an organisation is
+    one) that were harvesting in the five days before the alarm, and those of them that mostly used the value.
+    """
+    tested = e.more.get("tested", [])
+    if not tested or impossible(tested, e.others["accounts"]):
+        return {}
+    p_values: dict[str, float] = {}
+    out: dict[str, float] = {}
+    counts = [dict(o, a=e.party(o["a"])) for o in e.harvest if e.alarm_us - WINDOW_US <= o["t"] < e.alarm_us]
+    for one in tested:
+        name, share = one["setting"], one["share"]
+        chance = tail(one["count"], one["of"], share, one["correlation"]) if share < 1 else 1.0
+        p_values[name] = min(1.0, one["tries"] * chance)
+        own = mostly(counts, SETTINGS[name]).values()
+        out[f"tested.{name}.count_here"] = sum(value == one["value"] for value in own)
+        out[f"tested.{name}.of_here"] = len(own)
+    out["finding.p_value"] = combine(list(p_values.values()))
+    told = {reason["detector"] for reason, _ in e.reasons()}
+    bits = {"coordinated_harvest": max(out["finding.p_value"], 1e-300)}
+    bits |= {clue: p_values[name] for clue, name in SAME.items() if name in p_values}
+    for detector, p in bits.items():
+        if detector in told:
+            out[f"reason.{detector}.bits"] = round(min(40.0, -math.log2(p)), 3)
+    return out
+
+
+def impossible(tested: list[Any], accounts: int) -> list[str]:
+    """What of the counts that a test states no test of a scan could have had."""
+    wrong = []
+    for one in tested:
+        name = one["setting"]
+        numbers = [one[word] for word in ("count", "of", "tries")]
+        if name not in SETTINGS or any(type(number) is not int for number in numbers):
+            wrong.append(f"finding.json: tested {brief(name)}: is no setting with whole counts")
+            continue
+        for word, least, most in (
+            ("of", 1, min(accounts, MOST_CARRIERS)),
+            ("count", 1, one["of"]),
+            ("tries", 1, 8),
+            ("share", 0.001, 1.0),
+            ("correlation", FLOOR[name], CEILING[name]),
+        ):
+            if not least <= one[word] <= most:
+                found = brief(one[word])
+                wrong.append(f"finding.json: tested {name}: {word} is {found}, and can be {least} to {most}")
+    if len({one["setting"] for one in tested}) < len(tested):
+        wrong.append("finding.json: a setting is tested twice")
+    return wrong
+
+
+def markers(e: OpenedBundle) -> dict[str, float]:
+    """What the accounts' wording shares that few others have: markers by kind, and how unlikely the best is.
+
+    Null: whoever carries a marker is a random draw of the log's accounts. The accounts were found by their
+    wording, so these p-values are descriptions, not tests.
+    """
+    out: dict[str, float] = {}
+    whole, n = e.others["accounts"], len(e.named)
+    for kind in ("p", "h", "l", "q", "y"):
+        carried: dict[str, set[int]] = defaultdict(set)
+        for one in e.harvest:
+            found = one[kind]
+            for token in (
+                [found[k : k + 8] for k in range(0, len(found), 8)] if kind == "p" else [found] * bool(found)
+            ):
+                carried[token].add(one["a"])
+        outside = e.others["markers"][kind]
+        own = {
+            t: who for t, who in carried.items() if len(who) >= 3 and outside.get(t, 0) <= len(who) * 2 / 3
+        }
+        if not own:
+            continue
+        tied = {a for who in own.values() for a in who}
+        best = min(_overlap(len(who), len(who) + outside.get(t, 0), n, whole) for t, who in own.items())
+        out[f"{kind}.markers"], out[f"{kind}.accounts_tied"] = len(own), len(tied)
+        out[f"{kind}.median_accounts"] = statistics.median(len(who) for who in own.values())
+        out[f"{kind}.best_log10_p_corrected"] = min(0.0, best + math.log10(len(carried)))
+    return out
+
+
+def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
+    """log10 P(at least m of n drawn accounts carry what `carriers` of all carry): hypergeometric."""
+
+    def ways(a: int, b: int) -> float:
+        return math.lgamma(a + 1) - math.lgamma(b + 1) - math.lgamma(a - b + 1)
+
+    last = min(n, carriers)
+    terms = [
+        ways(carriers, x) + ways(whole - carriers, n - x) - ways(whole, n)
+        for x in range(m, last + 1)
+        if n - x <= whole - carriers
+    ]
+    if not terms:
+        return 0.0
+    top = max(terms)
+    return min(0.0, (top + math.log(sum(math.exp(t - top) for t in terms))) / math.log(10))
+
+
+def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
+    """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
+    out: dict[str, float] = {}
+    told = {reason["detector"] for reason, _ in e.reasons()}
+    for clue in sorted(told & set(ties)):
+        bits = ties[clue](e)
+        out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
+    return out
+
+
+def reactions(e: OpenedBundle) -> dict[str, float]:
+    """Of each account: texts that it was refused, that moved, that it took over; its own p-value."""
+    tested = next((numbers for reason, numbers in e.reasons() if reason["detector"] == "failover"), None)
+    if tested is None or tested["baseline"] is None:  # an older scan did not state the rate
+        return {}
+    refused, moves = e.refused_texts(), e.moved_texts()
+    moved, taken = Counter(a for a, _ in moves), Counter(a for _, a in moves)
+    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    out: dict[str, float] = {}
+    for k, name in enumerate(sorted(e.more["own_reactions"])):
+        a = place[name]
+        mine = refused.get(a, 0)
+        tails = (
+            e.chance_of(moved[a], mine, tested["baseline"]),
+            e.chance_of(taken[a], tested["n"] - mine, tested["baseline"]),
+        )
+        own = (mine, moved[a], taken[a], min(1.0, 2 * min(tails)))
+        out |= {f"{k}.{number}": value for number, value in zip(REACTION, own)}
+    return out
+
+
+def totals(bundle: Any) -> dict[str, Any]:
+    """Control totals of every column of the events and the accounts: nothing in them changes unseen."""
+    out: dict[str, Any] = {}
+    events, accounts = bundle.lines("events.ndjson"), bundle.lines("accounts.ndjson")
+    for name in SUMMED:
+        out[f"events.{name}"] = sum(one[name] or 0 for one in events)
+    for name in TOLD_APART:
+        out[f"events.{name}"] = len({one[name] for one in events})
+    for name in ("s", "f"):
+        counted = Counter(str(one[name]) for one in events)
+        out[f"events.{name}"] = dict(sorted(counted.items()))
+    for name in ("since_us", "named_us", "created_us"):
+        out[f"accounts.{name}"] = sum(one[name] or 0 for one in accounts)
+    for name in ("account", "org", "payment", "customer"):
+        out[f"accounts.{name}"] = len({one[name] for one in accounts})
+    out["accounts.verdict"] = dict(sorted(Counter(str(one["verdict"]) for one in accounts).items()))
+    return out
+
+
+def brief(value: Any) -> str:
+    """Give a value in a few characters, for a sentence."""
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)[:60]

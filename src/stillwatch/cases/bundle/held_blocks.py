@@ -1,0 +1,135 @@
+"""Draw the blocks of randomised holds again, and count what they show: no other package.
+
+It travels in each bundle, beside `recompute.py`. The draw is that of docs/holds.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from .bundle_events import HOUR_US, OpenedBundle
+
+MOVED_TO_US = 12 * HOUR_US  # of a text that a hold refused: docs/holds.md
+HELD_COUNTS = (
+    "held", "not_held", "moved_held", "moved_not_held", "held_answered_429", "not_held_answered_429",
+)  # fmt: skip
+
+
+def draws_doubt(drawn: Mapping[str, Any]) -> str:
+    """Say why the draws of holds are the sender's word, or "" where the trail fixed them before they counted.
+
+    Each record of the trail must be from before the block from which on it counts.
+    """
+    if drawn["key"] is None:
+        return "the schedule of the holds had not ended when this was exported"
+    told = [(row["what"], row["at_us"], json.loads(row["detail"])) for row in drawn["records"]]
+    commitment = hashlib.sha256(b"stillwatch holds" + bytes.fromhex(drawn["key"])).hexdigest()
+    fixed = {name: drawn[name] for name in ("start_us", "days", "block_minutes", "one_block_in")}
+    begun = [
+        at_us for what, at_us, detail in told
+        if what == "holds begun" and detail.get("commitment") == commitment
+        and {name: detail.get(name) for name in fixed} == fixed
+    ]  # fmt: skip
+    if not begun or min(begun) >= drawn["start_us"]:
+        return "no commitment to the draw was on the audit trail before the first block"
+    joins = {
+        d["from_us"] for what, at_us, d in told if what == "holds joined" and at_us < d.get("from_us", 0)
+    }
+    if not set(drawn["begin_us"].values()) <= {drawn["start_us"], *joins}:
+        return "an account joined the holds at a time that was not on the audit trail before"
+    denser = drawn["denser_one_block_in"], drawn["denser_from_us"]
+    if denser != (None, None) and denser not in {
+        (d.get("one_block_in"), d.get("from_us"))
+        for what, at_us, d in told
+        if what == "holds denser" and at_us < d.get("from_us", 0)
+    }:
+        return "that it draws more often was not on the audit trail before"
+    return ""
+
+
+class Draws:
+    """The draws of a schedule of holds, made again from its key: docs/holds.md, How a hold is drawn."""
+
+    def __init__(self, drawn: Mapping[str, Any], last_us: int) -> None:
+        self._told, self._key = drawn, bytes.fromhex(drawn["key"])
+        self.block_us = drawn["block_minutes"] * HOUR_US // 60
+        end_us = max(drawn["start_us"], min(last_us - MOVED_TO_US, drawn["end_us"]))
+        self.blocks = range(drawn["start_us"] // self.block_us, end_us // self.block_us)
+
+    def one_in(self, block: int) -> int:
+        """Of how many blocks one is drawn, on average, at this one."""
+        since_us = self._told["denser_from_us"]
+        denser = since_us is not None and block * self.block_us >= since_us
+        return int(self._told["denser_one_block_in"] if denser else self._told["one_block_in"])
+
+    def draw(self, account: str, block: int) -> bool | None:
+        """Whether an account was held in a block; None: nothing was drawn for it."""
+        begin_us = self._told["begin_us"].get(account)
+        if begin_us is None or block not in self.blocks:
+            return None
+        first = begin_us // self.block_us
+        if not first <= block < first + self._told["days"] * 24 * HOUR_US // self.block_us:
+            return None
+        if block > first and self._is_drawn(account, block - 1):
+            return None
+        return self._is_drawn(account, block)
+
+    def _is_drawn(self, account: str, block: int) -> bool:
+        text = f"{block}\0{account}".encode("utf-8", "surrogatepass")
+        digest = hmac.new(self._key, text, "sha256").digest()
+        return int.from_bytes(digest[:8], "big") * self.one_in(block) < 1 << 64
+
+
+def held_here(e: OpenedBundle) -> dict[str, Any]:
+    """What holds show among the finding's own accounts, with every block drawn again.
+
+    Nothing where the draws are the sender's word. Counted is what an account asks first in a block, where it
+    never asked it before. A text moved that another customer here asked within twelve hours. p_here: how
+    often so many of the moved texts, or more, fall into drawn blocks. answered_429: a schedule that was in
+    force refused in drawn blocks and hardly elsewhere, so that of several that were committed to one cannot
+    be chosen afterwards by what it would have shown.
+    """
+    drawn = e.draws
+    if drawn is None or draws_doubt(drawn):
+        return {}
+    again = Draws(drawn, e.others["last_us"])
+    first: dict[tuple[int, str], int] = {}  # account and text -> when it asked it first
+    for one in e.events:
+        if one["q"] is not None:
+            first.setdefault((one["a"], one["q"]), one["t"])
+    asked: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
+    for (a, text), at_us in first.items():
+        asked[text].append((at_us, a))
+    seen: set[tuple[int, int]] = set()
+    out: dict[str, Any] = dict.fromkeys(HELD_COUNTS, 0)
+    refused, chances = Counter[int](), [1.0]
+    for one in e.events:
+        a, block = one["a"], one["t"] // again.block_us
+        if block not in again.blocks or (a, block) in seen:
+            continue
+        seen.add((a, block))
+        held = again.draw(e.accounts[a]["account"], block)
+        if held is None or one["q"] is None or first[a, one["q"]] != one["t"]:
+            continue
+        refused[a] += held
+        later = (b for at_us, b in asked[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
+        moved = any(e.customer(b) != e.customer(a) for b in later)
+        name = "held" if held else "not_held"
+        out[name] += 1
+        out[f"moved_{name}"] += moved
+        out[f"{name}_answered_429"] += one["s"] == 429
+        if moved:
+            p = 1 / again.one_in(block)
+            chances = [x * (1 - p) + y * p for x, y in zip([*chances, 0.0], [0.0, *chances])]
+    out = {f"holds_here.{name}": value for name, value in out.items()}
+    out["holds_here.p_here"] = min(1.0, math.fsum(chances[out["holds_here.moved_held"] :]))
+    place = {one["account"]: k for k, one in enumerate(e.accounts)}
+    for k, name in enumerate(sorted(e.more["own_reactions"])):
+        out[f"reaction.{k}.refused"] = refused[place[name]]
+    return out

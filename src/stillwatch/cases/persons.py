@@ -1,0 +1,215 @@
+"""Which names are one person, for every rule that needs another person: approvals, second names, appeals.
+
+A name is a user of the console or of the machine. What an administrator has linked is one person, as is what
+was ever bound to one identity at a provider. Names that share a mail address, or that are the same but
+for a domain, are taken for one person until an administrator says otherwise. Marks are never deleted, so that
+a new name or address parts nobody.
+"""
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+from sqlalchemy import Connection, func, select
+
+from stillwatch.cases import MACHINE, CaseError
+from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.tables import identity_marks, person_links
+
+LONGEST_NAME = 200
+LONGEST_ADDRESS = 254  # RFC 5321
+MOST_NAMES = 50  # linked or unlinked at once: each pair is a row
+DOTLESS = frozenset({"gmail.com", "googlemail.com"})  # one mailbox, with dots or without
+
+
+class IdentityMark(StrEnum):
+    """What tells that two names are one person."""
+
+    ADDRESS = "address"  # of mail
+    IDENTITY = "identity"  # issuer and subject at a provider
+
+
+@dataclass(frozen=True)
+class PersonLink:
+    """What an administrator said of two names."""
+
+    at_us: int
+    names: frozenset[str]
+    is_one: bool
+
+
+class Persons:
+    """Who counts as one person."""
+
+    def __init__(self, links: Sequence[PersonLink], marks: Iterable[tuple[str, IdentityMark, str]]) -> None:
+        """links: in their order. marks: name, kind, digest."""
+        self._links: dict[frozenset[str], list[PersonLink]] = defaultdict(list)
+        self._near: dict[str, set[str]] = defaultdict(set)  # names that could be one, with proof
+        self._marks: dict[str, set[tuple[IdentityMark, str]]] = defaultdict(set)
+        for link in links:
+            self._links[link.names].append(link)
+            _join(self._near, link.names)
+        owners: dict[tuple[IdentityMark, str], set[str]] = defaultdict(set)
+        for name, kind, digest in marks:
+            self._marks[name].add((kind, digest))
+            owners[kind, digest].add(name)
+        for (kind, _), names in owners.items():
+            if kind is IdentityMark.IDENTITY:
+                _join(self._near, names)
+
+    @classmethod
+    def read(cls, db: Connection) -> "Persons":
+        """Read what is known."""
+        k, m = person_links.c, identity_marks.c
+        links = db.execute(select(k.at_us, k.name, k.other, k.is_one).order_by(k.link))
+        marks = db.execute(select(m.name, m.kind, m.digest))
+        return cls(
+            [PersonLink(row.at_us, frozenset((row.name, row.other)), bool(row.is_one)) for row in links],
+            [(row.name, IdentityMark(row.kind), row.digest) for row in marks],
+        )
+
+    def why_one(self, name: str, other: str, since_us: int) -> str | None:
+        """Say why two names count as one person for what was done then; None where they are two.
+
+        A link or a shared identity that held at any time since counts: parting them now does not help what
+        was done before. What was only presumed is corrected for the past too.
+        """
+        if name == other:
+            return "one name"
+        mine, others = self._linked(name, since_us), self._linked(other, since_us)
+        if other in mine:
+            return "an administrator linked them, or the identity provider knows them as one"
+        return next((why for a in mine for b in others if (why := self._presumed(a, b))), None)
+
+    def names_of(self, name: str, names: Iterable[str], since_us: int) -> list[str]:
+        """Give which of some names are this person."""
+        return [other for other in names if self.why_one(name, other, since_us)]
+
+    def _linked(self, name: str, since_us: int) -> list[str]:
+        found, new = {name}, [name]
+        while new:
+            at = new.pop()
+            more = [o for o in self._near.get(at, ()) if o not in found and self._held(at, o, since_us)]
+            found.update(more)
+            new += more
+        return sorted(found)
+
+    def _held(self, name: str, other: str, since_us: int) -> bool:
+        """Say whether two names were one person, by a link or an identity, at any time since."""
+        held = IdentityMark.IDENTITY in {kind for kind, _ in self._shared(name, other)}
+        for link in self._links.get(frozenset((name, other)), ()):
+            held = link.is_one if link.at_us <= since_us else held or link.is_one
+        return held
+
+    def _presumed(self, name: str, other: str) -> str | None:
+        if name == other:
+            return "one name"
+        said = self._links.get(frozenset((name, other)), ())
+        if said and not said[-1].is_one:
+            return None
+        if IdentityMark.ADDRESS in {kind for kind, _ in self._shared(name, other)}:
+            return "they have one mail address"
+        return "their names differ in nothing but a domain" if bare_name(name) == bare_name(other) else None
+
+    def _shared(self, name: str, other: str) -> set[tuple[IdentityMark, str]]:
+        return self._marks_of(name) & self._marks_of(other)
+
+    def _marks_of(self, name: str) -> set[tuple[IdentityMark, str]]:
+        own = {(IdentityMark.ADDRESS, mark_digest(IdentityMark.ADDRESS, name))} if "@" in name else set()
+        return self._marks.get(name, set()) | own
+
+
+def _join(near: dict[str, set[str]], names: Iterable[str]) -> None:
+    for a, b in combinations(sorted(names), 2):
+        near[a].add(b)
+        near[b].add(a)
+
+
+def bare_name(name: str) -> str:
+    r"""Give a name without what only says where it comes from.
+
+    >>> bare_name("Anna@corp.example"), bare_name("CORP\\anna"), bare_name("anna+test")
+    ('anna', 'anna', 'anna')
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold().strip()
+    bare = folded.rpartition("\\")[2].partition("@")[0].partition("+")[0]
+    return bare or folded
+
+
+def bare_address(address: str) -> str:
+    """Give a mail address as that of its mailbox.
+
+    >>> bare_address("Anna+x@Corp.example."), bare_address("a.nna@googlemail.com")
+    ('anna@corp.example', 'anna@gmail.com')
+    """
+    local, _, domain = unicodedata.normalize("NFKC", address).casefold().strip().rpartition("@")
+    local, domain = local.partition("+")[0] or local, domain.rstrip(".")
+    return f"{local.replace('.', '')}@gmail.com" if domain in DOTLESS else f"{local}@{domain}"
+
+
+def identity_value(issuer: str, subject: str) -> str:
+    """Write who somebody is at a provider as one text."""
+    return f"{issuer}\0{subject}"
+
+
+def mark_digest(kind: IdentityMark, value: str) -> str:
+    """Give what is kept of a mark."""
+    text = bare_address(value) if kind is IdentityMark.ADDRESS else value
+    return hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None:
+    """Keep what tells who a name is. Whom it makes one person with is put on record."""
+    m = identity_marks.c
+    digest = mark_digest(kind, value)
+    owners = select(m.name).where(m.kind == str(kind), m.digest == digest)
+    others = set(tx.db.execute(owners).scalars())
+    if name in others:
+        return
+    tx.db.execute(
+        identity_marks.insert().values(name=name, kind=str(kind), digest=digest, since_us=tx.now_us)
+    )
+    if others:
+        tx.audit(MACHINE, "names count as one person", name, {"with": sorted(others), "share": str(kind)})
+
+
+def link(
+    store: Store, names: Sequence[str], is_one: bool, *, who: str, why: str, now_us: int
+) -> list[frozenset[str]]:
+    """Say that names are one person, or that each is another; give the pairs.
+
+    Parting them counts for what is done from then on, and who parts them is somebody else. Raises: CaseError.
+    """
+    chosen = sorted(set(names))
+    if not 2 <= len(chosen) <= MOST_NAMES:
+        raise CaseError(f"{len(chosen)} different names; give 2 to {MOST_NAMES}")
+    for name in chosen:
+        if not name.strip() or len(name) > LONGEST_NAME or name == MACHINE:
+            raise CaseError(f"{name[:40]!a} is no person's name; give one of 1 to {LONGEST_NAME} characters")
+    if not why.strip():
+        raise CaseError("why is missing: the next reader has nothing else")
+    pairs = [frozenset(pair) for pair in combinations(chosen, 2)]
+    with store.writing(now_us) as tx:
+        if not is_one and (mine := Persons.read(tx.db).names_of(who, chosen, now_us)):
+            raise CaseError(f"{mine[0]!a} is you, {who!a}: another administrator says who you are not")
+        last = int(tx.db.execute(select(func.coalesce(func.max(person_links.c.link), 0))).scalar_one())
+        for number, (name, other) in enumerate(map(sorted, pairs), last + 1):
+            row = {"link": number, "at_us": now_us, "name": name, "other": other, "is_one": int(is_one)}
+            tx.db.execute(person_links.insert().values(**row, who=who, why=why))
+        _check_parted(Persons.read(tx.db), [] if is_one else pairs, now_us)
+        what = "names linked as one person" if is_one else "names parted as different people"
+        tx.audit(who, what, chosen[0], {"names": chosen, "why": why})
+    return pairs
+
+
+def _check_parted(persons: Persons, pairs: Iterable[frozenset[str]], now_us: int) -> None:
+    """Refuse to part names that another name holds together. Raises: CaseError."""
+    for name, other in map(sorted, pairs):
+        if why := persons.why_one(name, other, now_us):
+            raise CaseError(
+                f"{name!a} and {other!a} are one person still, by way of other names ({why}); name those too"
+            )

@@ -1,0 +1,310 @@
+"""One human with several names: no rule that needs another person is met by them alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+import postgres_server
+from cases_world import campaign, names
+from cases_world import result as small_result
+from console_world import COOKIE, NOW, PASSWORD, Visitor, World, world
+from stillwatch.cases import CaseError, SecondPersonNeeded, Verdict, handling
+from stillwatch.cases.audit.reading import read
+from stillwatch.cases.persons import IdentityMark, PersonLink, Persons, link, remember
+from stillwatch.cases.store import Store
+from stillwatch.cli.folder import whoami
+from stillwatch.cli.main import app as app_of_verbs
+from stillwatch.console import (
+    ConsoleError,
+    User,
+    UserRole,
+    identities,
+    people,
+    requested_steps,
+    sessions,
+    tokens,
+)
+from stillwatch.console.identities import BoundIdentity
+from stillwatch.console.migrations import MIGRATIONS, PART, m009_identity_marks
+from stillwatch.console.openid import LoginAttempt, ProvenIdentity
+from stillwatch.terms import Step
+
+ISSUER = "https://login.corp.example"
+BY: dict[str, Any] = {"who": "root", "now_us": NOW}
+WHY = {"why": "her badge"}
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[World]:
+    made = world(tmp_path)
+    yield made
+    made.close()
+
+
+def sso(of: World, name: str, subject: str = "s-1", address: str = "", at_us: int = NOW) -> User:
+    """Somebody comes from the provider, which gives the highest role."""
+    proven = ProvenIdentity(ISSUER, subject, name, UserRole.APPROVER, address)
+    return identities.enter(of.store, proven, LoginAttempt.begin("", at_us), at_us)[0]
+
+
+def visit(of: World, user: User) -> Visitor:
+    visitor = Visitor(of.app)
+    visitor.cookies.set(COOKIE, sessions.begin(of.store, user, of.clock[0]), domain="127.0.0.1")
+    return visitor
+
+
+def a_case(of: World) -> str:
+    return next(iter(of.cases.values()))
+
+
+def asked_step(of: World, who: str, at_us: int = NOW) -> int:
+    case = of.store.case(a_case(of))
+    want = requested_steps.StepRequest(
+        0, case.id, at_us, who, Step.BLOCK, None, 3_600, "a harvest", case.accounts[:2], "waiting"
+    )
+    return requested_steps.put(of.store, want, None)
+
+
+def refused(of: World, number: int, user: User) -> bool:
+    """Whether an approver may not take a step on the page."""
+    status, said = visit(of, user).submit(f"/ask/{number}/approve", why="seen")
+    assert status in (303, 409), said
+    assert (status == 409) == ("another person must approve it" in said)
+    return status == 409
+
+
+# --- attacks: one human approves what they asked for ---
+
+
+def test_by_their_single_sign_on_user_of_the_same_name(mine: World) -> None:
+    number = asked_step(mine, "paul")
+    own = sso(mine, "paul@corp.example")
+    page = visit(mine, own).get(f"/ask/{number}").text
+    assert "You count as the same person as who asked for this" in page
+    assert "Approve: take the step now" not in page
+    assert refused(mine, number, own)
+    assert not refused(mine, number, sso(mine, "pia.other@corp.example", "s-2"))
+
+
+@pytest.mark.slow
+def test_by_a_user_with_the_same_address_who_changes_it_before(mine: World) -> None:
+    people.set_address(mine.store, "paul", "Paul+alerts@Corp.example", NOW)
+    own = sso(mine, "p.smith", address="paul@corp.example")
+    number = asked_step(mine, "paul")
+    people.set_address(mine.store, "paul", "elsewhere@corp.example", NOW)
+    people.set_address(mine.store, "p.smith", "else@corp.example", NOW)
+    sso(mine, "p.smith", address="new@corp.example")
+    assert refused(mine, number, own)
+    with mine.store.reading() as db:
+        told = [r for r in read(db) if r.what == "names count as one person"]
+    assert [(r.who, r.subject) for r in told] == [("stillwatch", "p.smith")]
+
+
+def test_by_an_address_that_is_the_name_of_the_other(mine: World) -> None:
+    people.set_address(mine.store, "paul", "p.smith@corp.example", NOW)
+    assert refused(mine, asked_step(mine, "paul"), sso(mine, "p.smith@corp.example"))
+
+
+def test_by_a_new_name_at_the_provider_after_the_old_one_got_a_password(mine: World) -> None:
+    sso(mine, "ida")
+    number = asked_step(mine, "ida")
+    people.add(mine.store, "ida", UserRole.APPROVER, PASSWORD, **BY)
+    assert refused(mine, number, sso(mine, "i.jones"))  # the same subject
+
+
+@pytest.mark.slow
+def test_by_an_api_token(mine: World) -> None:
+    own, case = sso(mine, "paul@corp.example"), a_case(mine)
+    number = asked_step(mine, "paul")
+    secret = tokens.make(mine.store, own.name, "x", tokens.TokenScope.TRIAGE, 1, **BY)
+    program = Visitor(mine.app)
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert program.post(f"/ask/{number}/approve", json={"why": "x"}, headers=bearer).status_code == 403
+    said = {"verdict": "true", "why": "x"}
+    assert program.post(f"/case/{case}/judge", json=said, headers=bearer).status_code == 200
+    handling.appeal(mine.store, case, "not us", who="anna", now_us=NOW)
+    with pytest.raises(CaseError, match=r"'paul@corp.example' judged .*the same person as 'paul'"):
+        handling.decide(mine.store, case, False, who="paul", why="x", now_us=NOW)
+
+
+def test_by_unlinking_just_before(mine: World) -> None:
+    own = sso(mine, "p.smith")
+    link(mine.store, ["paul", "p.smith"], True, **BY, **WHY)
+    number = asked_step(mine, "paul", NOW + 1)
+    link(mine.store, ["paul", "p.smith"], False, who="root", why="no", now_us=NOW + 2)
+    assert refused(mine, number, own)
+    assert not refused(mine, asked_step(mine, "paul", NOW + 3), own)  # on record, and asked for after it
+
+
+def test_nobody_says_of_themselves_that_they_are_two(mine: World) -> None:
+    link(mine.store, ["root", "paul"], True, **BY, **WHY)
+    for whom in (["paul", "p.smith"], ["root", "p.smith"], ["paul@x.example", "pia"]):
+        with pytest.raises(CaseError, match="another administrator"):
+            link(mine.store, whom, False, **BY, **WHY)
+
+
+def test_by_the_names_of_the_command_line(mine: World) -> None:
+    link(mine.store, ["root", "paul"], True, **BY, **WHY)
+    handling.judge(mine.store, a_case(mine), Verdict.TRUE, who="root", why="x", now_us=NOW)
+    handling.appeal(mine.store, a_case(mine), "not us", who="anna", now_us=NOW)
+    with pytest.raises(CaseError, match="somebody else decides"):
+        handling.decide(mine.store, a_case(mine), False, who="paul", why="x", now_us=NOW)
+    for name in ("Paul", "CORP\\paul", "paul@corp.example", " paul"):
+        with pytest.raises(CaseError, match="the approver is somebody else"):
+            handling.judge(
+                mine.store, a_case(mine), Verdict.FALSE, who="root", why="x", now_us=NOW, approver=name
+            )
+
+
+def test_steps_that_were_taken_by_another_name_keep_from_deciding(mine: World) -> None:
+    link(mine.store, ["root", "pia"], True, **BY, **WHY)
+    handling.appeal(mine.store, a_case(mine), "not us", who="anna", now_us=NOW)
+    decide: dict[str, Any] = {"why": "x", "now_us": NOW, "sanctioned": {"root": "set action 3"}}
+    with pytest.raises(CaseError, match=r"'root' set action 3 .*the same person as 'pia'"):
+        handling.decide(mine.store, a_case(mine), False, who="pia", **decide)
+    assert handling.decide(mine.store, a_case(mine), False, who="paul", **decide).appeal is None
+
+
+def test_two_names_have_one_allowance(mine: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handling, "DISMISSED_CASES_A_DAY", 1)
+    first, second = list(mine.cases.values())[:2]
+    handling.judge(mine.store, first, Verdict.FALSE, who="paul", why="x", now_us=NOW)
+    assert handling.dismissals_left(mine.store, "paul@corp.example", NOW) == 0
+    with pytest.raises(SecondPersonNeeded):
+        handling.judge(mine.store, second, Verdict.FALSE, who="paul@corp.example", why="x", now_us=NOW)
+    handling.judge(mine.store, second, Verdict.FALSE, who="ben", why="x", now_us=NOW)
+
+
+def test_small_steps_by_two_names_add_up(mine: World) -> None:
+    accounts = mine.store.case(a_case(mine)).accounts
+    for who, some in (("anna", accounts[:2]), ("anna@corp.example", accounts[2:5]), ("ben", accounts[5:9])):
+        want = requested_steps.StepRequest(
+            0, a_case(mine), NOW, who, Step.THROTTLE, None, 60, "x", some, "taking"
+        )
+        requested_steps.put(mine.store, want, None)
+    assert requested_steps.accounts_hit_alone(mine.store, "anna", NOW) == set(accounts[:5])
+
+
+# --- honest people ---
+
+
+def test_a_false_address_parts_and_joins_nobody_else(mine: World) -> None:
+    for name in ("paul", "pia"):
+        people.set_address(mine.store, name, f"{name}@corp.example", NOW)
+        people.set_address(mine.store, "anna", f"{name}@corp.example", NOW)
+    with mine.store.reading() as db:
+        persons = Persons.read(db)
+    assert persons.why_one("paul", "anna", NOW)
+    assert persons.why_one("pia", "anna", NOW)
+    assert persons.why_one("paul", "pia", NOW) is None
+
+
+def test_a_desk_that_shares_a_mailbox_is_parted_by_an_administrator(mine: World) -> None:
+    number = asked_step(mine, "paul")
+    for name in ("anna", "paul", "pia"):
+        people.set_address(mine.store, name, "desk@corp.example", NOW)
+    with pytest.raises(ConsoleError, match=r"paul, who counts .* one mail address"):
+        requested_steps.check_another(mine.store, "pia", "paul", "asked for step 1", NOW)
+    link(mine.store, ["anna", "paul", "pia"], False, **BY, **WHY)
+    people.set_address(mine.store, "pia", "desk@corp.example", NOW)
+    assert requested_steps.begin(mine.store, number, "pia", NOW).who == "paul"
+
+
+def test_who_is_linked_brings_their_other_names(mine: World) -> None:
+    two = frozenset
+    links = [PersonLink(1, two("ab"), True), PersonLink(2, two("bc"), True), PersonLink(9, two("bc"), False)]
+    identity, address = IdentityMark.IDENTITY, IdentityMark.ADDRESS
+    marks = [("c", identity, "x"), ("d", identity, "x"), ("e", address, "y"), ("d", address, "y")]
+    persons = Persons(links, marks)
+    assert [name for name in "abcde" if persons.why_one("a", name, 5)] == ["a", "b", "c", "d", "e"]
+    assert [name for name in "abcde" if persons.why_one("a", name, 9)] == ["a", "b"]
+    assert [name for name in "abcde" if persons.why_one(name, "d", 9)] == ["c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    "who", [["paul"], ["paul", "paul"], ["paul", ""], ["paul", "stillwatch"], ["a" * 201, "b"]]
+)
+def test_what_is_no_link_is_a_sentence(mine: World, who: list[str]) -> None:
+    with pytest.raises(CaseError):
+        link(mine.store, who, True, **BY, **WHY)
+    with pytest.raises(CaseError, match="why is missing"):
+        link(mine.store, ["paul", "pia"], True, **BY, why=" ")
+
+
+def test_who_is_held_together_by_a_third_name_is_not_said_to_be_parted(mine: World) -> None:
+    link(mine.store, ["paul", "p.smith"], True, **BY, **WHY)
+    link(mine.store, ["p.smith", "backup"], True, **BY, **WHY)
+    with pytest.raises(CaseError, match="by way of other names"):
+        link(mine.store, ["paul", "backup"], False, **BY, **WHY)
+    link(mine.store, ["paul", "p.smith", "backup"], False, **BY, **WHY)
+
+
+# --- the command line, older databases ---
+
+
+def cli(folder: Path, *words: str) -> Result:
+    return CliRunner().invoke(app_of_verbs, ["console", "user", *words, "--folder", str(folder)])
+
+
+@pytest.mark.slow
+def test_an_administrator_links_and_unlinks_on_record(mine: World, tmp_path: Path) -> None:
+    done = cli(tmp_path, "link", "paul", "pia", "--why", "one badge")
+    assert (done.exit_code, done.stdout) == (0, "paul, pia count as one person\n")
+    listed = json.loads(cli(tmp_path, "list", "--json").stdout)
+    assert {row["name"]: row["one_person_with"] for row in listed if row["one_person_with"]} == {
+        "paul": ["pia"], "pia": ["paul"],
+    }  # fmt: skip
+    assert "pia" in cli(tmp_path, "list").stdout
+    own = json.loads(cli(tmp_path, "unlink", "paul", "pia", "--why", "twins", "--json").stdout)
+    assert own == {"names": ["paul", "pia"], "one_person": False, "pairs": 1}
+    assert "'backup' is no user here" in cli(tmp_path, "link", "paul", "backup", "--why", "x").stderr
+    for words in (("link", "paul"), ("unlink", "paul", whoami(), "--why", "x"), ("link", "paul", "pia")):
+        wrong = cli(tmp_path, *words)
+        assert (wrong.exit_code, "Traceback" in wrong.output) == (2, False)
+    with mine.store.reading() as db:
+        told = [(r.who, r.what) for r in read(db, subject="paul") if r.what.startswith("names")]
+    assert told == [(whoami(), "names parted as different people"), (whoami(), "names linked as one person")]
+
+
+def _older(store: Store) -> None:
+    """Make it a database of before, with what such a one knows."""
+    with store.engine.connect().execution_options(writes=True) as db, db.begin():
+        db.execute(text("DELETE FROM identity_marks"))
+        number = MIGRATIONS.index(m009_identity_marks)
+        db.execute(text(f"UPDATE shapes SET version = {number} WHERE part = '{PART}'"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_an_older_database_knows_its_persons(tmp_path: Path, engine: str) -> None:
+    with postgres_server.running() as server:
+        if engine == "postgres" and server is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        url = postgres_server.new_database(server) if engine == "postgres" and server else None
+        made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
+        people.set_address(made.store, "paul", "paul@corp.example", NOW)
+        identities.bind(made.store, "x.y", UserRole.READER, BoundIdentity(ISSUER, "s-1"), **BY)
+        people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
+        people.set_address(made.store, "x.y", "", NOW)
+        with made.store.writing(NOW) as tx:
+            remember(tx, "ben", IdentityMark.ADDRESS, "b@corp.example")
+        _older(made.store)
+        people.set_address(made.store, "x.y", "Paul@corp.example", NOW)
+        _older(made.store)
+        people.prepare(made.store)
+        with made.store.reading() as db:
+            persons = Persons.read(db)
+        assert persons.why_one("paul", "x.y", NOW)
+        people.add(made.store, "x.y", UserRole.READER, PASSWORD, **BY)
+        with made.store.writing(NOW) as tx:
+            remember(tx, "x.z", IdentityMark.IDENTITY, f"{ISSUER}\0s-1")
+        link(made.store, ["x.z", "pia"], True, **BY, **WHY)
+        with made.store.reading() as db:
+            assert Persons.read(db).why_one("x.y", "pia", NOW)
+        made.store.close()
