@@ -47,7 +47,7 @@ class Counter:
         budgets = random.Random(self.answers).choice(self.workers)
         place = budgets.place("acct_1", 3)
         limits = AccountLimits(output_tokens_per_day=self.limit)
-        known = budgets.known(place)
+        known = budgets.known_counts(place)
         meanwhile()
         spent = budgets.spent(place, now_us)
         meanwhile()
@@ -92,7 +92,7 @@ def connection(url: str) -> "psycopg.Connection[tuple[object, ...]]":
 
 
 def unknown(budgets: Budgets, place: int) -> FleetUsage | None:
-    return budgets.unknown_elsewhere(place, NOW, budgets.known(place))
+    return budgets.unknown_elsewhere(place, NOW, budgets.known_counts(place))
 
 
 def _total(gateways: list[Counter]) -> int:
@@ -196,7 +196,7 @@ def test_an_answer_that_comes_while_another_worker_looks_is_not_missed(tmp_path:
         return sum(look())
 
     view = mine._others[0]
-    own = mine.known(3)
+    own = mine.known_counts(3)
 
     def spent() -> tuple[int, int]:
         found = mine.spent(3, NOW)

@@ -80,16 +80,16 @@ class Persons:
         """
         if name == other:
             return "one name"
-        mine, others = self._linked(name, since_us), self._linked(other, since_us)
+        mine, others = self._linked_names(name, since_us), self._linked_names(other, since_us)
         if other in mine:
             return "an administrator linked them, or the identity provider knows them as one"
-        return next((why for a in mine for b in others if (why := self._presumed(a, b))), None)
+        return next((why for a in mine for b in others if (why := self._why_presumed(a, b))), None)
 
     def names_of(self, name: str, names: Iterable[str], since_us: int) -> list[str]:
         """Give which of some names are this person."""
         return [other for other in names if self.why_one(name, other, since_us)]
 
-    def _linked(self, name: str, since_us: int) -> list[str]:
+    def _linked_names(self, name: str, since_us: int) -> list[str]:
         found, new = {name}, [name]
         while new:
             at = new.pop()
@@ -100,22 +100,22 @@ class Persons:
 
     def _held(self, name: str, other: str, since_us: int) -> bool:
         """Say whether two names were one person, by a link or an identity, at any time since."""
-        held = IdentityMark.IDENTITY in {kind for kind, _ in self._shared(name, other)}
+        held = IdentityMark.IDENTITY in {kind for kind, _ in self._shared_marks(name, other)}
         for link in self._links.get(frozenset((name, other)), ()):
             held = link.is_one if link.at_us <= since_us else held or link.is_one
         return held
 
-    def _presumed(self, name: str, other: str) -> str | None:
+    def _why_presumed(self, name: str, other: str) -> str | None:
         if name == other:
             return "one name"
         said = self._links.get(frozenset((name, other)), ())
         if said and not said[-1].is_one:
             return None
-        if IdentityMark.ADDRESS in {kind for kind, _ in self._shared(name, other)}:
+        if IdentityMark.ADDRESS in {kind for kind, _ in self._shared_marks(name, other)}:
             return "they have one mail address"
         return "their names differ in nothing but a domain" if bare_name(name) == bare_name(other) else None
 
-    def _shared(self, name: str, other: str) -> set[tuple[IdentityMark, str]]:
+    def _shared_marks(self, name: str, other: str) -> set[tuple[IdentityMark, str]]:
         return self._marks_of(name) & self._marks_of(other)
 
     def _marks_of(self, name: str) -> set[tuple[IdentityMark, str]]:

@@ -214,7 +214,7 @@ class Budgets:
             max(on_way, 0),
         )
 
-    def known(self, place: int) -> list[int] | None:
+    def known_counts(self, place: int) -> list[int] | None:
         """Copy what all other gateways count of an account here already; None: there are none.
 
         Before anything else of the account is read. Read later, it may hold what they let through since,

@@ -51,7 +51,7 @@ class Charge:
         if batch:
             self._promised = batch
             budgets.add_batch(place, now, batch)
-        known = budgets.known(place)
+        known = budgets.known_counts(place)
         spent = budgets.spent(place, now)
         spent = dataclasses.replace(
             spent,
