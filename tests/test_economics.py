@@ -18,7 +18,7 @@ from stillwatch.distill.cli.economics import app
 from stillwatch.distill.economics import EconomicsResult, cells
 from stillwatch.distill.economics.declare import EDITIONS, read_experiment
 from stillwatch.distill.economics.escapes import cheapest, fastest, read_escapes
-from stillwatch.distill.economics.figures import figures
+from stillwatch.distill.economics.figures import _price, figures
 from stillwatch.distill.economics.fit import fit_curve
 from stillwatch.distill.economics.grid import finished_cells, place, time_to_go
 from stillwatch.distill.economics.page import published_rows, render, write_page
@@ -237,6 +237,18 @@ def test_dollars_are_the_harvest_and_the_training(tmp_path: Path) -> None:
     spot = task.spots[0]
     assert spot.curve is not None
     assert spot.share == pytest.approx(expected("traces", 20), abs=0.12)
+
+
+def test_what_the_fewest_examples_reach_is_said_to_take_as_many_or_less() -> None:
+    shares = ((48, 40), (320, 60))
+    rows = [
+        result("traces", n, seed, ("1" * (k + seed)).ljust(100, "0")) for seed in range(5) for n, k in shares
+    ]
+    curve = fit_curve(rows, 0.0)
+    assert curve is not None
+    quarter, half = (_price(level, [], curve, 0.0) for level in (0.25, 0.5))
+    assert (quarter.examples[0], quarter.or_less) == (pytest.approx(48), True)
+    assert not half.or_less
 
 
 def test_a_cell_of_another_declaration_is_not_used(tmp_path: Path) -> None:

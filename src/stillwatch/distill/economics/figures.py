@@ -102,12 +102,14 @@ class Reading:
 class EconomicsPrice:
     """What a share right takes: examples, and dollars by defence, each with its lower and upper bound.
 
-    The bounds are the curve's. None: not reached as measured.
+    The bounds are the curve's. None: not reached as measured. `or_less`: the fewest examples that were trained
+    reach it, and nobody measured fewer.
     """
 
     level: float
     examples: Bounded
     usd: dict[str, Bounded]
+    or_less: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,7 +323,7 @@ def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd
         n, low, high = (None if size is None else size * one.usd_an_example + train_usd for size in sizes)
         return n, low, high
 
-    return EconomicsPrice(level, sizes, {one.defence: usd(one) for one in best})
+    return EconomicsPrice(level, sizes, {one.defence: usd(one) for one in best}, sizes[0] == curve.sizes[0])
 
 
 def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:

@@ -73,13 +73,16 @@ def _span(values: tuple[int, ...]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _with_bounds(of: Bounded, money: bool = False) -> str:
+def _with_bounds(of: Bounded, money: bool = False, or_less: bool = False) -> str:
     """
     >>> _with_bounds((300.2, 250.0, None)), _with_bounds((None, 900.0, None))
     ('300 (250 to ?)', 'not reached')
+    >>> _with_bounds((48, None, 66), or_less=True)
+    '48 or less (? to 66)'
     """
     value, low, high = (None if one is None else f"{'$' if money else ''}{one:,.0f}" for one in of)
-    return "not reached" if value is None else f"{value} ({low or '?'} to {high or '?'})"
+    less = " or less" if or_less else ""
+    return "not reached" if value is None else f"{value}{less} ({low or '?'} to {high or '?'})"
 
 
 @cache
