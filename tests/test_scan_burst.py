@@ -66,18 +66,18 @@ def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> 
     assert asked[-1] == wide - PARTIES
 
 
-def group_without_stock(crowd: Crowd, members: Sequence[str]) -> tuple[Candidate | None, frozenset[int]]:
-    """What the last look of the log makes of a group that shares a manner, and the group's parties."""
+def group_without_signature(crowd: Crowd, members: Sequence[str]) -> tuple[Candidate | None, frozenset[int]]:
+    """What the last look of the log makes of a group that shares a manner, and the group's tenants."""
     log = crowd.log()
-    party = np.arange(len(log.accounts), dtype=np.int32)
-    watcher = watch._Watcher(log, party, DetectionSettings(), CarriedScan(), 0, None)
+    tenant = np.arange(len(log.accounts), dtype=np.int32)
+    watcher = watch._Watcher(log, tenant, DetectionSettings(), CarriedScan(), 0, None)
     hour = None
     with ThreadPoolExecutor(1) as threads:
         for seen in watcher.hours(watcher.steps(NEVER), threads):
             watcher.look(seen)
             hour = seen if seen.found else hour
     codes = np.array(sorted(log.accounts.index(name) for name in members), np.int32)
-    return watcher._test_without_stock(codes, hour), frozenset(codes.tolist())
+    return watcher._test_without_signature(codes, hour), frozenset(codes.tolist())
 
 
 @pytest.mark.parametrize("more", [0, 300])
@@ -89,10 +89,10 @@ def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int)
     for account in members:
         for _ in range(more):
             crowd.says(account, 24 * crowd.rng.uniform(6.0, 7.0), model="mira-think", status=200)
-    found, parties = group_without_stock(crowd, members)
+    found, tenants = group_without_signature(crowd, members)
     assert (found is None) == bool(more)
     if found is not None:
-        assert found.matching == parties
+        assert found.matching == tenants
 
 
 def test_a_manner_names_nobody_where_half_use_another_model() -> None:
@@ -103,7 +103,7 @@ def test_a_manner_names_nobody_where_half_use_another_model() -> None:
     for row in crowd.rows:
         if row["account"] in members[:4]:
             row["model"] = "mira-mini"
-    assert group_without_stock(crowd, members)[0] is None
+    assert group_without_signature(crowd, members)[0] is None
 
 
 @pytest.mark.slow
