@@ -102,8 +102,8 @@ class Reading:
 class EconomicsPrice:
     """What a share right takes: examples, and dollars by defence, each with its lower and upper bound.
 
-    The bounds are the curve's. None: not reached as measured. `or_less`: the fewest examples that were trained
-    reach it, and nobody measured fewer.
+    The bounds are the curve's. None: not reached as measured. `or_less`: the fewest examples that were
+    trained reach it, and nobody measured fewer.
     """
 
     level: float
