@@ -102,7 +102,7 @@ def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
     some = np.arange(0, FINGERPRINTS, 3)
     use = np.isin(spread.fingerprint, some) & (spread.row >= since) & (spread.row < until)
     rows, carried = np.unique(spread.row[use], return_counts=True)
-    assert list(signature.carried(some, since, until, 2)) == list(rows[carried >= 2])
+    assert list(signature.carrying_rows(some, since, until, 2)) == list(rows[carried >= 2])
     tenant = rng.integers(0, TENANTS, ROWS).astype(np.int32)
     begin, order = deal(tenant, TENANTS)
     shares = signature.shares(members, EmergingRows(begin, order, order, order), since, until)

@@ -77,7 +77,7 @@ class Signature:
         self._inside[own] = 0
         return counts
 
-    def carried(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
+    def carrying_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
         """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own fingerprints, in order."""
         begin, row = self._carried
         own = own.astype(np.int64, copy=False)

@@ -93,12 +93,12 @@ class Persons:
         found, new = {name}, [name]
         while new:
             at = new.pop()
-            more = [o for o in self._near.get(at, ()) if o not in found and self._held(at, o, since_us)]
+            more = [o for o in self._near.get(at, ()) if o not in found and self._were_one(at, o, since_us)]
             found.update(more)
             new += more
         return sorted(found)
 
-    def _held(self, name: str, other: str, since_us: int) -> bool:
+    def _were_one(self, name: str, other: str, since_us: int) -> bool:
         """Say whether two names were one person, by a link or an identity, at any time since."""
         held = IdentityMark.IDENTITY in {kind for kind, _ in self._shared_marks(name, other)}
         for link in self._links.get(frozenset((name, other)), ()):

@@ -221,7 +221,7 @@ class Intake:
                 assert isinstance(item, dict)
                 notes: list[str] = []
                 unnamed = bool(item.pop(NO_ACCOUNT, False))
-                unread = item.pop(UNREAD_DOCUMENTS, ())
+                unread = item.pop(UNREAD_DOCUMENTS, None)
                 try:
                     row = tidy(item, self.clock, notes)
                 except Refused as why:
@@ -231,7 +231,8 @@ class Intake:
                     self.rejects.note(place, note)
                 self.used += 1
                 self.rejects.without_account += unnamed
-                self.rejects.unread_documents.update(unread)  # type: ignore[call-overload]
+                if isinstance(unread, tuple):
+                    self.rejects.unread_documents.update(unread)
                 account = str(row["account"])
                 row["account"] = without_key(account)
                 self.rejects.named_by_key += row["account"] != account

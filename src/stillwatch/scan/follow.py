@@ -52,7 +52,7 @@ def followers(
     (exchanges,). Who used them before `entered_since_us` is a bystander whose wording was copied, and is left
     out.
     """
-    carried = signature.carried(own, *rows)
+    carried = signature.carrying_rows(own, *rows)
     if len(carried) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     carriers, begin, dealt = deal_rows(carried, tenant)

@@ -574,7 +574,7 @@ class _Watcher:
         """A group by everyone who carries its signature."""
         own = self.signature.own(members, hour.since_us, hour.until_us)
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        rows = self.signature.carried(own, row_lo, row_hi)
+        rows = self.signature.carrying_rows(own, row_lo, row_hi)
         carriers, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
         if len(carriers) < 0.5 * len(members):
             return self._test_without_signature(members, hour)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any
@@ -215,8 +215,11 @@ def mostly(events: list[Any], name: str) -> dict[int, Any]:
     seen: dict[int, Counter[Any]] = defaultdict(Counter)
     for one in events:
         seen[one["a"]][one[name]] += 1
-    order: Callable[[Any], Any] = lambda v: (v is not None, v)  # noqa: E731 - a key, used twice
-    return {a: min(n, key=lambda v, n=n: (-n[v], order(v))) for a, n in seen.items()}  # type: ignore[misc]
+    return {account: _commonest(counts) for account, counts in seen.items()}
+
+
+def _commonest(counts: Counter[Any]) -> Any:
+    return min(counts, key=lambda value: (-counts[value], value is not None, value))
 
 
 def tail(count: int, members: int, share: float, correlation: float) -> float:

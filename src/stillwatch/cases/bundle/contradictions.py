@@ -1,7 +1,7 @@
 """Hold the files of an evidence bundle against each other, and against the code of this release.
 
 `verify.py` loads this file from beside itself. It computes no claim: whether the numbers follow from the
-events is `recompute.py`'s. The few lines that both need stand in both: each travels, and is read, alone.
+events is `recompute.py`'s.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from .bundle_events import EPOCH, us
+
 BURST_US = 48 * 3_600_000_000  # sign-ups within it are counted together
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What a release of the checker knows: `documents.checker` writes it into the copy that travels.
 RELEASE: dict[str, Any] | None = None
 CANNOT = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -485,19 +486,6 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
         except CANNOT as why:
             wrong.append(f"{name}: cannot be held against the rest ({type(why).__name__}: {why})")
     return wrong
-
-
-def us(text: str) -> int:
-    """Read an ISO time as UTC microseconds."""
-    return (datetime.fromisoformat(_pad_to_microseconds(text)) - EPOCH) // timedelta(microseconds=1)
-
-
-def _pad_to_microseconds(text: str) -> str:
-    """Python before 3.11 reads no Z, and fractions of three or six digits only."""
-    text = text[:-1] + "+00:00" if text.endswith("Z") else text
-    whole, dot, rest = text.partition(".")
-    digits = len(rest) - len(rest.lstrip("0123456789"))
-    return whole + dot + (rest[:digits].ljust(6, "0")[:6] + rest[digits:] if dot else "")
 
 
 def _short(value: Any) -> str:

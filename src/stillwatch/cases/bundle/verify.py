@@ -237,8 +237,8 @@ def check(
     files, told = check_files(bundle)
     found, time = check_stamp(bundle, stamp_roots)
     files += found
-    contradictions = load("contradictions").contradictions
     *_, recompute = map(load, COMPUTING)
+    contradictions = load("contradictions").contradictions
     claims = recompute.check(bundle, is_signed, lambda: contradictions(bundle, told))
     count = len(set(bundle.names) - {MANIFEST, STAMP})
     return dict(part("answers").report(count, files, told, key, claims), time=time)

@@ -224,7 +224,8 @@ class Recorder:
         self._add(row, bool(row.pop("keep_text", False)))
 
     def _add(self, row: Row, keep_text: bool) -> None:
-        self.unread_documents.update(row.pop(UNREAD_DOCUMENTS, ()))  # type: ignore[call-overload]
+        if isinstance(unread := row.pop(UNREAD_DOCUMENTS, None), tuple):
+            self.unread_documents.update(unread)
         if self._gateway is not None:
             worker, number = row["worker"], row["sequence"]
             ours = exchange_id(worker, number)  # type: ignore[arg-type]
