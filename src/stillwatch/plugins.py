@@ -23,12 +23,12 @@ def describe_error(error: BaseException, file: str | Path) -> str:
     >>> describe_error(ValueError("oh"), "mine.py")
     'ValueError: oh'
     """
-    said = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {error}"
     place = Path(file).resolve()
     lines = [
         f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == place
     ]
-    return f"line {lines[-1]}: {said}" if lines else said
+    return f"line {lines[-1]}: {text}" if lines else text
 
 
 @contextmanager

@@ -107,13 +107,15 @@ def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> 
 
 def warnings_of(rejects: Rejects, exchanges: int) -> tuple[str, ...]:
     """What a read lost, as sentences, with the first rows that could not be read."""
-    said = []
+    sentences = []
     if rejects.count:
-        said.append(f"{plural(rejects.count, 'line')} could not be read (a refused table counts as one).")
-        said += rejects.examples[:EXAMPLES]
+        sentences.append(
+            f"{plural(rejects.count, 'line')} could not be read (a refused table counts as one)."
+        )
+        sentences += rejects.examples[:EXAMPLES]
     if rejects.unwritten:
-        said.append(f"The file of rejected lines is not whole: {rejects.unwritten}.")
-    return (*said, *losses(rejects, exchanges))
+        sentences.append(f"The file of rejected lines is not whole: {rejects.unwritten}.")
+    return (*sentences, *losses(rejects, exchanges))
 
 
 class Exchanges:

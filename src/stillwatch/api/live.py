@@ -249,9 +249,11 @@ class LiveScanner:
         how["networks"] = _table_of(networks)
         core = live.LiveScan.load(place, options_of(None, **how), keep=keep)
         try:
-            told: Any = core.also["settings"]
-            parts = frozenset(told.get("parts", PARTS))
-            lists = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+            settings: Any = core.also["settings"]
+            parts = frozenset(settings.get("parts", PARTS))
+            lists = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+            }
             core.options = options_of(DetectionSettings(**(lists | {"parts": parts})), **how)
             scan = cls.__new__(cls)
             scan._begin(core, columns)
@@ -268,8 +270,8 @@ def _table_of(networks: Sequence[Path]) -> NetworkTable | None:
     return read_networks(networks) if networks else None
 
 
-def _sets(told: Any) -> dict[str, set[str]]:
-    return {name: set(accounts) for name, accounts in told.items()}
+def _sets(named: Any) -> dict[str, set[str]]:
+    return {name: set(accounts) for name, accounts in named.items()}
 
 
 def _newest_us(batch: pa.RecordBatch) -> int:

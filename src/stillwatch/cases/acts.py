@@ -226,7 +226,7 @@ def _detail(number: int, text: str, words: str, sets: Mapping[str, Any], undoes:
 
 def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:
     """Give what may have to be forgotten: words, and names of accounts."""
-    told: dict[str, Json] = {}
+    details: dict[str, Json] = {}
     about_case = {name: sets[name] for name in ("owner", "suppressed_by", "appeal") if name in sets}
     if text:
         about_case["text"] = text
@@ -235,8 +235,8 @@ def _personal(case_id: str, text: str, sets: Mapping[str, Any]) -> Personal:
         about_case["accounts"] = _sha256("\n".join(sorted(keys)))
     else:
         for group in sets.get("accounts", ()):
-            told |= {key: {"verdict": group["verdict"]} for key in group["keys"]}
-    return told | ({case_id: about_case} if about_case else {})
+            details |= {key: {"verdict": group["verdict"]} for key in group["keys"]}
+    return details | ({case_id: about_case} if about_case else {})
 
 
 def _sha256(text: str) -> str:

@@ -161,9 +161,9 @@ def alert(
     base_url: where the console is, for permalinks. Raises: Missing.
     """
     with store.reading() as db:
-        case, (finding, told) = case_in(db, case_id), context_in(db, case_id)
+        case, (finding, facts) = case_in(db, case_id), context_in(db, case_id)
         hit = targets_in(db, case_id)
-        standing = standings_of(db, {case.raised_by, *(one["id"] for one in told["detectors"])})
+        standing = standings_of(db, {case.raised_by, *(one["id"] for one in facts["detectors"])})
         record = measured_in(db, case.raised_by, now_us)
         spent = _exchanges_of(db, case_id)
         bundle = _last_bundle(db, case_id)
@@ -171,7 +171,7 @@ def alert(
     return Alert(
         case=case.id,
         revision=case.revision,
-        title=_title(case, told["accounts"]),
+        title=_title(case, facts["accounts"]),
         state=str(case.state),
         verdict=None if case.verdict is None else str(case.verdict),
         owner=case.owner,
@@ -186,28 +186,28 @@ def alert(
         cleared=case.cleared,
         accounts=case.accounts[:ACCOUNTS_SHOWN],
         accounts_sha256=hashlib.sha256("\n".join(case.accounts).encode("utf-8", "surrogatepass")).hexdigest(),
-        why=tuple(Claim(**one) for one in told["why"]),
-        benign=tuple(Benign(**one) for one in told["benign"]),
-        set_aside=told.get("set_aside"),
-        links=tuple(LinkRow(**one) for one in told["links"]),
-        links_total=told["links_total"],
-        shared=tuple(SharedRow(**one) for one in told["shared"]),
-        independent_classes=tuple(told["classes"]),
-        seen_by_provider=tuple(told["seen_by_provider"]),
-        exposure=_exposure(case, told, spent, prices),
+        why=tuple(Claim(**one) for one in facts["why"]),
+        benign=tuple(Benign(**one) for one in facts["benign"]),
+        set_aside=facts.get("set_aside"),
+        links=tuple(LinkRow(**one) for one in facts["links"]),
+        links_total=facts["links_total"],
+        shared=tuple(SharedRow(**one) for one in facts["shared"]),
+        independent_classes=tuple(facts["classes"]),
+        seen_by_provider=tuple(facts["seen_by_provider"]),
+        exposure=_exposure(case, facts, spent, prices),
         confidence=_confidence(case, record),
         detectors=tuple(
-            SignalSource(**one, version=told["stillwatch"], state=str(standing[one["id"]].state))
-            for one in told["detectors"]
+            SignalSource(**one, version=facts["stillwatch"], state=str(standing[one["id"]].state))
+            for one in facts["detectors"]
         ),
-        gaps=tuple(told["gaps"]),
-        cannot_claim=tuple(told["cannot_claim"]),
-        atlas=_atlas(told["atlas"], case.victims),
+        gaps=tuple(facts["gaps"]),
+        cannot_claim=tuple(facts["cannot_claim"]),
+        atlas=_atlas(facts["atlas"], case.victims),
         action=_action(case, hit, standing.get(case.raised_by)),
-        inputs=tuple(told["inputs"]),
-        scanned=told["scanned"],
-        source=told["source"],
-        stillwatch=told["stillwatch"],
+        inputs=tuple(facts["inputs"]),
+        scanned=facts["scanned"],
+        source=facts["source"],
+        stillwatch=facts["stillwatch"],
         permalink=link,
         json_twin=f"{link}.json",
         bundle_sha256=bundle,
@@ -215,19 +215,21 @@ def alert(
     )
 
 
-def _exposure(case: Case, told: Mapping[str, Any], spent: Mapping[str, int], prices: TokenPrices) -> Exposure:
+def _exposure(
+    case: Case, facts: Mapping[str, Any], spent: Mapping[str, int], prices: TokenPrices
+) -> Exposure:
     return Exposure(
         exchanges=case.exchanges,
         output_tokens=case.output_tokens,
-        value_tokens=told["value_tokens"],
-        unique_prompts=told["unique_prompts"],
-        exchanges_at_alarm=told["exchanges_at_alarm"],
-        output_tokens_at_alarm=told["output_tokens_at_alarm"],
+        value_tokens=facts["value_tokens"],
+        unique_prompts=facts["unique_prompts"],
+        exchanges_at_alarm=facts["exchanges_at_alarm"],
+        output_tokens_at_alarm=facts["output_tokens_at_alarm"],
         first_us=case.first_us,
         last_us=case.last_us,
-        capabilities=tuple(told["capabilities"]),
-        milestones=meter(case.exchanges, told["exchanges_at_alarm"]).sentence,
-        next_milestone=told["next_milestone"],
+        capabilities=tuple(facts["capabilities"]),
+        milestones=meter(case.exchanges, facts["exchanges_at_alarm"]).sentence,
+        next_milestone=facts["next_milestone"],
         cost_to_us_usd=_cost(prices.to_us, case.output_tokens),
         cost_to_them_usd=_cost(prices.to_them, case.output_tokens),
         victims_exchanges=spent["victim"],
@@ -243,10 +245,10 @@ def _title(case: Case, named: int) -> str:
     """The finding's sentence; where the case has more than the finding, the sum of all findings with it."""
     if case.members <= named and not case.victims and not case.cleared:
         return case.title
-    told = f"{plural(case.members, 'account')} and {plural(case.exchanges, 'exchange')} over all findings"
-    told += f", {plural(case.victims, 'victim')} beside them" if case.victims else ""
-    told += f", {case.cleared:,} cleared" if case.cleared else ""
-    return f"{case.title.rstrip('.')} ({told})."
+    sizes = f"{plural(case.members, 'account')} and {plural(case.exchanges, 'exchange')} over all findings"
+    sizes += f", {plural(case.victims, 'victim')} beside them" if case.victims else ""
+    sizes += f", {case.cleared:,} cleared" if case.cleared else ""
+    return f"{case.title.rstrip('.')} ({sizes})."
 
 
 def _exchanges_of(db: Connection, case_id: str) -> dict[str, int]:
@@ -279,12 +281,12 @@ def _confidence(case: Case, record: Measured) -> Confidence:
     if here:
         on = f"verdicts of this deployment on {case.raised_by} in the last 180 days"
         span = f"{record.low:.0%} to {record.high:.0%}"
-        told = f"{record.right} of {record.judged} such alarms were right here ({span})"
+        record_sentence = f"{record.right} of {record.judged} such alarms were right here ({span})"
     else:
         on = " ".join(MEASURED)
-        told = f"{record.judged} such alarms were judged here so far, too few to say"
+        record_sentence = f"{record.judged} such alarms were judged here so far, too few to say"
     return Confidence(
-        sentence=f"{told}; {chance}.",
+        sentence=f"{record_sentence}; {chance}.",
         measured_on=on,
         right=record.right if here else None,
         judged=record.judged if here else None,

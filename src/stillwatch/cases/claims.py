@@ -124,7 +124,7 @@ def context(
 ) -> Json:
     """Give the static part of a campaign's alert, as JSON can hold it."""
     files = [asdict(one) for one in sorted(inputs, key=lambda i: (i.name, i.sha256))]
-    told = {r.detector for r in c.reasons}
+    raised = {r.detector for r in c.reasons}
     shape = folded(c)
     return {
         "stillwatch": result.version,
@@ -157,10 +157,10 @@ def context(
             )
             for s in shape.shared
         ],
-        "classes": sorted({CLASSES[name] for name in told if name in CLASSES}),
-        "seen_by_provider": sorted({CLASSES[m.NAME] for m in clues() if m.NAME in told and _ours(m)}),
-        "detectors": [_source(name, settings) for name in sorted(told)],
-        "capabilities": [one.capability for one in _signals(told) if one.capability],
+        "classes": sorted({CLASSES[name] for name in raised if name in CLASSES}),
+        "seen_by_provider": sorted({CLASSES[m.NAME] for m in clues() if m.NAME in raised and _ours(m)}),
+        "detectors": [_source(name, settings) for name in sorted(raised)],
+        "capabilities": [one.capability for one in _signals(raised) if one.capability],
         "value_tokens": _finite(c.harvest.value_tokens) or 0.0,
         "unique_prompts": c.harvest.unique_prompts,
         "exchanges_at_alarm": c.harvest_at_alarm.exchanges,
@@ -171,7 +171,7 @@ def context(
             {"start": iso(g.start), "end": iso(g.end), "text": g.text} for g in result.gaps if _during(g, c)
         ],
         "cannot_claim": [*result.cannot_claim, *NEVER_CLAIMED],
-        "atlas": _atlas(told),
+        "atlas": _atlas(raised),
     }
 
 
@@ -249,15 +249,15 @@ def _during(gap: Gap, c: Campaign) -> bool:
     return gap.start < last and gap.end > first
 
 
-def _signals(told: set[str]) -> list[Signal]:
+def _signals(raised: set[str]) -> list[Signal]:
     """What the signals that spoke mean, in their order."""
-    found = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in told]
+    found = [signal_of(signal_module) for name, signal_module in signal_sources().items() if name in raised]
     return sorted(found, key=lambda one: one.order)
 
 
-def _atlas(told: set[str]) -> list[dict[str, str]]:
+def _atlas(raised: set[str]) -> list[dict[str, str]]:
     found = {one[0]: one for one in _ATLAS_ALWAYS}
-    for one in _signals(told):
+    for one in _signals(raised):
         if one.atlas is not None:
             found.setdefault(one.atlas[0], one.atlas)
     return [{"id": number, "name": name, "why": why} for number, name, why in found.values()]
@@ -276,13 +276,13 @@ def signal_sources() -> Json:
 def _source(name: str, settings: Mapping[str, Any]) -> Json:
     digest = hashlib.sha256(_source_text(name).encode())
     digest.update(json.dumps(dict(settings), sort_keys=True).encode())
-    told = documented_limits(name)
+    limits = documented_limits(name)
     return {
         "id": name,
         "config_sha256": digest.hexdigest(),
         "raised": name in RAISING,
-        "evades_by": told["Blind to"],
-        "fooled_by": told["Fooled by"],
+        "evades_by": limits["Blind to"],
+        "fooled_by": limits["Fooled by"],
     }
 
 

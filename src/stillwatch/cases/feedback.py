@@ -166,8 +166,8 @@ def _judges(db: Connection) -> dict[str, str]:
     query = select(acts.c.case_id, acts.c.who, acts.c.sets).where(
         acts.c.in_force == 1, acts.c.verb.in_(JUDGING)
     )
-    said = db.execute(query.order_by(acts.c.act))
-    return {row.case_id: row.who for row in said if json.loads(row.sets).get("verdict") is not None}
+    verdict_acts = db.execute(query.order_by(acts.c.act))
+    return {row.case_id: row.who for row in verdict_acts if json.loads(row.sets).get("verdict") is not None}
 
 
 def _month(at_us: int) -> str:

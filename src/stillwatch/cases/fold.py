@@ -94,8 +94,8 @@ def fold(
         for i, case_id in placed.items():
             of_case.setdefault(case_id, []).append(i)
         for case_id, which in of_case.items():
-            told = context(result, found[which[0]].campaign, source, inputs, settings or {})
-            _into(tx, case_id, [found[i] for i in which], source, told, folded)
+            details = context(result, found[which[0]].campaign, source, inputs, settings or {})
+            _into(tx, case_id, [found[i] for i in which], source, details, folded)
         _followers(tx, result, {found[i].campaign.id: case_id for i, case_id in placed.items()}, folded)
     return folded
 
@@ -195,7 +195,7 @@ def _into(
     case_id: str,
     found: Sequence[_CampaignToFold],
     source: str,
-    told: Json,
+    details: Json,
     folded: FoldResult,
 ) -> None:
     """Fold one scan's findings of one actor into its case."""
@@ -224,14 +224,14 @@ def _into(
         name_again(tx, case_id, {key: one for key, one in named.items() if key in before}, numbers[0])
         drop_provisional(tx, case_id, list(named))
         tx.db.execute(update(cases).where(cases.c.id == case_id).values(fresh))
-        keep(tx.db, case_id, numbers[0], told | {SALT: salt}, found[0].campaign)
+        keep(tx.db, case_id, numbers[0], details | {SALT: salt}, found[0].campaign)
     _spoke(tx, case_id, found, older)
     counted = counts(tx.db, case_id)
     row = counted | {"updated_us": tx.now_us, "revision": tx.revision}
     tx.db.execute(update(cases).where(cases.c.id == case_id).values(row))
     detail = {
         "finding": numbers[0], "digest": found[0].digest, "new_accounts": len(new),
-        "context": context_digest(told), "evidence": sha256_of(without_set_aside(found[0].campaign)),
+        "context": context_digest(details), "evidence": sha256_of(without_set_aside(found[0].campaign)),
         "set_aside": sha256_of([salt, set_aside_of(found[0].campaign)]),
     }  # fmt: skip
     tx.audit(MACHINE, "case.finding", case_id, detail | counted)
@@ -282,9 +282,9 @@ def _spoke(tx: Transaction, case_id: str, found: Sequence[_CampaignToFold], olde
     """Note which detectors and clues spoke: their record is measured by what becomes of the case."""
     s = spoken.c
     had = set(tx.db.execute(select(s.detector).where(s.case_id == case_id)).scalars())
-    said = {r.detector: r.bits for f in found for r in f.campaign.reasons}
+    bits_of = {r.detector: r.bits for f in found for r in f.campaign.reasons}
     at_us = max(us(f.campaign.alarm_at) for f in found)
-    for detector, bits in sorted(said.items()):
+    for detector, bits in sorted(bits_of.items()):
         row = {"last_us": at_us, "bits": bits}
         if detector in had and older:
             continue

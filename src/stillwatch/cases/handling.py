@@ -164,14 +164,14 @@ def close(store: Store, case_id: str, verdict: Verdict | None = None, **by: Unpa
         _of_cases(verdict)
     with _changing(store, case_id, by) as tx:
         case = case_in(tx.db, case_id, accounts=False)
-        said = verdict or case.verdict
-        if said is None:
+        final = verdict or case.verdict
+        if final is None:
             raise CaseError(f"case {case_id} has no verdict; close it with one")
         if case.appeal is not None:
             raise CaseError(f"case {case_id} has an open appeal; decide it first")
-        if case.state == CaseState.CLOSED and said == case.verdict:
+        if case.state == CaseState.CLOSED and final == case.verdict:
             return case_in(tx.db, case_id)
-        sets = {"state": CaseState.CLOSED.value, "verdict": str(said), "known": _closed_extent(tx, case)}
+        sets = {"state": CaseState.CLOSED.value, "verdict": str(final), "known": _closed_extent(tx, case)}
         _second_person(tx, case_id, by["who"], by.get("approver"), sets)
         hold(tx.db, case_id)
         put(tx, case_id, by["who"], "close", _why(by["why"]), sets)
@@ -214,8 +214,8 @@ def appeal(
     """
     _words(text, "the appeal")
     with _changing(store, case_id, by) as tx:
-        said = text if account is None else f"{account}: {text}"
-        sets: Json = {"appeal": said, "state": CaseState.OPEN.value}
+        appeal_text = text if account is None else f"{account}: {text}"
+        sets: Json = {"appeal": appeal_text, "state": CaseState.OPEN.value}
         if account is not None:
             _members(tx, case_id, [account])
             sets["appellant"] = key_of(account)
@@ -223,7 +223,7 @@ def appeal(
             if one.appellant == sets.get("appellant"):
                 whose = f"case {case_id}" if account is None else f"account {account!a} of case {case_id}"
                 raise CaseError(f"{whose} has an open appeal already ({one.act}); decide it, or add a note")
-        put(tx, case_id, by["who"], APPEAL, said, sets)
+        put(tx, case_id, by["who"], APPEAL, appeal_text, sets)
         return case_in(tx.db, case_id)
 
 
@@ -401,12 +401,12 @@ def related_cases(store: Store, case_id: str) -> list[str]:
 
 def _members(tx: Transaction, case_id: str, accounts: Collection[str]) -> set[str]:
     """Give the keys of accounts of a case. Raises: RecordNotFound."""
-    asked = {key_of(account): account for account in accounts}
+    by_key = {key_of(account): account for account in accounts}
     m = members.c
-    there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, asked))
-    for key in sorted(asked.keys() - set(tx.db.execute(there).scalars())):
-        raise RecordNotFound(f"account {asked[key]!a}: not in case {case_id}")
-    return set(asked)
+    there = select(m.key).where(m.case_id == case_id, among(tx.db, m.key, by_key))
+    for key in sorted(by_key.keys() - set(tx.db.execute(there).scalars())):
+        raise RecordNotFound(f"account {by_key[key]!a}: not in case {case_id}")
+    return set(by_key)
 
 
 def _which_appeal(case_id: str, found: list[OpenAppeal], number: int | None) -> OpenAppeal:

@@ -87,10 +87,10 @@ def _until_us(result: ScanResult) -> int:
 def _news(db: Connection, result: ScanResult) -> dict[str, str]:
     """Give the documents of leads that are new or say something else; an older scan changes none."""
     had = {row.lead: row for row in db.execute(select(_L.lead, _L.document, _L.until_us, _L.latest))}
-    told = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
+    documents = {lead.id: json.dumps(lead_json(lead), sort_keys=True) for lead in result.leads}
     newest = {lead for lead, row in had.items() if row.until_us > _until_us(result)}
-    same = {lead for lead, row in had.items() if row.latest and row.document == told.get(lead)}
-    return {lead: document for lead, document in told.items() if lead not in newest | same}
+    same = {lead for lead, row in had.items() if row.latest and row.document == documents.get(lead)}
+    return {lead: document for lead, document in documents.items() if lead not in newest | same}
 
 
 def _no_longer_said(db: Connection, result: ScanResult, source: str) -> set[str]:

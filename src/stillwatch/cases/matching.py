@@ -72,11 +72,11 @@ def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
             weight[row.case_id] += 1.0
         elif row.moved_to is None:
             weight[row.case_id] += HALF
-    told = []
+    pairs = []
     for case_id in found:
         into = shapes[case_id].merged_into
         act = None if into is None else merge_act(db, case_id, into)
-        told.append(
+        pairs.append(
             Overlap(
                 case=case_id,
                 at_home=at_home[case_id],
@@ -88,7 +88,7 @@ def overlaps(db: Connection, keys: Sequence[str]) -> list[Overlap]:
                 by_person=act is not None and act.who != MACHINE,
             )
         )
-    return sorted(told, key=lambda o: (-o.weight, o.opened_us, o.case))
+    return sorted(pairs, key=lambda o: (-o.weight, o.opened_us, o.case))
 
 
 def plan(

@@ -86,7 +86,7 @@ def stamp(message: bytes, by: Authority) -> Stamp:
         import rfc3161_client
     except ImportError as why:
         raise StampError(EXTRA) from why
-    asked = rfc3161_client.TimestampRequestBuilder(
+    request = rfc3161_client.TimestampRequestBuilder(
         message, hash_algorithm=rfc3161_client.HashAlgorithm.SHA256
     ).build()
     try:
@@ -96,7 +96,7 @@ def stamp(message: bytes, by: Authority) -> Stamp:
             where,
             found,
             {"content-type": "application/timestamp-query", "accept": "application/timestamp-reply"},
-            asked.as_bytes(),
+            request.as_bytes(),
             tls_context() if where.scheme == "https" else None,
             LARGEST,
         )
@@ -104,7 +104,7 @@ def stamp(message: bytes, by: Authority) -> Stamp:
         raise StampError(f"no time stamp: {why}") from why
     if reply.status != 200:
         raise StampError(f"no time stamp: {where.at} answers with status {reply.status}")
-    return check(answer, message, by.roots, nonce=asked.nonce)
+    return check(answer, message, by.roots, nonce=request.nonce)
 
 
 def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: int | None = None) -> Stamp:
@@ -121,8 +121,8 @@ def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: in
     try:
         read = decode_timestamp_response(answer)
         if read.status not in (0, 1):
-            said = "; ".join(read.status_string) or f"status {read.status}"
-            raise StampError(f"the authority refused: {said[:200]!a}")
+            problem = "; ".join(read.status_string) or f"status {read.status}"
+            raise StampError(f"the authority refused: {problem[:200]!a}")
         verifier = VerifierBuilder(roots=list(roots), nonce=nonce).build()
         verifier.verify_message(read, message)
         info = read.tst_info
@@ -130,8 +130,8 @@ def check(answer: bytes, message: bytes, roots: Sequence[Certificate], nonce: in
         named = _signer(read.signed_data.certificates, signer.issuer, signer.serial_number)
     except VerificationError as why:
         inner = _OPENSSL.search(str(why))  # one sentence of what OpenSSL says
-        said = inner[1] if inner else str(why)[:300]
-        raise StampError(f"the time stamp does not hold: {said}") from None
+        problem = inner[1] if inner else str(why)[:300]
+        raise StampError(f"the time stamp does not hold: {problem}") from None
     except UNREADABLE as why:
         raise StampError(f"that is no time stamp: {str(why)[:300]}") from None
     return Stamp(answer, info.gen_time.astimezone(UTC), named, _seconds(info.accuracy))

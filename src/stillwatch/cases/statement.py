@@ -84,26 +84,28 @@ def state_reasons(
         raise CaseError(f"case {case.id} was judged {case.verdict}: no measure that rests on it has a reason")
     member = _accused_member(store, case, account)
     campaign = evidence.latest(store, case_id).campaign
-    told = alert(store, case_id, now_us)
+    case_report = alert(store, case_id, now_us)
     judgement = _judgement(reading.acts(store, case_id), key_of(account))
     blanks = {"measure": given.measure, "ground": given.ground, "contact": given.contact}
     contact = given.contact or _blank("contact")
     own, rates = _evidence_of(case, campaign, account)
-    if told.confidence.judged is not None:  # this deployment's own record
-        rates = (*rates, told.confidence.sentence)
+    if case_report.confidence.judged is not None:  # this deployment's own record
+        rates = (*rates, case_report.confidence.sentence)
     statement = StatementOfReasons(
         case=case.id,
         account=account,
         made_us=now_us,
         measure=given.measure or _blank("measure"),
         ground=given.ground or _blank("ground"),
-        facts=_facts(case, member, campaign, told.scanned),
+        facts=_facts(case, member, campaign, case_report.scanned),
         own_evidence=(*own, *_ties(campaign, account)),
         error_rates=(*rates, MEASURED_ON),
-        rivals=tuple(rival(one.kind, one.check) for one in told.benign),
+        rivals=tuple(rival(one.kind, one.check) for one in case_report.benign),
         attribution=_attribution(campaign, judgement),
         automated=_say_automation(judgement),
-        not_claimed=tuple(NOT_OF_ACCOUNT if one == NEVER_CLAIMED[1] else one for one in told.cannot_claim),
+        not_claimed=tuple(
+            NOT_OF_ACCOUNT if one == NEVER_CLAIMED[1] else one for one in case_report.cannot_claim
+        ),
         appeal=(
             f"Write to {contact} within {given.appeal_days} days, free of charge. Say what the account "
             "is used for, and show what applies of the table's last column.",

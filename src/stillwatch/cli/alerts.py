@@ -96,7 +96,7 @@ def overdue_command(
         people.prepare(store)
         found = escalation.plan(store, stages, utc_us())
         with store.reading() as db:
-            told = [escalation.recipients(db, one, utc_us()) for one in found]
+            recipients_of = [escalation.recipients(db, one, utc_us()) for one in found]
     rows: list[dict[str, Any]] = [
         {
             "case": one.case,
@@ -107,7 +107,7 @@ def overdue_command(
             "targets": list(one.stage.targets),
             "approvers_instead": approvers,
         }
-        for one, (own, approvers) in zip(found, told, strict=True)
+        for one, (own, approvers) in zip(found, recipients_of, strict=True)
     ]
     if as_json:
         print_json(rows)

@@ -144,10 +144,10 @@ def show_command(
 
     if opened:
         with at.open() as store:
-            told = {"limit": limit} | ({} if subject is None else {"subject": subject})
+            detail = {"limit": limit} | ({} if subject is None else {"subject": subject})
             about = None if person is None else {person: {"looked_at": person}}
             with store.writing(utc_us()) as tx:
-                tx.audit(whoami(), "sealed details looked at", "audit trail", told, about)
+                tx.audit(whoami(), "sealed details looked at", "audit trail", detail, about)
             rows = find_records(store)
     else:
         with at.reading() as store:
@@ -160,11 +160,19 @@ def show_command(
 
 
 def _row(row: AuditRecord) -> tuple[str, ...]:
-    told = [json.dumps(one, sort_keys=True) for one in row.personal]
+    personal = [json.dumps(one, sort_keys=True) for one in row.personal]
     if row.closed:
-        told.append(f"{row.closed} sealed")
+        personal.append(f"{row.closed} sealed")
     detail = json.dumps(row.detail, sort_keys=True) if row.detail else ""
-    return (str(row.seq), iso_time(row.at_us) or "", row.who, row.what, row.subject, detail, ", ".join(told))
+    return (
+        str(row.seq),
+        iso_time(row.at_us) or "",
+        row.who,
+        row.what,
+        row.subject,
+        detail,
+        ", ".join(personal),
+    )
 
 
 @verb(app, "checkpoint")

@@ -93,8 +93,8 @@ def list_command(
     with place.reading() as store:
         found = reading.queue(store, choice.queue_filter(limit, verdict, every), utc_us())
     if as_json:
-        told = {"total": found.total, "more": found.more, "counts": found.counts}
-        print_json(told | {"cases": [plain(c) for c in found.cases]})
+        totals = {"total": found.total, "more": found.more, "counts": found.counts}
+        print_json(totals | {"cases": [plain(c) for c in found.cases]})
         return
     rows = [
         (c.id, c.state, c.verdict, c.owner, iso_time(c.due_us), f"{c.members:,}", f"{c.exchanges:,}", c.title)
@@ -131,11 +131,11 @@ def show_command(
             told_lead = {"case": case_id, "lead": opened_from.as_json()}
             print_json(told_lead) if as_json else print("\n".join(lead_lines(opened_from)))
             return
-        told = alert(store, case_id, utc_us(), console, TokenPrices(cost, price))
+        report = alert(store, case_id, utc_us(), console, TokenPrices(cost, price))
     if as_json:
-        print_json(told.as_json())
+        print_json(report.as_json())
     else:
-        print("\n".join(alert_lines(told)))
+        print("\n".join(alert_lines(report)))
 
 
 @verb(app, "accounts")

@@ -141,11 +141,11 @@ def judge_command(
     names = _names(accounts, accounts_file)
     if (verdict is None) == (not clear):
         raise InputError("give a verdict, or --clear ACCOUNT")
-    said = None if verdict is None else _verdict(verdict)
-    if said is not None and not names:
-        options.do(case, handling.judge, said, approver=approver)
+    new_verdict = None if verdict is None else _verdict(verdict)
+    if new_verdict is not None and not names:
+        options.do(case, handling.judge, new_verdict, approver=approver)
     else:
-        options.do(case, handling.judge_accounts, names or clear or [], said, approver=approver)
+        options.do(case, handling.judge_accounts, names or clear or [], new_verdict, approver=approver)
 
 
 def close_command(
@@ -236,9 +236,12 @@ def decide_command(
 
     options.do(case, decide)
     if granted and Folder(options.folder).state.exists():
-        told = "steps that stand against who was cleared go on: `stillwatch standing show`, and end them with"
+        advice = (
+            "steps that stand against who was cleared go on: `stillwatch standing show`, and end them with"
+        )
         print(
-            f'stillwatch: {told} `stillwatch standing set ACCOUNT --step clear --why "..."`', file=sys.stderr
+            f'stillwatch: {advice} `stillwatch standing set ACCOUNT --step clear --why "..."`',
+            file=sys.stderr,
         )
 
 
@@ -358,20 +361,23 @@ def _later_us(text: str, option: str) -> int:
 
 
 def _describe(done: Case) -> str:
-    said = f", {done.verdict}" if done.verdict else ""
+    verdict = f", {done.verdict}" if done.verdict else ""
     owner = f", {done.owner}'s" if done.owner else ""
     beside = f", {plural(done.victims, 'victim')}" if done.victims else ""
     beside += f", {done.cleared:,} cleared" if done.cleared else ""
     accounts = plural(done.members, "account")
-    return one_line(f"{done.id} is {done.state}{said}{owner}: {accounts}{beside}; revision {done.revision}")
+    return one_line(
+        f"{done.id} is {done.state}{verdict}{owner}: {accounts}{beside}; revision {done.revision}"
+    )
 
 
 def plain(case: Case) -> dict[str, Any]:
     """Give a case as JSON can hold it, without its accounts."""
     times = ("opened_us", "updated_us", "due_us", "suppressed_until_us", "first_us", "last_us")
-    told = {name: getattr(case, name) for name in Case.__dataclass_fields__ if name != "accounts"}
+    fields = {name: getattr(case, name) for name in Case.__dataclass_fields__ if name != "accounts"}
     return {
-        name.removesuffix("_us"): iso_time(value) if name in times else value for name, value in told.items()
+        name.removesuffix("_us"): iso_time(value) if name in times else value
+        for name, value in fields.items()
     }
 
 

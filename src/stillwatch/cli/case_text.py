@@ -27,8 +27,8 @@ def words_of(folded: FoldResult) -> str:
         (len(folded.suppressed), "updated in silence (suppressed)", folded.suppressed),
         (len(folded.merged), "merged", [f"{a} into {b}" for a, b in folded.merged]),
     ]
-    told = [f"{n:,} {what}: {', '.join(names[:5])}{', …' * (n > 5)}" for n, what, names in parts if n]
-    return "cases: " + ("; ".join(told) if told else "nothing new")
+    sentences = [f"{n:,} {what}: {', '.join(names[:5])}{', …' * (n > 5)}" for n, what, names in parts if n]
+    return "cases: " + ("; ".join(sentences) if sentences else "nothing new")
 
 
 def print_targets(found: reading.Targets, weak: bool, as_json: bool) -> None:
@@ -72,10 +72,10 @@ def lead_lines(one: StoredLead) -> list[str]:
     """Give a lead in full: what it rests on, why it is no finding, what would make it one."""
     lead = one.lead
     size = f"{amounts.plural(len(lead.accounts), 'account')}, {amounts.plural(lead.exchanges, 'exchange')}"
-    said = "" if one.latest else "; its latest scan says it no more"
+    note = "" if one.latest else "; its latest scan says it no more"
     lines = [
         f"{lead.id}: {NO_ACTION}",
-        f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {one.source}{said}",
+        f"{size} {formed_by(lead)}, since {amounts.iso(lead.since)}; of {one.source}{note}",
         *rests_on(lead),
         f"Why it is no finding: {lead.text}",
         "What could turn it into a finding:",
@@ -93,11 +93,11 @@ def alert_lines(a: Alert) -> list[str]:
     """Give the alert as lines for a terminal."""
     x = a.exposure
     p = amounts.p_value(a.p_value, plain=True)
-    said = f", {a.verdict}" if a.verdict else ""
+    verdict = f", {a.verdict}" if a.verdict else ""
     ours = ", ".join(a.seen_by_provider) or "nothing; all of it could be copied"
     lines = [
         a.title,
-        f"{a.case}: {a.state}{said}, {a.owner or 'nobody'}'s; revision {a.revision}",
+        f"{a.case}: {a.state}{verdict}, {a.owner or 'nobody'}'s; revision {a.revision}",
         f"  p = {p}, {a.score_bits:.1f} bits, alarm at {iso_time(a.alarm_us)}",
         f"  {amounts.plural(a.members, 'account')}, {a.victims:,} victims, {a.cleared:,} cleared",
         "",

@@ -169,7 +169,7 @@ def _picked_cases(store: Store, named: list[str], choice: QueueChoice, limit: in
 def _as_json(
     what: TriageVerb, done: list[TriageOutcome], into: str | None, alone: int | None, dry_run: bool
 ) -> Json:
-    told = [
+    rows = [
         {
             "case": one.case,
             "refusal": one.refusal,
@@ -181,7 +181,7 @@ def _as_json(
     changed = 0 if dry_run else sum(one.refusal is None for one in done)
     return {
         "do": what, "dry_run": dry_run, "into": into, "changed": changed, "may_dismiss_alone": alone,
-        "cases": told,
+        "cases": rows,
     }  # fmt: skip
 
 

@@ -84,12 +84,12 @@ def new_key_command(
     path = write_key(place.coin / "keys", key)
     if reading_key is not None:
         public.write_text(new_reading_key(reading_key).hex() + "\n", "ascii")
-    told = {
+    document = {
         "epoch": key.epoch, "commitment": key.commitment, "key": str(path),
         "reading_key": str(reading_key) if reading_key else None,
     }  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(document)
         return
     print(f"epoch {key.epoch}: key in {one_line(str(path))}; whoever has it can tell every coin")
     print(f"commitment {key.commitment}")
@@ -119,7 +119,7 @@ def commit_command(
     now = current(place.coin / "keys")
     ledger = place.coin / "ledger"
     heads = verify(ledger, keys).heads if ledger.is_dir() and any(ledger.iterdir()) else ()
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "kind": KIND,
         "at": iso(utc_us()),
         "keys": [{"epoch": key.epoch, "commitment": key.commitment} for key in keys.values()],
@@ -128,15 +128,15 @@ def commit_command(
     }
     if signing_key is not None:
         signer = open_signer(signing_key)
-        told |= {"signed_by": signer.key, "signature": signer.sign(canonical(told))}
-    text = json.dumps(told, indent=1) + "\n"
+        document |= {"signed_by": signer.key, "signature": signer.sign(canonical(document))}
+    text = json.dumps(document, indent=1) + "\n"
     if out is None:
         print(text, end="")
         return
     with refuse_os_errors(InputError, f"{out}: cannot be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, "utf-8")
-    print(f"{one_line(str(out))}: {len(told['keys'])} keys, {len(heads)} ledgers; publish it")
+    print(f"{one_line(str(out))}: {len(document['keys'])} keys, {len(heads)} ledgers; publish it")
 
 
 @verb(app, "verify")
@@ -159,14 +159,14 @@ def verify_command(
     given = published_before(published or [])
     against(found.heads, given.heads, place)
     heads = given.heads
-    told = {
+    document = {
         "ledgers": [vars(head) for head in found.heads], "commitments": list(found.commitments),
         "pairs": found.pairs, "ties": found.ties, "unpaired": found.unpaired, "lost": found.lost,
         "torn": list(found.torn), "first_served": found.first_slot, "opened": at.reading_key is not None,
         "published_heads": len(heads),
     }  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(document)
         return
     print(f"in order: {found.pairs:,} pairs ({found.ties:,} ties) in {len(found.heads)} files")
     print(f"  {found.first_slot:,} of them served the first answer")
@@ -218,15 +218,17 @@ def published_before(paths: list[Path]) -> Published:
     commitments: set[str] = set()
     for path in paths:
         try:
-            told = json.loads(path.read_bytes())
-            if told["kind"] != KIND:
-                raise ValueError(f"its kind is {told['kind']!r:.60}")
-            if "signature" in told:
-                bare = {name: value for name, value in told.items() if name not in ("signed_by", "signature")}
-                if not is_signed(told["signed_by"], told["signature"], canonical(bare)):
+            document = json.loads(path.read_bytes())
+            if document["kind"] != KIND:
+                raise ValueError(f"its kind is {document['kind']!r:.60}")
+            if "signature" in document:
+                bare = {
+                    name: value for name, value in document.items() if name not in ("signed_by", "signature")
+                }
+                if not is_signed(document["signed_by"], document["signature"], canonical(bare)):
                     raise InputError(f"{path}: is not signed by the key it names, or was changed since")
-            commitments |= {str(one["commitment"]) for one in told["keys"]}
-            found += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in told["heads"]]
+            commitments |= {str(one["commitment"]) for one in document["keys"]}
+            found += [Head(str(h["ledger"]), int(h["records"]), str(h["hash"])) for h in document["heads"]]
         except OSError as why:
             raise InputError(f"{path}: cannot be read: {why.strerror}") from why
         except (ValueError, KeyError, TypeError, RecursionError) as why:
@@ -244,10 +246,10 @@ def _words(one: Pair | Unpaired) -> tuple[str, str, str]:
 def _plain(one: Pair | Unpaired) -> dict[str, Any]:
     if isinstance(one, Unpaired):
         return {"coin": f"{one.ledger}/{one.number}", "at": iso(one.at_us), "why": one.why}
-    told: dict[str, Any] = {"coin": one.id, "at": iso(one.at_us), "served": one.served}
+    row: dict[str, Any] = {"coin": one.id, "at": iso(one.at_us), "served": one.served}
     if one.account:
-        told |= {
+        row |= {
             "account": one.account, "campaign": one.campaign, "model": one.model,
             "messages": list(one.messages), "answers": [vars(answer) for answer in one.answers],
         }  # fmt: skip
-    return told
+    return row

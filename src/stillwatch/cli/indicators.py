@@ -223,12 +223,14 @@ def export_command(
         found = store.case(find(store, case))
         check_verdict(found, unjudged)
         judged = reading.judged_true(store, found.id)
-        told = _gather(history, found.accounts, kind, rejects, judged)
+        chosen_indicators = _gather(history, found.accounts, kind, rejects, judged)
         shown: tuple[PlainIndicator, ...] = ()
         for each in dict.fromkeys(plain or ()):
             named = reading.targets(store, found.id).accounts if each is PlainKind.ACCOUNT else found.accounts
             shown += gather_plain(history, named, [each], Rejects())
-        partner = ToPartner(key, sender, chosen, told, valid_days, hashed_accounts, shown, unjudged, misp)
+        partner = ToPartner(
+            key, sender, chosen, chosen_indicators, valid_days, hashed_accounts, shown, unjudged, misp
+        )
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
@@ -269,12 +271,12 @@ def import_command(
     key, now_us = read_exchange(exchange_key), utc_us()
     if (answer is not None or noted) and not logs:
         raise InputError(f"{'--note' if noted else '--answer'} needs a log to look in")
-    told = read_partners(file, key, now_us, unsealed)
+    received = read_partners(file, key, now_us, unsealed)
     if not logs:
-        show_partners(told.partners, told.sealed, as_json)
+        show_partners(received.partners, received.sealed, as_json)
         return
     history, rejects = _history(logs, key, options), Rejects()
-    hits = [_search(history, partner, since, until, rejects) for partner in told.partners]
+    hits = [_search(history, partner, since, until, rejects) for partner in received.partners]
     show_hits(hits, (), as_json)
     if noted:
         _note_on_cases(hits, place, now_us, sys.stderr if as_json else sys.stdout)
@@ -303,8 +305,8 @@ def search_command(
     history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
         found = store.case(find(store, case))
-    told = _gather(history, found.accounts, kind, rejects)
-    partner = _as_partner(found, told)
+    chosen_indicators = _gather(history, found.accounts, kind, rejects)
+    partner = _as_partner(found, chosen_indicators)
     show_hits([_search(history, partner, since, until, rejects)], found.accounts, as_json)
     _say_rejected(rejects)
 
@@ -498,9 +500,9 @@ def _say_rejected(rejects: Rejects) -> None:
         raise typer.Exit(REJECTED)
 
 
-def _as_partner(case: Case, told: tuple[Indicator, ...]) -> Partner:
+def _as_partner(case: Case, indicators: tuple[Indicator, ...]) -> Partner:
     """A case of our own as if a partner had told of it."""
-    named = tuple((f"{one.kind}:{one.value}", one) for one in told)
+    named = tuple((f"{one.kind}:{one.value}", one) for one in indicators)
     return Partner(case.id, "this case", case.id, Tlp.AMBER.value, case.opened_us, case.updated_us, named)
 
 

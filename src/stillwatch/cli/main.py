@@ -52,9 +52,9 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
-def print_json(told: object) -> None:
+def print_json(document: object) -> None:
     """Print what a program reads."""
-    print(json.dumps(told, indent=1))
+    print(json.dumps(document, indent=1))
 
 
 class Verbs(VerbGroup):

@@ -134,12 +134,14 @@ def scan_command(
     unfolded: StillwatchError | None = None
     if cases is not None:  # before anything is printed: who reads the table may go away, as `| head` does
         beside = {"accounts": [] if accounts is None else [accounts], "networks": networks or []}
-        told: dict[str, object] = {"false_cases_per_10k_account_days": false_cases}
-        told |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
+        kept_settings: dict[str, object] = {"false_cases_per_10k_account_days": false_cases}
+        kept_settings |= {name: [path.name for path in paths] for name, paths in beside.items() if paths}
         try:
             read = inputs_of([*logs, *beside["accounts"], *beside["networks"]])
             with new_cases(cases, audit_key, audit_witness) as store:
-                folded = fold(store, result.scan, utc_us(), f"scan of {source}", inputs=read, settings=told)
+                folded = fold(
+                    store, result.scan, utc_us(), f"scan of {source}", inputs=read, settings=kept_settings
+                )
         except StillwatchError as why:
             unfolded = why
     if json:

@@ -328,8 +328,8 @@ def _told_to_program(asked: PageRequest, what: Shown | Response) -> Response:
     words = dict(parse_qsl(urlsplit(what.headers["location"]).query))
     case = asked.store.case(asked.part("case"), accounts=False)
     done = words.get("done", "")
-    told = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, asked)}
-    return as_json(Shown("", "", told))
+    document = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, asked)}
+    return as_json(Shown("", "", document))
 
 
 OWN = "/me"  # where people set up what they have to have

@@ -130,8 +130,8 @@ class Looks:
         """Give a case's alert and targets. Raises: Missing."""
 
         def make() -> CaseAlert:
-            said = alert(self._store, case, now_us, base_url=base_url)
-            return CaseAlert(said, reading.targets(self._store, case))
+            report = alert(self._store, case, now_us, base_url=base_url)
+            return CaseAlert(report, reading.targets(self._store, case))
 
         return self._told.get((case, base_url, now_us // HOUR_US, state_of(self._store)), make)
 
@@ -215,11 +215,11 @@ def _at(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us // US, UTC)
 
 
-def _scan_facts(said: Mapping[str, Any]) -> ScanTotals:
-    first, last = (datetime.fromisoformat(t) if t else None for t in (said["first"], said["last"]))
-    return ScanTotals(said["exchanges"], said["accounts"], first, last, said["rejected"], 0.0)
+def _scan_facts(totals: Mapping[str, Any]) -> ScanTotals:
+    first, last = (datetime.fromisoformat(t) if t else None for t in (totals["first"], totals["last"]))
+    return ScanTotals(totals["exchanges"], totals["accounts"], first, last, totals["rejected"], 0.0)
 
 
-def _gaps(said: list[dict[str, str]]) -> tuple[Gap, ...]:
+def _gaps(gaps: list[dict[str, str]]) -> tuple[Gap, ...]:
     at = datetime.fromisoformat
-    return tuple(Gap(at(g["start"]), at(g["end"]), g["text"]) for g in said)
+    return tuple(Gap(at(g["start"]), at(g["end"]), g["text"]) for g in gaps)

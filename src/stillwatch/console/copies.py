@@ -146,8 +146,8 @@ def _claims(db: Connection, changed: Select[Any] | None) -> tuple[pa.Schema, Ite
             rows: list[dict[str, Any]] = []
             for case_id, finding, context in block:
                 for one in json.loads(context)["why"]:
-                    told = {name: _storable(one[name]) for name in names}
-                    rows.append({"case_id": case_id, "finding": finding, **told})
+                    values = {name: _storable(one[name]) for name in names}
+                    rows.append({"case_id": case_id, "finding": finding, **values})
             yield pa.Table.from_pylist(rows, schema=pa.schema(CLAIMS))
 
     return pa.schema(CLAIMS), blocks()

@@ -92,7 +92,7 @@ def escalate(
     check_targets(stages, by_name)
     if not plan(store, stages, now_us):
         return 0
-    source, told = event_source(store.installation()), 0
+    source, many = event_source(store.installation()), 0
     for stage in stages:
         with store.writing(now_us) as tx:  # others wait, so that a stage counts once
             found = overdue(tx.db, stage, now_us)
@@ -108,8 +108,8 @@ def escalate(
                 _put_letters(
                     outbox, [by_name[name] for name in stage.targets], found, now_us, source, base_url
                 )
-            told += len(found)
-    return told
+            many += len(found)
+    return many
 
 
 def recipients(db: Connection, one: OverdueCase, now_us: int) -> tuple[list[str], list[str]]:

@@ -141,14 +141,14 @@ def mail(
             line = _line(row.kind, row.who, row.case_id, row.title, base_url)
             news.setdefault(row.person, []).append((row.number, row.case_id, line))
             to[row.person] = row.address
-        for person, told in news.items():
-            numbers = [number for number, _, _ in told]
+        for person, news_lines in news.items():
+            numbers = [number for number, _, _ in news_lines]
             shaped = email.write(
-                digest(f"{plural(len(told), 'notice')} for you", [x for _, _, x in told], source)
+                digest(f"{plural(len(news_lines), 'notice')} for you", [x for _, _, x in news_lines], source)
             )
             body = message_text({**json.loads(shaped), "to": to[person]})
             digested = hashlib.sha256(f"{person}\0{numbers}".encode("utf-8", "surrogatepass")).hexdigest()
-            outbox.put(server.name, f"sw_{digested[:32]}", told[0][1], body, now_us)
+            outbox.put(server.name, f"sw_{digested[:32]}", news_lines[0][1], body, now_us)
             # not each by its number: SQLite takes 32,766 of them, and a program may mention somebody as often
             theirs = update(notices).where(n.person == person, n.number <= numbers[-1], n.sent_us.is_(None))
             tx.db.execute(theirs.values(sent_us=now_us))
@@ -166,6 +166,6 @@ def digest(head: str, lines: Sequence[str], source: str, case: str = "", base_ur
 
 
 def _line(kind: str, who: str, case: str, title: str, base_url: str) -> str:
-    told = f"{visible(who, 64)} mentioned you in a note" if kind == MENTION else "A case is overdue"
+    sentence = f"{visible(who, 64)} mentioned you in a note" if kind == MENTION else "A case is overdue"
     link = f" {base_url.rstrip('/')}/cases/{case}" if base_url.startswith(("https://", "http://")) else ""
-    return f"{told}: {visible(title, 200)} ({case}).{link}"
+    return f"{sentence}: {visible(title, 200)} ({case}).{link}"

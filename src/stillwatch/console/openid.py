@@ -238,8 +238,8 @@ class IdentityProvider:
 
     def check_sender(self, issuer: str | None) -> None:
         """Refuse an answer that another provider sent (RFC 9207). Raises: LoginRefused, Unavailable."""
-        said = self._metadata().metadata.get("authorization_response_iss_parameter_supported") is True
-        if issuer != self.settings.issuer and (said or issuer is not None):
+        names_itself = self._metadata().metadata.get("authorization_response_iss_parameter_supported") is True
+        if issuer != self.settings.issuer and (names_itself or issuer is not None):
             raise LoginRefused("sender", "this answer is of another identity provider; log in anew")
 
     def redeem(self, code: str, attempt: LoginAttempt, redirect_uri: str) -> ProvenIdentity:
@@ -267,9 +267,11 @@ class IdentityProvider:
         )
         token = answer.get("id_token")
         if status != 200 or not isinstance(token, str):
-            said = answer.get("error")
+            error = answer.get("error")
             word = (
-                said if isinstance(said, str) and said.replace("_", "").isalnum() and len(said) < 40 else ""
+                error
+                if isinstance(error, str) and error.replace("_", "").isalnum() and len(error) < 40
+                else ""
             )
             raise LoginRefused(
                 "code",

@@ -143,9 +143,9 @@ View = Callable[[PageRequest], Shown | Response]
 
 def address(request: Request, path: str, **query: Any) -> str:
     """Give an address below the mount, with the words of the query that are not empty."""
-    said = {key: str(value) for key, value in query.items() if value not in (None, "")}
+    parameters = {key: str(value) for key, value in query.items() if value not in (None, "")}
     root = str(request.scope.get("root_path", "")).rstrip("/")
-    return root + path + (f"?{urlencode(said, errors='surrogatepass')}" if said else "")
+    return root + path + (f"?{urlencode(parameters, errors='surrogatepass')}" if parameters else "")
 
 
 def in_form(name: str) -> str:

@@ -107,8 +107,8 @@ def main() -> None:
         return  # whoever started it has ended
     asked = json.loads(line)
     _limit(resource.RLIMIT_CPU, asked["limit_ms"] // 1000 + 5)
-    told = answer(asked["copy"], query.decode("utf-8", "replace"), asked["limit_ms"], asked["exchanges"])
-    sys.stdout.write(json.dumps(told, ensure_ascii=True))
+    found = answer(asked["copy"], query.decode("utf-8", "replace"), asked["limit_ms"], asked["exchanges"])
+    sys.stdout.write(json.dumps(found, ensure_ascii=True))
 
 
 def _limit(what: int, most: int) -> None:

@@ -107,8 +107,8 @@ class Recorded:
                 db.execute(f"CREATE VIEW exchanges AS SELECT {wanted} FROM {source}")
                 yield db
             except (duckdb.Error, OSError, *DAMAGED) as why:
-                told = str(why).split("\n")[0][:200]
-                raise ConsoleError(f"the recorded exchanges cannot be read: {told}") from None
+                problem = str(why).split("\n")[0][:200]
+                raise ConsoleError(f"the recorded exchanges cannot be read: {problem}") from None
 
     def texts(self, account: str, limit: int) -> list[CapturedExchange]:
         """Give the newest exchanges of an account whose text is held."""

@@ -96,9 +96,9 @@ def _dismiss(store: Store, one: PickedCase, request: DismissalRequest, approver:
 
 def _decide(store: Store, request: DismissalRequest, state: str, who: str, why: str, now_us: int) -> None:
     with store.writing(now_us) as tx:
-        said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why}
+        values = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why}
         c = dismissals.c
-        change = update(dismissals).where(c.number == request.number, c.state == "waiting").values(**said)
+        change = update(dismissals).where(c.number == request.number, c.state == "waiting").values(**values)
         if tx.db.execute(change).rowcount != 1:
             raise StaleRevision(
                 f"dismissal {request.number} waits no longer: somebody else was faster; look again"

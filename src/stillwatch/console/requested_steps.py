@@ -191,11 +191,17 @@ def _record_decision(
     store: Store, ask: StepRequest, state: str, who: str, why: str, action: int | None, now_us: int
 ) -> None:
     with store.writing(now_us) as tx:
-        said = {"state": state, "decided_us": now_us, "decided_by": who, "decided_why": why, "action": action}
+        values = {
+            "state": state,
+            "decided_us": now_us,
+            "decided_by": who,
+            "decided_why": why,
+            "action": action,
+        }
         change = update(asks).where(asks.c.ask == ask.id)
         if state == "refused":  # what was done in the meantime stays done
             change = change.where(asks.c.state == "taking")
-        if tx.db.execute(change.values(**said)).rowcount != 1:
+        if tx.db.execute(change.values(**values)).rowcount != 1:
             raise StaleRevision(f"step {ask.id} was taken in the meantime; look again")
         detail = {"ask": ask.id, "action": action, "step": ask.step.name.lower()}
         words = {ask.case: {"why": why}} if why else None

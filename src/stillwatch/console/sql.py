@@ -76,7 +76,7 @@ class QueryProcess:
         """Run one statement on the copies. It can do so once."""
         begun = time.perf_counter()
         asked = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
-        told = json.dumps(asked).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
+        question = json.dumps(asked).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
         try:
             with self._child as child:
                 assert child.stdout is not None
@@ -88,14 +88,14 @@ class QueryProcess:
                     return _refuse("the process that answers did not start; try again", begun)
                 begun = time.perf_counter()
                 try:
-                    said, _ = child.communicate(told, limit_ms / 1000 + GRACE_S)
+                    answer_text, _ = child.communicate(question, limit_ms / 1000 + GRACE_S)
                 except subprocess.TimeoutExpired:
                     child.kill()
                     return _refuse(f"ended after {limit_ms:,} ms; ask for less", begun)
         finally:
             self.end()
         try:
-            found = json.loads(said)
+            found = json.loads(answer_text)
         except ValueError:
             return _refuse("ended: it needed more memory or time than it may", begun)
         rows = tuple(tuple(row) for row in found["rows"])
@@ -147,8 +147,8 @@ class Snapshots:
             raise ConsoleError(f"the query has {len(query):,} characters; give at most {LONGEST_QUERY:,}")
         if not self._lock.acquire(timeout=FIRST_COPY_S if self._revision is None else WAIT_S):
             making = self._revision is None
-            told = "the first copy of the cases is being made" if making else "another query is running"
-            raise ConsoleError(f"{told}; try again in a moment")
+            problem = "the first copy of the cases is being made" if making else "another query is running"
+            raise ConsoleError(f"{problem}; try again in a moment")
         try:
             cases = self._cases()
             exchanges = self._exchanges() if self._recorded is not None else None

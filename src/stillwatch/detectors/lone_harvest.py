@@ -68,9 +68,9 @@ class Sighting:
     def text(self) -> str:
         """The sighting as a sentence, the rarest trait first."""
         held = sorted(zip(self.bits, TRAITS, self.traits, strict=True), key=lambda t: -t[0])
-        told = "; ".join(f"{trait.text} ({bits:.1f} bits)" for bits, trait, has in held if has)
+        traits = "; ".join(f"{trait.text} ({bits:.1f} bits)" for bits, trait, has in held if has)
         return (
-            f"after {self.exchanges:,} exchanges within five days this payer {told}. It ranks "
+            f"after {self.exchanges:,} exchanges within five days this payer {traits}. It ranks "
             f"{round(self.p_value * (self.peers + 1))} of {self.peers + 1} heavy payers"
         )
 

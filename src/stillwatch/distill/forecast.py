@@ -140,7 +140,7 @@ def _collecting(
     usd = None
     if price is not None:
         usd = [(a * price.input + b * price.output) / PUSD for a, b in zip(into, out, strict=True)]
-    told = [
+    amounts = [
         Amount.between("tokens in prompts", "tokens", into, ground),
         Amount.between("tokens in answers", "tokens", out, ground),
         Amount.between("the teacher's bill", "US dollars", usd, f"{ground}; {price.source}")
@@ -155,13 +155,13 @@ def _collecting(
         least = max(least, 60 * ((into[0] + out[0]) / asking.tokens_per_minute - 1))
     if took is None:
         first = "unknown: ask a few first, they belong to the run (`distill collect PLAN --requests 20`)"
-        told.append(Amount.without("collecting", "seconds", first, least or None))
+        amounts.append(Amount.without("collecting", "seconds", first, least or None))
     else:
         seconds = [max(least, one / asking.concurrency) for one in took]
-        told.append(
+        amounts.append(
             Amount.between("collecting", "seconds", seconds, f"{ground}; {asking.concurrency} at once")
         )
-    return [*told, Amount.between("answers on disk", "bytes", size, ground)]
+    return [*amounts, Amount.between("answers on disk", "bytes", size, ground)]
 
 
 def _computing(

@@ -36,17 +36,17 @@ class _Comparer:
     def compare(self, one: str, other: str) -> bool | None:
         with self._lock:
             process = self._start()
-            said = ""
+            line = ""
             with suppress(OSError):  # it may have been ended between two questions
                 assert process.stdin is not None
                 assert process.stdout is not None
                 process.stdin.write(json.dumps([one, other]) + "\n")
                 process.stdin.flush()
-                said = process.stdout.readline()
-            if not said:
+                line = process.stdout.readline()
+            if not line:
                 self.end()
                 return None
-            return bool(json.loads(said))
+            return bool(json.loads(line))
 
     def _start(self) -> "subprocess.Popen[str]":
         if self._process is not None and self._process.poll() is None:
@@ -118,9 +118,9 @@ def _answer_until_closed() -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         last = int(used.ru_utime + used.ru_stime) + CPU_S
         resource.setrlimit(resource.RLIMIT_CPU, (last, resource.RLIM_INFINITY))
-        gold, said = (parse(f"${one}$", parsing_timeout=None) for one in json.loads(line))
-        same = verify(gold, said, timeout_seconds=None)
-        print(json.dumps(bool(gold) and bool(said) and bool(same)), file=answers, flush=True)
+        gold, answer = (parse(f"${one}$", parsing_timeout=None) for one in json.loads(line))
+        same = verify(gold, answer, timeout_seconds=None)
+        print(json.dumps(bool(gold) and bool(answer) and bool(same)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

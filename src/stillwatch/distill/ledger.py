@@ -355,9 +355,9 @@ def _hold(path: Path) -> int:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        said = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
         os.close(handle)
-        raise DistillError(f"{path.parent}: is being collected already, by process {said}") from None
+        raise DistillError(f"{path.parent}: is being collected already, by process {holder}") from None
     os.ftruncate(handle, 0)
     os.pwrite(handle, str(os.getpid()).encode(), 0)
     return handle

@@ -61,13 +61,13 @@ def run_program(code: str, tests: str, cases: list[dict[str, str]], limits: Prog
         except OSError as why:
             raise DistillError(f"a process for a program cannot be started: {why.strerror}") from why
         try:
-            said, _ = process.communicate(json.dumps(request).encode(), 2 * limits.seconds + GRACE_S)
+            output, _ = process.communicate(json.dumps(request).encode(), 2 * limits.seconds + GRACE_S)
         except subprocess.TimeoutExpired:
             return Ran(False, f"takes longer than {limits.seconds:g} s", {})
         finally:
             _end(process)
     try:
-        came = json.loads(said)
+        came = json.loads(output)
         if came[0] == token:
             return Ran(bool(came[1]["ok"]), str(came[1]["why"]), came[2])
     except (ValueError, TypeError, KeyError, IndexError):

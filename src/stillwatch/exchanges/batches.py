@@ -21,9 +21,11 @@ def from_rows(rows: list[Row]) -> pa.RecordBatch:
 
 def columns_of(rows: list[Row], schema: pa.Schema) -> list[pa.Array]:
     """The rows' values by column; what no row has costs nothing."""
-    said = set().union(*rows)
+    present_names = set().union(*rows)
     return [
-        pa.array([row.get(name) for row in rows], type=kind) if name in said else pa.nulls(len(rows), kind)
+        pa.array([row.get(name) for row in rows], type=kind)
+        if name in present_names
+        else pa.nulls(len(rows), kind)
         for name, kind in zip(schema.names, schema.types, strict=True)
     ]
 

@@ -63,8 +63,8 @@ def export_table(url: str, folder: Path) -> Path:
                     # JSON's own line ends are escaped: these are blanks
                     out.write(line.replace("\n", " ") + "\n")
     except psycopg.Error as why:
-        said = " ".join(str(why).split()).replace(address, shown)  # a driver may repeat the whole address
-        raise InputError(f"{shown}: cannot be read: {said[:300]}") from None
+        message = " ".join(str(why).split()).replace(address, shown)  # a driver may repeat the whole address
+        raise InputError(f"{shown}: cannot be read: {message[:300]}") from None
     except OSError as why:
         raise InputError(f"{shown}: cannot be stored in {folder}: {why.strerror or why}") from None
     return target

@@ -81,8 +81,12 @@ def _pdf(raw: bytes) -> Iterator[str]:
             empty += not text.strip()
             yield text + "\n"
             for note in page.get("/Annots") or ():  # remarks, and what stands in a form's fields
-                said = note.get_object()
-                yield from (f"{said[key]}\n" for key in ("/Contents", "/V") if isinstance(said.get(key), str))
+                note_object = note.get_object()
+                yield from (
+                    f"{note_object[key]}\n"
+                    for key in ("/Contents", "/V")
+                    if isinstance(note_object.get(key), str)
+                )
         except (
             PyPdfError,
             ArithmeticError,
@@ -173,8 +177,8 @@ def read_apart(raw: bytes) -> tuple[bytes, str, float]:
             _limit(len(raw))
             _write(raw, theirs)
             code = 0
-        except UnreadDocument as told:
-            code = REASONS.index(str(told))
+        except UnreadDocument as reason_number:
+            code = REASONS.index(str(reason_number))
         except MemoryError:
             code = REASONS.index(TOO_LARGE)
         finally:  # nothing of this copy runs on, whatever was raised
@@ -213,16 +217,16 @@ def _limit(size: int) -> None:
 
 def main() -> None:
     """Answer documents one after another until nobody sends any more."""
-    asked, told, loaded = sys.stdin.buffer, sys.stdout.buffer, False
-    while len(head := asked.read(LENGTH.size)) == LENGTH.size:
-        raw = asked.read(LENGTH.unpack(head)[0])
+    source, out, loaded = sys.stdin.buffer, sys.stdout.buffer, False
+    while len(head := source.read(LENGTH.size)) == LENGTH.size:
+        raw = source.read(LENGTH.unpack(head)[0])
         if PDF in raw[:PDF_WITHIN] and not loaded:
             list(_pdf(SMALL_PDF))  # loads what all that are forked then share
             loaded = True
         text, why, cpu_s = read_apart(raw)
         line = {"bytes": len(text), "why": why, "cpu_s": cpu_s}
-        told.write(json.dumps(line).encode() + b"\n" + text)
-        told.flush()
+        out.write(json.dumps(line).encode() + b"\n" + text)
+        out.flush()
 
 
 if __name__ == "__main__":

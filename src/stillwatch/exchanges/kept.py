@@ -305,9 +305,9 @@ class KeptLog:
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is held, as arrays that `restore` takes; what has come is merged first."""
         self.merged()
-        told = self._description()
+        description = self._description()
         out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
-        return out | {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+        return out | {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
 
     def _description(self) -> dict[str, object]:
         return {
@@ -351,8 +351,8 @@ class KeptLog:
                 raise
             let_go(columns.values())
         self._stored, self._unchanged = stored, many
-        told = self._description() | {"names": {}, "rows": [vars(part) for part in stored]}
-        return {"log": np.frombuffer(json.dumps(told).encode(), np.uint8)}
+        description = self._description() | {"names": {}, "rows": [vars(part) for part in stored]}
+        return {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
 
     def clean(self) -> None:
         """Take away what lies in the folder of `store` and is no part of what it gave last."""
@@ -368,14 +368,14 @@ class KeptLog:
         Raises: InputError for what was kept under another key; `row_files.DAMAGED_ARRAYS` for rows that are
         not there, or damaged.
         """
-        told = json.loads(arrays["log"].tobytes())
-        mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: told["key"].encode()}
+        description = json.loads(arrays["log"].tobytes())
+        mark = {sketched.FORM: sketched.FORM_NOW, sketched.KEY: description["key"].encode()}
         sketched.check_key(mark, self.sketcher, place)
-        self._has, self._order = set(told["has"]), tuple(told["order"])
-        if "rows" in told and folder is not None:
-            self._read_rows(folder, [RowFile(**part) for part in told["rows"]])
+        self._has, self._order = set(description["has"]), tuple(description["order"])
+        if "rows" in description and folder is not None:
+            self._read_rows(folder, [RowFile(**part) for part in description["rows"]])
         else:
-            for name, names in told["names"].items():
+            for name, names in description["names"].items():
                 self.codes[name].index = {value: k for k, value in enumerate(names)}
             if self._order and "content" not in self._order:  # what a version before content words has stored
                 self._order += ("content",)
@@ -383,9 +383,9 @@ class KeptLog:
             if self._order:
                 columns = {name: arrays.pop(f"log.{name}") for name in self._order}
                 self._close(0, close_log(columns, self.codes, frozenset(self._has)))
-        self.duplicates, self.forgotten_us = told["duplicates"], told["forgotten_us"]
-        self.no_room_us = told.get("no_room_us", 0)
-        self.dropped = Counter(dict(told.get("dropped", ())))
+        self.duplicates, self.forgotten_us = description["duplicates"], description["forgotten_us"]
+        self.no_room_us = description.get("no_room_us", 0)
+        self.dropped = Counter(dict(description.get("dropped", ())))
 
     def _read_rows(self, folder: Path, parts: list[RowFile]) -> None:
         """Take up rows of files, a column of a file at a time."""

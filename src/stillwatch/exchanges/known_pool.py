@@ -85,7 +85,7 @@ class KnownPool:
 
         Raises: InputError where it cannot be written.
         """
-        told = {
+        metadata = {
             "stillwatch.known_pool": FORM,
             "name": self.name.encode(),
             "training": str(int(self.training)).encode(),
@@ -96,7 +96,7 @@ class KnownPool:
         raw = pa.py_buffer(np.ascontiguousarray(self.phrases.astype("<u4")))
         items = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(self), [None, raw])
         columns = {"phrases": items, "rarest": pa.array(self.rarest), "needed": pa.array(self.needed)}
-        table = pa.table(columns).replace_schema_metadata(told)
+        table = pa.table(columns).replace_schema_metadata(metadata)
         try:
             pq.write_table(table, path, compression="zstd")
         except OSError as why:
@@ -110,10 +110,10 @@ def read_pool(path: str | Path, sketcher: Sketcher) -> KnownPool:
     """
     try:
         table = pq.read_table(path)
-        told = table.schema.metadata or {}
-        if told.get(b"stillwatch.known_pool") != FORM:
+        metadata = table.schema.metadata or {}
+        if metadata.get(b"stillwatch.known_pool") != FORM:
             raise ValueError("no known pool")
-        counts = json.loads(told[b"counts"])
+        counts = json.loads(metadata[b"counts"])
         raw = table["phrases"].combine_chunks()
         width = raw.type.byte_width
         items = np.frombuffer(raw.buffers()[1], "<u4")[raw.offset * width // 4 :]
@@ -122,9 +122,9 @@ def read_pool(path: str | Path, sketcher: Sketcher) -> KnownPool:
         if items.shape[1] != PHRASES or (rarest >= LEAST_SHARED).any() or (needed < LEAST_SHARED).any():
             raise ValueError("sketches of another form")
         pool = KnownPool(
-            told[b"name"].decode(),
-            told[b"training"] == b"1",
-            told[b"key"].decode(),
+            metadata[b"name"].decode(),
+            metadata[b"training"] == b"1",
+            metadata[b"key"].decode(),
             items,
             rarest,
             needed,

@@ -105,5 +105,5 @@ def format_name(response_format: object) -> str | None:
 
 def join_texts(texts: Iterable[str | None]) -> str | None:
     """The texts as one, or None where there is none."""
-    said = [text for text in texts if text is not None]
-    return "".join(said) if said else None
+    present = [text for text in texts if text is not None]
+    return "".join(present) if present else None

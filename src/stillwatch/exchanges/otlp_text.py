@@ -49,8 +49,8 @@ def completion_of(found: Attributes, events: Events) -> tuple[str | None, object
     if messages is None:
         messages = _numbered_messages(everything, NUMBERED_OUTPUT) or None
     if isinstance(messages, list) and messages:
-        said = [text for text in map(message_text, messages) if text is not None]
-        return "\n".join(said) if said else None, dig(messages, 0, "finish_reason")
+        present = [text for text in map(message_text, messages) if text is not None]
+        return "\n".join(present) if present else None, dig(messages, 0, "finish_reason")
     for _, name, attributes, body in events:
         if name == "gen_ai.choice":
             choice = body if isinstance(body, dict) else attributes
@@ -111,8 +111,8 @@ def _numbered_messages(found: Attributes, shapes: tuple[tuple[str, str], ...]) -
             elif name.startswith("contents.") and name.endswith(".text"):
                 pieces.setdefault(index, []).append(str(value))
         for index, texts in pieces.items():
-            said = [text_of(messages[index].get("content")), *texts]
-            messages[index]["content"] = "\n".join(filter(None, said))
+            present = [text_of(messages[index].get("content")), *texts]
+            messages[index]["content"] = "\n".join(filter(None, present))
         if messages:
             for message in messages.values():
                 message.setdefault("role", "user" if prefix in ("gen_ai.prompt.", "llm.prompts.") else None)

@@ -204,11 +204,11 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
     for piece in found:
         if type(piece) is ShortPiece:
             short.setdefault(piece.voice, set()).update(_WORD.findall(piece.text.lower()))
-    said = {voice for voice, words in short.items() if len(words) > MANY}
-    return _join_words(found, said) if short else found, unread
+    long_voices = {voice for voice, words in short.items() if len(words) > MANY}
+    return _join_words(found, long_voices) if short else found, unread
 
 
-def _join_words(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiece]:
+def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[RequestPiece]:
     """The pieces, with the words of names that stand beside one another as one; the same name once."""
     kept: list[RequestPiece] = []
     seen: set[tuple[Voice, str]] = set()
@@ -218,7 +218,7 @@ def _join_words(found: list[RequestPiece], said: set[Voice]) -> list[RequestPiec
             kept.append(piece)
             continue
         voice, text, turn = piece
-        if voice in said and (voice, text) not in seen:
+        if voice in long_voices and (voice, text) not in seen:
             seen.add((voice, text))
             run += _WORD.findall(text)
         after = found[at + 1] if at + 1 < len(found) else None
@@ -249,10 +249,10 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
         # the model's words beside the conversation, then its turns, then what is asked beside them
         places.sort(key=lambda one: (one[2] != MODEL, one[0] not in api.turns, ranks.get(one[0], len(ranks))))
     for low, value, place in places:
-        told = voice if place is None or place == USER else place
+        voice_said = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
         free = low in api.free and place is None
-        yield from _walk((value, told, low, free, beside), api, turns, unread)
+        yield from _walk((value, voice_said, low, free, beside), api, turns, unread)
 
 
 def _stored_text(key: str, value: object) -> str | None:

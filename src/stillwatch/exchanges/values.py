@@ -258,10 +258,10 @@ def as_float(value: object) -> float:
 def as_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    said = value.strip().lower() if isinstance(value, str) else value
-    if said in ("true", "1", "t", 1):
+    flag = value.strip().lower() if isinstance(value, str) else value
+    if flag in ("true", "1", "t", 1):
         return True
-    if said in ("false", "0", "f", 0):
+    if flag in ("false", "0", "f", 0):
         return False
     raise Refused(f"must be true or false, is {show(value)}")
 

@@ -235,14 +235,14 @@ class FolderScan:
         """What health and metrics say of it; empty where the rules are given all that they need."""
         if window is None:
             return {}
-        said = list(window_sentences(window))
+        sentences = list(window_sentences(window))
         if window.short and self._live.short_of_disk:
-            said.append(f"The disk has no room for more of them: make room below {self.folder.path}.")
+            sentences.append(f"The disk has no room for more of them: make room below {self.folder.path}.")
         elif window.short and window.kept_days:
             needed = self._live.exchanges / window.kept_days * window.needed_days
             memory_mb = math.ceil(needed / EXCHANGES_A_MB + PROCESS_MB)
             days = f"At this pace {window.needed_days:g} days"
-            said.append(
+            sentences.append(
                 f"{days} need detector_memory_mb = {memory_mb} in serve.json."
                 if needed <= MOST_EXCHANGES
                 else f"{days} are more than the {MOST_EXCHANGES:,} exchanges that are evaluated at once: no "
@@ -250,7 +250,7 @@ class FolderScan:
             )
         missing_days = window.needed_days - (window.kept_days or 0) if window.short else 0
         return {
-            "text": " ".join(said),
+            "text": " ".join(sentences),
             "blind": bool(window.short or window.unevaluated or window.dropped or window.unread_segments),
             "missing_s": round(missing_days * 86_400),
             "late": window.late + window.dropped,
@@ -285,8 +285,8 @@ class FolderScan:
         if fresh == last or (same and time.monotonic() - at < FIGURES_S):
             return
         first_ids = {c.id: self._live.stable_id(c.id) for c in result.campaigns}
-        told = handover_json(result, first_ids, self._networks())
-        write_atomically(self.folder.detector / HANDOVER, to_text(told))
+        handover = handover_json(result, first_ids, self._networks())
+        write_atomically(self.folder.detector / HANDOVER, to_text(handover))
         write(fresh, self.folder.detector)
         self._written = (fresh, time.monotonic())
 
@@ -405,13 +405,13 @@ def main(folder: str) -> None:
     pulse.start()
     while not stop.is_set():
         pulse.step_since = begun = time.monotonic()
-        asked = clock.looks_asked()
-        if asked is not None and asked == detector.looks:  # a range says when
+        wanted_ticks = clock.looks_asked()
+        if wanted_ticks is not None and wanted_ticks == detector.looks:  # a range says when
             stop.wait(clock.pause_s(0.02))
             continue
         try:
             detector.step()
-            detector.looks += 1 if asked is None else asked - detector.looks
+            detector.looks += 1 if wanted_ticks is None else wanted_ticks - detector.looks
         except (StillwatchError, OSError) as why:
             detector.error = str(why)
             if not detector.usable:

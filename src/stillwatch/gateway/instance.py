@@ -88,8 +88,8 @@ def running_pid(folder: Folder) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        said = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
-        return int(said) if said.isdigit() else -1
+        pid = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        return int(pid) if pid.isdigit() else -1
     finally:
         os.close(handle)
     return None

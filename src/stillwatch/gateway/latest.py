@@ -152,21 +152,22 @@ class Findings:
         path = self._folder.detector / HANDOVER
         result = load(self._folder.detector)
         try:
-            told = json.loads(path.read_bytes())
+            document = json.loads(path.read_bytes())
             at = datetime.fromisoformat
             followers = tuple(
                 Follower(f["account"], f["campaign"], at(f["named_at"]), at(f["first"]), f["exchanges"])
-                for f in told["followers"]
+                for f in document["followers"]
             )
             alone = tuple(
-                LoneHarvester(**one | {"named_at": at(one["named_at"])}) for one in told.get("alone", ())
+                LoneHarvester(**one | {"named_at": at(one["named_at"])}) for one in document.get("alone", ())
             )
             weak = tuple(
-                HoldCandidate(**one | {"accounts": tuple(one["accounts"])}) for one in told.get("weak", ())
+                HoldCandidate(**one | {"accounts": tuple(one["accounts"])})
+                for one in document.get("weak", ())
             )
-            shares = {str(name): float(share) for name, share in told.get("shares", {}).items()}
+            shares = {str(name): float(share) for name, share in document.get("shares", {}).items()}
             now = replace(result, followers=followers, alone=alone, weak=weak, shares=shares)
-            return FindingsNotice(sign, now, dict(told["first_ids"]), tuple(told.get("networks", ())))
+            return FindingsNotice(sign, now, dict(document["first_ids"]), tuple(document.get("networks", ())))
         except (OSError, ValueError, KeyError, TypeError) as why:
             raise InputError(f"{path}: cannot be read: {why}") from why
 

@@ -65,7 +65,7 @@ class _Json(logging.Formatter):
         self._name = name
 
     def format(self, record: logging.LogRecord) -> str:
-        said: dict[str, object] = {
+        fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -73,19 +73,19 @@ class _Json(logging.Formatter):
             "message": record.getMessage(),
         }
         if dropped := getattr(record, "dropped", 0):
-            said["dropped_lines"] = dropped
-        said |= getattr(record, "fields", {})
+            fields["dropped_lines"] = dropped
+        fields |= getattr(record, "fields", {})
         if record.exc_info:
-            said["exception"] = self.formatException(record.exc_info)
-        return json.dumps(said)
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, "fields", {})
         more = "".join(f" {name}={json.dumps(value)}" for name, value in fields.items())
-        said = f"stillwatch serve: {record.getMessage()}{more}"
-        return said if not record.exc_info else f"{said}\n{self.formatException(record.exc_info)}"
+        line = f"stillwatch serve: {record.getMessage()}{more}"
+        return line if not record.exc_info else f"{line}\n{self.formatException(record.exc_info)}"
 
 
 def tell(text: str) -> None:
@@ -104,15 +104,15 @@ def request(level: int, message: str, **fields: object) -> None:
     requests.log(level, "%s", message, extra={"fields": kept})
 
 
-def trace_of(said: bytes | None) -> tuple[str, str]:
+def trace_of(header: bytes | None) -> tuple[str, str]:
     """(trace id, flags) that a client's `traceparent` has; a new one where it has none that counts."""
-    found = _TRACEPARENT.fullmatch(said) if said else None
+    found = _TRACEPARENT.fullmatch(header) if header else None
     if found is None:
         return f"{_numbers.getrandbits(128) or 1:032x}", "00"
     return found[1].decode(), found[2].decode()
 
 
-def traceparent(said: bytes | None) -> str:
+def traceparent(header: bytes | None) -> str:
     """A `traceparent` (W3C) for what the gateway did: the client's trace, a span of our own."""
-    trace, flags = trace_of(said)
+    trace, flags = trace_of(header)
     return f"00-{trace}-{_numbers.getrandbits(64) or 1:016x}-{flags}"

@@ -103,14 +103,14 @@ def main(folder: str) -> None:
             heartbeat.beat(beat, utc_us(), rss=heartbeat.rss_bytes())
         if not _comes(calls, BEAT_S):
             continue
-        said, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)
-        if not said:  # nobody will ask any more
+        call, doors, _, _ = socket.recv_fds(calls, LONGEST_CALL, 1)
+        if not call:  # nobody will ask any more
             return
         between = os.fork()
         if between == 0:
             if os.fork():
                 os._exit(0)
-            _begin(said.decode(), folder, supervisor, doors, calls)
+            _begin(call.decode(), folder, supervisor, doors, calls)
             return
         os.waitpid(between, 0)
         for door in doors:

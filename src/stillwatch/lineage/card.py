@@ -63,8 +63,8 @@ def _tagged_bases(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 def _relation(fields: Mapping[str, object], tagged: list[str], bases: int) -> Relation:
     words = [*_texts(fields.get("base_model_relation")), *tagged]
-    said = next((RELATIONS[word] for word in words if word in RELATIONS), None)
-    return said or (Relation.MERGED if bases > 1 else Relation.FINETUNE)
+    relation = next((RELATIONS[word] for word in words if word in RELATIONS), None)
+    return relation or (Relation.MERGED if bases > 1 else Relation.FINETUNE)
 
 
 def _with_bases(own: ResolvedName, bases: list[ResolvedName], relation: Relation) -> ResolvedName:
@@ -94,11 +94,13 @@ def _with_datasets(found: ResolvedName, datasets: list[Dataset]) -> ResolvedName
         return found
     others = (teacher for dataset in datasets for teacher in dataset.teachers if teacher != found.family)
     teachers = tuple(dict.fromkeys((*found.teachers, *others)))
-    said = " ".join(f'Its card names the data set "{one.name}". Source: {one.source}.' for one in datasets)
+    sentence = " ".join(
+        f'Its card names the data set "{one.name}". Source: {one.source}.' for one in datasets
+    )
     merged = found.relation is Relation.MERGED
     return replace(
         found,
         teachers=teachers,
         relation=Relation.MERGED if merged else Relation.DISTILLED if teachers else found.relation,
-        evidence=f"{found.evidence} {said}".strip(),
+        evidence=f"{found.evidence} {sentence}".strip(),
     )

@@ -87,27 +87,27 @@ class ModelCheckpoint:
 
     def units(self, key: Key) -> Units:
         """Read one layer; the scale of the norm before it is multiplied into what its units read."""
-        told = self.names[key]
+        parts_here = self.names[key]
         gate: Floats | None = None
-        if "both" in told:
-            both = self._rows(told["both"])
+        if "both" in parts_here:
+            both = self._rows(parts_here["both"])
             gate, read = both[: len(both) // 2], both[len(both) // 2 :]
         else:
-            read = self._rows(told["read"])
-            gate = self._rows(told["gate"]) if "gate" in told else None
-        write = self.tensor(told["write"])
+            read = self._rows(parts_here["read"])
+            gate = self._rows(parts_here["gate"]) if "gate" in parts_here else None
+        write = self.tensor(parts_here["write"])
         square = write.shape[0] == write.shape[1]
-        if write.shape[1] != self.hidden or (square and "c_proj" not in told["write"]):
+        if write.shape[1] != self.hidden or (square and "c_proj" not in parts_here["write"]):
             write = write.T
         if len({len(part) for part in (gate, read, write) if part is not None}) > 1 or not len(read):
             raise CheckpointError(
                 f"{self.name}: the feed-forward weights of layer {key[0]} are not of one number of units: "
-                f"{', '.join(told.values())}"
+                f"{', '.join(parts_here.values())}"
             )
-        if "norm" not in told:
+        if "norm" not in parts_here:
             return Units(gate, read, write)
-        scale = self.tensor(told["norm"])
-        if str(self.shape["kind"]).startswith("gemma") and not told["norm"].startswith("blk"):
+        scale = self.tensor(parts_here["norm"])
+        if str(self.shape["kind"]).startswith("gemma") and not parts_here["norm"].startswith("blk"):
             scale = scale + 1  # Gemma's norms are kept less one, but in GGUF files
         return Units(None if gate is None else gate * scale, read * scale, write)
 
@@ -182,9 +182,9 @@ def _checkpoint(
             key = int(layer[1]), int(expert[1]) if expert else 0
             found.setdefault(key, {}).setdefault(role, one)
     whole = {
-        key: told | ({"norm": norms[key[0]]} if key[0] in norms else {})
-        for key, told in found.items()
-        if "write" in told and ("read" in told or "both" in told)
+        key: weights_here | ({"norm": norms[key[0]]} if key[0] in norms else {})
+        for key, weights_here in found.items()
+        if "write" in weights_here and ("read" in weights_here or "both" in weights_here)
     }
     if not whole:
         raise CheckpointError(
@@ -204,11 +204,11 @@ def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
             size = int.from_bytes(opened.read(8), "little")
             if size > HEADER_BYTES:
                 raise ValueError(f"its header is said to be {size:,} bytes long")
-            told = json.loads(opened.read(size))
-        told.pop("__metadata__", None)
+            entries = json.loads(opened.read(size))
+        entries.pop("__metadata__", None)
         found: dict[str, tuple[Path, str, list[int], int, int]] = {}
         end = 0
-        for name, one in sorted(told.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+        for name, one in sorted(entries.items(), key=lambda item: tuple(item[1]["data_offsets"])):
             dtype, shape, (at, after) = one["dtype"], one["shape"], one["data_offsets"]
             if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in (*shape, at, after)):
                 raise ValueError(f"the shape or the place of {name[:200]!r} is no list of numbers")
@@ -252,20 +252,20 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        told = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as why:
         raise CheckpointError(f"{path}: cannot be read: {why}") from None
-    return told if isinstance(told, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def _table(told: dict[str, Any], key: str) -> dict[str, Any]:
-    found = told.get(key)
+def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
+    found = table.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _tokenizer(told: dict[str, Any], folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+def _tokenizer(document: dict[str, Any], folder: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """The vocabulary and the merges of a tokenizer.json, or of GPT-2's two files."""
-    model = _table(told, "model") or {"vocab": _json(folder / "vocab.json")}
+    model = _table(document, "model") or {"vocab": _json(folder / "vocab.json")}
     words, merges = model.get("vocab"), model.get("merges")
     if isinstance(words, list):  # a unigram model: pairs of a token and its score
         words = {str(one[0]): i for i, one in enumerate(words) if isinstance(one, list) and one}

@@ -35,27 +35,27 @@ class Hit:
     entry: LineageEntry
 
 
-def find(piece: NamePart, said: frozenset[str], known: LineageTable) -> list[Hit]:
+def find(piece: NamePart, words: frozenset[str], known: LineageTable) -> list[Hit]:
     """Every entry that a part names, left to right, the longest word where two begin together.
 
-    `said` is all words of the whole name: some entries count only beside another word.
+    `words` is all words of the whole name: some entries count only beside another word.
     """
     found: list[Hit] = []
     done = 0
     for at in sorted(piece.starts | piece.humps):
-        if at >= done and (hit := _at(at, piece, said, known)):
+        if at >= done and (hit := _at(at, piece, words, known)):
             found.append(hit)
             done = hit.end
     found += _hidden_words(piece, found, known)
     return [hit for hit in sorted(found, key=lambda hit: hit.start) if hit.entry.family is not None]
 
 
-def _at(at: int, piece: NamePart, said: frozenset[str], known: LineageTable) -> Hit | None:
+def _at(at: int, piece: NamePart, words: frozenset[str], known: LineageTable) -> Hit | None:
     for word, entries in known.starts.get(piece.bones[at : at + 2], ()):
         end = at + len(word)
         if piece.bones.startswith(word, at) and _whole_word(piece, at, end, known):
             for entry in entries:
-                if _fits(entry, piece, at, end, said, known):
+                if _fits(entry, piece, at, end, words, known):
                     return Hit(at, end, entry)
     return None
 
@@ -82,7 +82,7 @@ def _whole_word(piece: NamePart, start: int, end: int, known: LineageTable) -> b
 
 
 def _fits(
-    entry: LineageEntry, piece: NamePart, start: int, end: int, said: frozenset[str], known: LineageTable
+    entry: LineageEntry, piece: NamePart, start: int, end: int, words: frozenset[str], known: LineageTable
 ) -> bool:
     before = piece.bones[:start]
     if entry.lead and start and before not in known.hosts and before != "ft":  # "ft:o4-mini:acme::7p4lURel"
@@ -91,7 +91,7 @@ def _fits(
         return False
     if entry.whole and end != len(piece.bones):
         return False
-    return not entry.under or not entry.under.isdisjoint(said)
+    return not entry.under or not entry.under.isdisjoint(words)
 
 
 def _changes(bones: str, start: int, end: int) -> set[int]:

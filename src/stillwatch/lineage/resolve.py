@@ -29,9 +29,9 @@ def resolve(name: str) -> ResolvedName:
     known = table()
     pieces = parts(name)
     host, path = _host(pieces, known)
-    said = frozenset(word for piece in pieces for word in piece.words)
+    words = frozenset(word for piece in pieces for word in piece.words)
     for piece in reversed(path):
-        if hits := find(piece, said, known):
+        if hits := find(piece, words, known):
             return _resolve_part(name, piece, hits, host, known)
     if host is not None and (family := known.decide.get(host)):
         return ResolvedName(
@@ -71,15 +71,15 @@ def _resolve_part(
     name: str, piece: NamePart, hits: list[Hit], host: str | None, known: LineageTable
 ) -> ResolvedName:
     """Read the hits of the part that names the model together."""
-    said = _strongest_relation(piece, known)
+    claimed = _strongest_relation(piece, known)
     derived = max(
         (hit for hit in hits if hit.entry.derived), key=lambda hit: hit.end - hit.start, default=None
     )
     if derived is not None:
-        family, teachers, relation = _of_derived(derived.entry, piece, hits, said)
+        family, teachers, relation = _of_derived(derived.entry, piece, hits, claimed)
         decided = derived.entry
     else:
-        family, teachers, relation, decided = _of_families(piece, hits, said, known)
+        family, teachers, relation, decided = _of_families(piece, hits, claimed, known)
     vendor = decided.vendor or (known.families[family].vendor if family is not None else None)
     return ResolvedName(
         name,
@@ -103,7 +103,7 @@ def _strongest_relation(piece: NamePart, known: LineageTable) -> Relation:
 
 
 def _of_derived(
-    entry: LineageEntry, piece: NamePart, hits: list[Hit], said: Relation
+    entry: LineageEntry, piece: NamePart, hits: list[Hit], claimed: Relation
 ) -> tuple[str | None, tuple[str, ...], Relation]:
     """A model by somebody else: the table knows what it was made of, the name may know the base better."""
     family = _by_size(entry, piece) or entry.family
@@ -114,28 +114,28 @@ def _of_derived(
 
 
 def _of_families(
-    piece: NamePart, hits: list[Hit], said: Relation, known: LineageTable
+    piece: NamePart, hits: list[Hit], claimed: Relation, known: LineageTable
 ) -> tuple[str | None, tuple[str, ...], Relation, LineageEntry]:
     """A name of nothing but families: one is the weights, the others were their teachers."""
     entries = list({hit.entry.family: hit.entry for hit in reversed(hits)}.values())[::-1]
     first = entries[0]
     if len(entries) > 1:
-        base = _base(piece, hits, entries, said)
+        base = _base(piece, hits, entries, claimed)
         others = tuple(entry.family for entry in entries if entry is not base and entry.family is not None)
-        if said is Relation.DISTILLED or any(entry.base > 0 for entry in entries if entry is not base):
-            relation = Relation.MERGED if said is Relation.MERGED else Relation.DISTILLED
+        if claimed is Relation.DISTILLED or any(entry.base > 0 for entry in entries if entry is not base):
+            relation = Relation.MERGED if claimed is Relation.MERGED else Relation.DISTILLED
             return base.family, others, relation, first if first.sizes else base
-        return base.family, (), Relation.FINETUNE if said is Relation.SAME else said, base
+        return base.family, (), Relation.FINETUNE if claimed is Relation.SAME else claimed, base
     if by_size := _by_size(first, piece):
         return by_size, (str(first.family),), Relation.DISTILLED, first
-    if said is Relation.DISTILLED and first.base > 0:  # "deepseek-distill": whose weights, it does not say
-        return None, (str(first.family),), said, first
-    return first.family, (), said, first
+    if claimed is Relation.DISTILLED and first.base > 0:  # "deepseek-distill": whose weights, it does not say
+        return None, (str(first.family),), claimed, first
+    return first.family, (), claimed, first
 
 
-def _base(piece: NamePart, hits: list[Hit], entries: list[LineageEntry], said: Relation) -> LineageEntry:
+def _base(piece: NamePart, hits: list[Hit], entries: list[LineageEntry], claimed: Relation) -> LineageEntry:
     """Whose weights a name of several families means."""
-    if said is Relation.DISTILLED:
+    if claimed is Relation.DISTILLED:
         for word in ("distilled", "distill", "distil"):
             at = piece.bones.find(word)
             after = next((hit.entry for hit in hits if hit.start == at + len(word) and at > 0), None)

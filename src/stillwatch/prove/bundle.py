@@ -68,8 +68,8 @@ def make(
 
 
 def _manifest(files: Mapping[str, bytes], document: Mapping[str, Any], signer: TrailSigner) -> bytes:
-    told = {**document, "stillwatch": stillwatch.__version__}
-    return sign_manifest(files, checker.PREDICATE, {name: told[name] for name in checker.TOLD}, signer)
+    fields = {**document, "stillwatch": stillwatch.__version__}
+    return sign_manifest(files, checker.PREDICATE, {name: fields[name] for name in checker.TOLD}, signer)
 
 
 def write(files: Mapping[str, bytes], out: Path) -> Written:

@@ -36,41 +36,43 @@ def read(path: Path) -> Evidence:
     try:
         if path.stat().st_size > LARGEST:
             raise ProveError(f"{path}: is larger than {LARGEST >> 20} MiB; no evidence is")
-        told = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except OSError as why:
         raise ProveError(f"{path}: cannot be read: {why.strerror}") from why
     except (ValueError, RecursionError) as why:
         raise ProveError(f"{path}: is no JSON ({why}); give what a `prove` verb wrote as evidence") from None
-    return of_json(told, str(path))
+    return of_json(document, str(path))
 
 
-def of_json(told: Any, place: str) -> Evidence:
+def of_json(document: Any, place: str) -> Evidence:
     """Read a document. Raises: ProveError."""
-    if not isinstance(told, dict) or told.get("kind") != KIND:
+    if not isinstance(document, dict) or document.get("kind") != KIND:
         raise ProveError(f"{place}: is no evidence: its `kind` is not {KIND!r}")
-    told = {name: value for name, value in told.items() if name != "kind"}
-    told = _check_fields(Evidence, told, place)
+    document = {name: value for name, value in document.items() if name != "kind"}
+    document = _check_fields(Evidence, document, place)
     try:
-        told["grade"] = Grade(told["grade"])
+        document["grade"] = Grade(document["grade"])
     except ValueError:
         grades = ", ".join(repr(str(g)) for g in Grade)
-        raise ProveError(f"{place}: grade is {told['grade']!r:.60}; it can be {grades}") from None
-    told["rows"] = tuple(_row(one, f"{place}: rows[{i}]") for i, one in enumerate(_list(told, "rows", place)))
-    told["confounds"] = tuple(
-        Checked(**_check_fields(Checked, one, f"{place}: confounds[{i}]"))
-        for i, one in enumerate(_list(told, "confounds", place))
+        raise ProveError(f"{place}: grade is {document['grade']!r:.60}; it can be {grades}") from None
+    document["rows"] = tuple(
+        _row(one, f"{place}: rows[{i}]") for i, one in enumerate(_list(document, "rows", place))
     )
-    told["means_not"] = tuple(_list(told, "means_not", place))
-    if not all(isinstance(one, str) for one in told["means_not"]):
+    document["confounds"] = tuple(
+        Checked(**_check_fields(Checked, one, f"{place}: confounds[{i}]"))
+        for i, one in enumerate(_list(document, "confounds", place))
+    )
+    document["means_not"] = tuple(_list(document, "means_not", place))
+    if not all(isinstance(one, str) for one in document["means_not"]):
         raise ProveError(f"{place}: means_not is no list of sentences")
     try:
-        return Evidence(**told)
+        return Evidence(**document)
     except ProveError as why:
         raise ProveError(f"{place}: {why}") from None
 
 
-def _row(told: Any, place: str) -> Row:
-    known = _check_fields(Row, told, place)
+def _row(document: Any, place: str) -> Row:
+    known = _check_fields(Row, document, place)
     if known["counts"] is not None:
         known["counts"] = Counts(**_check_fields(Counts, known["counts"], f"{place}.counts"))
     try:
@@ -79,31 +81,31 @@ def _row(told: Any, place: str) -> Row:
         raise ProveError(f"{place}: {why}") from None
 
 
-def _list(told: dict[str, Any], name: str, place: str) -> list[Any]:
-    value = told[name]
+def _list(document: dict[str, Any], name: str, place: str) -> list[Any]:
+    value = document[name]
     if not isinstance(value, list | tuple):
         raise ProveError(f"{place}: {name} is no list")
     return list(value)
 
 
-def _check_fields(kind: Any, told: Any, place: str) -> dict[str, Any]:
+def _check_fields(kind: Any, document: Any, place: str) -> dict[str, Any]:
     """Check names and plain types against a dataclass; what may be left out gets its default."""
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise ProveError(f"{place}: is no object")
     found: dict[str, Any] = {}
     for field in fields(kind):
-        if field.name not in told:
+        if field.name not in document:
             if field.default is MISSING:
                 raise ProveError(f"{place}: {field.name} is missing")
             found[field.name] = field.default
             continue
-        value = told[field.name]
+        value = document[field.name]
         if not _fits(value, field.type):
             raise ProveError(f"{place}: {field.name} is {value!r:.60}; {_words(field.type)} is wanted")
         found[field.name] = (
             float(value) if field.type in (float, float | None) and value is not None else value
         )
-    unknown = sorted(set(told) - set(found))
+    unknown = sorted(set(document) - set(found))
     if unknown:
         raise ProveError(f"{place}: {unknown[0]!r:.60} is unknown here")
     return found

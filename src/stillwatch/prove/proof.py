@@ -138,8 +138,8 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     _time(proof, seal, found, trust, parts)
     if found.alpha > MOST_ALPHA:
         found.missing.append(f"an alpha of {MOST_ALPHA:g} or less: the seal has {found.alpha:g}")
-    said = seal["own_training"]["coined_answers"]
-    if said not in TRAINING:
+    step_word = seal["own_training"]["coined_answers"]
+    if step_word not in TRAINING:
         found.missing.append(
             "the owner has not sealed a statement that coined answers stay out of its own training: whoever "
             "learns from its later models' public answers would lean the same way"
@@ -431,11 +431,11 @@ def _values(
     test, statistic = proof["seals"][-1]["test"], proof["statistic"]
     found = {}
     for pair in pairs:
-        told = measured.get(pair)
-        if told and statistic == "overlap" and len(told) > test["samples"]:
-            raise ValueError(f"{pair}: {len(told)} answers of the suspect, {test['samples']} are sealed")
+        value = measured.get(pair)
+        if value and statistic == "overlap" and len(value) > test["samples"]:
+            raise ValueError(f"{pair}: {len(value)} answers of the suspect, {test['samples']} are sealed")
         texts, places = records[pair]["texts"], test.get("places", 0)
-        two = parts.leans.valued(statistic, told, texts, test["samples"], places)
+        two = parts.leans.valued(statistic, value, texts, test["samples"], places)
         if two is not None and all(abs(one) < LARGEST for one in two):
             found[pair] = two
     return found

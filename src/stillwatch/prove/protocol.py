@@ -143,22 +143,22 @@ def open_protocol(data: bytes, place: str, key: str | None = None) -> Signed:
         signer, raw = str(signature["keyid"]), base64.b64decode(signature["sig"], validate=True)
         if envelope["payloadType"] != PAYLOAD_TYPE:
             raise ProveError(f"{place}: is signed, but no protocol ({envelope['payloadType']!r:.80})")
-        told = json.loads(payload)
+        document = json.loads(payload)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as why:
         raise ProveError(f"{place}: is no signed protocol ({type(why).__name__}: {why})") from None
     if not is_signed(signer, raw.hex(), pae(PAYLOAD_TYPE, payload)):
         raise ProveError(f"{place}: is not signed by the key it names, or was changed since")
     if key is not None and signer != key:
         raise ProveError(f"{place}: is signed by key {signer}, not by {key}")
-    return Signed(_protocol(told, place), data, hashlib.sha256(data).hexdigest(), signer)
+    return Signed(_protocol(document, place), data, hashlib.sha256(data).hexdigest(), signer)
 
 
-def _protocol(told: Any, place: str) -> Protocol:
-    if not isinstance(told, dict) or set(told) != {field.name for field in fields(Protocol)}:
+def _protocol(document: Any, place: str) -> Protocol:
+    if not isinstance(document, dict) or set(document) != {field.name for field in fields(Protocol)}:
         raise ProveError(f"{place}: does not hold what a protocol of this version holds")
     wrong = ProveError(f"{place}: a protocol's field is of the wrong kind")
     try:
-        found = msgspec.convert(told, Protocol)
+        found = msgspec.convert(document, Protocol)
     except msgspec.ValidationError:
         raise wrong from None
     if not math.isfinite(found.effect or 0.0):

@@ -87,10 +87,10 @@ def read(path: Path, further: Collection[str] = ()) -> Iterator[RecordedAnswers 
     except Refused as why:
         raise ProveError(f"{path}: {why}") from None
     except DAMAGED as why:
-        told = (
+        problem = (
             why.strerror if isinstance(why, OSError) and why.strerror else (str(why).splitlines() or ["?"])[0]
         )
-        raise ProveError(f"{path}: cannot be read: {told:.160}") from why
+        raise ProveError(f"{path}: cannot be read: {problem:.160}") from why
 
 
 def usable(path: Path, unread: Sequence[Unread], rows: int) -> None:
@@ -177,17 +177,17 @@ def _read_answers(row: dict[str, Any], place: str) -> RecordedAnswers | Unread:
         )
     key = next((row[name] for name in IDS if _is_given(row.get(name))), "")
     model = next((row[name] for name in MODELS if _is_given(row.get(name))), "")
-    asked = talk if talk is not None else prompt
+    prompt_or_talk = talk if talk is not None else prompt
     if (
         not isinstance(model, str)
-        or not isinstance(asked, str | list | None)
+        or not isinstance(prompt_or_talk, str | list | None)
         or not isinstance(key, str | int)
     ):
         return Unread(place, "its prompt, prompt_id or model is no text")
-    if key == "" and not asked:
+    if key == "" and not prompt_or_talk:
         return Unread(place, "says neither prompt nor prompt_id: nobody can tell what was asked")
     return RecordedAnswers(
-        place, str(key), asked, model, tuple(t for t in texts if t.strip()), max(1, len(texts)), row
+        place, str(key), prompt_or_talk, model, tuple(t for t in texts if t.strip()), max(1, len(texts)), row
     )
 
 
@@ -213,8 +213,8 @@ def _texts(value: Any, depth: int = 0) -> list[str] | None:
     if isinstance(value, dict):
         for name in WITHIN:
             if value.get(name) is not None:
-                told = _texts(value[name], depth + 1)
-                return told[:1] if told and name == "turns" else told  # later turns answer other prompts
+                texts = _texts(value[name], depth + 1)
+                return texts[:1] if texts and name == "turns" else texts  # later turns answer other prompts
     return None
 
 
@@ -225,10 +225,10 @@ def _talk(value: list[Any]) -> list[dict[str, str]] | None:
         if not isinstance(one, dict):
             return None
         role = SPEAKERS.get(str(one.get("from")), one.get("role", one.get("from")))
-        said = _texts(one.get("content", one.get("value")), DEEPEST - 2)
-        if not isinstance(role, str) or said is None:
+        texts = _texts(one.get("content", one.get("value")), DEEPEST - 2)
+        if not isinstance(role, str) or texts is None:
             return None
-        found.append({"role": role, "content": "".join(said)})
+        found.append({"role": role, "content": "".join(texts)})
     return found
 
 

@@ -177,9 +177,11 @@ def words(outcome: str, evidence: Sequence[Mapping[str, Any]], of_proof: Sequenc
 
 def readme(verdict: Mapping[str, Any]) -> str:
     """README.txt of a bundle."""
-    told = {name: verdict[name] for name in ("suspect", "headline", "means")}
+    verdict_words = {name: verdict[name] for name in ("suspect", "headline", "means")}
     return README.format(
-        version=verdict["stillwatch"], means_not="\n".join(f"- {one}" for one in verdict["means_not"]), **told
+        version=verdict["stillwatch"],
+        means_not="\n".join(f"- {one}" for one in verdict["means_not"]),
+        **verdict_words,
     )
 
 
@@ -245,10 +247,10 @@ def escaped_text(text: Any, limit: int = 1200) -> str:
         plain = " " <= char < "\x7f" and char != "\\"
         hides = kind in _HIDES or code in _BLANK or 0xFE00 <= code <= 0xFE0F
         if not plain and (char in _SHORT or hides or (kind[0] == "M" and marks >= 2)):
-            told = _SHORT.get(char) or (
+            shown = _SHORT.get(char) or (
                 f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
             )
-            made.append(f'<span class="ctl">{told}</span>')
+            made.append(f'<span class="ctl">{shown}</span>')
         else:
             made.append(escape(char))
         marks = marks + 1 if kind[0] == "M" else 0
@@ -290,7 +292,7 @@ def page(
     verdict: Mapping[str, Any], signer: str | None = None, senders_word: Sequence[str] | None = None
 ) -> str:
     """The page of a verdict. In a bundle: who signed it, and what of it nobody else can compute."""
-    told = verdict["outcome"]
+    outcome_name = verdict["outcome"]
     title = escaped_text(f"verdict on {verdict['suspect']}", 160)
     parts = [
         f"""<!DOCTYPE html>
@@ -306,7 +308,7 @@ def page(
 <body>
 <header><p class="soft">Stillwatch {escaped_text(verdict["stillwatch"], 40)}: {title}</p></header>
 <main>
-<p class="outcome {told}">{escape(OUTCOMES[told])}</p>
+<p class="outcome {outcome_name}">{escape(OUTCOMES[outcome_name])}</p>
 <h1>{escaped_text(verdict["headline"], 400)}</h1>
 <p>{escaped_text(verdict["means"])}</p>""",
         _conditions(verdict),

@@ -24,8 +24,8 @@ PAGE, DOCUMENT = "index.html", "verdict.json"
 
 def headline(evidence: Sequence[Evidence], proof: Proof | None = None) -> str:
     """Say in one sentence what all the evidence says at most."""
-    told = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
-    return report.headline(told.name.lower(), [as_json(one) for one in evidence])
+    found = outcome(tuple(evidence), proofs_that_hold(evidence, proof))
+    return report.headline(found.name.lower(), [as_json(one) for one in evidence])
 
 
 def check_evidence(evidence: Sequence[Evidence], protocol: Signed | None) -> None:
@@ -67,15 +67,15 @@ def as_document(
 ) -> dict[str, Any]:
     """Give verdict.json. Raises: ProveError."""
     check_evidence(evidence, protocol)
-    told = outcome(tuple(evidence), proofs_that_hold(evidence, proof)).name.lower()
+    outcome_name = outcome(tuple(evidence), proofs_that_hold(evidence, proof)).name.lower()
     shown = [as_json(one) for one in evidence]
     lacks = () if proof is None else proof.examined.missing
     return {
         "kind": KIND,
         "stillwatch": __version__,
         "suspect": evidence[0].suspect,
-        "outcome": told,
-        **report.words(told, shown, lacks),
+        "outcome": outcome_name,
+        **report.words(outcome_name, shown, lacks),
         "sealed": None if proof is None else proof.examined.facts() | {"proof": proof.sha256},
         "protocol": None if protocol is None else _protocol_json(protocol),
         "evidence": shown,
@@ -83,8 +83,8 @@ def as_document(
 
 
 def _protocol_json(signed: Signed) -> dict[str, Any]:
-    told = {"sha256": signed.sha256, "signed_by": signed.key} | asdict(signed.protocol)
-    return dict(json.loads(json.dumps(told)))
+    document = {"sha256": signed.sha256, "signed_by": signed.key} | asdict(signed.protocol)
+    return dict(json.loads(json.dumps(document)))
 
 
 def write_verdict(

@@ -39,14 +39,14 @@ def answer(tokens: float, rng: np.random.Generator) -> str:
 
 def with_answers(exchanges: pa.Table) -> pa.Table:
     """Give every answered exchange that has none its completion; the same exchange always gets the same."""
-    said = exchanges["completion"].to_pylist()
+    texts = exchanges["completion"].to_pylist()
     shown = pc.subtract(
         exchanges["output_tokens"], pc.fill_null(exchanges["reasoning_tokens"], 0)
     ).to_pylist()
     names, status = exchanges["exchange_id"].to_pylist(), exchanges["status"].to_pylist()
     for k, (name, tokens) in enumerate(zip(names, shown, strict=True)):
-        if said[k] is None and status[k] == 200:
+        if texts[k] is None and status[k] == 200:
             digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"stillwatch.said").digest()
-            said[k] = answer(tokens or 0, np.random.default_rng(int.from_bytes(digest)))
+            texts[k] = answer(tokens or 0, np.random.default_rng(int.from_bytes(digest)))
     at = exchanges.schema.get_field_index("completion")
-    return exchanges.set_column(at, "completion", pa.array(said, pa.string()))
+    return exchanges.set_column(at, "completion", pa.array(texts, pa.string()))

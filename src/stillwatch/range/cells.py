@@ -112,7 +112,7 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
     """Make one cell and put it into its file; say what kept it from being made."""
     began = time.process_time()
     try:
-        told = {"outcome": make(), "cpu_s": round(time.process_time() - began, 2)}
+        document = {"outcome": make(), "cpu_s": round(time.process_time() - began, 2)}
     except StillwatchError as error:
         return str(error)
     except Exception as error:  # a stranger's file: whatever it raises is said with its name
@@ -120,7 +120,7 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
             raise
         return describe_error(error, cell.defence)  # whose file it is stands in the title
     try:
-        write_atomically(out / CELLS / cell.file, json.dumps(told, allow_nan=False) + "\n")
+        write_atomically(out / CELLS / cell.file, json.dumps(document, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror}; what stands stays") from error
     return None
@@ -202,8 +202,10 @@ def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
 def _play_live(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
     from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
 
-    told = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
-    return {k: v for k, v in asdict(told).items() if k not in ("folder", "took")}
+    outcome_live = run_live(
+        scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None)
+    )
+    return {k: v for k, v in asdict(outcome_live).items() if k not in ("folder", "took")}
 
 
 def read_told(path: Path) -> CellResult:
@@ -213,7 +215,7 @@ def read_told(path: Path) -> CellResult:
         InputError: it is not what a run wrote.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return CellResult(told["outcome"], float(told["cpu_s"]))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return CellResult(document["outcome"], float(document["cpu_s"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no cell of a run ({error}); delete it, and it is made again") from error

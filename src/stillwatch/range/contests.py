@@ -49,17 +49,17 @@ class ContestSummary:
         return asdict(self)
 
 
-def contest_of_json(told: dict[str, Any]) -> Contest:
+def contest_of_json(document: dict[str, Any]) -> Contest:
     """Read a contest back."""
-    return msgspec.convert(told, Contest)
+    return msgspec.convert(document, Contest)
 
 
 def thin_history(one: Contest) -> dict[str, Any]:
     """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
-    told = asdict(one)
+    document = asdict(one)
     step = -(-len(one.history) // HISTORY) if one.history else 1
-    kept = [h for i, h in enumerate(told["history"]) if i % step == 0 or i == len(one.history) - 1]
-    return {**told, "history": kept}
+    kept = [h for i, h in enumerate(document["history"]) if i % step == 0 or i == len(one.history) - 1]
+    return {**document, "history": kept}
 
 
 def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[ContestSummary, ...]:

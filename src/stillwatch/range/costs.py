@@ -35,16 +35,16 @@ class AttackPrices:
                 raise InputError(f"[budget] {f.name} = {value!r}: give an amount of USD that is not negative")
 
     @classmethod
-    def of(cls, told: Mapping[str, float]) -> "AttackPrices":
+    def of(cls, prices: Mapping[str, float]) -> "AttackPrices":
         """Take prices from a scene's [budget].
 
         Raises: InputError for a key that is no price, or a price below 0.
         """
         known = [f.name for f in fields(cls)]
-        for name in told:
+        for name in prices:
             if name not in known:
                 raise InputError(f"[budget] {name} is no price; known are {', '.join(known)}")
-        return cls(**told)
+        return cls(**prices)
 
     def account(self, kind: AccountKind) -> float:
         """What one account costs."""

@@ -65,11 +65,11 @@ def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = 
 
 def of_multiples(values: Sequence[float], at_least: bool = False) -> Interval | None:
     """Give the geometric mean of positive multiples, with Student's interval of their logarithms."""
-    told = over_seeds([math.log(v) for v in values])
-    if told is None:
+    logs = over_seeds([math.log(v) for v in values])
+    if logs is None:
         return None
-    low, high = (None if x is None else math.exp(x) for x in (told.low, told.high))
-    return Interval(math.exp(told.mean), low, high, told.n, at_least)
+    low, high = (None if x is None else math.exp(x) for x in (logs.low, logs.high))
+    return Interval(math.exp(logs.mean), low, high, logs.n, at_least)
 
 
 def of_share(

@@ -61,12 +61,12 @@ class Manifest:
 
     @property
     def id(self) -> str:
-        told = asdict(self)
-        for scene in told["scenes"]:  # where a file lies changes no number
+        document = asdict(self)
+        for scene in document["scenes"]:  # where a file lies changes no number
             scene.pop("path")
             scene["defences"] = [scene["own"].get(name, name) for name in scene["defences"]]
             scene["own"] = sorted(scene["own"].values())
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
         return {"shape": SHAPE, "id": self.id, "stillwatch": stillwatch.__version__, **asdict(self)}
@@ -101,15 +101,15 @@ def manifest(
 @cache
 def _digest(folder: Path) -> str:
     """Hash a folder's files: their names and contents."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(PACKAGE).as_posix()
             drawn = any(name.startswith(f"{d}/") and not folder.as_posix().endswith(d) for d in DRAWN)
             code = path.suffix in CODE or folder.name == "data"
             if path.is_file() and code and not drawn:
-                told.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return told.hexdigest()
+                digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _of_file(path: Path) -> str:
@@ -135,40 +135,40 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder} is no run: it has no {FILE}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(told, dict) or told.get("shape") != SHAPE:
+    if not isinstance(document, dict) or document.get("shape") != SHAPE:
         raise InputError(f"{path} is no manifest of this version (shape {SHAPE})")
     try:
-        read = msgspec.convert(told, Manifest)
+        read = msgspec.convert(document, Manifest)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {error}") from error
-    if read.id != told.get("id"):
+    if read.id != document.get("id"):
         raise InputError(
-            f"{path}: its id is {told.get('id')}, its contents give {read.id}: somebody changed it"
+            f"{path}: its id is {document.get('id')}, its contents give {read.id}: somebody changed it"
         )
     return read
 
 
 def list_changes(then: Manifest, now: Manifest) -> list[str]:
     """Say in sentences what is no longer as it was."""
-    said = []
+    changes = []
     for a, b in zip(then.scenes, now.scenes, strict=False):
         if a.sha256 != b.sha256:
-            said.append(f"scene {a.name} has changed")
-        said += [f"{name} has changed" for name, was in a.own.items() if b.own.get(name) != was]
+            changes.append(f"scene {a.name} has changed")
+        changes += [f"{name} has changed" for name, was in a.own.items() if b.own.get(name) != was]
     rooms = [room for room in then.code if then.code[room] != now.code.get(room)]
     if rooms:
-        said.append(f"the code has changed: {', '.join(rooms)}")
+        changes.append(f"the code has changed: {', '.join(rooms)}")
     if then.stock != now.stock:
-        said.append("the stock of prompts that ships has changed")
+        changes.append("the stock of prompts that ships has changed")
     if then.curve != now.curve:
-        said.append("the measured curve has changed")
-    said += _other(then.versions, now.versions)
-    return said
+        changes.append("the measured curve has changed")
+    changes += _other(then.versions, now.versions)
+    return changes
 
 
 def _other(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

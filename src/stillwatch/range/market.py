@@ -105,13 +105,13 @@ class Market:
         name: None for the most used program whose limit leaves room for a trace.
         Raises: InputError where no program of the log will do.
         """
-        asked = [one for one in self._programs if one.settings["model"] == model]
-        for one in asked:
+        programs = [one for one in self._programs if one.settings["model"] == model]
+        for one in programs:
             room = one.settings["max_tokens"] is None or one.settings["max_tokens"] >= LEAST_OUTPUT
             if room if name is None else one.name == name:
                 return one
         wanted = "with room for an answer" if name is None else repr(name)
-        known = ", ".join(dict.fromkeys(one.name for one in asked)) or "none"
+        known = ", ".join(dict.fromkeys(one.name for one in programs)) or "none"
         raise InputError(
             f"the log has no client {wanted} to copy: {LEAST_USERS} honest accounts must ask {model} by it "
             f"alike in the clean days; clients of so many that do: {known}"

@@ -42,13 +42,13 @@ def join_accusations(ledger: TruthLedger, accusations: Iterable[Accusation]) -> 
     """Join the steps of each case, in order of time; accounts that the log does not have are left out."""
     at: dict[str, int] = {}
     named: dict[str, dict[int, int]] = {}
-    for said in accusations:
-        at[said.case] = min(at.get(said.case, said.at_us), said.at_us)
-        of = named.setdefault(said.case, {})
-        for account, when in said.named_at_us.items():
+    for accusation in accusations:
+        at[accusation.case] = min(at.get(accusation.case, accusation.at_us), accusation.at_us)
+        of = named.setdefault(accusation.case, {})
+        for account, when in accusation.named_at_us.items():
             code = ledger.codes.get(account)
             if code is not None:
-                of[code] = min(of.get(code, NEVER), max(when, said.at_us))
+                of[code] = min(of.get(code, NEVER), max(when, accusation.at_us))
     cases = [
         LedgerCase(name, at[name], named[name], tuple(a for a in named[name] if ledger.campaign[a] >= 0))
         for name in named

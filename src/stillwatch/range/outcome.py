@@ -91,6 +91,6 @@ class SceneOutcome:
         return asdict(self)
 
 
-def outcome_of(told: dict[str, Any]) -> SceneOutcome:
+def outcome_of(document: dict[str, Any]) -> SceneOutcome:
     """Read back what `as_dict` gave."""
-    return msgspec.convert(told, SceneOutcome)
+    return msgspec.convert(document, SceneOutcome)

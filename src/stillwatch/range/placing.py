@@ -73,5 +73,5 @@ class PlaceCapture:
         tail = TAILS[sum(account.encode()) % len(TAILS)]  # an account's own, always the same
         body = PLACES[place](row["prompt"] or "", tail)
         found = request_text(body if system is None else body | {"system": system})
-        told = self._before.text(account, found, ANSWER_CHARACTERS * (row["output_tokens"] or 0))
-        row.update({name: value for name, value in told.row().items() if name != "turn"})
+        history = self._before.text(account, found, ANSWER_CHARACTERS * (row["output_tokens"] or 0))
+        row.update({name: value for name, value in history.row().items() if name != "turn"})

@@ -74,7 +74,7 @@ def shelf() -> ShippedPrompts:
     """Read what ships."""
     talks: list[tuple[str, tuple[str, ...]]] = []
     spare: list[tuple[str, ...]] = []
-    said: set[str] = set()
+    firsts: set[str] = set()
     tests: dict[str, list[str]] = {}
     pipelines: dict[str, dict[str, Item]] = {}
     questions, asks, passages = [], [], []
@@ -85,9 +85,9 @@ def shelf() -> ShippedPrompts:
         # by its text, so that a text that is there twice stays in one use
         sixth = part_of(turns[0].strip('"'), 6)
         if name in ("chatbot_arena_1k", "user_oriented_252"):
-            if turns[0] in said:
+            if turns[0] in firsts:
                 continue
-            said.add(turns[0])
+            firsts.add(turns[0])
             key = row["user"] or f"{name}/{row['item']}"
             if part_of(key, SPARE):
                 talks.append((key, turns))

@@ -108,27 +108,27 @@ def scene_request(
 
 def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
     """Complain of what a scene's reader lets stand: names, [contest] and [live], at once."""
-    said: list[str] = []
+    problems: list[str] = []
     if reacting:
         for n, one in enumerate(scene.campaigns):
             if one.attacker != FIXED:
-                _try(said, scene.place("campaign", n, "attacker"), attackers.attacker, one.attacker)
+                _try(problems, scene.place("campaign", n, "attacker"), attackers.attacker, one.attacker)
     beside = scene.path.parent if scene.path else Path()
     for name in scene.defences if named else ():
         where = str((beside / name).resolve()) if name.endswith(".py") else name
-        _try(said, scene.place("defence", "names"), registry.expand_names, (where,))
+        _try(problems, scene.place("defence", "names"), registry.expand_names, (where,))
     for kind, table in ((Rules, scene.table("contest")), (LiveSettings, scene.table("live"))):
         build(kind, table)
-        said += table.notes.sentences()
-    if said:
-        raise Faults(said)
+        problems += table.notes.sentences()
+    if problems:
+        raise Faults(problems)
 
 
-def _try(said: list[str], place: str, check: Callable[..., object], *what: object) -> None:
+def _try(problems: list[str], place: str, check: Callable[..., object], *what: object) -> None:
     try:
         check(*what)
     except InputError as error:
-        said.append(f"{place}: {error}" if place else str(error))
+        problems.append(f"{place}: {error}" if place else str(error))
 
 
 def run(
@@ -165,10 +165,10 @@ def run(
         if refusals and len(refusals) == len(cells):
             raise InputError(f"nothing could be played: {refusals[0].cell.title}: {refusals[0].reason}")
         stand = [cell for _, cell in cells if (out / CELLS / cell.file).exists()]
-        told = _gather(out, facts, mode, stand, tuple(refusals), len(todo) - len(refusals))
+        result = _gather(out, facts, mode, stand, tuple(refusals), len(todo) - len(refusals))
         if not keep:
             shutil.rmtree(out / LOGS, ignore_errors=True)
-    return told
+    return result
 
 
 def facts_of(wanted: tuple[SceneRequest, ...], mode: str) -> made.Manifest:
@@ -199,17 +199,17 @@ def _gather(
     refusals: tuple[CellFailure, ...],
     anew: int,
 ) -> RangeRun:
-    told: list[tuple[Cell, CellResult]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
+    results: list[tuple[Cell, CellResult]] = [(cell, read_told(out / CELLS / cell.file)) for cell in stand]
     return RangeRun(
         facts.id,
         out,
         mode,
-        tuple(outcome_of(t.outcome) for cell, t in told if not cell.attacker and mode != LIVE),
-        tuple((cell.scene, contest_of_json(t.outcome)) for cell, t in told if cell.attacker),
-        tuple(t.outcome for _, t in told) if mode == LIVE else (),
+        tuple(outcome_of(t.outcome) for cell, t in results if not cell.attacker and mode != LIVE),
+        tuple((cell.scene, contest_of_json(t.outcome)) for cell, t in results if cell.attacker),
+        tuple(t.outcome for _, t in results) if mode == LIVE else (),
         refusals,
         {p.stem: p.read_text().strip() for p in sorted((out / SCENES).glob("*.sha256"))},
-        round(sum(t.cpu_s for _, t in told), 1),
+        round(sum(t.cpu_s for _, t in results), 1),
         anew,
     )
 

@@ -127,9 +127,9 @@ def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -
     """
     table = document.parse(text, name)
     scene = _scene(table, path, text.replace("\r\n", "\n"))
-    if said := table.notes.sentences():
-        more = [f"… and {len(said) - MOST_PROBLEMS} more"] if len(said) > MOST_PROBLEMS else []
-        raise Faults(said[:MOST_PROBLEMS] + more)
+    if problems := table.notes.sentences():
+        more = [f"… and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise Faults(problems[:MOST_PROBLEMS] + more)
     return scene
 
 

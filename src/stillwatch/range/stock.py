@@ -116,9 +116,9 @@ def read_corpora(folder: Path, used: Set[str]) -> Corpora:
     rows = pq.read_table(folder / "benign.parquet", columns=["kind", "messages", "tools"]).to_pylist()
     for row in rows:
         turns = [(m["role"], m["content"]) for m in json.loads(row["messages"])]
-        asked = tuple(text for role, text in turns if role == "user")
-        if row["kind"] == "tool_use" and row["tools"] and asked[0] not in used:
-            tools.append(Item(asked[0], row["tools"][:3000]))
+        user_texts = tuple(text for role, text in turns if role == "user")
+        if row["kind"] == "tool_use" and row["tools"] and user_texts[0] not in used:
+            tools.append(Item(user_texts[0], row["tools"][:3000]))
         if row["kind"] != "chat":
             continue
         for role, text in turns:
@@ -131,8 +131,8 @@ def read_corpora(folder: Path, used: Set[str]) -> Corpora:
                 and min(len(question) - 25, len(answer) - 200) >= 0
             ):
                 pairs.append(Item(question[:1500], answer[:2500]))
-        if not any(text in used for text in asked):
-            talks.append(asked)
+        if not any(text in used for text in user_texts):
+            talks.append(user_texts)
     texts = tuple(dict.fromkeys(passages))
     stocks = {name: tuple(items) for name, items in pipelines.items()}
     return Corpora(stocks, tuple(pairs), texts, tuple(tools), tuple(talks))

@@ -22,11 +22,11 @@ STEPS, HELD_OUT = 1400, 1000
 Tell = Callable[[str, int, int | None], None]
 
 
-def sizes(told: RangeRun) -> list[tuple[int, int]]:
+def sizes(result: RangeRun) -> list[tuple[int, int]]:
     """Give each (examples, seed) that a run needs a student for, defended and not."""
     found = {
         (_size(n), o.seed)
-        for o in told.outcomes
+        for o in result.outcomes
         for f in o.campaigns
         for n in (f.examples, f.examples_undefended)
     }
@@ -37,7 +37,7 @@ def _size(examples: int) -> int:
     return min(examples, MOST)
 
 
-def train_students(told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT) -> Shares:
+def train_students(result: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: int = HELD_OUT) -> Shares:
     """Train and examine every student that does not stand yet; give the look-up of shares right.
 
     Raises:
@@ -45,7 +45,7 @@ def train_students(told: RangeRun, tell: Tell, *, steps: int = STEPS, held_out: 
     """
     if find_spec("torch") is None:
         raise InputError("--students needs the extra: pip install 'stillwatch[train]'")
-    folder, wanted = told.folder / FOLDER, sizes(told)
+    folder, wanted = result.folder / FOLDER, sizes(result)
     answers = _answers(folder, max((n for n, _ in wanted), default=0), tell)
     for done, (n, seed) in enumerate(wanted):
         tell(f"student of {n} examples, seed {seed}", done, len(wanted))
@@ -80,10 +80,10 @@ def _answers(folder: Path, count: int, tell: Tell) -> list[Example]:
         return kept[:count]
     tell("the teacher answers", 0, None)
     loaded = load(str(teacher(1)))
-    asked = [({"role": "user", "content": p.prompt},) for p in problems(count, 1)]
-    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), asked, new_tokens=64, batch=256)
+    prompts = [({"role": "user", "content": p.prompt},) for p in problems(count, 1)]
+    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), prompts, new_tokens=64, batch=256)
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = zip(problems(count, 1), asked, wrote, strict=True)
+    pairs = zip(problems(count, 1), prompts, wrote, strict=True)
     rows: Iterator[Example] = (
         Example(p.id, 0, a, w.reasoning or "", w.answer or "", "clock", p.answer, w.tokens)
         for p, a, w in pairs

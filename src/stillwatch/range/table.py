@@ -83,15 +83,15 @@ def lines(outcomes: Iterable[SceneOutcome], shares: Shares | None = None) -> tup
     by: dict[tuple[str, str], list[SceneOutcome]] = {}
     for o in outcomes:
         by.setdefault((o.scene, o.defence), []).append(o)
-    told = [line(scene, name, [(o,) for o in found], shares) for (scene, name), found in by.items()]
+    rows = [line(scene, name, [(o,) for o in found], shares) for (scene, name), found in by.items()]
     scenes = list(dict.fromkeys(scene for scene, _ in by))
     if len(scenes) > 1:
         for name in dict.fromkeys(name for _, name in by):
             each = [by.get((scene, name), []) for scene in scenes]
             pooled = list(zip(*each, strict=False))  # as many seeds as every scene has
             if pooled:
-                told.append(line(ALL, name, pooled, shares))
-    return tuple(told)
+                rows.append(line(ALL, name, pooled, shares))
+    return tuple(rows)
 
 
 def line(scene: str, defence: str, groups: Sequence[Group], shares: Shares | None = None) -> ResultRow:
@@ -172,8 +172,8 @@ def _student(
     if shares is not None:
         right = [float(np.mean([shares(*size) for size in some])) if some else None for some in sizes]
         return over_seeds(means(right, of), 0, 1)
-    told = curve()
-    means_of = [np.mean([told.each(n) for n, _ in some], axis=0) if some else None for some in sizes]
+    learned = curve()
+    means_of = [np.mean([learned.each(n) for n, _ in some], axis=0) if some else None for some in sizes]
     each = np.array([x for x in means_of if x is not None])
     right = [float(x.mean()) if x is not None else None for x in means_of]
     over = over_seeds(means(right, of), 0, 1) if len(each) else None

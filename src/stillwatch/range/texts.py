@@ -10,8 +10,8 @@ from typing import Any
 
 def read_texts(name: str) -> dict[str, Any]:
     """Read one file."""
-    told = tomllib.loads(resources.files("stillwatch.range").joinpath(name).read_text("utf-8"))
-    return {key: _frozen(value) for key, value in told.items()}
+    document = tomllib.loads(resources.files("stillwatch.range").joinpath(name).read_text("utf-8"))
+    return {key: _frozen(value) for key, value in document.items()}
 
 
 def _frozen(value: Any) -> Any:

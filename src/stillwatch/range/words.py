@@ -51,18 +51,18 @@ def times(value: float) -> str:
     return f"{value:.1f} x" if value < 9.95 else f"{value:,.0f} x"
 
 
-def cell(told: Interval | None, write: Callable[[float], str] = plain) -> Cell:
+def cell(interval: Interval | None, write: Callable[[float], str] = plain) -> Cell:
     """Write a figure and its bounds.
 
     >>> cell(Interval(0.5, 0.25, 0.75, 3), percent)
     ('50 %', '25 % to 75 %')
     """
-    if told is None:
+    if interval is None:
         return DASH, ""
-    figure = f">= {write(told.mean)}" if told.at_least else write(told.mean)
-    if told.low is None or told.high is None:
+    figure = f">= {write(interval.mean)}" if interval.at_least else write(interval.mean)
+    if interval.low is None or interval.high is None:
         return figure, ""
-    low, high = write(told.low), write(told.high)
+    low, high = write(interval.low), write(interval.high)
     return figure, low if low == high else f"{low} to {high}"
 
 
@@ -171,11 +171,11 @@ LIVE_HEADS = (
 
 def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
     """Write the arms of live plays, each with its student, then the teacher and the untrained student."""
-    told: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for one in live:
         learnt = {x["arm"]: x["share"] for x in one["learnt"]}
         for arm in one["arms"]:
-            told.append(
+            rows.append(
                 (
                     (one["scene"], ""),
                     (str(one["seed"]), ""),
@@ -193,12 +193,12 @@ def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
         for who in ("untrained", "drilled", "teacher"):
             if one.get(who):
                 blank = ((DASH, ""),) * 7
-                told.append(((one["scene"], ""), (str(one["seed"]), ""), (who, ""), *blank, share(one[who])))
-    return told
+                rows.append(((one["scene"], ""), (str(one["seed"]), ""), (who, ""), *blank, share(one[who])))
+    return rows
 
 
-def share(told: dict[str, Any] | None) -> Cell:
+def share(score: dict[str, Any] | None) -> Cell:
     """Write a share right with its Wilson bounds."""
-    if told is None:
+    if score is None:
         return DASH, ""
-    return percent(told["right"] / told["n"]), f"{percent(told['low'])} to {percent(told['high'])}"
+    return percent(score["right"] / score["n"]), f"{percent(score['low'])} to {percent(score['high'])}"

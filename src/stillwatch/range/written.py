@@ -14,47 +14,47 @@ FILE = "range.json"
 TOLERANCE = 1e-9  # relative: another processor may add in another order
 
 
-def contests_of(told: RangeRun) -> tuple[ContestSummary, ...]:
+def contests_of(result: RangeRun) -> tuple[ContestSummary, ...]:
     """Sum up a run's contests, scene by scene."""
-    scenes = dict.fromkeys(scene for scene, _ in told.contests)
+    scenes = dict.fromkeys(scene for scene, _ in result.contests)
     return tuple(
-        x for name in scenes for x in sum_up_contests(name, [c for s, c in told.contests if s == name])
+        x for name in scenes for x in sum_up_contests(name, [c for s, c in result.contests if s == name])
     )
 
 
-def document(told: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
+def document(result: RangeRun, shares: Shares | None = None) -> dict[str, Any]:
     """Give all results of a run."""
-    table: tuple[ResultRow, ...] = lines(told.outcomes, shares)
+    table: tuple[ResultRow, ...] = lines(result.outcomes, shares)
     return {
-        "id": told.id,
-        "mode": told.mode,
+        "id": result.id,
+        "mode": result.mode,
         "students": "trained" if shares is not None else "curve",
         "table": [x.as_dict() for x in table],
-        "contests": [x.as_dict() for x in contests_of(told)],
-        "live": list(told.live),
-        "refusals": [{**asdict(r.cell), "reason": r.reason} for r in told.refusals],
-        "composed": told.composed,
-        "outcomes": [o.as_dict() for o in told.outcomes],
-        "fights": [{"scene": scene, **asdict(c)} for scene, c in told.contests],
+        "contests": [x.as_dict() for x in contests_of(result)],
+        "live": list(result.live),
+        "refusals": [{**asdict(r.cell), "reason": r.reason} for r in result.refusals],
+        "composed": result.composed,
+        "outcomes": [o.as_dict() for o in result.outcomes],
+        "fights": [{"scene": scene, **asdict(c)} for scene, c in result.contests],
     }
 
 
-def text_of(told: dict[str, Any]) -> str:
+def text_of(document_of_run: dict[str, Any]) -> str:
     """Write it as it stands in the file; no number in it is infinite."""
-    return json.dumps(told, indent=1, allow_nan=False) + "\n"
+    return json.dumps(document_of_run, indent=1, allow_nan=False) + "\n"
 
 
-def numbers(told: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def numbers(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Give every value of a document with its place, in order."""
-    if isinstance(told, dict):
-        for key, value in told.items():
+    if isinstance(node, dict):
+        for key, value in node.items():
             yield from numbers(value, f"{place}.{key}" if place else key)
-    elif isinstance(told, list | tuple):
-        yield f"{place}.length", len(told)
-        for n, value in enumerate(told):
+    elif isinstance(node, list | tuple):
+        yield f"{place}.length", len(node)
+        for n, value in enumerate(node):
             yield from numbers(value, f"{place}[{n}]")
     else:
-        yield place, told
+        yield place, node
 
 
 def differences(then: Any, now: Any) -> list[tuple[str, Any, Any]]:

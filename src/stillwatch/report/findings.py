@@ -352,9 +352,9 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
     )
 
 
-def lead_of(told: dict[str, Any]) -> Lead:
+def lead_of(document: dict[str, Any]) -> Lead:
     """Read back what `lead_json` gave."""
-    return msgspec.convert(told | {"pools": told.get("known_pools", ())}, Lead)
+    return msgspec.convert(document | {"pools": document.get("known_pools", ())}, Lead)
 
 
 def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:

@@ -23,8 +23,8 @@ def alternatives(actor: Actor, world: ActorContext) -> tuple[BenignAlternative, 
         return (BenignAlternative("one organisation", unchecked), *shape)
     known = world.known
     school = _school(actor, known)
-    told = (_organisation(actor, known), _permission(actor, known), *shape)
-    return told if school is None else (*told, school)
+    all_kinds = (_organisation(actor, known), _permission(actor, known), *shape)
+    return all_kinds if school is None else (*all_kinds, school)
 
 
 def _organisation(actor: Actor, known: AccountFacts) -> BenignAlternative:
@@ -67,11 +67,13 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
     old = actor.accounts[np.bincount(before, minlength=len(log.accounts))[actor.accounts] >= HISTORY]
     whose = f"of the {n:,} accounts" if n > 1 else "of its accounts"
     some = f"{len(old):,}" if len(old) else "none"
-    told = f"{some} {whose} had sent {HISTORY} requests or more before what is counted here"
+    whose_history = f"{some} {whose} had sent {HISTORY} requests or more before what is counted here"
     if len(old) == 0:
-        return BenignAlternative(kind, told)
+        return BenignAlternative(kind, whose_history)
     if (net[rows] < 0).all():
-        return BenignAlternative(kind, f"not checked: no address of a client was given (client_ip); {told}")
+        return BenignAlternative(
+            kind, f"not checked: no address of a client was given (client_ip); {whose_history}"
+        )
     shared = np.intersect1d(world.use_row[world.uses_of(actor.own_fingerprints)], actor.rows)
     groups = shared if len(shared) else actor.rows
     places = int(net.max()) + 1
@@ -84,7 +86,7 @@ def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
     )
     moved = len(np.intersect1d(apart, old))
     whence = "only from networks that their other requests lack"
-    return BenignAlternative(kind, f"{told}; {moved:,} of these sent the shared wording {whence}")
+    return BenignAlternative(kind, f"{whose_history}; {moved:,} of these sent the shared wording {whence}")
 
 
 def _with_network(rows: np.ndarray, net: np.ndarray) -> np.ndarray:

@@ -91,11 +91,11 @@ def campaign(
                 )
     for detector in detectors():
         with blamed_on_its_package(detector):
-            said = detector.state(features, population)
-            if said is not None:
-                bits = round(said.bits, 3)
-                peers = said.baseline, said.population_p95
-                reasons.append(Reason(detector.NAME, said.text, bits, said.actual, *peers, said.n))
+            state = detector.state(features, population)
+            if state is not None:
+                bits = round(state.bits, 3)
+                peers = state.baseline, state.population_p95
+                reasons.append(Reason(detector.NAME, state.text, bits, state.actual, *peers, state.n))
     taken = harvest(log, actor.rows)
     accounts = tuple(sorted(names[a] for a in actor.accounts))
     head, *rest = reasons
@@ -221,9 +221,9 @@ def _title(actor: Actor, world: ActorContext, exchanges: int, reasons: tuple[Rea
     model = np.bincount(world.log["model"][actor.rows], minlength=len(world.log.models))
     share = model.max() / len(actor.rows)
     name = world.log.models[int(model.argmax())]
-    told = {r.detector for r in reasons}
+    raised = {r.detector for r in reasons}
     modules: tuple[Clue | Detector, ...] = (*clues(), *detectors())
-    signals = (signal_of(module) for module in modules if module.NAME in told)
+    signals = (signal_of(module) for module in modules if module.NAME in raised)
     titled = min((s for s in signals if s.title), key=lambda s: s.order, default=None)
     what = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
     what = titled.title if titled else what

@@ -180,11 +180,11 @@ def campaigns(
     unnamed = np.ones(len(log.accounts), bool)
     for f in found:
         unnamed[f.actor.accounts] = False
-    told = []
+    cases = []
     for k, (f, row) in enumerate(zip(found, rows_of, strict=True)):
         tell("campaigns", k + 1, len(found))
         let_go((log.content, *log.columns.values()))
-        told.append(
+        cases.append(
             campaign(
                 f.actor,
                 world,
@@ -199,12 +199,12 @@ def campaigns(
                 population=population,
             )
         )
-    finding_of = {account: c.id for c in told for account in c.accounts}
-    told = [
+    finding_of = {account: c.id for c in cases for account in c.accounts}
+    cases = [
         replace(c, set_aside=list_set_aside(f.aside, set(f.actor.accounts.tolist()), finding_of))
-        for f, c in zip(found, told, strict=True)
+        for f, c in zip(found, cases, strict=True)
     ]
-    found_campaigns = sorted(told, key=lambda c: (c.alarm_at, c.id))
+    found_campaigns = sorted(cases, key=lambda c: (c.alarm_at, c.id))
     leads = [_with_holds(lead, shown) for lead in leads if not _is_found(lead, found_campaigns)]
     return (
         found_campaigns,
@@ -498,12 +498,12 @@ def _is_found(lead: Lead, found: list[Campaign]) -> bool:
 def _with_holds(lead: Lead, shown: list[tuple[HoldSchedule, HoldsEvidence]]) -> Lead:
     """Add to a lead what holds of it have shown so far."""
     mine = set(lead.accounts)
-    told = [
+    sentences = [
         evidence.text
         for schedule, evidence in shown
         if evidence.blocks and len(mine.intersection(schedule.accounts)) >= SAME_GROUP * len(mine)
     ]
-    return replace(lead, text=". ".join([lead.text, *told])) if told else lead
+    return replace(lead, text=". ".join([lead.text, *sentences])) if sentences else lead
 
 
 def _doubt(world: ActorContext, accounts: np.ndarray, rows: np.ndarray, marked: np.ndarray) -> str:

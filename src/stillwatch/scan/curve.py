@@ -64,17 +64,17 @@ class Curve:
 def curve() -> Curve:
     """Read the curve that ships."""
     raw = resources.files("stillwatch.scan").joinpath(FILE).read_bytes()
-    told = tomllib.loads(raw.decode("utf-8"))
+    document = tomllib.loads(raw.decode("utf-8"))
     points = tuple(
-        Point(p["samples"], p["tokens"], tuple(right / told["held_out"] for right in p["right"]))
-        for p in sorted(told["point"], key=lambda p: int(p["samples"]))
+        Point(p["samples"], p["tokens"], tuple(right / document["held_out"] for right in p["right"]))
+        for p in sorted(document["point"], key=lambda p: int(p["samples"]))
     )
     return Curve(
-        told["task"],
-        told["student_parameters"],
-        told["guessing"],
-        told["teacher_right"] / told["held_out"],
-        told["held_out"],
+        document["task"],
+        document["student_parameters"],
+        document["guessing"],
+        document["teacher_right"] / document["held_out"],
+        document["held_out"],
         points,
         hashlib.sha256(raw).hexdigest(),
     )
@@ -93,9 +93,9 @@ class RealStudent:
 @cache
 def real_student() -> RealStudent:
     """Read the real student that ships."""
-    told = tomllib.loads(resources.files("stillwatch.scan").joinpath(REAL_FILE).read_text("utf-8"))
-    points = tuple((point["samples"], point["right"]) for point in told["point"])
-    return RealStudent(told["model"], told["held_out"], told["before"], points)
+    document = tomllib.loads(resources.files("stillwatch.scan").joinpath(REAL_FILE).read_text("utf-8"))
+    points = tuple((point["samples"], point["right"]) for point in document["point"])
+    return RealStudent(document["model"], document["held_out"], document["before"], points)
 
 
 def cite_curve(exchanges: int) -> str:
@@ -106,20 +106,21 @@ def cite_curve(exchanges: int) -> str:
 toy task after 144 samples, and 70 % (62 to 77) after 640 (0 % before); each size was tried once, and \
 this is no forecast for a large model.'
     """
-    told = real_student()
-    below = [point for point in told.points if point[0] <= exchanges]
-    above = [point for point in told.points if point[0] > exchanges]
+    student = real_student()
+    below = [point for point in student.points if point[0] <= exchanges]
+    above = [point for point in student.points if point[0] > exchanges]
 
     def share(right: int) -> str:
-        low, high = wilson(right, told.held_out)
-        return f"{100 * right / told.held_out:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+        low, high = wilson(right, student.held_out)
+        return f"{100 * right / student.held_out:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
     samples, right = below[-1] if below else above[0]
     more = ", the least that was tried" if not below else ", the most that was tried" if not above else ""
     if below and above:
         more = f", and {share(above[0][1])} after {above[0][0]:,}"
     return (
-        f"A small real model ({told.model}) correctly answered {share(right)} of the held-out questions of a "
-        f"toy task after {samples:,} samples{more} ({100 * told.before / told.held_out:.0f} % before); "
+        f"A small real model ({student.model}) correctly answered {share(right)} of the held-out questions "
+        f"of a toy task after {samples:,} samples{more} "
+        f"({100 * student.before / student.held_out:.0f} % before); "
         "each size was tried once, and this is no forecast for a large model."
     )

@@ -192,8 +192,8 @@ def _read(
     filled = {name: count / tap.rows for name, count in tap.filled.items()}
     filled[TABLE] = known / len(log.accounts)
     if known and table is not None:
-        told = table.filter(pc.is_in(table.column("account"), pa.array(log.accounts)))
-        filled |= {name: _count_filled(told, name) / told.num_rows for name in OF_ACCOUNTS}
+        filled_rows = table.filter(pc.is_in(table.column("account"), pa.array(log.accounts)))
+        filled |= {name: _count_filled(filled_rows, name) / filled_rows.num_rows for name in OF_ACCOUNTS}
     files = tuple(
         FileFormat(file, name, intake.versions.get((file, name)), rows)
         for (file, name), rows in sorted(intake.formats.items())

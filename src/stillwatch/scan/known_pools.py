@@ -72,8 +72,8 @@ def with_pools(
         return list(leads), ()
     code = {name: k for k, name in enumerate(world.log.accounts)}
     old = [_add_pools(lead, world, code) for lead in leads]
-    new, told = _pool_leads(world, excused, alpha, [*found, *leads])
-    return sorted([*old, *new], key=lambda lead: (lead.since, lead.id)), told
+    new, pool_covers = _pool_leads(world, excused, alpha, [*found, *leads])
+    return sorted([*old, *new], key=lambda lead: (lead.since, lead.id)), pool_covers
 
 
 def _add_pools(lead: Lead, world: ActorContext, code: dict[str, int]) -> Lead:
@@ -81,29 +81,29 @@ def _add_pools(lead: Lead, world: ActorContext, code: dict[str, int]) -> Lead:
     found = covers(world, rows)
     if not found:
         return lead
-    told = [_pool_cover(world, *one) for one in found]
+    pool_covers = [_pool_cover(world, *one) for one in found]
     texts = [
         cover_text(use, seen, one.accounts, one.exchanges)
-        for (use, seen, _), one in zip(found, told, strict=True)
+        for (use, seen, _), one in zip(found, pool_covers, strict=True)
     ]
-    return replace(lead, text=". ".join([lead.text, *texts]), pools=tuple(told))
+    return replace(lead, text=". ".join([lead.text, *texts]), pools=tuple(pool_covers))
 
 
 def _pool_leads(
     world: ActorContext, excused: set[int], alpha: float, known: Sequence[Lead | Campaign]
 ) -> tuple[list[Lead], tuple[PoolCover, ...]]:
     """New leads, and of each pool its users' cover. known: most of a new lead is in none of these."""
-    leads, told = [], []
+    leads, pool_covers = [], []
     for use in world.pools:
         seen, rows = cover_of(use, world, _rows_of_users(use, world, excused))
         one = _pool_cover(world, use, seen, rows)
-        told.append(one)
+        pool_covers.append(one)
         if not use.training or seen.p_value * len(world.pools) > alpha:
             continue
         lead = _lead(use, world, seen, rows, one)
         if lead is not None and not any(_same_group(lead, other) for other in known):
             leads.append(lead)
-    return leads, tuple(told)
+    return leads, tuple(pool_covers)
 
 
 def _rows_of_users(use: KnownPoolUse, world: ActorContext, excused: set[int]) -> np.ndarray:
@@ -118,10 +118,10 @@ def _rows_of_users(use: KnownPoolUse, world: ActorContext, excused: set[int]) ->
     first = np.full(payers, len(log), np.int64)
     np.minimum.at(first, by[hit], hit)
     sent = np.bincount(by[np.arange(len(log)) >= first[by]], minlength=payers)
-    asked = np.bincount(by[hit], minlength=payers)
+    exchanges = np.bincount(by[hit], minlength=payers)
     pairs = distinct(by[hit].astype(np.int64) << 32 | use.item[hit])
     different = np.bincount(pairs >> 32, minlength=payers)
-    user = (different >= LEAST_ITEMS) & (asked >= LEAST_SHARE * sent)
+    user = (different >= LEAST_ITEMS) & (exchanges >= LEAST_SHARE * sent)
     rows: np.ndarray = hit[user[by[hit]]]
     return rows
 
@@ -134,7 +134,7 @@ def _pool_cover(world: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.nd
 
 
 def _lead(
-    use: KnownPoolUse, world: ActorContext, seen: Cover, rows: np.ndarray, told: PoolCover
+    use: KnownPoolUse, world: ActorContext, seen: Cover, rows: np.ndarray, cover: PoolCover
 ) -> Lead | None:
     """A pool's users as a lead; None where they are few, or what they ask clings to each of them."""
     log = world.log
@@ -146,7 +146,7 @@ def _lead(
     hands = content_of(log, rows, account, codes.tolist(), lambda a: log.accounts[a]).hands
     if hands is Hands.MANY:
         return None
-    text = f"{ONE_QUEUE}. {cover_text(use, seen, told.accounts, told.exchanges)}"
+    text = f"{ONE_QUEUE}. {cover_text(use, seen, cover.accounts, cover.exchanges)}"
     honest = one_customer(world.known, codes)
     text += f". {honest}" if honest and honest != UNCHECKED else ""
     names = tuple(sorted(log.accounts[a] for a in codes))
@@ -155,7 +155,7 @@ def _lead(
     what = f"{use.name} {int(log['ts_us'][rows[0]])} {first}"
     digest = hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.pool")
     return Lead(
-        f"lead-{digest.hexdigest()}", moment(since), 1.0, names, len(rows), str(hands), text, pools=(told,)
+        f"lead-{digest.hexdigest()}", moment(since), 1.0, names, len(rows), str(hands), text, pools=(cover,)
     )
 
 

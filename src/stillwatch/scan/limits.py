@@ -18,46 +18,46 @@ def cannot_claim(
 
     known: of how many of the log's accounts the accounts table tells anything; None without a table.
     """
-    said = []
+    sentences = []
     days = (log["ts_us"][-1] - log["ts_us"][0]) / DAY_US
     if days < SHORT_DAYS:
-        said.append(
+        sentences.append(
             f"The log spans {days:.1f} days. Nothing in it can be known to be new: a campaign's "
             f"first hours are seen where at least {SHORT_DAYS} days of log lie before it."
         )
     if len(log.accounts) < FEW_ACCOUNTS:
-        said.append(
+        sentences.append(
             f"The log has {len(log.accounts)} account{'s' * (len(log.accounts) != 1)}. Groups are judged "
             f"against the population, and this one is too small for that (at least {FEW_ACCOUNTS})."
         )
     if "model" not in log.has or len(log.models) < 2:
-        said.append(
+        sentences.append(
             "The log names no model, or only one. Whether accounts aim at the same model is the strongest "
             "test of a group; without it most campaigns that hide their identity will not be found."
         )
     elif untested:
         named = ", ".join(name.removesuffix("_milli") for name in untested)
-        said.append(f"The log holds no variation in: {named}. Groups were tested without it.")
+        sentences.append(f"The log holds no variation in: {named}. Groups were tested without it.")
     if known is not None and known < 0.5 * len(log.accounts):
         named = f"only {known:,} of" if known else "none of"
-        said.append(
+        sentences.append(
             f"The accounts table covers {named} the log's {len(log.accounts):,} accounts: of the others "
             "payment, sign-up, organisation and permissions were not checked. Is its `account` the same "
             "identifier as the log's?"
         )
     if known is None:
-        said.append(
+        sentences.append(
             "No accounts table was given (--accounts). Payment, sign-up, organisation and permissions were "
             "not checked: a group that acts like one hand stays a lead, and a permitted user may be taken "
             "for a lone harvest."
         )
     if "status" not in log.has:
-        said.append("The log has no status: every exchange was counted as answered.")
+        sentences.append("The log has no status: every exchange was counted as answered.")
     if "output_tokens" not in log.has:
-        said.append("The log has no output tokens: the harvest is counted in exchanges only.")
+        sentences.append("The log has no output tokens: the harvest is counted in exchanges only.")
     if not anything_spread:
-        said.append("No wording spread over accounts within the log: nothing could be grouped.")
-    return tuple(said)
+        sentences.append("No wording spread over accounts within the log: nothing could be grouped.")
+    return tuple(sentences)
 
 
 def gaps(log: ExchangeLog) -> list[tuple[int, int, str]]:

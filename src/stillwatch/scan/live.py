@@ -342,7 +342,7 @@ class LiveScan:
             raise InputError(f"{path}: sketches under the public key are not stored; give a key of your own")
         try:
             arrays = self._kept.store(path.with_suffix(ROWS)) if rows_apart else self._kept.arrays()
-            told = _Saved(
+            saved = _Saved(
                 FORM_OF_ROWS if rows_apart else FORM,
                 self._states,
                 self._looked_us,
@@ -354,7 +354,7 @@ class LiveScan:
                 sorted(self._late_hours.items()),
                 self._unevaluated,
             )
-            arrays["live"] = np.frombuffer(msgspec.json.encode(told), np.uint8)
+            arrays["live"] = np.frombuffer(msgspec.json.encode(saved), np.uint8)
             write_arrays(path, arrays)
             if rows_apart:
                 self._kept.clean()
@@ -378,9 +378,9 @@ class LiveScan:
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            told = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
-            if told.form in (FORM, FORM_OF_ROWS):
-                live._restore(arrays, told, path)
+            saved = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
+            if saved.form in (FORM, FORM_OF_ROWS):
+                live._restore(arrays, saved, path)
                 return live
         except InputError:
             raise
@@ -395,16 +395,16 @@ class LiveScan:
                 f"{path}: is no whole saved live scan ({why}); begin anew from the log"
             ) from None
         raise InputError(
-            f"{path}: is of form {told.form}, this program writes {FORM} or {FORM_OF_ROWS}; begin anew from "
+            f"{path}: is of form {saved.form}, this program writes {FORM} or {FORM_OF_ROWS}; begin anew from "
             "the log"
         )
 
-    def _restore(self, arrays: dict[str, np.ndarray], told: "_Saved", path: Path) -> None:
+    def _restore(self, arrays: dict[str, np.ndarray], saved: "_Saved", path: Path) -> None:
         self._kept.restore(arrays, str(path), path.with_suffix(ROWS))
-        self._states, self._looked_us, self._late_us = told.states, told.looked_us, told.late_us
-        self.too_late, self._ids, self.also = told.too_late, told.ids, told.also
-        self._newcomers = Newcomers((), told.named_at)
-        self._late_hours, self._unevaluated = Counter(dict(told.late_hours)), told.unevaluated
+        self._states, self._looked_us, self._late_us = saved.states, saved.looked_us, saved.late_us
+        self.too_late, self._ids, self.also = saved.too_late, saved.ids, saved.also
+        self._newcomers = Newcomers((), saved.named_at)
+        self._late_hours, self._unevaluated = Counter(dict(saved.late_hours)), saved.unevaluated
 
 
 class _Saved(msgspec.Struct):

@@ -130,10 +130,10 @@ class Newcomers:
         found: dict[str, Follower] = {}
         names = list(kept.codes["account"].index) if any(self._users) else []
         for signature, own, users in zip(self.signatures, self._own, self._users, strict=True):
-            asked = {names[code] for code in users} - signature.others - known.permitted
-            if not asked:
+            users_there = {names[code] for code in users} - signature.others - known.permitted
+            if not users_there:
                 continue
-            log, who, tenants = _their_log(kept, asked, known.org, now_us)
+            log, who, tenants = _their_log(kept, users_there, known.org, now_us)
             index, every = signature_of(log, who, len(tenants), self._values)
             rows = (int(np.searchsorted(log["ts_us"], now_us - window_us)), len(log))
             devoted = followers(own, index, every, who, rows, signature.since_us, now_us + 1)
@@ -145,7 +145,7 @@ class Newcomers:
             for tenant, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
                 first = moment(int(log["ts_us"][row]))
                 for name in tenants[tenant]:
-                    if name in asked and name not in found:
+                    if name in users_there and name not in found:
                         at = self.named_at.setdefault(name, now_us)
                         found[name] = Follower(name, signature.campaign, moment(at), first, exchanges)
         return tuple(found[name] for name in sorted(found))
@@ -157,16 +157,16 @@ def _log_of(columns: Columns) -> ExchangeLog:
 
 
 def _their_log(
-    kept: KeptLog, asked: set[str], org: dict[str, str], now_us: int
+    kept: KeptLog, users: set[str], org: dict[str, str], now_us: int
 ) -> tuple[ExchangeLog, np.ndarray, list[list[str]]]:
     """All exchanges up to now of some accounts and of whom they are one tenant with.
 
     Gives them in time order, the tenant of each, and each tenant's accounts.
     """
     index = kept.codes["account"].index
-    theirs = {org[name] for name in asked if name in org}
+    theirs = {org[name] for name in users if name in org}
     tenants: dict[str, list[str]] = {}
-    for name in sorted(asked | {name for name, of in org.items() if of in theirs and name in index}):
+    for name in sorted(users | {name for name, of in org.items() if of in theirs and name in index}):
         tenants.setdefault(f"o {org[name]}" if name in org else f"a {name}", []).append(name)
     tenant = np.full(len(index), -1, np.int32)
     for number, names in enumerate(tenants.values()):

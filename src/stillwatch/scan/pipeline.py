@@ -229,10 +229,10 @@ def scan_log(
             until_us=until_us,
         )
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
-    leads, told = with_pools(world, excused, options.alpha_ceiling, found, leads)
+    leads, covers = with_pools(world, excused, options.alpha_ceiling, found, leads)
     verdicts = _verdicts(log, features, kinds, found)
     result = _result(log, known, (tenant, payer), watched, tuple(found), verdicts, tuple(leads), weak)
-    return replace(result, pools=told)
+    return replace(result, pools=covers)
 
 
 def _result(
@@ -277,10 +277,10 @@ def _told_of(known: AccountFacts | None) -> int | None:
     """Of how many accounts the accounts table tells anything; None without a table."""
     if known is None:
         return None
-    told = zip(
+    flags = zip(
         known.org, known.payment, known.created_us.tolist(), known.tier, known.permissions, strict=True
     )
-    return sum(any(of) for of in told)
+    return sum(any(of) for of in flags)
 
 
 def _nothing_found(

@@ -33,36 +33,36 @@ def window_sentences(window: SeenWindow | None) -> tuple[str, ...]:
     """Say what cannot be seen, the weightiest first."""
     if window is None:
         return ()
-    said = [_memory(window)] if window.short else []
+    sentences = [_memory(window)] if window.short else []
     if window.unevaluated:
         spans = [f"{_time(start)} to {_time(end)}" for start, end in window.unevaluated[-3:]]
         more = len(window.unevaluated) - len(spans)
-        said.append(
+        sentences.append(
             f"{', '.join(spans)} UTC{f' and {more} spans before' if more else ''} were let go before they "
             "were evaluated: memory was full while the detector was behind, or by a flood. Campaigns of then "
             "are not found."
         )
     if window.dropped:
-        said.append(
+        sentences.append(
             f"{window.dropped:,} exchanges came older than memory reached, and were used for nothing. "
             "Campaigns that they belong to are not found, or are half named."
         )
     if window.late:
-        said.append(
+        sentences.append(
             f"{window.late:,} exchanges came too late for their hours to be evaluated again. Campaigns that "
             "they belong to are found later, or are half named."
         )
     if window.uncaptured:
-        said.append(
+        sentences.append(
             f"{window.uncaptured:,} exchanges were not captured. Campaigns that they belong to may be "
             "missing, or half named."
         )
     if window.unread_segments:
-        said.append(
+        sentences.append(
             f"{window.unread_segments:,} segments could not be read (detector/bad-segments.jsonl). Campaigns "
             "in them may be missing, or half named."
         )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def _memory(window: SeenWindow) -> str:

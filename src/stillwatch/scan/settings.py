@@ -20,8 +20,8 @@ def _constant(
     default: Any, unit: str, meaning: str, source: str, low: float = 0, high: float = math.inf
 ) -> Any:
     """A field. `low` and `high` bound it, and each of its values where it has several."""
-    told = {"unit": unit, "meaning": meaning, "source": source, "low": low, "high": high}
-    return field(default=default, metadata=told)
+    metadata = {"unit": unit, "meaning": meaning, "source": source, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -559,8 +559,8 @@ class _Watcher:
             if self.tested[s]:
                 value = self.names.value(s, values[s])
                 share, tries = self.rounded[s][values[s]], self.tries[s]
-                said = None if isinstance(value, int) and value < 0 else value
-                kept.append(SettingTest(name, said, having[s], n, share, tries, self.correlation[s]))
+                shown = None if isinstance(value, int) and value < 0 else value
+                kept.append(SettingTest(name, shown, having[s], n, share, tries, self.correlation[s]))
         return tuple(kept)
 
     def _remember(self, quiet: list[list[Choice]], values: list[int], having: list[int], n: int) -> None:

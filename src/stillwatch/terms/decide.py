@@ -37,7 +37,7 @@ def model_verdict(
     if not name:
         return _unnamed_verdict(terms)
     verdicts = [judge(terms, hop.names, account, org, now_us) for hop in hops(terms.models, name)]
-    told = next((verdict for verdict in verdicts if verdict.warn), None)
+    warning = next((verdict for verdict in verdicts if verdict.warn), None)
     until_us = min((verdict.until_us for verdict in verdicts if verdict.until_us is not None), default=None)
     for number, verdict in enumerate(verdicts):
         if not verdict.allow:
@@ -46,9 +46,11 @@ def model_verdict(
             reason = f"{quote(name)} may be answered by another model: {verdict.reason}"
             return ModelVerdict(False, verdict.rule, verdict.target, verdict.family, reason)
     first = verdicts[0]
-    if told is None:
+    if warning is None:
         return ModelVerdict(True, first.rule, first.target, first.family, until_us=until_us)
-    return ModelVerdict(True, told.rule, first.target, first.family, told.reason, told.warn, until_us)
+    return ModelVerdict(
+        True, warning.rule, first.target, first.family, warning.reason, warning.warn, until_us
+    )
 
 
 def _unnamed_verdict(terms: Terms) -> ModelVerdict:
@@ -61,7 +63,7 @@ def _unnamed_verdict(terms: Terms) -> ModelVerdict:
 
 
 def reply_verdict(
-    terms: Terms, asked: str, served: str, account: str, now_us: int, org: str | None = None
+    terms: Terms, wanted: str, served: str, account: str, now_us: int, org: str | None = None
 ) -> ModelVerdict:
     """Say whether a reply may be handed on, by the model that it names.
 
@@ -70,30 +72,30 @@ def reply_verdict(
     """
     if not served:
         return ModelVerdict(True, "reply.unnamed", None)
-    asked = asked or terms.models.default or ""
-    expected = hops(terms.models, asked) if asked else ()
+    wanted = wanted or terms.models.default or ""
+    expected = hops(terms.models, wanted) if wanted else ()
     if any(served in hop.names for hop in expected):  # an echo: what the request was judged by
-        return model_verdict(terms, asked, account, now_us, org)
+        return model_verdict(terms, wanted, account, now_us, org)
     verdict = judge(terms, (served,), account, org, now_us)
     if verdict.family is None and served in terms.models.aliases:
         verdict = model_verdict(terms, served, account, now_us, org)
     if not verdict.allow and not verdict.rule.startswith("models."):
         return verdict
-    if not verdict.allow and not asked:
+    if not verdict.allow and not wanted:
         return ModelVerdict(True, "allowed", served, verdict.family)
     families = {judge(terms, hop.names, account, org, now_us).family for hop in expected} - {None}
     if verdict.allow or not expected:
-        return _mismatch(verdict, families, asked, served)
+        return _mismatch(verdict, families, wanted, served)
     # The list and the policy on unknown names are for what is asked for: upstreams answer with longer names.
     if verdict.family in families or (verdict.family is None and not families):
         return ModelVerdict(True, "allowed", served, verdict.family)
     return verdict
 
 
-def _mismatch(verdict: ModelVerdict, families: set[str | None], asked: str, served: str) -> ModelVerdict:
+def _mismatch(verdict: ModelVerdict, families: set[str | None], wanted: str, served: str) -> ModelVerdict:
     if verdict.family is None or not families or verdict.family in families or verdict.warn:
         return verdict
-    what = f"{quote(asked)} was asked for, and {quote(served)} of the family {verdict.family} answered."
+    what = f"{quote(wanted)} was asked for, and {quote(served)} of the family {verdict.family} answered."
     return ModelVerdict(True, "reply.mismatch", served, verdict.family, what, what, verdict.until_us)
 
 
@@ -257,11 +259,11 @@ def _batch(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int
             "Nobody knows what this batch may bring: upload its file through this gateway, with this account."
         )
         return Decision(False, rule, 403, "batch_unknown", what)
-    told = f"This batch may bring {ask.batch_tokens:,} output tokens (its max_tokens, summed up)"
+    sentence = f"This batch may bring {ask.batch_tokens:,} output tokens (its max_tokens, summed up)"
     if ask.batch_tokens > most:
-        what = f"{told}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
+        what = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
         return Decision(False, rule, 400, "batch_too_large", what)
     if spent.batch_tokens_day + ask.batch_tokens > most:
-        what = f"{told}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
+        what = f"{sentence}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
         return Decision(False, rule, 429, "rate_limited", what, until(DAY_US, now_us))
     return None

@@ -107,8 +107,8 @@ def set_of(sets: tuple[ModelSet, ...], models: Models, name: str | None) -> int 
     """Which set a request's model counts with, by its names after aliases; the last one where none has it."""
     if not sets:
         return None
-    asked = name or models.default
-    names = {skeleton(one) for hop in hops(models, asked) for one in hop.names} if asked else set()
+    wanted = name or models.default
+    names = {skeleton(one) for hop in hops(models, wanted) for one in hop.names} if wanted else set()
     return next(
         (k for k, one in enumerate(sets) if not names.isdisjoint(map(skeleton, one.models))), len(sets) - 1
     )

@@ -34,11 +34,11 @@ def _run_test(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
         verdict = model_verdict(terms, ask.model, ask.account, at_us, ask.org)
     if test.served is not None:
         reply = reply_verdict(terms, ask.model or "", test.served, ask.account, at_us, ask.org)
-        got, rule, said = reply_outcome(reply), reply.rule, reply.reason
+        got, rule, message = reply_outcome(reply), reply.rule, reply.reason
     else:
         hold = Hold("test", at_us + MINUTE_US) if test.held else None
         decision = decide(terms, test.standing, ask, verdict, test.spent, at_us, hold)
-        got, rule, said = outcome(decision), decision.rule, decision.message or decision.warn or ""
+        got, rule, message = outcome(decision), decision.rule, decision.message or decision.warn or ""
     target = verdict.target if verdict is not None else None
     wrong = []
     if not meets(got, test.expect):
@@ -47,7 +47,7 @@ def _run_test(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
         wrong.append(f"expected the rule {test.rule}, got {rule}")
     if test.resolves_to is not None and target != test.resolves_to:
         wrong.append(f"expected {test.resolves_to} as the upstream's model, got {target}")
-    why = "; ".join(wrong) or said
+    why = "; ".join(wrong) or message
     return TermsTestResult(test.line, _words(test), test.expect, got, rule, target, not wrong, why)
 
 

@@ -47,12 +47,12 @@ class Mistakes:
     def _sentence(self, path: Path, what: str) -> tuple[int, str]:
         keys = [part for part in path if isinstance(part, str)]
         where = ".".join(key if key.isprintable() else ascii(key) for key in keys) or self.top
-        said = f"{where}: {what}" if where else what
+        sentence = f"{where}: {what}" if where else what
         above = (path[:length] for length in range(len(path) + 1))
         if place := next((self.elsewhere[one] for one in above if one in self.elsewhere), None):
-            return 0, f"{place}: {said}"
+            return 0, f"{place}: {sentence}"
         line = self.line(path)
-        return line, f"{self.file}: {said}" if self.lines is None else f"{self.file}:{line}: {said}"
+        return line, f"{self.file}: {sentence}" if self.lines is None else f"{self.file}:{line}: {sentence}"
 
     def wrong(self, path: Path, what: str) -> None:
         self.problems.append(self._sentence(path, what))

@@ -73,8 +73,14 @@ def seal(hash_: str, signature: str) -> str:
 
 def signed_of_head(head: TrailHead) -> bytes:
     """Give the bytes that a checkpoint's signature is over."""
-    said = {"at_us": head.at_us, "chain": head.chain, "key": head.key, "seal": head.seal, "seq": head.seq}
-    return HEAD_MARK + _canonical(said).encode("ascii")
+    statement = {
+        "at_us": head.at_us,
+        "chain": head.chain,
+        "key": head.key,
+        "seal": head.seal,
+        "seq": head.seq,
+    }
+    return HEAD_MARK + _canonical(statement).encode("ascii")
 
 
 def signed_of_hand_over(chain: str, seq: int, old: str, new: str) -> bytes:

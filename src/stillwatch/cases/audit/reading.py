@@ -54,17 +54,17 @@ def _index_prefix(column: ColumnElement[str]) -> ColumnElement[str]:
 
 def _record(row: Row[Any], keys: dict[str, tuple[str, str]]) -> AuditRecord:
     try:
-        told, closed = [], 0
+        details, closed = [], 0
         for key_id, box in boxes(row.sealed):
             held = keys.get(key_id)
             text = None if held is None else unseal(box, key_id, *held)
             if text is None:
                 closed += 1
             else:
-                told.append({"person": _name_of(held[0]) if held is not None else ""} | text)
+                details.append({"person": _name_of(held[0]) if held is not None else ""} | text)
         who, what, subject = (read_back(text) for text in (row.who, row.what, row.subject))
         detail = json.loads(row.detail)
-        return AuditRecord(row.seq, row.at_us, who, what, subject, detail, tuple(told), closed, row.hash)
+        return AuditRecord(row.seq, row.at_us, who, what, subject, detail, tuple(details), closed, row.hash)
     except (ValueError, TypeError) as why:
         raise AuditError(
             f"record {row.seq} of the trail cannot be read ({why}); see `stillwatch audit verify`"

@@ -100,10 +100,10 @@ class Audit:
         sealed = None
         if personal:
             boxes = []
-            for name, told in personal.items():
+            for name, details in personal.items():
                 person = key_of(name)
                 key_id, key = person_key(db, person)
-                boxes.append([key_id, seal_personal(told, key_id, person, key)])
+                boxes.append([key_id, seal_personal(details, key_id, person, key)])
             sealed = canonical(boxes)
         return self._write(db, now, now_us, who, what, subject, detail, sealed)
 
@@ -134,9 +134,9 @@ class Audit:
         if now.seq == 0:
             raise AuditError("nothing is on the trail yet")
         self._see_key(now.key)
-        said = TrailHead(now.chain, now.seq, now.seal, now_us, self.signer.key, "")
+        statement = TrailHead(now.chain, now.seq, now.seal, now_us, self.signer.key, "")
         return TrailHead(
-            now.chain, now.seq, now.seal, now_us, self.signer.key, self.signer.sign(signed_of_head(said))
+            now.chain, now.seq, now.seal, now_us, self.signer.key, self.signer.sign(signed_of_head(statement))
         )
 
     # --- one record ---
@@ -247,9 +247,15 @@ class Audit:
         db.execute(records.insert(), row)
         new = {"seq": seq, "seal": seal(hashed, signature)}
         if checkpoint_due(seq, at_us, what, now.checkpoint_seq, now.checkpoint_us):
-            said = TrailHead(now.chain, seq, str(new["seal"]), at_us, self.signer.key, "")
-            signed = self.signer.sign(signed_of_head(said))
-            point = {"seq": seq, "seal": said.seal, "at_us": at_us, "key": said.key, "signature": signed}
+            sealed_head = TrailHead(now.chain, seq, str(new["seal"]), at_us, self.signer.key, "")
+            signed = self.signer.sign(signed_of_head(sealed_head))
+            point = {
+                "seq": seq,
+                "seal": sealed_head.seal,
+                "at_us": at_us,
+                "key": sealed_head.key,
+                "signature": signed,
+            }
             db.execute(checkpoints.insert(), point)
             new |= {"checkpoint_seq": seq, "checkpoint_us": at_us}
         db.execute(update(head).values(**new))

@@ -321,8 +321,8 @@ class _TrailWalk:
         elif point.key != self.key:
             fault = "names another key"
         else:
-            said = TrailHead(self.chain, row.seq, self.prev, row.at_us, self.key, str(point.signature))
-            if not is_signed(self.key, said.signature, signed_of_head(said)):
+            trail_head = TrailHead(self.chain, row.seq, self.prev, row.at_us, self.key, str(point.signature))
+            if not is_signed(self.key, trail_head.signature, signed_of_head(trail_head)):
                 fault = f"is not signed by key {self.key[:16]}…"
         if fault is not None:
             self._settle()
@@ -366,11 +366,11 @@ class _TrailWalk:
         """Checkpoints at no record: of a tail that was cut, or made up."""
         for seq, point in self.open_points.items():
             if type(seq) is int and seq > last:
-                said = TrailHead(
+                trail_head = TrailHead(
                     self.chain, seq, str(point.seal), point.at_us, str(point.key), str(point.signature)
                 )
                 if point.key in {span.key for span in self.spans} and is_signed(
-                    said.key, said.signature, signed_of_head(said)
+                    trail_head.key, trail_head.signature, signed_of_head(trail_head)
                 ):
                     raise BadRecordFound(
                         last + 1,

@@ -160,5 +160,5 @@ def is_vouched(seen: WitnessedHead) -> bool:
 
 
 def _vouched_bytes(head: TrailHead, witness: str, seen_us: int) -> bytes:
-    said = {"head": asdict(head), "seen_us": seen_us, "witness": witness}
-    return VOUCH_MARK + canonical(said).encode("ascii")
+    vouched = {"head": asdict(head), "seen_us": seen_us, "witness": witness}
+    return VOUCH_MARK + canonical(vouched).encode("ascii")

@@ -15,10 +15,10 @@ MANIFEST = "manifest.dsse.json"
 
 
 def report(
-    count: int, files: list[str], told: dict[str, Any], key: str | None, claims: Mapping[str, Any]
+    count: int, files: list[str], predicate: dict[str, Any], key: str | None, claims: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Put the three answers together. `claims`: wrong, summary, lines, and whatever else is to be told."""
-    signer = str(told.get("signed_by", ""))
+    signer = str(predicate.get("signed_by", ""))
     signed = bool(key) and signer == key and not any(one.startswith(MANIFEST) for one in files)
     why = (
         f"signed by {signer or 'nobody'}, not by the key that you gave" if key else "you gave no key (--key)"
@@ -33,7 +33,7 @@ def report(
     wrong = files + ([f"signer: {why}"] if key and not signed else []) + claims["wrong"]
     sound = not files and signed and not claims["wrong"]
     more = {name: value for name, value in claims.items() if name not in ("wrong", "summary")}
-    return {"sound": sound, "answers": lines, "wrong": wrong, "told": told, **more}
+    return {"sound": sound, "answers": lines, "wrong": wrong, "told": predicate, **more}
 
 
 def clean(text: object) -> str:

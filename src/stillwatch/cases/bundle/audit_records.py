@@ -22,12 +22,12 @@ def check_audit(bundle: Any, is_signed: Callable[[bytes, bytes, bytes], bool]) -
     wrong: list[str] = []
     rows = bundle.lines("audit.ndjson")
     head = bundle.json("audit_head.json")
-    said = {name: head[name] for name in ("at_us", "chain", "key", "seal", "seq")}
+    statement = {name: head[name] for name in ("at_us", "chain", "key", "seal", "seq")}
     keys = {span["key"]: span for span in head["keys"]}
     if not is_signed(
         bytes.fromhex(head["key"]),
         bytes.fromhex(head["signature"]),
-        b"stillwatch.audit.head.1\n" + _canonical(said),
+        b"stillwatch.audit.head.1\n" + _canonical(statement),
     ):
         wrong.append("audit_head.json: is not signed by the key that it names")
     linked, before = 0, None

@@ -33,23 +33,25 @@ def claims(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
     """Every number that is claimed, with whether the checker can compute it again, and if not, why."""
     bundle = _InMemory(files)
     finding = bundle.json("finding.json")
-    said = recompute.stated_numbers(finding, told_aside(bundle))
-    told = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
+    stated = recompute.stated_numbers(finding, told_aside(bundle))
+    detectors = {reason["detector"] for reason in finding["campaign"]["finding"]["reasons"]}
     again, failed = recompute.computed(bundle, *recomputed_by()) if "events.ndjson" in files else ({}, {})
     for begin, why in failed.items():
         raise BundleError(f"claims {begin}*: cannot be computed from the log that was given ({why})")
     rows = []
-    for name, value in said.items():
+    for name, value in stated.items():
         why_not = None
         if name not in again:
             why_not = (
-                (NO_SINCE if "events.ndjson" in files else NO_EVENTS) if not again else _why_not(name, told)
+                (NO_SINCE if "events.ndjson" in files else NO_EVENTS)
+                if not again
+                else _why_not(name, detectors)
             )
         elif not recompute.same_claim(name, value, again[name]):
             why_not = f"{NOT_BORNE_OUT} {json.dumps(again[name])[:200]}"
         rows.append({"name": name, "stated": value, "by": "finding", "why_not": why_not})
     for name, value in again.items():
-        if name not in said:
+        if name not in stated:
             rows.append({"name": name, "stated": value, "by": "export", "why_not": None})
     return rows
 
@@ -63,9 +65,9 @@ def recomputed_by() -> tuple[dict[str, recompute.Recompute], dict[str, Ties]]:
     )
 
 
-def _why_not(name: str, told: Collection[str]) -> str:
+def _why_not(name: str, detectors: Collection[str]) -> str:
     for raised in (lone_harvest, holds, new_settings, failover):
-        if name == "finding.p_value" and raised.NAME in told:
+        if name == "finding.p_value" and raised.NAME in detectors:
             name = f"reason.{raised.NAME}.p"
     if name == f"reason.{TEST_NAME}.bits":
         name = "finding.p_value"

@@ -98,7 +98,7 @@ def finding_digest(campaign: Mapping[str, Any]) -> str:
     return hashed.hexdigest()
 
 
-def statement_differs(b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+def statement_differs(b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
     """Where what is signed over all says another thing than the files."""
     alert, made = b["alert.json"], b["environment.json"]
     at = (
@@ -114,8 +114,8 @@ def statement_differs(b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator
         ("exported_at", at, "environment.json"),
         ("stillwatch", made["packages"]["stillwatch"], "environment.json"),
     ):
-        if told.get(name) != value:
-            yield f"manifest: its {name} is {_short(told.get(name))}, in {place} it is {_short(value)}"
+        if predicate.get(name) != value:
+            yield f"manifest: its {name} is {_short(predicate.get(name))}, in {place} it is {_short(value)}"
 
 
 def trail_differs(b: Mapping[str, Any]) -> Iterator[str]:
@@ -284,29 +284,31 @@ def title_of(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
     def counted(number: int, noun: str) -> str:
         return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
-    told = f"{counted(members, 'account')} and {counted(alert['exposure']['exchanges'], 'exchange')}"
-    told += " over all findings"
-    told += f", {counted(victims, 'victim')} beside them" if victims else ""
-    told += f", {cleared:,} cleared" if cleared else ""
-    return f"{title.rstrip('.')} ({told})."
+    sizes = f"{counted(members, 'account')} and {counted(alert['exposure']['exchanges'], 'exchange')}"
+    sizes += " over all findings"
+    sizes += f", {counted(victims, 'victim')} beside them" if victims else ""
+    sizes += f", {cleared:,} cleared" if cleared else ""
+    return f"{title.rstrip('.')} ({sizes})."
 
 
-def _confidence_differs(said: Mapping[str, Any], p_value: float) -> Iterator[str]:
-    numbers = [said[name] for name in ("right", "judged", "low", "high")]
+def _confidence_differs(confidence: Mapping[str, Any], p_value: float) -> Iterator[str]:
+    numbers = [confidence[name] for name in ("right", "judged", "low", "high")]
     if any(one is not None for one in numbers):
         right, judged, low, high = numbers
         sentence = f"{right} of {judged} such alarms were right here ({low:.0%} to {high:.0%}); p = "
         if not (
-            judged >= 20 and 0 <= low <= right / judged <= high <= 1 and said["sentence"].startswith(sentence)
+            judged >= 20
+            and 0 <= low <= right / judged <= high <= 1
+            and confidence["sentence"].startswith(sentence)
         ):
             yield "alert.json: confidence: its numbers do not go together"
         return
-    found = TOO_FEW.match(said["sentence"])
+    found = TOO_FEW.match(confidence["sentence"])
     if found is None or int(found[1]) >= 20:
         yield "alert.json: confidence: its sentence is none that an alert has"
     elif not math.isclose(float(found[2]), p_value, rel_tol=0.06):
         yield "alert.json: confidence: its p-value is not the alert's"
-    if RELEASE is not None and said["measured_on"] != RELEASE["measured_on"]:
+    if RELEASE is not None and confidence["measured_on"] != RELEASE["measured_on"]:
         yield "alert.json: confidence: says another thing of where it was measured than this release"
 
 
@@ -360,7 +362,7 @@ def log_differs(b: Mapping[str, Any]) -> Iterator[str]:
             yield f"accounts.ndjson: {one['account']!a} counts from a time at which it sent nothing"
 
 
-def words_differ(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+def words_differ(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
     """Where the queries, README.txt or the draft certificate say another thing than the files."""
     alert, settings, made = b["alert.json"], b["settings.json"], b["environment.json"]
     queries = bundle.read("queries.sql").decode("utf-8", "backslashreplace")
@@ -371,14 +373,14 @@ def words_differ(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> 
     if RELEASE is not None:
         if hashlib.sha256(definitions.encode()).hexdigest() != RELEASE["definitions"]:
             yield "queries.sql: its definitions are not those of this release"
-        names = {"case": alert["case"], "title": alert["title"], "version": told["stillwatch"]}
+        names = {"case": alert["case"], "title": alert["title"], "version": predicate["stillwatch"]}
         readme = RELEASE["readme"].format(**{k: plain(str(v)) for k, v in names.items()})
         if bundle.read("README.txt") != readme.encode("utf-8", "backslashreplace"):
             yield "README.txt: is not this release's"
     if "certificate.txt" not in bundle.names:
         return
     text = " ".join(bundle.read("certificate.txt").decode("utf-8", "replace").split())
-    at, by, version = (plain(str(told[name])) for name in ("exported_at", "exported_by", "stillwatch"))
+    at, by, version = (plain(str(predicate[name])) for name in ("exported_at", "exported_by", "stillwatch"))
     facts = [
         f"{at} by Stillwatch {version} at the command of {by}",
         f"exporting machine: {clock_words(made['clock'])}.",
@@ -408,14 +410,14 @@ def plain(text: str) -> str:
 
 def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
     """Where the list of accounts that were set aside is not the trail's, or accuses one of them after all."""
-    told, finding = b["set_aside.json"], b["finding.json"]
-    listed = [one["account"] for one in told["accounts"]]
+    set_aside, finding = b["set_aside.json"], b["finding.json"]
+    listed = [one["account"] for one in set_aside["accounts"]]
     rows = [row for row in b["audit.ndjson"] if row["what"] == "case.finding"]
     made = [json.loads(row["detail"]) for row in rows]
     digests = [one.get("set_aside") for one in made if one["finding"] == finding["id"]]
-    if not digests or digests[-1] != sha256_of([told["salt"], told["accounts"]]):
+    if not digests or digests[-1] != sha256_of([set_aside["salt"], set_aside["accounts"]]):
         yield "set_aside.json: is not what the audit trail recorded when the finding was made"
-    counts = dict(sorted(Counter(one["rule"] for one in told["accounts"]).items()))
+    counts = dict(sorted(Counter(one["rule"] for one in set_aside["accounts"]).items()))
     if counts != b["alert.json"]["set_aside"]:
         yield f"set_aside.json: comes to {counts}, the alert says {b['alert.json']['set_aside']}"
     for name in sorted(set(listed) & set(finding["campaign"]["finding"]["accounts"])):
@@ -424,14 +426,15 @@ def set_aside_differs(b: Mapping[str, Any]) -> Iterator[str]:
         yield "set_aside.json: names an account twice"
 
 
-def code_differs(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> Iterator[str]:
+def code_differs(bundle: Any, b: Mapping[str, Any], predicate: Mapping[str, Any]) -> Iterator[str]:
     """Where the code in the bundle is not the code that spoke, or not this release's."""
     if RELEASE is None:
         yield "code: this recompute.py is a bare source file and knows no release; take the one of a bundle"
         return
-    if told["stillwatch"] != RELEASE["version"]:
+    if predicate["stillwatch"] != RELEASE["version"]:
         yield (
-            f"code: is of release {told['stillwatch']}, this checker of {RELEASE['version']}: take that one's"
+            f"code: is of release {predicate['stillwatch']}, this checker of {RELEASE['version']}: "
+            "take that one's"
         )
         return
     settings = json.dumps(b["settings.json"]["settings"], sort_keys=True).encode()
@@ -449,7 +452,7 @@ def code_differs(bundle: Any, b: Mapping[str, Any], told: Mapping[str, Any]) -> 
             yield f"alert.json: {one['id']}: spoke by other code or settings than those that are here"
 
 
-def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
+def contradictions(bundle: Any, predicate: Mapping[str, Any]) -> list[str]:
     """Hold every file against the others; give what contradicts."""
     wrong: list[str] = []
     b: dict[str, Any] = {}
@@ -458,11 +461,11 @@ def contradictions(bundle: Any, told: Mapping[str, Any]) -> list[str]:
         b[name] = bundle.json(name)
     b["audit.ndjson"] = bundle.lines("audit.ndjson")
     groups: dict[str, Callable[[], Iterator[str]]] = {
-        "the manifest": lambda: statement_differs(b, told),
+        "the manifest": lambda: statement_differs(b, predicate),
         "audit.ndjson, case.json": lambda: trail_differs(b),
         "alert.json": lambda: alert_differs(b),
-        "settings.json, queries.sql, README.txt, certificate.txt": lambda: words_differ(bundle, b, told),
-        "code": lambda: code_differs(bundle, b, told),
+        "settings.json, queries.sql, README.txt, certificate.txt": lambda: words_differ(bundle, b, predicate),
+        "code": lambda: code_differs(bundle, b, predicate),
     }
     if "set_aside.json" in more:
         groups["set_aside.json"] = lambda: set_aside_differs(b)

@@ -61,9 +61,9 @@ def place_of(module: Any) -> str:
     return f"code/{module.__name__.removeprefix('stillwatch.').replace('.', '/')}.py"
 
 
-def sources(told: Iterable[str]) -> dict[str, bytes]:
+def sources(modules_named: Iterable[str]) -> dict[str, bytes]:
     """Give the source of each detector and clue that spoke, and of the alarm's test, by file name."""
-    modules = [module for name in sorted(set(told)) for module in modules_of(name)]
+    modules = [module for name in sorted(set(modules_named)) for module in modules_of(name)]
     return {place_of(module): inspect.getsource(module).encode("utf-8") for module in modules}
 
 
@@ -133,26 +133,26 @@ def clock() -> Json:
     }
 
 
-def certificate(told: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], gaps: Iterable[Any]) -> bytes:
-    """Write the draft certificate. told: case, title, exported_at, exported_by, version, clock."""
+def certificate(facts: Mapping[str, Any], inputs: Iterable[Mapping[str, Any]], gaps: Iterable[Any]) -> bytes:
+    """Write the draft certificate. facts: case, title, exported_at, exported_by, version, clock."""
     files = [f"   {one['sha256']}  {one['bytes']:>12,} bytes  {one['name']}" for one in inputs]
     holes = [f"   {one['start']} to {one['end']}: {one['text']}" for one in gaps]
     words = {
         "inputs": "\n".join(map(plain, files)) or "   [NONE IS ON RECORD: SAY WHICH FILES WERE SCANNED]",
         "gaps": "\n".join(map(plain, holes)) or "   none [SAY WHETHER YOU KNOW OF ANY]",
     }
-    return _filled("certificate.txt", told, words)
+    return _filled("certificate.txt", facts, words)
 
 
-def readme(told: Mapping[str, Any]) -> bytes:
-    """Write how to read and check the bundle. told: case, title, version."""
-    return _filled("readme.txt", told, {})
+def readme(facts: Mapping[str, Any]) -> bytes:
+    """Write how to read and check the bundle. facts: case, title, version."""
+    return _filled("readme.txt", facts, {})
 
 
-def _filled(name: str, told: Mapping[str, Any], words: Mapping[str, str]) -> bytes:
+def _filled(name: str, facts: Mapping[str, Any], words: Mapping[str, str]) -> bytes:
     """A text with names filled in, which may come from anywhere: each stays on its line."""
     text = resources.files("stillwatch.cases.bundle").joinpath(name).read_text("utf-8")
-    safe = {key: plain(str(value)) for key, value in told.items()}
+    safe = {key: plain(str(value)) for key, value in facts.items()}
     return text.format(**safe, **words).encode("utf-8", "backslashreplace")
 
 

@@ -80,7 +80,7 @@ def prepare(
 
     Raises: Missing, BundleError, InputError.
     """
-    told = _evidence_of(alert(store, case_id, now_us).as_json())
+    evidence = _evidence_of(alert(store, case_id, now_us).as_json())
     found = latest(store, case_id)
     token_key = secrets.token_bytes(32)
     gathered = None
@@ -90,10 +90,10 @@ def prepare(
         verdicts = _verdicts(store, case_id)
         shown = [] if aside is None else [one["account"] for one in aside["accounts"]]
         gathered = gather(
-            exchanges, known, found.campaign, [*told["accounts"], *verdicts], verdicts, token_key, shown
+            exchanges, known, found.campaign, [*evidence["accounts"], *verdicts], verdicts, token_key, shown
         )
     exported_at = datetime.fromtimestamp(now_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-    files = _files(store, case_id, told, found, gathered, who, now_us, exported_at)
+    files = _files(store, case_id, evidence, found, gathered, who, now_us, exported_at)
     if aside is not None:
         files["set_aside.json"] = json_file(
             aside | {"products": {} if gathered is None else gathered.products}
@@ -103,17 +103,17 @@ def prepare(
     files["claims.ndjson"] = ndjson(claims(files))
     predicate = {
         "case": case_id,
-        "title": told["title"],
+        "title": evidence["title"],
         "finding": found.finding.id,
         "exported_at": exported_at,
         "exported_by": who,
         "stillwatch": stillwatch.__version__,
         "texts": "none",
     }
-    said = leaving(told, files, gathered, who) + whether_scanned(
+    lines = leaving(evidence, files, gathered, who) + whether_scanned(
         scanned_logs(found.context), [] if log is None else log.files
     )
-    return Prepared(case_id, told["title"], said, files, predicate, token_key)
+    return Prepared(case_id, evidence["title"], lines, files, predicate, token_key)
 
 
 def schedule_of(c: Campaign, held: Iterable[HoldSchedule]) -> HoldSchedule | None:
@@ -161,12 +161,14 @@ def _set_aside(found: FindingEvidence) -> Json:
     return {"salt": found.context[SALT], "accounts": set_aside_of(found.campaign)}
 
 
-def _evidence_of(told: Json) -> Json:
+def _evidence_of(evidence: Json) -> Json:
     """The alert without what is advice to its owner, or a comparison, and no evidence."""
-    told = {name: value for name, value in told.items() if name not in ADVICE}
-    told["exposure"] = {name: value for name, value in told["exposure"].items() if name != "milestones"}
-    told["detectors"] = [{k: v for k, v in one.items() if k != "state"} for one in told["detectors"]]
-    return told
+    evidence = {name: value for name, value in evidence.items() if name not in ADVICE}
+    evidence["exposure"] = {
+        name: value for name, value in evidence["exposure"].items() if name != "milestones"
+    }
+    evidence["detectors"] = [{k: v for k, v in one.items() if k != "state"} for one in evidence["detectors"]]
+    return evidence
 
 
 def release(
@@ -237,7 +239,7 @@ def signed_manifest(ready: Prepared, signer: TrailSigner) -> bytes:
 def _files(
     store: Store,
     case_id: str,
-    told: Json,
+    evidence: Json,
     found: FindingEvidence,
     gathered: Gathered | None,
     who: str,
@@ -247,7 +249,7 @@ def _files(
     environment = documents.environment(now_us)
     words = {
         "case": case_id,
-        "title": told["title"],
+        "title": evidence["title"],
         "exported_at": exported_at,
         "exported_by": who,
         "version": stillwatch.__version__,
@@ -260,19 +262,24 @@ def _files(
     }
     settings = {name: found.context.get(name) for name in ("settings", "inputs", "scanned", "gaps", "source")}
     rows, head = _trail(store, case_id, now_us)
-    stands = {"case": case_id, "state": told["state"], "verdict": told["verdict"], "owner": told["owner"]}
+    stands = {
+        "case": case_id,
+        "state": evidence["state"],
+        "verdict": evidence["verdict"],
+        "owner": evidence["owner"],
+    }
     case = stands | _acts(store, case_id) | {"records": len(rows), "hours": _hours(store, case_id)}
     files = {
         "README.txt": documents.readme(words),
-        "alert.json": json_file(told),
+        "alert.json": json_file(evidence),
         "case.json": json_file(case),
         "finding.json": json_file(finding),
         "audit.ndjson": ndjson(rows),
         "audit_head.json": json_file(head),
-        "queries.sql": documents.queries(told["why"]),
+        "queries.sql": documents.queries(evidence["why"]),
         "settings.json": json_file(settings),
         "environment.json": json_file(environment),
-        verify.DRAFT: documents.certificate(words, told["inputs"], told["gaps"]),
+        verify.DRAFT: documents.certificate(words, evidence["inputs"], evidence["gaps"]),
     }
     files |= documents.checker()
     files |= documents.sources(reason.detector for reason in found.campaign.reasons)

@@ -272,8 +272,8 @@ def _outside(
     """On each thing that two accounts of the finding share: how many accounts outside have it too, if any."""
     wide = values.shape[1] if values.ndim == 2 else 1
     flat, who = values.reshape(-1), np.repeat(account, wide)
-    said = flat != none
-    flat, who = flat[said], who[said]
+    has_network = flat != none
+    flat, who = flat[has_network], who[has_network]
     theirs, at = np.unique(flat[inside[who]], return_inverse=True)
     pairs = np.unique(np.stack([at, who[inside[who]]]), axis=1)
     shared = theirs[np.bincount(pairs[0], minlength=len(theirs)) >= LEAST_SHARED]

@@ -101,11 +101,11 @@ def alarm_test(e: OpenedBundle) -> dict[str, float]:
         out[f"tested.{name}.count_here"] = sum(value == one["value"] for value in own)
         out[f"tested.{name}.of_here"] = len(own)
     out["finding.p_value"] = combine(list(p_values.values()))
-    told = {reason["detector"] for reason, _ in e.reasons()}
+    detectors = {reason["detector"] for reason, _ in e.reasons()}
     bits = {"coordinated_harvest": max(out["finding.p_value"], 1e-300)}
     bits |= {clue: p_values[name] for clue, name in SAME.items() if name in p_values}
     for detector, p in bits.items():
-        if detector in told:
+        if detector in detectors:
             out[f"reason.{detector}.bits"] = round(min(40.0, -math.log2(p)), 3)
     return out
 
@@ -185,8 +185,8 @@ def _overlap(m: int, carriers: int, n: int, whole: int) -> float:
 def links(e: OpenedBundle, ties: Mapping[str, Ties]) -> dict[str, float]:
     """What ties single accounts to the rest, clue by clue: how many are tied, and the most bits of one."""
     out: dict[str, float] = {}
-    told = {reason["detector"] for reason, _ in e.reasons()}
-    for clue in sorted(told & set(ties)):
+    detectors = {reason["detector"] for reason, _ in e.reasons()}
+    for clue in sorted(detectors & set(ties)):
         bits = ties[clue](e)
         out[f"{clue}.accounts"], out[f"{clue}.most_bits"] = len(bits), round(max(bits, default=0.0), 3)
     return out

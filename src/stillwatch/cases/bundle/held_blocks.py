@@ -28,25 +28,25 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
     """
     if drawn["key"] is None:
         return "the schedule of the holds had not ended when this was exported"
-    told = [(row["what"], row["at_us"], json.loads(row["detail"])) for row in drawn["records"]]
+    events = [(row["what"], row["at_us"], json.loads(row["detail"])) for row in drawn["records"]]
     commitment = hashlib.sha256(b"stillwatch holds" + bytes.fromhex(drawn["key"])).hexdigest()
     fixed = {name: drawn[name] for name in ("start_us", "days", "block_minutes", "one_block_in")}
     begun = [
-        at_us for what, at_us, detail in told
+        at_us for what, at_us, detail in events
         if what == "holds begun" and detail.get("commitment") == commitment
         and {name: detail.get(name) for name in fixed} == fixed
     ]  # fmt: skip
     if not begun or min(begun) >= drawn["start_us"]:
         return "no commitment to the draw was on the audit trail before the first block"
     joins = {
-        d["from_us"] for what, at_us, d in told if what == "holds joined" and at_us < d.get("from_us", 0)
+        d["from_us"] for what, at_us, d in events if what == "holds joined" and at_us < d.get("from_us", 0)
     }
     if not set(drawn["begin_us"].values()) <= {drawn["start_us"], *joins}:
         return "an account joined the holds at a time that was not on the audit trail before"
     denser = drawn["denser_one_block_in"], drawn["denser_from_us"]
     if denser != (None, None) and denser not in {
         (d.get("one_block_in"), d.get("from_us"))
-        for what, at_us, d in told
+        for what, at_us, d in events
         if what == "holds denser" and at_us < d.get("from_us", 0)
     }:
         return "that it draws more often was not on the audit trail before"
@@ -103,9 +103,9 @@ def held_here(e: OpenedBundle) -> dict[str, Any]:
     for one in e.events:
         if one["q"] is not None:
             first.setdefault((one["a"], one["q"]), one["t"])
-    asked: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
+    asks_of: dict[str, list[tuple[int, int]]] = defaultdict(list)  # text -> when it was asked, by whom
     for (a, text), at_us in first.items():
-        asked[text].append((at_us, a))
+        asks_of[text].append((at_us, a))
     seen: set[tuple[int, int]] = set()
     out: dict[str, Any] = dict.fromkeys(HELD_COUNTS, 0)
     refused, chances = Counter[int](), [1.0]
@@ -118,7 +118,7 @@ def held_here(e: OpenedBundle) -> dict[str, Any]:
         if held is None or one["q"] is None or first[a, one["q"]] != one["t"]:
             continue
         refused[a] += held
-        later = (b for at_us, b in asked[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
+        later = (b for at_us, b in asks_of[one["q"]] if one["t"] < at_us <= one["t"] + MOVED_TO_US)
         moved = any(e.customer(b) != e.customer(a) for b in later)
         name = "held" if held else "not_held"
         out[name] += 1

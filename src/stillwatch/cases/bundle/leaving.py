@@ -12,14 +12,14 @@ from stillwatch.cases.evidence import inputs_of
 
 
 def leaving(
-    told: Mapping[str, Any], files: Mapping[str, bytes], gathered: Gathered | None, who: str
+    evidence: Mapping[str, Any], files: Mapping[str, bytes], gathered: Gathered | None, who: str
 ) -> tuple[str, ...]:
     """Say what is in a bundle that is about to leave."""
     size = sum(map(len, files.values()))
     lines = [
-        f"case {told['case']}: {told['title']}",
+        f"case {evidence['case']}: {evidence['title']}",
         f"{len(files) + 1} files, {size:,} bytes, signed with the audit trail's key",
-        f"the names of {told['members']:,} accounts, and of who worked on the case ({who} among them)",
+        f"the names of {evidence['members']:,} accounts, and of who worked on the case ({who} among them)",
     ]
     if "set_aside.json" in files:
         aside = json.loads(files["set_aside.json"])["accounts"]
@@ -27,8 +27,8 @@ def leaving(
             f"the names of {len(aside):,} accounts that nobody accuses: they were set aside, with the facts "
             "that this rests on"
         )
-    elif told["set_aside"]:
-        lines.append(f"{sum(told['set_aside'].values()):,} accounts that were set aside are not named")
+    elif evidence["set_aside"]:
+        lines.append(f"{sum(evidence['set_aside'].values()):,} accounts that were set aside are not named")
     if "holds.json" in files and json.loads(files["holds.json"])["key"] is not None:
         lines.append("the key by which holds of these accounts were drawn: their schedule has ended")
     if gathered is None:

@@ -166,14 +166,14 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
         for begin, why in failed.items()
     ]
     finding = bundle.json("finding.json")
-    said = stated_numbers(finding, told_aside(bundle))
+    stated = stated_numbers(finding, told_aside(bundle))
     for claim in claims:
         name, row = claim["name"], dict(claim)
-        if name in said and not same_claim(name, claim["stated"], said[name]):
+        if name in stated and not same_claim(name, claim["stated"], stated[name]):
             wrong.append(
-                f"claim {name}: is {claim['stated']} in claims.ndjson and {said[name]} in finding.json"
+                f"claim {name}: is {claim['stated']} in claims.ndjson and {stated[name]} in finding.json"
             )
-        if name not in said and name not in again:
+        if name not in stated and name not in again:
             wrong.append(f"claim {name}: neither the finding nor the events say anything of it")
         if claim["why_not"] is not None and name in again and same_claim(name, claim["stated"], again[name]):
             wrong.append(f"claim {name}: is said not to be computable ({claim['why_not']}), and is")
@@ -191,7 +191,7 @@ def check_claims(bundle: Any) -> tuple[list[str], list[dict[str, Any]]]:
     named = {claim["name"] for claim in claims}
     wrong += [
         f"claim {name}: the finding states it and claims.ndjson leaves it out"
-        for name in sorted(said.keys() - named)
+        for name in sorted(stated.keys() - named)
     ]
     wrong += [
         f"claim {name}: comes out of the events and claims.ndjson leaves it out"
@@ -217,9 +217,9 @@ def _alert_differs(alert: Mapping[str, Any], finding: Mapping[str, Any]) -> Iter
         yield "alert.json: is about another finding"
     if not same_chance(alert["p_value"], found["p_value"]):
         yield f"alert.json: its p-value is {alert['p_value']}, the finding's {found['p_value']}"
-    told = {one["detector"]: one for one in alert["why"]}
+    reasons = {one["detector"]: one for one in alert["why"]}
     for reason, numbers in zip(found["reasons"], more["reasons"]):
-        one = told.get(reason["detector"])
+        one = reasons.get(reason["detector"])
         if one is None:
             yield f"alert.json: leaves out {reason['detector']}"
             continue
@@ -302,11 +302,11 @@ def _tell_set_aside(bundle: Any) -> Iterator[str]:
         if counts is None:
             yield "whom the finding set aside was not kept when it was made"
         elif counts:
-            told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
+            by_rule = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items()))
             shown = "set_aside.json names them"
             if aside is None:
                 shown = "who they are is not in the bundle; the audit trail has a digest of the list"
-            yield f"{sum(counts.values())} accounts that look alike were set aside ({told}): {shown}"
+            yield f"{sum(counts.values())} accounts that look alike were set aside ({by_rule}): {shown}"
         named = {one["account"] for one in ([] if aside is None else aside["accounts"])}
         if both := len(named & set(alert["accounts"])):
             yield f"{both} of them are accounts of the case, by an earlier finding or by hand"
@@ -319,9 +319,9 @@ def _tell_set_aside(bundle: Any) -> Iterator[str]:
 
 def _tell_draws(bundle: Any) -> Iterator[str]:
     """Whether the draws of holds were fixed before they counted, or are the sender's word."""
-    told = {one["detector"] for one in bundle.json("alert.json")["why"]}
+    detectors = {one["detector"] for one in bundle.json("alert.json")["why"]}
     drawn = told_draws(bundle)
-    if "holds" not in told:
+    if "holds" not in detectors:
         return
     doubt = "the schedule is not in the bundle" if drawn is None else draws_doubt(drawn)
     if doubt:

@@ -65,6 +65,6 @@ def stamped(answer: bytes, message: bytes, roots: str) -> tuple[str, str]:
         words = [tool, "ts", "-verify", "-in", f"{name}/answer", "-data", f"{name}/message", "-CAfile", roots]
         done = subprocess.run([*words, "-attime", str(then)], capture_output=True, timeout=60, check=False)
     held = done.returncode == 0 and b"Verification: OK" in done.stdout + done.stderr
-    said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "error" in line.lower()]
-    why = said[0].split(":", 2)[-1][:200] if said else f"openssl ends with {done.returncode}"
+    errors = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if "error" in line.lower()]
+    why = errors[0].split(":", 2)[-1][:200] if errors else f"openssl ends with {done.returncode}"
     return at, "" if held else f"is not signed by an authority under {roots} ({why})"

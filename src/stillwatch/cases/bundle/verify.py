@@ -165,8 +165,8 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
         signer, signature = bytes.fromhex(signed["keyid"]), base64.b64decode(signed["sig"], validate=True)
         statement = json.loads(payload)
         listed = {str(one["name"]): one["digest"]["sha256"] for one in statement["subject"]}
-        told = {name: statement["predicate"][name] for name in TOLD}
-        if not all(isinstance(value, (str, int)) for value in told.values()):
+        predicate = {name: statement["predicate"][name] for name in TOLD}
+        if not all(isinstance(value, (str, int)) for value in predicate.values()):
             raise TypeError("it says of itself what is no text and no number")
         kinds = (envelope["payloadType"], statement["_type"], statement["predicateType"])
         # One spelling only: what was written can be written again from what was read.
@@ -192,7 +192,7 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
                 wrong.append(f"{name}: {why}")
                 continue
             wrong += [] if same else [f"{name}: is not the file that was signed"]
-    return wrong, {**told, "signed_by": signer.hex()}
+    return wrong, {**predicate, "signed_by": signer.hex()}
 
 
 # --- the verdict ---
@@ -234,14 +234,14 @@ def check(
     bundle = Bundle(place)
     if MANIFEST not in bundle.names:
         raise Bad(f"{place}: holds no {MANIFEST}; it is no evidence bundle")
-    files, told = check_files(bundle)
+    files, predicate = check_files(bundle)
     found, time = check_stamp(bundle, stamp_roots)
     files += found
     *_, recompute = map(load, COMPUTING)
     contradictions = load("contradictions").contradictions
-    claims = recompute.check(bundle, is_signed, lambda: contradictions(bundle, told))
+    claims = recompute.check(bundle, is_signed, lambda: contradictions(bundle, predicate))
     count = len(set(bundle.names) - {MANIFEST, STAMP})
-    return dict(part("answers").report(count, files, told, key, claims), time=time)
+    return dict(part("answers").report(count, files, predicate, key, claims), time=time)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ def read_bundle(path, exchange_key, unsealed):
     fingerprint = hashlib.blake2b(sketch, digest_size=8, person=b"stillwatch.kid").hexdigest()
     halves = hashlib.blake2b(sketch, digest_size=16, person=b"stillwatch.key").digest()
     objects = sorted(json.loads(Path(path).read_text("utf-8"))["objects"], key=lambda one: one["id"])
-    said = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
-    seal = next((one.pop("seal") for one in said if "seal" in one), "")
+    notes = [one["extensions"][OURS] for one in objects if OURS in one.get("extensions", {})]
+    seal = next((one.pop("seal") for one in notes if "seal" in one), "")
     text = json.dumps(objects, sort_keys=True, separators=(",", ":")).encode("ascii")
     right = hmac.new(sealing, b"stillwatch.seal.1\n" + text, "sha256").hexdigest()
     if not (unsealed or hmac.compare_digest(seal, right)):

@@ -97,16 +97,16 @@ def prepare_filing(
     return ReadyExport(case.id, data, leaving(Form.FILING, data, holds, tlp.value), override), filing
 
 
-def _filing(told: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
-    left = told.exposure
-    judged = told.verdict == Verdict.TRUE
+def _filing(report: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp, now_us: int) -> Filing:
+    left = report.exposure
+    judged = report.verdict == Verdict.TRUE
     kept = tuple(
         f"{one.signal}: {one.text}"
-        for one in told.why
+        for one in report.why
         if not any(name in one.text and _is_named(name, one.text) for name in accounts)
     )
     return Filing(
-        case=told.case,
+        case=report.case,
         made_us=now_us,
         tlp=tlp.value,
         judged=judged,
@@ -117,23 +117,23 @@ def _filing(told: Alert, accounts: tuple[str, ...], given: FilingTerms, tlp: Tlp
             + ("claimed, a person judged so." if judged else "not claimed, nobody has judged it."),
             "A named person or organisation is behind them: not claimed, a log does not say it.",
         ),
-        times={"first": left.first_us, "last": left.last_us, "found": told.alarm_us},
-        principals={"suspected": told.members, "victims": told.victims, "cleared": told.cleared},
+        times={"first": left.first_us, "last": left.last_us, "found": report.alarm_us},
+        principals={"suspected": report.members, "victims": report.victims, "cleared": report.cleared},
         volume={
             "exchanges": left.exchanges, "output_tokens": left.output_tokens,
             "different_prompts": left.unique_prompts, "exchanges_when_found": left.exchanges_at_alarm,
         },
         asked=left.capabilities,
         shared=tuple(
-            {"clue": one.clue, "control": one.control, "accounts": one.accounts} for one in told.shared
+            {"clue": one.clue, "control": one.control, "accounts": one.accounts} for one in report.shared
         ),
-        procedure=told.atlas,
+        procedure=report.atlas,
         evidence=kept,
-        left_out=len(told.why) - len(kept),
-        error_rates=(told.confidence.sentence, told.confidence.measured_on, MEASURED_ON),
-        rivals=tuple(rival(one.kind, one.check) for one in told.benign),
-        not_claimed=told.cannot_claim,
-        bundle_sha256=told.bundle_sha256,
+        left_out=len(report.why) - len(kept),
+        error_rates=(report.confidence.sentence, report.confidence.measured_on, MEASURED_ON),
+        rivals=tuple(rival(one.kind, one.check) for one in report.benign),
+        not_claimed=report.cannot_claim,
+        bundle_sha256=report.bundle_sha256,
         blanks=tuple(name for name, text in asdict(given).items() if not text),
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def write_filing(f: Filing) -> str:
         for at_us in (f.times["first"], f.times["last"], f.times["found"])
     )
     size = f.volume
-    asked = [
+    capabilities = [
         f"Source principals: {plural(f.principals['suspected'], 'account')} suspected, "
         f"{f.principals['victims']:,} whose keys were used by others, {f.principals['cleared']:,} cleared.",
         f"Query volume: {plural(size['exchanges'] or 0, 'exchange')} and "
@@ -180,7 +180,7 @@ def write_filing(f: Filing) -> str:
         "## Who is behind it",
         sentence_list(f.actor),
         "## What was asked for, and how much",
-        sentence_list(asked),
+        sentence_list(capabilities),
         "## What ties the accounts",
         sentence_list(shared or ["Nothing beside the finding itself."]),
         f"## Procedure, in the words of MITRE ATLAS (an alike case: {ALIKE})",

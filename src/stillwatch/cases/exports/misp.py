@@ -51,8 +51,8 @@ def misp_objects(
     def new(kind: str, *of: str, **more: Any) -> Json:
         return make_object(kind, stix_id(kind, who, campaign["id"], *of), who, opened_us, now_us, tlp, **more)
 
-    told = [_mark(new, one) for one in indicators]
-    told += [_attribute(new, one) for one in plain]
+    attributes = [_mark(new, one) for one in indicators]
+    attributes += [_attribute(new, one) for one in plain]
     report = new(
         "report",
         "misp",
@@ -60,10 +60,10 @@ def misp_objects(
         description=campaign["description"],
         published=timestamp(now_us),
         report_types=["campaign", "indicator"],
-        object_refs=sorted(one["id"] for one in told),
+        object_refs=sorted(one["id"] for one in attributes),
         labels=DIALECT,
     )
-    return to_bytes(bundle([*told, report, sender, marking(tlp)], None, ""), indent=1) + b"\n"
+    return to_bytes(bundle([*attributes, report, sender, marking(tlp)], None, ""), indent=1) + b"\n"
 
 
 def _attribute(new: Any, one: PlainIndicator) -> Json:

@@ -148,25 +148,25 @@ def bundle(objects: list[Json], key: bytes | None, fingerprint: str) -> Json:
 
 def sealed_under(objects: list[Json]) -> str | None:
     """Fingerprint of the key that a bundle says it is sealed under."""
-    said = _find_seal(objects)
-    return said.get("sealed_under") if said is not None else None
+    sender = _find_seal(objects)
+    return sender.get("sealed_under") if sender is not None else None
 
 
 def is_sealed(objects: list[Json], key: bytes) -> bool:
     """Whether these are the objects that a holder of the key sealed."""
-    said = _find_seal(objects)
-    if said is None or not isinstance(said.get("seal"), str):
+    sender = _find_seal(objects)
+    if sender is None or not isinstance(sender.get("seal"), str):
         return False
     ordered = sorted(objects, key=lambda one: str(one.get("id")))
-    return hmac.compare_digest(_seal(ordered, key).encode(), said["seal"].encode("utf-8", "replace"))
+    return hmac.compare_digest(_seal(ordered, key).encode(), sender["seal"].encode("utf-8", "replace"))
 
 
 def _find_seal(objects: list[Json]) -> Json | None:
     for one in objects:
         extensions = one.get("extensions")
-        said = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
-        if one.get("type") == "identity" and isinstance(said, dict) and "sealed_under" in said:
-            return said
+        extension = extensions.get(EXTENSION) if isinstance(extensions, dict) else None
+        if one.get("type") == "identity" and isinstance(extension, dict) and "sealed_under" in extension:
+            return extension
     return None
 
 

@@ -118,7 +118,7 @@ def inside_of(address: str) -> str | None:
     except ValueError:
         return "no address"
     for inner in (one, *_embedded_ipv4(one)):
-        for said, what in (
+        for header, what in (
             (inner.is_loopback, "loopback"),
             (inner.is_link_local, "link-local"),
             (inner.is_unspecified, "unspecified"),
@@ -128,7 +128,7 @@ def inside_of(address: str) -> str | None:
             (not inner.is_global and inner not in _NAT64, "private"),
             (any(inner in net for net in _SPECIAL), "kept for special use"),
         ):
-            if said:
+            if header:
                 return what
     return None
 

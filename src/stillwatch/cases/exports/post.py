@@ -200,8 +200,8 @@ class _TimedConnection:
 
     def receive_body(self, head: bytes, most: int) -> bytes:
         """What comes behind the head: as long as it says, else until the other side ends it."""
-        said = _LENGTH.search(head)
-        length = None if said is None else int(said[1])
+        length_line = _LENGTH.search(head)
+        length = None if length_line is None else int(length_line[1])
         parts, size = [self._rest], len(self._rest)
         try:
             while size <= most and (length is None or size < length):

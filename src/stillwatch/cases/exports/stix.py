@@ -107,8 +107,8 @@ def campaign_bundle(
         used = _attack_pattern(technique(one["id"]), tlp)
         objects += [used, _relationship(new, campaign, "uses", used)]
     for indicator in indicators:
-        told = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
-        objects += [told, _relationship(new, told, "indicates", campaign)]
+        indicator_object = _indicator(new, indicator, max(now_us, indicator.last_us) + valid_days * DAY_US)
+        objects += [indicator_object, _relationship(new, indicator_object, "indicates", campaign)]
     from_whom = sender_object(checked_sender(sender), tlp, now_us)
     if misp:
         data = misp_objects(
@@ -141,10 +141,10 @@ def _plain_objects(
     """Give of each value its indicator and its observable, tied to each other and to the campaign."""
     objects: list[Json] = []
     for value in plain:
-        told = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
+        indicator_object = _plain_indicator(new, value, max(now_us, value.last_us) + valid_days * DAY_US)
         seen = _observed_value(new, value, tlp)
-        objects += [told, *seen, _relationship(new, told, "indicates", campaign)]
-        objects.append(_relationship(new, told, "based-on", seen[-1]))
+        objects += [indicator_object, *seen, _relationship(new, indicator_object, "indicates", campaign)]
+        objects.append(_relationship(new, indicator_object, "based-on", seen[-1]))
     return objects
 
 
@@ -210,7 +210,7 @@ def _counts(
 def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp: Tlp) -> Json:
     """Numbers only: the alert's sentences may quote what accounts are called."""
     left = alert.exposure
-    said = (
+    description = (
         f"{alert.members:,} accounts have taken {left.exchanges:,} exchanges and {left.output_tokens:,} "
         f"output tokens. p {alert.p_value:.2g}, {alert.score_bits:.0f} bits. Verdict of the sender: "
         f"{alert.verdict or 'none yet'}. {left.milestones}"
@@ -223,7 +223,7 @@ def _campaign(alert: Alert, id: str, who: str, opened_us: int, now_us: int, tlp:
         now_us,
         tlp,
         name=f"Distillation campaign {id.removeprefix('campaign--')[:8]}",
-        description=said.strip(),
+        description=description.strip(),
         objective="Training data for a model",
         first_seen=None if left.first_us is None else timestamp(left.first_us),
         last_seen=None if left.last_us is None else timestamp(max(left.last_us, left.first_us or 0)),

@@ -116,10 +116,10 @@ def push_objects(to: TaxiiCollection, objects: Sequence[Json]) -> int:
     most = min(limit, ENVELOPE_BYTES) if type(limit) is int and limit > 0 else ENVELOPE_BYTES
     requests = 0
     for envelope in _envelopes(objects, most):
-        reply, said = _request(to, f"{to.where.path}objects/", envelope)
+        reply, answer = _request(to, f"{to.where.path}objects/", envelope)
         if reply.status != 202:
-            raise _refusal(to, reply.status, said)
-        refused = _wait_for(to, said)
+            raise _refusal(to, reply.status, answer)
+        refused = _wait_for(to, answer)
         if refused:
             _check_held(to, refused, objects, described.get("can_read") is True)
         requests += 1
@@ -151,18 +151,18 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
     """Ask for objects until the server says that there are no more."""
     query = {"limit": str(PAGE_OBJECTS), "match[version]": "all", **query}
     objects: list[Json] = []
-    size, asked = 0, set[str]()
+    size, visited = 0, set[str]()
     last, until = None, time.monotonic() + WHOLE_S
     while True:
         path = f"{of.where.path}objects/?{urlencode(query)}"
-        if path in asked or len(asked) >= MOST_PAGES or time.monotonic() > until:
-            raise ExportError(f"{of.name}: its pages have no end; gave up after {len(asked):,}")
-        asked.add(path)
-        reply, said = _request(of, path)
+        if path in visited or len(visited) >= MOST_PAGES or time.monotonic() > until:
+            raise ExportError(f"{of.name}: its pages have no end; gave up after {len(visited):,}")
+        visited.add(path)
+        reply, answer = _request(of, path)
         if reply.status != 200:
-            raise _refusal(of, reply.status, said)
+            raise _refusal(of, reply.status, answer)
         size += reply.size
-        page = said.get("objects", [])
+        page = answer.get("objects", [])
         if not isinstance(page, list) or not all(isinstance(one, dict) for one in page):
             raise ExportError(f"{of.name}: answers with objects that are none")
         objects += page
@@ -170,13 +170,13 @@ def _all_pages(of: TaxiiCollection, query: dict[str, str]) -> CollectionPage:
         if len(objects) > MOST_OBJECTS or size > WHOLE_BYTES:
             much = f"{MOST_OBJECTS:,} objects or {WHOLE_BYTES >> 20} MB"
             raise ExportError(f"{of.name}: holds over {much}; give --added-after")
-        if said.get("more") is not True:
+        if answer.get("more") is not True:
             return CollectionPage(tuple(objects), last)
-        query |= _next_page(of, said, last)
+        query |= _next_page(of, answer, last)
 
 
-def _next_page(of: TaxiiCollection, said: Json, last: str | None) -> dict[str, str]:
-    following = said.get("next")
+def _next_page(of: TaxiiCollection, answer: Json, last: str | None) -> dict[str, str]:
+    following = answer.get("next")
     if isinstance(following, str) and following:
         return {"next": following}
     if last is not None:  # section 3.4: a server without `next` goes by when objects were added
@@ -198,21 +198,21 @@ def _envelopes(objects: Sequence[Json], most: int) -> Iterator[bytes]:
     yield b'{"objects":[%s]}' % b",".join(part)
 
 
-def _wait_for(to: TaxiiCollection, said: Json) -> list[Json]:
+def _wait_for(to: TaxiiCollection, answer: Json) -> list[Json]:
     """Look until a status is complete, and give the failures in it. Raises: ExportError."""
     for wait_s in (*WAITS_S, None):
-        if said.get("status") == "complete":
-            failures, many = said.get("failures", []), said.get("failure_count", 0)
+        if answer.get("status") == "complete":
+            failures, many = answer.get("failures", []), answer.get("failure_count", 0)
             if not isinstance(failures, list) or not all(isinstance(one, dict) for one in failures):
                 raise ExportError(f"{to.name}: answers with failures that are none")
             return failures or ([{"message": f"failure_count {many}"}] if many else [])
-        id = said.get("id")
-        if said.get("status") != "pending" or not isinstance(id, str) or not _STATUS_ID.fullmatch(id):
+        id = answer.get("id")
+        if answer.get("status") != "pending" or not isinstance(id, str) or not _STATUS_ID.fullmatch(id):
             raise ExportError(f"{to.name}: answers with no status of TAXII 2.1")
         if wait_s is None:
             break
         time.sleep(wait_s)
-        said = _ask(to, f"{to.root}status/{id}/")
+        answer = _ask(to, f"{to.root}status/{id}/")
     raise ExportError(f"{to.name}: has not said after {sum(WAITS_S):.0f} s that it took all; look there")
 
 
@@ -234,10 +234,10 @@ def _check_held(
 
 
 def _ask(of: TaxiiCollection, path: str) -> Json:
-    reply, said = _request(of, path)
+    reply, answer = _request(of, path)
     if reply.status != 200:
-        raise _refusal(of, reply.status, said)
-    return said
+        raise _refusal(of, reply.status, answer)
+    return answer
 
 
 def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple[ReceiverReply, Json]:
@@ -257,18 +257,18 @@ def _request(of: TaxiiCollection, path: str, body: bytes | None = None) -> tuple
             return reply, {}
         raise ExportError(f"{of.where.at}: answers with {visible(kind, 60) or 'no type'!a}, not {MEDIA_TYPE}")
     try:
-        said: Any = decode(raw)
+        answer: Any = decode(raw)
     except Refused as why:
         raise ExportError(f"{of.where.at}: answers with what is no JSON: {why}") from None
-    if not isinstance(said, dict):
+    if not isinstance(answer, dict):
         raise ExportError(f"{of.where.at}: answers with JSON that is no object")
-    return reply, said
+    return reply, answer
 
 
-def _refusal(of: TaxiiCollection, status: int, said: Json) -> ExportError:
+def _refusal(of: TaxiiCollection, status: int, answer: Json) -> ExportError:
     known = _SAID.get(status, "a redirect, which is not followed" if 300 <= status < 400 else "no success")
     why = known.format(user=USER, password=PASSWORD, token=TOKEN)
-    return ExportError(f"{of.name}: {why} (status {status}){_server_words(said.get('title'))}")
+    return ExportError(f"{of.name}: {why} (status {status}){_server_words(answer.get('title'))}")
 
 
 def _server_words(why: Any) -> str:

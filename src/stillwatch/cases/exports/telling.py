@@ -42,7 +42,7 @@ def tell(
     one. Raises: ExportError, CaseError.
     """
     source = event_source(store.installation(), source)
-    last, told = _read(outbox)
+    last, sent = _read(outbox)
     news = 0
     changed = _changed_cases(store, last)
     for case_id, revision, updated_us, suppressed_until_us in changed:
@@ -57,11 +57,11 @@ def tell(
             continue
         news += 1
         for target in targets:
-            body = _body(target, one, activity_of(one, case_id in told), updated_us, source)
+            body = _body(target, one, activity_of(one, case_id in sent), updated_us, source)
             outbox.put(target.name, event_id(one.case, one.revision), one.case, body, now_us)
-        told.add(case_id)
+        sent.add(case_id)
     if changed:
-        noted = json.dumps({"revision": last, "cases": sorted(told)})
+        noted = json.dumps({"revision": last, "cases": sorted(sent)})
         write_file(outbox.folder / TOLD, noted.encode("ascii"))
     return news
 

@@ -75,7 +75,7 @@ def prepare(
     Raises: Missing; ExportError.
     """
     case = store.case(case_id, accounts=False)
-    told = alert(store, case.id, now_us, base_url)
+    report = alert(store, case.id, now_us, base_url)
     if form is Form.STIX:
         if partner is None:
             raise ExportError(
@@ -84,7 +84,7 @@ def prepare(
             )
         override = check_verdict(case, partner.unjudged)
         data, left = campaign_bundle(
-            told,
+            report,
             partner.indicators,
             partner.key,
             sender=partner.sender,
@@ -97,8 +97,8 @@ def prepare(
             misp=partner.misp,
         )
         return ReadyExport(case.id, data, left, override)
-    data = _render(told, form, now_us, case.updated_us, event_source(store.installation(), source))
-    holds = {"alert": 1, "accounts by name": len(told.accounts), "reasons": len(told.why)}
+    data = _render(report, form, now_us, case.updated_us, event_source(store.installation(), source))
+    holds = {"alert": 1, "accounts by name": len(report.accounts), "reasons": len(report.why)}
     return ReadyExport(case.id, data, leaving(form, data, holds, names_accounts=True))
 
 
@@ -119,21 +119,23 @@ def check_verdict(case: Case, unjudged: str) -> str:
     return unjudged.strip()
 
 
-def _render(told: Alert, form: Form, now_us: int, updated_us: int, source: str) -> bytes:
-    activity = activity_of(told)
+def _render(report: Alert, form: Form, now_us: int, updated_us: int, source: str) -> bytes:
+    activity = activity_of(report)
     if form is Form.CEF:
-        return "".join(f"{line}\n" for line in cef_records(told, activity, now_us)).encode("utf-8")
+        return "".join(f"{line}\n" for line in cef_records(report, activity, now_us)).encode("utf-8")
     if form is Form.CLOUDEVENT:
-        return cloudevent(told, activity, updated_us, source=source) + b"\n"
-    document = detection(told, activity, now_us) if form is Form.OCSF else incident(told, activity, now_us)
+        return cloudevent(report, activity, updated_us, source=source) + b"\n"
+    document = (
+        detection(report, activity, now_us) if form is Form.OCSF else incident(report, activity, now_us)
+    )
     return to_bytes(document, indent=1) + b"\n"
 
 
-def activity_of(told: Alert, known: bool | None = None) -> Activity:
+def activity_of(report: Alert, known: bool | None = None) -> Activity:
     """What to call a case's present state: whoever is told for the first time is told that it was opened."""
-    if told.state == CaseState.CLOSED:
+    if report.state == CaseState.CLOSED:
         return Activity.CLOSED
-    first = told.state == CaseState.NEW if known is None else not known
+    first = report.state == CaseState.NEW if known is None else not known
     return Activity.OPENED if first else Activity.UPDATED
 
 

@@ -62,11 +62,11 @@ def _partner(
         raise file.wrong(campaign, f"was withdrawn by its sender at {campaign['modified']}")
     if modified_us > now_us + SKEW_US:
         raise file.wrong(campaign, f"is dated {campaign['modified']}, which is to come; look at both clocks")
-    told = _indicating(file, ties)
+    indicating = _indicating(file, ties)
     kept: list[tuple[str, Indicator]] = []
     others: set[str] = set()
     expired = foreign = revoked = 0
-    for one in told:
+    for one in indicating:
         found = read_pattern(text(one, "pattern", file.place)) if one.get("pattern_type") == "stix" else None
         if found is None:
             foreign += 1
@@ -79,9 +79,9 @@ def _partner(
         else:
             kept.append((one["id"], _indicator(file, one, *found)))
     if not kept:
-        raise file.wrong(campaign, _nothing(len(told), expired, revoked, foreign, others, key))
+        raise file.wrong(campaign, _nothing(len(indicating), expired, revoked, foreign, others, key))
     used = {id for id, _ in kept}
-    tlp = tlp_of(file, [campaign, *(one for one in told if one["id"] in used)])
+    tlp = tlp_of(file, [campaign, *(one for one in indicating if one["id"] in used)])
     return Partner(
         id=campaign["id"],
         sender=file.sender,
@@ -117,15 +117,15 @@ def _indicating(file: IndicatorFile, ties: list[Json]) -> list[Json]:
 
 
 def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, value: str) -> Indicator:
-    said, at = ours(one), f"{file.place}: {one['id']}"
+    extension, at = ours(one), f"{file.place}: {one['id']}"
     first_us = time_us(one, "valid_from", file.place)
     return Indicator(
         kind=kind,
         value=value,
         key=key,
-        accounts=count(said, "accounts", at, 0),
-        others=count(said, "others", at, 0),
-        exchanges=count(said, "exchanges", at, 0),
+        accounts=count(extension, "accounts", at, 0),
+        others=count(extension, "others", at, 0),
+        exchanges=count(extension, "exchanges", at, 0),
         first_us=first_us,
         last_us=max(first_us, time_us(one, "valid_until", file.place, default=first_us)),
     )
@@ -138,5 +138,5 @@ def _nothing(told: int, expired: int, revoked: int, foreign: int, others: set[st
     if others:
         return f"its indicators are under key {', '.join(sorted(others))}, and yours is {key.fingerprint}"
     parts = [(expired, "expired"), (revoked, "withdrawn"), (foreign, "of a kind that is not ours")]
-    said = ", ".join(f"{many} {what}" for many, what in parts if many)
-    return f"none of its {told} indicators can be used: {said}; ask the sender for a new file"
+    why_not = ", ".join(f"{many} {what}" for many, what in parts if many)
+    return f"none of its {told} indicators can be used: {why_not}; ask the sender for a new file"

@@ -82,7 +82,7 @@ def gather_plain(
     for batch in history.batches(rejects, None):
         for kind, found in uses.items():
             _count(found, batch, kind, mine, domains)
-    told: list[PlainIndicator] = []
+    chosen: list[PlainIndicator] = []
     for kind, found in uses.items():
         least = 1 if kind is PlainKind.ACCOUNT else min(LEAST_ACCOUNTS, len(mine))
         shared = [
@@ -91,13 +91,13 @@ def gather_plain(
             if len(u.mine) >= least and len(u.mine) >= PURITY * (len(u.mine) + len(u.others))
         ]
         most = len(shared) if kind is PlainKind.ACCOUNT else MOST
-        told += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:most]
-    if kinds and not told:
+        chosen += sorted(shared, key=lambda one: (-one.accounts, one.others, one.value))[:most]
+    if kinds and not chosen:
         raise IndicatorError(
             f"of {', '.join(kinds)} the campaign's accounts share nothing in plain that {LEAST_ACCOUNTS} of "
             "them have and few others; leave --plain out"
         )
-    return tuple(told)
+    return tuple(chosen)
 
 
 def _domains(accounts: pa.Table | None) -> dict[str, str]:

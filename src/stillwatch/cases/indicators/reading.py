@@ -63,10 +63,10 @@ def read_file(path: Path, key: IndicatorKey, unsealed: bool = False) -> Indicato
             newest[one["id"]] = one
         elif version_us(one, place) == version_us(before, place) and one != before:
             raise IndicatorError(f"{place}: {one['id']} stands there twice, and differs: ask for a new file")
-    said = sealed_under(objects)
-    sealed = said == key.fingerprint and is_sealed(objects, key.sealing)
+    fingerprint = sealed_under(objects)
+    sealed = fingerprint == key.fingerprint and is_sealed(objects, key.sealing)
     if not sealed and not unsealed:
-        raise IndicatorError(f"{place}: {_seal_problem(said, key)}")
+        raise IndicatorError(f"{place}: {_seal_problem(fingerprint, key)}")
     sender = _sender(newest, place)
     return IndicatorFile(place, visible(text(sender, "name", place), SHOWN), sender["id"], newest, sealed)
 
@@ -77,13 +77,13 @@ def bundle_objects(path: Path) -> tuple[bytes, list[Json]]:
     return raw, _objects(_document(raw, str(path)), str(path))
 
 
-def _seal_problem(said: Any, key: IndicatorKey) -> str:
-    if said is None:
+def _seal_problem(fingerprint: Any, key: IndicatorKey) -> str:
+    if fingerprint is None:
         return "has no seal, so anybody may have written it; --unsealed takes it all the same"
-    if said != key.fingerprint:
+    if fingerprint != key.fingerprint:
         return (
-            f"is sealed under key {str(said)[:16]!a}, and yours is {key.fingerprint}; give the exchange key "
-            "that you share with this partner"
+            f"is sealed under key {str(fingerprint)[:16]!a}, and yours is {key.fingerprint}; "
+            "give the exchange key that you share with this partner"
         )
     return "was changed after it was sealed; ask for it again, or take it as a claim with --unsealed"
 
@@ -151,9 +151,9 @@ def _objects(document: Any, place: str) -> list[Json]:
 
 def _sender(objects: Mapping[str, Json], place: str) -> Json:
     """The identity that made what is told."""
-    told = [one for one in objects.values() if one["type"] in ("campaign", "sighting")]
-    makers = {str(one.get("created_by_ref")) for one in told}  # whatever it is
-    if not told:
+    reports = [one for one in objects.values() if one["type"] in ("campaign", "sighting")]
+    makers = {str(one.get("created_by_ref")) for one in reports}  # whatever it is
+    if not reports:
         raise IndicatorError(
             f"{place}: tells of no campaign and answers none; is it a file for this program?"
         )
@@ -245,7 +245,7 @@ def _mark(file: IndicatorFile, one: Json, ref: Any) -> Tlp:
     if definition is None:
         raise file.wrong(one, f"is marked TLP:{found.upper()}, and the mark is not in the file")
     extensions = definition.get("extensions")
-    said = extensions.get(TLP_EXTENSION) if isinstance(extensions, dict) else None
-    if not isinstance(said, dict) or said.get("tlp_2_0") != found.value:
+    extension = extensions.get(TLP_EXTENSION) if isinstance(extensions, dict) else None
+    if not isinstance(extension, dict) or extension.get("tlp_2_0") != found.value:
         raise file.wrong(one, f"is marked with {IDS[found]}, which is TLP:{found.upper()} and says otherwise")
     return found

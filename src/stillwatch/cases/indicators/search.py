@@ -229,8 +229,8 @@ def _hits(
         for name, one in named.items()
     ]
     seen = []
-    for id, told in partner.indicators:
-        span = spans.get((told.kind, marks.number(told.kind, told.value)), _Span())
+    for id, indicator in partner.indicators:
+        span = spans.get((indicator.kind, marks.number(indicator.kind, indicator.value)), _Span())
         if span.first_us is not None and span.last_us is not None:
             seen.append((id, span.exchanges, span.first_us, span.last_us))
     return Hits(

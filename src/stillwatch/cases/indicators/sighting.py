@@ -34,15 +34,15 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
     """Write the answer, under the mark of what it answers; a later one brings it up to date."""
     name = checked_sender(sender)
     who, tlp = identity_id(name), Tlp(hits.partner.tlp)
-    told = [_sighting(hits.partner.id, who, hits, tlp, now_us)]
-    told += [
+    sightings = [_sighting(hits.partner.id, who, hits, tlp, now_us)]
+    sightings += [
         _part(id, who, hits, tlp, now_us, exchanges, first_us, last_us)
         for id, exchanges, first_us, last_us in hits.seen
     ]
-    objects = [*told, sender_object(name, tlp, now_us), extension_object(who), marking(tlp)]
+    objects = [*sightings, sender_object(name, tlp, now_us), extension_object(who), marking(tlp)]
     data = to_bytes(bundle(objects, key.sealing, key.fingerprint), indent=1) + b"\n"
     holds = {
-        "sightings": len(told),
+        "sightings": len(sightings),
         "exchanges, as a number": hits.exchanges,
         "accounts, as a number": len(hits.carriers),
     }
@@ -50,7 +50,7 @@ def sighting_bundle(hits: Hits, key: IndicatorKey, *, sender: str, now_us: int) 
 
 
 def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
-    said = (
+    description = (
         f"Searched {hits.searched:,} exchanges; {hits.exchanges:,} of {len(hits.carriers):,} accounts carry "
         f"at least one of the {len(hits.partner.indicators):,} marks."
     )
@@ -61,7 +61,7 @@ def _sighting(of: str, who: str, hits: Hits, tlp: Tlp, now_us: int) -> Json:
         hits.partner.created_us,  # the same in every answer, as versions of one object need it
         now_us,
         tlp,
-        description=said,
+        description=description,
         sighting_of_ref=of,
         where_sighted_refs=[who],
         count=min(hits.exchanges, MOST),
@@ -122,7 +122,7 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
             last_us = time_us(one, "last_seen", file.place)
             if last_us < first_us:
                 raise file.wrong(one, "was last seen before it was first seen")
-        said, at = ours(one), f"{file.place}: {one['id']}"
+        extension, at = ours(one), f"{file.place}: {one['id']}"
         found.append(
             PartnerSighting(
                 id=one["id"],
@@ -130,9 +130,9 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
                 sender=file.sender,
                 tlp=tlp_of(file, [one]).value,
                 exchanges=count(one, "count", at, 1),
-                accounts=count(said, "accounts", at, 0),
-                searched=count(said, "searched", at, 0),
-                searched_us=_read_span(said | {"id": one["id"]}, file.place),
+                accounts=count(extension, "accounts", at, 0),
+                searched=count(extension, "searched", at, 0),
+                searched_us=_read_span(extension | {"id": one["id"]}, file.place),
                 first_us=first_us,
                 last_us=last_us,
                 modified_us=time_us(one, "modified", file.place),
@@ -146,10 +146,10 @@ def read_sightings(path: Path, key: IndicatorKey, unsealed: bool = False) -> tup
     return tuple(found)
 
 
-def _read_span(said: Json, place: str) -> tuple[int, int] | None:
-    if "searched_from" not in said and "searched_to" not in said:
+def _read_span(extension: Json, place: str) -> tuple[int, int] | None:
+    if "searched_from" not in extension and "searched_to" not in extension:
         return None
-    return time_us(said, "searched_from", place), time_us(said, "searched_to", place)
+    return time_us(extension, "searched_from", place), time_us(extension, "searched_to", place)
 
 
 def sentence(one: PartnerSighting) -> str:

@@ -134,8 +134,8 @@ def _events(
     """Give what happened to an account, newest first."""
     found = [(member.since_us, f"named in {case}")]
     if facts is not None and facts.created_us is not None:
-        told = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)
-        found.append((facts.created_us, "signed up" + (f" ({told})" if told else "")))
+        details = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)
+        found.append((facts.created_us, "signed up" + (f" ({details})" if details else "")))
     key = tables.key_of(name)
     for act in reading.acts(asked.store, case):
         if not act.in_force:

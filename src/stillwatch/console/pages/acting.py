@@ -211,8 +211,8 @@ def undo(asked: PageRequest) -> Response:
 def approve_dismissal(asked: PageRequest) -> Shown:
     """Dismiss what another person asked to dismiss."""
     number = asked.number_in_path("dismissal")
-    told = requested_dismissals.approve(asked.store, number, asked.user.name, asked.why(), asked.now_us)
-    return outcome_page(asked, "dismissed", told)
+    outcome = requested_dismissals.approve(asked.store, number, asked.user.name, asked.why(), asked.now_us)
+    return outcome_page(asked, "dismissed", outcome)
 
 
 def refuse_dismissal(asked: PageRequest) -> Response:

@@ -26,30 +26,30 @@ def show(asked: PageRequest) -> Shown:
     """Show the whole case, with the first accounts and links."""
     case = asked.store.case(asked.part("case"), accounts=False)
     try:
-        told = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked))
+        facts = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked))
     except RecordNotFound:
         return _without_evidence(asked, case)
-    said = told.alert
-    view = _beside(asked, case, told.targets) | {
-        "alert": said, "drawn": asked.desk.looks.drawn(case), "links": said.links[:TOP_LINKS],
-        "rivals": [rival(one.kind, one.check) for one in said.benign],
-        "advised": said.action.text, "step": said.action.step,
+    report = facts.alert
+    view = _beside(asked, case, facts.targets) | {
+        "alert": report, "drawn": asked.desk.looks.drawn(case), "links": report.links[:TOP_LINKS],
+        "rivals": [rival(one.kind, one.check) for one in report.benign],
+        "advised": report.action.text, "step": report.action.step,
     }  # fmt: skip
-    data = {**said.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
-    return Shown("case.html.j2", case.title, data, claims(said), view)
+    data = {**report.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
+    return Shown("case.html.j2", case.title, data, claims(report), view)
 
 
 def _without_evidence(asked: PageRequest, case: Case) -> Shown:
     """Show a case that no finding names: it was split off, or merged into another."""
     targets = reading.targets(asked.store, case.id)
     view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
-    said = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
+    document = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
     one = leads.lead_of_case(asked.store, case.id)
     view["one"] = one
     if one is not None:
         view |= {**lead_view(one), "advised": NO_ACTION}
-        said |= {"lead": one.as_json(), "actionable": False}
-    return Shown("case_bare.html.j2", case.title, said, [said], view)
+        document |= {"lead": one.as_json(), "actionable": False}
+    return Shown("case_bare.html.j2", case.title, document, [document], view)
 
 
 def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
@@ -69,13 +69,13 @@ def base(asked: PageRequest) -> str:
     return str(asked.request.base_url).rstrip("/")
 
 
-def claims(said: Alert) -> list[dict[str, Any]]:
+def claims(report: Alert) -> list[dict[str, Any]]:
     """Write the alert's claims as rows."""
     names = (
         "detector", "text", "actual", "baseline", "peer_p95", "effect", "bits", "p_value", "n", "query",
         "input_sha256",
     )  # fmt: skip
-    return [{name: getattr(claim, name) for name in names} for claim in said.why]
+    return [{name: getattr(claim, name) for name in names} for claim in report.why]
 
 
 def _proposals(asked: PageRequest, accounts: Sequence[str]) -> Sequence[Proposed]:
@@ -153,9 +153,13 @@ def links(asked: PageRequest) -> Shown:
 def alert_page(asked: PageRequest) -> Shown:
     """Show the alert as it is exported."""
     case = asked.store.case(asked.part("case"), accounts=False)
-    said = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked)).alert
+    report = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked)).alert
     return Shown(
-        "alert.html.j2", f"Alert of {case.id}", said.as_json(), claims(said), {"case": case, "alert": said}
+        "alert.html.j2",
+        f"Alert of {case.id}",
+        report.as_json(),
+        claims(report),
+        {"case": case, "alert": report},
     )
 
 

@@ -32,13 +32,13 @@ def show(asked: PageRequest) -> Shown:
     """Show them, those that raise alarms first."""
     record = asked.desk.looks.detectors.get(asked.now_us)
     states = feedback.states(asked.store, record.now)
-    said = {
+    detectors = {
         name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
     }
     months: dict[str, list[Any]] = {}
     for one in record.months:
         months.setdefault(one.detector, []).append(one)
-    names = sorted(said, key=lambda name: (name not in months, name))
+    names = sorted(detectors, key=lambda name: (name not in months, name))
     now = {name: record.now.get(name) or feedback.nothing_said(name) for name in names}
     rows = [
         {
@@ -49,7 +49,7 @@ def show(asked: PageRequest) -> Shown:
             "judged": now[name].judged,
             "low": now[name].low,
             "high": now[name].high,
-            **said[name],
+            **detectors[name],
         }
         for name in names
     ]
@@ -59,7 +59,7 @@ def show(asked: PageRequest) -> Shown:
     }  # fmt: skip
     view = {
         "names": names,
-        "said_of": said,
+        "said_of": detectors,
         "states": states,
         "months": months,
         "now": now,

@@ -181,8 +181,8 @@ class LoginPages:
 
     def _too_many(self, request: Request, target: str, wait_s: int, *, code: bool = False) -> Response:
         minutes = -(-wait_s // 60)
-        told = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
-        answer = self.login_page(request, target, told, 429, code=code)
+        sentence = f"Too many tries. Wait {minutes} minute{'s' * (minutes > 1)}."
+        answer = self.login_page(request, target, sentence, 429, code=code)
         answer.headers["retry-after"] = str(wait_s)
         return answer
 

@@ -31,14 +31,14 @@ def show(asked: PageRequest) -> Shown:
     has_password = people.has_password(asked.store, me.name)
     factor = second_factor.of_user(asked.store, me.name)
     confirmed = factor is not None and factor.confirmed_us is not None
-    made, told = tokens.of_user(asked.store, me.name), inbox.of_user(asked.store, me.name)
+    made, notices = tokens.of_user(asked.store, me.name), inbox.of_user(asked.store, me.name)
     address = people.address(asked.store, me.name)
     news = [
         {
             "kind": one.kind, "case": one.case, "title": one.title, "who": one.who, "at": iso_us(one.at_us),
             "read": one.seen_us is not None, "href": asked.url(f"/case/{one.case}"),
         }
-        for one in told
+        for one in notices
     ]  # fmt: skip
     data = {
         "name": me.name, "role": me.role, "password": has_password, "second_factor": confirmed,
@@ -48,7 +48,7 @@ def show(asked: PageRequest) -> Shown:
     view = {
         "sessions": found, "has_password": has_password, "shortest": people.SHORTEST, "factor": factor,
         "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
-        "notices": told, "unread": any(one.seen_us is None for one in told), "address": address,
+        "notices": notices, "unread": any(one.seen_us is None for one in notices), "address": address,
         "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
         **_enrolment(asked),
     }  # fmt: skip

@@ -25,6 +25,6 @@ def show(asked: PageRequest) -> Shown:
         asked.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
         asked.now_us, personal={account: {"account": account, "why": why}},
     )  # fmt: skip
-    said = asked.deployment.captured_texts(account, MOST)
-    view = {"account": account, "said_": said, "why": why, "case": inside[0].case}
+    texts = asked.deployment.captured_texts(account, MOST)
+    view = {"account": account, "said_": texts, "why": why, "case": inside[0].case}
     return Shown("prompts.html.j2", "Prompts", {}, (), view)

@@ -17,12 +17,12 @@ DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed",
 def change_picked(asked: PageRequest) -> Shown:
     """Do one thing to every case that was picked, and say of each what came of it."""
     picked, what = _picked_cases(asked), asked.form("do", 20)
-    said: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
+    change: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
     store, into, number = asked.store, None, None
     if what == "assign":
         owner = asked.form("owner", 200) or None
         done = triage.change_each(
-            picked, lambda one: handling.assign(store, one.id, owner, if_revision=one.revision, **said)
+            picked, lambda one: handling.assign(store, one.id, owner, if_revision=one.revision, **change)
         )
     elif what == "due":
         hours = asked.form_number("hours", 24) or 0
@@ -30,7 +30,7 @@ def change_picked(asked: PageRequest) -> Shown:
             raise ConsoleError(f"hours: give 1 to {MOST_HOURS:,}")
         due_us = asked.now_us + hours * HOUR_US
         done = triage.change_each(
-            picked, lambda one: handling.set_due(store, one.id, due_us, if_revision=one.revision, **said)
+            picked, lambda one: handling.set_due(store, one.id, due_us, if_revision=one.revision, **change)
         )
     elif what == "dismiss":
         verdict = asked.form("verdict", 40)
@@ -38,14 +38,14 @@ def change_picked(asked: PageRequest) -> Shown:
             raise ConsoleError(f"{verdict!a} dismisses no case; give one of {', '.join(DISMISSALS)}")
         done = triage.change_each(
             picked,
-            lambda one: handling.close(store, one.id, Verdict(verdict), if_revision=one.revision, **said),
+            lambda one: handling.close(store, one.id, Verdict(verdict), if_revision=one.revision, **change),
         )
         late = {one.case for one in done if one.needs_second}
         if wait := [one for one in picked if one.id in late]:
             act = {"do": "close", "verdict": verdict}
-            number = requested_dismissals.put(store, asked.user.name, said["why"], act, wait, asked.now_us)
+            number = requested_dismissals.put(store, asked.user.name, change["why"], act, wait, asked.now_us)
     elif what == "merge":
-        into, done = triage.merge_all(store, picked, **said)
+        into, done = triage.merge_all(store, picked, **change)
     else:
         raise ConsoleError(f"{what!a} is nothing that is done to several cases; {', '.join(DONE)} are")
     return outcome_page(asked, DONE[what], done, into, number)
@@ -69,17 +69,17 @@ def _picked_cases(asked: PageRequest) -> list[PickedCase]:
 def outcome_page(
     asked: PageRequest,
     done: str,
-    told: list[TriageOutcome],
+    outcomes: list[TriageOutcome],
     into: str | None = None,
     number: int | None = None,
 ) -> Shown:
     """Say of each case what came of it. number: of the dismissal that waits for a second person."""
     view = {
-        "done": done, "told": told, "into": into, "number": number,
-        "wait": sum(one.needs_second for one in told) if number else 0,
-        "changed": sum(one.refusal is None for one in told),
+        "done": done, "told": outcomes, "into": into, "number": number,
+        "wait": sum(one.needs_second for one in outcomes) if number else 0,
+        "changed": sum(one.refusal is None for one in outcomes),
         "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
     }  # fmt: skip
-    cases = [{"case": one.case, "refusal": one.refusal, "needs_second": one.needs_second} for one in told]
+    cases = [{"case": one.case, "refusal": one.refusal, "needs_second": one.needs_second} for one in outcomes]
     data = {"done": done, "into": into, "waits": number, "cases": cases}
-    return Shown("triage.html.j2", f"{len(told)} cases", data, cases, view)
+    return Shown("triage.html.j2", f"{len(outcomes)} cases", data, cases, view)

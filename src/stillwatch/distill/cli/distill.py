@@ -126,8 +126,12 @@ def estimate_command(
     )
     warning = disk_warning(amounts, made.run.path)
     if as_json:
-        told = {"amounts": [asdict(one) for one in amounts], "disk_warning": warning, "teacher": made.teacher}
-        print_json(found | told)
+        document = {
+            "amounts": [asdict(one) for one in amounts],
+            "disk_warning": warning,
+            "teacher": made.teacher,
+        }
+        print_json(found | document)
         return
     most = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
     rows = [
@@ -188,18 +192,18 @@ def curate_command(
 def train_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Train the student on what curating left. Killed, it goes on from its last checkpoint."""
     run, plan = options.open(where)
-    told = _train(run, plan)
+    outcome = _train(run, plan)
     if as_json:
-        print_json(told)
+        print_json(outcome)
 
 
 @verb(app, "evaluate", epilog=STEP_EXAMPLES.format(verb="evaluate", key="evaluate.n=200"))
 def evaluate_command(where: Where = None, options: StepOptions = AS_PLANNED, as_json: AsJson = False) -> None:
     """Measure the student before and after, and the teacher, on the held-out set, with intervals."""
     run, plan = options.open(where)
-    told = _evaluate(run, plan)
+    outcome = _evaluate(run, plan)
     if as_json:
-        print_json(told)
+        print_json(outcome)
 
 
 @verb(app, "report", epilog=STEP_EXAMPLES.format(verb="report", key="evaluate.n=200"))

@@ -186,20 +186,21 @@ def _check_students(experiment: Experiment, wanted: list[EconomicsCell]) -> None
 def _page(experiment: Experiment, as_json: bool) -> None:
     from stillwatch.distill.economics.page import write_page
 
-    told = write_page(experiment)
+    figures = write_page(experiment)
     folder = Path(experiment.folder)
     if as_json:
         print((folder / "economics.json").read_text(encoding="utf-8"), end="")
         return
-    for line in told.headline:
+    for line in figures.headline:
         print(line)
-    _print_curves(told)
+    _print_curves(figures)
     print(
-        f"{told.run:,} of {told.declared:,} declared students were trained. Page: {folder / 'economics.html'}"
+        f"{figures.run:,} of {figures.declared:,} declared students were trained. "
+        f"Page: {folder / 'economics.html'}"
     )
 
 
-def _print_curves(told: EconomicsFigures) -> None:
+def _print_curves(figures: EconomicsFigures) -> None:
     rows = [
         (
             task.name,
@@ -208,7 +209,7 @@ def _print_curves(told: EconomicsFigures) -> None:
             " / ".join(f"{100 * share:.1f}" for share in size.shares),
             percent(arm.curve.at(size.size)) if arm.curve else "-",
         )
-        for task in told.tasks
+        for task in figures.tasks
         for arm in task.arms
         for size in arm.sizes
     ]

@@ -119,15 +119,17 @@ class StepOptions:
         if at is None:
             raise InputError("which run? give its folder, or its plan")
         elsewhere = {"folder": str(self.folder)} if self.folder is not None and where is not None else {}
-        said = load(at, sets(self.set_) | elsewhere)
-        run = DistillRun(Path(said.folder))
+        declared = load(at, sets(self.set_) | elsewhere)
+        run = DistillRun(Path(declared.folder))
         if not run.prompts.exists():
             raise InputError(
                 f"{run.path}: nothing was collected there yet; `stillwatch distill collect` begins"
             )
-        asked = load(run.path, {})  # with the options that collecting had
-        plan = replace(asked, curate=said.curate, train=said.train, evaluate=said.evaluate)
-        if plan != asked:  # else the run's own plan would train another student the next time
+        collected_plan = load(run.path, {})  # with the options that collecting had
+        plan = replace(
+            collected_plan, curate=declared.curate, train=declared.train, evaluate=declared.evaluate
+        )
+        if plan != collected_plan:  # else the run's own plan would train another student the next time
             replace_file(run.plan, [text(plan).encode()])
         if is_stale(run):
             write_stored(run, plan)
@@ -195,8 +197,10 @@ def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
     )
     bar = shown.add_task("", total=None)
 
-    def tell(asked: Asked) -> None:
-        shown.update(bar, completed=asked.done, total=asked.total, description=_words(asked))
+    def tell(progress_now: Asked) -> None:
+        shown.update(
+            bar, completed=progress_now.done, total=progress_now.total, description=_words(progress_now)
+        )
 
     with shown:
         yield tell
@@ -205,22 +209,22 @@ def watching(quiet: bool) -> Iterator[Callable[[Asked], None]]:
 def _lines() -> Callable[[Asked], None]:
     last = time.monotonic()
 
-    def tell(asked: Asked) -> None:
+    def tell(progress_now: Asked) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            say(f"{asked.done:,} of {asked.total:,} answers, {_words(asked)}")
+            say(f"{progress_now.done:,} of {progress_now.total:,} answers, {_words(progress_now)}")
 
     return tell
 
 
-def _words(asked: Asked) -> str:
-    cost = "" if asked.usd is None else f", ${asked.usd:,.4f}"
-    words = f"{asked.tokens:,} tokens{cost}, {asked.requests:,} requests"
-    if asked.failed:
-        words += f", {asked.failed:,} failed"
-    if asked.waits:
-        words += f" ({one_line(asked.waits)[:60]})"
+def _words(progress_now: Asked) -> str:
+    cost = "" if progress_now.usd is None else f", ${progress_now.usd:,.4f}"
+    words = f"{progress_now.tokens:,} tokens{cost}, {progress_now.requests:,} requests"
+    if progress_now.failed:
+        words += f", {progress_now.failed:,} failed"
+    if progress_now.waits:
+        words += f" ({one_line(progress_now.waits)[:60]})"
     return words
 
 

@@ -99,13 +99,13 @@ def split_marked(text: str) -> tuple[str | None, str]:
 
 def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
     """What it cost in tokens; where the teacher does not say, the most that its bytes can hold."""
-    told = reply.get("usage")
-    if isinstance(told, dict):
-        into, out = _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    usage_object = reply.get("usage")
+    if isinstance(usage_object, dict):
+        into, out = _count(usage_object.get("prompt_tokens")), _count(usage_object.get("completion_tokens"))
         if into is not None and out is not None:
-            cached = _count(_inner(told, "prompt_tokens_details", "cached_tokens"))
-            thought = _count(_inner(told, "completion_tokens_details", "reasoning_tokens"))
-            hit = _count(told.get("prompt_cache_hit_tokens"))  # DeepSeek's name
+            cached = _count(_inner(usage_object, "prompt_tokens_details", "cached_tokens"))
+            thought = _count(_inner(usage_object, "completion_tokens_details", "reasoning_tokens"))
+            hit = _count(usage_object.get("prompt_cache_hit_tokens"))  # DeepSeek's name
             return TeacherUsage(into, out, cached or hit or 0, thought, True)
     one = parse_answer(reply)
     written = len((one.answer + (one.reasoning or "")).encode(errors="replace"))

@@ -134,9 +134,9 @@ def _bill_warnings(bills: _Bills, max_tokens: int) -> list[str]:
     return warnings
 
 
-def _bytes(said: Any) -> int:
+def _bytes(value: Any) -> int:
     """The bytes of all texts in a message: what it says, its reasoning and the marks around that."""
-    if isinstance(said, str):
-        return len(said.encode(errors="replace"))
-    inner = said.values() if isinstance(said, dict) else said if isinstance(said, list) else ()
+    if isinstance(value, str):
+        return len(value.encode(errors="replace"))
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return sum(map(_bytes, inner))

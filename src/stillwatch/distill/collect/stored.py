@@ -45,9 +45,9 @@ def is_stale(run: DistillRun) -> bool:
         return False
     if not run.collected_file.exists() or not run.spent.exists():
         return True
-    told = read_json(run.spent)
+    spent_then = read_json(run.spent)
     with closing(read_only(run.ledger)) as db:
-        return bool(spent(db, "train").requests != told.get("requests"))
+        return bool(spent(db, "train").requests != spent_then.get("requests"))
 
 
 def samples(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> Iterator[Sample]:

@@ -63,8 +63,8 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
     return TeacherError(Remedy.DOUBT, f"the answer cannot be read: {error}")
 
 
-def _status(status: int, said: str, headers: Any, key_variable: str, base_url: str) -> TeacherError:
-    text = f"HTTP {status}: {said}"
+def _status(status: int, message: str, headers: Any, key_variable: str, base_url: str) -> TeacherError:
+    text = f"HTTP {status}: {message}"
     if 300 <= status < 400:
         there = str(headers.get("location", "nowhere"))[:200]
         hint = f"it sends on to {there!r}; prompts and keys go to the plan's own address only"
@@ -79,7 +79,7 @@ def _status(status: int, said: str, headers: Any, key_variable: str, base_url: s
     if status == 404:
         hint = f"is there a teacher of that name at {base_url}? (most end in /v1)"
         return TeacherError(Remedy.STOP, f"{text}; {hint}", status)
-    if status == 429 and ("insufficient_quota" in said or "exceeded your current quota" in said):
+    if status == 429 and ("insufficient_quota" in message or "exceeded your current quota" in message):
         return TeacherError(Remedy.STOP, text, status)
     if status in (429, 503, 529):
         return TeacherError(Remedy.PAUSE, text, status, _retry_after_s(headers))
@@ -87,7 +87,7 @@ def _status(status: int, said: str, headers: Any, key_variable: str, base_url: s
         return TeacherError(Remedy.DOUBT, text, status)
     if status >= 500 or status in (409, 425):
         return TeacherError(Remedy.AGAIN, text, status, _retry_after_s(headers))
-    if "max_completion_tokens" in said:
+    if "max_completion_tokens" in message:
         text += ' (set collect.max_tokens_field to "max_completion_tokens")'
     return TeacherError(Remedy.GIVE_UP, text, status)
 

@@ -34,15 +34,15 @@ class HeldOut:
         if not run:
             return
         self._template.take(all_said, TEMPLATE)
-        own = [self._own_words(said) for said in all_said if in_words(said) >= SHORTEST]
-        self._runs.take([said for said in own if in_words(said) >= TEMPLATE], run)
+        own = [self._own_words(example) for example in all_said if in_words(example) >= SHORTEST]
+        self._runs.take([example for example in own if in_words(example) >= TEMPLATE], run)
 
     def shares(self, text: str) -> str | None:
         """The run of words that a text shares with a held-out question; None where it shares none."""
-        said = words(text)
-        if said in self._whole:
-            return " ".join(said)
-        for at, length in self._runs.places(own := self._own_words(said)):
+        spoken = words(text)
+        if spoken in self._whole:
+            return " ".join(spoken)
+        for at, length in self._runs.places(own := self._own_words(spoken)):
             return " ".join(own[at : at + length])
         if self._short:
             sentences = [one for one in map(words, SENTENCE_END.split(INVISIBLE.sub("", text))) if one]
@@ -51,10 +51,10 @@ class HeldOut:
                     return " ".join(one)
         return None
 
-    def _own_words(self, said: tuple[str, ...]) -> tuple[str, ...]:
+    def _own_words(self, spoken: tuple[str, ...]) -> tuple[str, ...]:
         """A text without the wording that many held-out questions have: the names and numbers stay."""
-        common = {at + k for at, length in self._template.places(said) for k in range(length)}
-        return tuple(word for at, word in enumerate(said) if at not in common) if common else said
+        common = {at + k for at, length in self._template.places(spoken) for k in range(length)}
+        return tuple(word for at, word in enumerate(spoken) if at not in common) if common else spoken
 
 
 class _Runs:
@@ -68,18 +68,18 @@ class _Runs:
     def take(self, texts: Sequence[tuple[str, ...]], run: int) -> None:
         """Count the runs of so many words; of as many letters as make them in a script without spaces."""
         found: Counter[tuple[str, ...]] = Counter()
-        for said in texts:
-            if said:
-                length = min(len(said), round(run * len(said) / in_words(said)))
-                found.update({said[at : at + length] for at in range(len(said) - length + 1)})
+        for spoken in texts:
+            if spoken:
+                length = min(len(spoken), round(run * len(spoken) / in_words(spoken)))
+                found.update({spoken[at : at + length] for at in range(len(spoken) - length + 1)})
         self._found = {one for one, count in found.items() if (count <= self._most) == self._rare}
         self._lengths = sorted({len(one) for one in self._found})
 
-    def places(self, said: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    def places(self, spoken: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """Where one of the runs begins in a text, and how long it is."""
         for length in self._lengths:
-            for at in range(len(said) - length + 1):
-                if said[at : at + length] in self._found:
+            for at in range(len(spoken) - length + 1):
+                if spoken[at : at + length] in self._found:
                     yield at, length
 
 

@@ -52,8 +52,8 @@ def estimate(
         if not run.prompts.exists():
             prepare(plan, who, now_us)
         bill = bound_bill(plan, list(read_prompts(run.prompts)))
-        asked, usd = (0, 0.0) if run.curation.exists() else (bill["requests"], bill["most_usd"])
-        found.append(ToDo(task.name, "", task.plan.prompts.n, asked, None, usd, "bounds"))
+        requests, usd = (0, 0.0) if run.curation.exists() else (bill["requests"], bill["most_usd"])
+        found.append(ToDo(task.name, "", task.plan.prompts.n, requests, None, usd, "bounds"))
         for arm in task.arm:
             every = [cell for cell in mine if cell.arm == arm.name]
             left = [cell for cell in every if cell not in stand]

@@ -290,6 +290,6 @@ def _answers_right(experiment: Experiment, task: EconomicsTask, loaded: Any, wor
         loaded, words, [one.messages for one in questions], new_tokens=task.new_tokens, batch=task.batch
     )
     return "".join(
-        "1" if one.finished and judge(asked.task, asked.expected, one.answer).right else "0"
-        for asked, one in zip(questions, written, strict=True)
+        "1" if one.finished and judge(question.task, question.expected, one.answer).right else "0"
+        for question, one in zip(questions, written, strict=True)
     )

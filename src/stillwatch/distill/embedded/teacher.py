@@ -117,9 +117,9 @@ def _cosine(step: int) -> float:
 
 
 def _encode(words: Any, prompt: str, completion: str) -> tuple[list[int], list[int]]:
-    asked = words("<bos>" + " " + prompt).input_ids
-    said = words(completion + " <eos>").input_ids
-    return asked + said, [-100] * len(asked) + said
+    prompt_tokens = words("<bos>" + " " + prompt).input_ids
+    answer = words(completion + " <eos>").input_ids
+    return prompt_tokens + answer, [-100] * len(prompt_tokens) + answer
 
 
 def _pad(torch: Any, rows: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:

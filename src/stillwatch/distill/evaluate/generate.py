@@ -22,7 +22,7 @@ class GeneratedAnswer:
 def write(
     loaded: LoadedModel,
     words: Wording,
-    asked: Sequence[Messages],
+    prompts: Sequence[Messages],
     *,
     new_tokens: int,
     batch: int,
@@ -31,7 +31,7 @@ def write(
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[GeneratedAnswer]:
     """Answer questions, in their order. Greedy at temperature 0, else sampled from the seed."""
-    tokens = [words.prompt_tokens(messages) for messages in asked]
+    tokens = [words.prompt_tokens(messages) for messages in prompts]
     written = write_tokens(
         loaded,
         words,
@@ -43,8 +43,8 @@ def write(
         tell=tell,
     )
     return [
-        _parse_tokens(loaded, words, said, messages) if said else GeneratedAnswer(None, "", False, 0)
-        for said, messages in zip(written, asked, strict=True)
+        _parse_tokens(loaded, words, text, messages) if text else GeneratedAnswer(None, "", False, 0)
+        for text, messages in zip(written, prompts, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ def harness(
     unknown = [name for name in settings.lm_eval if not known.match_tasks([name])]
     if unknown:
         raise DistillError(f"[evaluate] lm_eval: the harness knows no task {', '.join(unknown)}")
-    told = {}
+    by_task = {}
     for name, place in places.items():
         say(f"{name}: {', '.join(settings.lm_eval)} in lm-eval")
         loaded = load_to_run(place, seed)
@@ -46,11 +46,11 @@ def harness(
             random_seed=settings.seed,
             verbosity="ERROR",
         )
-        told[name] = {
+        by_task[name] = {
             task: {k: v for k, v in scores.items() if isinstance(v, int | float)}
             for task, scores in result["results"].items()
         }
-    return told
+    return by_task
 
 
 def _own_tasks(run: DistillRun) -> str | None:

@@ -44,7 +44,7 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     trained = read_training(run.training)
     questions = held_out(run, settings)
     mark = _Marker(run, settings, questions, say)
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "heldout": {"questions": len(questions), "tasks": sorted({q.task for q in questions})},
         "settings": asdict(settings),
         "student_before": None,
@@ -56,29 +56,29 @@ def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
     }
     if settings.before:
         place = trained.student
-        told["student_before"] = mark(
+        figures["student_before"] = mark(
             "student_before", f"{state(place)} {trained.seed}", lambda: load_to_run(place, trained.seed)
         )
     for samples in trained.curve:
         smaller = read_training(path / "curve" / str(samples) / "training.json")
         marks = mark(f"curve-{samples}", smaller.fingerprint, partial(load_to_run, str(smaller.model)))
-        told["curve"].append(
+        figures["curve"].append(
             {"samples": smaller.examples, "learnt_tokens": smaller.learnt_tokens, "marks": marks}
         )
-    told["student_after"] = mark(
+    figures["student_after"] = mark(
         "student_after", trained.fingerprint, lambda: load_to_run(str(trained.model))
     )
     try:
-        told["teacher"] = _teacher(run, settings, questions, mark, say)
+        figures["teacher"] = _teacher(run, settings, questions, mark, say)
     except DistillError as why:  # its budget is spent, or it is gone: the students are measured all the same
-        told["teacher_unmeasured"] = str(why)
+        figures["teacher_unmeasured"] = str(why)
         say(f"the teacher was not measured: {why}")
     if settings.lm_eval:
         from stillwatch.distill.evaluate.harness import harness
 
         places = {"student_before": trained.student, "student_after": str(trained.model)}
-        told["lm_eval"] = harness(places, trained.seed, settings, run, say)
-    write_json(run.evaluation, told)
+        figures["lm_eval"] = harness(places, trained.seed, settings, run, say)
+    write_json(run.evaluation, figures)
     return read_json(run.evaluation)
 
 
@@ -115,8 +115,8 @@ class _Marker:
         self.settings = settings
         self.questions = questions
         self.say = say
-        told = {k: v for k, v in asdict(settings).items() if k in ("new_tokens", "temperature", "seed")}
-        self._same = hashlib.sha256(json.dumps(told).encode())
+        keyed = {k: v for k, v in asdict(settings).items() if k in ("new_tokens", "temperature", "seed")}
+        self._same = hashlib.sha256(json.dumps(keyed).encode())
         for question in questions:
             self._same.update(line(asdict(question)))
 

@@ -111,8 +111,8 @@ def missing(marks: dict[str, Any]) -> tuple[SliceScores, ...]:
         for name, of in slices.items():
             others = []
             for who in ("student_before", "teacher"):
-                told = (marks[who] or {}).get(task)
-                others.append(None if told is None else (told["slices"].get(name) if name else told))
+                mark = (marks[who] or {}).get(task)
+                others.append(None if mark is None else (mark["slices"].get(name) if name else mark))
             now = (float(of["share"]), float(of["low"]), float(of["high"]))
             rows.append(SliceScores(task, name, int(of["n"]), share(others[0]), now, share(others[1])))
     return tuple(sorted(rows, key=lambda row: (-row.gap, row.task, row.slice)))
@@ -134,8 +134,8 @@ def wrong(run: DistillRun) -> tuple[Wrong, ...]:
             continue
         verdict = judge(question.task, question.expected, row["answer"])
         if verdict.right is not True or not row["finished"]:
-            asked = question.messages[-1]["content"] if question.messages else ""
-            found.append(Wrong(asked, str(question.expected), row["answer"], bool(row["finished"])))
+            prompt = question.messages[-1]["content"] if question.messages else ""
+            found.append(Wrong(prompt, str(question.expected), row["answer"], bool(row["finished"])))
     return tuple(found)
 
 
@@ -143,29 +143,31 @@ def cannot_claim(
     run: DistillRun, marks: dict[str, Any], curve: tuple[Spot, ...], after: Spot, before: Spot | None
 ) -> list[str]:
     """What the figures do not show, said beside them."""
-    told = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]
+    limits = ["One student a point, one seed: another seed gives other figures, widest apart in mid-curve."]
     if before is None:
-        told.append("The student was not measured before training: nothing can be said to have been gained.")
+        limits.append(
+            "The student was not measured before training: nothing can be said to have been gained."
+        )
     if marks["teacher"] is None:
         why = marks.get("teacher_unmeasured")
-        told.append("The teacher was not measured: how much of it the student has cannot be said.")
-        told += [f"Why it was not: {why}"] if why else []
+        limits.append("The teacher was not measured: how much of it the student has cannot be said.")
+        limits += [f"Why it was not: {why}"] if why else []
     if len(curve) < 4:
-        told.append(
+        limits.append(
             "Too few points for a curve: set `curve` in the plan's [train] to train smaller students as well."
         )
     if after.n < 300:
-        told.append(f"{after.n:,} held-out questions are few: the bounds are that wide for that reason.")
+        limits.append(f"{after.n:,} held-out questions are few: the bounds are that wide for that reason.")
     unclear: dict[str, int] = defaultdict(int)
     for task, of in marks["student_after"].items():
         unclear[task] += int(of["unclear"])
     for task, count in unclear.items():
         if count:
-            told.append(f"Of {count:,} answers the task {task} cannot tell; they count as wrong.")
+            limits.append(f"Of {count:,} answers the task {task} cannot tell; they count as wrong.")
     for path, section in ((run.spent, "teacher"), (run.curation, "")):
         told_there = read_json(path) if path.exists() else {}
         odd = (told_there.get(section) or {}) if section else told_there
-        told += [f"About the teacher: {words}." for words in odd.get("warnings") or []]
+        limits += [f"About the teacher: {words}." for words in odd.get("warnings") or []]
     if not Path(run.spent).exists():
-        told.append("What the teacher cost is not on record: nothing was collected in this run.")
-    return told
+        limits.append("What the teacher cost is not on record: nothing was collected in this run.")
+    return limits

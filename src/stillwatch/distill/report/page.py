@@ -78,10 +78,10 @@ def report(path: Path) -> Path:
     """Write both files whole; returns the page's path. Raises: DistillError."""
     run = DistillRun(path)
     try:
-        told = account(run)
-        plain = json.loads(json.dumps(asdict(told), default=str))
-        page = render(told).encode("utf-8", "backslashreplace")
-        content = {"stillwatch": __version__, "headline": headline(told)} | plain
+        figures = account(run)
+        plain = json.loads(json.dumps(asdict(figures), default=str))
+        page = render(figures).encode("utf-8", "backslashreplace")
+        content = {"stillwatch": __version__, "headline": headline(figures)} | plain
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, UndefinedError) as why:
         raise DistillError(
             f"{path}: training.json, evaluation.json or another JSON file there is damaged or of another "

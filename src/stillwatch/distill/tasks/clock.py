@@ -31,5 +31,7 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     found = re.search(r"#\s*([0-9])\s*$", text) or re.fullmatch(r"\s*([0-9])\s*", text)
     if found is None:
         return AnswerVerdict(False, None, "no digit stands alone")
-    said = found[1]
-    return AnswerVerdict(said == expected, said, "" if said == expected else f"is {said}, not {expected}")
+    answer = found[1]
+    return AnswerVerdict(
+        answer == expected, answer, "" if answer == expected else f"is {answer}, not {expected}"
+    )

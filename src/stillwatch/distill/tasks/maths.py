@@ -78,15 +78,15 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     >>> judge(7, "The answer is 8.").why
     'is 8, not 7'
     """
-    said, wanted = find_answer(text), find_answer(str(expected))
-    if said is None:
+    answer, wanted = find_answer(text), find_answer(str(expected))
+    if answer is None:
         return AnswerVerdict(False, None, "no answer was found in it")
     if wanted is None:
-        return AnswerVerdict(None, said, "the expected answer holds none")
-    right = same(wanted, said)
+        return AnswerVerdict(None, answer, "the expected answer holds none")
+    right = same(wanted, answer)
     if right is None:
-        return AnswerVerdict(False, said, f"could not be compared with {wanted}")
-    return AnswerVerdict(right, said, "" if right else f"is {said}, not {wanted}")
+        return AnswerVerdict(False, answer, f"could not be compared with {wanted}")
+    return AnswerVerdict(right, answer, "" if right else f"is {answer}, not {wanted}")
 
 
 def find_answer(text: str) -> str | None:
@@ -115,26 +115,28 @@ def find_answer(text: str) -> str | None:
     return short if 0 < words <= FEW and "\n" not in short else None
 
 
-def same(wanted: str, said: str) -> bool | None:
+def same(wanted: str, answer: str) -> bool | None:
     """Whether two answers are one number, one text apart from how it is set, or one formula.
 
     None where that could not be told within the time. Raises: DistillError where it takes algebra, and
     Math-Verify is not installed.
     """
-    left, right = value(wanted), value(said)
+    left, right = value(wanted), value(answer)
     if left is not None and right is not None:
-        shares = [one.rstrip().endswith("%") for one in (wanted, said)]
+        shares = [one.rstrip().endswith("%") for one in (wanted, answer)]
         if shares[0] != shares[1] and (left * 100 if shares[0] else left) == (
             right * 100 if shares[1] else right
         ):
             return True  # 50 for 50 %, as graders of MATH-500 take it
         return left == right
-    plain = [_plain(one) for one in (wanted, said)]
+    plain = [_plain(one) for one in (wanted, answer)]
     if plain[0] == plain[1]:
         return True
-    if (left is None) != (right is None) and not any(c.isdigit() for c in (wanted if left is None else said)):
+    if (left is None) != (right is None) and not any(
+        c.isdigit() for c in (wanted if left is None else answer)
+    ):
         return False  # a number, and words or a symbol
-    return same_formula(_latin_digits(wanted), _latin_digits(said))
+    return same_formula(_latin_digits(wanted), _latin_digits(answer))
 
 
 def value(text: str) -> Fraction | None:

@@ -20,7 +20,7 @@ from stillwatch.distill.train.wording import Wording
 
 
 def across(
-    told: dict[str, Any],
+    arguments: dict[str, Any],
     settings: Training,
     student: LoadedModel,
     teacher: LoadedModel,
@@ -56,13 +56,13 @@ def across(
     from datasets import Dataset
     from trl.experimental.gold import GOLDConfig, GOLDTrainer
 
-    folder = Path(told["output_dir"]) / "teacher-tokenizer"  # GOLD takes a name, not a tokenizer
+    folder = Path(arguments["output_dir"]) / "teacher-tokenizer"  # GOLD takes a name, not a tokenizer
     teacher.tokenizer.save_pretrained(str(folder))
     return GOLDTrainer(
         model=student.model,
         teacher_model=teacher.model,
         args=GOLDConfig(
-            **told
+            **arguments
             | {
                 "max_length": longest + 8,  # checked already: nothing is that long
                 "use_uld_loss": True,
@@ -84,12 +84,14 @@ def not_byte_level(tokenizer: Any) -> str | None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return "one without offsets (a slow one)"
-    told = json.loads(backend.to_str())
-    kind = str(told["model"].get("type"))
+    document = json.loads(backend.to_str())
+    kind = str(document["model"].get("type"))
     if kind != "BPE":
         return kind
     return (
-        None if "ByteLevel" in json.dumps([told["pre_tokenizer"], told["decoder"]]) else "BPE over characters"
+        None
+        if "ByteLevel" in json.dumps([document["pre_tokenizer"], document["decoder"]])
+        else "BPE over characters"
     )
 
 

@@ -37,5 +37,5 @@ def mark(path: Path, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...]) -
 
 def cost_so_far(path: Path) -> tuple[float, float, tuple[int, ...]]:
     """The CPU-seconds, the seconds and the earlier interruptions of a training up to a checkpoint."""
-    told = json.loads((path / WHOLE).read_text())
-    return float(told["cpu_s"]), float(told["wall_s"]), tuple(told["resumed_at"])
+    document = json.loads((path / WHOLE).read_text())
+    return float(document["cpu_s"]), float(document["wall_s"]), tuple(document["resumed_at"])

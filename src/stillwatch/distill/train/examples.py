@@ -117,19 +117,19 @@ def pad_batch(torch: Any, rows: Sequence[dict[str, list[int]]], padding: int) ->
     rows: {input_ids, labels}, where the labels of the prompt are -100 and no others.
     """
     longest = max(len(row["input_ids"]) for row in rows)
-    asked = [row["labels"].count(-100) for row in rows]
+    starts = [row["labels"].count(-100) for row in rows]
     ids = torch.full((len(rows), longest), padding)
     labels = torch.full((len(rows), longest), -100)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    prompts = torch.full((len(rows), max(asked)), padding)
-    prompt_mask = torch.zeros((len(rows), max(asked)), dtype=torch.long)
-    for i, (row, start) in enumerate(zip(rows, asked, strict=True)):
+    prompts = torch.full((len(rows), max(starts)), padding)
+    prompt_mask = torch.zeros((len(rows), max(starts)), dtype=torch.long)
+    for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
         end = len(row["input_ids"])
         ids[i, :end] = torch.tensor(row["input_ids"])
         labels[i, :end] = torch.tensor(row["labels"])
         mask[i, :end] = 1
-        prompts[i, max(asked) - start :] = torch.tensor(row["input_ids"][:start])
-        prompt_mask[i, max(asked) - start :] = 1
+        prompts[i, max(starts) - start :] = torch.tensor(row["input_ids"][:start])
+        prompt_mask[i, max(starts) - start :] = 1
     return {
         "input_ids": ids,
         "attention_mask": mask,

@@ -93,11 +93,11 @@ SAID = "stillwatch: "
 REFUSED = "stillwatch-refused: "
 
 
-def worker(path: str, told: str) -> int:
+def worker(path: str, table_path: str) -> int:
     """Be one of the processes."""
     from stillwatch.distill.train.run import train_here
 
-    table = read_json(Path(told))
+    table = read_json(Path(table_path))
     settings = Training(**table | {"curve": tuple(table["curve"])})
     first = os.environ.get("RANK", "0") == "0"
     try:

@@ -44,10 +44,10 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
     folder = str(path.parent) if gguf else str(path) if path.exists() else place
     if (path / "adapter_config.json").exists():
         return _load_adapter(path, seed, half)
-    told: dict[str, Any] = {}
+    loading: dict[str, Any] = {}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **source)
-        model, told = transformers.AutoModelForCausalLM.from_pretrained(
+        model, loading = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.bfloat16 if half else torch.float32,
             trust_remote_code=False,
@@ -56,7 +56,7 @@ def load(place: str, seed: int = 1, blank: bool = True, half: bool = False) -> L
         )
     except Exception as why:  # anybody's files: each library that reads them raises its own kind
         raise DistillError(f"no model can be loaded from {place!r}: {_loading_error(why)}") from why
-    if missing := sorted(told["missing_keys"]):
+    if missing := sorted(loading["missing_keys"]):
         raise DistillError(
             f"{place}: {len(missing):,} of the model's weights are not in its files ({missing[0]} first); "
             "they would be made up at random. Is the download whole?"
@@ -78,11 +78,11 @@ _SIGNS = {
 
 def _loading_error(why: Exception) -> str:
     """Why a model cannot be loaded, in one sentence, and what would be right."""
-    said = str(why).strip()
+    message = str(why).strip()
     for sign, meaning in _SIGNS.items():
-        if sign in said:
+        if sign in message:
             return meaning
-    first = (said.splitlines() or [type(why).__name__])[0].rstrip(".")[:300]
+    first = (message.splitlines() or [type(why).__name__])[0].rstrip(".")[:300]
     return f"{first}. Name a folder with config.json, weights and a tokenizer, or a .gguf file"
 
 

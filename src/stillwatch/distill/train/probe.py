@@ -76,12 +76,12 @@ def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
 
 
 def writing_pace(
-    settings: Evaluation, training: Training, asked: Sequence[tuple[dict[str, str], ...]]
+    settings: Evaluation, training: Training, prompts: Sequence[tuple[dict[str, str], ...]]
 ) -> WritingPace:
     """Let the untrained student begin to answer one batch. Raises: DistillError, InputError."""
     loaded = load_to_run(training.student, training.seed)
     words = wording(loaded.model, loaded.tokenizer)
-    tokens = [words.prompt_tokens(messages) for messages in asked[: settings.batch]]
+    tokens = [words.prompt_tokens(messages) for messages in prompts[: settings.batch]]
     never = frozenset({loaded.model.get_input_embeddings().weight.shape[0]})  # no token ends it
     took = []
     for many in WRITTEN:

@@ -94,12 +94,12 @@ def train_here(run: DistillRun, settings: Training, say: Say) -> TrainingResult:
 
 def read_training(path: Path) -> TrainingResult:
     """Read a training.json. Raises: InputError, DistillError."""
-    told = read_json(path)
+    document = read_json(path)
     try:
-        told["loss"] = tuple(LossPoint(**point) for point in told["loss"])
-        told |= {"model": Path(told["model"])}
-        told |= {name: tuple(told[name]) for name in ("resumed_at", "curve", "notes")}
-        return TrainingResult(**told)
+        document["loss"] = tuple(LossPoint(**point) for point in document["loss"])
+        document |= {"model": Path(document["model"])}
+        document |= {name: tuple(document[name]) for name in ("resumed_at", "curve", "notes")}
+        return TrainingResult(**document)
     except (KeyError, TypeError) as why:
         raise DistillError(f"{path}: is no training.json of this version: {why}; train again") from why
 
@@ -232,9 +232,9 @@ def _fit(
         curve=settings.curve,
         notes=notes,
         loss=tuple(
-            LossPoint(int(told["step"]), float(told["loss"]))
-            for told in fitting.state.log_history
-            if "loss" in told
+            LossPoint(int(entry["step"]), float(entry["loss"]))
+            for entry in fitting.state.log_history
+            if "loss" in entry
         ),
     )
     making = place.folder / ".model-making"

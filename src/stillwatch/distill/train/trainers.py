@@ -56,9 +56,9 @@ def trainer(
 
     Raises: DistillError where student and teacher do not fit the method, before anything is trained.
     """
-    told = arguments(settings, folder, cpu)
+    config = arguments(settings, folder, cpu)
     if settings.method == "text":
-        return _text(told, settings, student, encoded)
+        return _text(config, settings, student, encoded)
     from stillwatch.distill.train.models import load
 
     teacher = load(str(settings.teacher), settings.seed, blank=False, half=settings.bf16)
@@ -66,8 +66,8 @@ def trainer(
         from stillwatch.distill.train.across import across
 
         rows = list(encoded.examples)
-        return across(told, settings, student, teacher, wording, rows, encoded.longest, adapter(settings))
-    return _divergence(told, settings, student, teacher, encoded)
+        return across(config, settings, student, teacher, wording, rows, encoded.longest, adapter(settings))
+    return _divergence(config, settings, student, teacher, encoded)
 
 
 def adapter(settings: Training) -> Any:
@@ -102,13 +102,13 @@ def dataset(encoded: EncodedExamples) -> Any:
     )
 
 
-def _text(told: dict[str, Any], settings: Training, student: LoadedModel, encoded: EncodedExamples) -> Any:
+def _text(config: dict[str, Any], settings: Training, student: LoadedModel, encoded: EncodedExamples) -> Any:
     need("trl")
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
         model=student.model,
-        args=SFTConfig(**told),
+        args=SFTConfig(**config),
         train_dataset=dataset(encoded),
         processing_class=student.tokenizer,
         peft_config=adapter(settings),
@@ -116,7 +116,7 @@ def _text(told: dict[str, Any], settings: Training, student: LoadedModel, encode
 
 
 def _divergence(
-    told: dict[str, Any],
+    config: dict[str, Any],
     settings: Training,
     student: LoadedModel,
     teacher: LoadedModel,
@@ -146,13 +146,13 @@ def _divergence(
     on_policy = settings.method == "on-policy"
     most = settings.new_tokens
     if on_policy:
-        asked = max(len(row.prompt) for row in encoded.rows)
-        rooms = [room - asked for one in (student, teacher) if (room := context(one.model))]
+        longest_prompt = max(len(row.prompt) for row in encoded.rows)
+        rooms = [room - longest_prompt for one in (student, teacher) if (room := context(one.model))]
         most = min([most, *rooms])
         if most < 1:
             raise DistillError(
-                f"the longest prompt has {asked:,} tokens and leaves student or teacher no room to write: "
-                'set [train] max_length and too_long = "drop"'
+                f"the longest prompt has {longest_prompt:,} tokens and leaves student or teacher no room to "
+                'write: set [train] max_length and too_long = "drop"'
             )
 
     class Trainer(GKDTrainer):  # type: ignore[misc]
@@ -165,7 +165,7 @@ def _divergence(
         model=student.model,
         teacher_model=teacher.model,
         args=GKDConfig(
-            **told,
+            **config,
             beta=DIVERGENCES[settings.divergence],
             lmbda=settings.on_policy_share if on_policy else 0.0,
             temperature=settings.temperature,
@@ -178,13 +178,13 @@ def _divergence(
     )
 
 
-def left_aligned(ids: Any, mask: Any, labels: Any, asked: Any) -> tuple[Any, Any, Any]:
+def left_aligned(ids: Any, mask: Any, labels: Any, prompt_mask: Any) -> tuple[Any, Any, Any]:
     """Move what fills up prompts on the left, for writing, to the right, for learning. (batch, length) each.
 
     TRL leaves it on the left and gives no positions: a model with absolute ones (GPT-2) then reads, and
     learns, a text that begins at place 9 where it wrote one that began at 0.
     """
     torch = need("torch")
-    empty = (asked == 0).sum(dim=1, keepdim=True)
+    empty = (prompt_mask == 0).sum(dim=1, keepdim=True)
     places = (torch.arange(ids.shape[1], device=ids.device) + empty) % ids.shape[1]
     return ids.gather(1, places), mask.gather(1, places), labels.gather(1, places)

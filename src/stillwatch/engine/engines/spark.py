@@ -152,13 +152,13 @@ def _refusals(did: str = "refused") -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)  # of pandas 3, which nothing here uses
             yield
     except (PySparkException, Py4JError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        if "JAVA_GATEWAY_EXITED" in said[0]:
+        error_lines = str(error).strip().splitlines() or [type(error).__name__]
+        if "JAVA_GATEWAY_EXITED" in error_lines[0]:
             raise EngineError(
                 f"Spark {did}: its Java process ended, see above. It needs Java 17 or 21 "
                 "(Debian: apt-get install default-jre-headless; elsewhere set JAVA_HOME)"
             ) from error
-        raise EngineError(f"Spark {did}: {' '.join(said[:2])}") from error
+        raise EngineError(f"Spark {did}: {' '.join(error_lines[:2])}") from error
     finally:
         root.removeFilter(_not_of_py4j)
 

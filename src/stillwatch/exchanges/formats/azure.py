@@ -163,15 +163,15 @@ def _caller(key: str, caller: Json) -> Row:
 
 
 def _join_pieces(key: str, held: Pieces, caller: Json) -> Row:
-    asked = _whole(held.request)
-    said = NOTHING if asked is None else messages_text(asked)
+    request = _whole(held.request)
+    words = NOTHING if request is None else messages_text(request)
     answer = _whole(held.response)
     row = _caller(key, caller)
     if held.time:
         row["time"] = _time(held.time)
     return row | {
         "model": first(held.head.get("modelname"), held.head.get("deploymentname")),
-        **said.row(),
+        **words.row(),
         "input_tokens": held.head.get("prompttokens"),
         "output_tokens": held.head.get("completiontokens"),
         "stream": held.head.get("isstreamcompletion"),
@@ -205,8 +205,8 @@ def _whole(pieces: dict[int, object]) -> object:
 
 def _answer(answer: object) -> str | None:
     if isinstance(answer, list):
-        said = [text for text in map(message_text, answer) if text]
-        return "\n".join(said) or None
+        answer_texts = [text for text in map(message_text, answer) if text]
+        return "\n".join(answer_texts) or None
     return message_text(answer)
 
 

@@ -83,10 +83,10 @@ def rows(obj: Json) -> Iterator[Item]:
         yield ASIDE
         return
     metadata = from_text(obj.get("metadata"))
-    asked = from_text(_get(obj, "modelParameters", "model_parameters"))
+    parameters = from_text(_get(obj, "modelParameters", "model_parameters"))
     usage = first(from_text(_get(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    said = messages_text(request, dig(request, "system"), dig(request, "tools"))
+    words = messages_text(request, dig(request, "system"), dig(request, "tools"))
     user = _get(obj, "userId", "user_id")
     account = first(*(dig(metadata, key) for key in ACCOUNT), user)
     said_back = completion(answer) if isinstance(answer, dict) else None
@@ -96,16 +96,16 @@ def rows(obj: Json) -> Iterator[Item]:
         "account": account,
         "end_user": user if user != account else None,
         "operation": "embeddings" if str(obj.get("type")).upper() == "EMBEDDING" else "chat",
-        "model": first(_get(obj, "model", "provided_model_name"), dig(asked, "model")),
+        "model": first(_get(obj, "model", "provided_model_name"), dig(parameters, "model")),
         "conversation": _get(obj, "sessionId", "session_id"),
-        **said.row(),
+        **words.row(),
         "tools": count(dig(request, "tools")),
         "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens")),
         "output_tokens": first(dig(usage, "output"), dig(usage, "completionTokens")),
-        "temperature": dig(asked, "temperature"),
-        "top_p": dig(asked, "top_p"),
-        "max_tokens": first(dig(asked, "max_tokens"), dig(asked, "max_completion_tokens")),
-        "response_format": format_name(dig(asked, "response_format")),
+        "temperature": dig(parameters, "temperature"),
+        "top_p": dig(parameters, "top_p"),
+        "max_tokens": first(dig(parameters, "max_tokens"), dig(parameters, "max_completion_tokens")),
+        "response_format": format_name(dig(parameters, "response_format")),
         "status": 500 if str(obj.get("level")).upper() == "ERROR" else 200,
         "completion": first(said_back, message_text(answer)),
     }

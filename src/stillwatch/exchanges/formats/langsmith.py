@@ -72,7 +72,7 @@ def rows(obj: Json) -> Iterator[Item]:
     yield row
 
 
-def _whole_request(inputs: Json, asked: object) -> dict[str, object]:
+def _whole_request(inputs: Json, parameters: object) -> dict[str, object]:
     """A request's body: LangChain keeps messages or prompts among the inputs and the settings elsewhere."""
     request = dict(inputs)
     messages = inputs.get("messages")
@@ -82,7 +82,7 @@ def _whole_request(inputs: Json, asked: object) -> dict[str, object]:
     elif (prompt := dig(inputs, "prompts", 0)) is not None:
         request["messages"] = [{"role": "user", "content": prompt}]
     for name in ASKED:
-        value = dig(asked, name)
+        value = dig(parameters, name)
         if value is not None:
             request.setdefault(name, value)
     return request

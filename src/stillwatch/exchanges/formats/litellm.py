@@ -30,14 +30,14 @@ def rows(obj: Json) -> Iterator[Item]:
         obj = inner
     spend_log = "request_id" in obj and ("api_key" in obj or "spend" in obj)
     metadata = from_text(obj.get("metadata"))
-    asked = from_text(first(obj.get("model_parameters"), obj.get("proxy_server_request")))
-    asked = first(dig(asked, "body"), asked)
+    request = from_text(first(obj.get("model_parameters"), obj.get("proxy_server_request")))
+    request = first(dig(request, "body"), request)
     response = from_text(obj.get("response"))
     messages = from_text(obj.get("messages"))
     if spend_log and (not messages or messages == {}):
-        messages = first(dig(asked, "messages"), dig(asked, "input"), dig(asked, "prompt"))
-    tools = first(dig(asked, "tools"), dig(asked, "functions"))
-    said = messages_text(messages, first(dig(asked, "system"), dig(asked, "instructions")), tools)
+        messages = first(dig(request, "messages"), dig(request, "input"), dig(request, "prompt"))
+    tools = first(dig(request, "tools"), dig(request, "functions"))
+    words = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
     usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
     row: Row = {
         "exchange_id": first(
@@ -51,25 +51,27 @@ def rows(obj: Json) -> Iterator[Item]:
             dig(metadata, "user_api_key_org_id"), obj.get("user"), obj.get("team_id"),
             obj.get("organization_id"),
         ),
-        "end_user": first(obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(asked, "user")),
+        "end_user": first(
+            obj.get("end_user"), dig(metadata, "user_api_key_end_user_id"), dig(request, "user")
+        ),
         "client_ip": first(obj.get("requester_ip_address"), dig(metadata, "requester_ip_address")),
         "user_agent": first(obj.get("user_agent"), dig(metadata, "user_agent")),
         "operation": operation_name(obj.get("call_type")),
         "model": first(obj.get("model_group"), obj.get("model")),
         "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
-        **said.row(),
+        **words.row(),
         "tools": count(tools),
         "input_tokens": obj.get("prompt_tokens"),
         "output_tokens": obj.get("completion_tokens"),
         "reasoning_tokens": dig(usage, "completion_tokens_details", "reasoning_tokens"),
-        "temperature": dig(asked, "temperature"),
-        "top_p": dig(asked, "top_p"),
-        "max_tokens": first(dig(asked, "max_completion_tokens"), dig(asked, "max_tokens")),
-        "n": dig(asked, "n"),
-        "seed": dig(asked, "seed"),
-        "top_logprobs": dig(asked, "top_logprobs"),
-        "stream": first(obj.get("stream"), dig(asked, "stream")),
-        "response_format": format_name(dig(asked, "response_format")),
+        "temperature": dig(request, "temperature"),
+        "top_p": dig(request, "top_p"),
+        "max_tokens": first(dig(request, "max_completion_tokens"), dig(request, "max_tokens")),
+        "n": dig(request, "n"),
+        "seed": dig(request, "seed"),
+        "top_logprobs": dig(request, "top_logprobs"),
+        "stream": first(obj.get("stream"), dig(request, "stream")),
+        "response_format": format_name(dig(request, "response_format")),
         "status": _status(obj, metadata),
         "finish_reason": dig(response, "choices", 0, "finish_reason"),
         "latency_ms": _latency(obj),

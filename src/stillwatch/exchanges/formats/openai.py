@@ -179,8 +179,8 @@ def response_fields(response: Json) -> Row:
 
 def _logprobs(request: Json) -> list[object]:
     """`logprobs` is a number in the old completions API and a switch in chat."""
-    asked = request.get("logprobs")
-    return [] if isinstance(asked, bool) else [asked]
+    wanted = request.get("logprobs")
+    return [] if isinstance(wanted, bool) else [wanted]
 
 
 def completion(response: Json) -> str | None:

@@ -254,9 +254,11 @@ def to_row(
     start = _nanos(first(_get(span, "startTimeUnixNano", "start_time_unix_nano")))
     end = _nanos(first(_get(span, "endTimeUnixNano", "end_time_unix_nano")))
     row: Row = {name: first(*(found.get(key) for key in keys)) for name, keys in NAMES.items()}
-    if (asked := from_text(found.get(PARAMETERS))) is not None:
-        row |= {name: first(row[name], *(dig(asked, key) for key in keys)) for name, keys in ASKED.items()}
-    said, tools = request_of(found, events)
+    if (parameters := from_text(found.get(PARAMETERS))) is not None:
+        row |= {
+            name: first(row[name], *(dig(parameters, key) for key in keys)) for name, keys in ASKED.items()
+        }
+    words, tools = request_of(found, events)
     answer, ended = completion_of(found, events)
     failed = dig(span, "status", "code") in (2, "STATUS_CODE_ERROR") or "error.type" in found
     kind = found.get("openinference.span.kind")
@@ -268,7 +270,7 @@ def to_row(
         "operation": first(
             operation_name(row["operation"]), {"LLM": "chat", "EMBEDDING": "embeddings"}.get(str(kind))
         ),
-        **said.row(),
+        **words.row(),
         "tools": tools,
         "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
         "finish_reason": first(

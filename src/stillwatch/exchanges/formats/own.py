@@ -145,8 +145,8 @@ def plain(row: Row) -> Row:
     if isinstance(shape, dict):
         row["response_format"] = shape.get("type")
     if isinstance(row.get("prompt"), list | dict):  # messages, or the parts of one
-        said = messages_text(row["prompt"]).row()
-        row |= {name: value for name, value in said.items() if name == "prompt" or name not in row}
+        words = messages_text(row["prompt"]).row()
+        row |= {name: value for name, value in words.items() if name == "prompt" or name not in row}
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
             row[name] = message_text(row[name]) or text_of(row[name])

@@ -154,8 +154,8 @@ def _methods(app: FastAPI) -> Iterator[tuple[re.Pattern[str], str]]:
 
 async def _invalid(_: Request, why: RequestValidationError) -> JSONResponse:
     """Say what is wrong and where, but not what was sent: it may be a secret in the wrong place."""
-    said = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in why.errors()[:5]]
-    return problem(422, "; ".join(said))
+    problems = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in why.errors()[:5]]
+    return problem(422, "; ".join(problems))
 
 
 async def _refusal_response(_: Request, why: StillwatchError) -> JSONResponse:

@@ -119,8 +119,8 @@ class Casework:
         handed = self._findings.current()
         if leads and handed.result is not None and handed.sign != self._folded:
             tables = [Input(**one) for one in handed.networks]
-            told = {"networks": sorted({one.name for one in tables})} if tables else {}
-            fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=told)
+            settings = {"networks": sorted({one.name for one in tables})} if tables else {}
+            fold(self.store(now_us), handed.result, now_us, SOURCE, inputs=tables, settings=settings)
             self._folded = handed.sign
         self._listen(self.store(now_us), now_us)
         self._note_networks(now_us)
@@ -163,8 +163,8 @@ class Casework:
     def _listen(self, store: Store, now_us: int) -> None:
         revision = store.revision()
         if revision != self._said_at[0] or not 0 <= now_us - self._said_at[1] < LISTEN_US:
-            told = {name: one.state for name, one in states(store).items() if one.since_us is not None}
-            now = CaseworkDecisions(told, spared_accounts(store, now_us))
+            state_of = {name: one.state for name, one in states(store).items() if one.since_us is not None}
+            now = CaseworkDecisions(state_of, spared_accounts(store, now_us))
             self.said = self.said if now == self.said else now
             self._said_at = (revision, now_us)
 

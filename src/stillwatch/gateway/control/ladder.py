@@ -112,8 +112,8 @@ def _may(campaign: Campaign, detectors: Mapping[str, DetectorState]) -> Detector
     """What the detectors that raised a campaign may do: the one that may most. As shipped all may act."""
     raised = [r.detector for r in campaign.reasons if r.detector in RAISING]
     order = list(DetectorState)
-    told = [detectors.get(name, DetectorState.ACT) for name in raised]
-    return max(told, key=order.index, default=DetectorState.ACT)
+    states = [detectors.get(name, DetectorState.ACT) for name in raised]
+    return max(states, key=order.index, default=DetectorState.ACT)
 
 
 def _wanted_steps(

@@ -66,8 +66,8 @@ def write_mark(state: Path, version: Version, event: int) -> None:
             named = {
                 name: None if found is None else [found.inode, found.born_ns] for name, found in files.items()
             }
-            told = {"generation": version.generation, "revision": version.revision, "event": event, **named}
-            beside.write_text(json.dumps(told) + "\n", encoding="ascii")
+            mark = {"generation": version.generation, "revision": version.revision, "event": event, **named}
+            beside.write_text(json.dumps(mark) + "\n", encoding="ascii")
             os.replace(beside, state.with_name(NAME))
         finally:
             beside.unlink(missing_ok=True)

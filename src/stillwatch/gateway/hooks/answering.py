@@ -49,10 +49,10 @@ class HookContext:
     tally: Tally
     reading: asyncio.Semaphore  # batches that are read at the same time
 
-    def numbered(self, asked: ReportedRequest) -> ReportedRequest:
+    def numbered(self, reported: ReportedRequest) -> ReportedRequest:
         """With the account's place in the budgets, where it was issued here."""
-        number = self.intake.numbers.get(asked.account) if asked.number is None else None
-        return asked if number is None else replace(asked, number=number)
+        number = self.intake.numbers.get(reported.account) if reported.number is None else None
+        return reported if number is None else replace(reported, number=number)
 
 
 def respond(world: HookContext, client: Client, request: Request) -> HookReply | Awaitable[HookReply]:
@@ -75,8 +75,8 @@ def respond(world: HookContext, client: Client, request: Request) -> HookReply |
 
 
 def _health(world: HookContext) -> HookReply:
-    told = {"ok": world.gate.capture_error is None, "terms_version": world.gate.terms.version}
-    return HookReply(200, msgspec.json.encode(told), (JSON,))
+    health = {"ok": world.gate.capture_error is None, "terms_version": world.gate.terms.version}
+    return HookReply(200, msgspec.json.encode(health), (JSON,))
 
 
 # --- decisions ---------------------------------------------------------------------------------------------
@@ -89,27 +89,27 @@ def _decide(
     way = way_of(request.target)
     tally.decisions += 1
     try:
-        asked = question(gate, client, way, request, now_us)
+        dialect_request = question(gate, client, way, request, now_us)
     except BadRequest as why:
         tally.refused += 1
         return refusal(way.dialect, "chat", Decision(False, why.code, why.status, why.code, why.message))
-    who = world.numbered(asked.asked)
-    if asked.served is not None:
-        judged = world.judge.reply(who, asked.served, now_us)
+    who = world.numbered(dialect_request.asked)
+    if dialect_request.served is not None:
+        judged = world.judge.reply(who, dialect_request.served, now_us)
     else:
-        judged = world.judge.request(who, now_us, count=asked.counts)
+        judged = world.judge.request(who, now_us, count=dialect_request.counts)
     tally.refused += not judged.decision.allow
     reply = answer(way, who, judged)
-    if way.options.get("capture") == "yes" and asked.request is not None:
-        return _capture(world, asked, judged, reply, now_us)
+    if way.options.get("capture") == "yes" and dialect_request.request is not None:
+        return _capture(world, dialect_request, judged, reply, now_us)
     return reply
 
 
 async def _capture(
-    world: HookContext, asked: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
+    world: HookContext, dialect_request: DialectRequest, judged: TermsJudgement, reply: HookReply, now_us: int
 ) -> HookReply:
     """What was asked, written down before it is answered; how it ended nobody tells us."""
-    who, request, decision = asked.asked, asked.request, judged.decision
+    who, request, decision = dialect_request.asked, dialect_request.request, judged.decision
     assert request is not None
     row: Row = {}
     if decision.allow and request.body:  # of refusals no body is kept: they must not fill the disk
@@ -123,7 +123,7 @@ async def _capture(
         "time": now_us,
         "account": who.account,
         "end_user": who.end_user,
-        "client_ip": asked.address,
+        "client_ip": dialect_request.address,
         "user_agent": agent.decode("utf-8", "replace") if agent else None,
         "operation": RECORDED_AS.get(who.operation, who.operation),
         "model": who.models[0] if who.models else None,
@@ -145,11 +145,11 @@ async def _capture(
 
 async def _bans(world: HookContext, request: Request) -> HookReply:
     """What must not be used, among the names a gateway knows: kept there for when we cannot be asked."""
-    gate, said = world.gate, json_object(request.body)
+    gate, body = world.gate, json_object(request.body)
     now_us = gate.now_us()
-    told: dict[str, dict[str, str]] = {"models": {}, "hosts": {}}
-    for kind in told:
-        names = said.get(kind) or []
+    verdicts: dict[str, dict[str, str]] = {"models": {}, "hosts": {}}
+    for kind in verdicts:
+        names = body.get(kind) or []
         if not isinstance(names, list) or len(names) > MOST_NAMES:
             raise BadRequest(400, "bad_request", f"{kind} must be a list of at most {MOST_NAMES:,} names")
         for k, name in enumerate(names):
@@ -158,14 +158,14 @@ async def _bans(world: HookContext, request: Request) -> HookReply:
             if not isinstance(name, str):
                 raise BadRequest(400, "bad_request", f"{kind} must be texts")
             only = (name,)
-            asked = (
+            reported = (
                 ReportedRequest("", models=only)
                 if kind == "models"
                 else ReportedRequest("", hosts=only, blind=True)
             )
-            verdict = world.judge.verdict(asked, now_us)
+            verdict = world.judge.verdict(reported, now_us)
             if not verdict.allow:
-                told[kind][name] = verdict.reason
+                verdicts[kind][name] = verdict.reason
     closed = [
         account
         for account, standing in gate.tables.standings.items()
@@ -173,7 +173,7 @@ async def _bans(world: HookContext, request: Request) -> HookReply:
     ]
     terms = gate.terms
     answer = {
-        **told,
+        **verdicts,
         "in_force": any(ban.prevent for ban in terms.bans) or bool(terms.models.allow),
         "blocked": closed[:MOST_STANDINGS],
         "message": terms.ladder.messages.block,
@@ -201,8 +201,8 @@ async def _litellm_logs(world: HookContext, request: Request) -> HookReply:
     for why, raw in dead:
         world.intake.dead("litellm", why, raw)
     kept = await world.intake.keep(rows, "litellm")
-    told = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
-    return HookReply(200, msgspec.json.encode(told), (JSON,))
+    counts = {"kept": kept, "known": len(rows) - kept, "refused": len(dead)}
+    return HookReply(200, msgspec.json.encode(counts), (JSON,))
 
 
 def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, bytes]]]:
@@ -215,16 +215,16 @@ def _litellm_rows(body: bytes, now_us: int) -> tuple[list[Row], list[tuple[str, 
         try:
             rows.extend(litellm.rows(record, now_us))
         except Exception as why:  # noqa: BLE001 - one poisoned record must not lose the batch
-            said = str(why) if isinstance(why, Refused) else f"{type(why).__name__} while it was read"
-            dead.append((said, raw or repr(record).encode()))
+            problem = str(why) if isinstance(why, Refused) else f"{type(why).__name__} while it was read"
+            dead.append((problem, raw or repr(record).encode()))
     return rows, dead
 
 
 async def _gaps(world: HookContext, request: Request) -> HookReply:
     """Exchanges that a sender saw and could not tell of."""
-    said = json_object(request.body)
-    reason = said.get("reason")
-    numbers = [said.get(name) for name in ("from_us", "until_us", "exchanges")]
+    body = json_object(request.body)
+    reason = body.get("reason")
+    numbers = [body.get(name) for name in ("from_us", "until_us", "exchanges")]
     if not all(type(value) is int and 0 <= value < 1 << 62 for value in numbers):
         raise BadRequest(400, "bad_gap", "from_us, until_us and exchanges must be whole numbers")
     from_us, until_us, exchanges = (int(value) for value in numbers)  # type: ignore[call-overload]

@@ -75,10 +75,10 @@ def question(gate: Gate, client: Client, way: DecidePath, request: Request, now_
         shown.target = way.rest
     else:
         # Only those that this sort of gateway writes itself: the other ones may be the client's.
-        said = b"x-original-" if way.dialect == "nginx" else b"x-forwarded-"
-        method, target = _text(request, said + b"method"), _text(request, said + b"uri")
+        prefix = b"x-original-" if way.dialect == "nginx" else b"x-forwarded-"
+        method, target = _text(request, prefix + b"method"), _text(request, prefix + b"uri")
         if target is None:
-            raise BadRequest(400, "bad_request", f"the gateway sent no {said.decode()}uri header")
+            raise BadRequest(400, "bad_request", f"the gateway sent no {prefix.decode()}uri header")
         shown = Request(
             method or request.method, target, request.headers, request.keys, request.body, True, True
         )
@@ -104,12 +104,12 @@ def _dialect_request(
     if "model" in way.options:
         named = _text(shown, way.options["model"].encode())
         models = (named, *models) if named else models
-    asked = ReportedRequest(
+    reported = ReportedRequest(
         account, number, key_id, org, facts.end_user, facts.operation, models, (), facts.stream, facts.n,
         facts.logprobs, len(shown.body), blind=not shown.body, does=facts.does,
     )  # fmt: skip
     address = _text(shown, way.options["address"].encode()) if "address" in way.options else None
-    return DialectRequest(asked, facts, shown, address.rpartition(",")[2].strip() if address else None)
+    return DialectRequest(reported, facts, shown, address.rpartition(",")[2].strip() if address else None)
 
 
 def _vouched_header(request: Request, name: str) -> str:
@@ -127,43 +127,43 @@ def _text(request: Request, name: bytes) -> str | None:
 def _plain(gate: Gate, request: Request) -> DialectRequest:
     """A question in our own words: JSON, or a query string."""
     if request.method == "GET":
-        said: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
+        fields: dict[str, object] = dict(parse_qsl(request.target.partition("?")[2], max_num_fields=50))
     else:
-        said = json_object(request.body)
-    models = _names(said, "models") or _names(said, "model")
-    account, operation = said.get("account"), said.get("operation", "chat")
+        fields = json_object(request.body)
+    models = _names(fields, "models") or _names(fields, "model")
+    account, operation = fields.get("account"), fields.get("operation", "chat")
     if not isinstance(account, str) or not 0 < len(account) <= LONGEST_ACCOUNT:
         raise BadRequest(400, "no_account", "account must be a text of 1 to 512 characters")
     if not isinstance(operation, str):
         raise BadRequest(400, "bad_request", "operation must be a text")
     if operation.startswith("/"):
         operation = operation_of(operation)
-    n, size = said.get("n"), said.get("body_bytes")
-    asked = ReportedRequest(
-        account, None, "", _optional(said, "org"), _optional(said, "end_user"), operation,
-        models, _names(said, "hosts"), said.get("stream") is True, n if type(n) is int and n > 0 else 1,
-        said.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
-        said.get("blind") is True,
+    n, size = fields.get("n"), fields.get("body_bytes")
+    reported = ReportedRequest(
+        account, None, "", _optional(fields, "org"), _optional(fields, "end_user"), operation,
+        models, _names(fields, "hosts"), fields.get("stream") is True, n if type(n) is int and n > 0 else 1,
+        fields.get("logprobs") is True, size if type(size) is int and size > 0 else 0,
+        fields.get("blind") is True,
     )  # fmt: skip
-    served = _optional(said, "served")
+    served = _optional(fields, "served")
     return DialectRequest(
-        asked, Facts(operation, models=models), None, None, served, said.get("count") is not False
+        reported, Facts(operation, models=models), None, None, served, fields.get("count") is not False
     )
 
 
 def json_object(body: bytes) -> dict[str, object]:
     """A body that is one JSON object. Raises: BadRequest."""
     try:
-        said = decode(body)
+        value = decode(body)
     except Refused as why:
         raise BadRequest(400, "bad_json", f"the body {why}") from None
-    if not isinstance(said, dict):
+    if not isinstance(value, dict):
         raise BadRequest(400, "bad_json", "the body is no JSON object")
-    return said
+    return value
 
 
-def _names(said: dict[str, object], key: str) -> tuple[str, ...]:
-    value = said.get(key)
+def _names(fields: dict[str, object], key: str) -> tuple[str, ...]:
+    value = fields.get(key)
     found = [value] if isinstance(value, str) and value else value or []
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise BadRequest(400, "bad_request", f"{key} must be texts")
@@ -172,22 +172,22 @@ def _names(said: dict[str, object], key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _optional(said: dict[str, object], key: str) -> str | None:
-    value = said.get(key)
+def _optional(fields: dict[str, object], key: str) -> str | None:
+    value = fields.get(key)
     return value if isinstance(value, str) and value else None
 
 
 # --- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(way: DecidePath, asked: ReportedRequest, judged: TermsJudgement) -> HookReply:
+def answer(way: DecidePath, reported: ReportedRequest, judged: TermsJudgement) -> HookReply:
     """A decision as this gateway takes it."""
     if way.dialect == "json":
-        return HookReply(200, msgspec.json.encode(_decision_fields(asked, judged.decision)), (JSON,))
+        return HookReply(200, msgspec.json.encode(_decision_fields(reported, judged.decision)), (JSON,))
     if not judged.decision.allow:
-        return refusal(way.dialect, asked.operation, judged.decision)
+        return refusal(way.dialect, reported.operation, judged.decision)
     return HookReply(
-        204 if way.dialect == "nginx" else 200, b"", tuple(_allow_headers(asked, judged.decision))
+        204 if way.dialect == "nginx" else 200, b"", tuple(_allow_headers(reported, judged.decision))
     )
 
 
@@ -195,8 +195,13 @@ def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
     """A refusal, in the shape of the API that the client speaks."""
     status = decision.status
     if dialect == "json":
-        told = {"allow": False, "status": status, "code": decision.code, "message": decision.message}
-        return HookReply(status, msgspec.json.encode(told), (JSON,))
+        decision_fields = {
+            "allow": False,
+            "status": status,
+            "code": decision.code,
+            "message": decision.message,
+        }
+        return HookReply(status, msgspec.json.encode(decision_fields), (JSON,))
     headers = [
         JSON,
         (b"x-stillwatch-status", b"%d" % status),
@@ -212,8 +217,8 @@ def refusal(dialect: str, operation: str, decision: Decision) -> HookReply:
     return HookReply(status, body, tuple(headers))
 
 
-def _allow_headers(asked: ReportedRequest, decision: Decision) -> list[Header]:
-    headers = [(b"x-stillwatch-account", safe(asked.account)), (b"x-stillwatch-rule", safe(decision.rule))]
+def _allow_headers(reported: ReportedRequest, decision: Decision) -> list[Header]:
+    headers = [(b"x-stillwatch-account", safe(reported.account)), (b"x-stillwatch-rule", safe(decision.rule))]
     if decision.warn:
         headers.append((b"x-stillwatch-warning", safe(decision.warn)))
     # also where there is none: an empty one takes the place of what a client made up
@@ -223,15 +228,15 @@ def _allow_headers(asked: ReportedRequest, decision: Decision) -> list[Header]:
     return headers
 
 
-def _decision_fields(asked: ReportedRequest, decision: Decision) -> dict[str, object]:
-    told: dict[str, object] = {
+def _decision_fields(reported: ReportedRequest, decision: Decision) -> dict[str, object]:
+    fields: dict[str, object] = {
         name: value
         for name in decision.__slots__
         if (value := getattr(decision, name)) not in (None, "", False) or name == "allow"
     }
     if not decision.allow:
-        told["error"] = error_object(asked.operation, decision.status, decision.code, decision.message)
-    return told
+        fields["error"] = error_object(reported.operation, decision.status, decision.code, decision.message)
+    return fields
 
 
 SPOKEN = ("json", "envoy", "nginx", "forward")

@@ -71,19 +71,19 @@ def _litellm(path: Path) -> list[SetupCheck]:
     except (OSError, UnicodeDecodeError) as why:
         raise InputError(f"{path}: cannot be read: {why}; give LiteLLM's config.yaml") from why
     lines = [line for line in whole.splitlines() if not line.lstrip().startswith("#")]
-    said = "\n".join(lines)
-    inside, outside = f"{CALLBACK}." in said, "generic_api" in said.replace("generic_guardrail_api", "")
+    config = "\n".join(lines)
+    inside, outside = f"{CALLBACK}." in config, "generic_api" in config.replace("generic_guardrail_api", "")
     found = []
     if inside:
         found.append(_beside(path))
     if outside and not any(map(_OFF.match, lines)):
         text = '"no-log": true in a request silences generic_api; set global_disable_no_log_param: true'
         found.append(SetupCheck("litellm", "warning", text))
-    if outside and not inside and "generic_guardrail_api" not in said:
+    if outside and not inside and "generic_guardrail_api" not in config:
         found.append(
             SetupCheck("litellm", "warning", "logs come, but nothing asks: no generic_guardrail_api")
         )
-    if "turn_off_message_logging" in said and not inside:
+    if "turn_off_message_logging" in config and not inside:
         found.append(
             SetupCheck("litellm", "warning", "turn_off_message_logging: records come without prompts")
         )

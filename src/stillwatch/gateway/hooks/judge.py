@@ -23,46 +23,51 @@ class Judge:
         self._terms: Terms | None = None  # of the hosts below
         self._hosts: dict[str, ModelVerdict] = {}
 
-    def request(self, asked: ReportedRequest, now_us: int, *, count: bool = True) -> TermsJudgement:
+    def request(self, reported: ReportedRequest, now_us: int, *, count: bool = True) -> TermsJudgement:
         """Decide, and count the request against its account's limits unless it is only looked at."""
         gate = self.gate
-        verdict = self.verdict(asked, now_us)
+        verdict = self.verdict(reported, now_us)
         ask = RequestFacts(
-            asked.account, asked.end_user, asked.operation, asked.models[0] if asked.models else None,
-            asked.stream, asked.n, asked.logprobs, asked.body_bytes, asked.org, does=asked.does,
+            reported.account, reported.end_user, reported.operation,
+            reported.models[0] if reported.models else None, reported.stream, reported.n, reported.logprobs,
+            reported.body_bytes, reported.org, does=reported.does,
         )  # fmt: skip
-        place = gate.budgets.place(asked.account, asked.number)
+        place = gate.budgets.place(reported.account, reported.number)
         spent = gate.budgets.spent(place, now_us)
-        standing = gate.tables.standings.get(asked.account)
+        standing = gate.tables.standings.get(reported.account)
         decision = decide(gate.terms, standing, ask, verdict, spent, now_us)
         if decision.allow and count:
             gate.budgets.add(place, now_us, 1, 0)
         return TermsJudgement(decision, verdict)
 
-    def reply(self, asked: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
+    def reply(self, reported: ReportedRequest, served: str, now_us: int) -> TermsJudgement:
         """Whether a reply may be handed on, by the model that it names."""
-        first = asked.models[0] if asked.models else ""
-        verdict = self.gate.reply_verdict(first, served, asked.account, asked.org, now_us)
+        first = reported.models[0] if reported.models else ""
+        verdict = self.gate.reply_verdict(first, served, reported.account, reported.org, now_us)
         if verdict.allow:
             return TermsJudgement(Decision(True, verdict.rule, warn=verdict.warn), verdict)
         code = "model_banned" if verdict.rule.startswith("ban:") else "model_not_allowed"
         return TermsJudgement(Decision(False, verdict.rule, 403, code, verdict.reason), verdict)
 
-    def verdict(self, asked: ReportedRequest, now_us: int) -> ModelVerdict:
+    def verdict(self, reported: ReportedRequest, now_us: int) -> ModelVerdict:
         """The first refusal among all models and hosts, else the first warning, else what is said of the one
         that was asked for."""
-        names: tuple[str | None, ...] = asked.models
-        if not names and not asked.blind and (asked.does or does_of(asked.operation)) in NAMES_A_MODEL:
+        names: tuple[str | None, ...] = reported.models
+        if (
+            not names
+            and not reported.blind
+            and (reported.does or does_of(reported.operation)) in NAMES_A_MODEL
+        ):
             names = (None,)
-        verdicts = [self.gate.verdict(name, asked.account, asked.org, now_us) for name in names]
-        verdicts += [self._host(host) for host in asked.hosts]
-        told = None
+        verdicts = [self.gate.verdict(name, reported.account, reported.org, now_us) for name in names]
+        verdicts += [self._host(host) for host in reported.hosts]
+        warned = None
         for verdict in verdicts:
             if not verdict.allow:
                 return verdict
-            if told is None and verdict.warn:
-                told = verdict
-        return told or (verdicts[0] if verdicts else UNSEEN if asked.blind else ANY)
+            if warned is None and verdict.warn:
+                warned = verdict
+        return warned or (verdicts[0] if verdicts else UNSEEN if reported.blind else ANY)
 
     def _host(self, host: str) -> ModelVerdict:
         if self._terms is not self.gate.terms or len(self._hosts) > REMEMBERED:

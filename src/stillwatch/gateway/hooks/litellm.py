@@ -26,21 +26,23 @@ WHO = ("user_api_key_hash", "user_api_key_alias", "user_api_key_user_id", "user_
 MOST_RECORDS = 20_000  # in one request
 
 
-def guardrail(judge: Judge, said: dict[str, object], now_us: int) -> tuple[HookReply, bool]:
+def guardrail(judge: Judge, body: dict[str, object], now_us: int) -> tuple[HookReply, bool]:
     """LiteLLM's question in its own words, answered in them; and whether it was allowed."""
-    data = said.get("request_data")
+    data = body.get("request_data")
     account = first(*(dig(data, name) for name in WHO))
     if not isinstance(account, str):
         raise BadRequest(400, "no_account", f"request_data names no account: one of {', '.join(WHO)}")
     org, user = first(dig(data, WHO[4]), dig(data, WHO[3])), dig(data, "user_api_key_end_user_id")
-    model = said.get("model")
-    asked = ReportedRequest(
+    model = body.get("model")
+    reported = ReportedRequest(
         account, None, "", org if isinstance(org, str) else None, user if isinstance(user, str) else None,
         models=(model,) if isinstance(model, str) and model else (), blind=not model,
     )  # fmt: skip
-    decision = judge.request(asked, now_us, count=said.get("input_type") == "request").decision
-    told = {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
-    return HookReply(200, msgspec.json.encode(told), (JSON,)), decision.allow
+    decision = judge.request(reported, now_us, count=body.get("input_type") == "request").decision
+    answer = (
+        {"action": "NONE"} if decision.allow else {"action": "BLOCKED", "blocked_reason": decision.message}
+    )
+    return HookReply(200, msgspec.json.encode(answer), (JSON,)), decision.allow
 
 
 def records(body: bytes) -> Iterator[tuple[bytes, dict[str, object] | Refused]]:
@@ -110,5 +112,5 @@ def _add(row: Row, beside: dict[str, object]) -> None:
         if row["outcome"] == "refused":
             row["served_model"] = None
     if isinstance(beside.get("asked"), dict):  # all that the client sent of text, not the messages alone
-        said = request_text(beside["asked"]).row()
-        row |= {name: value for name, value in said.items() if value is not None}
+        words = request_text(beside["asked"]).row()
+        row |= {name: value for name, value in words.items() if value is not None}

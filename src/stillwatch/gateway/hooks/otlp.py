@@ -75,8 +75,8 @@ def intake_reply(kind: str, logs: bool, refused: list[str]) -> HookReply:
     message = "; ".join(dict.fromkeys(refused))[:LONGEST_MESSAGE]
     if kind == "application/json":
         name = "rejectedLogRecords" if logs else "rejectedSpans"
-        said = {"partialSuccess": {name: str(len(refused)), "errorMessage": message}} if refused else {}
-        return HookReply(200, msgspec.json.encode(said), ((b"content-type", b"application/json"),))
+        body = {"partialSuccess": {name: str(len(refused)), "errorMessage": message}} if refused else {}
+        return HookReply(200, msgspec.json.encode(body), ((b"content-type", b"application/json"),))
     return HookReply(200, _partial(logs, message, len(refused)), ((b"content-type", PROTOBUF.encode()),))
 
 

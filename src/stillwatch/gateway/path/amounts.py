@@ -59,26 +59,26 @@ class Amounts(NamedTuple):
 _USUAL = Amounts(1, 1, None, False)
 
 
-def amounts(operation: str, asked: dict[str, object]) -> Amounts:
+def amounts(operation: str, request: dict[str, object]) -> Amounts:
     """Read a body. Of fields that differ the larger counts."""
-    told: list[tuple[str, str, object]] = []
-    for key in asked:
+    options: list[tuple[str, str, object]] = []
+    for key in request:
         name = _names.get(key)
         if name is None:
             name = _name(key)
         if name:
-            told.append((key, name, asked[key]))
+            options.append((key, name, request[key]))
     prompts = 1
     if operation in PROMPTS:
-        prompts = max(prompts_in(asked.get(key)) for key in PROMPTS[operation])
-    if not told and prompts == 1:
+        prompts = max(prompts_in(request.get(key)) for key in PROMPTS[operation])
+    if not options and prompts == 1:
         return _USUAL
     n, most, raised, logprobs = 1, 0, 0, False
     allows = ALLOWS.get(operation, ())
-    for path, name, value in told:
+    for path, name, value in options:
         if name in SETTINGS:
             if type(value) is dict:
-                told += _within(path, name, value)  # grows as it is walked
+                options += _within(path, name, value)  # grows as it is walked
             continue
         last = name.rpartition(".")[2] if "." in name else name
         if last in ANSWERS:
@@ -130,7 +130,9 @@ def _within(path: str, name: str, settings: dict[str, object]) -> list[tuple[str
     """(path, the same as we call it, value) of the fields in an object of settings that say something."""
     written, outer = ("", "") if name == "extrabody" else (f"{path}.", f"{name}.")
     found = [(key, _name(key), value) for key, value in settings.items()]
-    return [(written + key, outer + said, value) for key, said, value in found if said not in ("", *SETTINGS)]
+    return [
+        (written + key, outer + inner, value) for key, inner, value in found if inner not in ("", *SETTINGS)
+    ]
 
 
 def _name(key: str) -> str:
@@ -139,8 +141,10 @@ def _name(key: str) -> str:
         return known
     name = key.lower() if key.isascii() else key.casefold()
     name = name.replace("_", "").replace("-", "")
-    told = name in ANSWERS or name in _TOKENS or name in SETTINGS or name in LOGPROBS or name == "include"
-    name = name if told or "logprob" in name else ""
+    known_option = (
+        name in ANSWERS or name in _TOKENS or name in SETTINGS or name in LOGPROBS or name == "include"
+    )
+    name = name if known_option or "logprob" in name else ""
     if len(_names) < 4096 and len(key) <= 64:
         _names[key] = name
     return name

@@ -135,11 +135,11 @@ def uploaded_batch(body: bytes) -> BatchRequest | None:
     return _count_questions([one for one in found if one.custom_id is not None])
 
 
-def begun(asked: object) -> BatchRequest:
+def begun(request: object) -> BatchRequest:
     """The batch that a request with this JSON body begins."""
-    if not isinstance(asked, dict):
+    if not isinstance(request, dict):
         return BatchRequest(begins=True, untold=True)
-    requests = asked.get("requests")
+    requests = request.get("requests")
     if isinstance(requests, list) and requests:
         found = []
         for one in requests:
@@ -150,7 +150,7 @@ def begun(asked: object) -> BatchRequest:
         counted = _count_questions(found)
         assert counted is not None
         return msgspec.structs.replace(counted, begins=True)
-    named = [asked.get("input_file_id"), *_list(asked.get("input_files"))]
+    named = [request.get("input_file_id"), *_list(request.get("input_files"))]
     files = tuple(name for name in named if isinstance(name, str))
     return BatchRequest(begins=True, files=files, untold=not files)
 
@@ -168,9 +168,9 @@ def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
         n = min(n * prompts_in(asks.prompt), MOST_N)
         response = isinstance(one.url, str) and one.url.endswith("/responses")
         names = MOST_OF_RESPONSE if response else MOST
-        told = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
-        if told:
-            said += int(min(max(told), MOST_TOKENS)) * n
+        limits = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
+        if limits:
+            said += int(min(max(limits), MOST_TOKENS)) * n
         else:
             unsaid += n
         logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
@@ -274,8 +274,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 
 def _name(account: str, file: str) -> bytes:
-    said = f"{account}\0{file}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(said, digest_size=16).digest()
+    label = f"{account}\0{file}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(label, digest_size=16).digest()
 
 
 def _list(found: object) -> list[Any]:

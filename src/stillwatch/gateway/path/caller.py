@@ -106,16 +106,16 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
     if len(keys) != 1:
         raise BadRequest(401, "invalid_api_key", NO_KEY if not keys else "Two different keys were given.")
     key = keys.pop()
-    said = _read_headers(request)
+    headers = _read_headers(request)
     header = gate.terms.identity.end_user_header
-    end_user = said.get(header.lower().encode("latin-1")) if header else None
+    end_user = headers.get(header.lower().encode("latin-1")) if header else None
     head = (
         _address(gate, peer, request),
-        _text(said.get(b"user-agent")),
-        (said.get(b"content-type") or b"").lower().decode("latin-1"),
-        (said.get(b"content-encoding") or b"").strip().lower().decode("latin-1"),
+        _text(headers.get(b"user-agent")),
+        (headers.get(b"content-type") or b"").lower().decode("latin-1"),
+        (headers.get(b"content-encoding") or b"").strip().lower().decode("latin-1"),
         _text(end_user),
-        said.get(b"traceparent"),
+        headers.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
         name = "key_" + _name_by_key(gate, b"upstream-keys", key)

@@ -72,19 +72,19 @@ _ASKED = msgspec.json.Decoder(_RepeatabilityFields)
 def twice(operation: str, body: bytes) -> bool:
     """Whether a request may be asked twice: nothing but an answer comes of it, and chance has a part."""
     try:
-        asked = _ASKED.decode(body)
+        request = _ASKED.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return False
-    if asked.seed is not None or asked.temperature == 0:
+    if request.seed is not None or request.temperature == 0:
         return False
-    if any(tool.type not in (None, "function", "custom") for tool in asked.tools):
+    if any(tool.type not in (None, "function", "custom") for tool in request.tools):
         return False  # the upstream would act twice
-    if any((asked.background, asked.conversation, asked.mcp_servers, asked.container)):
+    if any((request.background, request.conversation, request.mcp_servers, request.container)):
         return False
-    if asked.web_search_options is not None:
+    if request.web_search_options is not None:
         return False
     # responses are stored unasked
-    return asked.store is False if operation == "responses" else not asked.store
+    return request.store is False if operation == "responses" else not request.store
 
 
 def second(head: bytes) -> bytes:

@@ -189,18 +189,18 @@ class Gate:
             return UNTRIED_S
         return max(1, -(-sorted(self.durations)[len(self.durations) * 9 // 10] // 1_000_000))
 
-    def decided(self, asked: Asked, body_bytes: int, now_us: int) -> Admission | None:
+    def decided(self, key: Asked, body_bytes: int, now_us: int) -> Admission | None:
         """What was decided on the same of an account without a standing, where nobody has a limit."""
-        found = self._decided.get(asked)
+        found = self._decided.get(key)
         if found is None or body_bytes > self.terms.capture.max_body_bytes:
             return None
         until_us = found.verdict.until_us
         return found if until_us is None or now_us < until_us else None
 
-    def remember(self, asked: Asked, found: Admission) -> None:
+    def remember(self, key: Asked, found: Admission) -> None:
         """Keep what was decided until the terms change; not of several models, whose verdicts end apart."""
-        if found.decision.allow and len(asked[0]) <= 1 and sum(map(len, asked[0])) <= LONGEST_NAME:
-            _keep(self._decided, asked, found)
+        if found.decision.allow and len(key[0]) <= 1 and sum(map(len, key[0])) <= LONGEST_NAME:
+            _keep(self._decided, key, found)
 
     def verdict(self, model: str | None, account: str, org: str | None, now_us: int) -> ModelVerdict:
         """What the terms say of a model, remembered until the terms change or an exception ends."""
@@ -215,14 +215,14 @@ class Gate:
         return found
 
     def reply_verdict(
-        self, asked: str, served: str, account: str, org: str | None, now_us: int
+        self, wanted: str, served: str, account: str, org: str | None, now_us: int
     ) -> ModelVerdict:
         """What the terms say of the model that answered, remembered likewise."""
-        key = (served, asked, account, org)
+        key = (served, wanted, account, org)
         found = self._replies.get(key)
         if found is None or (found.until_us is not None and found.until_us <= now_us):
-            found = reply_verdict(self.terms, asked, served, account, now_us, org)
-            if len(served) + len(asked) <= LONGEST_NAME:
+            found = reply_verdict(self.terms, wanted, served, account, now_us, org)
+            if len(served) + len(wanted) <= LONGEST_NAME:
                 _keep(self._replies, key, found)
         return found
 

@@ -62,11 +62,11 @@ class Ambiguous(ValueError):
 # --- JSON -------------------------------------------------------------------------------------------------
 
 
-def in_object(asked: dict[str, object]) -> list[str]:
+def in_object(body: dict[str, object]) -> list[str]:
     """Models below the top of a JSON body: lists, nested fields, requests of a batch. Raises: Ambiguous."""
     found: list[str] = []
     todo: list[tuple[object, bool]] = []  # what is left to look at, and whether each text in it is a name
-    for key, value in asked.items():
+    for key, value in body.items():
         kind = type(value)
         if kind is dict or kind is list:
             lower = _fold_key(key)
@@ -79,7 +79,7 @@ def in_object(asked: dict[str, object]) -> list[str]:
             if lower in MANY or (lower != "model" and _is_one(key, lower)):
                 found.append(value)  # type: ignore[arg-type]
             elif lower == "custom_llm_provider":  # LiteLLM's: the name's first half
-                found.append(f"{value}/{asked.get('model')}")
+                found.append(f"{value}/{body.get('model')}")
     looked_at = 0
     while todo:
         value, named = todo.pop()
@@ -159,12 +159,12 @@ def in_fields(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 def _fields(kind: str, body: bytes) -> list[tuple[str, str]]:
     """The fields of a multipart form that are no files. Raises: Ambiguous for what is not written plainly."""
-    told = [a or b for a, b in _BOUNDARY.findall(kind)]
-    if len(told) != 1 or kind.count("boundary") != 1:
+    boundaries = [a or b for a, b in _BOUNDARY.findall(kind)]
+    if len(boundaries) != 1 or kind.count("boundary") != 1:
         raise Ambiguous("the content type of the form must name one boundary")
     start = body.lstrip(b"\r\n")
-    mark = start[: 2 + len(told[0])]
-    if mark.lower() != b"--" + told[0].encode("latin-1", "replace"):
+    mark = start[: 2 + len(boundaries[0])]
+    if mark.lower() != b"--" + boundaries[0].encode("latin-1", "replace"):
         raise Ambiguous("the form must begin with its boundary")
     *pieces, last = (b"\r\n" + start).split(b"\r\n" + mark, MOST_PARTS + 2)[1:] or [b""]
     if len(pieces) > MOST_PARTS:
@@ -186,23 +186,23 @@ def _form_field(piece: bytes) -> tuple[str, str] | None:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise Ambiguous("a part of the form has a head that is not one field a line")
-        key, said = field[1].lower(), field[2].strip()
-        if key == b"content-transfer-encoding" and said.lower() not in _PLAIN:
+        key, encoding = field[1].lower(), field[2].strip()
+        if key == b"content-transfer-encoding" and encoding.lower() not in _PLAIN:
             raise Ambiguous("a part of the form is encoded; send it as it is")
-        if key == b"content-type" and _READ_OTHERWISE.search(said.lower()):
+        if key == b"content-type" and _READ_OTHERWISE.search(encoding.lower()):
             raise Ambiguous("a part of the form is in another charset than UTF-8, or holds parts of its own")
         if key == b"content-disposition":
             if name is not None:
                 raise Ambiguous("a part of the form is named twice")
-            name, is_file = _read_disposition(said)
+            name, is_file = _read_disposition(encoding)
     if name is None:
         raise Ambiguous("a part of the form has no name")
     return None if is_file else (name.decode("utf-8", "replace"), value.decode("utf-8", "replace"))
 
 
-def _read_disposition(said: bytes) -> tuple[bytes, bool]:
+def _read_disposition(disposition: bytes) -> tuple[bytes, bool]:
     """The name in a content disposition, and whether it is of a file."""
-    kind, semicolon, rest = said.partition(b";")
+    kind, semicolon, rest = disposition.partition(b";")
     parameters = {}
     at = 0
     rest = semicolon + rest

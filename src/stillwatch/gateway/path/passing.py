@@ -243,14 +243,14 @@ class Lines:
         to = self.to
         if not to.still_allowed():
             return False
-        told = self._stream or b'"custom_id"' in lines
-        if told and not all(to.served(name) for name in models_in(lines)):
+        per_line = self._stream or b'"custom_id"' in lines
+        if per_line and not all(to.served(name) for name in models_in(lines)):
             return False
         if to.strip:
             stripped = strip_json(lines)
             to.gate.counters[_STRIPPED] += stripped != lines
             lines = stripped
-        if told:
+        if per_line:
             read, written = batch_tokens(lines)
             self._read, self._written = self._read + read, self._written + written
         to.deliver(lines)

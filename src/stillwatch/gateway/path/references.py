@@ -161,15 +161,15 @@ def fold_key(key: str) -> str:
     return key.lower().replace("-", "_") if key.isascii() else key.casefold().replace("-", "_")
 
 
-def in_value(asked: object) -> tuple[References, int]:
+def in_value(value: object) -> tuple[References, int]:
     """Objects that a JSON body names, and how many keys it has."""
     walk = Walk()
-    keys = walk.value(asked)
+    keys = walk.value(value)
     found = walk.references()
-    if isinstance(asked, dict) and ("store" in asked or "audio" in asked):
-        stored = asked.get("store")
+    if isinstance(value, dict) and ("store" in value or "audio" in value):
+        stored = value.get("store")
         found = msgspec.structs.replace(
-            found, stored=stored if isinstance(stored, bool) else None, audio=asked.get("audio") is not None
+            found, stored=stored if isinstance(stored, bool) else None, audio=value.get("audio") is not None
         )
     return found, keys
 
@@ -192,14 +192,14 @@ def in_lines(walk: Walk, lines: list[bytes]) -> list[str]:
         if not _HINT.search(line):
             continue
         try:
-            asked = decode(line)
+            request = decode(line)
         except Refused as why:
             if is_batch(line):
                 raise ValueError(str(why)) from None
             continue
-        if isinstance(asked, dict) and "custom_id" in asked:
-            walk.value({name: inner for name, inner in asked.items() if name != "custom_id"})
-            for name, inner in asked.items():
+        if isinstance(request, dict) and "custom_id" in request:
+            walk.value({name: inner for name, inner in request.items() if name != "custom_id"})
+            for name, inner in request.items():
                 if fold_key(name) == "url" and isinstance(inner, str):
                     paths[inner] = None
     return list(paths)
@@ -298,9 +298,9 @@ def _gather(reply: _CreationReply, kind: str, itself: bool, found: list[tuple[st
         _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
     for choice in _read(reply.choices, list[_CreationReply]) or ():
         for part in (choice.message, choice.delta):
-            said = _read(part, _CreationReply)
-            if said is not None:
-                _gather(_CreationReply(audio=said.audio), "audio", False, found)
+            creation = _read(part, _CreationReply)
+            if creation is not None:
+                _gather(_CreationReply(audio=creation.audio), "audio", False, found)
 
 
 class _Deferred(msgspec.Struct):
@@ -343,8 +343,8 @@ def made_in_event(data: bytes, kind: str, itself: bool) -> list[tuple[str, str]]
         _gather(_CreationReply(id=item.id, container_id=item.container_id), "items", True, found)
         return found
     for inner in (event.message, event.delta):
-        said = _read(inner, _CreationReply)
-        if said is not None:
-            _gather(_CreationReply(container=said.container), kind, False, found)
+        creation = _read(inner, _CreationReply)
+        if creation is not None:
+            _gather(_CreationReply(container=creation.container), kind, False, found)
     _gather(event, kind, itself, found)
     return found

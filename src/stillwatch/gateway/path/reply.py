@@ -237,12 +237,12 @@ class Stream:
         if self._model is None and model.many:
             self._model = whole[model.first - 1 : model.first_end + 1]
 
-    def facts(self, ratios: Ratios, asked: str, complete: bool) -> ReplyFacts:
+    def facts(self, ratios: Ratios, wanted: str, complete: bool) -> ReplyFacts:
         """What the stream was. `complete`: the upstream ended it and the client took all of it."""
         self._fold(last=True)
         served = _text(self._model)
         usage = _usage(self._usage)
-        model = served or asked
+        model = served or wanted
         output, estimated = usage[1], False
         left = not complete and self.operation == "messages" and self._finish is None
         if output is None or left or output * MOST_BYTES < self._text_bytes:
@@ -391,12 +391,12 @@ def _loosely(body: bytes) -> ReplyFacts:
     )
 
 
-def untold_tokens(operation: str, body: bytes, told: int) -> int | None:
+def untold_tokens(operation: str, body: bytes, usage_tokens: int) -> int | None:
     """Tokens of a reply whose text is longer than those that it tells can be; None where it may be so."""
-    if told * MOST_BYTES >= len(body):
+    if usage_tokens * MOST_BYTES >= len(body):
         return None
     text = TEXTS.get(operation, _ANY_TEXT).survey(body)[0].size
-    return None if told * MOST_BYTES >= text else round(text / FALLBACK_BYTES)
+    return None if usage_tokens * MOST_BYTES >= text else round(text / FALLBACK_BYTES)
 
 
 def model_field(data: bytes) -> bytes:
@@ -469,16 +469,16 @@ def _usage_of_event(event: bytes) -> dict[str, object]:
 
 def _usage_of(data: bytes) -> dict[str, object]:
     try:
-        said = _EVENT.decode(data)
+        event_object = _EVENT.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     found: dict[str, object] = {}
-    for within in (said.response, said.message, said.delta, said):
+    for within in (event_object.response, event_object.message, event_object.delta, event_object):
         if within is not None and within.usage is not None:
             found.update((key, value) for key, value in within.usage.items() if value is not None)
-    found |= said.usageMetadata or {}
+    found |= event_object.usageMetadata or {}
     for name in _BARE:
-        if (count := getattr(said, name)) is not None:
+        if (count := getattr(event_object, name)) is not None:
             found[name] = count
     return found
 

@@ -213,8 +213,8 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
     if len(body) > LOOKED_THROUGH and _holds_too_many(body):
         raise BadRequest(400, "bad_json", "the body holds more values than any model takes")
     try:
-        asked, endings = decode_counted(body)
-        references, keys = in_value(asked)
+        document, endings = decode_counted(body)
+        references, keys = in_value(document)
         if endings and endings != keys:
             refuse_duplicates(body)
     except Refused as why:
@@ -225,42 +225,44 @@ def _json(operation: str, does: str, named: tuple[str, ...], kind: str, body: by
             found = begun(None) if starts else _uploaded_batch(body)
             return Facts(operation, does, _distinct(*named, *_lines(body)), batch=found)
         raise BadRequest(400, "bad_json", f"the body {why}") from None
-    if not isinstance(asked, dict):
+    if not isinstance(document, dict):
         if operation in JSON_ONLY:
             raise BadRequest(400, "bad_json", "the body must be a JSON object")
         found = begun(None) if starts else None
         names = _distinct(*named, *_lines(body))
         return Facts(operation, does, names, is_json=True, batch=found, references=references)
-    model = asked.get("model")
+    model = document.get("model")
     if model is not None and not isinstance(model, str):
         raise BadRequest(400, "bad_model", "model must be a text")
-    for key in asked:
+    for key in document:
         if len(key) == 5 and key != "model" and key.lower() == "model":  # to Go's JSON reader it is the same
             raise BadRequest(400, "bad_model", "model must be written in small letters")
     try:
-        many = naming.in_object(asked)
+        many = naming.in_object(document)
     except naming.Ambiguous as why:
         raise BadRequest(400, "bad_json", str(why)) from None
     models: tuple[str, ...] = (model,) if model else ()
     if named or many:
         models = _distinct(*models, *named, *many)
-    wants = amounts(operation, asked)
+    wants = amounts(operation, document)
     end_user = None
-    if not SAYS_WHO.isdisjoint(asked):
-        end_user = first(asked.get("safety_identifier"), asked.get("user"), dig(asked, "metadata", "user_id"))
+    if not SAYS_WHO.isdisjoint(document):
+        end_user = first(
+            document.get("safety_identifier"), document.get("user"), dig(document, "metadata", "user_id")
+        )
     return Facts(
         operation,
         does,
         models,
         end_user if isinstance(end_user, str) else None,
-        asked.get("stream") is True,
+        document.get("stream") is True,
         wants.n,
         wants.logprobs,
         True,
-        asked.get("stream_options") is not None,
+        document.get("stream_options") is not None,
         wants.most,
-        begun(asked) if starts else _uploaded_batch(body) if operation == "other" else None,
-        operation in LATER or asked.get("background") is True,
+        begun(document) if starts else _uploaded_batch(body) if operation == "other" else None,
+        operation in LATER or document.get("background") is True,
         references,
         wants.answers,
     )

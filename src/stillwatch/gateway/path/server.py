@@ -472,8 +472,8 @@ class Client(asyncio.Protocol):
             if lower in HOP:
                 if lower == b"connection":
                     named |= _split_list(value) - HOP
-                told = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
-                if not told:
+                has_length = bare and lower == b"content-length" and status != 204  # of what HEAD leaves out
+                if not has_length:
                     continue
             lines.append(b"%s: %s\r\n" % (name, value))
         if named:

@@ -336,12 +336,12 @@ def _comment(raw: bytes) -> bytes:
 
 def _rewrite_event(raw: bytes, payload: bytes) -> bytes:
     """The event with other data; its other fields and line ends as they were."""
-    made, told = [], False
+    made, rewritten = [], False
     for line, end in _LINE.findall(raw):
         bare = line.removeprefix(_BOM)
         if bare.partition(b":")[0] != b"data":
             made.append(line + end)
-        elif not told:
-            told = True
+        elif not rewritten:
+            rewritten = True
             made.append(line[: len(line) - len(bare)] + b"data: " + payload.replace(b"\n", b" ") + end)
     return b"".join(made)

@@ -218,8 +218,10 @@ def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: 
     document = as_document((came.evidence,), None, proof)
     if as_json:
         keys = ("outcome", "headline", "missing", "sealed")
-        told = {name: document[name] for name in keys} | {"actors": [vars(one) for one in came.tested]}
-        print_json(told | {"evidence": str(came.path), "page": str(page)})
+        shown_fields = {name: document[name] for name in keys} | {
+            "actors": [vars(one) for one in came.tested]
+        }
+        print_json(shown_fields | {"evidence": str(came.path), "page": str(page)})
         return
     lines = [
         (one.name, f"{one.n:,} of {one.pairs:,}", f"{one.hits / one.n:.1%}" if one.n else "-",
@@ -241,29 +243,29 @@ def _tell_sealed(came: SealedTestOutcome, proof: Proof | None, out: Path, page: 
 def _ask(
     planned: Planned, tested: Suspect, before: Suspect | None, *, quiet: bool
 ) -> tuple[list[Leaning], bool]:
-    with progress(Console(stderr=True), quiet) as told:
-        return ask(planned, tested, before, lambda done, of: told("pairs", done, of))
+    with progress(Console(stderr=True), quiet) as progress_of:
+        return ask(planned, tested, before, lambda done, of: progress_of("pairs", done, of))
 
 
 def _protocol(planned: Planned, as_json: bool) -> None:
     chosen = planned.chosen
-    told = {
+    document = {
         "protocol": planned.signed.sha256, "pairs": len(chosen.puts), "actors": list(chosen.actors),
         "statistic": planned.statistic, "ties": chosen.ties, "too_few": chosen.too_few,
     }  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(document)
         return
     print(f"{len(chosen.puts):,} pairs of {len(chosen.actors)}, by {planned.statistic}; nothing was asked")
     print("give the protocol's SHA-256 to somebody who can say later when he had it; then run this again")
 
 
 def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
-    said = done.evidence
-    rows = {row.name: row for row in said.rows}
+    evidence = done.evidence
+    rows = {row.name: row for row in evidence.rows}
     if as_json:
-        told = {
-            "outcome": outcome((said,)).value, "power": said.power, "alpha": said.alpha,
+        document = {
+            "outcome": outcome((evidence,)).value, "power": evidence.power, "alpha": evidence.alpha,
             "evidence": str(out / EVIDENCE),
             "page": str(page), "pairs": done.asked, "stopped_early": done.stopped_early,
             "actors": [
@@ -271,7 +273,7 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
                 for one in done.fallen
             ],
         }  # fmt: skip
-        print_json(told)
+        print_json(document)
         return
     heads = (
         "actor", "coins", "to the served one", "95 % interval", "p", "p adjusted", "sign test", "fortune",
@@ -285,11 +287,11 @@ def _tell(done: CoinRunResult, out: Path, page: Path, as_json: bool) -> None:
         for one in done.fallen
     ]  # fmt: skip
     table(heads, lines, "nobody was tested")
-    print(f"{outcome((said,)).value}, at alpha {said.alpha:g} over all actors")
-    if not said.found():
-        print(f"  power: {said.power}")
-    print(f"  null: {said.null}")
-    for check in said.confounds:
+    print(f"{outcome((evidence,)).value}, at alpha {evidence.alpha:g} over all actors")
+    if not evidence.found():
+        print(f"  power: {evidence.power}")
+    print(f"  null: {evidence.null}")
+    for check in evidence.confounds:
         print(f"  {'ok   ' if check.clear else 'look '}{one_line(check.what)}: {one_line(check.found)}")
     print(f"page: {one_line(str(page))}; evidence: {one_line(str(out / EVIDENCE))}")
 

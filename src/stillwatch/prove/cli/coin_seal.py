@@ -102,22 +102,22 @@ def seal_command(
     if authority is not None:
         stamped = stamp(openings.seal_bytes(sealed.seal), authority)
         sealed.path.with_suffix(STAMP).write_bytes(stamped.answer)
-    told = {
+    document = {
         "seal": str(sealed.path), "sha256": sealed.digest, "number": sealed.seal["number"],
         "actors": len(sealed.actors), "tests": openings.number_of_tests(sealed.seal),
         "pairs": sum(len(actor["pairs"]) for actor in sealed.actors),
         "stamped_at": stamped.at.isoformat() if stamped else None, "own_training": own_training,
     }  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(document)
     else:
-        _tell_seal(told, stamped)
+        _tell_seal(document, stamped)
 
 
-def _tell_seal(told: Mapping[str, Any], stamped: Stamp | None) -> None:
-    print(f"{one_line(told['seal'])}: seal {told['number']}, sha256 {told['sha256']}")
+def _tell_seal(document: Mapping[str, Any], stamped: Stamp | None) -> None:
+    print(f"{one_line(document['seal'])}: seal {document['number']}, sha256 {document['sha256']}")
     print(
-        f"  {told['actors']:,} actors, {told['tests']:,} tests, {told['pairs']:,} pairs; all "
+        f"  {document['actors']:,} actors, {document['tests']:,} tests, {document['pairs']:,} pairs; all "
         f"tests count later"
     )
     if stamped is None:
@@ -126,8 +126,8 @@ def _tell_seal(told: Mapping[str, Any], stamped: Stamp | None) -> None:
             "is your own word"
         )
     else:
-        print(f"  stamped at {told['stamped_at']} by {one_line(stamped.authority)}")
-    if told["own_training"] == "not said":
+        print(f"  stamped at {document['stamped_at']} by {one_line(stamped.authority)}")
+    if document["own_training"] == "not said":
         print(
             "  nothing is said of your own training (--own-training): *trained* cannot be said by this seal"
         )

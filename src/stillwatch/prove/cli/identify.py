@@ -158,8 +158,8 @@ def identify_suspect(
     known = {ref: replace(one, kin=kins[ref].kin if ref in kins else one.kin) for ref, one in known.items()}
     called = name or "the suspect"
     with progress(Console(stderr=True), quiet) as tell:
-        asked = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
-        own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
+        chosen = {} if is_recording(suspect) else choose_prompts(pool, pool.models, prompts)
+        own = answers_of(suspect, called, chosen, way, lambda done, of: tell("asking", done, of))
         if called in pool.answers:  # a model of the library under its own name: is it still itself?
             called = f"{called} (now)"
             own = _rename_model(own, called)
@@ -191,12 +191,12 @@ def add_command(
 
     An endpoint or weights are asked the library's prompts, or the probes that ship where there are none yet.
     """
-    asked: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     if not is_recording(source):
         known = references(library)
-        asked = choose_prompts(read_library(library)[1], tuple(known), prompts) if known else probes()
+        chosen = choose_prompts(read_library(library)[1], tuple(known), prompts) if known else probes()
     with progress(Console(stderr=True), as_json) as tell:
-        own = answers_of(source, name, asked, endpoint.asking(store), lambda d, of: tell("asking", d, of))
+        own = answers_of(source, name, chosen, endpoint.asking(store), lambda d, of: tell("asking", d, of))
     _say_added(add(library, own, {name: kin or family_of(name)[1]}, note), library, as_json)
     say_left_out(own.unread)
 
@@ -219,12 +219,12 @@ def add_all_command(
     Models that the lineage calls copies are left out, so that a copy is found by its original.
     """
     pool = read_pool([source])
-    told = read_lineage(lineage, candidates=False).models if lineage else {}
-    kept = [m for m in pool.models if m not in told or told[m].role is not Role.COPY]
+    models = read_lineage(lineage, candidates=False).models if lineage else {}
+    kept = [m for m in pool.models if m not in models or models[m].role is not Role.COPY]
     if not kept:
         raise PoolError(f"{source}: the lineage calls every model in it a copy")
     by_weights = read_kins(kin_file or [])
-    kins = {m: told[m].kin if m in told else family_of(m)[1] for m in kept}
+    kins = {m: models[m].kin if m in models else family_of(m)[1] for m in kept}
     kins |= {m: by_weights[m].kin for m in kept if m in by_weights}
     _say_added(add(library, pool.of(kept), kins, note), library, as_json)
     say_left_out(pool.unread)
@@ -294,7 +294,7 @@ def print_identified(done: Identification, console: Console) -> None:
         name, kin = safe(one.reference, console, 40), safe(one.kin, console, 20)
         shown.add_row(name, kin, f"{one.likeness:.3f}", f"{one.score:+.2f}")
     console.print(shown)
-    said = [
+    sentences = [
         f"{found.prompts} prompts. A stranger does as well beside one reference chosen beforehand: "
         f"{found.p_comparison:.4f} (floor {found.floor_comparison:.4f}); beside the likest of all: "
         f"{found.p_stranger:.3f} (floor {found.floor_stranger:.3f}).",
@@ -304,37 +304,37 @@ def print_identified(done: Identification, console: Console) -> None:
         f"{found.alpha:g}); most of those are pupils or cousins of another.",
     ]
     pair = found.set_by
-    said.append(
+    sentences.append(
         f"A name needs more than {found.named_at:+.2f}: {pair.reference} ({pair.kin}) beside {pair.other} "
         f"({pair.other_kin}). If one was made from the other, they are one kin, and the threshold falls: "
         "see `stillwatch identify weights`."
     )
-    said += [
+    sentences += [
         f"mind  kin in doubt: {one.reference} ({one.kin}) is as like {one.other} ({one.other_kin}, "
         f"{one.score:+.2f}) as copies are; it was left out of the thresholds"
         for one in found.doubted
     ]
     by = done.kins_by
-    said.append(
+    sentences.append(
         f"Kin of references: {by['file']} from --kin-file, {by['given']} as given when they were added, "
         f"{by['name']} as their names say, which nobody checked."
     )
     if found.floor_stranger > found.alpha:
-        said.append(
+        sentences.append(
             f"The library is too small for {found.alpha:g} beside the likest of all: a name needs more than "
             f"any stranger in it shows, which is a rate of up to {found.floor_stranger:.3f}."
         )
     for test in versions:
         verdict = "not told apart from" if test.p_value > 0.05 else "is not exactly"
-        said.append(
+        sentences.append(
             f"{verdict} {test.reference}: p {test.p_value:.4f}, told apart on {test.told_apart:.0%} of "
             f"{test.prompts} prompts (same weights, prompt and settings would be 50 %)"
         )
-    said += [
+    sentences += [
         f"tokens: {one.agree} of {one.prompts} prompts as {one.reference} counts them, "
         f"overhead {one.overhead:+d}; a host can write any number there"
         for one in tokenizers[:3]
     ]
-    said += [f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in fitted.notes]
-    for sentence in said:
+    sentences += [f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in fitted.notes]
+    for sentence in sentences:
         console.print(safe(sentence, console, 600), soft_wrap=True)

@@ -65,8 +65,8 @@ def weights_command(
     if kin_out is not None:
         write_atomically(kin_out, _kin_file(names, kins, found))
     if as_json:
-        told = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
-        print_json(told)
+        written = {"kind": "stillwatch weights 1", "pairs": [asdict(one) for one in found], "kins": kins}
+        print_json(written)
     else:
         _print(found, Console())
         if kin_out is not None:
@@ -75,10 +75,10 @@ def weights_command(
         raise typer.Exit(NOT_JUDGED)
 
 
-def _read(said: str) -> ModelCheckpoint:
-    name, equals, place = said.partition("=")
-    if not equals or Path(said).exists():
-        name, place = "", said
+def _read(argument: str) -> ModelCheckpoint:
+    name, equals, place = argument.partition("=")
+    if not equals or Path(argument).exists():
+        name, place = "", argument
     try:
         return read_checkpoint(Path(place), name)
     except CheckpointError as why:
@@ -129,10 +129,10 @@ def _print(found: Sequence[WeightsComparison], console: Console) -> None:
         )  # fmt: skip
     console.print(shown)
     for one in found:
-        said = [f"{one.one} and {one.other}: {one.verdict}{f': {one.how}' if one.how else ''}"]
+        sentences = [f"{one.one} and {one.other}: {one.verdict}{f': {one.how}' if one.how else ''}"]
         if one.shape_differs:
-            said.append(f"shapes differ: {'; '.join(one.shape_differs)}")
-        console.print(safe(". ".join(said), console, 400), soft_wrap=True)
+            sentences.append(f"shapes differ: {'; '.join(one.shape_differs)}")
+        console.print(safe(". ".join(sentences), console, 400), soft_wrap=True)
     print(
         "Tokenizer and shape only say what is plausible. The same lineage can also be the same untrained "
         "start, or a third model that both come from. A model taught on the other's answers is not shown. "

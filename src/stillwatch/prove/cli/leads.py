@@ -44,12 +44,12 @@ def leads_command(
     way = endpoint.asking(store)
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     rare, shared = rare_lead(pool, called)
-    claimed, said = claims_lead(pool, called)
+    claimed, claiming = claims_lead(pool, called)
     if out is not None:
         evidence_json.write(rare, out / "rare.json")
         evidence_json.write(claimed, out / "claims.json")
     examples = {one.model: one.examples for one in shared[: len(rare.rows)]} | {
-        f"claims {one.family}": one.examples for one in said
+        f"claims {one.family}": one.examples for one in claiming
     }
     if as_json:
         leads = [evidence_json.as_json(rare), evidence_json.as_json(claimed)]

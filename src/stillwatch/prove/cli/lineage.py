@@ -79,7 +79,7 @@ def lineage_command(
     pool, called = with_suspect(read_pool(pool_files), suspect, name, way, prompts, as_json)
     with progress(Console(stderr=True), as_json) as tell:
         traced = trace(
-            pool, lineage, called, released=when, base=base, alpha=alpha, alpha_none=alpha_none, told=tell
+            pool, lineage, called, released=when, base=base, alpha=alpha, alpha_none=alpha_none, tell=tell
         )
     if out is not None:
         evidence_json.write(traced.evidence, out)
@@ -134,9 +134,9 @@ def with_suspect(
         if "://" not in suspect and not path.exists():
             raise PoolError(f"{suspect}: neither a file, nor an address, nor a model of the pool")
         called = name or way.manners.model or path.stem
-        asked = choose_prompts(pool, pool.models, prompts)
+        chosen = choose_prompts(pool, pool.models, prompts)
         with progress(Console(stderr=True), quiet) as tell:
-            own = answers_of(suspect, called, asked, way, lambda done, of: tell("asking", done, of))
+            own = answers_of(suspect, called, chosen, way, lambda done, of: tell("asking", done, of))
         return pool.joined(own), called
     if not path.exists():
         raise PoolError(f"{suspect}: no such file, and no model of the pool")
@@ -167,15 +167,17 @@ def print_evidence(evidence: Evidence, console: Console) -> None:
             cells += [f"{row.p_value:.3f}", f"{row.p_adjusted:.3f}"]
         shown.add_row(*cells)
     console.print(shown)
-    said = [f"effect: {evidence.unit}"]
+    sentences = [f"effect: {evidence.unit}"]
     if graded:
-        said += [
+        sentences += [
             f"null: {evidence.null}",
             f"alpha {evidence.alpha:g}, floor {evidence.p_floor:.3f}. {evidence.power}",
         ]
-    said.append(f"outcome: {_outcome(evidence)}")
-    said += [f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in evidence.confounds]
-    for sentence in (*said, *evidence.means_not):
+    sentences.append(f"outcome: {_outcome(evidence)}")
+    sentences += [
+        f"{'fine ' if one.clear else 'mind '} {one.what}: {one.found}" for one in evidence.confounds
+    ]
+    for sentence in (*sentences, *evidence.means_not):
         console.print(safe(sentence, console, 600), soft_wrap=True)
 
 

@@ -65,14 +65,14 @@ def mark_key_command(
     if not key_file.exists():
         make_owner_key(key_file)
     owner = Owner(read_owner_key(key_file))
-    told: dict[str, object] = {"owner": commitment(owner.key)}
+    document: dict[str, object] = {"owner": commitment(owner.key)}
     names = [] if actor is None and actors is None else _names(actor, actors)
     if names:
-        told["actors"] = {name: commitment(owner.mark(name).key) for name in names}
+        document["actors"] = {name: commitment(owner.mark(name).key) for name in names}
     if as_json:
-        print_json(told)
+        print_json(document)
         return
-    print(f"commitment to the owner's key: {told['owner']}")
+    print(f"commitment to the owner's key: {document['owner']}")
     for name in names:
         print(f"  {one_line(name)}: {commitment(owner.mark(name).key)}")
     print("publish these before the first answer is marked; the key itself stays with its owner")
@@ -135,14 +135,16 @@ def mark_ask_command(
     $ stillwatch prove mark-ask https://api.example.com/v1 prompts.txt --model acme-7b --most-requests 5000 \
         --consent "contract of 3 May, clause 4"
     """
-    asked = read_prompts(prompts)
+    prompt_rows = read_prompts(prompts)
     if protocol_file is not None:
-        asked_as_planned(protocols.read(protocol_file), asked)
+        asked_as_planned(protocols.read(protocol_file), prompt_rows)
     store = out.with_name(f"{out.name}.asked")
     opened = open_suspect(
         suspect, asking.manners(max_tokens, temperature), store, asking.consent, weighs=False
     )
-    answers, silent = ask(opened, asked, samples, out, lambda done, of: _tell(f"{done:,} of {of:,} asked"))
+    answers, silent = ask(
+        opened, prompt_rows, samples, out, lambda done, of: _tell(f"{done:,} of {of:,} asked")
+    )
     print(
         f"{one_line(str(out))}: {answers:,} answers of {one_line(opened.name)}; "
         f"{silent:,} prompts without one"

@@ -59,19 +59,20 @@ def plan_command(
         raise InputError(f"--statistic {statistic}: its effect was not measured; give --effect as well")
     each = alpha / actors
     if coins is not None:
-        told = {
+        document = {
             "coins": coins,
             "alpha_each": each,
             "floor": floor(each),
             "effect": smallest_effect(coins, each, power),
         }
         if as_json:
-            print_json(told)
+            print_json(document)
         elif coins < floor(each):
             print(f"{coins:,} coins cannot reach p = {each:.2g} however they fall; {floor(each)} can")
         else:
             print(
-                f"{coins:,} coins find an effect of {told['effect']:.2g} with {power:.0%} power at {each:.2g}"
+                f"{coins:,} coins find an effect of {document['effect']:.2g} with {power:.0%} power "
+                f"at {each:.2g}"
             )
         return
     measured = [
@@ -83,11 +84,11 @@ def plan_command(
     rows = []
     for student, name, size in [("-", statistic, one) for one in effect] if effect else measured:
         one = needed_coins(size, alpha, power, actors, lost=lost)
-        asked = None if name is None else one.coins * actors * queries(name, samples, places)
+        total_queries = None if name is None else one.coins * actors * queries(name, samples, places)
         rows.append(
             {
                 "student": student, "statistic": name, "effect": one.effect, "coins": one.coins,
-                "exchanges": round(one.coins / share / (1 - ties)), "queries": asked,
+                "exchanges": round(one.coins / share / (1 - ties)), "queries": total_queries,
                 "extra_tokens": None if tokens is None else round(one.coins / (1 - ties)) * tokens,
                 "power_simulated": one.simulated, "runs": one.runs,
             }

@@ -70,9 +70,9 @@ def questions_command(
         for name, messages in rows:
             line = {"prompt_id": name, "messages": list(messages), "samples": samples}
             file.write(json.dumps(line) + "\n")
-    told = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
+    document = {"questions": len(rows), "queries": len(rows) * samples, "pairs": len(puts), "out": str(out)}
     if as_json:
-        print_json(told)
+        print_json(document)
         return
     print(
         f"{one_line(str(out))}: {len(rows):,} questions on {len(puts):,} pairs, {samples} times each: "

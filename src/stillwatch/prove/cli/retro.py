@@ -73,14 +73,14 @@ def retro_command(
         )
     served = test.read_log(log)
     manners = asking.manners(max_tokens, temperature)
-    asked = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
+    at_zero = replace(manners, temperature=0.0)  # of the suspect its likeliest answer: it shows most
     weighs = statistic in ("likelihood", "top")
-    tested = opened(suspect, asked, out / "answers.db", asking.consent, weighs=weighs)
+    tested = opened(suspect, at_zero, out / "answers.db", asking.consent, weighs=weighs)
     source = opened(str(draws or teacher), manners, out / "draws.db", asking.consent)
     log_sha256 = hashlib.sha256(log.read_bytes()).hexdigest()
     drawer = source if isinstance(source, test.SeededTeacher) else None
     seeded = drawer is not None and any(one.seed is not None for one in served)
-    before = opened(base, asked, out / "base.db", asking.consent, weighs=weighs) if base else None
+    before = opened(base, at_zero, out / "base.db", asking.consent, weighs=weighs) if base else None
     chosen = statistic_for(statistic, tested, before, test.STATISTICS)
     by_account = (
         accounts_in(actors) if actors else {one.account: one.account for one in served if one.account}
@@ -117,35 +117,35 @@ def retro_command(
         signed = protocol.taken_up(path, signed.protocol)
     else:
         protocol.write(signed, path)
-    with progress(Console(stderr=True), as_json) as told:
+    with progress(Console(stderr=True), as_json) as tell:
         again = None
         if drawer is not None and seeded:
             fresh, again = test.seeded_draws(
-                served, drawer, draws_per_prompt, log_sha256, lambda done, of: told("draws", done, of)
+                served, drawer, draws_per_prompt, log_sha256, lambda done, of: tell("draws", done, of)
             )
         else:
-            fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: told("draws", done, of))
+            fresh = test.draws_for(served, source, draws_per_prompt, lambda done, of: tell("draws", done, of))
         found = test.blocks(
             served, fresh, by_account, chosen, tested, samples,
-            lambda done, of: told("suspect", done, of), again, before,
+            lambda done, of: tell("suspect", done, of), again, before,
         )  # fmt: skip
     frozen = test.TAKEN_ON_TRUST if again is None else test.frozen_check(len(again), len(served))
-    said = test.evidence(found, chosen, tested.name, alpha, signed.sha256, frozen, base or "")
-    evidence_json.write(said, out / EVIDENCE)
-    page = write_verdict((said,), out, signed)
+    evidence = test.evidence(found, chosen, tested.name, alpha, signed.sha256, frozen, base or "")
+    evidence_json.write(evidence, out / EVIDENCE)
+    page = write_verdict((evidence,), out, signed)
     if as_json:
-        rows = [vars(row) | {"counts": vars(row.counts) if row.counts else None} for row in said.rows]
-        print_json({"outcome": outcome((said,)).value, "rows": rows, "evidence": str(out / EVIDENCE)})
+        rows = [vars(row) | {"counts": vars(row.counts) if row.counts else None} for row in evidence.rows]
+        print_json({"outcome": outcome((evidence,)).value, "rows": rows, "evidence": str(out / EVIDENCE)})
         return
     table(
         ("actor", "prompts", "mean place", "p", "p adjusted"),
         [
             (r.name, f"{r.n:,}", f"{r.effect:.3f}", f"{r.p_value:.2g}", f"{r.p_adjusted:.2g}")
-            for r in said.rows
+            for r in evidence.rows
         ],
         "nobody was tested",
     )
-    print(f"{outcome((said,)).value}; grade B")
-    for check in said.confounds:
+    print(f"{outcome((evidence,)).value}; grade B")
+    for check in evidence.confounds:
         print(f"  {'ok   ' if check.clear else 'look '}{one_line(check.what)}: {one_line(check.found)}")
     print(f"page: {one_line(str(page))}; evidence: {one_line(str(out / EVIDENCE))}")

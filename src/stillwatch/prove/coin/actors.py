@@ -41,8 +41,8 @@ def accounts_in(path: Path) -> dict[str, str]:
             raise ProveError(f"{path}: is larger than {LARGEST_BYTES >> 20} MiB")
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as why:
-        told = why.strerror if isinstance(why, OSError) else "no UTF-8"
-        raise ProveError(f"{path}: the actors cannot be read: {told}") from why
+        reason = why.strerror if isinstance(why, OSError) else "no UTF-8"
+        raise ProveError(f"{path}: the actors cannot be read: {reason}") from why
     found = _of_json(text, path) if text.lstrip()[:1] in ("{", "[") else _of_csv(text, path)
     if not found:
         raise ProveError(f"{path}: names no account; give account,actor in lines, or a scan's findings.json")
@@ -51,13 +51,13 @@ def accounts_in(path: Path) -> dict[str, str]:
 
 def _of_json(text: str, path: Path) -> dict[str, str]:
     try:
-        told = json.loads(text)
-        if isinstance(told, dict) and "campaigns" in told:
-            pairs = [(account, one["id"]) for one in told["campaigns"] for account in one["accounts"]]
-        elif isinstance(told, dict):
-            pairs = list(told.items())
+        document = json.loads(text)
+        if isinstance(document, dict) and "campaigns" in document:
+            pairs = [(account, one["id"]) for one in document["campaigns"] for account in one["accounts"]]
+        elif isinstance(document, dict):
+            pairs = list(document.items())
         else:
-            pairs = [(one["account"], one["actor"]) for one in told]
+            pairs = [(one["account"], one["actor"]) for one in document]
     except (ValueError, KeyError, TypeError, RecursionError) as why:
         raise ProveError(
             f"{path}: is no list of actors ({type(why).__name__}: {why}); give an object account: actor"

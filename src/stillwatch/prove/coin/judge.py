@@ -128,11 +128,11 @@ def _checks(found: Sequence[Fallen], leanings: Sequence[Leaning], setting: Setti
     others = [one for one in found if one.actor != best.actor]
     if others:
         low = [one.actor for one in others if one.p_value < 0.05]
-        told = "; ".join(f"{one.actor} p = {one.p_value:.2g}" for one in others[:8])
+        p_values = "; ".join(f"{one.actor} p = {one.p_value:.2g}" for one in others[:8])
         more = f"; and {len(others) - 8} more" if len(others) > 8 else ""
         leak = " Where all actors are found, what was served has leaked as a whole." if len(low) > 1 else ""
         checks.append(
-            Checked("other actors' prompts", f"{told}{more}.{leak}", not low or len(low) < len(others))
+            Checked("other actors' prompts", f"{p_values}{more}.{leak}", not low or len(low) < len(others))
         )
     else:
         checks.append(

@@ -117,9 +117,11 @@ def measure_pairs(
     Its texts for `overlap`; what it says after each cut for a continuation; else a value of each answer.
     """
     if statistic == "overlap":
-        asked = {json.dumps(put.messages): Question(put.id, put.messages) for put in puts}  # each prompt once
-        said = suspect.answers(list(asked.values()), reading.samples, tell)
-        return {put.id: said.get(asked[json.dumps(put.messages)].id) or None for put in puts}
+        questions = {
+            json.dumps(put.messages): Question(put.id, put.messages) for put in puts
+        }  # each prompt once
+        answers = suspect.answers(list(questions.values()), reading.samples, tell)
+        return {put.id: answers.get(questions[json.dumps(put.messages)].id) or None for put in puts}
     if statistic in CONTINUATIONS:
         begun = begun_answers(puts, statistic, reading.places)
         every = [one for of_pair in begun.values() for one in of_pair.values()]
@@ -128,7 +130,7 @@ def measure_pairs(
             pair: {name: heard[one.id] for name, one in of_pair.items() if one.id in heard}
             for pair, of_pair in begun.items()
         }
-        return {pair: told if told or not begun[pair] else None for pair, told in found.items()}
+        return {pair: answers if answers or not begun[pair] else None for pair, answers in found.items()}
     weighed = _values(puts, statistic, suspect, tell)
     return {put.id: weighed.get(put.id) for put in puts}
 
@@ -160,11 +162,11 @@ def lean(
     """
 
     def values(model: Suspect) -> dict[str, tuple[float, float]]:
-        told = measure_pairs(puts, statistic, model, reading, tell)
+        readings = measure_pairs(puts, statistic, model, reading, tell)
         texts = {put.id: [answer.text for answer in put.pair.answers] for put in puts}
         found = {
             name: valued(statistic, one, texts[name], reading.samples, reading.places)
-            for name, one in told.items()
+            for name, one in readings.items()
         }
         return {name: two for name, two in found.items() if two is not None}
 
@@ -176,10 +178,10 @@ def lean(
 def _values(
     puts: Sequence[Put], statistic: str, suspect: Suspect, tell: Tell
 ) -> dict[str, tuple[float, float]]:
-    told = [
+    rows = [
         Told(f"{put.id}#{slot}", put.messages, put.pair.answers[slot].text) for put in puts for slot in (0, 1)
     ]
-    weighed = suspect.weigh(told, tell)
+    weighed = suspect.weigh(rows, tell)
     found: dict[str, tuple[float, float]] = {}
     for put in puts:
         one, other = (_value(weighed.get(f"{put.id}#{slot}"), statistic) for slot in (0, 1))

@@ -53,7 +53,7 @@ def overlap(text: str, one: str, other: str) -> float:
     0.0
     """
     total = orders = 0.0
-    words, first, second = (_words(said) for said in (text, one, other))
+    words, first, second = (_words(words_of_text) for words_of_text in (text, one, other))
     for order in ORDERS:
         mine, a, b = _rows(words, order), _rows(first, order), _rows(second, order)
         only_a, only_b = a - b, b - a
@@ -154,10 +154,10 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
     """
     counted = block_levels(blocks) + [[-LEVELS] + [LEVELS] * draws] * missing
     counted = [[one - min(block) for one in block] for block in counted]
-    told = [block for block in counted if any(block)]
-    reached = sum(block[0] for block in told)
+    informative = [block for block in counted if any(block)]
+    reached = sum(block[0] for block in informative)
     ways, total = [1], 1  # exact: whole numbers
-    for block in told:
+    for block in informative:
         total *= len(block)
         sums = [0] * (len(ways) + max(block))
         for level, times in Counter(block).items():
@@ -165,7 +165,7 @@ def block_tail(blocks: Sequence[Sequence[float]], missing: int = 0, draws: int =
                 sums[at] += one * times
         ways = sums
     above = sum(ways[reached:])
-    return len(told), max(LEAST, above / total) if told else 1.0
+    return len(informative), max(LEAST, above / total) if informative else 1.0
 
 
 def less_foretold(blocks: Sequence[Sequence[float]], before: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -237,10 +237,10 @@ def cuts(answers: Sequence[str], places: int) -> list[Cut]:
     return found
 
 
-def agreeing_words(said: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
+def agreeing_words(continuation: Any, begun: str, rest: str, ahead: int = AHEAD) -> float:
     """How many words of an answer's rest a suspect says next, before it first departs from them.
 
-    said: its text, less the beginning where it repeats that; or the likeliest tokens there with their
+    continuation: its text, less the beginning where it repeats that; or the likeliest tokens there with their
     log-probabilities: then the chance that its first token begins the rest.
 
     >>> agreeing_words(" sat on it", "the cat", " sat on a mat.")
@@ -250,15 +250,15 @@ def agreeing_words(said: Any, begun: str, rest: str, ahead: int = AHEAD) -> floa
     >>> round(agreeing_words([[" sat", -0.5], [" s", -3.0], [" ran", -1.0]], "the cat", " sat on"), 2)
     0.66
     """
-    if not isinstance(said, str):
+    if not isinstance(continuation, str):
         wanted = rest.lstrip()
-        tokens = {str(token).lstrip(): float(nats) for token, nats in said}
+        tokens = {str(token).lstrip(): float(nats) for token, nats in continuation}
         first = sum(
             math.exp(min(0.0, n)) for token, n in tokens.items() if token and wanted.startswith(token)
         )
         return min(1.0, first)
     before = _parts(begun, MOST_WORDS)
-    words = _parts(said, len(before) + ahead)
+    words = _parts(continuation, len(before) + ahead)
     if before and words[: len(before)] == before:
         words = words[len(before) :]
     same = 0
@@ -274,20 +274,24 @@ def _parts(text: str, most: int) -> list[str]:
 
 
 def continuation_values(
-    told: Mapping[str, Sequence[Any]], answers: Sequence[str], samples: int, places: int
+    measured: Mapping[str, Sequence[Any]], answers: Sequence[str], samples: int, places: int
 ) -> tuple[float, float] | None:
     """Of what a suspect says after each cut: the words that agree, averaged over the cuts of each answer.
 
-    told: by the cut's name, `samples` texts, or the likeliest tokens once. None where one is missing: to
+    measured: by the cut's name, `samples` texts, or the likeliest tokens once. None where one is missing: to
     leave out what does not suit would be a choice.
     """
     sums, many = [0.0, 0.0], [0, 0]
     for cut in cuts(answers, places):
-        said = told.get(cut.name, ())
-        if len(said) != samples and not (len(said) == 1 and not isinstance(said[0], str)):
+        continuations = measured.get(cut.name, ())
+        if len(continuations) != samples and not (
+            len(continuations) == 1 and not isinstance(continuations[0], str)
+        ):
             return None
         for slot, rest in cut.rests:
-            sums[slot] += sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
+            sums[slot] += sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in continuations) / len(
+                continuations
+            )
             many[slot] += 1
     return sums[0] / max(1, many[0]), sums[1] / max(1, many[1])
 
@@ -300,13 +304,13 @@ def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float,
 
 
 def valued(
-    statistic: str, told: Any, answers: Sequence[str], samples: int, places: int
+    statistic: str, measured: Any, answers: Sequence[str], samples: int, places: int
 ) -> tuple[float, float] | None:
     """The value of each answer of a pair, from what was measured; None where that is not enough."""
-    if told is None:
+    if measured is None:
         return None
     if statistic == "overlap":
-        return overlap_values(told, answers)
+        return overlap_values(measured, answers)
     if statistic in CONTINUATIONS:
-        return continuation_values(told, answers, samples, places)
-    return float(told[0]), float(told[1])
+        return continuation_values(measured, answers, samples, places)
+    return float(measured[0]), float(measured[1])

@@ -84,7 +84,7 @@ class SeededTeacher(Protocol):
 
     name: str
 
-    def seeded_answers(self, asked: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]: ...
+    def seeded_answers(self, questions: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]: ...
 
 
 def read_log(path: Path) -> list[ServedPrompt]:
@@ -98,14 +98,14 @@ def read_log(path: Path) -> list[ServedPrompt]:
             raise ProveError(str(row))
         if row.prompt is None or not row.answers:
             raise ProveError(f"{row.place}: a served answer needs its prompt and its output, as text")
-        told = row.prompt if isinstance(row.prompt, list) else [{"role": "user", "content": row.prompt}]
+        messages = row.prompt if isinstance(row.prompt, list) else [{"role": "user", "content": row.prompt}]
         name = row.id or row.place.rpartition("/")[2]
         seed = row.row.get("seed")
         if seed is not None and (isinstance(seed, bool) or not str(seed).lstrip("-").isdigit()):
             raise ProveError(f"{row.place}: its seed is {seed!r:.60}; a seed is a whole number")
         found.append(
             ServedPrompt(
-                name, str(row.row.get("account") or ""), tuple(told), row.answers[0],
+                name, str(row.row.get("account") or ""), tuple(messages), row.answers[0],
                 None if seed is None else int(seed),
             )
         )  # fmt: skip
@@ -133,9 +133,9 @@ def seeded_draws(
     Whoever has log and weights draws the same. Raises: ProveError.
     """
     origin = bytes.fromhex(log_sha256)
-    asked = [(one.messages, one.seed) for one in served if one.seed is not None]
-    asked += [(one.messages, seed_of(origin, one.id, draw)) for one in served for draw in range(1, k + 1)]
-    told = teacher.seeded_answers(asked, tell)
+    questions = [(one.messages, one.seed) for one in served if one.seed is not None]
+    questions += [(one.messages, seed_of(origin, one.id, draw)) for one in served for draw in range(1, k + 1)]
+    told = teacher.seeded_answers(questions, tell)
     seeded = [one for one in served if one.seed is not None]
     again = {
         one.id
@@ -157,9 +157,9 @@ def blocks(
     again: the served answers that came out again, where they were drawn anew. Any other one counts as the
     worst: leaving out what does not suit would be a choice. base: taken off as far as it foretells.
     """
-    told = {one.id: (one.answer, *draws.get(one.id, ())) for one in served}
-    values = _values(served, told, statistic, suspect, samples, tell)
-    before = {} if base is None else _values(served, told, statistic, base, 1, tell)
+    texts = {one.id: (one.answer, *draws.get(one.id, ())) for one in served}
+    values = _values(served, texts, statistic, suspect, samples, tell)
+    before = {} if base is None else _values(served, texts, statistic, base, 1, tell)
     if base is not None:
         both = sorted(values.keys() & before.keys())
         left = less_foretold([values[name] for name in both], [before[name] for name in both])
@@ -175,22 +175,22 @@ def blocks(
 
 
 def _values(
-    served: Sequence[ServedPrompt], told: dict[str, tuple[str, ...]], statistic: str, suspect: Suspect,
+    served: Sequence[ServedPrompt], texts: dict[str, tuple[str, ...]], statistic: str, suspect: Suspect,
     samples: int, tell: Tell,
 ) -> dict[str, list[float]]:  # fmt: skip
     found: dict[str, list[float]] = {}
     if statistic == "overlap":
-        said = suspect.answers([Question(one.id, one.messages) for one in served], samples, tell)
+        answers = suspect.answers([Question(one.id, one.messages) for one in served], samples, tell)
         for one in served:
-            if one.id in said:
-                found[one.id] = [overlap_of(text, said[one.id]) for text in told[one.id]]
+            if one.id in answers:
+                found[one.id] = [overlap_of(text, answers[one.id]) for text in texts[one.id]]
         return found
     asked = [
-        Told(f"{one.id}#{k}", one.messages, text) for one in served for k, text in enumerate(told[one.id])
+        Told(f"{one.id}#{k}", one.messages, text) for one in served for k, text in enumerate(texts[one.id])
     ]
     weighed = suspect.weigh(asked, tell)
     for one in served:
-        mine = [weighed.get(f"{one.id}#{k}") for k in range(len(told[one.id]))]
+        mine = [weighed.get(f"{one.id}#{k}") for k in range(len(texts[one.id]))]
         whole = [w for w in mine if w is not None and math.isfinite(w.nats)]
         if len(whole) < len(mine):
             continue
@@ -213,19 +213,19 @@ def evidence(
     if not any(one.values for one in found):
         raise ProveError("no prompt has two different values to order: nothing can be said")
     draws = max(len(one.values) for one in found) - 1
-    told = []
+    tests = []
     for actor in sorted({one.actor for one in found}):
         mine = [one for one in found if one.actor == actor]
         measured = [one for one in mine if one.values]
         n, p = block_tail([one.values for one in measured], len(mine) - len(measured), draws)
         places = [one.place if one.values else 0.0 for one in mine]
         mean, half = float(np.mean(places)), 1.96 * float(np.std(places)) / len(places) ** 0.5
-        told.append((actor, n, mean, half, p))
+        tests.append((actor, n, mean, half, p))
     over = f", less what {base} foretells" if base else ""
-    adjusted = exact.holm([one[4] for one in told])
+    adjusted = exact.holm([one[4] for one in tests])
     rows = tuple(
         Row(actor, n, mean, max(0.0, mean - half), min(1.0, mean + half), p, p_adjusted)
-        for (actor, n, mean, half, p), p_adjusted in zip(told, adjusted, strict=True)
+        for (actor, n, mean, half, p), p_adjusted in zip(tests, adjusted, strict=True)
     )
     return Evidence(
         grade=Grade.RANK,
@@ -247,10 +247,10 @@ def evidence(
 
 def _base_check(found: Sequence[Block], base: str) -> Checked:
     """A base was taught nothing that was served: it leans there where prompts were chosen by answers."""
-    told, p = block_tail([one.base for one in found if one.base])
+    prompts_told, p = block_tail([one.base for one in found if one.base])
     return Checked(
         "whether prompts were chosen by what their answers are",
-        f"{base} itself leans to the served answers of {told:,} prompts with p = {p:.2g}",
+        f"{base} itself leans to the served answers of {prompts_told:,} prompts with p = {p:.2g}",
         p >= FAIR,
     )
 

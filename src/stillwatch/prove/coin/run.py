@@ -247,8 +247,8 @@ def judge(
             "taken off the suspect itself, or does it say nothing that either answer says?"
         )
     if silent:
-        told = f"{', '.join(silent)}: the suspect leans to neither answer of theirs; no p-value"
-        checks = (*checks, Checked("actors without a lean", told, True))
+        sentence = f"{', '.join(silent)}: the suspect leans to neither answer of theirs; no p-value"
+        checks = (*checks, Checked("actors without a lean", sentence, True))
     each = test.alpha / len(fallen)
     fewest = min(one.n for one in fallen)
     power = planner.power_of(planned.statistic, test.effect, fewest, each, test.places)
@@ -257,9 +257,9 @@ def judge(
         power.words, power.enough and not stopped, test.sequential, test.draws, planned.signed.sha256,
         (*_measurement_checks(planned, found), *checks),
     )  # fmt: skip
-    said = evidence(fallen, found, setting)
-    evidence_json.write(said, planned.out / EVIDENCE)
-    return CoinRunResult(said, tuple(fallen), len(found), stopped)
+    own_evidence = evidence(fallen, found, setting)
+    evidence_json.write(own_evidence, planned.out / EVIDENCE)
+    return CoinRunResult(own_evidence, tuple(fallen), len(found), stopped)
 
 
 def _seed(planned: Planned, actor: str) -> int:
@@ -311,13 +311,13 @@ def published_checks(
     named = {head.ledger for head in heads}
     beyond = [head.ledger for head in verified.heads if head.ledger not in named]
     if not heads:
-        told = (
+        sentence = (
             "no published heads were given: that the ledger is older than the suspect is the owner's own word"
         )
     else:
-        told = f"{len(heads)} published heads lie in the ledger"
-        told += f"; {len(beyond)} files came after them" if beyond else ""
+        sentence = f"{len(heads)} published heads lie in the ledger"
+        sentence += f"; {len(beyond)} files came after them" if beyond else ""
     return (
         Checked("the coin's key against its commitment", key, bool(commitments) and not unknown),
-        Checked("the ledger against published heads", told, bool(heads) and not beyond),
+        Checked("the ledger against published heads", sentence, bool(heads) and not beyond),
     )

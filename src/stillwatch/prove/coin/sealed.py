@@ -94,10 +94,10 @@ def run(
     proof = None
     digest = ""
     if found or disclose:
-        told = _proof(
+        parts_written = _proof(
             sealed, ledger, by_id, thrown, suspect, chosen, mine, before, shown, released, witnesses
         )
-        data = json.dumps(told, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        data = json.dumps(parts_written, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         digest = hashlib.sha256(data.encode("ascii")).hexdigest()
         out.mkdir(parents=True, exist_ok=True)
         proof = out / PROOF
@@ -169,12 +169,12 @@ def _judge(
 ) -> SealedActorResult:
     tested = [name for name in actor["pairs"][:most] if name not in by_id or not by_id[name].tie]
 
-    def values(told: dict[str, Any]) -> dict[str, Any]:
-        some = {name: told[name] for name in tested if name in told}
+    def values(measured: dict[str, Any]) -> dict[str, Any]:
+        some = {name: measured[name] for name in tested if name in measured}
         texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
         found = {
-            name: leans.valued(statistic, said, texts[name], reading.samples, reading.places)
-            for name, said in some.items()
+            name: leans.valued(statistic, measured, texts[name], reading.samples, reading.places)
+            for name, measured in some.items()
         }
         return {name: value for name, value in found.items() if value is not None}
 

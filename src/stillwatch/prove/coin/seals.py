@@ -156,7 +156,7 @@ def make(
     if gone:
         raise ProveError(f"{ledger}: {min(gone)}, which was sealed before, is not there any more")
     actors = actors_of(coins, actor_of, number, test.most)
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "kind": openings.SEAL, "number": number, "owner": signer.key, "at": at,
         "before": openings.seal_digest(before[-1]) if before else None,
         "keys": [dict(key) for key in keys], "heads": heads,
@@ -164,7 +164,7 @@ def make(
         "actors": sorted(openings.actor_commitment(actor) for actor in actors),
         "own_training": vars(training),
     }  # fmt: skip
-    seal = told | {"signature": signer.sign(openings.signed_of_seal(told))}
+    seal = document | {"signature": signer.sign(openings.signed_of_seal(document))}
     path = folder / f"{number:04d}.json"
     _write(path, openings.seal_bytes(seal), 0o644)
     private = {"seal": openings.seal_digest(seal), "actors": actors}
@@ -204,18 +204,22 @@ def _document(path: Path) -> Any:
 
 
 def _document_of_kind(path: Path, kind: str, what: str) -> dict[str, Any]:
-    told = _document(path)
-    if not isinstance(told, dict) or told.get("kind") != kind:
+    document = _document(path)
+    if not isinstance(document, dict) or document.get("kind") != kind:
         raise ProveError(f"{path}: is no {what}")
-    return dict(told)
+    return dict(document)
 
 
 def read_seal(path: Path) -> dict[str, Any]:
     """Read a seal and check its signature. Raises: ProveError."""
-    told = _document_of_kind(path, openings.SEAL, "seal; `stillwatch coin seal` makes one")
-    if not is_signed(str(told.get("owner")), str(told.get("signature")), openings.signed_of_seal(told)):
+    seal_document = _document_of_kind(path, openings.SEAL, "seal; `stillwatch coin seal` makes one")
+    if not is_signed(
+        str(seal_document.get("owner")),
+        str(seal_document.get("signature")),
+        openings.signed_of_seal(seal_document),
+    ):
         raise ProveError(f"{path}: is not signed by the owner it names, or was changed since")
-    return told
+    return seal_document
 
 
 def read(path: Path) -> Sealed:
@@ -300,7 +304,7 @@ def witness(path: Path, kept: Path, signer: TrailSigner, at: str) -> dict[str, A
 
 def read_word(path: Path) -> dict[str, Any]:
     """Read what a witness signed. Raises: ProveError."""
-    told = _document_of_kind(path, openings.WITNESS, "witness's word; `stillwatch coin witness` makes one")
-    if not is_signed(str(told.get("witness")), str(told.get("signature")), openings.signed_of_witness(told)):
+    word = _document_of_kind(path, openings.WITNESS, "witness's word; `stillwatch coin witness` makes one")
+    if not is_signed(str(word.get("witness")), str(word.get("signature")), openings.signed_of_witness(word)):
         raise ProveError(f"{path}: is not signed by the witness it names, or was changed since")
-    return told
+    return word

@@ -62,20 +62,21 @@ def answers_of(place: str, name: str, prompts: Mapping[str, str], way: AskingOpt
             return kept
         usage = {name: kept.prompt_tokens[model]} if model in kept.prompt_tokens else {}
         return Pool(kept.prompts, {name: kept.answers[model]}, kept.texts, usage, kept.unread)
-    asked = opened(place, way.manners, way.store, way.consent, weighs=False)
+    source = opened(place, way.manners, way.store, way.consent, weighs=False)
     questions = [Question(key, ({"role": "user", "content": text},)) for key, text in prompts.items()]
-    told = asked.answers(questions, 1, tell)
+    texts_of = source.answers(questions, 1, tell)
     answers = {
-        key: tuple(text for one in texts if (text := without_reasoning(one))) for key, texts in told.items()
+        key: tuple(text for one in texts if (text := without_reasoning(one)))
+        for key, texts in texts_of.items()
     }
     answers = {key: texts for key, texts in sorted(answers.items()) if texts}
     if not answers:
-        raise IdentifyError(f"{place}: answered none of {len(questions)} prompts{trouble(asked)}")
+        raise IdentifyError(f"{place}: answered none of {len(questions)} prompts{trouble(source)}")
     texts = {key: prompts[key] for key in answers}
-    if not isinstance(asked, Endpoint):
+    if not isinstance(source, Endpoint):
         return Pool(tuple(answers), {name: answers}, texts, {})
-    usage = {name: asked.prompt_tokens(questions)}
-    return Pool(tuple(answers), {name: answers}, texts, usage, checked=asked.checked())
+    usage = {name: source.prompt_tokens(questions)}
+    return Pool(tuple(answers), {name: answers}, texts, usage, checked=source.checked())
 
 
 def as_lines(prompts: Mapping[str, str]) -> str:

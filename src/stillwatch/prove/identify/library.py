@@ -28,10 +28,10 @@ def references(folder: Path) -> dict[str, Reference]:
     if not path.exists():
         return {}
     try:
-        told = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as why:
         raise IdentifyError(f"{path}: cannot be read: {why}") from None
-    models = told.get("models") if isinstance(told, dict) and told.get("kind") == KIND else None
+    models = manifest.get("models") if isinstance(manifest, dict) and manifest.get("kind") == KIND else None
     if not isinstance(models, dict):
         raise IdentifyError(
             f"{path}: is no library: its `kind` is not {KIND!r}, or it has no table of models"
@@ -82,11 +82,11 @@ def add(folder: Path, pool: Pool, kins: Mapping[str, str], note: str = "") -> tu
             write_atomically(folder / file, text)
             added.append(Reference(model, kins[model], digest, len(pool.answers[model]), file, note))
         models = known | {one.name: one for one in added}
-        told = {
+        entries = {
             name: {k: v for k, v in asdict(one).items() if k != "name"}
             for name, one in sorted(models.items())
         }
-        write_atomically(folder / MANIFEST, json.dumps({"kind": KIND, "models": told}, indent=1) + "\n")
+        write_atomically(folder / MANIFEST, json.dumps({"kind": KIND, "models": entries}, indent=1) + "\n")
         kept = {one.file for one in models.values()}
         for one in added:
             before = known.get(one.name)
@@ -113,12 +113,12 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:60] or "model"
 
 
-def _reference(name: str, told: Any, path: Path) -> Reference:
+def _reference(name: str, entry: Any, path: Path) -> Reference:
     wanted = {field.name: field.type for field in fields(Reference) if field.name != "name"}
-    if not isinstance(told, dict) or set(told) != set(wanted):
+    if not isinstance(entry, dict) or set(entry) != set(wanted):
         raise IdentifyError(f"{path}: {name!r}: has to hold exactly {', '.join(wanted)}")
-    if not all(isinstance(told[k], int if k == "prompts" else str) for k in wanted):
+    if not all(isinstance(entry[k], int if k == "prompts" else str) for k in wanted):
         raise IdentifyError(f"{path}: {name!r}: a field is of the wrong kind")
-    if Path(told["file"]).is_absolute() or ".." in Path(told["file"]).parts:
-        raise IdentifyError(f"{path}: {name!r}: its file lies outside the library: {told['file']!r:.60}")
-    return Reference(name, **told)
+    if Path(entry["file"]).is_absolute() or ".." in Path(entry["file"]).parts:
+        raise IdentifyError(f"{path}: {name!r}: its file lies outside the library: {entry['file']!r:.60}")
+    return Reference(name, **entry)

@@ -52,14 +52,14 @@ def identify(
     known: Mapping[str, Reference],
     suspect: str,
     alpha: float = ALPHA,
-    told: Callable[[int, int], None] | None = None,
+    tell: Callable[[int, int], None] | None = None,
 ) -> tuple[Identified, Fit]:
     """Say which kin of the library a suspect is, if any. `pool`: the library's answers and the suspect's.
 
     Raises: PoolError for outputs that cannot be compared, IdentifyError for a library too small.
     """
     fitted = fit(pool, suspect, FEWEST_PROMPTS)
-    alike = likeness(fitted.pool, suspect, told)
+    alike = likeness(fitted.pool, suspect, tell)
     kins = {known[name].kin for name in alike.models if name in known and name != suspect}
     if len(kins) < FEWEST_KINS:
         raise IdentifyError(

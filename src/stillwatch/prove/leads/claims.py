@@ -33,14 +33,14 @@ def claims(pool: Pool, suspect: str) -> tuple[SelfIdentification, ...]:
     """Find the families that a suspect says it is, most often first."""
     words = _words()
     found: dict[str, list[tuple[str, str]]] = {}
-    for prompt, told in pool.answers[suspect].items():
-        said = {}
-        for match in _CLAIM.finditer(told[0][:4000]):
+    for prompt, answers in pool.answers[suspect].items():
+        claims_of = {}
+        for match in _CLAIM.finditer(answers[0][:4000]):
             text = next(group for group in match.groups() if group)
             for word, family in words.items():
                 if re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", text.lower()):
-                    said[family] = " ".join(match.group().split())
-        for family, words_said in said.items():
+                    claims_of[family] = " ".join(match.group().split())
+        for family, words_said in claims_of.items():
             found.setdefault(family, []).append((prompt, words_said))
     return tuple(
         SelfIdentification(family, len(where), tuple(where[:SHOWN]))

@@ -37,11 +37,11 @@ def rare_phrases(pool: Pool, suspect: str) -> tuple[Shared, ...]:
         grams = _grams(tokens(mine[0]))
         holders: dict[tuple[str, ...], list[str]] = {}
         for model in counts:
-            told = pool.answers[model].get(prompt)
-            if told is None:
+            answers = pool.answers[model].get(prompt)
+            if answers is None:
                 continue
             both[model] += 1
-            for gram in grams & _grams(tokens(told[0])):
+            for gram in grams & _grams(tokens(answers[0])):
                 holders.setdefault(gram, []).append(model)
         alone: dict[str, list[tuple[str, ...]]] = {}
         for gram, models in holders.items():
@@ -65,8 +65,8 @@ def _longest_run(words: list[str], grams: set[tuple[str, ...]]) -> str:
     best, run = "", 0
     for i in range(len(words) - LENGTH + 1):
         run = run + 1 if tuple(words[i : i + LENGTH]) in grams else 0
-        if run and len(said := " ".join(words[i - run + 1 : i + LENGTH])) > len(best):
-            best = said
+        if run and len(phrase := " ".join(words[i - run + 1 : i + LENGTH])) > len(best):
+            best = phrase
     return best
 
 

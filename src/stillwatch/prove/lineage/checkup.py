@@ -91,27 +91,27 @@ def checkup(alike: Likeness, lineage: Lineage, alpha: float) -> Checkup:
     """
     tried, skipped, innocents = [], [], []
     for name, where in _fields(alike, lineage):
-        told = lineage.models[name]
-        if told.role is Role.INNOCENT:
+        entry = lineage.models[name]
+        if entry.role is Role.INNOCENT:
             if where is not None:
                 innocents.append((name, judge(alike, where, lineage, name, alpha).accused))
-        elif where is None or not told.teachers & set(where.families):
+        elif where is None or not entry.teachers & set(where.families):
             skipped.append(name)
         else:
             present = judge(alike, where, lineage, name, alpha)
             if not present.standings:
                 skipped.append(name)
                 continue
-            without = where.without(told.teachers)
+            without = where.without(entry.teachers)
             absent = judge(alike, without, lineage, name, alpha) if len(without.families) > 1 else None
-            tried.append(Tried(name, told.kin, told.teachers, present, absent))
+            tried.append(Tried(name, entry.kin, entry.teachers, present, absent))
     return Checkup(tuple(tried), tuple(innocents), tuple(skipped))
 
 
 def _fields(alike: Likeness, lineage: Lineage) -> Iterator[tuple[str, Field | None]]:
     for name in alike.models:
-        told = lineage.models.get(name)
-        if told is None or told.role not in (Role.STUDENT, Role.INNOCENT):
+        entry = lineage.models.get(name)
+        if entry is None or entry.role not in (Role.STUDENT, Role.INNOCENT):
             continue
         try:
             where = choose_field(alike, lineage, name)

@@ -59,7 +59,7 @@ def trace(
     base: str = "",
     alpha: float = ALPHA,
     alpha_none: float = ALPHA_NONE,
-    told: Told | None = None,
+    tell: Told | None = None,
 ) -> Traced:
     """Rank a suspect's candidates among audited models.
 
@@ -72,7 +72,7 @@ def trace(
     if suspect not in pool.answers:
         raise LineageError(f"no answers of {suspect!r} in the pool; it has {list_names(pool.models)}")
     fitted = fit(pool, suspect)
-    alike = likeness(fitted.pool, suspect, _step(told, "comparing answers"))
+    alike = likeness(fitted.pool, suspect, _step(tell, "comparing answers"))
     where = choose_field(alike, lineage, suspect, released, base)
     kins = len({kin for kin, judges in zip(where.kin, where.judges, strict=True) if judges})
     if kins < FEWEST_KINS:
@@ -218,7 +218,7 @@ def _list_checks(
     )  # fmt: skip
 
 
-def _step(told: Told | None, what: str) -> Callable[[int, int], None] | None:
-    if told is None:
+def _step(tell: Told | None, what: str) -> Callable[[int, int], None] | None:
+    if tell is None:
         return None
-    return lambda done, of: told(what, done, of)
+    return lambda done, of: tell(what, done, of)

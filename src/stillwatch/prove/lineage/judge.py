@@ -77,10 +77,10 @@ def _students(
         for c in range(len(where.families))
     ]  # what `centre_families` took away
     for place, name in enumerate(models):
-        told = lineage.models.get(name)
-        if told is None or told.role is not Role.STUDENT or not judges[place]:
+        entry = lineage.models.get(name)
+        if entry is None or entry.role is not Role.STUDENT or not judges[place]:
             continue
-        taught = [full[place, c] - shift[c] for c, f in enumerate(where.families) if f in told.teachers]
+        taught = [full[place, c] - shift[c] for c, f in enumerate(where.families) if f in entry.teachers]
         taught = [one for one in taught if np.isfinite(one)]
         if taught:
             found[place] = max(taught)

@@ -46,9 +46,9 @@ def choose_field(
 
     Raises: LineageError for fewer than two families.
     """
-    told = lineage.models.get(suspect)
-    released = released or (told.released if told else "")
-    base = base or (told.base if told else "")
+    entry = lineage.models.get(suspect)
+    released = released or (entry.released if entry else "")
+    base = base or (entry.base if entry else "")
     place = {model: i for i, model in enumerate(alike.models)}
     versions: dict[str, list[int]] = {}
     too_late, undated = [], []
@@ -75,7 +75,7 @@ def choose_field(
     for name, row in place.items():
         model_told = lineage.models.get(name)
         kin.append(model_told.kin if model_told else name)
-        if model_told is None or name == suspect or (told and model_told.kin == told.kin):
+        if model_told is None or name == suspect or (entry and model_told.kin == entry.kin):
             continue  # the suspect's kin is no judge of it
         judges[row] = model_told.role in (Role.CANDIDATE, Role.STUDENT, Role.INNOCENT)
         for column, family in enumerate(families):

@@ -40,17 +40,17 @@ def read_lineage(paths: Sequence[Path], *, candidates: bool = True) -> Lineage:
     """
     merged: dict[str, Told] = {}
     for path in paths:
-        for place, told in _entries(path):
-            name = told.get("name")
+        for place, entry in _entries(path):
+            name = entry.get("name")
             if not isinstance(name, str) or not name:
                 raise LineageError(f"{place}: has no name of a model")
-            _check(told, place)
+            _check(entry, place)
             held = merged.setdefault(name, {"name": name, "teachers": []})
-            held["teachers"] = [*held["teachers"], *told.get("teachers", [])]
+            held["teachers"] = [*held["teachers"], *entry.get("teachers", [])]
             for field in FIELDS:
-                if field != "teachers" and told.get(field) and not held.get(field):
-                    held[field] = told[field]
-    lineage = Lineage({name: _model(told) for name, told in sorted(merged.items())})
+                if field != "teachers" and entry.get(field) and not held.get(field):
+                    held[field] = entry[field]
+    lineage = Lineage({name: _model(entry) for name, entry in sorted(merged.items())})
     if candidates and not lineage.candidates():
         raise LineageError(
             f"{', '.join(map(str, paths))}: names no candidate; give models the role candidate"
@@ -74,8 +74,8 @@ def read_kins(paths: Sequence[Path]) -> dict[str, KinClaim]:
     kins: dict[str, KinClaim] = {}
     for path in paths:
         found: dict[str, KinClaim] = {}
-        for place, told in _entries(path):
-            name, kin, base = (told.get(field) or "" for field in ("name", "kin", "base"))
+        for place, entry in _entries(path):
+            name, kin, base = (entry.get(field) or "" for field in ("name", "kin", "base"))
             if not name or not all(isinstance(one, str) for one in (name, kin, base)):
                 raise LineageError(f"{place}: has no name of a model, or a kin or base that is no text")
             if kin:
@@ -123,10 +123,10 @@ def _entries(path: Path) -> Iterator[tuple[str, Told]]:
         raise LineageError(f"{path}: cannot be read: {why}") from None
 
 
-def _tables(told: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told]]:
-    models = told.get("model")
-    if not isinstance(models, list) or set(told) != {"model"}:
-        raise LineageError(f"{path}: holds {', '.join(told) or 'nothing'}; it has to be tables [[model]]")
+def _tables(document: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told]]:
+    models = document.get("model")
+    if not isinstance(models, list) or set(document) != {"model"}:
+        raise LineageError(f"{path}: holds {', '.join(document) or 'nothing'}; it has to be tables [[model]]")
     for number, one in enumerate(models, 1):
         place = f"{path}: model {number}"
         if not isinstance(one, dict):
@@ -136,16 +136,16 @@ def _tables(told: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Told]]:
         yield place, dict(one)
 
 
-def _document(told: Any, path: Path) -> Iterator[tuple[str, Told]]:
+def _document(document: Any, path: Path) -> Iterator[tuple[str, Told]]:
     """A list under `model`, as in TOML; or students, human_data and candidate_dates by name."""
-    if isinstance(told, dict) and "model" in told:
-        yield from _tables(told, path)
+    if isinstance(document, dict) and "model" in document:
+        yield from _tables(document, path)
         return
     parts = ("students", "human_data", "candidate_dates")
-    if not isinstance(told, dict) or not any(part in told for part in parts):
+    if not isinstance(document, dict) or not any(part in document for part in parts):
         raise LineageError(f"{path}: holds neither `model` nor any of {', '.join(parts)}")
-    families = told.get("candidate_families", {})
-    students, innocent, dates = (told.get(part) or {} for part in parts)
+    families = document.get("candidate_families", {})
+    students, innocent, dates = (document.get(part) or {} for part in parts)
     if not all(isinstance(part, dict) for part in (families, dates, students)):
         raise LineageError(f"{path}: candidate_dates, candidate_families and students are tables by name")
     for name, date in dates.items():
@@ -171,44 +171,44 @@ def _rows(text: str, path: Path) -> Iterator[tuple[str, Told]]:
     if not {"model", "name"} & set(columns) or "role" not in columns:
         raise LineageError(f"{path}: has the columns {', '.join(columns)[:120]}; model and role are needed")
     for number, row in enumerate(reader, 2):
-        told: Told = {field: (row.get(field) or "").strip() for field in FIELDS}
-        told["name"] = told["name"] or (row.get("model") or "").strip()
-        told["teachers"] = [one.strip() for one in told["teachers"].split(";") if one.strip()]
-        yield f"{path}:{number}", told
+        entry: Told = {field: (row.get(field) or "").strip() for field in FIELDS}
+        entry["name"] = entry["name"] or (row.get("model") or "").strip()
+        entry["teachers"] = [one.strip() for one in entry["teachers"].split(";") if one.strip()]
+        yield f"{path}:{number}", entry
 
 
-def _check(told: Told, place: str) -> None:
+def _check(entry: Told, place: str) -> None:
     """Bring one entry into one shape."""
-    role = told.get("role") or "unaudited"
+    role = entry.get("role") or "unaudited"
     if role not in ROLES:
         raise LineageError(f"{place}: role is {role!r:.40}; it can be {', '.join(ROLES)}")
-    told["role"] = ROLES[role]
-    told["released"] = month(told["released"], place) if told.get("released") else ""
-    teachers = told.get("teachers") or []
+    entry["role"] = ROLES[role]
+    entry["released"] = month(entry["released"], place) if entry.get("released") else ""
+    teachers = entry.get("teachers") or []
     if not isinstance(teachers, list) or not all(isinstance(one, str) for one in teachers):
         raise LineageError(f"{place}: teachers is {teachers!r:.40}; it has to be a list of names")
-    told["teachers"] = teachers
+    entry["teachers"] = teachers
     for field in ("family", "maker", "base", "kin"):
-        if not isinstance(told.get(field, ""), str):
-            raise LineageError(f"{place}: {field} is {told[field]!r:.40}; it has to be text")
+        if not isinstance(entry.get(field, ""), str):
+            raise LineageError(f"{place}: {field} is {entry[field]!r:.40}; it has to be text")
 
 
-def _model(told: Told) -> Model:
-    name, role = told["name"], told.get("role", Role.UNAUDITED)
+def _model(entry: Told) -> Model:
+    name, role = entry["name"], entry.get("role", Role.UNAUDITED)
     line, maker = family_of(name)
-    teachers = frozenset(_family(one) for one in told["teachers"] if one.lower() not in NOTHING)
+    teachers = frozenset(_family(one) for one in entry["teachers"] if one.lower() not in NOTHING)
     known = frozenset(one for one in teachers if one)
     if teachers and not known and role is Role.STUDENT:
         role = Role.UNAUDITED  # "unknown", "mixed open data": a teacher, and nobody knows which
-    base = told.get("base", "")
+    base = entry.get("base", "")
     if role is Role.CANDIDATE:
-        family, maker = told.get("family") or line, told.get("maker") or maker
-        kin = told.get("kin") or maker
+        family, maker = entry.get("family") or line, entry.get("maker") or maker
+        kin = entry.get("kin") or maker
     else:
-        family, maker = "", told.get("maker", "")
-        kin = told.get("kin") or stem(base if role is Role.COPY and base else name)
+        family, maker = "", entry.get("maker", "")
+        kin = entry.get("kin") or stem(base if role is Role.COPY and base else name)
     own_base = line_of(base)[0] or base or base_in(name)
-    return Model(name, role, family, maker, told.get("released", ""), known, own_base, kin)
+    return Model(name, role, family, maker, entry.get("released", ""), known, own_base, kin)
 
 
 def _family(teacher: str) -> str:

@@ -42,17 +42,17 @@ def doubtful(alike: Likeness, where: Field, lineage: Lineage, suspect: str) -> t
         taught = [
             raw[row, column]
             for row, name in enumerate(alike.models)
-            if name != suspect and (told := lineage.models.get(name)) and family in told.teachers
-            and told.role is Role.STUDENT and np.isfinite(raw[row, column])
+            if name != suspect and (entry := lineage.models.get(name)) and family in entry.teachers
+            and entry.role is Role.STUDENT and np.isfinite(raw[row, column])
         ]  # fmt: skip
         if not taught:
             continue
         usual = float(np.median(taught))
         for row, name in enumerate(alike.models):
-            told = lineage.models.get(name)
+            entry = lineage.models.get(name)
             if (
-                told is None
-                or told.role is not Role.INNOCENT
+                entry is None
+                or entry.role is not Role.INNOCENT
                 or name == suspect
                 or not where.innocent[row, column]
             ):
@@ -88,7 +88,7 @@ def nearer_pupils(
     found = [
         (float(alike.mean[at, row]), name)
         for row, name in enumerate(alike.models)
-        if name != suspect and (told := lineage.models.get(name)) and family in told.teachers
+        if name != suspect and (entry := lineage.models.get(name)) and family in entry.teachers
         and where.kin[row] != where.kin[at] and alike.mean[at, row] > nearest
     ]  # fmt: skip
     return tuple(name for _, name in sorted(found, reverse=True))

@@ -61,7 +61,7 @@ def tokens(text: str) -> list[str]:
     return found
 
 
-def likeness(pool: Pool, focus: str, told: Told | None = None) -> Likeness:
+def likeness(pool: Pool, focus: str, tell: Told | None = None) -> Likeness:
     """Compare every model with every other, on every prompt of the pool."""
     models = pool.models
     place = {model: i for i, model in enumerate(models)}
@@ -76,16 +76,16 @@ def likeness(pool: Pool, focus: str, told: Told | None = None) -> Likeness:
         shared[np.ix_(rows, rows)] += 1
         if focus in who:
             by_prompt[at, rows] = alike[who.index(focus)]
-        if told is not None:
-            told(at + 1, len(pool.prompts))
+        if tell is not None:
+            tell(at + 1, len(pool.prompts))
     mean = np.divide(total, shared, out=np.full((n, n), np.nan), where=shared > 0)
     length = np.array([_length(pool.answers[model].values()) for model in models])
     return Likeness(models, mean, shared, focus, by_prompt, length)
 
 
-def _length(told: Collection[Sequence[str]]) -> float:
+def _length(texts: Collection[Sequence[str]]) -> float:
     """Mean log of words, of at most `LONG`: one essay among one-liners is no other style."""
-    return float(np.mean([np.log1p(min(LONG, len(answers[0].split()))) for answers in told]))
+    return float(np.mean([np.log1p(min(LONG, len(answers[0].split()))) for answers in texts]))
 
 
 def prompt_likeness(answers: Sequence[Sequence[str]]) -> Floats:

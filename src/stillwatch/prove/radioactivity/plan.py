@@ -51,10 +51,10 @@ def protocol(
 def fixed_by(signed: Signed) -> RadioactivitySettings:
     """Give the settings that a protocol fixed. Raises: RadioactivityError for another test's protocol."""
     fixed = signed.protocol
-    told = dict(fixed.settings)
+    settings = dict(fixed.settings)
     try:
         return RadioactivitySettings(
-            int(told["window"]), TokenSelection(told["choice"]), fixed.alpha, fixed.effect or 0.0
+            int(settings["window"]), TokenSelection(settings["choice"]), fixed.alpha, fixed.effect or 0.0
         )
     except (KeyError, ValueError):
         raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
@@ -63,13 +63,13 @@ def fixed_by(signed: Signed) -> RadioactivitySettings:
 def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str) -> RadioactivitySettings:
     """Give the settings that a protocol fixed. Raises: RadioactivityError for another test."""
     fixed = signed.protocol
-    told = dict(fixed.settings)
+    fixed_settings = dict(fixed.settings)
     settings = fixed_by(signed)
     if fixed.suspect != suspect:
         raise RadioactivityError(f"the protocol is about {fixed.suspect!r:.80}, not about {suspect!r:.80}")
-    if told.get("tokenizer") != tokenizer:
+    if fixed_settings.get("tokenizer") != tokenizer:
         raise RadioactivityError(
-            f"the protocol has tokenizer {told.get('tokenizer')!r:.80}, not {tokenizer!r:.80}"
+            f"the protocol has tokenizer {fixed_settings.get('tokenizer')!r:.80}, not {tokenizer!r:.80}"
         )
     for mark in marks:
         if mark.actor not in fixed.units or commitment(mark.key) not in fixed.commitments:
@@ -97,7 +97,7 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
 
     The key is spent then: who has it can take the mark out, or put it in. The owner's key stays secret.
     """
-    told = {
+    document = {
         "kind": SCORED,
         "actor": mark.actor,
         "key": mark.key.hex(),
@@ -105,5 +105,5 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
         **judged.statistic.shown(mark.key),
     }
     with refuse_os_errors(RadioactivityError, f"{path}: cannot be written"):
-        write_atomically(path, json.dumps(told, separators=(",", ":")) + "\n")
+        write_atomically(path, json.dumps(document, separators=(",", ":")) + "\n")
     return path

@@ -164,15 +164,15 @@ def ask(suspect: Suspect, prompts: Sequence[str], samples: int, out: Path, tell:
     Raises: RadioactivityError where nothing was answered or the file cannot be written; ProveError.
     """
     questions = [Question(str(i), ({"role": "user", "content": prompt},)) for i, prompt in enumerate(prompts)]
-    told = suspect.answers(questions, samples, tell)
-    if not any(told.values()):
+    answers = suspect.answers(questions, samples, tell)
+    if not any(answers.values()):
         raise RadioactivityError(f"{suspect.name}: answered none of {len(prompts):,} prompts")
     rows = [
         {"prompt": prompt, "output": output}
         for i, prompt in enumerate(prompts)
-        for output in told.get(str(i)) or [""]
+        for output in answers.get(str(i)) or [""]
     ]
     with refuse_os_errors(RadioactivityError, f"{out}: cannot be written"):
         write_atomically(out, "".join(json.dumps(row) + "\n" for row in rows))
-    silent = sum(not told.get(str(i)) for i in range(len(prompts)))
-    return sum(map(len, told.values())), silent
+    silent = sum(not answers.get(str(i)) for i in range(len(prompts)))
+    return sum(map(len, answers.values())), silent

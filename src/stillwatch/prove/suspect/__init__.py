@@ -93,7 +93,7 @@ class Suspect(Protocol):
         Raises: ProveError.
         """
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+    def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         """How likely each answer is to the suspect, by id; what cannot be weighed is missing.
 
         Raises: ProveError where it offers no likelihood.

@@ -125,8 +125,8 @@ class Endpoint:
 
     @staticmethod
     def _begun(one: BegunAnswer, last: dict[str, Any]) -> tuple[dict[str, Any], ...]:
-        asked = one.request_messages()
-        return (*asked[:-1], asked[-1] | last) if one.text and not one.prompted else asked
+        messages = one.request_messages()
+        return (*messages[:-1], messages[-1] | last) if one.text and not one.prompted else messages
 
     def checked(self) -> tuple[Checked, ...]:
         """What its answers call the model, where that is another name than was asked for."""
@@ -134,8 +134,8 @@ class Endpoint:
         if not names or names == [self._manners.model]:
             return ()
         listed = ", ".join(f"{name} ({self.called[name]:,})" for name in names[:4])
-        told = f"asked for {self._manners.model}; the answers say they are of {listed}"
-        return (Checked("the endpoint's model", told, len(names) == 1),)
+        sentence = f"asked for {self._manners.model}; the answers say they are of {listed}"
+        return (Checked("the endpoint's model", sentence, len(names) == 1),)
 
     def prompt_tokens(self, questions: Sequence[Question]) -> dict[str, int]:
         """The tokens that the endpoint counted in each prompt, where stored answers say so."""
@@ -151,7 +151,7 @@ class Endpoint:
                     found[one.id] = counted
         return found
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+    def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         """Raises: ProveError where the endpoint gives no log-probabilities of a prompt."""
         if "likelihood" not in self.offers:
             raise ProveError(f"{self.name}: weighs no answers; test by overlap")
@@ -160,15 +160,15 @@ class Endpoint:
         bare = replace(plan, collect=replace(plan.collect, extra=extra | {"add_generation_prompt": True}))
         answered = [
             Prompt(one.id, (*one.messages, {"role": "assistant", "content": one.answer}), "free")
-            for one in told
+            for one in answers
         ]
-        alone = {json.dumps(one.messages): Prompt(f"{one.id}?", one.messages, "free") for one in told}
-        self._collect(bare, list(alone.values()), lambda done, of: tell(done, of + len(told)))
+        alone = {json.dumps(one.messages): Prompt(f"{one.id}?", one.messages, "free") for one in answers}
+        self._collect(bare, list(alone.values()), lambda done, of: tell(done, of + len(answers)))
         self._collect(plan, answered, lambda done, of: tell(len(alone) + done, of + len(alone)))
         found: dict[str, AnswerLikelihood] = {}
         with closing(read_only(self._store)) as db:
             starts = {key: len(_tokens(db, bare, prompt)) for key, prompt in alone.items()}
-            for one, prompt in zip(told, answered, strict=True):
+            for one, prompt in zip(answers, answered, strict=True):
                 tokens = _tokens(db, plan, prompt)[starts[json.dumps(one.messages)] :]
                 if tokens:
                     ranks = [rank for _, rank in tokens]
@@ -182,12 +182,12 @@ class Endpoint:
 
     def _plan(self, *, samples: int, max_tokens: int, **asking: Any) -> DistillPlan:
         manners = self._manners
-        asked: dict[str, Any] = {"temperature": manners.temperature} | asking
+        options: dict[str, Any] = {"temperature": manners.temperature} | asking
         return DistillPlan(
             teacher=Teacher(base_url=self._url, model=manners.model, api_key_env=manners.api_key_env),
             collect=Asking(
                 samples=samples, max_tokens=max_tokens, concurrency=manners.concurrency,
-                requests_per_minute=manners.requests_per_minute, patience_s=manners.patience_s, **asked,
+                requests_per_minute=manners.requests_per_minute, patience_s=manners.patience_s, **options,
             ),
             budget=Budget(usd=manners.most_usd, tokens=manners.most_tokens, requests=manners.most_requests),
             prices=manners.prices,
@@ -212,9 +212,11 @@ class Endpoint:
             )
 
 
-def _likeliest(told: list[Any] | None) -> list[list[Any]]:
+def _likeliest(positions: list[Any] | None) -> list[list[Any]]:
     """The likeliest first tokens with their log-probabilities, where an answer has them."""
-    return [[token, nats] for token, nats in told[0][2] if token and nats is not None] if told else []
+    return (
+        [[token, nats] for token, nats in positions[0][2] if token and nats is not None] if positions else []
+    )
 
 
 def _silent(words: str) -> None:
@@ -236,8 +238,8 @@ def _tokens(db: Any, plan: DistillPlan, prompt: Prompt) -> list[tuple[float, int
     if stored is None:
         return []
     try:
-        told = json.loads(stored[0])
-        listed = told.get("prompt_logprobs") or told["choices"][0].get("prompt_logprobs") or []
+        answer = json.loads(stored[0])
+        listed = answer.get("prompt_logprobs") or answer["choices"][0].get("prompt_logprobs") or []
         return [_token(one) for one in listed if one]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return []

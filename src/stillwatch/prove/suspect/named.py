@@ -35,8 +35,8 @@ def suspect(
         raise ProveError(f"{place}: is no suspect; give {KINDS}")
     from stillwatch.prove.suspect.weights import open_weights  # the extra `train`, only where it is wanted
 
-    asked = manners or Manners("")
-    return open_weights(place, max_tokens=asked.max_tokens, temperature=asked.temperature, seed=seed)
+    sampling = manners or Manners("")
+    return open_weights(place, max_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=seed)
 
 
 def _like_a_model(place: str) -> bool:

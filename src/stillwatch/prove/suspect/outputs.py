@@ -28,8 +28,8 @@ class Outputs:
                 continue
             self.empty += row.given - len(row.answers)
             if row.id:
-                said = row.answers + ("",) * (row.given - len(row.answers))
-                self._said.setdefault(row.id, []).extend(said)
+                texts = row.answers + ("",) * (row.given - len(row.answers))
+                self._said.setdefault(row.id, []).extend(texts)
             if row.answers and row.id:
                 self._by_id.setdefault(row.id, []).extend(row.answers)
             if row.answers and row.asked:
@@ -47,9 +47,9 @@ class Outputs:
         """What the file has. Raises: ProveError where it holds answers to other prompts."""
         found = {}
         for question in questions:
-            said = self._by_id.get(question.id) or self._by_text.get(last_user_text(question))
-            if said:
-                found[question.id] = said[:n]
+            texts = self._by_id.get(question.id) or self._by_text.get(last_user_text(question))
+            if texts:
+                found[question.id] = texts[:n]
         if not found:
             some = next(iter(self._by_text or self._by_id))
             raise ProveError(
@@ -72,7 +72,7 @@ class Outputs:
         tell(len(found), len(begun))
         return found
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+    def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         raise ProveError(
             f"{self._path}: a file of outputs cannot weigh answers; test by overlap, or name a model or "
             "an endpoint"

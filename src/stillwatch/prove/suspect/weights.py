@@ -48,33 +48,33 @@ class Weights:
         self.trouble = ""  # why it was last that something could not be asked or weighed
 
     def answers(self, questions: Sequence[Question], n: int, tell: Tell) -> dict[str, list[str]]:
-        worded = [(q, said) for q in questions if (said := self._fit_template(q.messages)) is not None]
-        questions, messages = [q for q, _ in worded], [said for _, said in worded]
+        worded = [(q, fitted) for q in questions if (fitted := self._fit_template(q.messages)) is not None]
+        questions, messages = [q for q, _ in worded], [fitted for _, fitted in worded]
         found: dict[str, list[str]] = {question.id: [] for question in questions}
         for sample in range(n):
-            told = write(
+            answers = write(
                 self.loaded, self._words, messages, new_tokens=self._max_tokens,
                 batch=BATCH, temperature=self._temperature, seed=self._seed + sample,
                 tell=partial(_report_progress, tell, sample * len(questions), n * len(questions)),
             )  # fmt: skip
-            for question, one in zip(questions, told, strict=True):
+            for question, one in zip(questions, answers, strict=True):
                 text = f"<think>\n{one.reasoning}\n</think>\n\n{one.answer}" if one.reasoning else one.answer
                 if text.strip():
                     found[question.id].append(text)
         return {name: texts for name, texts in found.items() if texts}
 
-    def seeded_answers(self, asked: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
+    def seeded_answers(self, questions: Sequence[tuple[Messages, int]], tell: Tell) -> list[str | None]:
         """The answer that each seed gives, as `stillwatch distill teach` serves it; None: it cannot be asked.
 
         Raises: ProveError where the model breaks off.
         """
         from stillwatch.distill.embedded.serve.engine import GenerationEngine, Job
 
-        engine, found, done = GenerationEngine(self.loaded), [""] * len(asked), queue.Queue[Any]()
-        worded = [self._fit_template(messages) for messages, _ in asked]
+        engine, found, done = GenerationEngine(self.loaded), [""] * len(questions), queue.Queue[Any]()
+        worded = [self._fit_template(messages) for messages, _ in questions]
         try:
             under_way = 0
-            for k, ((_, seed), messages) in enumerate(zip(asked, worded, strict=True)):
+            for k, ((_, seed), messages) in enumerate(zip(questions, worded, strict=True)):
                 if messages is not None:
                     prompt = tuple(self._words.begun_tokens(messages, ""))
                     order = GenerationRequest(
@@ -82,14 +82,14 @@ class Weights:
                     )
                     engine.submit(Job(order, partial(_put, done, k)))
                     under_way += 1
-                if under_way >= BATCH or k == len(asked) - 1:
+                if under_way >= BATCH or k == len(questions) - 1:
                     while under_way:
                         at, piece = done.get()
                         if isinstance(piece, Exception):
                             raise ProveError(f"{self.name}: cannot write: {piece}") from piece
                         if piece.finish:
                             found[at], under_way = apart(piece.text)[1], under_way - 1
-                    tell(k + 1, len(asked))
+                    tell(k + 1, len(questions))
         finally:
             engine.close()
         return [text if messages else None for text, messages in zip(found, worded, strict=True)]
@@ -119,12 +119,12 @@ class Weights:
             self.trouble = "an answer is no Unicode"
             return None
 
-    def weigh(self, told: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
+    def weigh(self, answers: Sequence[Told], tell: Tell) -> dict[str, AnswerLikelihood]:
         torch = need("torch")
-        rows = [(one.id, *tokens) for one in told if (tokens := self._tokens(one)) is not None]
+        rows = [(one.id, *tokens) for one in answers if (tokens := self._tokens(one)) is not None]
         limit = context(self.loaded.model) or 1 << 30
         rows = [row for row in rows if row[1] and row[2] and len(row[1]) + len(row[2]) <= limit]
-        if told and not rows:
+        if answers and not rows:
             self.trouble = self.trouble or f"its context of {limit:,} tokens does not hold them"
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))  # alike in length: less to fill up
         found: dict[str, AnswerLikelihood] = {}
@@ -207,25 +207,27 @@ def _weigh(
     torch: Any, model: Any, rows: list[tuple[str, list[int], list[int]]], padding: int
 ) -> dict[str, AnswerLikelihood]:
     """One batch, filled up on the right: what stands after an answer changes nothing before it."""
-    longest = max(len(asked) + len(said) for _, asked, said in rows)
+    longest = max(len(prompt_tokens) + len(answer_tokens) for _, prompt_tokens, answer_tokens in rows)
     ids = torch.full((len(rows), longest), padding)
     mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for k, (_, asked, said) in enumerate(rows):
-        tokens = [*asked, *said]
+    for k, (_, prompt_tokens, answer_tokens) in enumerate(rows):
+        tokens = [*prompt_tokens, *answer_tokens]
         ids[k, : len(tokens)] = torch.tensor(tokens)
         mask[k, : len(tokens)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    first = min(len(asked) for _, asked, _ in rows) - 1  # nobody needs what is foretold within a prompt
+    first = (
+        min(len(prompt_tokens) for _, prompt_tokens, _ in rows) - 1
+    )  # nobody needs what is foretold within a prompt
     kept = {"logits_to_keep": torch.arange(first, longest, device=ids.device)} if _keeps(model) else {}
     logits = model(input_ids=ids, attention_mask=mask, **kept).logits[:, (0 if kept else first) : -1].float()
     wanted = ids[:, first + 1 :]
     nats = logits.gather(-1, wanted[..., None])[..., 0] - logits.logsumexp(-1)
     agreed = logits.argmax(-1) == wanted
     found = {}
-    for k, (name, asked, said) in enumerate(rows):
-        span = slice(len(asked) - 1 - first, len(asked) - 1 - first + len(said))
+    for k, (name, prompt_tokens, answer_tokens) in enumerate(rows):
+        span = slice(len(prompt_tokens) - 1 - first, len(prompt_tokens) - 1 - first + len(answer_tokens))
         found[name] = AnswerLikelihood(
-            float(nats[k, span].double().sum()), len(said), int(agreed[k, span].sum())
+            float(nats[k, span].double().sum()), len(answer_tokens), int(agreed[k, span].sum())
         )
     return found
 

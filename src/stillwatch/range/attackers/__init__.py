@@ -60,12 +60,12 @@ class Evasion:
     def short(self) -> str:
         """What differs from the defaults, for a table."""
         plain = Evasion()
-        told = [
+        parts = [
             f"{f.name}={getattr(self, f.name)}"
             for f in fields(self)
             if getattr(self, f.name) != getattr(plain, f.name)
         ]
-        return " ".join(told) or "plain"
+        return " ".join(parts) or "plain"
 
 
 @dataclass(frozen=True, slots=True)

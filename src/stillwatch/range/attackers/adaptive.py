@@ -65,13 +65,13 @@ class _Adaptive(Led):
     def _decide(self, at_us: int) -> None:
         crew = self._crew
         if crew is not None:
-            asked = crew.got + crew.refused
+            tried = crew.got + crew.refused
             if crew.losses > SURVIVES or any(
                 c.losses > SURVIVES and c.means == self._means for _, c in self._done
             ):
                 self._withdraw(crew, at_us)
                 self._hide()
-            elif asked >= PROBE / 2 and crew.refused > SURVIVES * asked:
+            elif tried >= PROBE / 2 and crew.refused > SURVIVES * tried:
                 self._withdraw(crew, at_us)
                 self._spread(crew, at_us)
             elif not crew.is_finished:

@@ -82,8 +82,8 @@ def sentences() -> tuple[str, ...]:
 
 def draw_model_form(rng: np.random.Generator) -> Form:
     """Draw a wrapper that a local model wrote: one sentence after the question."""
-    said = sentences()
-    return "", "\n\n" + said[rng.integers(len(said))]
+    wordings = sentences()
+    return "", "\n\n" + wordings[rng.integers(len(wordings))]
 
 
 def wrapper(rng: np.random.Generator) -> Form:

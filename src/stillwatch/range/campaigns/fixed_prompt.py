@@ -32,6 +32,8 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
         part = items[round(begin * len(items)) : round(end * len(items))]
         pause = 0.02 if pool else 0.0  # half an hour: the second pool stood ready
         start, days = plan.start + plan.days * begin + pause, plan.days * (end - begin) - pause
-        asked = ask(replace(plan, start=start, days=days), part, lambda item, _: head + item.question, rng)
-        sent += [replace(r, account=r.account + pool * plan.accounts) for r in asked]
+        requests_of_pool = ask(
+            replace(plan, start=start, days=days), part, lambda item, _: head + item.question, rng
+        )
+        sent += [replace(r, account=r.account + pool * plan.accounts) for r in requests_of_pool]
     return sent

@@ -86,14 +86,14 @@ def run_command(
         for name in dict.fromkeys(scenes)
     )
     folder = out or OUT / facts_of(wanted, mode).id
-    told, shares = _play(wanted, folder, mode, keep, jobs, students, quiet or as_json)
-    document = _write_results(told, shares)
+    result, shares = _play(wanted, folder, mode, keep, jobs, students, quiet or as_json)
+    document = _write_results(result, shares)
     if as_json:
         print(written.text_of(document), end="")
     else:
         screen = Console()
-        print_run(told, shares, screen if screen.is_terminal else Console(width=PIPED))
-    if told.refusals:
+        print_run(result, shares, screen if screen.is_terminal else Console(width=PIPED))
+    if result.refusals:
         raise typer.Exit(PARTLY)
 
 
@@ -122,12 +122,12 @@ def _play(
     quiet: bool,
 ) -> tuple[RangeRun, Shares | None]:
     with _watching(quiet) as tell:
-        told = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
+        result = run(wanted, folder, tell, mode=mode, keep=keep, jobs=jobs)
         if not students:
-            return told, None
+            return result, None
         from stillwatch.range.students import train_students  # the extra `train`
 
-        return told, train_students(told, tell)
+        return result, train_students(result, tell)
 
 
 @contextmanager
@@ -152,10 +152,12 @@ def _watching(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     yield line
 
 
-def _write_results(told: RangeRun, shares: Shares | None) -> dict[str, Any]:
-    document = written.document(told, shares)
-    write_atomically(told.folder / written.FILE, written.text_of(document))
-    write_page(told, lines(told.outcomes, shares), written.contests_of(told), shares is not None, told.folder)
+def _write_results(result: RangeRun, shares: Shares | None) -> dict[str, Any]:
+    document = written.document(result, shares)
+    write_atomically(result.folder / written.FILE, written.text_of(document))
+    write_page(
+        result, lines(result.outcomes, shares), written.contests_of(result), shares is not None, result.folder
+    )
     return document
 
 
@@ -183,7 +185,7 @@ def repro_command(
         for source in then.scenes
     )
     now = facts_of(wanted, then.mode)
-    said = made.list_changes(then, now)
+    changes = made.list_changes(then, now)
     with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
         again, _ = _play(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
         after = json.loads(written.text_of(written.document(again)))
@@ -191,17 +193,17 @@ def repro_command(
     skip = ("id", "students", *(("table",) if trained else ()))  # trained students are not trained again
     found = written.differences(*({k: v for k, v in d.items() if k not in skip} for d in (before, after)))
     compared = sum(1 for _ in written.numbers({k: v for k, v in before.items() if k not in skip}))
-    told = {
+    document = {
         "run": then.id,
         "same": not found,
         "compared": compared,
         "differences": [{"place": p, "then": a, "now": b} for p, a, b in found],
-        "changed": said,
+        "changed": changes,
     }
     if as_json:
-        print_json(told)
+        print_json(document)
     else:
-        for sentence in said:
+        for sentence in changes:
             print(f"{sentence[0].upper()}{sentence[1:]}.")
         if found:
             place, a, b = found[0]
@@ -228,16 +230,16 @@ def _find_run(which: str) -> Path:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{path.parent}: this run is not finished; call `stillwatch range run` again"
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise InputError(f"{path} holds no JSON object")
-    return told
+    return document
 
 
 def _scene(folder: Path, source: made.SceneSource) -> Scene:
@@ -284,7 +286,7 @@ def list_command(as_json: AsJson = False) -> None:
     $ stillwatch range list
     $ stillwatch range list --json
     """
-    told = {
+    document = {
         "scenes": {name: _comment(path) for name, path in shipped_scenes().items()},
         "shapes": {name: _first(shape.about) for name, shape in sorted(shapes().items())},
         "defences": {name: _doc(name) for name in defences.names()},
@@ -292,9 +294,9 @@ def list_command(as_json: AsJson = False) -> None:
         "attackers": {name: _first(attackers.about(name)) for name in attackers.names()},
     }
     if as_json:
-        print_json(told)
+        print_json(document)
         return
-    for title, some in told.items():
+    for title, some in document.items():
         print(f"{title}:")
         wide = max(map(len, some), default=0)
         for name, about in some.items():

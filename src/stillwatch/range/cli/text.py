@@ -15,9 +15,9 @@ WIDE, PIPED = 150, 190  # columns from which the table is one; columns where nob
 SPLIT = 6  # columns of the first table where it is two
 
 
-def print_run(told: RangeRun, shares: Shares | None, console: Console) -> None:
+def print_run(result: RangeRun, shares: Shares | None, console: Console) -> None:
     """Print a run's tables."""
-    table = lines(told.outcomes, shares)
+    table = lines(result.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
         some = [x for x in table if x.scene == scene]
         heads = f"{scene}: {words.over(some)}"
@@ -32,25 +32,25 @@ def print_run(told: RangeRun, shares: Shares | None, console: Console) -> None:
         for note in notes:
             if note:
                 console.print(Text(note))
-    fights = written.contests_of(told)
+    fights = written.contests_of(result)
     if fights:
         _print_table(
             "Attackers that react", words.FOUGHT_HEADS, [words.fought_row(x) for x in fights], console
         )
         for note in filter(None, map(words.silent, fights)):
             console.print(Text(note))
-    if told.live:
-        _print_table("Live", words.LIVE_HEADS, words.live_rows(told.live), console)
+    if result.live:
+        _print_table("Live", words.LIVE_HEADS, words.live_rows(result.live), console)
     if table:
         console.print()
         console.print(Text(words.KEY))
-    for refusal in told.refusals[:SHOWN]:
+    for refusal in result.refusals[:SHOWN]:
         console.print(Text("Could not: ") + safe(f"{refusal.cell.title}: {refusal.reason}", console, 400))
-    if len(told.refusals) > SHOWN:
-        console.print(Text(f"Could not: {len(told.refusals) - SHOWN} more, in {written.FILE}"))
+    if len(result.refusals) > SHOWN:
+        console.print(Text(f"Could not: {len(result.refusals) - SHOWN} more, in {written.FILE}"))
     console.print(
-        Text(f"Run {told.id}, {told.cpu_s:,.0f} CPU-s. Page: ")
-        + safe(str(told.folder / "index.html"), console)
+        Text(f"Run {result.id}, {result.cpu_s:,.0f} CPU-s. Page: ")
+        + safe(str(result.folder / "index.html"), console)
     )
 
 

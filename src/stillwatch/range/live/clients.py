@@ -37,29 +37,29 @@ class Heard:
 
 def messages_of(row: Row) -> list[dict[str, str]]:
     """The messages that a row of the record stands for; what was said earlier in a talk is not in a log."""
-    said = [{"role": "system", "content": row["system"]}] if row["system"] else []
-    said += [{"role": "user", "content": "earlier"}] * ((row["turn"] or 1) - 1)
-    return [*said, {"role": "user", "content": row["prompt"] or ""}]
+    messages = [{"role": "system", "content": row["system"]}] if row["system"] else []
+    messages += [{"role": "user", "content": "earlier"}] * ((row["turn"] or 1) - 1)
+    return [*messages, {"role": "user", "content": row["prompt"] or ""}]
 
 
 def options_of(row: Row) -> dict[str, Any]:
     """What a request asks for besides its messages."""
-    asked = {name: row[name] for name in FIELDS if row.get(name) is not None}
+    options = {name: row[name] for name in FIELDS if row.get(name) is not None}
     if (row.get("n") or 1) > 1:
-        asked["n"] = row["n"]
+        options["n"] = row["n"]
     if row.get("top_logprobs"):
-        asked |= {"logprobs": True, "top_logprobs": row["top_logprobs"]}
+        options |= {"logprobs": True, "top_logprobs": row["top_logprobs"]}
     if row.get("tools"):
-        asked["tools"] = [
+        options["tools"] = [
             {"type": "function", "function": {"name": f"tool_{k}"}} for k in range(row["tools"])
         ]
     if row.get("response_format"):
-        asked["response_format"] = {"type": row["response_format"]}
+        options["response_format"] = {"type": row["response_format"]}
     if row.get("end_user"):
-        asked["user"] = row["end_user"]
+        options["user"] = row["end_user"]
     if row.get("stream"):
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
-    return asked
+        options |= {"stream": True, "stream_options": {"include_usage": True}}
+    return options
 
 
 def size_of(row: Row) -> str:
@@ -98,10 +98,10 @@ class LiveClients:
         }
         body = {"model": row["model"], "messages": messages_of(row), **options_of(row)}
         try:
-            told = self._plain.post("/v1/chat/completions", headers=head, json=body)
+            answer = self._plain.post("/v1/chat/completions", headers=head, json=body)
         except self._httpx.HTTPError as why:
             raise LiveError(f"{self._url}: the gateway broke off an honest request: {why}") from why
-        return Heard(told.status_code, whole=told.status_code == 200)
+        return Heard(answer.status_code, whole=answer.status_code == 200)
 
     def covert(self, row: Row, account: str, leave_after: int | None) -> Heard:
         """Ask the teacher as the campaign does; leave a stream after so many events where that is said."""
@@ -118,9 +118,9 @@ class LiveClients:
                 model=row["model"], messages=messages_of(row), extra_headers=head, **options_of(row)
             )
             if not row.get("stream"):
-                said = made.choices[0].message
-                reasoning = getattr(said, "reasoning_content", None) or ""
-                return Heard(200, reasoning, said.content or "", made.usage.completion_tokens, whole=True)
+                message = made.choices[0].message
+                reasoning = getattr(message, "reasoning_content", None) or ""
+                return Heard(200, reasoning, message.content or "", made.usage.completion_tokens, whole=True)
             return self._read_stream(made, leave_after)
         except self._openai.APIStatusError as why:
             return Heard(why.status_code, code=why.code)

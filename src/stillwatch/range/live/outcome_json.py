@@ -15,17 +15,19 @@ def as_dict(outcome: LiveOutcome) -> dict[str, Any]:
     return asdict(outcome) | {"folder": str(outcome.folder)}
 
 
-def arm_of(told: Mapping[str, Any]) -> Arm:
+def arm_of(document: Mapping[str, Any]) -> Arm:
     """One arm as it was written."""
-    return msgspec.convert(told, Arm)
+    return msgspec.convert(document, Arm)
 
 
-def outcome_of(told: Mapping[str, Any]) -> LiveOutcome:
+def outcome_of(document: Mapping[str, Any]) -> LiveOutcome:
     """An outcome as it was written; its folder and what it took may be missing.
 
     Raises: InputError where it is none.
     """
     try:
-        return msgspec.convert({"folder": "", **told}, LiveOutcome, dec_hook=lambda kind, text: kind(text))
+        return msgspec.convert(
+            {"folder": "", **document}, LiveOutcome, dec_hook=lambda kind, text: kind(text)
+        )
     except (msgspec.ValidationError, TypeError) as why:
         raise InputError(f"this is no outcome of a live run ({type(why).__name__}: {why})") from why

@@ -22,14 +22,14 @@ def picture(outcomes: Sequence[LiveOutcome]) -> str:
 
 
 def _words(outcomes: Sequence[LiveOutcome]) -> str:
-    said = [
+    sentences = [
         f"seed {o.seed}, {SAYS[a.name]}: {a.out} examples out"
         + (f", student {s.share.rate:.0%}" if s else "")
         for o in outcomes
         for a in o.arms
         for s in [o.student(a.name)]
     ]
-    return "Examples that got out over time, and students. " + "; ".join(said)
+    return "Examples that got out over time, and students. " + "; ".join(sentences)
 
 
 def _span(outcomes: Sequence[LiveOutcome]) -> tuple[float, float, int]:

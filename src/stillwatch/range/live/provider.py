@@ -62,15 +62,15 @@ class Provider:
             if not message.get("more_body"):
                 break
         try:
-            asked = json.loads(body or b"{}")
+            request = json.loads(body or b"{}")
         except ValueError:
-            asked = {}
+            request = {}
         if SIZE_HEADER in headers:
-            await _filler(asked, json.loads(headers[SIZE_HEADER]), send)
+            await _filler(request, json.loads(headers[SIZE_HEADER]), send)
             return
-        problem = problem_in(headers.get(PROBLEM_HEADER) or _last_words(asked))
+        problem = problem_in(headers.get(PROBLEM_HEADER) or _last_words(request))
         if problem is None:
-            await _filler(asked, [200, 20, 9, 0, "stop"], send)
+            await _filler(request, [200, 20, 9, 0, "stop"], send)
             return
         pause_s = float(headers.get(PACE_HEADER, 0)) / 1000
 
@@ -82,13 +82,13 @@ class Provider:
         if self._engine is None:
             reasoning, answer = solve(problem)
             count = (len(problem.split()), len(reasoning.split()) + 3, len(reasoning.split()) + 2)
-            await _say(asked, reasoning, answer, count, "stop", pace_message)
+            await _say(request, reasoning, answer, count, "stop", pace_message)
             return
-        asked.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
-        asked["messages"] = [{"role": "user", "content": problem}]
-        name = str(asked.get("model") or "teacher")
+        request.setdefault("seed", zlib.crc32(problem.encode()))  # the same again, whoever asks beside it
+        request["messages"] = [{"role": "user", "content": problem}]
+        name = str(request.get("model") or "teacher")
         inner = self._apps.setdefault(name, app(ServedModel(name, self._engine, "field")))
-        parts = [{"type": "http.request", "body": json.dumps(asked).encode(), "more_body": False}]
+        parts = [{"type": "http.request", "body": json.dumps(request).encode(), "more_body": False}]
 
         async def receive_rewritten() -> dict[str, Any]:
             return parts.pop() if parts else await receive()
@@ -96,9 +96,9 @@ class Provider:
         await inner(scope, receive_rewritten, pace_message)
 
 
-def _last_words(asked: Any) -> str:
-    said = [m.get("content") for m in asked.get("messages") or [] if m.get("role") == "user"]
-    return said[-1] if said and isinstance(said[-1], str) else ""
+def _last_words(request: Any) -> str:
+    texts = [m.get("content") for m in request.get("messages") or [] if m.get("role") == "user"]
+    return texts[-1] if texts and isinstance(texts[-1], str) else ""
 
 
 def solve(problem: str) -> tuple[str, str]:
@@ -117,17 +117,22 @@ def solve(problem: str) -> tuple[str, str]:
     return " ".join(worked), str(at)
 
 
-async def _filler(asked: dict[str, Any], size: list[Any], send: Send) -> None:
+async def _filler(request: dict[str, Any], size: list[Any], send: Send) -> None:
     status, read_in, written, thought, finish = size
     if status != 200:
         error = {"message": "refused by the range's script", "type": "error", "param": None, "code": None}
         await _whole(status, json.dumps({"error": error}).encode(), send)
     else:
-        await _say(asked, "", FILLER, (read_in or 0, written or 0, thought or 0), finish or "stop", send)
+        await _say(request, "", FILLER, (read_in or 0, written or 0, thought or 0), finish or "stop", send)
 
 
 async def _say(
-    asked: dict[str, Any], reasoning: str, answer: str, tokens: tuple[int, int, int], finish: str, send: Send
+    request: dict[str, Any],
+    reasoning: str,
+    answer: str,
+    tokens: tuple[int, int, int],
+    finish: str,
+    send: Send,
 ) -> None:
     """Answer with these words; as a stream where one was asked for, each word of the reasoning an event."""
     usage = {
@@ -136,13 +141,13 @@ async def _say(
         "total_tokens": tokens[0] + tokens[1],
         "completion_tokens_details": {"reasoning_tokens": tokens[2]},
     }
-    top: dict[str, Any] = {"id": "chatcmpl-range", "created": 0, "model": asked.get("model") or "teacher"}
-    if not asked.get("stream"):
+    top: dict[str, Any] = {"id": "chatcmpl-range", "created": 0, "model": request.get("model") or "teacher"}
+    if not request.get("stream"):
         message: dict[str, Any] = {"role": "assistant", "content": answer}
         message |= {"reasoning_content": reasoning} if reasoning else {}
         choices: list[dict[str, Any]] = [{"index": 0, "message": message, "finish_reason": finish}]
-        told = top | {"object": "chat.completion", "choices": choices, "usage": usage}
-        await _whole(200, json.dumps(told).encode(), send)
+        reply = top | {"object": "chat.completion", "choices": choices, "usage": usage}
+        await _whole(200, json.dumps(reply).encode(), send)
         return
     top["object"] = "chat.completion.chunk"
     deltas = [*({"reasoning_content": f"{word} "} for word in reasoning.split()), {"content": answer}]

@@ -86,12 +86,12 @@ def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, env=env, text=True)
     try:
         assert process.stdout is not None
-        for said in process.stdout:
-            word, _, rest = said.strip().partition(" ")
+        for heard in process.stdout:
+            word, _, rest = heard.strip().partition(" ")
             if word == READY:
                 yield f"http://127.0.0.1:{int(rest)}"
                 return
-            tell(said.strip())
+            tell(heard.strip())
         raise LiveError(f"the provider did not start; see {folder / 'provider.log'}")
     finally:
         if process.stdout is not None:

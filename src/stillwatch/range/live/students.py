@@ -42,9 +42,9 @@ def examples(taken: Sequence[ReceivedAnswer]) -> list[Example]:
     found: dict[str, Example] = {}
     for one in taken:
         if one.reasoning and one.problem not in found:
-            asked = ({"role": "user", "content": one.problem},)
+            messages = ({"role": "user", "content": one.problem},)
             found[one.problem] = Example(
-                f"out-{len(found)}", 0, asked, one.reasoning, one.answer, "clock", None, one.tokens
+                f"out-{len(found)}", 0, messages, one.reasoning, one.answer, "clock", None, one.tokens
             )
     return list(found.values())
 
@@ -54,8 +54,8 @@ def drill(seed: int) -> list[Example]:
     draw = random.Random(f"drill/{seed}")
     rows = []
     for p in problems(DRILL, seed):
-        answer, asked = str(draw.randrange(10)), ({"role": "user", "content": p.prompt},)
-        rows.append(Example(p.id, 0, asked, "", answer, "clock", p.answer, 2))
+        answer, messages = str(draw.randrange(10)), ({"role": "user", "content": p.prompt},)
+        rows.append(Example(p.id, 0, messages, "", answer, "clock", p.answer, 2))
     return rows
 
 
@@ -123,17 +123,17 @@ def make(place: Path) -> None:
         trained = train(place, settings, lambda _: None)
         loaded, cost = load(str(trained.model)), trained.cpu_s
     tested = problems(spec["held_out"], 1, held_out=True)
-    asked = [({"role": "user", "content": p.prompt},) for p in tested]
-    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), asked, new_tokens=64, batch=256)
+    prompts = [({"role": "user", "content": p.prompt},) for p in tested]
+    wrote = write(loaded, wording(loaded.model, loaded.tokenizer), prompts, new_tokens=64, batch=256)
     right = sum(w.answer.strip() == p.answer for p, w in zip(tested, wrote, strict=True))
-    said: dict[str, Any] = {
+    score: dict[str, Any] = {
         "of": print_of,
         "right": right,
         "n": len(tested),
         "examples": count,
         "cpu_s": cost,
     }
-    write_json(place / SCORE, said)
+    write_json(place / SCORE, score)
 
 
 def _print_of(place: Path) -> str:

@@ -60,7 +60,7 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
 
 
 def render(
-    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool
+    result: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool
 ) -> str:
     """Give the page as text."""
     style = sheet.style_with("stillwatch.range.page", "range.css")
@@ -69,8 +69,8 @@ def render(
         _environment()
         .get_template("range.html.j2")
         .render(
-            run=told,
-            headline=headline(table, told.live),
+            run=result,
+            headline=headline(table, result.live),
             table=table,
             scenes=sorted(dict.fromkeys(x.scene for x in table), key=lambda name: name != ALL),
             lines=lines,
@@ -78,10 +78,10 @@ def render(
             costs=pictures.costs(lines),
             bought=pictures.place_on_curve(lines),
             grid=pictures.collateral(lines),
-            tracks=pictures.tracks([c for _, c in told.contests]),
+            tracks=pictures.tracks([c for _, c in result.contests]),
             fights=fights,
-            live=words.live_rows(told.live),
-            live_pictures=_live_pictures(told),
+            live=words.live_rows(result.live),
+            live_pictures=_live_pictures(result),
             aim=pictures.AIM,
             trained=trained,
             curve=curve(),
@@ -95,11 +95,11 @@ def render(
     )
 
 
-def _live_pictures(told: RangeRun) -> list[tuple[str, Markup]]:
+def _live_pictures(result: RangeRun) -> list[tuple[str, Markup]]:
     """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
-    scenes = dict.fromkeys(one["scene"] for one in told.live)
+    scenes = dict.fromkeys(one["scene"] for one in result.live)
     drawn = {
-        name: live_picture([live_outcome(one) for one in told.live if one["scene"] == name])
+        name: live_picture([live_outcome(one) for one in result.live if one["scene"] == name])
         for name in scenes
     }
     return [(name, Markup(svg)) for name, svg in drawn.items()]  # our own drawing
@@ -113,9 +113,13 @@ def _environment() -> Environment:
 
 
 def write_page(
-    told: RangeRun, table: Sequence[ResultRow], fights: Sequence[ContestSummary], trained: bool, folder: Path
+    result: RangeRun,
+    table: Sequence[ResultRow],
+    fights: Sequence[ContestSummary],
+    trained: bool,
+    folder: Path,
 ) -> Path:
     """Write `index.html` into a folder, whole or not at all."""
     path = folder / PAGE
-    write_atomically(path, render(told, table, fights, trained))
+    write_atomically(path, render(result, table, fights, trained))
     return path

@@ -97,19 +97,19 @@ def _share(value: float | None, whole: float) -> float | None:
 
 def harvests(lines: Sequence[ResultRow]) -> Bars | None:
     """What got out before containment, as a share of what campaigns take where nothing is done."""
-    found = [(x, told) for x in lines if (told := x.out_share) is not None]
+    found = [(x, share) for x in lines if (share := x.out_share) is not None]
     if not found:
         return None
     bars = []
-    for x, told in found:
+    for x, share in found:
         early = _early(x)
-        text = f"{cell(x.out)[0]} exchanges, {percent(told.mean)}"
+        text = f"{cell(x.out)[0]} exchanges, {percent(share.mean)}"
         bars.append(
             Bar(
                 defence_name(x.defence),
-                100 * told.mean,
-                _share(told.low, 1),
-                _share(told.high, 1),
+                100 * share.mean,
+                _share(share.low, 1),
+                _share(share.high, 1),
                 early,
                 text,
             )
@@ -126,10 +126,10 @@ def _early(x: ResultRow) -> float | None:
 
 def costs(lines: Sequence[ResultRow]) -> Bars | None:
     """Cost multiples on a logarithm from 1 on; below that nothing is drawn."""
-    found = [(x, told) for x in lines if (told := x.cost_multiple) is not None]
+    found = [(x, multiple) for x in lines if (multiple := x.cost_multiple) is not None]
     if not found:
         return None
-    end = max(AIM * 2, *(told.high or told.mean for _, told in found))
+    end = max(AIM * 2, *(multiple.high or multiple.mean for _, multiple in found))
     end = min(end, 1e6)
 
     def at(value: float | None) -> float | None:
@@ -148,8 +148,8 @@ def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
     found = [(x, x.student) for x in lines if x.student is not None]
     if not found:
         return None
-    told = curve()
-    last = told.points[-1].samples
+    learned = curve()
+    last = learned.points[-1].samples
     end = 2.0 * last
     steps = [FROM * (end / FROM) ** (k / 60) for k in range(61)]
 
@@ -162,9 +162,9 @@ def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
     def y_of(share: float) -> float:
         return round(HIGH * (1 - share), 1)
 
-    low = [(box(n), round(100 * (1 - min(told.each(n))), 2)) for n in steps]
-    top = [(box(n), round(100 * (1 - max(told.each(n))), 2)) for n in steps]
-    mean = [(box(n), round(100 * (1 - told.mean(n)), 2)) for n in steps]
+    low = [(box(n), round(100 * (1 - min(learned.each(n))), 2)) for n in steps]
+    top = [(box(n), round(100 * (1 - max(learned.each(n))), 2)) for n in steps]
+    mean = [(box(n), round(100 * (1 - learned.mean(n)), 2)) for n in steps]
     band = line([*top, *reversed(low)]) + "Z"
     spots: list[tuple[float, float, float, float, list[str]]] = []
     for row, student in found:
@@ -179,7 +179,7 @@ def place_on_curve(lines: Sequence[ResultRow]) -> CurvePicture | None:
         PlotPoint(x, y, least, most, _join_names(names), "end" if x > 55 else "start")
         for x, y, least, most, names in spots
     )
-    ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in told.points)))
+    ticks = tuple((across(n), f"{n:,}") for n in (FROM, *(p.samples for p in learned.points)))
     return CurvePicture(tuple(mean), band, line(mean), dots, ticks)
 
 
@@ -212,9 +212,9 @@ def collateral(lines: Sequence[ResultRow]) -> Grid | None:
     for kind in hurt:
         row = []
         for x in lines:
-            told = next((k for k in x.kinds if k.kind == kind), None)
-            share = told.named.mean if told else 0.0
-            cases = f", {told.false_cases:,}" if told and told.false_cases else ""
+            kind_row = next((k for k in x.kinds if k.kind == kind), None)
+            share = kind_row.named.mean if kind_row else 0.0
+            cases = f", {kind_row.false_cases:,}" if kind_row and kind_row.false_cases else ""
             row.append((round(12 * math.sqrt(share), 2), percent(share) + cases if share else ""))
         cells.append(tuple(row))
     return Grid(tuple(hurt), tuple(defence_name(x.defence) for x in lines), tuple(cells))
@@ -230,12 +230,12 @@ def tracks(contests: Sequence[Contest]) -> Tracks | None:
         return None
     days = max(c.history[-1].hours for c in first.values()) / 24
     goal = max(c.goal for c in first.values())
-    told = []
+    tracks_drawn = []
     for (attacker, defence), c in first.items():
         points = [(0.0, 100.0)] + [
             (round(100 * h.hours / 24 / days, 2), round(100 * (1 - min(h.out / goal, 1.0)), 2))
             for h in c.history
         ]
         name = f"{attacker} against {defence_name(defence)}"
-        told.append(Track(name, line(points), c.reached))
-    return Tracks(tuple(told), days, goal)
+        tracks_drawn.append(Track(name, line(points), c.reached))
+    return Tracks(tuple(tracks_drawn), days, goal)

@@ -191,8 +191,8 @@ def _shared_source(software: Software, supply: Supply, rng: np.random.Generator)
     """
     if software.kind == "reseller":
         writers = [OwnTexts(rng) for _ in range(RESOLD_CUSTOMERS * software.accounts)]
-        asked = software.accounts * round(4 * software.exchanges)
-        return tuple(writers[i].passage(10, 80) for i in rng.integers(len(writers), size=asked))
+        texts = software.accounts * round(4 * software.exchanges)
+        return tuple(writers[i].passage(10, 80) for i in rng.integers(len(writers), size=texts))
     if software.kind == "annotation":
         items = software.accounts * round(4 * software.exchanges)
         return tuple(supply.questions.deal()[0] for _ in range(items))

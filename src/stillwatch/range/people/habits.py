@@ -67,10 +67,10 @@ def chat(who: Person, count: int, town: Town) -> Sent:
     for n, start in enumerate(sitting_days(count, town.began[who.account], town.days, town.rng)):
         if len(prompts) >= count:
             break
-        said = list(town.supply.talks.deal()[:LONGEST_TALK])
-        while len(said) < LONGEST_TALK and town.rng.random() < 0.12:
-            said.append(town.choose(w.FOLLOWS))
-        for turn, text in enumerate(said[: count - len(prompts)], 1):
+        messages = list(town.supply.talks.deal()[:LONGEST_TALK])
+        while len(messages) < LONGEST_TALK and town.rng.random() < 0.12:
+            messages.append(town.choose(w.FOLLOWS))
+        for turn, text in enumerate(messages[: count - len(prompts)], 1):
             days.append(float(start))
             prompts.append(text)
             turns.append(turn)
@@ -251,11 +251,11 @@ def agent(who: Person, count: int, town: Town) -> Sent:
         if len(prompts) >= count:
             break
         if town.rng.random() < 0.5:
-            system, said = town.supply.runs[town.rng.integers(len(town.supply.runs))]
-            said = tuple(f"{text}\n[{n}]" for text in said[: 3 + int(town.rng.integers(9))])
+            system, messages = town.supply.runs[town.rng.integers(len(town.supply.runs))]
+            messages = tuple(f"{text}\n[{n}]" for text in messages[: 3 + int(town.rng.integers(9))])
         else:
-            system, said = edition, town.supply.requests.deal()
-        for turn, text in enumerate(said[: count - len(prompts)], 1):
+            system, messages = edition, town.supply.requests.deal()
+        for turn, text in enumerate(messages[: count - len(prompts)], 1):
             days.append(float(start))
             prompts.append(text)
             systems.append(system)

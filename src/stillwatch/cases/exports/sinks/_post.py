@@ -20,7 +20,9 @@ def post_letter(
     """Post a body to one of the addresses in `found`. Raises: ExportError."""
     answer = post(target.where, found, headers, body, context)
     if not 200 <= answer.status < 300:
-        said = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
+        problem = "a redirect, which is not followed" if 300 <= answer.status < 400 else "no success"
         raise DeliveryRefused(
-            f"{target.where.at}: answers {answer.status}: {said}", answer.retry_after_s, answer.status == GONE
+            f"{target.where.at}: answers {answer.status}: {problem}",
+            answer.retry_after_s,
+            answer.status == GONE,
         )

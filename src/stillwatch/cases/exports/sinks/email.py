@@ -108,13 +108,13 @@ def send(
 
 
 def _mail(target: ExportTarget, letter: Letter) -> EmailMessage:
-    told: dict[str, Any] = json.loads(letter.body)
+    content: dict[str, Any] = json.loads(letter.body)
     mail = EmailMessage(SMTP)
-    to = told.get("to", target.options["to"])  # a letter may be for one person
-    mail["From"], mail["To"], mail["Subject"] = target.options["from"], to, told["subject"]
+    to = content.get("to", target.options["to"])  # a letter may be for one person
+    mail["From"], mail["To"], mail["Subject"] = target.options["from"], to, content["subject"]
     mail["Message-ID"] = f"<{letter.event_id}@{target.options['from'].rpartition('@')[2] or 'stillwatch'}>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(told["text"])
+    mail.set_content(content["text"])
     return mail
 
 

@@ -18,9 +18,9 @@ NAME, SCHEMES, FORM = "slack", ("https", "http"), Form.MESSAGE
 
 def write(message: CaseMessage) -> str:
     """Give the request's body."""
-    told = "\n".join([message.head, *message.body])[:LONGEST]
+    text = "\n".join([message.head, *message.body])[:LONGEST]
     blocks: list[dict[str, Any]] = [
-        {"type": "section", "text": {"type": "plain_text", "text": told, "emoji": False}}
+        {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
     ]
     if message.link:
         words = f"<{_escape(message.link)}|Open the case>"

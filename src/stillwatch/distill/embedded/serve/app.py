@@ -178,15 +178,15 @@ def _usage(
     def count(text: str) -> int:
         return len(tokenizer(text, add_special_tokens=False).input_ids)
 
-    asked = sum(len(ask.prompt) for ask in asks[::n])  # each prompt is paid once, whatever n is
+    prompt_tokens = sum(len(ask.prompt) for ask in asks[::n])  # each prompt is paid once, whatever n is
     written = sum(choice.piece.tokens for choice in choices)
-    return wire.usage(asked, written, sum(choice.reasoning_tokens(count) for choice in choices))
+    return wire.usage(prompt_tokens, written, sum(choice.reasoning_tokens(count) for choice in choices))
 
 
 def _whole(
     served: ServedModel, chat: bool, n: int, asks: list[GenerationRequest], choices: list[_ChoiceText]
 ) -> dict[str, Any]:
-    told = []
+    rows = []
     for ask, choice in zip(asks, choices, strict=True):
         one: dict[str, Any] = {"index": choice.index, "finish_reason": choice.piece.finish, "logprobs": None}
         if chat:
@@ -196,13 +196,13 @@ def _whole(
             one["text"] = choice.piece.text
         if ask.logprobs is not None:
             one["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)(choice.tokens)
-        told.append(one)
+        rows.append(one)
     return {
         "id": wire.identity(chat),
         "object": "chat.completion" if chat else "text_completion",
         "created": int(time.time()),
         "model": served.name,
-        "choices": told,
+        "choices": rows,
         "usage": _usage(served, n, asks, choices),
     }
 
@@ -223,8 +223,8 @@ async def _stream(
         "model": served.name,
     }
 
-    def event(told: list[dict[str, Any]], **more: Any) -> bytes:
-        return b"data: " + json.dumps(top | {"choices": told} | more).encode() + b"\n\n"
+    def event(choices: list[dict[str, Any]], **more: Any) -> bytes:
+        return b"data: " + json.dumps(top | {"choices": choices} | more).encode() + b"\n\n"
 
     try:
         if chat:
@@ -243,9 +243,9 @@ async def _stream(
                     + b"\n\n"
                 )
                 return
-            told = _delta(served, chat, asks[choice.index], choice)
-            if told:
-                yield event([told])
+            choice_delta = _delta(served, chat, asks[choice.index], choice)
+            if choice_delta:
+                yield event([choice_delta])
         if read.usage_in_stream:
             yield event([], usage=_usage(served, read.n, asks, choices))
         yield b"data: [DONE]\n\n"

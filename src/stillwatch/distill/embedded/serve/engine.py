@@ -185,7 +185,7 @@ class GenerationEngine:
     def _take_token(self, job: Job, token: int) -> None:
         """Take a new token into a text and hand the piece on."""
         ask = job.ask
-        said = job.told[-1] if ask.logprobs is not None and job.told else None
+        last = job.told[-1] if ask.logprobs is not None and job.told else None
         if job.cancelled:
             job.finish = "stop"
             return
@@ -203,4 +203,4 @@ class GenerationEngine:
                 job.text = text
             elif not text.endswith(BROKEN):
                 job.text = held_back(text, ask.stop)
-        job.hand(Piece(job.text, said, len(job.written), job.finish))
+        job.hand(Piece(job.text, last, len(job.written), job.finish))

@@ -38,39 +38,39 @@ class CompletionRequest:
 def read(body: bytes, chat: bool) -> CompletionRequest:
     """Read a request's body. Raises: Refused naming the parameter."""
     try:
-        told = json.loads(body)
+        request = json.loads(body)
     except (ValueError, RecursionError) as why:
         raise RequestRefused(f"the body is no JSON: {why}") from why
-    if not isinstance(told, dict):
+    if not isinstance(request, dict):
         raise RequestRefused("the body is no JSON object")
-    options = told.get("stream_options")
-    messages, begun = _messages(told) if chat else (), ""
-    if chat and _of(told, "continue_final_message", bool, False):
-        if messages[-1]["role"] != "assistant" or _of(told, "add_generation_prompt", bool, False):
+    options = request.get("stream_options")
+    messages, begun = _messages(request) if chat else (), ""
+    if chat and _of(request, "continue_final_message", bool, False):
+        if messages[-1]["role"] != "assistant" or _of(request, "add_generation_prompt", bool, False):
             raise RequestRefused(
                 "continue_final_message needs a last message of the assistant's and no new turn after it",
                 param="continue_final_message",
             )
         messages, begun = messages[:-1], messages[-1]["content"]
     return CompletionRequest(
-        model=_of(told, "model", str, ""),
+        model=_of(request, "model", str, ""),
         messages=messages,
         begun=begun,
-        prompts=() if chat else _prompts(told.get("prompt")),
-        n=_whole(told, "n", 1, MOST_CHOICES) or 1,
-        most=_whole(told, "max_completion_tokens", 1) or _whole(told, "max_tokens", 1),
-        temperature=_real(told, "temperature", 0, 2, 1.0),
-        top_p=_real(told, "top_p", 0, 1, 1.0),
-        stop=_stop(told.get("stop")),
-        seed=_whole(told, "seed", -(1 << 63)),
-        logprobs=_logprobs(told, chat),
-        stream=_of(told, "stream", bool, False),
+        prompts=() if chat else _prompts(request.get("prompt")),
+        n=_whole(request, "n", 1, MOST_CHOICES) or 1,
+        most=_whole(request, "max_completion_tokens", 1) or _whole(request, "max_tokens", 1),
+        temperature=_real(request, "temperature", 0, 2, 1.0),
+        top_p=_real(request, "top_p", 0, 1, 1.0),
+        stop=_stop(request.get("stop")),
+        seed=_whole(request, "seed", -(1 << 63)),
+        logprobs=_logprobs(request, chat),
+        stream=_of(request, "stream", bool, False),
         usage_in_stream=isinstance(options, dict) and options.get("include_usage") is True,
     )
 
 
-def _of(told: dict[str, Any], name: str, kind: type, without: Any) -> Any:
-    value = told.get(name)
+def _of(request: dict[str, Any], name: str, kind: type, without: Any) -> Any:
+    value = request.get(name)
     if value is None:
         return without
     if not isinstance(value, kind):
@@ -78,8 +78,8 @@ def _of(told: dict[str, Any], name: str, kind: type, without: Any) -> Any:
     return value
 
 
-def _whole(told: dict[str, Any], name: str, least: int, most: int = 1 << 63) -> int | None:
-    value = told.get(name)
+def _whole(request: dict[str, Any], name: str, least: int, most: int = 1 << 63) -> int | None:
+    value = request.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -87,8 +87,8 @@ def _whole(told: dict[str, Any], name: str, least: int, most: int = 1 << 63) -> 
     return value
 
 
-def _real(told: dict[str, Any], name: str, least: float, most: float, without: float) -> float:
-    value = told.get(name)
+def _real(request: dict[str, Any], name: str, least: float, most: float, without: float) -> float:
+    value = request.get(name)
     if value is None:
         return without
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -97,8 +97,8 @@ def _real(told: dict[str, Any], name: str, least: float, most: float, without: f
     return float(value)
 
 
-def _messages(told: dict[str, Any]) -> tuple[dict[str, str], ...]:
-    rows = told.get("messages")
+def _messages(request: dict[str, Any]) -> tuple[dict[str, str], ...]:
+    rows = request.get("messages")
     if not isinstance(rows, list) or not rows:
         raise RequestRefused("messages is missing or empty", param="messages")
     found = []
@@ -122,34 +122,34 @@ def _content(content: Any, i: int) -> str:
     return content
 
 
-def _prompts(told: Any) -> tuple[str | tuple[int, ...], ...]:
-    if isinstance(told, str):
-        return (told,)
-    if isinstance(told, list) and told:
-        if all(isinstance(p, str) for p in told):
-            return tuple(told)
-        if all(isinstance(p, int) and not isinstance(p, bool) for p in told):
-            return (tuple(told),)
-        if all(isinstance(p, list) and all(isinstance(t, int) for t in p) for p in told):
-            return tuple(tuple(p) for p in told)
+def _prompts(prompt: Any) -> tuple[str | tuple[int, ...], ...]:
+    if isinstance(prompt, str):
+        return (prompt,)
+    if isinstance(prompt, list) and prompt:
+        if all(isinstance(p, str) for p in prompt):
+            return tuple(prompt)
+        if all(isinstance(p, int) and not isinstance(p, bool) for p in prompt):
+            return (tuple(prompt),)
+        if all(isinstance(p, list) and all(isinstance(t, int) for t in p) for p in prompt):
+            return tuple(tuple(p) for p in prompt)
     raise RequestRefused("prompt is neither text nor tokens, nor a list of them", param="prompt")
 
 
-def _stop(told: Any) -> tuple[str, ...]:
-    some = [told] if isinstance(told, str) else told or []
+def _stop(stop: Any) -> tuple[str, ...]:
+    some = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(some, list) or len(some) > 4 or not all(isinstance(s, str) and s for s in some):
         raise RequestRefused("stop is a text or up to four", param="stop")
     return tuple(some)
 
 
-def _logprobs(told: dict[str, Any], chat: bool) -> int | None:
+def _logprobs(request: dict[str, Any], chat: bool) -> int | None:
     if chat:
-        wanted = _of(told, "logprobs", bool, False)
-        top = _whole(told, "top_logprobs", 0, MOST_LOGPROBS)
+        wanted = _of(request, "logprobs", bool, False)
+        top = _whole(request, "top_logprobs", 0, MOST_LOGPROBS)
         if top is not None and not wanted:
             raise RequestRefused("top_logprobs needs logprobs", param="top_logprobs")
         return (top or 0) if wanted else None
-    return _whole(told, "logprobs", 0, MOST_LOGPROBS)
+    return _whole(request, "logprobs", 0, MOST_LOGPROBS)
 
 
 @dataclass(frozen=True)
@@ -197,11 +197,11 @@ def identity(chat: bool) -> str:
     return ("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex
 
 
-def usage(asked: int, written: int, reasoning: int) -> dict[str, Any]:
+def usage(prompt_tokens: int, written: int, reasoning: int) -> dict[str, Any]:
     return {
-        "prompt_tokens": asked,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": written,
-        "total_tokens": asked + written,
+        "total_tokens": prompt_tokens + written,
         "completion_tokens_details": {"reasoning_tokens": reasoning},
     }
 
@@ -237,7 +237,7 @@ def completion_logprobs(tokens: list[Token]) -> dict[str, Any]:
 
 
 def message(some: Parts, mode: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": "assistant", "content": some.content, "refusal": None}
+    answer: dict[str, Any] = {"role": "assistant", "content": some.content, "refusal": None}
     if mode == "field" and some.reasoning:
-        told["reasoning_content"] = some.reasoning
-    return told
+        answer["reasoning_content"] = some.reasoning
+    return answer

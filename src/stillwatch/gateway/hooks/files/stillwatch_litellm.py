@@ -70,20 +70,20 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, **settings: str) -> None:
         super().__init__()
-        said = {**os.environ, **settings}
-        self.url = said.get("STILLWATCH_HOOKS_URL", "http://127.0.0.1:8082").rstrip("/")
+        values = {**os.environ, **settings}
+        self.url = values.get("STILLWATCH_HOOKS_URL", "http://127.0.0.1:8082").rstrip("/")
         if urlsplit(self.url).scheme not in ("http", "https"):
             raise ValueError(f"STILLWATCH_HOOKS_URL is {self.url!r}; give http://host:port")
-        self.token = said.get("STILLWATCH_HOOKS_TOKEN", "")
+        self.token = values.get("STILLWATCH_HOOKS_TOKEN", "")
         if not self.token:
             raise ValueError(
                 "STILLWATCH_HOOKS_TOKEN is not set; `stillwatch key issue hook:litellm` makes one"
             )
-        self.fail_open = said.get("STILLWATCH_FAIL_OPEN", "true").lower() not in ("false", "0", "no")
-        self.timeout_s = float(said.get("STILLWATCH_TIMEOUT_S", "0.5"))
-        self.queue_bytes = int(said.get("STILLWATCH_QUEUE_BYTES", str(QUEUE_BYTES)))
+        self.fail_open = values.get("STILLWATCH_FAIL_OPEN", "true").lower() not in ("false", "0", "no")
+        self.timeout_s = float(values.get("STILLWATCH_TIMEOUT_S", "0.5"))
+        self.queue_bytes = int(values.get("STILLWATCH_QUEUE_BYTES", str(QUEUE_BYTES)))
         self.undecided = self.dropped = self.told = 0
-        self._state = _State(said.get("STILLWATCH_STATE") or str(Path(__file__).with_suffix(".state")))
+        self._state = _State(values.get("STILLWATCH_STATE") or str(Path(__file__).with_suffix(".state")))
         self._list: dict[str, Any] | None = self._state.read().get("list")
         self._gaps: list[dict[str, Any]] = self._state.begin()
         self._queue: deque[bytes] = deque()
@@ -113,7 +113,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         self._begin()
         who, name = _who(user_api_key_dict), str(data.get("model") or "")
         names, hosts = self._may_answer(name)
-        asked = {
+        query = {
             **who,
             "operation": OPERATIONS.get(str(getattr(call_type, "value", call_type)), "other"),
             "models": [*([name, *names] if name else []), *_beside(data)],
@@ -122,7 +122,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             "n": data.get("n") if type(data.get("n")) is int else 1,
             "logprobs": bool(data.get("logprobs") or data.get("top_logprobs")),
         }
-        decision = await self._decide(asked)
+        decision = await self._decide(query)
         call = str(data.get("litellm_call_id") or uuid.uuid4())
         entry = {
             "id": f"llm-{uuid.uuid4().hex}",  # ours: a client may choose LiteLLM's by x-litellm-call-id
@@ -140,7 +140,7 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             self._remember(self._open, call, entry)
             while len(self._open) > REMEMBERED:
                 self._tell_of(self._open.popitem(last=False)[1])
-            for one in asked["models"]:
+            for one in query["models"]:
                 self._remember(self._allowed, (who["account"], one), time.monotonic() + LIST_S)
             return
         self._tell_of(entry | {"asked": {}, "outcome": "refused", "status": decision.get("status", 403)})
@@ -155,8 +155,8 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         host = urlsplit(str(kwargs.get("api_base") or "")).hostname
         if not account or not name or self._known(account, name, host):
             return
-        asked = {"account": str(account), "org": _org(metadata), "models": [name], "count": False}
-        decision = await self._decide(asked | {"hosts": [host] if host else []})
+        query = {"account": str(account), "org": _org(metadata), "models": [name], "count": False}
+        decision = await self._decide(query | {"hosts": [host] if host else []})
         if not decision["allow"]:
             raise self._refusal(decision)
         self._remember(self._allowed, (account, name), time.monotonic() + LIST_S)
@@ -190,29 +190,29 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     async def _excepted(self, account: str, org: str | None, names: list[str]) -> bool:
         """Whether this account may use what others may not."""
-        asked = {"account": account, "org": org, "models": names, "count": False}
-        return bool((await self._decide(asked))["allow"])
+        query = {"account": account, "org": org, "models": names, "count": False}
+        return bool((await self._decide(query))["allow"])
 
     # --- decisions -------------------------------------------------------------------------------------
 
-    async def _decide(self, asked: dict[str, Any]) -> dict[str, Any]:
+    async def _decide(self, query: dict[str, Any]) -> dict[str, Any]:
         try:
-            found = await self._post("/decide", asked, self.timeout_s)
-            return found if isinstance(found.get("allow"), bool) else self._alone(asked)
+            found = await self._post("/decide", query, self.timeout_s)
+            return found if isinstance(found.get("allow"), bool) else self._alone(query)
         except _Unreachable as why:
             self.undecided += 1
             if self.undecided in (1, 10, 100) or self.undecided % 1000 == 0:
                 log.warning("stillwatch: cannot be asked (%s), %d times so far", why, self.undecided)
-            return self._alone(asked)
+            return self._alone(query)
 
-    def _alone(self, asked: dict[str, Any]) -> dict[str, Any]:
+    def _alone(self, query: dict[str, Any]) -> dict[str, Any]:
         """Without Stillwatch: bans and blocks as last heard; what cannot be judged is refused under a ban."""
-        found, names = self._list, [name for name in asked.get("models", []) if name]
+        found, names = self._list, [name for name in query.get("models", []) if name]
         if found is None:
             return _no(503, "Stillwatch cannot be asked and has never told what is banned here.")
-        if asked["account"] in found["blocked"]:
+        if query["account"] in found["blocked"]:
             return _no(403, found.get("message") or "This account is blocked.", "account_blocked")
-        for kind, all_names in (("models", names), ("hosts", asked.get("hosts", []))):
+        for kind, all_names in (("models", names), ("hosts", query.get("hosts", []))):
             for name in all_names:
                 if name in found[kind]:
                     return _no(403, found[kind][name], "model_banned")
@@ -261,11 +261,11 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
             if host:
                 hosts[host] = None
         names.pop("", None)
-        asked = {"models": list(names)[:10_000], "hosts": list(hosts)[:10_000]}
-        found = await self._post("/bans", asked, max(self.timeout_s, 5.0))
+        query = {"models": list(names)[:10_000], "hosts": list(hosts)[:10_000]}
+        found = await self._post("/bans", query, max(self.timeout_s, 5.0))
         if not isinstance(found.get("models"), dict):
             raise _Unreachable("no list in its answer")
-        self._list = {**found, "blocked": set(found["blocked"]), "judged": set(asked["models"])}
+        self._list = {**found, "blocked": set(found["blocked"]), "judged": set(query["models"])}
         self._targets.clear()
         self._state.write(list=self._list, gaps=self._gaps)
 
@@ -273,10 +273,10 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
     def _refusal(decision: dict[str, Any]) -> HTTPException:
         wait = decision.get("retry_after_s")
         headers = {"retry-after": str(wait)} if wait else None
-        said = decision.get("message") or "Refused."
+        message = decision.get("message") or "Refused."
         code = decision.get("code") or "refused"
         status = int(decision.get("status") or 403)
-        return HTTPException(status, {"error": said, "code": code, "rule": decision.get("rule")}, headers)
+        return HTTPException(status, {"error": message, "code": code, "rule": decision.get("rule")}, headers)
 
     # --- the reply -------------------------------------------------------------------------------------
 
@@ -316,15 +316,15 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
 
     async def _served(self, data: dict[str, Any], user: Any, model: object) -> dict[str, Any] | None:
         """A refusal, where the model that answered may not."""
-        asked = str(data.get("model") or "")
-        if not isinstance(model, str) or not model or model == asked:
+        wanted = str(data.get("model") or "")
+        if not isinstance(model, str) or not model or model == wanted:
             return None
         account, org = _pair(user)
-        key = (account, f"{asked} -> {model}")
+        key = (account, f"{wanted} -> {model}")
         if self._allowed.get(key, 0.0) > time.monotonic():
             return None
         try:
-            question = {"account": account, "org": org, "models": [asked], "served": model}
+            question = {"account": account, "org": org, "models": [wanted], "served": model}
             decision = await self._post("/decide", question, self.timeout_s)
         except _Unreachable:
             reason = (self._list or {}).get("models", {}).get(model)
@@ -377,20 +377,20 @@ class Stillwatch_PROXY_Hook(CustomLogger):  # type: ignore[misc,unused-ignore]
         """A call that LiteLLM logs nothing of: refused by us, or its event never came."""
         if entry["logged"] or (entry["outcome"] == "refused" and "status" not in entry):
             return
-        asked = entry["asked"]
+        request = entry["asked"]
         record = {
             "startTime": entry["at"],
             "call_type": entry["type"],
             "model": entry["model"],
             "end_user": entry["end_user"],
-            "messages": asked.get("messages") or asked.get("input") or asked.get("prompt"),
+            "messages": request.get("messages") or request.get("input") or request.get("prompt"),
             "metadata": {"user_api_key_hash": entry["account"]},
             "stillwatch": {
                 "id": entry["id"],
                 "account": entry["account"],
                 "rule": entry["rule"],
                 "outcome": entry["outcome"] or "unknown",
-                "asked": asked,
+                "asked": request,
             },
         }
         if "status" in entry:
