@@ -16,6 +16,7 @@ from stillwatch.range.defences import (
     Defence,
     DefenceWatch,
     LogJudgement,
+    Postponing,
 )
 from stillwatch.range.defences.hours import reason_silent
 
@@ -33,6 +34,14 @@ class Watches:
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
         return any(watch.refuses(account, at_us, model) for watch in self.watches)
+
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        """Say until when the first that refuses and says so will refuse."""
+        for watch in self.watches:
+            until = watch.refused_until_us(account, at_us, model) if isinstance(watch, Postponing) else None
+            if until is not None:
+                return until
+        return None
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take a new accounts table in place of the old one."""
