@@ -31,6 +31,12 @@ class Watches:
         """What each says, one after the other."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
+    def learn(self, exchanges: pa.Table, until_us: int) -> None:
+        """Take other people's clean days, for those alone that have a threshold to set on them."""
+        for watch in self.watches:
+            if isinstance(watch, Calibrated):
+                watch.step(exchanges, until_us)
+
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
         return any(watch.refuses(account, at_us, model) for watch in self.watches)
