@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
 from stillwatch.range.reactions import HonestClients
 from stillwatch.range.recorded import ParquetRecorder
+from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
 from stillwatch.scan.harvest import S1K
 from stillwatch.toml.declared import Bounds, build, out_of_bounds
@@ -132,7 +133,7 @@ class _HonestRequest:
     account: str
     model: str | None
     output_tokens: int
-    row: int | dict[str, Any]  # its place in the piece of the log where it is asked first; later, the row
+    row: int | Row  # its place in the piece of the log where it is asked first; later, the row
     attempt: int = 0
 
 
@@ -237,7 +238,7 @@ class _Loop:
         seen: list[TryResult] = []
         for piece in range(pieces):
             since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
-            rows: list[dict[str, Any]] = []
+            rows: list[Row] = []
             honest = self._send_all(self.passing.exchanges_between(since, until), until, rows, clients, seen)
             table = honest  # is in order
             if rows:
@@ -251,7 +252,7 @@ class _Loop:
         heapq.heappush(self.due, (at_us, rank, self.ties, one))
 
     def _send_all(
-        self, honest: pa.Table, until_us: int, rows: list[dict[str, Any]], clients: "_ClientState",
+        self, honest: pa.Table, until_us: int, rows: list[Row], clients: "_ClientState",
         seen: list[TryResult],
     ) -> pa.Table:  # fmt: skip
         """Everybody's requests in order of time; gives the honest ones that were answered at once."""
@@ -271,9 +272,7 @@ class _Loop:
                 self._ask_honestly(one, at_us, honest, rows)
         return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
 
-    def _ask_honestly(
-        self, one: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[dict[str, Any]]
-    ) -> bool:
+    def _ask_honestly(self, one: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
         """Whether an honest request was answered; what is asked again is in the log by itself."""
         if one.attempt == 0:
             if self.people.is_away(one.account, at_us):
@@ -299,15 +298,12 @@ class _Loop:
             self._put(again.at_us, 1, replace(one, account=again.account, row=row, attempt=again.attempt))
         return False
 
-    def _attack(
-        self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState", seen: list[TryResult]
-    ) -> None:
+    def _attack(self, t: Try, rows: list[Row], clients: "_ClientState", seen: list[TryResult]) -> None:
         """Send a try; one that failed may be sent again later, and nothing is said of it until then."""
-        outcome: Outcome = "refused"
         served_us = self.rests_until.get(t.account, 0) if t.account not in clients.dead else 0
-        if failed := served_us > t.at_us:
-            pass  # it knows, and sends nothing
-        else:
+        outcome: Outcome = "refused"
+        failed = True
+        if served_us <= t.at_us:  # else it knows, and sends nothing
             outcome, failed = self._send_one(t, rows, clients)
             served_us = t.at_us + BACK_OFF_US
             if outcome == "refused" and self.postponing is not None:
@@ -321,7 +317,7 @@ class _Loop:
             self.rests_until[t.account] = served_us
         self._put(again.at_us, 2, again)
 
-    def _send_one(self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState") -> tuple[Outcome, bool]:
+    def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
         """What came back, and whether that is a failure after which the same request may do."""
         if t.account in clients.dead:
             return "dead", False
@@ -420,7 +416,7 @@ class _Loop:
         )
 
 
-def _again(row: dict[str, Any], at_us: int, *, answered: bool) -> dict[str, Any]:
+def _again(row: Row, at_us: int, *, answered: bool) -> Row:
     """An honest row as it is asked at another time, or refused."""
     time = datetime.fromtimestamp(at_us / 1e6, UTC)
     put = {"time": time, "exchange_id": f"{row['exchange_id']}@{at_us}", "status": 200 if answered else 429}

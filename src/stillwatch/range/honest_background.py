@@ -7,7 +7,6 @@ ids: new honest fashions then come no more, which makes a long contest easier fo
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,7 @@ from stillwatch.range.compose import calibration_log, honest_side, scored_people
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor, donor_of
 from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US
 
@@ -103,7 +103,7 @@ class Passing:
         self._week = 7 * DAY_US
         self._last_row = {account: n for n, account in enumerate(self._table["account"].to_pylist())}
 
-    def identity(self, account: str) -> dict[str, Any]:
+    def identity(self, account: str) -> Row:
         """Give whose a request is that an account makes, as columns of the log."""
         columns = [name for name in IDENTITY if name in self._table.column_names]
         n = self._last_row.get(account)
