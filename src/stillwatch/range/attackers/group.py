@@ -97,6 +97,7 @@ class Crew:
         self.means, self.quota = means, quota
         self._queue = queue
         self._rests_until: dict[str, int] = {}  # accounts that are known to be refused
+        self._postponed: set[int] = set()  # questions that wait for hours: others are asked in their place
         self._brief, self._market, self._stock, self._talks, self._rng = brief, market, stock, talks, rng
         self._template = int(rng.integers(2**31))
         self._program = (
@@ -253,6 +254,13 @@ class Crew:
         """Say who asks a refused question, and when; None: it goes back to the list, as cover does."""
         if self._queue == "end" or refused.item is None:
             return None
+        later = self._next_try(refused, until_us)
+        if later.at_us > refused.at_us + HOUR_US and refused.item not in self._postponed:
+            self._postponed.add(refused.item)
+            self.sent -= 1
+        return later
+
+    def _next_try(self, refused: Try, until_us: int) -> Try:
         self._rests_until[refused.account] = max(until_us, self._rests_until.get(refused.account, 0))
         if self._queue == "own":
             return replace(refused, at_us=REACTION.moved_at_us(until_us, self._rng))
@@ -271,6 +279,9 @@ class Crew:
     def saw(self, seen: Sequence[TryResult], at_us: int) -> None:
         """Hear what came of this group's requests; accounts that are dead are given up."""
         for s in seen:
+            if s.item in self._postponed:
+                self._postponed.remove(s.item)
+                self.sent += 1
             if s.item is not None and s.outcome == "answered":
                 self.got += 1
             elif s.item is not None:
