@@ -4,6 +4,7 @@
     python benchmarks/attackers.py --out build/attackers.jsonl --page docs/figures/range-attackers.md
     python benchmarks/attackers.py --base sample --seeds 1 --goals 1000 --attackers loud,chorus
     python benchmarks/attackers.py --base software-quiet --goals 1000 --attackers copied_client,cells
+    python benchmarks/attackers.py --attackers naive:queue=next --defences allowance+stillwatch/holds
 
 Every seed has other honest people; levels and limits are set on people who are not among them. A contest ends
 with its goal, with the money ($5 an answer wanted), or after --days. A goal of 100,000 is not replayed: see
@@ -57,9 +58,9 @@ def scene_of(base: str) -> Scene:
     return scene if scene.name == base else replace(scene, people=replace(scene.people, base=base))
 
 
-def marks(base: str) -> tuple[str, str]:
-    """Give what stands before and after the tables of a base in a page."""
-    name = "attackers" if base == USUAL else f"attackers {base}"
+def marks(base: str, part: str) -> tuple[str, str]:
+    """Give what stands before and after the tables of a base in a page, or of a part of them."""
+    name = " ".join(filter(None, ("attackers", "" if base == USUAL else base, part)))
     return f"<!-- {name} -->", f"<!-- /{name} -->"
 
 
@@ -185,7 +186,7 @@ def extended(lines: list[dict], goal: int) -> str:
     return f"{number(accounts)} accounts, {number(max(days, 1 / 24))} days, ${number(usd)}"
 
 
-def printed(lines: list[dict], most: int) -> list[str]:
+def printed(lines: list[dict], most: int, defences: list[str]) -> list[str]:
     """Give the lines of both tables."""
     groups: dict[tuple[str, int, str], list[dict]] = defaultdict(list)
     for told in lines:
@@ -197,12 +198,12 @@ def printed(lines: list[dict], most: int) -> list[str]:
         "Against limits that is exact, as they are a rate for each account; against detection it holds for",
         "copies that have nothing in common.",
         "",
-        "| attacker | " + " | ".join(DEFENCES) + " |",
-        "| " + " | ".join(["---"] * (1 + len(DEFENCES))) + " |",
+        "| attacker | " + " | ".join(defences) + " |",
+        "| " + " | ".join(["---"] * (1 + len(defences))) + " |",
     ]
     for who in dict.fromkeys(told["asked"] for told in lines):
         cells = []
-        for against in DEFENCES:
+        for against in defences:
             fought_for = [goal for name, goal, other in groups if (name, other) == (who, against)]
             cells.append(extended(groups[who, max(fought_for), against], most) if fought_for else "-")
         out.append(f"| {who} | " + " | ".join(cells) + " |")
@@ -226,6 +227,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--print", action="store_true", help="print what --out holds; fight nothing")
     top.add_argument("--logs", type=Path, help="fight nothing; write each undefended contest's log there")
     top.add_argument("--page", type=Path, help="put the tables there between the marks of the base")
+    top.add_argument("--part", default="", help="which of the base's tables: `holds` has marks of its own")
     return top
 
 
@@ -234,7 +236,7 @@ def main() -> None:
     asked = parser().parse_args()
     os.environ.setdefault("STILLWATCH_RANGE", str(ROOT.parent / "shared" / "range"))
     if asked.page:
-        around(asked.page, *marks(asked.base))
+        around(asked.page, *marks(asked.base, asked.part))
     who = asked.attackers.split(",") if asked.attackers else list(names())
     if asked.logs:
         write_logs(asked, who)
@@ -286,7 +288,7 @@ def main() -> None:
     lines.sort(key=lambda told: (order[told["asked"]], told["goal"], rank[told["defence"]], told["seed"]))
     code = code_here()
     text = [
-        *printed(lines, asked.extended),
+        *printed(lines, asked.extended, asked.defences.split(",")),
         "",
         f"Measured at commit {code.commit}{'' if code.tree else ' with changes'}: scene `{scene.name}` among "
         f"the people of {asked.base}, seeds {asked.seeds}, {asked.days:g} days at most: "
@@ -294,7 +296,7 @@ def main() -> None:
     ]
     print("\n".join(text))
     if asked.page:
-        put(asked.page, *marks(asked.base), text)
+        put(asked.page, *marks(asked.base, asked.part), text)
 
 
 if __name__ == "__main__":

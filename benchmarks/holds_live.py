@@ -9,10 +9,10 @@ a real state file under terms that say `on`, and the schedules that it begins re
 about it, is in the log that the next look sees. No HTTP is spoken here:
 `tests/test_gateway_holds.py` does that on a small scene.
 
-The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and `Rules`
-has their numbers. As at a gateway `asn` is not in what arrives: it is looked up in a table of networks, made
-of the world's own addresses; with `--no-networks` it stays unknown. Truth is used to play the actors and to
-score; the code under test sees the log alone.
+The rules of reaction were fixed before any result was looked at; they stand in docs/holds.md, and
+`ReactionRules` has their numbers. As at a gateway `asn` is not in what arrives: it is looked up in a table of
+networks, made of the world's own addresses; with `--no-networks` it stays unknown. Truth is used to play the
+actors and to score; the code under test sees the log alone.
 """
 
 import argparse
@@ -34,37 +34,19 @@ from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway.control.holds import follow, schedules_in
 from stillwatch.gateway.control.state import ControlState
+from stillwatch.range.defences.holds import HoldsInForce, permissions_of
+from stillwatch.range.honest_background import IDENTITY
+from stillwatch.range.reactions import SECOND_GO, HonestClients, ReactionRules
 from stillwatch.scan import ScanResult, failover, holds
 from stillwatch.scan.candidates import candidates
 from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.live import Keep, LiveScan
 from stillwatch.scan.pipeline import Options
-from stillwatch.terms import Holds, Permission, Terms
+from stillwatch.terms import Holds, Terms
 from stillwatch.terms.holds import HoldSchedule
-from stillwatch.units import DAY_US, MINUTE_US
+from stillwatch.units import DAY_US, HOUR_US
 
-HOUR_US = 60 * MINUTE_US
-SECOND_US = 1_000_000
-IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")
 FAILED = (403, 408, 429, 500, 502, 503, 504, 529)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What clients do about a refusal. Sources: docs/holds.md."""
-
-    sdk_retries: int = 2  # OpenAI's and Anthropic's SDKs; Retry-After beyond a minute is not waited for
-    sdk_backoff_s: tuple[float, float] = (0.5, 1.0)  # doubled each time, less up to a quarter
-    # what an honest account does when its SDK has given up; each account has one habit
-    again_when_it_may: float = 0.35  # word for word, within two hours of the hold's end
-    other_provider: float = 0.15  # a router's fallback: it is not seen here any more
-    by_hand: float = 0.10  # once more within 1 to 5 minutes, then it is left
-    # the rest gives the request up
-    leaves: float = 0.3  # of refused people go away for an hour: what they would have asked is not asked
-    second_account: float = 0.02  # of honest accounts belong to somebody who goes on with another one
-    campaigns_in_minutes: float = 0.7  # of campaigns take failed work over within minutes, the others later
-    minutes: float = 2.0  # mean of an exponential delay
-    hours: tuple[float, float] = (1.0, 8.0)  # even
 
 
 @dataclass
@@ -85,7 +67,7 @@ class Play:
     ) -> None:
         self.name, self.terms, self.step_us = folder.name, terms, int(step_h * HOUR_US)
         self.rng = np.random.default_rng(seed)
-        self.rules = Rules()
+        self.rules = ReactionRules()
         self.table = _captured(_record(pq.read_table(folder / "exchanges.parquet")), networks)
         self.known = pq.read_table(folder / "accounts.parquet")
         truth = pq.read_table(folder / "truth.parquet").to_pylist()
@@ -104,36 +86,14 @@ class Play:
         self.minutes_until = {
             campaign: self.rng.random() < self.rules.campaigns_in_minutes for campaign in sorted(self.members)
         }
-        self.habit = self._habits()
+        honest = {account: kind for account, kind in self.kind.items() if account not in self.campaign}
+        self.clients = HonestClients(honest, self.rng, self.rules)
         self.harm = Harm()
-        self.held: dict[str, HoldSchedule] = {}
-        self.spent: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self.in_force = HoldsInForce(terms.holds)
         self.told_until: dict[str, int] = {}
-        self.away_until: dict[str, int] = {}
         self.queue: list[tuple[int, int, str, int, int]] = []  # time, tie, account, row, attempt
         self.ties = 0
         self.honest_requests = 0
-
-    def _habits(self) -> dict[str, str]:
-        rules, names = self.rules, sorted(a for a in self.kind if a not in self.campaign)
-        draw = self.rng.random(len(names))
-        habit = {}
-        for name, x in zip(names, draw.tolist(), strict=True):
-            for sort in ("again_when_it_may", "other_provider", "by_hand"):
-                if (x := x - getattr(rules, sort)) < 0:
-                    break
-            else:
-                sort = "gives_up"
-            habit[name] = sort
-        self.partner: dict[str, str] = {}
-        by_kind: dict[str, list[str]] = defaultdict(list)
-        for name in names:
-            if self.rng.random() < rules.second_account:
-                by_kind[self.kind[name]].append(name)
-        for several in by_kind.values():
-            for a, b in zip(several[::2], several[1::2], strict=False):
-                self.partner[a], self.partner[b] = b, a
-        return habit
 
     # --- one span of the log ---
 
@@ -149,12 +109,12 @@ class Play:
         while self.queue and self.queue[0][0] < until_us:
             at_us, _, account, row, attempt = heapq.heappop(self.queue)
             honest = account not in self.campaign
-            if attempt == 0 and self.away_until.get(account, 0) > at_us:
+            if attempt == 0 and self.clients.is_away(account, at_us):
                 self.harm.lost += 1
                 continue
             if attempt == 0 and honest:
                 self.honest_requests += 1
-            hold_us = self._refused(account, at_us)
+            hold_us = self.in_force.refused_until_us(account, at_us)
             failed = hold_us is not None or (attempt == 0 and int(self.status[row]) in FAILED)
             status = 429 if hold_us is not None else int(self.status[row]) if attempt == 0 else 200
             rows.append((at_us, account, row, status))
@@ -169,44 +129,20 @@ class Play:
                 self._react(at_us, account, row, attempt, hold_us, honest)
         return self._written(rows)
 
-    def _refused(self, account: str, at_us: int) -> int | None:
-        schedule = self.held.get(account)
-        hold_us = None if schedule is None else schedule.hold_end_us(account, at_us)
-        if hold_us is None:
-            return None
-        spent, minute = self.spent[(account, at_us // DAY_US)], at_us // MINUTE_US
-        if minute not in spent and len(spent) >= self.terms.holds.refused_minutes_per_day:
-            return None
-        spent.add(minute)
-        return hold_us
-
     def _react(
         self, at_us: int, account: str, row: int, attempt: int, hold_us: int | None, honest: bool
     ) -> None:
-        rules, rng = self.rules, self.rng
-        if hold_us is not None and attempt % 10 < rules.sdk_retries:
-            wait_s = rules.sdk_backoff_s[attempt % 10] * (1 - 0.25 * rng.random())
-            self.put(at_us + int(wait_s * SECOND_US), account, row, attempt + 1)
-            return
-        if not honest:
-            if self.id[row] in self.covert:
-                self._taken_over(at_us, account, row, attempt, hold_us)
-            return
-        if hold_us is None or attempt >= 10:
-            self.harm.lost += hold_us is not None
-            return  # honest failures that were in the log already are answered there as its author wrote
-        if account in self.partner:
-            self.put(at_us + int(rng.uniform(0.2, 10) * MINUTE_US), self.partner[account], row, 10)
-            return
-        habit = self.habit.get(account, "gives_up")
-        if habit == "again_when_it_may":
-            self.put(hold_us + int(rng.uniform(0, 2) * HOUR_US), account, row, 10)
-        elif habit == "by_hand":
-            self.put(at_us + int(rng.uniform(1, 5) * MINUTE_US), account, row, 10)
+        if honest:
+            if hold_us is None:
+                return  # honest failures that were in the log already are answered there as its author wrote
+            again = self.clients.again(at_us, account, attempt, hold_us)
+            self.harm.lost += again is None
         else:
-            self.harm.lost += 1
-        if rng.random() < rules.leaves:
-            self.away_until[account] = at_us + HOUR_US
+            again = self.clients.sdk_retry(at_us, account, attempt) if hold_us is not None else None
+            if again is None and self.id[row] in self.covert:
+                self._taken_over(at_us, account, row, attempt, hold_us)
+        if again is not None:
+            self.put(again.at_us, again.account, row, again.attempt)
 
     def _taken_over(self, at_us: int, account: str, row: int, attempt: int, hold_us: int | None) -> None:
         """Another account of the campaign does the work; one alone waits until it may."""
@@ -214,15 +150,15 @@ class Play:
             self.told_until[account] = hold_us
         campaign = self.campaign[account]
         if self.minutes_until[campaign]:
-            then_us = at_us + 5 * SECOND_US + int(self.rng.exponential(self.rules.minutes) * MINUTE_US)
+            then_us = self.rules.moved_at_us(at_us, self.rng)
         else:
             then_us = at_us + int(self.rng.uniform(*self.rules.hours) * HOUR_US)
         others = [a for a in self.members[campaign] if a != account and a in self.identity]
         ready = [a for a in others if self.told_until.get(a, 0) <= then_us]
         if ready:
-            self.put(then_us, ready[self.rng.integers(len(ready))], row, 10)
+            self.put(then_us, ready[self.rng.integers(len(ready))], row, SECOND_GO)
         elif not others:
-            self.put(max(then_us, hold_us or 0), account, row, 10)
+            self.put(max(then_us, hold_us or 0), account, row, SECOND_GO)
 
     def _written(self, rows: list[tuple[int, str, int, int]]) -> pa.Table:
         template = self.table.take(pa.array([row for _, _, row, _ in rows], pa.int64()))
@@ -244,13 +180,7 @@ class Play:
         live = LiveScan(Options(threads=2), keep=Keep(), accounts=self.known)
         rows = self.known.to_pylist()
         orgs = {row["account"]: row["org"] for row in rows}
-        last_us = int(self.at_us[-1]) + 30 * DAY_US
-        permissions = tuple(
-            Permission(kind, "the accounts table", last_us, account=row["account"])
-            for row in rows
-            for kind in row["permissions"] or ()
-        )
-        terms = Terms(1, holds=self.terms.holds, permissions=permissions)
+        terms = Terms(1, holds=self.terms.holds, permissions=permissions_of(self.known))
         first_us = int(self.at_us[0])
         covered: dict[str, set[str]] = defaultdict(set)
         begin, result = 0, None
@@ -264,10 +194,7 @@ class Play:
             found = candidates(result)
             self._cover(covered, found, result)
             follow(state, terms, found, orgs, now_us=now_us, tell=lambda text: None)
-            running = [
-                s for s in schedules_in(folder / "state.db") if s.ended_us is None and s.end_us > now_us
-            ]
-            self.held = {account: s for s in running for account in s.accounts}
+            running = self.in_force.renew(schedules_in(folder / "state.db"), now_us)
             for schedule in running:
                 self.harm.scheduled |= {a for a in schedule.accounts if a not in self.campaign}
             spent = time.perf_counter() - begun

@@ -21,12 +21,16 @@ from stillwatch.range.contest import ERRORS, Contest, Rules, contest, contest_of
 from stillwatch.range.costs import AttackPrices
 from stillwatch.range.defences import Accusation
 from stillwatch.range.defences.allowance import TOKENS_A_S, AllowanceWatch, judge, refused_ids
+from stillwatch.range.defences.holds import LOG_STANDS, HoldingWatch, HoldsDefence, HoldsInForce
 from stillwatch.range.defences.reasoning_allowance import ReasoningAllowanceWatch
 from stillwatch.range.defences.registry import defence as defence_of
 from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.people.software import DEFAULTS
 from stillwatch.range.scenes import read_scene, shipped_scenes
+from stillwatch.scan.parts import PARTS
+from stillwatch.terms import Holds, Terms
 from stillwatch.terms.allowance import CEILING, Allowances
+from stillwatch.terms.holds import plan
 from stillwatch.terms.load import load
 from stillwatch.toml.reading import Mistakes, TableReader
 from stillwatch.units import DAY_US, HOUR_US
@@ -61,6 +65,7 @@ class Eyes:
     until: list[int] = field(default_factory=list)
     named: dict[str, int] = field(default_factory=dict)
     made: Counter = field(default_factory=Counter)
+    pauses: bool = False  # every account is refused in the first half of each hour, and told until when
 
     def step(self, exchanges: pa.Table, until_us: int) -> Sequence[Accusation]:
         rows = exchanges.to_pylist()
@@ -79,10 +84,19 @@ class Eyes:
         return [Accusation("case", until_us, dict.fromkeys(fresh, until_us))] if fresh else ()
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
+        if self.pauses:
+            return at_us % HOUR_US < HOUR_US // 2
         if self.a_day is None:
             return False
         self.made[account, at_us // DAY_US] += 1
         return self.made[account, at_us // DAY_US] > self.a_day
+
+
+class PausingEyes(Eyes):
+    """Says until when it refuses, as a gateway does."""
+
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        return at_us - at_us % HOUR_US + HOUR_US // 2 if self.refuses(account, at_us) else None
 
 
 class Watcher:
@@ -91,7 +105,9 @@ class Watcher:
     NAME = "eyes"
 
     def __init__(self, people: HonestBackground, **kinds: Any) -> None:
-        self.eyes = Eyes(set(people.accounts["account"].to_pylist()), **kinds)
+        self.eyes = (PausingEyes if "pauses" in kinds else Eyes)(
+            set(people.accounts["account"].to_pylist()), **kinds
+        )
 
     def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> Eyes:
         return self.eyes
@@ -208,6 +224,122 @@ def test_a_client_that_is_refused_backs_off(people: HonestBackground) -> None:
     assert told.ended == "time"
     assert len(refusals) < 24 * 6 + 10
     assert told.out <= 10
+
+
+# --- where refused work goes --------------------------------------------------------------------------------
+
+
+def refused_rows(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each refused row, and what asks the same text later."""
+    by_text = defaultdict(list)
+    for row in sorted(rows, key=lambda r: r["time"]):
+        by_text[row["prompt"]].append(row)
+    return [
+        (row, same[k + 1 :])
+        for same in by_text.values()
+        for k, row in enumerate(same)
+        if row["status"] == 429
+    ]
+
+
+BARE = Evasion(accounts=12, per_account_day=24, words="bare")
+
+
+def test_a_queue_moves_refused_work_at_once_word_for_word(people: HonestBackground) -> None:
+    told, watcher = fight(people, FixedMeans(BARE, "moves", "next"), a_day=4)
+    refused = refused_rows(watcher.theirs())
+    moved = [(row, later[0]) for row, later in refused if later]
+    assert told.reached
+    assert len(moved) > 20
+    others = [row["account"] != then["account"] for row, then in moved]
+    assert np.mean(others) > 0.9  # what it meant to ask may have begun to be refused meanwhile
+    waits = [(then["time"] - row["time"]).total_seconds() for row, then in moved]
+    assert np.median(waits) < 300
+    assert all(wait > 5 for wait in waits)
+
+
+def test_a_queue_for_each_account_waits_until_it_is_served(people: HonestBackground) -> None:
+    told, watcher = fight(people, FixedMeans(BARE, "waits", "own"), pauses=True)
+    refused = refused_rows(watcher.theirs())
+    assert told.reached
+    assert len(refused) > 10
+    for row, later in refused:
+        assert {row["account"]} >= {one["account"] for one in later}
+        if at_us(row) % HOUR_US < HOUR_US // 2:
+            assert all(at_us(one) % HOUR_US >= HOUR_US // 2 for one in later)
+    # which account it knows to be refused, it does not ask
+    per_hour = Counter((row["account"], at_us(row) // HOUR_US) for row, _ in refused)
+    assert np.mean([many == 1 for many in per_hour.values()]) > 0.9
+
+
+def test_a_queue_is_one_of_three() -> None:
+    assert attacker("naive:queue=own").NAME == "naive:queue=own"
+    chorus = attacker("chorus:accounts=9:queue=next")
+    assert (chorus.queue, chorus.settings.accounts) == ("next", 9)  # type: ignore[attr-defined]
+    for name in ("naive:queue=mine", "naive:queue=", "chorus:queue=own:queue=own"):
+        with pytest.raises(InputError, match="give one queue of end, next, own"):
+            attacker(name)
+
+
+def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -> None:
+    """Twice more by their SDK; then a third when they may. Every refusal is a row, as at a gateway."""
+    told, watcher = fight(people, POOL, pauses=True, rules=replace(RULES, goal=300, max_days=6))
+    rows = [r for r in watcher.eyes.rows if r["account"] in watcher.eyes.honest and "@" in r["exchange_id"]]
+    tries = defaultdict(list)
+    for row in rows:
+        tries[row["exchange_id"].partition("@")[0]].append(row)
+    first = [sorted(some, key=lambda r: r["time"]) for some in tries.values()]
+    assert told.honest_refused == len(first) > 30
+    seconds = [[(r["time"] - some[0]["time"]).total_seconds() for r in some] for some in first]
+    assert all(some[1] < 0.6 and some[2] < 1.7 for some in seconds if len(some) > 2)
+    assert np.mean([len(some) >= 3 for some in seconds]) > 0.9  # not at the half hour itself
+    later = [some[3] for some in first if len(some) > 3]
+    assert 0.2 < len(later) / len(first) < 0.7  # 35 % when they may, 10 % by hand
+    assert all((r["status"] == 429) == (at_us(r) % HOUR_US < HOUR_US // 2) for r in rows)
+    whole = sum(people.clean_until_us <= at_us(r) for r in people.exchanges.to_pylist())
+    assert told.honest_requests < whole  # some leave for an hour
+
+
+@dataclass(frozen=True)
+class KeptHolds(HoldsDefence):
+    """Holds whose watch can be asked afterwards."""
+
+    watches: list[HoldingWatch] = field(default_factory=list)
+
+    def open_watch(self, accounts: pa.Table | None, clean_until_us: int, seed: int) -> HoldingWatch:
+        self.watches.append(super().open_watch(accounts, clean_until_us, seed))
+        return self.watches[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queue", ["next", "own"])
+def test_holds_find_a_queue_that_moves_and_none_that_waits(people: HonestBackground, queue: str) -> None:
+    """Eight accounts without wording in common. They are most of so few people's traffic, hence the share.
+
+    What refusals in the log show is left out: it finds such a pool as well.
+    """
+    terms = Terms(1, holds=Holds(mode="on", refused_share_at_most=0.25))
+    holds = KeptHolds("holds", PARTS - {"failover"}, False, 1.0, terms)
+    pool = Evasion(accounts=8, per_account_day=48, words="bare", spread_settings=True, replace=False)
+    told = contest(people, holds, FixedMeans(pool, "pool", queue), 1, Rules(max_days=2.2), AttackPrices())
+    scan = holds.watches[0].scan
+    found = scan.tick(scan.looked_until_us, scan.looked_until_us).campaigns
+    assert len(holds.watches[0].schedules) == 1  # the same lead is held either way
+    assert told.stopped == (8 if queue == "next" else 0)
+    assert [one.reasons[0].detector for one in found] == (["holds"] if queue == "next" else [])
+    assert told.honest_stopped == 0
+
+
+def test_holds_judge_no_log_and_keep_their_budget(people: HonestBackground) -> None:
+    judged = defence_of("stillwatch/holds").judge(people.exchanges, people.accounts, 0, 1)
+    assert (judged.cases, judged.cannot_fire) == ((), LOG_STANDS)
+    force = HoldsInForce(Holds(mode="on", refused_minutes_per_day=6))
+    schedule = plan(Holds(one_block_in=4), "lead-1", ["a"], 0, bytes(32))
+    assert force.renew([schedule, replace(schedule, ended_us=1)], 5) == [schedule]
+    refused = [at for at in range(0, DAY_US, 20_000_000) if force.refused_until_us("a", at) is not None]
+    assert len({at // 60_000_000 for at in refused}) == 6
+    assert len(refused) == 18  # a client that tries again within the minute costs no more of it
+    assert force.refused_until_us("b", 10**9) is None
 
 
 # --- how it ends --------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from stillwatch.units import DAY_US, HOUR_US
 START_US = int(START.timestamp()) * 1_000_000
 CLEAN_US = START_US + 6 * DAY_US
 REFUSING = ("limits", "allowance", "reasoning_allowance")  # these accuse nobody
-EVERY = tuple(name for name in names() if name != "stillwatch/firm")  # that one: a scan every half day
+# not: a scan every half day, and what cannot judge a log
+EVERY = tuple(name for name in names() if name not in ("stillwatch/firm", "stillwatch/holds"))
 SET_ON_CLEAN_DAYS = tuple(name for name in EVERY if has_threshold(name))
 BASELINES = tuple(name for name in EVERY if name != "stillwatch")
 LOOSE = 2000.0  # a budget at which everybody speaks

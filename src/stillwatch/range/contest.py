@@ -2,11 +2,16 @@
 
 It knows what every request was for; the defence sees the log alone, the attacker what came back. An account
 that is named is stopped from then on, after a delay. What leaves before that has left.
+
+A request that a defence refuses until a time it says (`Postponing`) is a row of the log, and honest clients
+react as docs/holds.md says. One that is refused without that is not in the log, and nobody asks again.
 """
 
+import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +19,14 @@ import pyarrow as pa
 from stillwatch.errors import Faults, InputError
 from stillwatch.range.attackers import Attacker, Brief, Outcome, Try, TryResult
 from stillwatch.range.costs import AttackBudget, AttackPrices, Cost
-from stillwatch.range.defences import Accusation, Defence, DefenceWatch
+from stillwatch.range.defences import Accusation, Defence, DefenceWatch, Postponing
 from stillwatch.range.defences.hours import reason_silent, set_thresholds
 from stillwatch.range.honest_background import HonestBackground, Passing, field_of
 from stillwatch.range.market import Market
 from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.reactions import HonestClients
 from stillwatch.range.recorded import ParquetRecorder
+from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
 from stillwatch.scan.harvest import S1K
 from stillwatch.toml.declared import Bounds, build, out_of_bounds
@@ -119,6 +126,17 @@ class Metered(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _HonestRequest:
+    """A request of an honest account, first or again."""
+
+    account: str
+    model: str | None
+    output_tokens: int
+    row: int | Row  # its place in the piece of the log where it is asked first; later, the row
+    attempt: int = 0
+
+
 class _ClientState:
     """What every client does within an hour: it waits when refused, and ends when its account is dead."""
 
@@ -154,8 +172,8 @@ class _Loop:
         self.field, self.rules, self.seed = field, rules, seed
         self.name, self.against = attacker.NAME, defence.NAME
         # the defence's draws and the attacker's do not depend on each other's number
-        market_rng, play_rng, self.rng, rows_rng = (
-            np.random.default_rng([seed, part]) for part in (1, 2, 3, 4)
+        market_rng, play_rng, self.rng, rows_rng, people_rng = (
+            np.random.default_rng([seed, part]) for part in (1, 2, 3, 4, 5)
         )
         self.budget = AttackBudget(prices)
         self.market = Market(
@@ -172,6 +190,12 @@ class _Loop:
         self.watch: DefenceWatch = defence.open_watch(field.accounts, field.clean_until_us, seed)
         set_thresholds(defence, self.watch, field.calibration, field.clean_until_us, seed)
         self.meter = self.watch if isinstance(self.watch, Metered) else None
+        self.postponing = self.watch if isinstance(self.watch, Postponing) else None
+        names = field.accounts["account"].to_pylist()
+        self.people = HonestClients(dict.fromkeys(names, ""), people_rng)
+        self.due: list[tuple[int, int, int, Try | _HonestRequest]] = []  # time, rank, tie
+        self.ties = 0
+        self.rests_until: dict[str, int] = {}  # of an attacker's accounts, as far as it heeds that
         self.stop_at: dict[str, int] = {}
         self.known_case = False
         self.got: set[int] = set()
@@ -205,20 +229,17 @@ class _Loop:
     def _hour(self, at: int) -> None:
         tries = sorted(self.play.hour(at), key=lambda t: (t.at_us, t.account))
         self._enrol()
-        often = self.known_case or len(tries) >= BUSY
-        pieces = HOUR_US // PIECE_US if tries and often else 1
+        for t in tries:
+            self._put(t.at_us, 2, t)
+        sent = sum(isinstance(one, Try) and at_us < at + HOUR_US for at_us, _, _, one in self.due)
+        often = self.known_case or sent >= BUSY
+        pieces = HOUR_US // PIECE_US if sent and often else 1
         clients = _ClientState()
         seen: list[TryResult] = []
-        k = 0
         for piece in range(pieces):
             since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
-            here = k
-            while k < len(tries) and tries[k].at_us < until:
-                k += 1
-            rows: list[dict[str, Any]] = []
-            honest = self._send_all(
-                self.passing.exchanges_between(since, until), tries[here:k], rows, clients, seen
-            )
+            rows: list[Row] = []
+            honest = self._send_all(self.passing.exchanges_between(since, until), until, rows, clients, seen)
             table = honest  # is in order
             if rows:
                 table = pa.concat_tables([honest, self.recorder.table(rows)])
@@ -226,37 +247,84 @@ class _Loop:
             self._heard(self.watch.step(table, until), until)
         self.play.saw(seen)
 
+    def _put(self, at_us: int, rank: int, one: "Try | _HonestRequest") -> None:
+        self.ties += 1
+        heapq.heappush(self.due, (at_us, rank, self.ties, one))
+
     def _send_all(
-        self, honest: pa.Table, tries: list[Try], rows: list[dict[str, Any]], clients: "_ClientState",
+        self, honest: pa.Table, until_us: int, rows: list[Row], clients: "_ClientState",
         seen: list[TryResult],
     ) -> pa.Table:  # fmt: skip
-        """Everybody's requests in order of time; gives the honest ones that were not refused."""
+        """Everybody's requests in order of time; gives the honest ones that were answered at once."""
         honest = self._without_stopped(honest)
-        names, models = honest["account"].to_pylist(), honest["model"].to_pylist()
-        times = honest["time"].cast(pa.int64()).to_pylist()
-        tokens = honest["output_tokens"].to_pylist()
-        kept: list[bool] = []
-        for t in [*tries, None]:
-            while len(kept) < len(names) and (t is None or times[len(kept)] <= t.at_us):
-                n = len(kept)
-                kept.append(not self.watch.refuses(names[n], times[n], models[n]))
-                if kept[n] and self.meter is not None:
-                    self.meter.answered(names[n], times[n], tokens[n] or 0, models[n])
-            if t is not None:
-                outcome = self._send_one(t, rows, clients)
-                clients.heard(t, outcome)
-                seen.append(TryResult(t.account, t.at_us, t.item, outcome))
-        self.honest_requests += len(kept)
-        self.honest_refused += len(kept) - sum(kept)
+        names = ("time", "account", "model", "output_tokens")
+        columns = (honest[name].cast(pa.int64()) if name == "time" else honest[name] for name in names)
+        for n, (at_us, name, model, tokens) in enumerate(zip(*(c.to_pylist() for c in columns), strict=True)):
+            self._put(at_us, 0, _HonestRequest(name, model, tokens or 0, n))
+        kept = [False] * len(honest)
+        while self.due and self.due[0][0] < until_us:
+            at_us, _, _, one = heapq.heappop(self.due)
+            if isinstance(one, Try):
+                self._attack(one, rows, clients, seen)
+            elif isinstance(one.row, int):
+                kept[one.row] = self._ask_honestly(one, at_us, honest, rows)
+            elif self.rules.act == "strip" or one.account not in self.honest_stopped:
+                self._ask_honestly(one, at_us, honest, rows)
         return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
 
-    def _send_one(self, t: Try, rows: list[dict[str, Any]], clients: "_ClientState") -> Outcome:
+    def _ask_honestly(self, one: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
+        """Whether an honest request was answered; what is asked again is in the log by itself."""
+        if one.attempt == 0:
+            if self.people.is_away(one.account, at_us):
+                return False
+            self.honest_requests += 1
+        if not self.watch.refuses(one.account, at_us, one.model):
+            if self.meter is not None:
+                self.meter.answered(one.account, at_us, one.output_tokens, one.model)
+            if isinstance(one.row, dict):
+                rows.append(_again(one.row, at_us, answered=True))
+            return True
+        self.honest_refused += one.attempt == 0
+        if self.postponing is None:
+            return False
+        refused_until_us = self.postponing.refused_until_us(one.account, at_us, one.model)
+        if refused_until_us is None:
+            return False
+        row = honest.slice(one.row, 1).to_pylist()[0] if isinstance(one.row, int) else one.row
+        rows.append(_again(row, at_us, answered=False))
+        again = self.people.again(at_us, one.account, one.attempt, refused_until_us)
+        if again is not None:
+            row = row | self.passing.identity(again.account)
+            self._put(again.at_us, 1, replace(one, account=again.account, row=row, attempt=again.attempt))
+        return False
+
+    def _attack(self, t: Try, rows: list[Row], clients: "_ClientState", seen: list[TryResult]) -> None:
+        """Send a try; one that failed may be sent again later, and nothing is said of it until then."""
+        served_us = self.rests_until.get(t.account, 0) if t.account not in clients.dead else 0
+        outcome: Outcome = "refused"
+        failed = True
+        if served_us <= t.at_us:  # else it knows, and sends nothing
+            outcome, failed = self._send_one(t, rows, clients)
+            served_us = t.at_us + BACK_OFF_US
+            if outcome == "refused" and self.postponing is not None:
+                served_us = self.postponing.refused_until_us(t.account, t.at_us, t.model) or served_us
+        again = self.play.again(t, served_us) if failed else None
+        if again is None:
+            clients.heard(t, outcome)
+            seen.append(TryResult(t.account, t.at_us, t.item, outcome))
+            return
+        if outcome == "refused":
+            self.rests_until[t.account] = served_us
+        self._put(again.at_us, 2, again)
+
+    def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
+        """What came back, and whether that is a failure after which the same request may do."""
         if t.account in clients.dead:
-            return "dead"
+            return "dead", False
         if clients.waits(t):
-            return "refused"
+            return "refused", False
         if self.budget.left_usd <= 0:
-            return "error"
+            return "error", False
         stopped = self.stop_at.get(t.account)
         acted = stopped is not None and t.at_us >= stopped
         if acted and self.first_stop is None:
@@ -264,26 +332,26 @@ class _Loop:
         self.requests += 1
         self.first_us = self.first_us or t.at_us
         if acted and self.rules.act == "stop":
-            return "dead"
+            return "dead", False
         held = self.market.held[t.account]
         refused = self.watch.refuses(t.account, t.at_us, t.model)
         failed = refused or self.rng.random() < ERRORS
         row = self.recorder.row(t, held, failed)
         rows.append(row)
         if failed:
-            return "refused" if refused else "error"
+            return ("refused" if refused else "error"), True
         if self.meter is not None:
             self.meter.answered(t.account, t.at_us, row["output_tokens"], row["model"])
         self.budget.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
         if acted:
-            return "stripped"
+            return "stripped", False
         if row["finish_reason"] in ("refusal", "length"):
-            return "error"  # the model itself would not answer, or the account's own limit cut it off
+            return "error", False  # the model itself would not answer, or the account's own limit cut it off
         if t.item is not None and t.item not in self.got:
             self.got.add(t.item)
             self.tokens += row["output_tokens"]
             self.last_us = t.at_us
-        return "answered"
+        return "answered", False
 
     def _enrol(self) -> None:
         if self.market.unlisted:
@@ -346,6 +414,15 @@ class _Loop:
             reason_silent(self.watch),
             self.field.people,
         )
+
+
+def _again(row: Row, at_us: int, *, answered: bool) -> Row:
+    """An honest row as it is asked at another time, or refused."""
+    time = datetime.fromtimestamp(at_us / 1e6, UTC)
+    put = {"time": time, "exchange_id": f"{row['exchange_id']}@{at_us}", "status": 200 if answered else 429}
+    if not answered:
+        put |= {"output_tokens": 0, "reasoning_tokens": 0, "finish_reason": None}
+    return row | put
 
 
 def contest(

@@ -17,10 +17,12 @@ from stillwatch.range.compose import calibration_log, honest_side, scored_people
 from stillwatch.range.defences import CalibrationLog
 from stillwatch.range.identity import Donor, donor_of
 from stillwatch.range.outcome import ScoredPeople
+from stillwatch.range.rows import Row
 from stillwatch.range.scenes import Scene
 from stillwatch.units import DAY_US
 
 ITEMS = ("reasoning_sft_math", "reasoning_sft_code", "orca_flan", "gpteacher_roleplay", "airoboros")
+IDENTITY = ("account", "client_ip", "asn", "user_agent", "end_user")  # whose a request is
 LONGEST_TALK = 4000  # characters: cover is talk, not documents
 
 
@@ -99,6 +101,14 @@ class Passing:
         days = -(-(int(self._ts[-1]) + 1 - field.begin_us) // DAY_US)
         self._end = field.begin_us + int(days) * DAY_US
         self._week = 7 * DAY_US
+        self._last_row = {account: n for n, account in enumerate(self._table["account"].to_pylist())}
+
+    def identity(self, account: str) -> Row:
+        """Give whose a request is that an account makes, as columns of the log."""
+        columns = [name for name in IDENTITY if name in self._table.column_names]
+        n = self._last_row.get(account)
+        row = {} if n is None else self._table.select(columns).slice(n, 1).to_pylist()[0]
+        return row | {"account": account}
 
     def exchanges_between(self, since_us: int, until_us: int) -> pa.Table:
         """The exchanges of a stretch that lies on one side of the log's end, and in one turn of its week."""

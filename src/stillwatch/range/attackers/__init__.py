@@ -20,6 +20,9 @@ Outcome = Literal["answered", "refused", "stripped", "dead", "error"]
 WORDS = ("bare", "template", "wrapped", "own", "group", "reworded", "model")
 HOURS = ("flat", "human", "burst")
 KINDS = get_args(AccountKind)
+# Where refused work goes. end: of the list that all share, to be asked again when its turn comes; next: to
+# another account at once, word for word, as a relay's balancer sends it; own: it waits for the same account
+QUEUES = ("end", "next", "own")
 COMMONEST = "commonest"  # of the clients that an account may copy
 
 
@@ -115,8 +118,15 @@ class AttackSession(Protocol):
         """Say what is to be sent in the hour that begins at `at_us`."""
         ...
 
+    def again(self, refused: Try, until_us: int) -> Try | None:
+        """Say what is sent later in place of a request that failed; None: its questions go back.
+
+        until_us: when the account is said to be served again.
+        """
+        ...
+
     def saw(self, seen: Sequence[TryResult]) -> None:
-        """Hear what came of the requests, in order of time."""
+        """Hear what came of the requests, in order of time, without those that are sent again."""
         ...
 
     @property

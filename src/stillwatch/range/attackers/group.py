@@ -5,19 +5,22 @@ Items come from one list that all groups share: none is asked twice unless it wa
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from stillwatch.range.attackers import COMMONEST, Brief, Evasion, Try, TryResult
+from stillwatch.range.attackers import COMMONEST, QUEUES, Brief, Evasion, Try, TryResult
 from stillwatch.range.attackers.rewording import Form, draw_model_form, word_request, wrapper
 from stillwatch.range.identity import token
 from stillwatch.range.market import HeldAccount, Market
+from stillwatch.range.reactions import ReactionRules
 from stillwatch.units import HOUR_US
 
 AWAKE = 16  # hours of a day
 # A burst is as fast as an account's output limit lets it be: 100,000 output tokens a minute on the lowest
 # tier (docs of a large provider, October 2026), at some 9,000 a reasoning trace.
 BURST_PER_HOUR = 600
+REACTION = ReactionRules()
 
 
 class QuestionQueue:
@@ -89,8 +92,12 @@ class Crew:
         stock: QuestionQueue,
         talks: Talks,
         rng: np.random.Generator,
+        queue: str = QUEUES[0],
     ) -> None:
         self.means, self.quota = means, quota
+        self._queue = queue
+        self._rests_until: dict[str, int] = {}  # accounts that are known to be refused
+        self._postponed: set[int] = set()  # questions that wait for hours: others are asked in their place
         self._brief, self._market, self._stock, self._talks, self._rng = brief, market, stock, talks, rng
         self._template = int(rng.integers(2**31))
         self._program = (
@@ -141,6 +148,8 @@ class Crew:
         self.enlist(at_us)
         tries: list[Try] = []
         for held in list(self.working.values()):
+            if self._rests_until.get(held.name, 0) >= at_us + HOUR_US:
+                continue
             count = self._count(held, at_us)
             for at in self._moments(count, at_us):
                 if self.sent >= self.quota and not self._decoy(held.name):
@@ -241,9 +250,38 @@ class Crew:
             for held in self.working.values()
         ]
 
+    def again(self, refused: Try, until_us: int) -> Try | None:
+        """Say who asks a refused question, and when; None: it goes back to the list, as cover does."""
+        if self._queue == "end" or refused.item is None:
+            return None
+        later = self._next_try(refused, until_us)
+        if later.at_us > refused.at_us + HOUR_US and refused.item not in self._postponed:
+            self._postponed.add(refused.item)
+            self.sent -= 1
+        return later
+
+    def _next_try(self, refused: Try, until_us: int) -> Try:
+        self._rests_until[refused.account] = max(until_us, self._rests_until.get(refused.account, 0))
+        if self._queue == "own":
+            return replace(refused, at_us=REACTION.moved_at_us(until_us, self._rng))
+        then_us = REACTION.moved_at_us(refused.at_us, self._rng)
+        others = [h for h in self.working.values() if h.name != refused.account and not self._decoy(h.name)]
+        if not others:
+            return replace(refused, at_us=max(then_us, until_us))
+        ready = [held for held in others if self._rests_until.get(held.name, 0) <= then_us]
+        if ready:
+            held = ready[int(self._rng.integers(len(ready)))]
+        else:  # whoever is served first
+            held = min(others, key=lambda one: (self._rests_until[one.name], one.name))
+            then_us = REACTION.moved_at_us(self._rests_until[held.name], self._rng)
+        return self._try(held, then_us, refused.prompt, refused.item)
+
     def saw(self, seen: Sequence[TryResult], at_us: int) -> None:
         """Hear what came of this group's requests; accounts that are dead are given up."""
         for s in seen:
+            if s.item in self._postponed:
+                self._postponed.remove(s.item)
+                self.sent += 1
             if s.item is not None and s.outcome == "answered":
                 self.got += 1
             elif s.item is not None:

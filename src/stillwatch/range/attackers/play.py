@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stillwatch.range.attackers import Brief, Evasion, Try, TryResult
+from stillwatch.range.attackers import QUEUES, Brief, Evasion, Try, TryResult
 from stillwatch.range.attackers.group import Crew, QuestionQueue, Talks
 from stillwatch.range.market import Market
 
@@ -12,8 +12,10 @@ from stillwatch.range.market import Market
 class Crews:
     """Crews at work side by side. An attacker decides, before every hour, which ones there are."""
 
-    def __init__(self, brief: Brief, market: Market, rng: np.random.Generator) -> None:
-        self.brief, self.market, self.rng = brief, market, rng
+    def __init__(
+        self, brief: Brief, market: Market, rng: np.random.Generator, queue: str = QUEUES[0]
+    ) -> None:
+        self.brief, self.market, self.rng, self.queue = brief, market, rng, queue
         self.stock = QuestionQueue(brief.items, brief.goal)
         self.talks = Talks(brief.talks, rng)
         self.crews: list[Crew] = []
@@ -22,7 +24,7 @@ class Crews:
     def send(self, means: Evasion, quota: int, questions: QuestionQueue | None = None) -> Crew:
         """Set a crew to work, on questions that were set aside for it or on everybody's."""
         stock = questions or self.stock
-        crew = Crew(means, quota, self.brief, self.market, stock, self.talks, self.rng)
+        crew = Crew(means, quota, self.brief, self.market, stock, self.talks, self.rng, self.queue)
         self.crews.append(crew)
         return crew
 
@@ -42,6 +44,9 @@ class Crews:
             tries += mine
         return tries
 
+    def again(self, refused: Try, until_us: int) -> Try | None:
+        return self._of[refused.account].again(refused, until_us)
+
     def saw(self, seen: Sequence[TryResult]) -> None:
         self.stock.saw(seen)
         theirs: dict[int, list[TryResult]] = {}
@@ -59,6 +64,9 @@ class Led:
     def __init__(self, crews: Crews) -> None:
         self._crews = crews
         self._given_up = False
+
+    def again(self, refused: Try, until_us: int) -> Try | None:
+        return self._crews.again(refused, until_us)
 
     def saw(self, seen: Sequence[TryResult]) -> None:
         self._crews.saw(seen)

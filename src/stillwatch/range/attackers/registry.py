@@ -2,6 +2,7 @@
 
 A module with `MEANS` and no `begin` never changes them. A name may go on with settings, such as
 `chorus:accounts=60:mask=0`: the module has a frozen dataclass `Settings`, and its `begin` takes one last.
+Every attacker takes `queue`: where refused work goes (`attackers.QUEUES`).
 """
 
 import types
@@ -13,10 +14,12 @@ import numpy as np
 
 from stillwatch.errors import InputError
 from stillwatch.plugins import modules_of
-from stillwatch.range.attackers import Attacker, AttackSession, Brief
+from stillwatch.range.attackers import QUEUES, Attacker, AttackSession, Brief
 from stillwatch.range.attackers.play import Crews
 from stillwatch.range.attackers.repeated import FixedMeans
 from stillwatch.range.market import Market
+
+QUEUE = "queue="
 
 
 @dataclass
@@ -26,10 +29,11 @@ class ModuleAttacker:
     NAME: str
     module: types.ModuleType
     settings: Any = None
+    queue: str = QUEUES[0]
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        crews = Crews(brief, market, rng)
+        crews = Crews(brief, market, rng, self.queue)
         play: AttackSession = self.module.begin(*filter(None, (crews, self.settings)))
         return play
 
@@ -55,28 +59,32 @@ def attacker(name: str) -> Attacker:
     Raises: InputError for a name that is none, or a setting that will not do.
     """
     found = _modules()
-    base, *written = name.split(":")
+    base, *given = name.split(":")
+    written = [part for part in given if not part.startswith(QUEUE)]
+    queue = next((part.removeprefix(QUEUE) for part in given if part.startswith(QUEUE)), QUEUES[0])
+    if queue not in QUEUES or len(given) > len(written) + 1:
+        raise InputError(f"attacker {name!r}: give one queue of {', '.join(QUEUES)}")
     if base not in found:
         raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")
     module = found[base]
     known = getattr(module, "Settings", None)
     if written and known is None:
-        raise InputError(f"attacker {name!r}: {base} takes no settings")
+        raise InputError(f"attacker {name!r}: {base} takes no settings but `queue`")
     if not hasattr(module, "begin"):
-        return FixedMeans(module.MEANS, base)
+        return FixedMeans(module.MEANS, name, queue)
     if known is None:
-        return ModuleAttacker(base, module)
+        return ModuleAttacker(name, module, queue=queue)
     types_of = typing.get_type_hints(known)
     values: dict[str, Any] = {}
     for part in written:
         key, _, text = part.partition("=")
         if key not in types_of:
             raise InputError(
-                f"attacker {name!r}: {key!r} is no setting of it; known are {', '.join(types_of)}"
+                f"attacker {name!r}: {key!r} is no setting of it; known are {', '.join((*types_of, 'queue'))}"
             )
         values[key] = _value(name, key, text, types_of[key])
     try:
-        return ModuleAttacker(name, module, known(**values))
+        return ModuleAttacker(name, module, known(**values), queue)
     except InputError as error:
         raise InputError(f"attacker {name!r}: {error}") from error
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.range.attackers import AttackSession, Brief, Evasion, Try
+from stillwatch.range.attackers import QUEUES, AttackSession, Brief, Evasion, Try
 from stillwatch.range.attackers.play import Crews, Led
 from stillwatch.range.market import Market
 
@@ -33,7 +33,8 @@ class FixedMeans:
 
     means: Evasion
     NAME: str
+    queue: str = QUEUES[0]
 
     def begin(self, brief: Brief, market: Market, rng: np.random.Generator) -> AttackSession:
         """Begin a campaign."""
-        return RepeatingAttacker(Crews(brief, market, rng), self.means)
+        return RepeatingAttacker(Crews(brief, market, rng, self.queue), self.means)

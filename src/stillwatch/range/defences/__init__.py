@@ -5,7 +5,8 @@ A defence is one file in this package with `NAME`, a docstring (`Null`, `Blind t
 cases per 10,000 account-days. What it is compared on is `Accusation`s; a limit that refuses requests says so
 in `refused`. A watch that reads the accounts table may offer `enrol(accounts)`, which takes a new one;
 one that counts answers, `answered(account, at_us, output_tokens, model)`; one with a threshold that is set on
-clean days, `calibrate` and `cannot_fire` (see `Calibrated`).
+clean days, `calibrate` and `cannot_fire` (see `Calibrated`); one that says until when it refuses,
+`refused_until_us` (see `Postponing`).
 """
 
 from collections.abc import Sequence
@@ -50,6 +51,15 @@ class DefenceWatch(Protocol):
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether an account's request to a model would be refused now, by a limit and not by a case."""
+        ...
+
+
+@runtime_checkable
+class Postponing(Protocol):
+    """A watch whose refusals say until when: a contest has them in the log, and honest clients react."""
+
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        """Say, of a request that is refused, until when the account is; None: it does not say."""
         ...
 
 

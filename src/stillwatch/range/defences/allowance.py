@@ -91,8 +91,12 @@ class AllowanceWatch:
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Tell whether the account has had its allowance of this day. The last answer may pass it."""
+        return self.refused_until_us(account, at_us, model) is not None
+
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        """Say until when: the day's end, or when an answer that may use it up will have come."""
         if at_us < self.clean_until_us:
-            return False
+            return None
         while self._on_way and self._on_way[0][0] <= at_us:
             ends_us, place, tokens, held = heapq.heappop(self._on_way)
             self._budgets.add(place, ends_us, 0, tokens)
@@ -100,7 +104,8 @@ class AllowanceWatch:
         allowances = self._settle_allowances()
         limits = AccountLimits(output_tokens_per_day=allowances.more.get(account, allowances.usual))
         spent = self._budgets.spent(self._budgets.place(account, None), at_us)
-        return used_up(limits, "generates", spent, at_us) is not None
+        refusal = used_up(limits, "generates", spent, at_us)
+        return None if refusal is None else at_us + (refusal.retry_after_s or 0) * 1_000_000
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> AllowanceWatch:

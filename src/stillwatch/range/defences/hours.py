@@ -182,7 +182,8 @@ def set_thresholds(
     if calibration is None or not isinstance(watch, Calibrated):
         return
     other = defence.open_watch(calibration.accounts, clean_until_us, seed)
-    other.step(before(calibration.exchanges, clean_until_us), clean_until_us)
+    learn = getattr(other, "learn", other.step)
+    learn(before(calibration.exchanges, clean_until_us), clean_until_us)
     watch.calibrate(other)
 
 

@@ -63,9 +63,9 @@ class ReasoningAllowanceWatch(AllowanceWatch):
         if at_us >= self.clean_until_us and self.counts(model):
             super().answered(account, at_us, output_tokens)
 
-    def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
-        """Tell whether the account has had its allowance of this day. The last answer may pass it."""
-        return self.counts(model) and super().refuses(account, at_us)
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        """Say until when, where the allowance is about the model."""
+        return super().refused_until_us(account, at_us) if self.counts(model) else None
 
     def busiest(self) -> dict[str, int]:
         """Each account's busiest clean day, in output tokens of models that reason."""

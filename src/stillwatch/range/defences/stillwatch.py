@@ -73,12 +73,16 @@ class ScanWatch:
             return ()
         looked_us = self.scan.looked_until_us
         result = self.scan.tick(until_us, until_us)
+        self.act_on(result, until_us)
         told = []
         for campaign in result.campaigns:
             fresh = self._fresh(campaign, looked_us)
             if fresh is not None:
                 told.append(fresh)
         return told + self._followers(result) + self._lone_accusations(result)
+
+    def act_on(self, result: ScanResult, until_us: int) -> None:
+        """Do what is done about a result beside accusing: nothing here."""
 
     def _fresh(self, campaign: Campaign, looked_us: int) -> Accusation | None:
         """What a case names that was not named before: not before the first hour that was looked at now."""

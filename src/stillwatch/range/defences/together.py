@@ -16,6 +16,7 @@ from stillwatch.range.defences import (
     Defence,
     DefenceWatch,
     LogJudgement,
+    Postponing,
 )
 from stillwatch.range.defences.hours import reason_silent
 
@@ -30,9 +31,23 @@ class Watches:
         """What each says, one after the other."""
         return [case for watch in self.watches for case in watch.step(exchanges, until_us)]
 
+    def learn(self, exchanges: pa.Table, until_us: int) -> None:
+        """Take other people's clean days, for those alone that have a threshold to set on them."""
+        for watch in self.watches:
+            if isinstance(watch, Calibrated):
+                watch.step(exchanges, until_us)
+
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """Whether one refuses. The later ones are not asked about what an earlier one refuses."""
         return any(watch.refuses(account, at_us, model) for watch in self.watches)
+
+    def refused_until_us(self, account: str, at_us: int, model: str | None = None) -> int | None:
+        """Say until when the first that refuses and says so will refuse."""
+        for watch in self.watches:
+            until = watch.refused_until_us(account, at_us, model) if isinstance(watch, Postponing) else None
+            if until is not None:
+                return until
+        return None
 
     def enrol(self, accounts: pa.Table) -> None:
         """Take a new accounts table in place of the old one."""
