@@ -245,6 +245,7 @@ def refused_rows(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[
 BARE = Evasion(accounts=12, per_account_day=24, words="bare")
 
 
+@pytest.mark.slow
 def test_a_queue_moves_refused_work_at_once_word_for_word(people: HonestBackground) -> None:
     told, watcher = fight(people, FixedMeans(BARE, "moves", "next"), a_day=4)
     refused = refused_rows(watcher.theirs())
@@ -258,6 +259,7 @@ def test_a_queue_moves_refused_work_at_once_word_for_word(people: HonestBackgrou
     assert all(wait > 5 for wait in waits)
 
 
+@pytest.mark.slow
 def test_a_queue_for_each_account_waits_until_it_is_served(people: HonestBackground) -> None:
     told, watcher = fight(people, FixedMeans(BARE, "waits", "own"), pauses=True)
     refused = refused_rows(watcher.theirs())
@@ -281,6 +283,7 @@ def test_a_queue_is_one_of_three() -> None:
             attacker(name)
 
 
+@pytest.mark.slow
 def test_honest_clients_try_again_as_docs_holds_says(people: HonestBackground) -> None:
     """Twice more by their SDK; then a third when they may. Every refusal is a row, as at a gateway."""
     told, watcher = fight(people, POOL, pauses=True, rules=replace(RULES, goal=300, max_days=6))
