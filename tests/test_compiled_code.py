@@ -135,11 +135,11 @@ def test_bytes_that_are_no_text_are_sketched_inside_their_bounds(data: bytes, cu
     """What stands behind a text does not change its sketch, even where a character is cut off."""
     ends = pa.py_buffer(np.array([0, len(data)], np.int32))
     behind = [data + tail for tail in (b"", b"\x80\x80\x80://x", b"word" * cut)]
-    first, *others = (
-        SKETCHER(pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(one)])) for one in behind
-    )
+    columns = [pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(one)]) for one in behind]
+    first, *others = map(SKETCHER, columns)
     for other in others:
         assert all(np.array_equal(column, vars(other)[name]) for name, column in vars(first).items())
+    assert all(SKETCHER.words(column).tolist() == first.words.tolist() for column in columns)
 
 
 def test_a_fault_of_the_program_is_not_taken_for_a_campaign(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,18 @@ import json
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stillwatch.exchanges import apis
 from stillwatch.exchanges.apis import all_apis
+from stillwatch.exchanges.messages import REDACTED
 from stillwatch.exchanges.request_text import (
     RequestText,
     bytes_text,
     is_conversation,
     messages_text,
+    pieces_of,
     request_text,
 )
 
@@ -179,6 +183,19 @@ def test_ids_links_and_pictures_are_no_text():
 def test_tokens_in_the_place_of_a_text_are_captured_as_numbers():
     assert request_text({"prompt": [1, 2, 30]}).new == "1 2 30"
     assert request_text({"prompt": [[1, 2], [30]]}).new == "1 2\n30"
+
+
+MESSAGE_TEXTS = st.one_of(
+    st.text(max_size=90), st.sampled_from([*REDACTED, "a" * 70, "data:text/plain,hi%20you", PLAIN64])
+)
+
+
+@given(st.sampled_from(all_apis()), st.sampled_from([*apis.ROLES, "User", "nobody", ""]), MESSAGE_TEXTS)
+def test_a_message_of_a_role_and_a_text_is_read_as_any_other(api, role, text):
+    """The short way of most messages; a key that nobody reads leads along the long one."""
+    for key in api.places:
+        said, more = ([{"role": role, "content": text} | beside] for beside in ({}, {"id": "m-1"}))
+        assert pieces_of({key: said}, api) == pieces_of({key: more}, api)
 
 
 def test_redacted_texts_are_none():

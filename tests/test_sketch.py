@@ -58,8 +58,8 @@ def test_no_text_in_any_output():
     ],
 )
 def test_empty_and_missing_texts(texts):
-    sketches = Sketcher(KEY)(texts)
-    assert all(len(column) == len(texts) and not column.any() for column in vars(sketches).values())
+    for sketches in (Sketcher(KEY)(texts), Sketcher(KEY).repeated(texts)):
+        assert all(len(column) == len(texts) and not column.any() for column in vars(sketches).values())
 
 
 def test_missing_and_empty_texts_hash_to_nothing_and_case_counts():
@@ -79,13 +79,16 @@ def test_arrow_shape_does_not_matter(texts, data):
     assert same(plain, sketcher(pa.chunked_array([texts[:cut], texts[cut:]], pa.string())))
     assert same(plain, sketcher(pa.array(["before", *texts, "after"], pa.string()).slice(1, len(texts))))
     assert same(plain, sketcher.repeated(pa.array(texts, pa.string())))
+    assert np.array_equal(plain.words, sketcher.words(pa.array(texts, pa.string())))
 
 
+@pytest.mark.parametrize("many", [3, PROBE, 3 * PROBE])
 @pytest.mark.parametrize("distinct", [1, 7, PROBE, 3 * PROBE])
-def test_repeated_texts_are_sketched_once_with_the_same_result(distinct):
-    texts = pa.array([None if k % 11 == 0 else f"You are helper {k % distinct}" for k in range(3 * PROBE)])
+def test_repeated_texts_are_sketched_once_with_the_same_result(distinct, many):
+    texts = pa.array([None if k % 11 == 0 else f"You are helper {k % distinct}" for k in range(many)])
     sketcher = Sketcher(KEY)
     assert same(sketcher(texts, 4), sketcher.repeated(texts, 4))
+    assert np.array_equal(sketcher(texts).words, sketcher.words(texts))
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ int sw_sketch(const uint8_t *data, const int64_t *offsets, int64_t texts, uint64
               int64_t slots, const int64_t *needs, int64_t classes, uint64_t *exact, uint64_t *head, uint64_t *tail,
               uint16_t *cell, uint32_t *found, int32_t *words, uint32_t *phrases, int64_t phrases_each, uint32_t *content,
               int64_t content_each);
+int sw_count_tokens(const uint8_t *data, const int64_t *offsets, int64_t texts, int32_t *out);
 int sw_passages(const uint8_t *data, const int64_t *offsets, int64_t texts, uint64_t key0, uint64_t key1, uint32_t *out,
                 int64_t each);
 void sw_row_texts(uint64_t *state, const uint8_t *data, const int64_t *starts, const bool *valid, int64_t rows);

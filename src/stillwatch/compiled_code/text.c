@@ -167,11 +167,11 @@ static int64_t tokens(const uint8_t *data, int64_t i, int64_t end, workspace *w,
             }
             m = word = h;
             int64_t length = i - start;
-            if (length >= SHORT_WORD) content = h;
+            content = h & -(uint64_t)(length >= SHORT_WORD); /* no branch: it would be taken wrongly for every third word */
             if (length > LONG_WORD) {
                 m = BLOB;
                 content = 0;
-            } else if (2 <= length && length <= 6 && i + 2 < end && data[i] == ':' && data[i + 1] == '/' && data[i + 2] == '/') {
+            } else if (i + 2 < end && data[i] == ':' && data[i + 1] == '/' && data[i + 2] == '/' && 2 <= length && length <= 6) {
                 while (i < end && data[i] > 32) h = (h ^ data[i++]) * FNV;
                 m = LINK;
                 word = content = 0; /* a link is no word */
@@ -223,10 +223,14 @@ static inline int64_t insert(uint64_t g, uint64_t *best, int64_t keep, int64_t *
 static void keep_content(const workspace *w, int64_t n, uint64_t key0, uint64_t key1, uint64_t *word, uint64_t *context,
                          int64_t keep, uint32_t *out) {
     int64_t count = 0;
+    uint64_t limit = UINT64_MAX; /* a word that is kept has a smaller hash */
     for (int64_t k = 0; k < n; k++) {
-        if (!w->meaning[k]) continue;
-        int64_t at = insert(mix(w->meaning[k] ^ key0), word, keep, &count);
+        uint64_t none = -(uint64_t)!w->meaning[k]; /* all bits where there is no word: the largest hash, which is not kept */
+        uint64_t hash = mix(w->meaning[k] ^ key0) | none;
+        if (hash >= limit) continue;
+        int64_t at = insert(hash, word, keep, &count);
         if (at < 0) continue;
+        if (count == keep) limit = word[keep - 1];
         for (int64_t q = count - 1; q > at; q--) context[q] = context[q - 1];
         uint64_t before = k ? w->keyed[k - 1] : 1, after = k + 1 < n ? w->keyed[k + 1] : 2;
         context[at] = mix(rotate(before, 21) ^ after);
@@ -391,6 +395,17 @@ int sw_sketch(const uint8_t *data, const int64_t *offsets, int64_t texts, uint64
     free(best);
     free(hits);
     return failed;
+}
+
+int sw_count_tokens(const uint8_t *data, const int64_t *offsets, int64_t texts, int32_t *out) {
+    workspace *w = malloc(sizeof *w);
+    if (!w) return 1;
+    for (int64_t t = 0; t < texts; t++) {
+        uint64_t whole = 0;
+        out[t] = (int32_t)tokens(data, offsets[t], offsets[t + 1], w, &whole);
+    }
+    free(w);
+    return 0;
 }
 
 /* --- passages ------------------------------------------------------------------------------------------------ */

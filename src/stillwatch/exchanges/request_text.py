@@ -167,8 +167,12 @@ def split(pieces: Iterable[RequestPiece], api: str | None, unread: Iterable[str]
 
 def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
     """Of each piece, whether it follows the last answer that anything follows."""
-    last = max((n for n, piece in enumerate(pieces) if piece.voice in (USER, TOOL)), default=0)
-    begin = next((n + 1 for n in range(last - 1, -1, -1) if pieces[n].voice == MODEL), 0)
+    last = len(pieces) - 1  # loops: half of a generator's time, and this is asked of every request
+    while last > 0 and pieces[last].voice not in (USER, TOOL):
+        last -= 1
+    begin = max(last, 0)
+    while begin > 0 and pieces[begin - 1].voice != MODEL:
+        begin -= 1
     return [n >= begin and piece.turn != BESIDE for n, piece in enumerate(pieces)]
 
 
@@ -300,11 +304,14 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Itera
                 if free:
                     stack.append(_free(found, voice, turn))
                     break
+                if (plain := _plain_message(found, api, turn, unread)) is not None:
+                    yield from plain
+                    continue
                 named = [(name.lower(), inner) for name, inner in found.items()]
                 voice, as_text = _voice(named, voice, api)
                 if voice == MODEL and turn >= 0:
                     yield RequestPiece(MODEL, "", turn)
-                if all(type(inner) is str for _, inner in named):  # a message of a text, as most are
+                if all(type(inner) is str for _, inner in named):  # a part that is a text, as most are
                     for inner, whose, name, _, _ in _fields(named, voice, as_text, turn, api):
                         text = _text(inner, name, name in api.texts, unread)  # type: ignore[arg-type]
                         if text:
@@ -318,6 +325,25 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Itera
                 yield RequestPiece(voice, str(found), turn)
         else:
             stack.pop()
+
+
+def _plain_message(
+    found: dict[str, object], api: Api, turn: int, unread: list[str]
+) -> tuple[RequestPiece, ...] | None:
+    """The pieces of a message of a role and a text, as most are; None for any other object."""
+    role, content = found.get("role"), found.get("content")
+    if len(found) != 2 or type(role) is not str or type(content) is not str:
+        return None
+    voice = api.roles.get(role.lower())
+    if voice is None:
+        return None
+    text = _text(content, "content", "content" in api.texts, unread)
+    whose = api.keys.get("content", voice)
+    if text:
+        said: tuple[RequestPiece, ...] = (RequestPiece(whose, text, turn),)
+    else:
+        said = (ShortPiece(whose, content, turn),) if len(content) <= LONG else ()
+    return (RequestPiece(MODEL, "", turn), *said) if voice == MODEL and turn >= 0 else said
 
 
 def _turns(found: list[object], voice: Voice, first: int) -> Iterator[_Value]:

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stillwatch.text.classes import CLASSES
-from stillwatch.text.kernel import CONTENT, PHRASES, sketch
+from stillwatch.text.kernel import CONTENT, PHRASES, count_tokens, sketch
 from stillwatch.text.keyed import hash_texts
 from stillwatch.text.passages import passages
 from stillwatch.text.phrase_table import phrase_table
 
 SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
-PROBE = 4096  # texts looked at to tell whether a column repeats itself
+PROBE = 256  # texts looked at to tell whether a column repeats itself
 DEFAULT_KEY = b"stillwatch: no sketch leaves this process"
 
 
@@ -67,10 +67,9 @@ class Sketcher:
         return out
 
     def repeated(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
-        """As a call, but each distinct text is sketched once: for columns that repeat themselves."""
+        """As a call, but of a column that repeats itself each distinct text is sketched once."""
         texts = _whole(texts)
-        probe = texts.slice(0, PROBE)
-        if len(texts) <= PROBE or len(probe.unique()) > PROBE // 2:
+        if not _repeats(texts):
             return self(texts, phrases, content)
         coded = pc.fill_null(texts, "").dictionary_encode()
         once = self(coded.dictionary, phrases, content)
@@ -78,16 +77,22 @@ class Sketcher:
         return Sketches(**{name: column[at] for name, column in vars(once).items()})
 
     def passages(self, texts: pa.Array, keep: int) -> np.ndarray:
-        """(n, keep) uint32 of each text's passages, 0 where it has fewer; each distinct text once."""
+        """(n, keep) uint32 of each text's passages, 0 where it has fewer."""
         texts = _whole(texts)
-        probe = texts.slice(0, PROBE)
-        if len(texts) > PROBE and len(probe.unique()) <= PROBE // 2:
+        if _repeats(texts):
             coded = pc.fill_null(texts, "").dictionary_encode()
             found: np.ndarray = self.passages(coded.dictionary, keep)[coded.indices.to_numpy()]
             return found
         data, offsets = _utf8(texts)
         out = np.zeros((len(texts), keep), np.uint32)
         passages(data, offsets, self._key0, self._key1, out)
+        return out
+
+    def words(self, texts: pa.Array) -> np.ndarray:
+        """(n,) int32 tokens of each text, as a call counts them."""
+        data, offsets = _utf8(texts)
+        out = np.zeros(len(texts), np.int32)
+        count_tokens(data, offsets, out)
         return out
 
     def hashes(self, texts: pa.Array) -> np.ndarray:
@@ -100,6 +105,14 @@ class Sketcher:
 
 def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+
+
+def _repeats(texts: pa.Array) -> bool:
+    """Whether less than half of a column's first texts are distinct; asked of their lengths first."""
+    if pa.types.is_null(texts.type):
+        return False
+    probe = texts.slice(0, PROBE)
+    return all(2 * len(one.unique()) < len(probe) for one in (pc.binary_length(probe), probe))
 
 
 def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:

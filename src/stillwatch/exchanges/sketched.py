@@ -111,8 +111,7 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
     arrays = [given]
     arrays += [record.column(field.name) for field in PLAIN if field.name != "exchange_id"]
     arrays += [_stored_column(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
-    earlier = sketcher(record.column("earlier"), 0, 0)
-    arrays.append(pa.array(earlier.words, pa.int32()))
+    arrays.append(pa.array(sketcher.words(record.column("earlier")), pa.int32()))
     arrays += [_column(batch, field) for field in EXTRA]
     arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
     arrays += [
@@ -163,7 +162,7 @@ def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place:
 
 def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
     """A log's sketch columns from a batch with texts."""
-    prompt = sketcher(batch.column("prompt"))
+    prompt = sketcher.repeated(batch.column("prompt"))
     system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES, 0)
     made = {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
     return made | _passages(batch, sketcher)

@@ -47,3 +47,8 @@ def sketch(
         *(data, offsets, len(offsets) - 1, *keys, table, len(table), needs, len(needs)),
         *(*columns, phrases, phrases.shape[1], content, content.shape[1]),
     )
+
+
+def count_tokens(data: np.ndarray, offsets: np.ndarray, out: np.ndarray) -> None:
+    """Count every text's tokens into (texts,) int32, and sketch nothing. Arguments as for `sketch`."""
+    kernels.count_tokens(data, offsets, len(offsets) - 1, out)

@@ -44,7 +44,7 @@ FLUSH_ROWS = 5_000
 FLUSH_BYTES = 32 << 20  # of the log read for a segment: rows hold their texts until they are sketched
 SKETCH_BYTES = 4 << 20  # of texts sketched at once: memory that is used again needs no clearing by the kernel
 FLUSH_S = 1.0  # a row waits at most this long for its segment
-POLL_S = 0.1
+POLL_S = 0.1  # between two steps: what came meanwhile is read at once, and shares what a step costs
 READ_BYTES = 64 << 20  # of one log file at a time
 OPEN_BYTES = 256 << 20  # bodies of open exchanges in memory; further ones are read again when they end
 TIDY_S = 600.0  # between two looks at what can be merged or let go
@@ -133,9 +133,7 @@ class Recorder:
             if reader.at - before >= READ_BYTES:
                 behind.add(reader.worker)
         for worker, boot in boots.items():
-            mine = [reader for reader in self._readers.values() if reader.worker == worker]
-            if all(map(self._at_end, mine)):  # else the dead one's last words may still come
-                self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
+            self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
         asked = clock.writes_asked()
         waited = time.monotonic() - self._since >= FLUSH_S if asked is None else asked != self._written_for
         if self._waiting and (flush or self._waiting >= FLUSH_ROWS or waited):
@@ -273,7 +271,11 @@ class Recorder:
 
     def _close_dead(self, worker: int, boot: int) -> None:
         """What a worker that died (every boot below `boot`) left open will have no outcome any more."""
-        for key in [k for k, was in self._open.items() if k[0] == worker and was.boot < boot]:
+        left = [key for key, was in self._open.items() if key[0] == worker and was.boot < boot]
+        mine = [reader for reader in self._readers.values() if left and reader.worker == worker]
+        if not all(map(self._at_end, mine)):
+            return  # the dead one's last words may still come
+        for key in left:
             self.unknown += 1
             self._finish(key, rows.UNKNOWN, b"")
 
@@ -421,7 +423,7 @@ def main(folder: str) -> None:
     recorder.still_here = lambda: _beat(found, recorder, error)  # also while it catches up
     READER.still_here, READER.share = recorder.still_here, DOCUMENTS_SHARE
     while True:
-        stopping = bool(stop)
+        stopping, begun = bool(stop), time.monotonic()
         try:
             moved = recorder.step(flush=stopping)
             if time.monotonic() - tidy_at > TIDY_S:
@@ -438,8 +440,8 @@ def main(folder: str) -> None:
             _beat(found, recorder, error)
         if stopping:
             return
-        if not moved:
-            time.sleep(POLL_S if error is None else 1.0)
+        if not (moved and clock.is_driven()):  # a range waits for what it asks to be written
+            time.sleep(1.0 if error else max(0.0, begun + POLL_S - time.monotonic()))
 
 
 def _beat(folder: Folder, recorder: Recorder, error: str | None) -> None:

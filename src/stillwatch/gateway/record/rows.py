@@ -112,8 +112,11 @@ def _tidy_values(said: Row) -> Row:
         if value is None:
             continue
         kind = type(value)
+        if kind is str and name not in CONVERT:
+            kept[name] = value
+            continue
         low, high = INTS.get(name, _NO_INT)
-        if (kind is str and name not in CONVERT) or (kind is int and low <= value <= high):  # type: ignore[operator]
+        if kind is int and low <= value <= high:  # type: ignore[operator]
             kept[name] = value
             continue
         with suppress(Refused):

@@ -16,6 +16,7 @@ it knows nothing: the first request of each conversation then counts as new as a
 
 import hashlib
 import re
+import struct
 from collections.abc import Iterator
 from itertools import islice, pairwise
 
@@ -43,6 +44,8 @@ MOST_LINES = 10_000  # of a system text; what stands after them is one
 _LINES = re.compile(r"[^\n.!?]+[\n.!?]*|[\n.!?]+")
 _WIDE = re.compile("[\u2e80-\U0010ffff]")  # of scripts without spaces
 _NONCE = bytes(12)
+_VOICES = {voice: voice.encode() + b"\0" for voice in (USER, TOOL, MODEL, SYSTEM)}
+_first_word = struct.Struct("<Q").unpack_from
 
 
 class SentBefore:
@@ -59,6 +62,7 @@ class SentBefore:
     def text(self, account: str, found: RequestText, answered: int) -> RequestText:
         """What is new in a request of an account, which the model answered with so many characters."""
         who = account.encode("utf-8", "surrogatepass")
+        who = b"%d\0%b\0" % (len(who), who)
         pieces = _merge_pieces(found.pieces)
         is_new = [False] * len(pieces)
         spoken = len(pieces) - 1
@@ -114,8 +118,9 @@ class SentBefore:
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
         said = before[-short:] + text if short > 0 else text
-        raw = b"%d\0%b\0%b\0%b" % (len(who), who, voice.encode(), said.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(self._hash(_NONCE, b"", raw)[:8], "little")
+        raw = who + _VOICES[voice] + said.encode("utf-8", "surrogatepass")
+        name: int = _first_word(self._hash(_NONCE, b"", raw))[0]
+        return name
 
     def _tag(self, name: int) -> int:
         return (name >> self._shift << ROOM_BITS) & 0xFFFFFFFFFFFFFFFF or 1 << ROOM_BITS
@@ -156,9 +161,9 @@ def _reach_back(pieces: tuple[RequestPiece, ...], is_new: list[bool]) -> None:
 
 
 def _words(text: str) -> int:
-    """About how many words; in scripts without spaces two characters are one."""
+    """About how many words, as far as `LEAST_WORDS`; in scripts without spaces two characters are one."""
     head = text[:CONTEXT]
-    return len(head.split()) + (0 if head.isascii() else len(_WIDE.findall(head)) // 2)
+    return len(head.split(None, LEAST_WORDS)) + (0 if head.isascii() else len(_WIDE.findall(head)) // 2)
 
 
 def _lines(text: str) -> Iterator[str]:
