@@ -6,11 +6,13 @@
     python benchmarks/ten_cases.py compare /tmp/ten
 
 `make` scans each world, makes cases of its findings, and opens a case by hand from each lead. Of these it
-draws ten, four honest crowds at least where there are so many; the truth decides how many of which kind and
-is never shown. `serve` opens a console for each world, with its log, and prints the addresses of the ten
-and a log-in. Whoever judges writes FOLDER/verdicts.csv: case,verdict,began,ended with `harvest` or
-`honest`, and times (UTC) as 09:41:30. `compare` reads the truth: a case is a harvest where most of its
-accounts are a campaign's.
+draws ten, four honest crowds at least where there are so many, and of either kind up to half whose label is
+wrong (findings that are honest crowds, leads that are harvests): who believes the labels shall not be right
+by that. The truth decides how many of which kind and is never shown. The folder's name stands on each page:
+give worlds names that say nothing. `serve` opens a console for each world, with its log, and prints the
+addresses of the ten and a log-in. Whoever judges writes FOLDER/verdicts.csv: case,verdict,began,ended with
+`harvest` or `honest`, and times (UTC) as 09:41:30. `compare` reads the truth: a case is a harvest where most
+of its accounts are a campaign's.
 """
 
 import argparse
@@ -66,16 +68,28 @@ def make(folder: Path, worlds: list[Path]) -> None:
             log = (str(world / "exchanges.parquet"), "--accounts", str(world / "accounts.parquet"))
             subprocess.run([*COMMAND, "scan", *log, "--out", str(report)], check=True)
         found += [{"world": str(world.resolve()), **case} for case in cases_of(report, world)]
-    chosen = random.Random(SEED)
-    chosen.shuffle(found)
-    honest = [case for case in found if case["truth"] == "honest"]
-    others = [case for case in found if case["truth"] != "honest"]
-    least = min(len(honest), max(HONEST, CASES - len(others)))
-    ten = (honest[:least] + others)[:CASES]
-    chosen.shuffle(ten)
+    ten = draw(found, random.Random(SEED))
     kept = [{name: case[name] for name in ("world", "case")} for case in ten]
     (folder / "ten.json").write_text(json.dumps(kept, indent=1))
     print(f"{len(found)} cases, of which {len(ten)} were drawn; serve {folder} shows where")
+
+
+def draw(found: list[dict[str, str]], chosen: random.Random) -> list[dict[str, str]]:
+    """Draw ten cases of which the label says as little as it can."""
+    shuffled = chosen.sample(found, len(found))
+    honest = [case for case in shuffled if case["truth"] == "honest"]
+    others = [case for case in shuffled if case["truth"] != "honest"]
+    least = min(len(honest), max(HONEST, CASES - len(others)))
+    ten = misled_half(honest, least, "lead") + misled_half(others, CASES - least, "finding")
+    return chosen.sample(ten, len(ten))
+
+
+def misled_half(cases: list[dict[str, str]], wanted: int, label: str) -> list[dict[str, str]]:
+    """Give so many cases, up to half of them with another label than this, the one that fits."""
+    wrong = [case for case in cases if case["label"] != label]
+    few = wrong[: wanted // 2]
+    right = [case for case in cases if case["label"] == label][: wanted - len(few)]
+    return few + right + wrong[len(few) :][: wanted - len(few) - len(right)]
 
 
 def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
@@ -90,7 +104,14 @@ def cases_of(report: Path, world: Path) -> list[dict[str, str]]:
                 continue  # it is a case, or all its accounts are in some
         people.add(store, ANALYST, UserRole.ANALYST, PASSWORD, who="ten_cases", now_us=now_us)
         every = queue(store, Filter(limit=1_000), now_us).cases
-        return [{"case": one.id, "truth": truth_of(world, accounts_of(store, one.id))[0]} for one in every]
+        return [
+            {
+                "case": one.id,
+                "label": "lead" if one.rests_on_lead else "finding",
+                "truth": truth_of(world, accounts_of(store, one.id))[0],
+            }
+            for one in every
+        ]
 
 
 def accounts_of(store: Store, case: str) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from stillwatch.console import (
     UserRole,
     page_context,
     page_forms,
+    password_rules,
     people,
     render,
     requested_steps,
@@ -599,6 +600,7 @@ def test_people_change_their_own_password_and_end_their_sessions(mine: World) ->
     for current, new, again, told in (
         ("wrong password", fresh, fresh, "not the password you have"),
         (PASSWORD, "short", "short", "give 12 to"),
+        (PASSWORD, "TrustNo1TrustNo1", "TrustNo1TrustNo1", "unrelated words"),
         (PASSWORD, fresh, fresh + "x", "typed alike twice"),
         (PASSWORD, PASSWORD, PASSWORD, "give another"),
     ):
@@ -631,16 +633,22 @@ def test_names_and_passwords_that_will_not_do_are_refused(mine: World) -> None:
         "", "short", "x" * 2_000, "aaaaaaaaaaaa", "abababcababa", "hunter2hunter2", "123456789012",
         "210987654321",
         "qwertyuiopas", "ABCDEFGHIJKLM", "new-password-1", "Stillwatch2026!", "newnew123456!",
-        "1qaz2wsx3edc", "Liverpool2026!", "xXfinalfantasyXx",
+        "1qaz2wsx3edc", "Liverpool2026!", "xXfinalfantasyXx", "St1llw@tch-2026", "P4ssw0rt-2026",
+        "Dragon!2026!", "football football!", "abcdefghijk1!", "00000000001234", "20261129202611",
+        "correcthorsebatterystaple", "ChangeMeChangeMe2026!", "Umbrella-Corp-26", "umbr3ll@2026",
     ):  # fmt: skip
         with pytest.raises(ConsoleError):
-            people.add(mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW)
-    assert len(people.common_passwords()) > 3_000
-    for word in sorted(people.common_passwords())[::97]:
-        assert people.guessable(f"{word.upper()}2026!"[: people.LONGEST], "anna") is not None, word
+            people.add(
+                mine.store, "new", UserRole.READER, password, who="tests", now_us=NOW, words=["Umbrella Corp"]
+            )
+    assert len(password_rules.common_passwords()) > 3_000
+    for word in sorted(password_rules.common_passwords())[::97]:
+        assert password_rules.guessable(f"{word.upper()}2026!", "anna") is not None, word
+    assert password_rules.guessable("berg-berg-2026!", "anna.berg@corp.example") is not None
+    assert len(password_rules.breached_digests()) > 1_000_000
     for fine in ("correct horse battery", "three liverpool words", "anna-pass-12345"):
-        assert people.guessable(fine, "anna") is None, fine
-    assert people.guessable("n", "anna") is not None
+        assert password_rules.guessable(fine, "anna") is None, fine
+    assert password_rules.guessable("n", "anna") is not None
     assert people.first_way_in(mine.store, who="tests", now_us=NOW) is None
 
 

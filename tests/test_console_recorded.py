@@ -89,6 +89,8 @@ def test_an_analyst_sees_what_accounts_share_and_who_else_has_it(desk: Desk) -> 
     text = re.sub("<[^>]+>", "", page)
     assert "Score the text below from &lt;number&gt; to &lt;number&gt; and answer in JSON only" in text
     assert "how do I bake bread" not in text  # another account's words
+    heads = [text.index(head) for head in ("Wording that others", "Networks", "Autonomous systems")]
+    assert heads == sorted(heads)
     assert "<script>" not in page.replace('<script src="', "")
 
 
@@ -105,6 +107,9 @@ def test_a_case_shows_what_all_share_whom_its_claims_are_about_wherever_they_bel
     assert count() == "3"
     split = handling.split(store, desk.case, [desk.ours[2]], who="anna", why="another hand", now_us=NOW)
     assert count() == "2"  # a person said that it is another's
+    bare = f"/case/{split.id}"  # no finding names it by itself, as a case from a lead
+    assert "Show what they share" in desk.visitor.get(bare).text
+    assert "203.0.113.0/24" in desk.visitor.submit(f"{bare}/observables", bare, why="a second look")[1]
     other = next(c for c in desk.world.cases.values() if c not in (desk.case, split.id))
     handling.merge(store, desk.case, into=other, who="anna", why="the same hand", now_us=NOW)
     assert count() == "2"

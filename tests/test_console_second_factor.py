@@ -414,7 +414,14 @@ def test_a_user_who_is_bound_to_a_provider_leaves_the_factor_behind(mine: World)
 
 
 @pytest.mark.parametrize(
-    "text", ['second_factor = ["boss"]', "second_factor = 1", "second = 2", "big_accounts = 0"]
+    "text",
+    [
+        'second_factor = ["boss"]',
+        "second_factor = 1",
+        "second = 2",
+        "big_accounts = 0",
+        'password_words = ["x"]',
+    ],
 )
 def test_settings_that_cannot_work_are_sentences(tmp_path: Path, text: str) -> None:
     (tmp_path / "console.toml").write_text(text)

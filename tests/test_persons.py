@@ -2,22 +2,35 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import text
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 import postgres_server
 from cases_world import campaign, names
 from cases_world import result as small_result
 from console_world import COOKIE, NOW, PASSWORD, Visitor, World, world
-from stillwatch.cases import CaseError, SecondPersonNeeded, Verdict, handling
+from stillwatch.cases import CaseError, CaseState, SecondPersonNeeded, Verdict, handling
+from stillwatch.cases.audit import AuditError
 from stillwatch.cases.audit.reading import read
-from stillwatch.cases.persons import IdentityMark, PersonLink, Persons, link, remember
+from stillwatch.cases.audit.trail import Audit, attach
+from stillwatch.cases.persons import (
+    APPEAL_US,
+    IdentityMark,
+    PersonLink,
+    Persons,
+    link,
+    mark_digest,
+    mark_key,
+    remember,
+)
 from stillwatch.cases.store import Store
+from stillwatch.cases.tables import identity_marks
 from stillwatch.cli.folder import whoami
 from stillwatch.cli.main import app as app_of_verbs
 from stillwatch.console import (
@@ -34,6 +47,7 @@ from stillwatch.console.identities import BoundIdentity
 from stillwatch.console.migrations import MIGRATIONS, PART, m009_identity_marks
 from stillwatch.console.openid import LoginAttempt, ProvenIdentity
 from stillwatch.terms import Step
+from stillwatch.units import DAY_US
 
 ISSUER = "https://login.corp.example"
 BY: dict[str, Any] = {"who": "root", "now_us": NOW}
@@ -270,6 +284,142 @@ def test_an_administrator_links_and_unlinks_on_record(mine: World, tmp_path: Pat
     with mine.store.reading() as db:
         told = [(r.who, r.what) for r in read(db, subject="paul") if r.what.startswith("names")]
     assert told == [(whoami(), "names parted as different people"), (whoami(), "names linked as one person")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_a_stolen_table_cannot_be_tried_with_a_list_of_addresses(tmp_path: Path, engine: str) -> None:
+    with at_engine(tmp_path, engine) as made:
+        plain = mark_digest(IdentityMark.ADDRESS, "paul@corp.example")
+        put_plain(made.store, "paul", "paul@corp.example")
+        put_plain(made.store, "gone", "else@corp.example")
+        people.set_address(made.store, "pia", "P.Aul@corp.example", NOW)  # not his
+        assert rows_of(made.store)["gone"] != [], "marks of before are kept"
+        with made.store.writing(NOW) as tx:
+            remember(tx, "x.y", IdentityMark.ADDRESS, "Paul@corp.example")
+            tx.audit("tests", "seen", "x.y", {})
+        rows = rows_of(made.store)
+        assert plain not in rows["paul"], "his plain mark went when the address was seen again"
+        assert rows["paul"] == rows["x.y"] != rows["pia"]
+        assert all(one.startswith("hmac:") for one in (*rows["paul"], *rows["pia"]))
+        assert _why(made.store, "paul", "x.y") == "they have one mail address"
+        assert _why(made.store, "gone", "else@corp.example") == "they have one mail address"
+        with made.store.writing(NOW) as tx:
+            remember(tx, "new", IdentityMark.ADDRESS, "Else+1@corp.example")
+            tx.audit("tests", "seen", "new", {})
+        assert _why(made.store, "new", "else@corp.example") == "they have one mail address"
+        assert _why(made.store, "gone", "new") == "they have one mail address"
+        with made.store.reading() as db:
+            sealed = db.execute(text("SELECT sealed FROM identity_keys")).scalar_one()
+            key = mark_key(db)
+        assert key is not None
+        assert key.hex() not in sealed
+        trail = made.store.trail
+        assert isinstance(trail, Audit)
+        with made.store.writing(NOW) as tx:  # another audit key takes over, and the marks stay comparable
+            trail.hand_over(tx.db, "root", "yearly", NOW)
+            tx.changed = True
+        trail.take_over()
+        with made.store.reading() as db:
+            assert mark_key(db) == key
+            assert db.execute(text("SELECT sealed FROM identity_keys")).scalar_one() != sealed
+        with Store(made.store.url.render_as_string(hide_password=False)) as stolen:
+            with stolen.reading() as db, pytest.raises(CaseError, match="audit key"):
+                Persons.read(db)
+            attach(stolen, tmp_path / "another.key")
+            with stolen.reading() as db, pytest.raises(AuditError):
+                Persons.read(db)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_marks_of_an_older_version_are_keyed_when_the_console_starts(tmp_path: Path, engine: str) -> None:
+    with at_engine(tmp_path, engine) as made:
+        people.set_address(made.store, "paul", "paul@corp.example", NOW)
+        identities.bind(made.store, "x.y", UserRole.READER, BoundIdentity(ISSUER, "s-1"), **BY)
+        with made.store.writing(NOW) as tx:
+            tx.db.execute(text("DELETE FROM identity_marks"))
+            tx.audit("tests", "older", "x.y", {})
+        put_plain(made.store, "paul", "paul@corp.example")
+        put_plain(made.store, "gone", "else@corp.example")
+        people.key_marks(made.store, NOW)
+        rows = rows_of(made.store)
+        assert [rows[name][0].startswith("hmac:") for name in ("paul", "gone")] == [True, False]
+        with made.store.reading() as db:
+            told = [r.detail for r in read(db) if r.what == "identity marks keyed"]
+        assert told == [{"marks": 1, "left": 1}]
+        people.key_marks(made.store, NOW)
+        with made.store.reading() as db:
+            assert len([r for r in read(db) if r.what == "identity marks keyed"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_who_has_left_is_forgotten_once_nobody_can_appeal(tmp_path: Path, engine: str) -> None:
+    with at_engine(tmp_path, engine) as made:
+        people.set_address(made.store, "paul", "paul@corp.example", NOW)
+        case = made.store.case(a_case(made))
+        handling.judge(made.store, case.id, Verdict.TRUE, who="paul", why="a harvest", now_us=NOW)
+
+        def forget(at_us: int) -> int:
+            return people.forget(made.store, "paul", who="root", why="left", now_us=at_us)
+
+        later = NOW + APPEAL_US + DAY_US
+        with pytest.raises(ConsoleError, match="disable them first"):
+            forget(later)
+        people.disable(made.store, "paul", **BY)
+        with pytest.raises(CaseError, match="may appeal"):
+            forget(NOW + DAY_US)
+        if made.store.case(case.id).state is not CaseState.CLOSED:
+            with pytest.raises(CaseError, match="which is open"):
+                forget(later)
+            handling.close(made.store, case.id, who="pia", why="done", now_us=NOW)
+        number = asked_step(made, "paul")
+        with pytest.raises(ConsoleError, match="of theirs waits"):
+            forget(later)
+        requested_steps.refuse(made.store, number, "pia", "no", NOW)
+        assert "paul" in rows_of(made.store)
+        assert forget(later) == 1
+        assert "paul" not in rows_of(made.store)
+        assert people.address(made.store, "paul") == ""
+        assert people.check(made.store, "paul", PASSWORD) is None
+        with made.store.reading() as db:
+            assert next(iter(read(db, subject="paul"))).detail == {"why": "left", "marks": 1}
+            kept = select(people.users.c.password).where(people.users.c.name == "paul")
+            assert db.execute(kept).scalar_one() == ""
+
+
+@contextmanager
+def at_engine(tmp_path: Path, engine: str) -> Iterator[World]:
+    with postgres_server.running() as server:
+        if engine == "postgres" and server is None:
+            pytest.skip(postgres_server.WHY_NOT)
+        url = postgres_server.new_database(server) if engine == "postgres" and server else None
+        made = world(tmp_path, small_result(campaign("a", names(0, 4))), url)
+        yield made
+        made.close()
+
+
+def put_plain(store: Store, name: str, address: str) -> None:
+    """Keep a mark as an older version did."""
+    kind = IdentityMark.ADDRESS
+    row = {"name": name, "kind": str(kind), "digest": mark_digest(kind, address), "since_us": NOW}
+    with store.writing(NOW) as tx:
+        tx.db.execute(identity_marks.insert().values(**row))
+        tx.audit("tests", "older", name, {})
+
+
+def rows_of(store: Store) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with store.reading() as db:
+        for row in db.execute(select(identity_marks).order_by(identity_marks.c.digest)):
+            found.setdefault(row.name, []).append(row.digest)
+    return found
+
+
+def _why(store: Store, name: str, other: str) -> str | None:
+    with store.reading() as db:
+        return Persons.read(db).why_one(name, other, NOW)
 
 
 def _older(store: Store) -> None:

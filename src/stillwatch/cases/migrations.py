@@ -192,7 +192,7 @@ def m007_persons(db: Connection) -> None:
         """CREATE TABLE identity_marks (
             name TEXT NOT NULL,
             kind TEXT NOT NULL,                     -- address, identity
-            digest TEXT NOT NULL,                   -- SHA-256
+            digest TEXT NOT NULL,                   -- HMAC of SHA-256; before m008 without a key
             since_us BIGINT NOT NULL,
             PRIMARY KEY (kind, digest, name))""",
         """CREATE TABLE person_links (
@@ -207,6 +207,11 @@ def m007_persons(db: Connection) -> None:
         db.execute(text(statement))
 
 
+def m008_keyed_marks(db: Connection) -> None:
+    """Keep the key that identity marks are digested with from here on, sealed: older versions stay out."""
+    db.execute(text("CREATE TABLE identity_keys (sealed TEXT NOT NULL)"))
+
+
 MIGRATIONS: list[Step] = [
     m001_cases,
     m002_tied,
@@ -215,6 +220,7 @@ MIGRATIONS: list[Step] = [
     m005_owners,
     m006_installation,
     m007_persons,
+    m008_keyed_marks,
 ]
 
 

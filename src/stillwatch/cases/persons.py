@@ -2,28 +2,47 @@
 
 A name is a user of the console or of the machine. What an administrator has linked is one person, as is what
 was ever bound to one identity at a provider. Names that share a mail address, or that are the same but
-for a domain, are taken for one person until an administrator says otherwise. Marks are never deleted, so that
-a new name or address parts nobody.
+for a domain, are taken for one person until an administrator says otherwise. A new name or address parts
+nobody: marks stay until a user who has left is forgotten (`forget`).
+
+A mark is an HMAC under a key that lies in the database sealed by the audit key: who has the tables alone
+cannot try addresses. Marks of before have no key; each gets it once its value is seen again (`renew`).
 """
 
 import hashlib
+import hmac
+import json
+import secrets
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
+from typing import Protocol
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
-from stillwatch.cases import MACHINE, CaseError
+from stillwatch.cases import MACHINE, CaseError, CaseState
 from stillwatch.cases.store import Store, Transaction
-from stillwatch.cases.tables import identity_marks, person_links
+from stillwatch.cases.tables import acts, cases, identity_keys, identity_marks, person_links
+from stillwatch.units import DAY_US
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254  # RFC 5321
 MOST_NAMES = 50  # linked or unlinked at once: each pair is a row
+SEALER = "stillwatch_sealer"  # the option of an engine's connections that holds a `SecretSealer`
+KEYED, KEY_BYTES = "hmac:", 32
+APPEAL_US = 183 * DAY_US  # customers may complain for six months (Digital Services Act, Art. 20)
 DOTLESS = frozenset({"gmail.com", "googlemail.com"})  # one mailbox, with dots or without
+
+
+class SecretSealer(Protocol):
+    """Who keeps secrets of the database under a key that is not in it: `audit.trail.Audit` is one."""
+
+    def seal_secret(self, db: Connection, secret: bytes) -> str: ...
+
+    def unseal_secret(self, db: Connection, sealed: str) -> bytes: ...
 
 
 class IdentityMark(StrEnum):
@@ -45,8 +64,14 @@ class PersonLink:
 class Persons:
     """Who counts as one person."""
 
-    def __init__(self, links: Sequence[PersonLink], marks: Iterable[tuple[str, IdentityMark, str]]) -> None:
-        """links: in their order. marks: name, kind, digest."""
+    def __init__(
+        self,
+        links: Sequence[PersonLink],
+        marks: Iterable[tuple[str, IdentityMark, str]],
+        key: bytes | None = None,
+    ) -> None:
+        """links: in their order. marks: name, kind, digest. key: the marks' own; None: none has been made."""
+        self._keys = {key, None}  # marks of before have none
         self._links: dict[frozenset[str], list[PersonLink]] = defaultdict(list)
         self._near: dict[str, set[str]] = defaultdict(set)  # names that could be one, with proof
         self._marks: dict[str, set[tuple[IdentityMark, str]]] = defaultdict(set)
@@ -70,6 +95,7 @@ class Persons:
         return cls(
             [PersonLink(row.at_us, frozenset((row.name, row.other)), bool(row.is_one)) for row in links],
             [(row.name, IdentityMark(row.kind), row.digest) for row in marks],
+            mark_key(db),
         )
 
     def why_one(self, name: str, other: str, since_us: int) -> str | None:
@@ -119,7 +145,8 @@ class Persons:
         return self._marks_of(name) & self._marks_of(other)
 
     def _marks_of(self, name: str) -> set[tuple[IdentityMark, str]]:
-        own = {(IdentityMark.ADDRESS, mark_digest(IdentityMark.ADDRESS, name))} if "@" in name else set()
+        kind = IdentityMark.ADDRESS
+        own = {(kind, mark_digest(kind, name, key)) for key in self._keys} if "@" in name else set()
         return self._marks.get(name, set()) | own
 
 
@@ -156,16 +183,38 @@ def identity_value(issuer: str, subject: str) -> str:
     return f"{issuer}\0{subject}"
 
 
-def mark_digest(kind: IdentityMark, value: str) -> str:
-    """Give what is kept of a mark."""
+def mark_digest(kind: IdentityMark, value: str, key: bytes | None = None) -> str:
+    """Give what is kept of a mark. Without a key: as it was kept before."""
     text = bare_address(value) if kind is IdentityMark.ADDRESS else value
-    return hashlib.sha256(f"{kind}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    data = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
+    if key is None:
+        return hashlib.sha256(data).hexdigest()
+    return KEYED + hmac.digest(key, data, "sha256").hex()
+
+
+def mark_key(db: Connection, *, make: bool = False) -> bytes | None:
+    """Give the key of a database's marks; None where it has none and makes none.
+
+    make: where there is none, and an audit key that could seal it. Raises: AuditError for another audit key.
+    """
+    sealer: SecretSealer | None = db.get_execution_options().get(SEALER)
+    sealed = db.execute(select(identity_keys.c.sealed)).scalar()
+    if sealed is not None and sealer is None:
+        raise CaseError("the key of identity marks is sealed by the audit key, which was not given")
+    if sealer is None or (sealed is None and not make):
+        return None
+    if sealed is not None:
+        return sealer.unseal_secret(db, sealed)
+    made = secrets.token_bytes(KEY_BYTES)
+    db.execute(identity_keys.insert().values(sealed=sealer.seal_secret(db, made)))
+    return made
 
 
 def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None:
     """Keep what tells who a name is. Whom it makes one person with is put on record."""
+    renew(tx, kind, value)
     m = identity_marks.c
-    digest = mark_digest(kind, value)
+    digest = mark_digest(kind, value, mark_key(tx.db, make=True))
     owners = select(m.name).where(m.kind == str(kind), m.digest == digest)
     others = set(tx.db.execute(owners).scalars())
     if name in others:
@@ -175,6 +224,55 @@ def remember(tx: Transaction, name: str, kind: IdentityMark, value: str) -> None
     )
     if others:
         tx.audit(MACHINE, "names count as one person", name, {"with": sorted(others), "share": str(kind)})
+
+
+def renew(tx: Transaction, kind: IdentityMark, value: str) -> int:
+    """Give all marks of a value that have no key yet the one there is; give how many."""
+    key, m = mark_key(tx.db, make=True), identity_marks.c
+    if key is None:
+        return 0
+    plain = (m.kind == str(kind)) & (m.digest == mark_digest(kind, value))
+    rows = [dict(row) for row in tx.db.execute(select(identity_marks).where(plain)).mappings()]
+    if rows:
+        digest = mark_digest(kind, value, key)
+        _delete(tx.db, plain)
+        there = set(tx.db.execute(select(m.name).where(m.kind == str(kind), m.digest == digest)).scalars())
+        for row in rows:
+            if row["name"] not in there:
+                tx.db.execute(identity_marks.insert().values(row | {"digest": digest}))
+    return len(rows)
+
+
+def unkeyed_marks(db: Connection) -> int:
+    """Count the marks of before, whose value has not been seen since."""
+    plain = ~identity_marks.c.digest.startswith(KEYED)
+    return int(db.execute(select(func.count()).select_from(identity_marks).where(plain)).scalar_one())
+
+
+def forget(tx: Transaction, name: str) -> int:
+    """Delete a name's marks, once no rule needs them any more; give how many.
+
+    Raises: CaseError while what the name did can still be appealed against, or stands in an open case.
+    """
+    a, c = acts.c, cases.c
+    did = (a.who == name) | a.sets.contains(json.dumps({"approver": name})[1:-1], autoescape=True)
+    last = tx.db.execute(select(func.max(a.at_us)).where(did)).scalar()
+    if last is not None and last > tx.now_us - APPEAL_US:
+        raise CaseError(
+            f"{name!a} had a part in a case within {APPEAL_US // DAY_US} days: customers may appeal, and "
+            "whoever decides must not be the same person"
+        )
+    still = select(c.id).where(c.id.in_(select(a.case_id).where(did)))
+    still = still.where((c.state != str(CaseState.CLOSED)) | c.appeal.is_not(None), c.merged_into.is_(None))
+    if found := tx.db.execute(still.limit(1)).scalar():
+        raise CaseError(f"{name!a} had a part in {found}, which is open; close it first")
+    return _delete(tx.db, identity_marks.c.name == name)
+
+
+def _delete(db: Connection, which: ColumnElement[bool]) -> int:
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("PRAGMA secure_delete = ON")  # zeroes where the rows were
+    return db.execute(delete(identity_marks).where(which)).rowcount
 
 
 def link(

@@ -119,6 +119,7 @@ detector_states = table(
 hours = table(METADATA, "hours", "case_id:W hour_us:N exchanges:N output_tokens:N")
 person_links = table(METADATA, "person_links", "link:N at_us:N name:W other:W is_one:N who:W why:W")
 identity_marks = table(METADATA, "identity_marks", "name:W kind:T digest:T since_us:N")
+identity_keys = table(METADATA, "identity_keys", "sealed:T")  # one row at most
 leads = table(
     METADATA, "leads", "lead:W at_us:N source:W until_us:N exchanges:N document:T latest:N case_id:W"
 )

@@ -1,7 +1,6 @@
 """`stillwatch console`: serves the console of a folder of reports and cases; who may log in."""
 
 import json
-import secrets
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -251,7 +250,10 @@ def add_command(
     $ stillwatch console user add cleo --role analyst --subject 00u1x7kQ
     """
     from stillwatch.console import UserRole, identities, people
+    from stillwatch.console.password_rules import random_password
+    from stillwatch.console.settings import load_settings
 
+    settings = load_settings(folder)
     if role not in ROLES:
         raise InputError(f"--role is {role!a}; give one of {', '.join(ROLES)}")
     if subject is not None and generate:
@@ -263,8 +265,10 @@ def add_command(
         if identity is not None:
             identities.bind(store, name, UserRole[role.upper()], identity, who=whoami(), now_us=utc_us())
         else:
-            password = secrets.token_urlsafe(15) if generate else _password()
-            people.add(store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us())
+            password, words = random_password(name) if generate else _password(), settings.password_words
+            people.add(
+                store, name, UserRole[role.upper()], password, who=whoami(), now_us=utc_us(), words=words
+            )
         approvers = [
             u for u in people.everybody(store) if u.role is UserRole.APPROVER and u.disabled_us is None
         ]
@@ -411,6 +415,29 @@ def disable_command(
     print(
         json.dumps({"name": name, "disabled": True}) if as_json else f"{one_line(name)} can no longer log in"
     )
+
+
+@verb(users, "forget")
+def forget_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who has left, and was disabled.")],
+    why: Annotated[str, typer.Option(help="Stays on record.")] = "",
+    folder: Folder = REPORTS,
+    cases: CasesUrl = None,
+    audit_key: AuditKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what is kept of a user who has left: address, identity, second factor, identity marks.
+
+    The name stays on what that person did. Refused while that can be appealed against, or is in an open case.
+
+    $ stillwatch console user forget anna --why "left in May"
+    """
+    from stillwatch.console import people
+
+    with open_cases(folder, cases, audit_key, make=cases is not None) as store:
+        marks = people.forget(store, name, who=whoami(), why=why, now_us=utc_us())
+    told = f"{one_line(name)} is a name and nothing else now; {marks} identity marks went"
+    print(json.dumps({"name": name, "marks": marks}) if as_json else told)
 
 
 @verb(users, "reset-second-factor")

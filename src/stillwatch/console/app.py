@@ -164,6 +164,7 @@ def make(
     people.prepare(store)
     clock = now_us or utc_us
     factor_seal.seal_stored(store, clock())
+    people.key_marks(store, clock())
     snapshots = Snapshots(store, deployment.captured_files if isinstance(deployment, Recording) else None)
     looks, checks = Looks(store), TrailChecks(store, clock)
     settings = settings or ConsoleSettings()

@@ -4,51 +4,51 @@ An unknown name costs as much time as a wrong password, and the two get the same
 """
 
 import base64
-import gzip
 import hashlib
 import hmac
 import re
 import secrets
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from stillwatch.cases import MACHINE
+from stillwatch.cases.audit.erasure import scrub
 from stillwatch.cases.migrations import migrate
-from stillwatch.cases.persons import LONGEST_ADDRESS, IdentityMark, remember
+from stillwatch.cases.persons import (
+    APPEAL_US,
+    LONGEST_ADDRESS,
+    IdentityMark,
+    identity_value,
+    remember,
+    renew,
+    unkeyed_marks,
+)
+from stillwatch.cases.persons import forget as forget_marks
 from stillwatch.cases.store import Store, Transaction
+from stillwatch.cases.tables import identity_marks
 from stillwatch.console import ConsoleError, User, UserRole
 from stillwatch.console.migrations import (
     MIGRATIONS,
     PART,
     addresses,
+    asks,
+    dismissals,
     half_logins,
     identities,
+    recovery_codes,
+    second_factors,
     sessions,
     tokens,
     users,
 )
+from stillwatch.console.password_rules import LONGEST, check_password, random_password
 from stillwatch.units import DAY_US
 
 N, R, P = 1 << 15, 8, 3  # 32 MiB, three passes: OWASP, Password Storage Cheat Sheet, scrypt
 SALT_BYTES, HASH_BYTES = 16, 32
-SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
-LEAST_DIFFERENT, LEAST_BESIDE = 5, 6  # characters
-ROWS = ("abcdefghijklmnopqrstuvwxyz" * 2, "1234567890" * 3, "qwertyuiopasdfghjklzxcvbnm" * 2)
-COMMON_WORDS = (
-    "stillwatch",
-    "password",
-    "passwort",
-    "letmein",
-    "welcome",
-    "qwerty",
-    "123456",
-    "iloveyou",
-    "admin",
-)
 AWAY_US = 14 * DAY_US  # without a log-in at the provider
 BROWSER_CHARACTERS = 32 + 1 + 64
 # who acts where no person does, and words that filters take: a user of that name would pass for them
@@ -165,45 +165,6 @@ def check_name(name: str) -> None:
         raise ConsoleError(f"{name!a} is how the record calls somebody else; give a person's name")
 
 
-def _check_password(password: str, name: str) -> None:
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
-    if why := guessable(password, name):
-        raise ConsoleError(f"the password {why}, which is tried first; give some unrelated words")
-
-
-def guessable(password: str, name: str) -> str | None:
-    """Say why a password is among those that are tried first, or None.
-
-    >>> guessable("123123123123", "anna"), guessable("Anna-Stillwatch1", "anna")
-    ('is one piece again and again', "is little beside the user's name and common words")
-    >>> guessable("Liverpool2026!", "anna"), guessable("three liverpool words", "anna")
-    ('is little beside a password that many have', None)
-    """
-    text = password.lower()
-    if (text + text).find(text, 1) < len(text):
-        return "is one piece again and again"
-    if len(set(text)) < LEAST_DIFFERENT:
-        return f"has fewer than {LEAST_DIFFERENT} different characters"
-    if any(text in row or text[::-1] in row for row in ROWS):
-        return "is a row of keys, or the alphabet"
-    shortest = max(1, len(text) - LEAST_BESIDE + 1)
-    pieces = (text[k : k + n] for n in range(shortest, len(text) + 1) for k in range(len(text) - n + 1))
-    if not common_passwords().isdisjoint(pieces):
-        return "is little beside a password that many have"
-    rest = text
-    for word in (name, *COMMON_WORDS):
-        rest = rest.replace(word, "")
-    return "is little beside the user's name and common words" if len(rest) < LEAST_BESIDE else None
-
-
-@cache
-def common_passwords() -> frozenset[str]:
-    """Give the passwords that many have, in small letters: see common_passwords.LICENSE.txt."""
-    held = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
-    return frozenset(held.decode("ascii").split())
-
-
 def address(store: Store, name: str) -> str:
     """Give where a user's mail goes; empty where they want none."""
     with store.reading() as db:
@@ -228,12 +189,21 @@ def has_password(store: Store, name: str) -> bool:
         return bool(db.execute(select(users.c.password).where(users.c.name == name)).scalar())
 
 
-def change_password(store: Store, name: str, current: str, password: str, *, keep: str, now_us: int) -> None:
+def change_password(
+    store: Store,
+    name: str,
+    current: str,
+    password: str,
+    *,
+    keep: str,
+    now_us: int,
+    words: Collection[str] = (),
+) -> None:
     """Give a user another password, who has shown the one before. keep: digest of the session that goes on.
 
-    Raises: ConsoleError.
+    words: the owner's, little beside which is no password. Raises: ConsoleError.
     """
-    _check_password(password, name)
+    check_password(password, name, words)
     if check(store, name, current) is None:
         store.look(name, "password not changed", name, {}, now_us)
         raise ConsoleError("that is not the password you have")
@@ -246,15 +216,25 @@ def change_password(store: Store, name: str, current: str, password: str, *, kee
         tx.audit(name, "password changed", name, {})
 
 
-def add(store: Store, name: str, role: UserRole, password: str, *, who: str, now_us: int) -> User:
+def add(
+    store: Store,
+    name: str,
+    role: UserRole,
+    password: str,
+    *,
+    who: str,
+    now_us: int,
+    words: Collection[str] = (),
+) -> User:
     """Add a user, or give one that is there another role and password, which ends that one's sessions.
 
     Who logged in at an identity provider does so no more: each user has one way in.
+    words: the owner's, little beside which is no password.
 
     Raises: ConsoleError for a name or a password that will not do.
     """
     check_name(name)
-    _check_password(password, name)
+    check_password(password, name, words)
     hashed = scrypt(password)
     with store.writing(now_us) as tx:
         there = user(tx.db, name)
@@ -284,6 +264,62 @@ def disable(store: Store, name: str, *, who: str, now_us: int) -> None:
         tx.audit(who, "console user disabled", name, {})
 
 
+def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
+    """Delete what is kept of a user who has left, all but the name, which the record needs.
+
+    Gives how many identity marks went. Raises: ConsoleError, CaseError where the user may log in still, or
+    what they did may still have to be judged by somebody else.
+    """
+    if not why.strip():
+        raise ConsoleError("why is missing: the next reader has nothing else")
+    with store.writing(now_us) as tx:
+        there = user(tx.db, name)
+        if there is None:
+            raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
+        if there.disabled_us is None:
+            raise ConsoleError(f"{name!a} may log in; disable them first: stillwatch console user disable")
+        for steps in (asks, dismissals):
+            c = steps.c
+            fresh = (c.state == "waiting") | (func.coalesce(c.decided_us, c.at_us) > now_us - APPEAL_US)
+            part = select(c.at_us).where((c.who == name) | (c.decided_by == name), fresh)
+            if tx.db.execute(part.limit(1)).first() is not None:
+                raise ConsoleError(
+                    f"{name!a} decided on a step or asked for it within {APPEAL_US // DAY_US} days, or one "
+                    "of theirs waits: customers may still appeal, and somebody else decides that"
+                )
+        marks = forget_marks(tx, name)
+        end_access(tx, name)
+        tx.db.execute(delete(identities).where(identities.c.name == name))
+        tx.db.execute(delete(addresses).where(addresses.c.person == name))
+        for factors in (second_factors, recovery_codes):
+            tx.db.execute(delete(factors).where(factors.c.name == name))
+        tx.db.execute(update(users).where(users.c.name == name).values(password=""))
+        tx.audit(who, "console user forgotten", name, {"why": why, "marks": marks})
+    for table in (identity_marks, identities, addresses):
+        scrub(store.engine, table.name)
+    return marks
+
+
+def key_marks(store: Store, now_us: int) -> None:
+    """Give the marks of an older version their key, as far as the values are known; the others wait."""
+    with store.reading() as db:
+        if not unkeyed_marks(db):
+            return
+    with store.writing(now_us) as tx:
+        done = sum(
+            renew(tx, IdentityMark.IDENTITY, identity_value(one.issuer, one.subject))
+            for one in tx.db.execute(select(identities)).all()
+        )
+        known = set(tx.db.execute(select(addresses.c.address)).scalars())
+        known |= {name for name in tx.db.execute(select(users.c.name)).scalars() if "@" in name}
+        done += sum(renew(tx, IdentityMark.ADDRESS, one) for one in sorted(known))
+        if done:
+            left = unkeyed_marks(tx.db)
+            tx.audit(MACHINE, "identity marks keyed", "console", {"marks": done, "left": left})
+    if done:
+        scrub(store.engine, identity_marks.name)
+
+
 def end_access(tx: Transaction, name: str, keep: str = "") -> None:
     """End a user's sessions, log-ins that wait for a code, and API tokens: a thief may have made any of them.
 
@@ -300,7 +336,7 @@ def first_way_in(store: Store, *, who: str, now_us: int) -> FirstWayIn | None:
     with store.reading() as db:
         if db.execute(select(users.c.name).where(users.c.disabled_us.is_(None)).limit(1)).first() is not None:
             return None
-    made = FirstWayIn("first", secrets.token_urlsafe(15))
+    made = FirstWayIn("first", random_password("first"))
     add(store, made.name, UserRole.APPROVER, made.password, who=who, now_us=now_us)
     return made
 

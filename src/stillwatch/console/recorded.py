@@ -25,7 +25,7 @@ MOST_VALUES = 12  # of each kind
 MOST_OTHERS = 20  # accounts outside that are named with a value
 SAMPLE = 2_000  # prompts that templates are looked for in, and as many of others beside them
 OF_ONE = 40  # of these at most from one account
-KINDS = ("network", "asn", "payment", "client", "sign-up day")
+KINDS = ("network", "payment", "client", "sign-up day", "asn")  # the telling ones first
 _COLUMNS = (
     "exchange_id", "time", "account", "client_ip", "asn", "user_agent", "model", "prompt", "completion",
     "output_tokens", "status",

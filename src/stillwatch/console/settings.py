@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillwatch.console import ConsoleError, UserRole
+from stillwatch.console.password_rules import LEAST_WORD
 from stillwatch.errors import InputError
 from stillwatch.toml.declared import build
 from stillwatch.toml.document import parse, read_text
@@ -37,6 +38,7 @@ class ConsoleSettings:
 
     big_accounts: int = 10  # a step on more accounts needs a second person
     second_factor: tuple[str, ...] = ()  # roles that need one; who logs in at a provider has the provider's
+    password_words: tuple[str, ...] = ()  # of the organisation: little beside them is no password
     escalation: tuple[EscalationStage, ...] = ()  # each with an `after_hours` of its own
 
     def __post_init__(self) -> None:
@@ -44,6 +46,11 @@ class ConsoleSettings:
         for role in self.second_factor:
             if role not in roles:
                 raise ConsoleError(f"second_factor names {role!a}; give some of {', '.join(roles)}")
+        for word in self.password_words:
+            if len(word.strip()) < LEAST_WORD:
+                raise ConsoleError(
+                    f"password_words: {word!a} is too short; give {LEAST_WORD} letters or more"
+                )
         hours = [stage.after_hours for stage in self.escalation]
         if len(set(hours)) < len(hours):
             raise ConsoleError("escalation: two stages have the same after_hours; make them one")

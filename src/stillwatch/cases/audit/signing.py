@@ -3,13 +3,17 @@
 Whoever has this file can write a trail anew; that is what witnesses are for. Keep it apart from the database.
 """
 
+import base64
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -24,6 +28,8 @@ from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
 
 PUBLIC_SUFFIX = ".pub"
+NONCE_BYTES = 12
+SECRETS = b"stillwatch secrets of the database"
 _PUBLIC, _SIGNATURE = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{128}")
 
 
@@ -47,6 +53,23 @@ class TrailSigner:
 
     def sign(self, message: bytes) -> str:
         return self.private.sign(message).hex()
+
+    def seal(self, secret: bytes) -> str:
+        """Give the form in which a secret may lie in the database: only this key opens it."""
+        nonce = os.urandom(NONCE_BYTES)
+        return base64.b64encode(nonce + self._cipher().encrypt(nonce, secret, SECRETS)).decode("ascii")
+
+    def unseal(self, sealed: str) -> bytes:
+        """Give a sealed secret. Raises: AuditError where another key sealed it."""
+        try:
+            raw = base64.b64decode(sealed, validate=True)
+            return self._cipher().decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], SECRETS)
+        except (InvalidTag, ValueError):
+            raise AuditError("a secret of this database was not sealed with this audit key") from None
+
+    def _cipher(self) -> ChaCha20Poly1305:
+        raw = self.private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return ChaCha20Poly1305(HKDF(SHA256(), 32, None, SECRETS).derive(raw))
 
     def public_pem(self) -> str:
         return (

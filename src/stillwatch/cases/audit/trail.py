@@ -39,8 +39,9 @@ from stillwatch.cases.audit.signing import (
 from stillwatch.cases.audit.tables import MIGRATIONS, checkpoints, head, records
 from stillwatch.cases.audit.witness import Witness
 from stillwatch.cases.migrations import migrate
+from stillwatch.cases.persons import SEALER
 from stillwatch.cases.store import Store
-from stillwatch.cases.tables import key_of, to_stored
+from stillwatch.cases.tables import identity_keys, key_of, to_stored
 from stillwatch.errors import refuse_os_errors
 
 NEXT_SUFFIX = ".next"
@@ -60,6 +61,7 @@ def attach(store: Store, key_file: Path, witness: Path | None = None) -> "Audit"
         raise AuditError(f"{store.name}: the trail's tables cannot be made: {text}") from why
     audit = Audit(key_file, witness)
     store.trail = audit
+    store.engine.update_execution_options(**{SEALER: audit})
     return audit
 
 
@@ -116,8 +118,23 @@ class Audit:
         keep_signer(self._next_file, new)  # before the record: a crash in between loses no key
         self._write(db, now, now_us, who, HANDED_OVER, new.key, detail, None)
         db.execute(update(head).values(key=new.key))
+        for sealed in db.execute(select(identity_keys.c.sealed)).scalars().all():
+            db.execute(update(identity_keys).values(sealed=new.seal(old.unseal(sealed))))
         self._handed_over = new
         return new
+
+    def seal_secret(self, db: Connection, secret: bytes) -> str:
+        """Seal a secret of the database under the key that signs. Raises: AuditError for another one."""
+        return self._signer_of(db).seal(secret)
+
+    def unseal_secret(self, db: Connection, sealed: str) -> bytes:
+        """Open a secret of the database. Raises: AuditError where this is not the key."""
+        return self._signer_of(db).unseal(sealed)
+
+    def _signer_of(self, db: Connection) -> TrailSigner:
+        if wanted := db.execute(select(head.c.key)).scalar():
+            self._see_key(wanted)
+        return self.signer
 
     def take_over(self) -> None:
         """Put the new key in the old one's place. The old private key is gone then."""

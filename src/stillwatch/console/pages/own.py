@@ -7,7 +7,7 @@ import segno
 from markupsafe import Markup
 from starlette.responses import RedirectResponse, Response
 
-from stillwatch.console import ConsoleError, inbox, people, second_factor, sessions, tokens
+from stillwatch.console import ConsoleError, inbox, password_rules, people, second_factor, sessions, tokens
 from stillwatch.console.page_context import PageRequest
 from stillwatch.console.page_forms import Shown, iso_us
 from stillwatch.console.pages.entry import cookie_name
@@ -46,8 +46,8 @@ def show(asked: PageRequest) -> Shown:
         "tokens": [tokens.token_row(one, asked.now_us) for one in made],
     }  # fmt: skip
     view = {
-        "sessions": found, "has_password": has_password, "shortest": people.SHORTEST, "factor": factor,
-        "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
+        "sessions": found, "has_password": has_password, "shortest": password_rules.SHORTEST,
+        "factor": factor, "confirmed": confirmed, "must_have_factor": asked.must_have_factor(),
         "notices": notices, "unread": any(one.seen_us is None for one in notices), "address": address,
         "tokens": made, "scopes": list(tokens.TokenScope), "days": tokens.DAYS, "most_days": tokens.MOST_DAYS,
         **_enrolment(asked),
@@ -114,7 +114,13 @@ def change_password(asked: PageRequest) -> Response:
     _prove(
         asked,
         lambda: people.change_password(
-            asked.store, me, given["current"], given["new"], keep=mine, now_us=asked.now_us
+            asked.store,
+            me,
+            given["current"],
+            given["new"],
+            keep=mine,
+            now_us=asked.now_us,
+            words=asked.desk.settings.password_words,
         ),
     )
     return RedirectResponse(asked.url("/me", done="password"), 303)

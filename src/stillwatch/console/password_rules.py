@@ -1,0 +1,158 @@
+"""Which passwords are tried first: common ones, leaked ones, names, rows of keys. It asks nobody.
+
+Two lists lie beside this file, both made by `benchmarks/password_lists.py`. Of leaked passwords only four
+bytes of a digest are kept: one in some three thousand others is refused by chance.
+"""
+
+import gzip
+import hashlib
+import re
+import secrets
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillwatch.console import ConsoleError
+
+SHORTEST, LONGEST = 12, 1_024  # characters of a password (NIST SP 800-63B-4 asks for 15 or a second factor)
+LEAST_DIFFERENT = 5  # characters
+LEAST_BESIDE = 6  # letters beside what is guessed at; two digits or signs count as one letter
+LEAST_LISTED, LEAST_WORD, LEAST_ROW = 6, 3, 4  # characters
+ROWS = ("abcdefghijklmnopqrstuvwxyz" * 2, "1234567890" * 3, "qwertyuiopasdfghjklzxcvbnm" * 2)
+COMMON_WORDS = (
+    "stillwatch",
+    "console",
+    "password",
+    "passwort",
+    "letmein",
+    "welcome",
+    "qwerty",
+    "iloveyou",
+    "admin",
+    "login",
+)
+READ_AS = tuple(str.maketrans("@4830$57!1", "aabeosst" + one * 2) for one in "il")
+BREACHED = "breached_passwords.bin.gz"
+
+
+def check_password(password: str, name: str, words: Collection[str] = ()) -> None:
+    """Refuse a password that will not do. words: the owner's, which are tried first. Raises: ConsoleError."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ConsoleError(f"the password has {len(password)} characters; give {SHORTEST} to {LONGEST:,}")
+    if why := guessable(password, name, words):
+        raise ConsoleError(f"the password {why}, which is tried first; give some unrelated words")
+
+
+def random_password(name: str) -> str:
+    """Make a password of 120 random bits that these rules let pass."""
+    while guessable(made := secrets.token_urlsafe(15), name):
+        pass
+    return made
+
+
+def guessable(password: str, name: str, words: Collection[str] = ()) -> str | None:
+    """Say why a password is among those that are tried first, or None.
+
+    >>> guessable("123123123123", "anna"), guessable("Anna-St1llw@tch1", "anna")
+    ('is one piece again and again', "is little beside the user's name and common words")
+    >>> guessable("Liverpool2026!", "anna"), guessable("three liverpool words", "anna")
+    ('is little beside a password that many have', None)
+    >>> guessable("Umbrella-Corp-26", "anna", ["Umbrella Corp"])
+    "is little beside the user's name and common words"
+    """
+    text = password.lower()
+    if (text + text).find(text, 1) < len(text):
+        return "is one piece again and again"
+    if len(set(text)) < LEAST_DIFFERENT:
+        return f"has fewer than {LEAST_DIFFERENT} different characters"
+    if text.isdecimal():
+        return "is a number"
+    if _beside(text, _rows_in(text)) < LEAST_BESIDE:
+        return "is little beside a row of keys, or the alphabet"
+    own = _words_of(name, *words, *COMMON_WORDS)
+    for form in (text, *(text.translate(one) for one in READ_AS)):
+        listed = {piece for piece in _pieces(form) if piece in common_passwords()}
+        if any(_beside(text, _places(form, piece)) < LEAST_BESIDE for piece in listed):
+            return "is little beside a password that many have"
+        if _beside(text, (place for word in own for place in _places(form, word))) < LEAST_BESIDE:
+            return "is little beside the user's name and common words"
+    is_leaked = any(is_breached(one) for one in {text, text.rstrip("0123456789!?.$#@*-_ ")})
+    return "is one that has leaked elsewhere" if is_leaked else None
+
+
+def is_breached(text: str) -> bool:
+    """Say whether a password in small letters is on the list of leaked ones, or is taken for one of them."""
+    digests, wanted = breached_digests(), short_digest(text)
+    at = int(np.searchsorted(digests, wanted))
+    return at < len(digests) and int(digests[at]) == wanted
+
+
+def short_digest(text: str) -> int:
+    """Give the first four bytes of a text's SHA-256 as a number."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:4])
+
+
+@cache
+def breached_digests() -> NDArray[np.uint32]:
+    """Give the leaked passwords' short digests, sorted; kept are the steps from one to the next."""
+    steps = np.frombuffer(gzip.decompress(Path(__file__).with_name(BREACHED).read_bytes()), dtype="<u2")
+    return np.cumsum(steps, dtype=np.uint32)
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """Give the passwords that many have, in small letters: see common_passwords.LICENSE.txt."""
+    held = gzip.decompress(Path(__file__).with_name("common_passwords.txt.gz").read_bytes())
+    return frozenset(held.decode("ascii").split())
+
+
+@cache
+def _longest_listed() -> int:
+    return max(map(len, common_passwords()))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for n in range(LEAST_LISTED, min(len(text), _longest_listed()) + 1):
+        yield from (text[k : k + n] for k in range(len(text) - n + 1))
+
+
+def _words_of(*names: str) -> set[str]:
+    """Give names and what they are made of, in small letters: anna.berg is anna and berg too."""
+    whole = {name.lower() for name in names}
+    parts = {part for name in whole for part in re.split(r"[^\w]|_", name)}
+    return {word for word in whole | parts if len(word) >= LEAST_WORD}
+
+
+def _places(text: str, word: str) -> Iterator[tuple[int, int]]:
+    """Give where a word stands, as first place and the one behind."""
+    at = text.find(word)
+    while at >= 0:
+        yield at, at + len(word)
+        at = text.find(word, at + 1)
+
+
+def _rows_in(text: str) -> Iterator[tuple[int, int]]:
+    """Give where keys or letters follow each other, or one character does itself."""
+    k = 0
+    while k < len(text):
+        n = 1
+        while k + n < len(text) and _is_row(text[k : k + n + 1]):
+            n += 1
+        if n >= LEAST_ROW:
+            yield k, k + n
+        k += n
+
+
+def _is_row(text: str) -> bool:
+    return len(set(text)) == 1 or any(text in row or text[::-1] in row for row in ROWS)
+
+
+def _beside(text: str, places: Iterator[tuple[int, int]]) -> float:
+    """Give how many letters are beside some places; a digit or a sign counts half."""
+    left = [1.0 if one.isalpha() else 0.5 for one in text]
+    for first, behind in places:
+        left[first:behind] = [0.0] * (behind - first)
+    return sum(left)
