@@ -237,12 +237,12 @@ def _logged_in_request(desk: ConsoleContext, request: Request) -> PageRequest | 
     return None if session is None else PageRequest(request, desk, session.user, session.csrf, now_us)
 
 
-def _why_not(asked: PageRequest, route: PageRoute | Deed) -> str | None:
+def _why_not(request: PageRequest, route: PageRoute | Deed) -> str | None:
     """Say why somebody may not have a page, or not do something, or None."""
-    own, token = route.path.startswith(OWN), asked.token
-    if not asked.may(route.least):
+    own, token = route.path.startswith(OWN), request.token
+    if not request.may(route.least):
         return f"this is for {route.least.name.lower()}s and above"
-    if not own and asked.must_have_factor():
+    if not own and request.must_have_factor():
         return "your role needs a second factor: set one up on your own page first"
     if token is None:
         return None
@@ -253,12 +253,12 @@ def _why_not(asked: PageRequest, route: PageRoute | Deed) -> str | None:
     return None if token.scope is tokens.TokenScope.TRIAGE else f"the API token {token.name} only reads"
 
 
-def _forbid(asked: PageRequest, path: str, why: str, form: str) -> Response:
+def _forbid(request: PageRequest, path: str, why: str, form: str) -> Response:
     """Refuse what somebody may not have or do, and put on record that they asked for it."""
-    if asked.desk.refusals.allows(asked.now_us):
-        detail = {"path": path, "method": asked.request.method}
-        asked.store.look(asked.user.name, "refused", "console", detail, asked.now_us)
-    return _refusal_page(asked, 403, why, form)
+    if request.desk.refusals.allows(request.now_us):
+        detail = {"path": path, "method": request.http.method}
+        request.store.look(request.user.name, "refused", "console", detail, request.now_us)
+    return _refusal_page(request, 403, why, form)
 
 
 def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable[[Request], Response]:
@@ -267,30 +267,30 @@ def _page(desk: ConsoleContext, page: PageRoute, suffix: str | None) -> Callable
         if form not in ("html", "json", "csv"):
             return _problem(400, f"{form[:40]!a} is no form of a page: html, json or csv", "json")
         try:
-            asked = _logged_in_request(desk, request)
-            if asked is None:
+            page_request = _logged_in_request(desk, request)
+            if page_request is None:
                 return _outside(request, form)
-            if asked.token is not None and form == "html":
+            if page_request.token is not None and form == "html":
                 return _problem(406, f"an API token reads {page.path}.json or .csv", "json")
-            if (why_not := _why_not(asked, page)) is not None:
-                if form == "html" and asked.may(page.least):
-                    return RedirectResponse(asked.url(OWN), 303)
-                return _forbid(asked, page.path, why_not, form)
+            if (why_not := _why_not(page_request, page)) is not None:
+                if form == "html" and page_request.may(page.least):
+                    return RedirectResponse(page_request.url(OWN), 303)
+                return _forbid(page_request, page.path, why_not, form)
         except StillwatchError as why:
             return _problem(503, str(why), form)
         try:
-            what = page.view(asked)
+            what = page.view(page_request)
         except StillwatchError as why:
-            return _refusal_page(asked, _status(why), str(why), form)
+            return _refusal_page(page_request, _status(why), str(why), form)
         except Exception as why:  # noqa: BLE001 - the edge of a request: a page that fails is a sentence
-            return _refusal_page(asked, 500, f"the page failed: {type(why).__name__}", form)
+            return _refusal_page(page_request, 500, f"the page failed: {type(why).__name__}", form)
         if isinstance(what, Response):
             return what
         if form == "json":
             return as_json(what)
         if form == "csv":
             return as_csv(what, page.path.split("{")[0].strip("/").replace("/", "-") or "page")
-        return render.page(asked, what, DONE.get(asked.query("done"), ""))
+        return render.page(page_request, what, DONE.get(page_request.query("done"), ""))
 
     return answer
 
@@ -299,22 +299,26 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
     def answer(request: Request) -> Response:
         form = "html" if request.scope["state"]["token"] is None else "json"
         try:
-            asked = _logged_in_request(desk, request)
-            if asked is None:
+            page_request = _logged_in_request(desk, request)
+            if page_request is None:
                 return _outside(request, form)
-            if asked.token is None and not sessions.same(asked.form("csrf", 200), asked.csrf):
+            if page_request.token is None and not sessions.same(
+                page_request.form("csrf", 200), page_request.csrf
+            ):
                 return _refusal_page(
-                    asked, 403, "this form is not of your session; open the page anew and try again"
+                    page_request, 403, "this form is not of your session; open the page anew and try again"
                 )
-            if (why_not := _why_not(asked, deed)) is not None:
-                return _forbid(asked, deed.path, why_not, form)
-            what = deed.do(asked)
-            if asked.token is not None:
-                return _told_to_program(asked, what)
-            return render.page(asked, what) if isinstance(what, Shown) else what
+            if (why_not := _why_not(page_request, deed)) is not None:
+                return _forbid(page_request, deed.path, why_not, form)
+            what = deed.do(page_request)
+            if page_request.token is not None:
+                return _told_to_program(page_request, what)
+            return render.page(page_request, what) if isinstance(what, Shown) else what
         except StillwatchError as why:
             return (
-                _refusal_page(asked, _status(why), str(why), form) if asked else _problem(503, str(why), form)
+                _refusal_page(page_request, _status(why), str(why), form)
+                if page_request
+                else _problem(503, str(why), form)
             )
         except Exception as why:  # noqa: BLE001 - the edge of a request: what fails is a sentence
             return _problem(500, f"it failed: {type(why).__name__}", form)
@@ -322,14 +326,14 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
     return answer
 
 
-def _told_to_program(asked: PageRequest, what: Shown | Response) -> Response:
+def _told_to_program(request: PageRequest, what: Shown | Response) -> Response:
     """Say in JSON what was done: what a page says, or the case as the page that a person is led to has it."""
     if isinstance(what, Shown):
         return as_json(what)
     words = dict(parse_qsl(urlsplit(what.headers["location"]).query))
-    case = asked.store.case(asked.part("case"), accounts=False)
+    case = request.store.case(request.part("case"), accounts=False)
     done = words.get("done", "")
-    document = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, asked)}
+    document = {"done": done, "message": DONE.get(done, ""), "case": queue.row(case, request)}
     return as_json(Shown("", "", document))
 
 
@@ -398,10 +402,10 @@ def _problem(status: int, text: str, form: str) -> Response:
     return JSONResponse({"error": {"status": status, "message": text}}, status)
 
 
-def _refusal_page(asked: PageRequest, status: int, text: str, form: str = "html") -> Response:
+def _refusal_page(request: PageRequest, status: int, text: str, form: str = "html") -> Response:
     if form != "html":
         return _problem(status, text, form)
-    back = asked.url("/queue")
+    back = request.url("/queue")
     what = Shown(
         "refused.html.j2",
         "It was not done" if status != 404 else "Not found",
@@ -409,4 +413,4 @@ def _refusal_page(asked: PageRequest, status: int, text: str, form: str = "html"
         view={"text": text, "back": back},
         status=status,
     )
-    return render.page(asked, what)
+    return render.page(request, what)

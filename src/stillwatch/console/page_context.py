@@ -44,7 +44,7 @@ class ConsoleContext:
 class PageRequest:
     """One request of somebody who is logged in."""
 
-    request: Request
+    http: Request
     desk: ConsoleContext
     user: User
     csrf: str
@@ -81,17 +81,17 @@ class PageRequest:
 
     def url(self, path: str, **query: Any) -> str:
         """Give the address of a page, below wherever the console is mounted."""
-        return address(self.request, path, **query)
+        return address(self.http, path, **query)
 
     def part(self, name: str) -> str:
-        return str(self.request.path_params[name])
+        return str(self.http.path_params[name])
 
     def number_in_path(self, name: str) -> int:
-        return int(self.request.path_params[name])
+        return int(self.http.path_params[name])
 
     def query(self, name: str) -> str:
         """Give one word of the address; empty where it is not there."""
-        return self.request.query_params.get(name, "")[:LONGEST_NAME]
+        return self.http.query_params.get(name, "")[:LONGEST_NAME]
 
     def query_number(self, name: str, default: int, most: int = LARGEST) -> int:
         """Give a whole number of the address. Raises: ConsoleError."""
@@ -110,7 +110,7 @@ class PageRequest:
 
     def all_of(self, name: str) -> list[str]:
         """Give every value of a field."""
-        fields: dict[str, list[str]] = self.request.scope["state"]["form"]
+        fields: dict[str, list[str]] = self.http.scope["state"]["form"]
         return fields.get(name, [])
 
     def accounts(self) -> list[str]:

@@ -105,9 +105,11 @@ def main() -> None:
     line, _, query = sys.stdin.buffer.read().partition(b"\n")
     if not line:
         return  # whoever started it has ended
-    asked = json.loads(line)
-    _limit(resource.RLIMIT_CPU, asked["limit_ms"] // 1000 + 5)
-    found = answer(asked["copy"], query.decode("utf-8", "replace"), asked["limit_ms"], asked["exchanges"])
+    request = json.loads(line)
+    _limit(resource.RLIMIT_CPU, request["limit_ms"] // 1000 + 5)
+    found = answer(
+        request["copy"], query.decode("utf-8", "replace"), request["limit_ms"], request["exchanges"]
+    )
     sys.stdout.write(json.dumps(found, ensure_ascii=True))
 
 

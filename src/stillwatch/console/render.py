@@ -101,9 +101,9 @@ def environment() -> Environment:
     return made
 
 
-def page(asked: PageRequest, what: Shown, said: str = "") -> Response:
+def page(page_request: PageRequest, what: Shown, said: str = "") -> Response:
     """Give the HTML of a page for who is logged in."""
-    request = asked.request
+    request = page_request.http
     path = request.url.path.removesuffix(".html")
     words = request.url.query
     twin = {form: f"{path}.{form}" + (f"?{words}" if words else "") for form in ("json", "csv")}
@@ -112,17 +112,17 @@ def page(asked: PageRequest, what: Shown, said: str = "") -> Response:
         .get_template(what.template)
         .render(
             title=what.title,
-            user=asked.user,
-            may_work=asked.may(UserRole.ANALYST),
-            may_approve=asked.may(UserRole.APPROVER),
-            csrf=asked.csrf,
-            url=asked.url,
-            account_href=lambda name: account_href(asked, name),
-            now_us=asked.now_us,
+            user=page_request.user,
+            may_work=page_request.may(UserRole.ANALYST),
+            may_approve=page_request.may(UserRole.APPROVER),
+            csrf=page_request.csrf,
+            url=page_request.url,
+            account_href=lambda name: account_href(page_request, name),
+            now_us=page_request.now_us,
             twin=twin if request.method == "GET" else None,
             here=request.url.path,
-            acts=asked.deployment.acts,
-            deployment=asked.deployment.name,
+            acts=page_request.deployment.acts,
+            deployment=page_request.deployment.name,
             said=said,
             **what.view,
         )
@@ -130,10 +130,10 @@ def page(asked: PageRequest, what: Shown, said: str = "") -> Response:
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), what.status)
 
 
-def account_href(asked: PageRequest, account: str) -> str:
+def account_href(request: PageRequest, account: str) -> str:
     """Give the address of an account's page; a name that no address can carry goes by its key."""
     plain = len(account) <= 500 and account.isprintable()
-    return asked.url("/account", name=account) if plain else asked.url("/account", key=key_of(account))
+    return request.url("/account", name=account) if plain else request.url("/account", key=key_of(account))
 
 
 def bare(request: Any, template: str, status: int = 200, **view: Any) -> Response:

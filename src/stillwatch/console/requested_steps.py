@@ -243,13 +243,13 @@ def participants(store: Store, cases: Sequence[str]) -> dict[str, str]:
     query = select(asks).where(asks.c.case_id.in_(cases)).order_by(asks.c.ask)
     with store.reading() as db:
         rows = db.execute(query).all()
-    asked = {row.who: f"asked for step {row.ask}" for row in rows}
+    request = {row.who: f"asked for step {row.ask}" for row in rows}
     agreed = {
         row.decided_by: f"approved step {row.ask}"
         for row in rows
         if row.decided_by and row.state != "refused"
     }
-    return asked | agreed
+    return request | agreed
 
 
 def accounts_hit_alone(store: Store, who: str, now_us: int) -> set[str]:

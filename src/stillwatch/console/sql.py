@@ -75,8 +75,8 @@ class QueryProcess:
     def answer(self, path: Path, query: str, limit_ms: int, exchanges: Path | None) -> QueryResult:
         """Run one statement on the copies. It can do so once."""
         begun = time.perf_counter()
-        asked = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
-        question = json.dumps(asked).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
+        request = {"copy": str(path), "exchanges": exchanges and str(exchanges), "limit_ms": limit_ms}
+        question = json.dumps(request).encode() + b"\n" + query.encode("utf-8", "backslashreplace")
         try:
             with self._child as child:
                 assert child.stdout is not None

@@ -28,12 +28,12 @@ class NearestAccount:
     bits: float  # of those clues, for that account
 
 
-def named_account(asked: PageRequest) -> str:
+def named_account(request: PageRequest) -> str:
     """Give the account that the address names. Raises: Missing."""
-    key = asked.query("key")
+    key = request.query("key")
     if not key:
-        return asked.query("name")
-    with asked.store.reading() as db:
+        return request.query("name")
+    with request.store.reading() as db:
         found = db.execute(
             select(tables.members.c.account).where(tables.members.c.key == key).limit(1)
         ).scalar()
@@ -42,17 +42,17 @@ def named_account(asked: PageRequest) -> str:
     return str(found)
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the account."""
-    name = named_account(asked)
-    inside = reading.account(asked.store, name)
+    name = named_account(request)
+    inside = reading.account(request.store, name)
     if not inside:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     ties: list[dict[str, Any]] = []
     near: list[NearestAccount] = []
     for one in inside:
         if one.member.moved_to is None:
-            every = asked.desk.looks.links(one.case.id)
+            every = request.desk.looks.links(one.case.id)
             found = list(islice((link for link in every if name in (link.a, link.b)), LINKS))
             accounts = {link.a for link in every}  # the other end of most links is the campaign
             for link in found:
@@ -61,10 +61,10 @@ def show(asked: PageRequest) -> Shown:
                     {"case": one.case.id, "link": link, "other": other if other in accounts else None}
                 )
             near += nearest(name, every)
-    stands = standings(asked, [name])
+    stands = standings(request, [name])
     verdict, why_not = None, None
     try:
-        verdict = asked.deployment.verdict(name)
+        verdict = request.deployment.verdict(name)
     except Unavailable as why:
         why_not = str(why)
     rows = [
@@ -109,17 +109,17 @@ def nearest(name: str, links: Sequence[Link], most: int = NEAREST) -> list[Neare
     return [NearestAccount(a, tuple(sorted(clues)), sum(clues.values())) for a, clues in ranked[:most]]
 
 
-def days(asked: PageRequest) -> Shown:
+def days(request: PageRequest) -> Shown:
     """Show an account's days beside its group's, and what happened to it. Nothing that was said in them."""
-    name = named_account(asked)
-    inside = [one for one in reading.account(asked.store, name) if one.member.moved_to is None]
+    name = named_account(request)
+    inside = [one for one in reading.account(request.store, name) if one.member.moved_to is None]
     if not inside:
         raise RecordNotFound(f"no case names the account {name[:100]!a}")
     case = inside[-1].case.id
-    group = [one for one in asked.store.case(case).accounts if one != name]
-    recorded = asked.recorded_exchanges()
+    group = [one for one in request.store.case(case).accounts if one != name]
+    recorded = request.recorded_exchanges()
     found = recorded.activity(name, group)
-    events = _events(asked, name, case, inside[-1].member, recorded.facts(name))
+    events = _events(request, name, case, inside[-1].member, recorded.facts(name))
     rows = [asdict(day) for day in found]
     data = {"account": name, "case": case, "group": len(group), "days": rows, "events": [
         {"at": iso_us(at), "what": what} for at, what in events
@@ -129,7 +129,7 @@ def days(asked: PageRequest) -> Shown:
 
 
 def _events(
-    asked: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
+    request: PageRequest, name: str, case: str, member: Member, facts: SignUpFacts | None
 ) -> list[tuple[int, str]]:
     """Give what happened to an account, newest first."""
     found = [(member.since_us, f"named in {case}")]
@@ -137,13 +137,13 @@ def _events(
         details = ", ".join(word for word in (facts.org, facts.tier, facts.country) if word)
         found.append((facts.created_us, "signed up" + (f" ({details})" if details else "")))
     key = tables.key_of(name)
-    for act in reading.acts(asked.store, case):
+    for act in reading.acts(request.store, case):
         if not act.in_force:
             continue
         for group in act.sets.get("accounts") or ():
             if key in group["keys"]:
                 found.append((act.at_us, f"judged {group['verdict'] or 'nothing any more'} by {act.who}"))
-    standing = (standings(asked, [name]) or {}).get(name)
+    standing = (standings(request, [name]) or {}).get(name)
     if standing is not None:
         found.append((standing.since_us, f"{standing.step.name.lower()}: {standing.reason}"))
     return sorted(found, reverse=True)

@@ -18,18 +18,18 @@ LONGEST_S = 315_360_000  # ten years
 NAMED = 100
 
 
-def _asked_for(asked: PageRequest, state: str) -> requested_steps.StepRequest:
+def _asked_for(request: PageRequest, state: str) -> requested_steps.StepRequest:
     """Read the form: the step, and the accounts as they may be acted on now."""
-    case = asked.part("case")
-    name = asked.form("step", 40)
+    case = request.part("case")
+    name = request.form("step", 40)
     if name.upper() not in Step.__members__ or name.upper() == "CLEAR":
         raise ConsoleError(f"step is {name!a}; give one of {', '.join(s.name.lower() for s in Step if s)}")
-    for_s = asked.form_number("for_s")
+    for_s = request.form_number("for_s")
     if for_s is not None and not 0 < for_s <= LONGEST_S:
         raise ConsoleError("for_s: give up to ten years, or nothing for no end")
-    budget = asked.form_number("budget")
-    picked = asked.accounts()
-    targets = reading.targets(asked.store, case)
+    budget = request.form_number("budget")
+    picked = request.accounts()
+    targets = reading.targets(request.store, case)
     accounts = requested_steps.choose_accounts(targets.accounts, picked)
     if not accounts:
         why = ", ".join(f"{n:,} {reason}" for reason, n in targets.left_out.items())
@@ -39,82 +39,82 @@ def _asked_for(asked: PageRequest, state: str) -> requested_steps.StepRequest:
     return requested_steps.StepRequest(
         0,
         case,
-        asked.now_us,
-        asked.user.name,
+        request.now_us,
+        request.user.name,
         Step[name.upper()],
         budget,
         for_s,
-        asked.why(),
+        request.why(),
         tuple(accounts),
         state,
     )
 
 
-def _why_big(asked: PageRequest, want: requested_steps.StepRequest) -> str | None:
+def _why_big(request: PageRequest, want: requested_steps.StepRequest) -> str | None:
     """Say why the step needs a second person, in what its author has taken alone today."""
-    reached = requested_steps.accounts_hit_alone(asked.store, want.who, asked.now_us) | set(want.accounts)
+    reached = requested_steps.accounts_hit_alone(request.store, want.who, request.now_us) | set(want.accounts)
     usual = (
-        0 if want.budget is None else asked.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
+        0 if want.budget is None else request.deployment.terms().terms.ladder.throttle_output_tokens_per_hour
     )
     return requested_steps.why_big(
-        want.step, len(want.accounts), asked.desk.settings.big_accounts, want.for_s,
+        want.step, len(want.accounts), request.desk.settings.big_accounts, want.for_s,
         in_all=len(reached), budget=want.budget, usual=usual,
     )  # fmt: skip
 
 
-def _count_loosened(asked: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
+def _count_loosened(request: PageRequest, accounts: Sequence[str], step: Step) -> dict[str, int]:
     """Count the accounts that stand on a stricter step now: this one would be laid over it."""
     found: dict[str, int] = {}
-    for standing in (standings(asked, accounts) or {}).values():
+    for standing in (standings(request, accounts) or {}).values():
         if standing.step > step:
             name = standing.step.name.lower()
             found[name] = found.get(name, 0) + 1
     return found
 
 
-def dry_run(asked: PageRequest) -> Shown:
+def dry_run(request: PageRequest) -> Shown:
     """Say whom a step would hit, and who must agree. It changes nothing."""
-    want = _asked_for(asked, "waiting")
-    if asked.deployment.acts is not None:
-        raise Unavailable(asked.deployment.acts)
-    hits = asked.deployment.reach(want.accounts, want.step, asked.now_us)
-    case = asked.store.case(want.case, accounts=False)
-    targets = reading.targets(asked.store, want.case)
-    big = _why_big(asked, want)
+    want = _asked_for(request, "waiting")
+    if request.deployment.acts is not None:
+        raise Unavailable(request.deployment.acts)
+    hits = request.deployment.reach(want.accounts, want.step, request.now_us)
+    case = request.store.case(want.case, accounts=False)
+    targets = reading.targets(request.store, want.case)
+    big = _why_big(request, want)
     view = {
         "case": case, "want": want, "reach": hits, "big": big,
         "digest": requested_steps.digest(want.accounts),
         "picked": want.accounts if len(want.accounts) < len(targets.accounts) else (), "named": NAMED,
-        "left_out": targets.left_out, "revision": asked.revision(),
-        "loosened": _count_loosened(asked, want.accounts, want.step),
+        "left_out": targets.left_out, "revision": request.revision(),
+        "loosened": _count_loosened(request, want.accounts, want.step),
     }  # fmt: skip
     return Shown("dry.html.j2", f"Dry run: {want.step.name.lower()}", {}, (), view)
 
 
-def act(asked: PageRequest) -> Response:
+def act(request: PageRequest) -> Response:
     """Take a small step, or put a big one before a second person."""
-    want = _asked_for(asked, "taking")
-    if asked.deployment.acts is not None:
-        raise Unavailable(asked.deployment.acts)
-    if requested_steps.digest(want.accounts) != asked.form("digest", 100):
+    want = _asked_for(request, "taking")
+    if request.deployment.acts is not None:
+        raise Unavailable(request.deployment.acts)
+    if requested_steps.digest(want.accounts) != request.form("digest", 100):
         raise StaleRevision("the accounts have changed since the dry run: look again at whom it would hit")
-    big = _why_big(asked, want)
+    big = _why_big(request, want)
     if big is not None:
-        requested_steps.put(asked.store, _in_state(want, "waiting"), asked.revision())
-        return to_case(asked, want.case, "asked")
-    number = requested_steps.put(asked.store, want, asked.revision())
-    if _why_big(asked, want) is not None:  # another of the same person was put in the same moment
-        requested_steps.hold(asked.store, number, asked.now_us)
-        return to_case(asked, want.case, "asked")
+        requested_steps.put(request.store, _in_state(want, "waiting"), request.revision())
+        return to_case(request, want.case, "asked")
+    number = requested_steps.put(request.store, want, request.revision())
+    if _why_big(request, want) is not None:  # another of the same person was put in the same moment
+        requested_steps.hold(request.store, number, request.now_us)
+        return to_case(request, want.case, "asked")
     requested_steps.take(
-        asked.store,
-        asked.deployment,
-        requested_steps.read_request(asked.store, number),
-        asked.user.name,
+        request.store,
+        request.deployment,
+        requested_steps.read_request(request.store, number),
+        request.user.name,
         want.why,
-        asked.now_us,
+        request.now_us,
     )
-    return to_case(asked, want.case, _once_in_force(asked, "acted"))
+    return to_case(request, want.case, _once_in_force(request, "acted"))
 
 
 def _in_state(ask: requested_steps.StepRequest, state: str) -> requested_steps.StepRequest:
@@ -123,33 +123,33 @@ def _in_state(ask: requested_steps.StepRequest, state: str) -> requested_steps.S
     )
 
 
-def _once_in_force(asked: PageRequest, done: str) -> str:
+def _once_in_force(request: PageRequest, done: str) -> str:
     """Say what was done only where it is so already."""
-    return done if asked.deployment.in_force() else "late"
+    return done if request.deployment.in_force() else "late"
 
 
-def to_case(asked: PageRequest, case: str, done: str) -> Response:
+def to_case(request: PageRequest, case: str, done: str) -> Response:
     """Lead on to the case, which says what was done."""
-    return RedirectResponse(asked.url(f"/case/{case}", done=done), 303)
+    return RedirectResponse(request.url(f"/case/{case}", done=done), 303)
 
 
-def _row(ask: requested_steps.StepRequest, asked: PageRequest) -> dict[str, Any]:
+def _row(ask: requested_steps.StepRequest, request: PageRequest) -> dict[str, Any]:
     return {
         "ask": ask.id, "case": ask.case, "asked": iso_us(ask.at_us), "by": ask.who, "step": ask.step,
         "accounts": len(ask.accounts), "for_s": ask.for_s, "budget": ask.budget, "why": ask.why,
         "state": ask.state, "decided": iso_us(ask.decided_us), "decided_by": ask.decided_by,
-        "decided_why": ask.decided_why, "action": ask.action, "href": asked.url(f"/ask/{ask.id}"),
+        "decided_why": ask.decided_why, "action": ask.action, "href": request.url(f"/ask/{ask.id}"),
     }  # fmt: skip
 
 
-def approvals(asked: PageRequest) -> Shown:
+def approvals(request: PageRequest) -> Shown:
     """Show what waits for a person: steps and dismissals of colleagues, and what the ladder proposes."""
-    wait, dismissals = requested_steps.waiting(asked.store), requested_dismissals.waiting(asked.store)
+    wait, dismissals = requested_steps.waiting(request.store), requested_dismissals.waiting(request.store)
     try:
-        proposed, why_not = list(asked.deployment.proposals()), None
+        proposed, why_not = list(request.deployment.proposals()), None
     except Unavailable as why:
         proposed, why_not = [], str(why)
-    rows = [_row(ask, asked) for ask in wait]
+    rows = [_row(ask, request) for ask in wait]
     data = {
         "asks": rows, "proposals": proposed, "unavailable": why_not,
         "dismissals": [one for one, _ in dismissals],
@@ -158,97 +158,105 @@ def approvals(asked: PageRequest) -> Shown:
     return Shown("approvals.html.j2", "Approvals", data, rows, view)
 
 
-def ask_page(asked: PageRequest) -> Shown:
+def ask_page(request: PageRequest) -> Shown:
     """Show one step that was asked for, with whom it would hit now."""
-    ask = requested_steps.read_request(asked.store, asked.number_in_path("ask"))
-    case = asked.store.case(ask.case, accounts=False)
-    may = set(reading.targets(asked.store, ask.case).accounts)
+    ask = requested_steps.read_request(request.store, request.number_in_path("ask"))
+    case = request.store.case(ask.case, accounts=False)
+    may = set(reading.targets(request.store, ask.case).accounts)
     accounts = [a for a in ask.accounts if a in may]
-    hits, trouble = None, asked.deployment.acts
+    hits, trouble = None, request.deployment.acts
     if ask.state == "waiting" and trouble is None and accounts:
         try:
-            hits = asked.deployment.reach(accounts, ask.step, asked.now_us)
+            hits = request.deployment.reach(accounts, ask.step, request.now_us)
         except StillwatchError as why:
             trouble = str(why)
-    data = {**_row(ask, asked), "names": ask.accounts, "reach": hits}
+    data = {**_row(ask, request), "names": ask.accounts, "reach": hits}
     rows = [{"account": a, "left_out": a not in may} for a in ask.accounts]
     view = {
         "ask": ask, "case": case, "reach": hits, "trouble": trouble, "named": NAMED,
-        "gone": len(ask.accounts) - len(accounts), "own": ask.who == asked.user.name,
-        "why_own": requested_steps.why_own(asked.store, asked.user.name, ask.who, ask.at_us),
-        "loosened": _count_loosened(asked, accounts, ask.step) if ask.state == "waiting" else {},
+        "gone": len(ask.accounts) - len(accounts), "own": ask.who == request.user.name,
+        "why_own": requested_steps.why_own(request.store, request.user.name, ask.who, ask.at_us),
+        "loosened": _count_loosened(request, accounts, ask.step) if ask.state == "waiting" else {},
     }  # fmt: skip
     return Shown("ask.html.j2", f"Step {ask.id}: {ask.step.name.lower()}", data, rows, view)
 
 
-def approve(asked: PageRequest) -> Response:
+def approve(request: PageRequest) -> Response:
     """Take a step that another person asked for."""
-    why = asked.why()
-    if asked.deployment.acts is not None:
-        raise Unavailable(asked.deployment.acts)
-    ask = requested_steps.begin(asked.store, asked.number_in_path("ask"), asked.user.name, asked.now_us)
-    requested_steps.take(asked.store, asked.deployment, ask, asked.user.name, why, asked.now_us)
-    return to_case(asked, ask.case, _once_in_force(asked, "acted"))
-
-
-def refuse(asked: PageRequest) -> Response:
-    """Close a step that waits: an approver's word, or its own author's."""
-    ask = requested_steps.read_request(asked.store, asked.number_in_path("ask"))
-    _may_close(asked, ask.who)
-    requested_steps.refuse(asked.store, ask.id, asked.user.name, asked.why(), asked.now_us)
-    return to_case(asked, ask.case, "refused")
-
-
-def undo(asked: PageRequest) -> Response:
-    """Take back a step that was taken."""
-    number = asked.number_in_path("ask")
-    ask = requested_steps.undo(
-        asked.store, asked.deployment, number, asked.user.name, asked.why(), asked.now_us
+    why = request.why()
+    if request.deployment.acts is not None:
+        raise Unavailable(request.deployment.acts)
+    ask = requested_steps.begin(
+        request.store, request.number_in_path("ask"), request.user.name, request.now_us
     )
-    return to_case(asked, ask.case, _once_in_force(asked, "undone"))
+    requested_steps.take(request.store, request.deployment, ask, request.user.name, why, request.now_us)
+    return to_case(request, ask.case, _once_in_force(request, "acted"))
 
 
-def approve_dismissal(asked: PageRequest) -> Shown:
+def refuse(request: PageRequest) -> Response:
+    """Close a step that waits: an approver's word, or its own author's."""
+    ask = requested_steps.read_request(request.store, request.number_in_path("ask"))
+    _may_close(request, ask.who)
+    requested_steps.refuse(request.store, ask.id, request.user.name, request.why(), request.now_us)
+    return to_case(request, ask.case, "refused")
+
+
+def undo(request: PageRequest) -> Response:
+    """Take back a step that was taken."""
+    number = request.number_in_path("ask")
+    ask = requested_steps.undo(
+        request.store, request.deployment, number, request.user.name, request.why(), request.now_us
+    )
+    return to_case(request, ask.case, _once_in_force(request, "undone"))
+
+
+def approve_dismissal(request: PageRequest) -> Shown:
     """Dismiss what another person asked to dismiss."""
-    number = asked.number_in_path("dismissal")
-    outcome = requested_dismissals.approve(asked.store, number, asked.user.name, asked.why(), asked.now_us)
-    return outcome_page(asked, "dismissed", outcome)
+    number = request.number_in_path("dismissal")
+    outcome = requested_dismissals.approve(
+        request.store, number, request.user.name, request.why(), request.now_us
+    )
+    return outcome_page(request, "dismissed", outcome)
 
 
-def refuse_dismissal(asked: PageRequest) -> Response:
+def refuse_dismissal(request: PageRequest) -> Response:
     """Close a dismissal that waits: an approver's word, or its own author's."""
-    number = asked.number_in_path("dismissal")
-    _may_close(asked, requested_dismissals.read_dismissal(asked.store, number).who)
-    requested_dismissals.refuse(asked.store, number, asked.user.name, asked.why(), asked.now_us)
-    return RedirectResponse(asked.url("/approvals", done="refused"), 303)
+    number = request.number_in_path("dismissal")
+    _may_close(request, requested_dismissals.read_dismissal(request.store, number).who)
+    requested_dismissals.refuse(request.store, number, request.user.name, request.why(), request.now_us)
+    return RedirectResponse(request.url("/approvals", done="refused"), 303)
 
 
-def _may_close(asked: PageRequest, author: str) -> None:
-    if author != asked.user.name and not asked.may(UserRole.APPROVER):
+def _may_close(request: PageRequest, author: str) -> None:
+    if author != request.user.name and not request.may(UserRole.APPROVER):
         raise ConsoleError("only an approver, or who asked for it, can close it")
 
 
-def _case_of(asked: PageRequest) -> str:
-    return asked.form("case", 200)
+def _case_of(request: PageRequest) -> str:
+    return request.form("case", 200)
 
 
-def approve_proposal(asked: PageRequest) -> Response:
+def approve_proposal(request: PageRequest) -> Response:
     """Take a step that the ladder proposes."""
-    number, why = asked.number_in_path("proposal"), asked.why()
-    action = asked.deployment.approve(number, asked.user.name, why, asked.now_us)
+    number, why = request.number_in_path("proposal"), request.why()
+    action = request.deployment.approve(number, request.user.name, why, request.now_us)
     detail = {"proposal": number, "action": action}
-    asked.store.look(asked.user.name, "proposal approved", str(number), detail, asked.now_us)
-    return _back(asked, _once_in_force(asked, "acted"))
+    request.store.look(request.user.name, "proposal approved", str(number), detail, request.now_us)
+    return _back(request, _once_in_force(request, "acted"))
 
 
-def dismiss_proposal(asked: PageRequest) -> Response:
+def dismiss_proposal(request: PageRequest) -> Response:
     """Close a step that the ladder proposes."""
-    number, why = asked.number_in_path("proposal"), asked.why()
-    asked.deployment.dismiss(number, asked.user.name, why, asked.now_us)
-    asked.store.look(asked.user.name, "proposal dismissed", str(number), {"proposal": number}, asked.now_us)
-    return _back(asked, "dismissed")
+    number, why = request.number_in_path("proposal"), request.why()
+    request.deployment.dismiss(number, request.user.name, why, request.now_us)
+    request.store.look(
+        request.user.name, "proposal dismissed", str(number), {"proposal": number}, request.now_us
+    )
+    return _back(request, "dismissed")
 
 
-def _back(asked: PageRequest, done: str) -> Response:
-    case = _case_of(asked)
-    return to_case(asked, case, done) if case else RedirectResponse(asked.url("/approvals", done=done), 303)
+def _back(request: PageRequest, done: str) -> Response:
+    case = _case_of(request)
+    return (
+        to_case(request, case, done) if case else RedirectResponse(request.url("/approvals", done=done), 303)
+    )

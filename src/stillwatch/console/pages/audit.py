@@ -11,12 +11,12 @@ from stillwatch.console.page_forms import Shown, iso_us
 PAGE = 50
 
 
-def _records(asked: PageRequest) -> tuple[list[AuditRecord], str | None]:
-    before = asked.query_number("before", 0)
+def _records(request: PageRequest) -> tuple[list[AuditRecord], str | None]:
+    before = request.query_number("before", 0)
     try:
-        with asked.store.reading() as db:
+        with request.store.reading() as db:
             found = read(
-                db, subject=asked.query("subject") or None, who=asked.query("who") or None,
+                db, subject=request.query("subject") or None, who=request.query("who") or None,
                 before=before or None, limit=PAGE + 1,
             )  # fmt: skip
     except DBAPIError:
@@ -24,14 +24,14 @@ def _records(asked: PageRequest) -> tuple[list[AuditRecord], str | None]:
     return found, None
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the newest records, and how the check of the trail stands."""
-    check = asked.desk.checks.state()
-    if asked.store.trail is None:
+    check = request.desk.checks.state()
+    if request.store.trail is None:
         found: list[AuditRecord] = []
         trouble: str | None = "This store keeps no record: it was opened without a trail."
     else:
-        found, trouble = _records(asked)
+        found, trouble = _records(request)
     shown, more = found[:PAGE], len(found) > PAGE
     rows = [
         {
@@ -52,14 +52,14 @@ def show(asked: PageRequest) -> Shown:
     view = {
         "records": shown, "more": shown[-1].seq if more else None, "trouble": trouble, "check": check,
         "outcome": check.outcome, "broken": isinstance(check.outcome, Broken),
-        "given": {w: asked.query(w) for w in ("subject", "who")},
+        "given": {w: request.query(w) for w in ("subject", "who")},
     }  # fmt: skip
     return Shown("audit.html.j2", "Audit", data, rows, view)
 
 
-def verify(asked: PageRequest) -> Shown:
+def verify(request: PageRequest) -> Shown:
     """Begin to check the chain: all of it, or what came since the last check."""
-    if asked.store.trail is None:
+    if request.store.trail is None:
         raise ConsoleError("this store keeps no record: there is nothing to verify")
-    asked.desk.checks.start(whole=asked.form("since", 10) != "last")
-    return show(asked)
+    request.desk.checks.start(whole=request.form("since", 10) != "last")
+    return show(request)

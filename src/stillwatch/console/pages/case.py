@@ -22,29 +22,29 @@ STEPS = tuple(step for step in Step if step is not Step.CLEAR)
 WHICH = ("", "actor", "victim", "cleared", "moved", "provisional", "unnamed")
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the whole case, with the first accounts and links."""
-    case = asked.store.case(asked.part("case"), accounts=False)
+    case = request.store.case(request.part("case"), accounts=False)
     try:
-        facts = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked))
+        facts = request.desk.looks.case_alert(case.id, request.now_us, base(request))
     except RecordNotFound:
-        return _without_evidence(asked, case)
+        return _without_evidence(request, case)
     report = facts.alert
-    view = _beside(asked, case, facts.targets) | {
-        "alert": report, "drawn": asked.desk.looks.drawn(case), "links": report.links[:TOP_LINKS],
+    view = _beside(request, case, facts.targets) | {
+        "alert": report, "drawn": request.desk.looks.drawn(case), "links": report.links[:TOP_LINKS],
         "rivals": [rival(one.kind, one.check) for one in report.benign],
         "advised": report.action.text, "step": report.action.step,
     }  # fmt: skip
-    data = {**report.as_json(), "accounts_href": asked.url(f"/case/{case.id}/accounts.json")}
+    data = {**report.as_json(), "accounts_href": request.url(f"/case/{case.id}/accounts.json")}
     return Shown("case.html.j2", case.title, data, claims(report), view)
 
 
-def _without_evidence(asked: PageRequest, case: Case) -> Shown:
+def _without_evidence(request: PageRequest, case: Case) -> Shown:
     """Show a case that no finding names: it was split off, or merged into another."""
-    targets = reading.targets(asked.store, case.id)
-    view = _beside(asked, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
-    document = row(case, asked) | {"merged_into": case.merged_into, "split_from": case.split_from}
-    one = leads.lead_of_case(asked.store, case.id)
+    targets = reading.targets(request.store, case.id)
+    view = _beside(request, case, targets) | {"advised": "No finding names this case by itself.", "step": ""}
+    document = row(case, request) | {"merged_into": case.merged_into, "split_from": case.split_from}
+    one = leads.lead_of_case(request.store, case.id)
     view["one"] = one
     if one is not None:
         view |= {**lead_view(one), "advised": NO_ACTION}
@@ -52,21 +52,21 @@ def _without_evidence(asked: PageRequest, case: Case) -> Shown:
     return Shown("case_bare.html.j2", case.title, document, [document], view)
 
 
-def _beside(asked: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
+def _beside(request: PageRequest, case: Case, targets: reading.Targets) -> dict[str, Any]:
     """What a case's page shows beside its evidence."""
     return {
-        "case": case, **_accounts(asked, case), "targets": targets,
-        "appeals": handling.appeals(asked.store, case.id),
-        "story": reading.timeline(asked.store, case.id, limit=STORY),
-        "asks": requested_steps.of_case(asked.store, case.id),
-        "proposals": _proposals(asked, targets.accounts),
-        "owners": reading.owners(asked.store), "big": asked.desk.settings.big_accounts,
+        "case": case, **_accounts(request, case), "targets": targets,
+        "appeals": handling.appeals(request.store, case.id),
+        "story": reading.timeline(request.store, case.id, limit=STORY),
+        "asks": requested_steps.of_case(request.store, case.id),
+        "proposals": _proposals(request, targets.accounts),
+        "owners": reading.owners(request.store), "big": request.desk.settings.big_accounts,
     }  # fmt: skip
 
 
-def base(asked: PageRequest) -> str:
+def base(request: PageRequest) -> str:
     """Give what permalinks begin with."""
-    return str(asked.request.base_url).rstrip("/")
+    return str(request.http.base_url).rstrip("/")
 
 
 def claims(report: Alert) -> list[dict[str, Any]]:
@@ -78,40 +78,40 @@ def claims(report: Alert) -> list[dict[str, Any]]:
     return [{name: getattr(claim, name) for name in names} for claim in report.why]
 
 
-def _proposals(asked: PageRequest, accounts: Sequence[str]) -> Sequence[Proposed]:
+def _proposals(request: PageRequest, accounts: Sequence[str]) -> Sequence[Proposed]:
     try:
-        return asked.deployment.proposals(accounts)
+        return request.deployment.proposals(accounts)
     except Unavailable:
         return ()
 
 
-def standings(asked: PageRequest, accounts: Sequence[str]) -> Mapping[str, EnforcementStatus] | None:
+def standings(request: PageRequest, accounts: Sequence[str]) -> Mapping[str, EnforcementStatus] | None:
     """Give what stands for some accounts; None where nobody can tell."""
     try:
-        return asked.deployment.standings(accounts)
+        return request.deployment.standings(accounts)
     except StillwatchError:
         return None
 
 
-def _accounts(asked: PageRequest, case: Case) -> dict[str, Any]:
-    which = asked.query("which")
+def _accounts(request: PageRequest, case: Case) -> dict[str, Any]:
+    which = request.query("which")
     which = which if which in WHICH else ""
-    offset = asked.query_number("offset", 0, 10_000_000)
-    starts = asked.query("starts")
+    offset = request.query_number("offset", 0, 10_000_000)
+    starts = request.query("starts")
     found, total = reading.members_of(
-        asked.store, case.id, which=which or None, starts=starts, offset=offset, limit=ACCOUNTS
+        request.store, case.id, which=which or None, starts=starts, offset=offset, limit=ACCOUNTS
     )
-    stands = standings(asked, [m.account for m in found])
+    stands = standings(request, [m.account for m in found])
     return {
         "members": found, "members_total": total, "offset": offset, "starts": starts, "which": which,
         "standings": stands, "page": ACCOUNTS, "steps": STEPS, "spans": FOR,
     }  # fmt: skip
 
 
-def accounts(asked: PageRequest) -> Shown:
+def accounts(request: PageRequest) -> Shown:
     """Show one page of the case's accounts; all of them in the page's other forms, a page at a time."""
-    case = asked.store.case(asked.part("case"), accounts=False)
-    table = _accounts(asked, case)
+    case = request.store.case(request.part("case"), accounts=False)
+    table = _accounts(request, case)
     stands = table["standings"] or {}
     rows = [
         {
@@ -132,11 +132,11 @@ def accounts(asked: PageRequest) -> Shown:
     return Shown("accounts.html.j2", f"Accounts of {case.id}", data, rows, view)
 
 
-def links(asked: PageRequest) -> Shown:
+def links(request: PageRequest) -> Shown:
     """Show the case's single links, ranked, a page at a time."""
-    case = asked.store.case(asked.part("case"), accounts=False)
-    found = asked.desk.looks.links(case.id)
-    offset = asked.query_number("offset", 0, 10_000_000)
+    case = request.store.case(request.part("case"), accounts=False)
+    found = request.desk.looks.links(case.id)
+    offset = request.query_number("offset", 0, 10_000_000)
     some = found[offset : offset + LINKS]
     rows = [
         {"a": k.a, "b": k.b, "clue": k.clue, "bits": k.bits, "control": k.control, "text": k.text}
@@ -150,10 +150,10 @@ def links(asked: PageRequest) -> Shown:
     return Shown("links.html.j2", f"Links of {case.id}", data, rows, view)
 
 
-def alert_page(asked: PageRequest) -> Shown:
+def alert_page(request: PageRequest) -> Shown:
     """Show the alert as it is exported."""
-    case = asked.store.case(asked.part("case"), accounts=False)
-    report = asked.desk.looks.case_alert(case.id, asked.now_us, base(asked)).alert
+    case = request.store.case(request.part("case"), accounts=False)
+    report = request.desk.looks.case_alert(case.id, request.now_us, base(request)).alert
     return Shown(
         "alert.html.j2",
         f"Alert of {case.id}",
@@ -163,27 +163,27 @@ def alert_page(asked: PageRequest) -> Shown:
     )
 
 
-def actor(asked: PageRequest) -> Shown:
+def actor(request: PageRequest) -> Shown:
     """Show the actor: its groups of accounts, what they share, what stands for them, and its past."""
-    case = asked.store.case(asked.part("case"), accounts=False)
+    case = request.store.case(request.part("case"), accounts=False)
     try:
-        drawn = asked.desk.looks.drawn(case)
+        drawn = request.desk.looks.drawn(case)
     except RecordNotFound:
         raise RecordNotFound(
             f"no finding names {case.id} by itself yet; its case page says where it is from"
         ) from None
-    accounts = asked.store.case(case.id).accounts
-    stands = standings(asked, accounts)
+    accounts = request.store.case(case.id).accounts
+    stands = standings(request, accounts)
     steps: dict[str, int] = {}
     for standing in (stands or {}).values():
         steps[standing.step.name.lower()] = steps.get(standing.step.name.lower(), 0) + 1
-    found = reading.findings_of(asked.store, case.id)
+    found = reading.findings_of(request.store, case.id)
     rows = [
         {"accounts": g.accounts, "shares": " ".join(g.letters), "mixed": g.mixed, "example": g.example}
         for g in drawn.folded.groups
     ]
     data = {
-        "actor": row(case, asked), "groups": rows, "shared": drawn.folded.shared, "standings": steps,
+        "actor": row(case, request), "groups": rows, "shared": drawn.folded.shared, "standings": steps,
         "findings": found, "merged_into": case.merged_into, "split_from": case.split_from,
     }  # fmt: skip
     view = {

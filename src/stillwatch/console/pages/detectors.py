@@ -28,10 +28,10 @@ def whats() -> dict[str, str]:
     return found
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show them, those that raise alarms first."""
-    record = asked.desk.looks.detectors.get(asked.now_us)
-    states = feedback.states(asked.store, record.now)
+    record = request.desk.looks.detectors.get(request.now_us)
+    states = feedback.states(request.store, record.now)
     detectors = {
         name: {"what": whats().get(name, "")} | claims.documented_limits(name) for name in {*whats(), *states}
     }
@@ -69,12 +69,17 @@ def show(asked: PageRequest) -> Shown:
     return Shown("detectors.html.j2", "Detectors", data, rows, view)
 
 
-def set_state(asked: PageRequest) -> Response:
+def set_state(request: PageRequest) -> Response:
     """Change what a detector's alarms may do: lower it freely, raise it where the evidence is there."""
-    name, state = asked.form("detector", 200), asked.form("state", 20)
+    name, state = request.form("detector", 200), request.form("state", 20)
     if state not in list(DetectorState):
         raise ConsoleError(f"state is {state!a}; give one of {', '.join(DetectorState)}")
     feedback.set_state(
-        asked.store, name, DetectorState(state), who=asked.user.name, why=asked.why(), now_us=asked.now_us
+        request.store,
+        name,
+        DetectorState(state),
+        who=request.user.name,
+        why=request.why(),
+        now_us=request.now_us,
     )
-    return RedirectResponse(asked.url("/detectors", done="state"), 303)
+    return RedirectResponse(request.url("/detectors", done="state"), 303)

@@ -6,11 +6,11 @@ from stillwatch.console.page_forms import Shown, iso_us
 GAPS = 200
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the parts, those that do not do well first."""
     order = {"failing": 0, "degraded": 1}
-    parts = sorted(asked.deployment.health(asked.now_us), key=lambda p: order.get(p.status, 2))
-    gaps = list(asked.deployment.gaps())
+    parts = sorted(request.deployment.health(request.now_us), key=lambda p: order.get(p.status, 2))
+    gaps = list(request.deployment.gaps())
     rows = [{"part": p.name, "status": p.status, "text": p.text} for p in parts]
     lost = [
         {"from": iso_us(g.from_us), "until": iso_us(g.until_us), "exchanges": g.exchanges, "why": g.why}

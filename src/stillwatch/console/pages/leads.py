@@ -12,32 +12,32 @@ PAGE = 50
 ACCOUNTS = 200
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show one page of the leads, those of most exchanges first."""
-    offset = asked.query_number("offset", 0, 10_000_000)
-    found, total = leads.leads(asked.store, offset=offset, limit=PAGE)
-    rows = [_row(one, asked) for one in found]
+    offset = request.query_number("offset", 0, 10_000_000)
+    found, total = leads.leads(request.store, offset=offset, limit=PAGE)
+    rows = [_row(one, request) for one in found]
     data = {"total": total, "offset": offset, "actionable": False, "note": NO_ACTION, "leads": rows}
     view = {
         "leads": found, "total": total, "offset": offset, "page": PAGE, "note": NO_ACTION,
-        "not_seen": asked.deployment.not_seen(asked.now_us),
+        "not_seen": request.deployment.not_seen(request.now_us),
     }  # fmt: skip
     return Shown("leads.html.j2", "Leads", data, rows, view)
 
 
-def _row(one: leads.StoredLead, asked: PageRequest) -> dict[str, object]:
+def _row(one: leads.StoredLead, request: PageRequest) -> dict[str, object]:
     lead = one.lead
     return {
         "lead": lead.id, "accounts": len(lead.accounts), "exchanges": lead.exchanges, "since": lead.since,
         "p_value": lead.p_value, "content": lead.hands, "text": lead.text, "source": one.source,
         "folded": iso_us(one.at_us), "case": one.case, "actionable": False,
-        "href": asked.url(f"/lead/{lead.id}"),
+        "href": request.url(f"/lead/{lead.id}"),
     }  # fmt: skip
 
 
-def show_lead(asked: PageRequest) -> Shown:
+def show_lead(request: PageRequest) -> Shown:
     """Show one lead: what it rests on, why it is no finding, what would make it one, its accounts."""
-    one = leads.find_lead(asked.store, asked.part("lead"))
+    one = leads.find_lead(request.store, request.part("lead"))
     rows = [{"account": account, "lead": one.lead.id} for account in one.lead.accounts]
     title = f"Lead: {plural(len(one.lead.accounts), 'account')} that act alike"
     return Shown("lead.html.j2", title, one.as_json(), rows, lead_view(one))
@@ -51,8 +51,10 @@ def lead_view(one: leads.StoredLead) -> dict[str, object]:
     }  # fmt: skip
 
 
-def open_case(asked: PageRequest) -> Response:
+def open_case(request: PageRequest) -> Response:
     """Open a case from a lead, with a reason."""
-    lead = asked.part("lead")
-    case = leads.open_case(asked.store, lead, who=asked.user.name, why=asked.why(), now_us=asked.now_us)
-    return RedirectResponse(asked.url(f"/case/{case.id}", done="opened"), 303)
+    lead = request.part("lead")
+    case = leads.open_case(
+        request.store, lead, who=request.user.name, why=request.why(), now_us=request.now_us
+    )
+    return RedirectResponse(request.url(f"/case/{case.id}", done="opened"), 303)

@@ -16,67 +16,67 @@ from stillwatch.console.pages.prompts import SHORTEST_WHY
 from stillwatch.console.recorded import KINDS, Observables
 
 
-def of_case(asked: PageRequest) -> Shown:
+def of_case(request: PageRequest) -> Shown:
     """Put on record who asks and why, then show what a case's accounts share."""
-    case = asked.store.case(asked.part("case"), accounts=False)
-    why, accounts = _reason(asked), _claimed_accounts(asked, case.id)
-    asked.store.look(
-        asked.user.name, "observables looked at", case.id, {"accounts": len(accounts)}, asked.now_us,
+    case = request.store.case(request.part("case"), accounts=False)
+    why, accounts = _reason(request), _claimed_accounts(request, case.id)
+    request.store.look(
+        request.user.name, "observables looked at", case.id, {"accounts": len(accounts)}, request.now_us,
         personal={case.id: {"why": why}},
     )  # fmt: skip
-    return _observables_page(asked, accounts, case.id, None, why)
+    return _observables_page(request, accounts, case.id, None, why)
 
 
-def _claimed_accounts(asked: PageRequest, case: str) -> list[str]:
+def _claimed_accounts(request: PageRequest, case: str) -> list[str]:
     """Give the accounts that a case's claims are about: those too that another case had first, but none that
     a person split off.
     """
-    found, _ = reading.members_of(asked.store, case, limit=LARGEST)
+    found, _ = reading.members_of(request.store, case, limit=LARGEST)
     others = {m.moved_to for m in found if m.moved_to}
-    split = {one for one in others if asked.store.case(one, accounts=False).split_from == case}
+    split = {one for one in others if request.store.case(one, accounts=False).split_from == case}
     return [m.account for m in found if m.actor or (m.moved_to and m.moved_to not in split)]
 
 
-def of_account(asked: PageRequest) -> Shown:
+def of_account(request: PageRequest) -> Shown:
     """Put on record who asks and why, then show what an account has in common with others."""
-    account = (asked.accounts() or [""])[-1]
-    why = _reason(asked)
-    inside = reading.account(asked.store, account)
+    account = (request.accounts() or [""])[-1]
+    why = _reason(request)
+    inside = reading.account(request.store, account)
     if not inside:
         raise RecordNotFound("no case names this account: what it shares is nobody's to see")
     case = inside[0].case.id
-    asked.store.look(
-        asked.user.name, "observables looked at", case, {"accounts": 1}, asked.now_us,
+    request.store.look(
+        request.user.name, "observables looked at", case, {"accounts": 1}, request.now_us,
         personal={account: {"account": account, "why": why}},
     )  # fmt: skip
-    return _observables_page(asked, [account], case, account, why)
+    return _observables_page(request, [account], case, account, why)
 
 
-def _reason(asked: PageRequest) -> str:
-    why = asked.why()
+def _reason(request: PageRequest) -> str:
+    why = request.why()
     if len(why) < SHORTEST_WHY:
         raise ConsoleError("say in a few words why you need to see them")
     return why
 
 
 def _observables_page(
-    asked: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
+    request: PageRequest, accounts: Collection[str], case: str, account: str | None, why: str
 ) -> Shown:
-    found = asked.recorded_exchanges().observables(accounts)
+    found = request.recorded_exchanges().observables(accounts)
     groups = [(kind, them) for kind in KINDS if (them := [v for v in found.values if v.kind == kind])]
     view = {
         "case": case, "account": account, "found": found, "groups": groups, "why": why,
-        "cases_of": _cases_of(asked, found),
+        "cases_of": _cases_of(request, found),
     }  # fmt: skip
     return Shown("observables.html.j2", "What they share", {}, (), view)
 
 
-def _cases_of(asked: PageRequest, found: Observables) -> Mapping[str, str]:
+def _cases_of(request: PageRequest, found: Observables) -> Mapping[str, str]:
     """Give the case that each of the others is in, for those that are in one."""
     names = {key_of(name): name for value in found.values for name in value.others}
     if not names:
         return {}
     m = members.c
-    with asked.store.reading() as db:
+    with request.store.reading() as db:
         there = select(m.key, m.case_id).where(among(db, m.key, names), m.moved_to.is_(None))
         return {names[row.key]: row.case_id for row in db.execute(there)}

@@ -12,19 +12,19 @@ MOST = 50
 SHORTEST_WHY = 8
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Put on record who asks and why, then show the newest texts."""
-    account = (asked.accounts() or [""])[-1]
-    why = asked.why()
+    account = (request.accounts() or [""])[-1]
+    why = request.why()
     if len(why) < SHORTEST_WHY:
         raise ConsoleError("say in a few words why you need to see them")
-    inside = reading.account(asked.store, account)
+    inside = reading.account(request.store, account)
     if not inside:
         raise RecordNotFound("no case names this account: its texts are nobody's to see")
-    asked.store.look(
-        asked.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
-        asked.now_us, personal={account: {"account": account, "why": why}},
+    request.store.look(
+        request.user.name, "prompts looked at", inside[0].case.id, {"most": MOST, "account_in": len(inside)},
+        request.now_us, personal={account: {"account": account, "why": why}},
     )  # fmt: skip
-    texts = asked.deployment.captured_texts(account, MOST)
+    texts = request.deployment.captured_texts(account, MOST)
     view = {"account": account, "said_": texts, "why": why, "case": inside[0].case}
     return Shown("prompts.html.j2", "Prompts", {}, (), view)

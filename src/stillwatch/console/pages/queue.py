@@ -21,47 +21,48 @@ STATES = {
 }
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show one page of it."""
-    given = {word: asked.query(word) for word in WORDS}
-    offset = asked.query_number("offset", 0, 10_000_000)
-    counts = asked.desk.looks.counts(asked.now_us)
-    found = reading.queue(asked.store, _filter(asked, given, offset), asked.now_us, counts)
-    rows = [row(case, asked) for case in found.cases]
+    given = {word: request.query(word) for word in WORDS}
+    offset = request.query_number("offset", 0, 10_000_000)
+    counts = request.desk.looks.counts(request.now_us)
+    found = reading.queue(request.store, _filter(request, given, offset), request.now_us, counts)
+    rows = [row(case, request) for case in found.cases]
     words = _address_words(given)
-    kept = saved_views.views_of(asked.store, asked.user.name)
-    not_seen = list(asked.deployment.not_seen(asked.now_us))
+    kept = saved_views.views_of(request.store, request.user.name)
+    not_seen = list(request.deployment.not_seen(request.now_us))
     data = {
         "filter": given, "offset": offset, "total": found.total, "more": found.more, "counts": found.counts,
         "not_seen": not_seen, "cases": rows, "views": kept,
     }  # fmt: skip
     view = {
-        "given": given, "queue": found, "offset": offset, "page": PAGE, "owners": reading.owners(asked.store),
-        "back": words, "views": [(one, queue_address(asked, one.words), one.words == words) for one in kept],
+        "given": given, "queue": found, "offset": offset, "page": PAGE,
+        "owners": reading.owners(request.store), "back": words,
+        "views": [(one, queue_address(request, one.words), one.words == words) for one in kept],
         "verdicts": [v for v in Verdict if v is not Verdict.VICTIM], "not_seen": not_seen,
-        "unread": inbox.count_unread(asked.store, asked.user.name),
+        "unread": inbox.count_unread(request.store, request.user.name),
     }  # fmt: skip
     return Shown("queue.html.j2", "Queue", data, rows, view)
 
 
-def save_view(asked: PageRequest) -> Response:
+def save_view(request: PageRequest) -> Response:
     """Keep the filter that the page showed, under a name."""
-    given = dict.fromkeys(WORDS, "") | _words_of(asked.form("back", LONGEST_NAME))
-    _filter(asked, given, 0)  # what the queue would refuse is no view
+    given = dict.fromkeys(WORDS, "") | _words_of(request.form("back", LONGEST_NAME))
+    _filter(request, given, 0)  # what the queue would refuse is no view
     words = _address_words(given)
-    saved_views.save(asked.store, asked.user.name, asked.form("name"), words, asked.now_us)
-    return RedirectResponse(queue_address(asked, words, done="view"), 303)
+    saved_views.save(request.store, request.user.name, request.form("name"), words, request.now_us)
+    return RedirectResponse(queue_address(request, words, done="view"), 303)
 
 
-def delete_view(asked: PageRequest) -> Response:
+def delete_view(request: PageRequest) -> Response:
     """Delete one of the views of whoever asks."""
-    saved_views.delete(asked.store, asked.user.name, from_form(asked.form("name")), asked.now_us)
-    return RedirectResponse(asked.url("/queue", done="unview"), 303)
+    saved_views.delete(request.store, request.user.name, from_form(request.form("name")), request.now_us)
+    return RedirectResponse(request.url("/queue", done="unview"), 303)
 
 
-def queue_address(asked: PageRequest, words: str, **more: str) -> str:
+def queue_address(request: PageRequest, words: str, **more: str) -> str:
     """Give the address of the queue with the filter that some words of an address hold."""
-    return asked.url("/queue", **_words_of(words), **more)
+    return request.url("/queue", **_words_of(words), **more)
 
 
 def _words_of(text: str) -> dict[str, str]:
@@ -73,7 +74,7 @@ def _address_words(given: dict[str, str]) -> str:
     return urlencode({word: given[word] for word in WORDS if given[word]}, errors="surrogatepass")
 
 
-def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.Filter:
+def _filter(request: PageRequest, given: dict[str, str], offset: int) -> reading.Filter:
     if given["state"] not in STATES:
         raise ConsoleError(f"state is {given['state'][:40]!a}; give one of new, open, closed, all")
     if given["suppressed"] not in ("", "yes", "all"):
@@ -84,7 +85,7 @@ def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.F
         raise ConsoleError(
             f"verdict is {given['verdict'][:40]!a}; give one of {', '.join(Verdict)}"
         ) from None
-    owner = asked.user.name if given["owner"] == "me" else given["owner"]
+    owner = request.user.name if given["owner"] == "me" else given["owner"]
     return reading.Filter(
         states=STATES[given["state"]],
         verdict=verdict,
@@ -98,7 +99,7 @@ def _filter(asked: PageRequest, given: dict[str, str], offset: int) -> reading.F
     )
 
 
-def row(case: Case, asked: PageRequest) -> dict[str, Any]:
+def row(case: Case, request: PageRequest) -> dict[str, Any]:
     """Write a case as a line."""
     return {
         "case": case.id,
@@ -117,5 +118,5 @@ def row(case: Case, asked: PageRequest) -> dict[str, Any]:
         "suppressed_until": iso_us(case.suppressed_until_us),
         "appeal": case.appeal is not None,
         "revision": case.revision,
-        "href": asked.url(f"/case/{case.id}"),
+        "href": request.url(f"/case/{case.id}"),
     }

@@ -10,37 +10,37 @@ from stillwatch.console.sql import LIMIT_MS, QueryResult, distinct_names
 EXAMPLE = "SELECT id, title, exchanges, members FROM cases WHERE state <> 'closed' ORDER BY exchanges DESC"
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the form."""
-    return _sql_page(asked, EXAMPLE, None)
+    return _sql_page(request, EXAMPLE, None)
 
 
-def ask(asked: PageRequest) -> Shown | Response:
+def ask(request: PageRequest) -> Shown | Response:
     """Put the question on record and answer it."""
-    query = asked.form("query", 100_000)
-    asked.store.look(
-        asked.user.name, "SQL asked", "cases", {"characters": len(query)}, asked.now_us,
-        personal={asked.user.name: {"query": query[:20_000]}},
+    query = request.form("query", 100_000)
+    request.store.look(
+        request.user.name, "SQL asked", "cases", {"characters": len(query)}, request.now_us,
+        personal={request.user.name: {"query": query[:20_000]}},
     )  # fmt: skip
-    shown = _sql_page(asked, query, asked.desk.snapshots.ask(query))
-    form = asked.form("format", 10)
+    shown = _sql_page(request, query, request.desk.snapshots.ask(query))
+    form = request.form("format", 10)
     if form == "json":
         return as_json(shown)
     return as_csv(shown, "sql") if form == "csv" else shown
 
 
-def _sql_page(asked: PageRequest, query: str, answer: QueryResult | None) -> Shown:
+def _sql_page(request: PageRequest, query: str, answer: QueryResult | None) -> Shown:
     names = [] if answer is None else distinct_names(answer.columns)
     rows = [] if answer is None else [dict(zip(names, row, strict=True)) for row in answer.rows]
     data = {
         "query": query,
-        "tables": asked.desk.snapshots.tables,
+        "tables": request.desk.snapshots.tables,
         "answer": None if answer is None else {**vars(answer), "rows": rows},
     }
     view = {
         "query": query,
         "answer": answer,
-        "tables": asked.desk.snapshots.tables,
+        "tables": request.desk.snapshots.tables,
         "limit_ms": LIMIT_MS,
         "most": MOST_ROWS,
     }

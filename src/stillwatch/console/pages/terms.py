@@ -11,16 +11,16 @@ from stillwatch.terms.load import check
 from stillwatch.terms.trial import run
 
 
-def show(asked: PageRequest) -> Shown:
+def show(request: PageRequest) -> Shown:
     """Show the terms in force; with `against`, what changed since that text of the history."""
     try:
-        force = asked.deployment.terms()
+        force = request.deployment.terms()
     except Unavailable as why:
         return Shown(
             "terms.html.j2", "Terms", {"unavailable": str(why)}, (), {"force": None, "why_not": str(why)}
         )
-    tests = run(force.terms, asked.now_us)
-    against, changes = _against(asked, force)
+    tests = run(force.terms, request.now_us)
+    against, changes = _against(request, force)
     rows = [
         {"version": t.version, "at": t.at, "outcome": t.outcome, "why": t.why, "sha256": t.sha256}
         for t in force.texts
@@ -37,9 +37,9 @@ def show(asked: PageRequest) -> Shown:
     return Shown("terms.html.j2", "Terms", data, rows, view)
 
 
-def _against(asked: PageRequest, force: InForce) -> tuple[str, list[dict[str, Any]]]:
+def _against(request: PageRequest, force: InForce) -> tuple[str, list[dict[str, Any]]]:
     """Compare with another text of the history: the one named, or the one accepted before."""
-    wanted = asked.query("against")
+    wanted = request.query("against")
     older = [t for t in force.texts if t.text is not None and t.sha256 != force.sha256]
     if wanted:
         older = [t for t in older if t.sha256.startswith(wanted)]
@@ -47,7 +47,7 @@ def _against(asked: PageRequest, force: InForce) -> tuple[str, list[dict[str, An
             raise ConsoleError(f"no accepted text in the history begins with {wanted[:64]!a}")
     if not older or older[0].text is None:
         return "", []
-    checked = check(older[0].text, f"version {older[0].version}", asked.now_us)
+    checked = check(older[0].text, f"version {older[0].version}", request.now_us)
     if checked.terms is None:
         return "", []
-    return older[0].sha256, [asdict(c) for c in difference(checked.terms, force.terms, asked.now_us)]
+    return older[0].sha256, [asdict(c) for c in difference(checked.terms, force.terms, request.now_us)]

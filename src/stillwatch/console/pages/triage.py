@@ -14,26 +14,26 @@ MOST_HOURS = 24 * 365
 DONE = {"assign": "assigned", "due": "given a due date", "dismiss": "dismissed", "merge": "merged"}
 
 
-def change_picked(asked: PageRequest) -> Shown:
+def change_picked(request: PageRequest) -> Shown:
     """Do one thing to every case that was picked, and say of each what came of it."""
-    picked, what = _picked_cases(asked), asked.form("do", 20)
-    change: dict[str, Any] = {"who": asked.user.name, "why": asked.why(), "now_us": asked.now_us}
-    store, into, number = asked.store, None, None
+    picked, what = _picked_cases(request), request.form("do", 20)
+    change: dict[str, Any] = {"who": request.user.name, "why": request.why(), "now_us": request.now_us}
+    store, into, number = request.store, None, None
     if what == "assign":
-        owner = asked.form("owner", 200) or None
+        owner = request.form("owner", 200) or None
         done = triage.change_each(
             picked, lambda one: handling.assign(store, one.id, owner, if_revision=one.revision, **change)
         )
     elif what == "due":
-        hours = asked.form_number("hours", 24) or 0
+        hours = request.form_number("hours", 24) or 0
         if not 0 < hours <= MOST_HOURS:
             raise ConsoleError(f"hours: give 1 to {MOST_HOURS:,}")
-        due_us = asked.now_us + hours * HOUR_US
+        due_us = request.now_us + hours * HOUR_US
         done = triage.change_each(
             picked, lambda one: handling.set_due(store, one.id, due_us, if_revision=one.revision, **change)
         )
     elif what == "dismiss":
-        verdict = asked.form("verdict", 40)
+        verdict = request.form("verdict", 40)
         if verdict not in DISMISSALS:
             raise ConsoleError(f"{verdict!a} dismisses no case; give one of {', '.join(DISMISSALS)}")
         done = triage.change_each(
@@ -43,18 +43,20 @@ def change_picked(asked: PageRequest) -> Shown:
         late = {one.case for one in done if one.needs_second}
         if wait := [one for one in picked if one.id in late]:
             act = {"do": "close", "verdict": verdict}
-            number = requested_dismissals.put(store, asked.user.name, change["why"], act, wait, asked.now_us)
+            number = requested_dismissals.put(
+                store, request.user.name, change["why"], act, wait, request.now_us
+            )
     elif what == "merge":
         into, done = triage.merge_all(store, picked, **change)
     else:
         raise ConsoleError(f"{what!a} is nothing that is done to several cases; {', '.join(DONE)} are")
-    return outcome_page(asked, DONE[what], done, into, number)
+    return outcome_page(request, DONE[what], done, into, number)
 
 
-def _picked_cases(asked: PageRequest) -> list[PickedCase]:
+def _picked_cases(request: PageRequest) -> list[PickedCase]:
     """Read the boxes that were ticked: a case and the revision that the page showed, `ID:REVISION`."""
     found: dict[str, int] = {}
-    for text in asked.all_of("case"):
+    for text in request.all_of("case"):
         case, _, revision = text[:300].rpartition(":")
         if not case or not revision:
             raise ConsoleError(f"{text[:40]!a} is no picked case: open the queue anew")
@@ -67,7 +69,7 @@ def _picked_cases(asked: PageRequest) -> list[PickedCase]:
 
 
 def outcome_page(
-    asked: PageRequest,
+    request: PageRequest,
     done: str,
     outcomes: list[TriageOutcome],
     into: str | None = None,
@@ -78,7 +80,7 @@ def outcome_page(
         "done": done, "told": outcomes, "into": into, "number": number,
         "wait": sum(one.needs_second for one in outcomes) if number else 0,
         "changed": sum(one.refusal is None for one in outcomes),
-        "back": queue_address(asked, asked.form("back", LONGEST_NAME)),
+        "back": queue_address(request, request.form("back", LONGEST_NAME)),
     }  # fmt: skip
     cases = [{"case": one.case, "refusal": one.refusal, "needs_second": one.needs_second} for one in outcomes]
     data = {"done": done, "into": into, "waits": number, "cases": cases}

@@ -20,190 +20,192 @@ MOST_DAYS = 3_650
 MOST_PICKED = 500
 
 
-def _verdict(asked: PageRequest) -> Verdict:
-    name = asked.form("verdict", 40)
+def _verdict(request: PageRequest) -> Verdict:
+    name = request.form("verdict", 40)
     try:
         return Verdict(name)
     except ValueError:
         raise ConsoleError(f"verdict is {name!a}; give one of {', '.join(Verdict)}") from None
 
 
-def take(asked: PageRequest) -> Response:
+def take(request: PageRequest) -> Response:
     """Make whoever asks the owner."""
-    case, me = asked.part("case"), asked.user.name
-    handling.assign(asked.store, case, me, who=me, why="", now_us=asked.now_us, if_revision=asked.revision())
-    if asked.form("back", 20) == "queue":
-        return RedirectResponse(asked.url("/queue", done="taken"), 303)
-    return to_case(asked, case, "taken")
+    case, me = request.part("case"), request.user.name
+    handling.assign(
+        request.store, case, me, who=me, why="", now_us=request.now_us, if_revision=request.revision()
+    )
+    if request.form("back", 20) == "queue":
+        return RedirectResponse(request.url("/queue", done="taken"), 303)
+    return to_case(request, case, "taken")
 
 
-def assign(asked: PageRequest) -> Response:
+def assign(request: PageRequest) -> Response:
     """Change the owner."""
-    case, owner = asked.part("case"), asked.form("owner", 200)
-    handling.assign(asked.store, case, owner or None, **asked.stated())
-    return to_case(asked, case, "assigned")
+    case, owner = request.part("case"), request.form("owner", 200)
+    handling.assign(request.store, case, owner or None, **request.stated())
+    return to_case(request, case, "assigned")
 
 
-def note(asked: PageRequest) -> Response:
+def note(request: PageRequest) -> Response:
     """Keep a note, and tell whom it mentions. It changes nothing that stands, so it needs no revision."""
-    case, text = asked.part("case"), asked.form("text")
+    case, text = request.part("case"), request.form("text")
     if not text:
         raise ConsoleError("the note is empty")
-    inbox.note(asked.store, case, text, who=asked.user.name, now_us=asked.now_us)
-    return to_case(asked, case, "noted")
+    inbox.note(request.store, case, text, who=request.user.name, now_us=request.now_us)
+    return to_case(request, case, "noted")
 
 
-def _or_wait(asked: PageRequest, act: Json, do: Callable[[], object], done: str) -> Response:
+def _or_wait(request: PageRequest, act: Json, do: Callable[[], object], done: str) -> Response:
     """Do what dismisses a case or accounts; where that takes a second person, let it wait for one."""
-    case = asked.part("case")
+    case = request.part("case")
     try:
         do()
     except SecondPersonNeeded:
-        revision = asked.revision()
-        seen = asked.store.case(case, accounts=False).revision if revision is None else revision
+        revision = request.revision()
+        seen = request.store.case(case, accounts=False).revision if revision is None else revision
         requested_dismissals.put(
-            asked.store, asked.user.name, asked.why(), act, [PickedCase(case, seen)], asked.now_us
+            request.store, request.user.name, request.why(), act, [PickedCase(case, seen)], request.now_us
         )
-        return to_case(asked, case, "waits")
-    return to_case(asked, case, done)
+        return to_case(request, case, "waits")
+    return to_case(request, case, done)
 
 
-def judge(asked: PageRequest) -> Response:
+def judge(request: PageRequest) -> Response:
     """Keep a verdict of the case, and close it where that is asked for too."""
-    case, verdict, stated = asked.part("case"), _verdict(asked), asked.stated()
-    closes = asked.form("close", 10) == "yes"
+    case, verdict, stated = request.part("case"), _verdict(request), request.stated()
+    closes = request.form("close", 10) == "yes"
 
     act = {"do": "close" if closes else "judge", "verdict": str(verdict)}
     do = handling.close if closes else handling.judge
-    return _or_wait(asked, act, lambda: do(asked.store, case, verdict, **stated), "judged")
+    return _or_wait(request, act, lambda: do(request.store, case, verdict, **stated), "judged")
 
 
-def judge_accounts(asked: PageRequest) -> Response:
+def judge_accounts(request: PageRequest) -> Response:
     """Keep a verdict of the accounts that were picked."""
-    case = asked.part("case")
-    picked = asked.accounts()
+    case = request.part("case")
+    picked = request.accounts()
     if not picked:
         raise ConsoleError("pick at least one account in the table first")
     if len(picked) > MOST_PICKED:
         raise ConsoleError(f"{len(picked)} accounts at once; pick at most {MOST_PICKED}")
-    verdict = _verdict(asked)
+    verdict = _verdict(request)
     act = {"do": "judge accounts", "verdict": str(verdict), "accounts": picked}
     return _or_wait(
-        asked,
+        request,
         act,
-        lambda: handling.judge_accounts(asked.store, case, picked, verdict, **asked.stated()),
+        lambda: handling.judge_accounts(request.store, case, picked, verdict, **request.stated()),
         "judged",
     )
 
 
-def close(asked: PageRequest) -> Response:
+def close(request: PageRequest) -> Response:
     """Close the case."""
-    case, stated = asked.part("case"), asked.stated()
-    act = {"do": "close", "verdict": asked.store.case(case, accounts=False).verdict}
-    return _or_wait(asked, act, lambda: handling.close(asked.store, case, **stated), "closed")
+    case, stated = request.part("case"), request.stated()
+    act = {"do": "close", "verdict": request.store.case(case, accounts=False).verdict}
+    return _or_wait(request, act, lambda: handling.close(request.store, case, **stated), "closed")
 
 
-def reopen(asked: PageRequest) -> Response:
+def reopen(request: PageRequest) -> Response:
     """Open a closed case again."""
-    case = asked.part("case")
-    handling.reopen(asked.store, case, **asked.stated())
-    return to_case(asked, case, "reopened")
+    case = request.part("case")
+    handling.reopen(request.store, case, **request.stated())
+    return to_case(request, case, "reopened")
 
 
-def suppress(asked: PageRequest) -> Response:
+def suppress(request: PageRequest) -> Response:
     """Keep the case out of the queue for some days."""
-    case, days = asked.part("case"), asked.form_number("days", 30) or 0
+    case, days = request.part("case"), request.form_number("days", 30) or 0
     if not 0 < days <= MOST_DAYS:
         raise ConsoleError(f"days: give 1 to {MOST_DAYS:,}")
-    until_us = asked.now_us + days * DAY_US
-    owner = asked.form("owner", 200) or asked.user.name
+    until_us = request.now_us + days * DAY_US
+    owner = request.form("owner", 200) or request.user.name
     return _or_wait(
-        asked,
+        request,
         {"do": "suppress", "owner": owner, "until_us": until_us},
-        lambda: handling.suppress(asked.store, case, owner=owner, until_us=until_us, **asked.stated()),
+        lambda: handling.suppress(request.store, case, owner=owner, until_us=until_us, **request.stated()),
         "suppressed",
     )
 
 
-def unsuppress(asked: PageRequest) -> Response:
+def unsuppress(request: PageRequest) -> Response:
     """End a suppression."""
-    case = asked.part("case")
-    handling.unsuppress(asked.store, case, **asked.stated())
-    return to_case(asked, case, "unsuppressed")
+    case = request.part("case")
+    handling.unsuppress(request.store, case, **request.stated())
+    return to_case(request, case, "unsuppressed")
 
 
-def appeal(asked: PageRequest) -> Response:
+def appeal(request: PageRequest) -> Response:
     """Keep what a customer says against it."""
-    case, text = asked.part("case"), asked.form("text")
+    case, text = request.part("case"), request.form("text")
     if not text:
         raise ConsoleError("the appeal is empty")
-    account = next((name for name in asked.accounts() if name), None)
+    account = next((name for name in request.accounts() if name), None)
     handling.appeal(
-        asked.store, case, text, account=account,
-        who=asked.user.name, now_us=asked.now_us, if_revision=asked.revision(),
+        request.store, case, text, account=account,
+        who=request.user.name, now_us=request.now_us, if_revision=request.revision(),
     )  # fmt: skip
-    return to_case(asked, case, "appealed")
+    return to_case(request, case, "appealed")
 
 
-def decide(asked: PageRequest) -> Response:
+def decide(request: PageRequest) -> Response:
     """Decide an appeal. Where it is granted, what stands against who appealed ends."""
-    case, granted = asked.part("case"), asked.form("granted", 10) == "yes"
-    number = asked.form_number("appeal")
-    heard = {one.number: one.account for one in handling.appeals(asked.store, case)}
+    case, granted = request.part("case"), request.form("granted", 10) == "yes"
+    number = request.form_number("appeal")
+    heard = {one.number: one.account for one in handling.appeals(request.store, case)}
     if number is None and len(heard) == 1:
         (number,) = heard
     account = heard.get(number or 0)
-    accounts = asked.store.case(case).accounts if account is None else (account,)
+    accounts = request.store.case(case).accounts if account is None else (account,)
     handling.decide(
-        asked.store, case, granted, number=number, sanctioned=_sanctioned(asked, case, accounts),
-        **asked.stated(),
+        request.store, case, granted, number=number, sanctioned=_sanctioned(request, case, accounts),
+        **request.stated(),
     )  # fmt: skip
     if not granted:
-        return to_case(asked, case, "decided")
-    stand = sorted(standings(asked, accounts) or ())
-    if not stand or asked.deployment.acts is not None:
-        return to_case(asked, case, "decided")
-    why = f"appeal granted, {case}: {asked.why()}"
-    clear = EnforcementStatus(Step.CLEAR, asked.now_us, why)
-    action = asked.deployment.act(stand, clear, asked.user.name, why, asked.now_us)
+        return to_case(request, case, "decided")
+    stand = sorted(standings(request, accounts) or ())
+    if not stand or request.deployment.acts is not None:
+        return to_case(request, case, "decided")
+    why = f"appeal granted, {case}: {request.why()}"
+    clear = EnforcementStatus(Step.CLEAR, request.now_us, why)
+    action = request.deployment.act(stand, clear, request.user.name, why, request.now_us)
     detail = {"action": action, "accounts": len(stand)}
-    asked.store.look(asked.user.name, "steps ended by an appeal", case, detail, asked.now_us)
-    return to_case(asked, case, "lifted" if asked.deployment.in_force() else "late")
+    request.store.look(request.user.name, "steps ended by an appeal", case, detail, request.now_us)
+    return to_case(request, case, "lifted" if request.deployment.in_force() else "late")
 
 
-def _sanctioned(asked: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
+def _sanctioned(request: PageRequest, case: str, accounts: Sequence[str]) -> dict[str, str]:
     """Give who had a part in steps on the accounts of an appeal, and which."""
-    there = asked.deployment
+    there = request.deployment
     set_here = dict(there.step_authors(accounts)) if isinstance(there, StepRecord) else {}
-    return set_here | requested_steps.participants(asked.store, handling.related_cases(asked.store, case))
+    return set_here | requested_steps.participants(request.store, handling.related_cases(request.store, case))
 
 
-def split(asked: PageRequest) -> Response:
+def split(request: PageRequest) -> Response:
     """Make the accounts that were picked a case of their own, and lead on to it."""
-    picked = asked.accounts()
+    picked = request.accounts()
     if not picked:
         raise ConsoleError("pick at least one account in the table first")
-    made = handling.split(asked.store, asked.part("case"), picked, **asked.stated())
-    return to_case(asked, made.id, "split")
+    made = handling.split(request.store, request.part("case"), picked, **request.stated())
+    return to_case(request, made.id, "split")
 
 
-def export(asked: PageRequest) -> Response:
+def export(request: PageRequest) -> Response:
     """Give the case in another program's words, once it is on record that it left."""
-    case, name = asked.part("case"), asked.form("form", 40)
+    case, name = request.part("case"), request.form("form", 40)
     if name not in EXPORTS:
         raise ConsoleError(f"{name!a} is nothing a case leaves as here; give one of {', '.join(EXPORTS)}")
-    ready = prepare(asked.store, case, EXPORTS[name], now_us=asked.now_us)
-    release(asked.store, ready, None, who=asked.user.name, now_us=asked.now_us, why=asked.why())
+    ready = prepare(request.store, case, EXPORTS[name], now_us=request.now_us)
+    release(request.store, ready, None, who=request.user.name, now_us=request.now_us, why=request.why())
     ending = "cef" if name == "cef" else "json"
     headers = {"content-disposition": f'attachment; filename="{case}-{name}.{ending}"'}
     kind = "text/plain; charset=utf-8" if name == "cef" else "application/json"
     return Response(ready.data, 200, headers, media_type=kind)
 
 
-def undo(asked: PageRequest) -> Response:
+def undo(request: PageRequest) -> Response:
     """Take an act back."""
-    case, act = asked.part("case"), asked.form_number("act")
+    case, act = request.part("case"), request.form_number("act")
     if act is None:
         raise ConsoleError("which act is to be taken back?")
-    handling.undo(asked.store, case, act, **asked.stated())
-    return to_case(asked, case, "undone")
+    handling.undo(request.store, case, act, **request.stated())
+    return to_case(request, case, "undone")
