@@ -40,10 +40,10 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
     if not days:
         return "no commitment to the draw was on the audit trail before the first block"
     first_days_end_us = drawn["start_us"] + min(days) * 24 * HOUR_US
-    longer = {
-        d.get("days") for what, at_us, d in told if what == "holds longer" and at_us < first_days_end_us
-    }
-    if drawn["days"] not in {*days, *longer}:
+    if drawn["days"] not in days and not any(
+        what == "holds longer" and at_us < first_days_end_us and d.get("days") == drawn["days"]
+        for what, at_us, d in told
+    ):
         return "that it goes on for so many days was not on the audit trail before"
     joins = {
         d["from_us"] for what, at_us, d in told if what == "holds joined" and at_us < d.get("from_us", 0)
