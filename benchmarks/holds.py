@@ -14,6 +14,8 @@ import argparse
 import hashlib
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from holds_world import log_of, people, queue, schedule  # noqa: E402 - the tests' own clients
+from holds_world import WatchedDoor, log_of, people, queue, schedule  # noqa: E402 - the tests' own clients
 from pages import put  # noqa: E402
 from stillwatch.exchanges.log import ExchangeLog, build  # noqa: E402
 from stillwatch.exchanges.read import read  # noqa: E402
@@ -54,6 +56,15 @@ CASES = [
     ("people", people, {}, Holds(), 31, 12),
     ("people who use it heavily", people, {}, Holds(), 31, 100),
 ]
+LITTLE = [  # who asks so little that a week shows nothing: client, what else, accounts, texts a day of each
+    *(("one queue", queue, {}, n, rate) for n in (5, 10, 20) for rate in (0.3, 0.6, 1.0)),
+    *(
+        ("one queue, half of what is refused moves", queue, {"moves": 0.5}, n, rate)
+        for n in (5, 10, 20)
+        for rate in (0.6, 1.0)
+    ),
+    *(("people", people, {}, n, rate) for n in (5, 15) for rate in (0.5, 1.0, 8.0)),
+]
 
 
 def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int) -> list[str]:
@@ -76,6 +87,37 @@ def measure(client, told: dict, terms: Holds, many: int, rate: float, runs: int)
         worst = max(worst, *days)
     shares = [f"{100 * k / runs:.0f} %" for k in found.values()]
     return [*shares, f"{named / runs / many:.0%}", f"{np.mean(refused):.1%}", f"{worst:.1f}"]
+
+
+def measure_little(client, told: dict, most_days: int, many: int, rate: float, runs: int) -> list[str]:
+    """Measure schedules that are looked at every twelve hours, and go on for `most_days` while undecided."""
+    terms = Holds(mode="on", days_at_most=most_days)
+    found = named = refused = 0
+    for seed in range(runs):
+        drawn = replace(schedule(seed, many, terms), days=most_days)
+        client_rng = np.random.default_rng((seed, many))
+        door = client(drawn, client_rng, rate, door_of=partial(WatchedDoor, terms=terms), **told)
+        evidence = holds_evidence(log_of(door.rows), door.drawn, door.drawn.end_us + REPEAT_WITHIN_US)
+        found += evidence.found_us is not None
+        named += len(evidence.named_us)
+        refused += sum(status == 429 for _, _, status, _ in door.rows)
+    return [f"{found / runs:.0%}", f"{named / runs / many:.0%}", f"{refused / runs:.1f}"]
+
+
+def little(runs: int) -> list[str]:
+    """Give the table of those who ask little: with a week, and with more days while undecided."""
+    lines = [
+        "| client | accounts | a day each | found in 7 days | of its accounts named | refused of all "
+        "| found in up to 28 days | of its accounts named | refused of all |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, client, told, many, rate in LITTLE:
+        row = [name, str(many), f"{rate:g}"]
+        for most_days in (Holds.days, Holds.days_at_most):
+            row += measure_little(client, told, most_days, many, rate, runs)
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 def null(log: ExchangeLog, accounts: list[str], draws: int) -> np.ndarray:
@@ -151,6 +193,9 @@ def main() -> None:
     print(lines[-1])
     if options.page:
         put(options.page, "<!-- holds -->", "<!-- /holds -->", lines)
+    lines = little(options.runs)
+    if options.page:
+        put(options.page, "<!-- little -->", "<!-- /little -->", lines)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,15 @@ imitates no provider; holds are those of `HoldSchedule`, with the day's budget o
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.scan.candidates import still_open
+from stillwatch.scan.holds import holds_evidence
 from stillwatch.terms import Holds
-from stillwatch.terms.holds import HoldSchedule, plan
+from stillwatch.terms.holds import HoldSchedule, draw_denser, draw_longer, plan, why_over
 from stillwatch.units import DAY_US, MINUTE_US
 
 START_US = 20_500 * DAY_US
@@ -52,6 +54,38 @@ class Door:
         return end_us
 
 
+@dataclass
+class WatchedDoor(Door):
+    """A door whose schedule is looked at every twelve hours: it ends, draws more often, or goes on by that.
+
+    The client that asks there has jobs for as many days as the schedule that it is given.
+    """
+
+    terms: Holds = field(default_factory=lambda: Holds(mode="on"))
+    looked_us: int = START_US
+
+    def __post_init__(self) -> None:
+        self.drawn = replace(self.drawn, days=self.terms.days)
+
+    def asks(self, at_us: int, account: str, text: int) -> int | None:
+        while at_us >= self.looked_us + 12 * HOUR_US:
+            self.looked_us += 12 * HOUR_US
+            if self.drawn.ended_us is None:
+                self.look(self.looked_us)
+        return super().asks(at_us, account, text)
+
+    def look(self, now_us: int) -> None:
+        if not self.rows:
+            return
+        candidates = still_open([(self.drawn, holds_evidence(log_of(self.rows), self.drawn, now_us))])
+        if why_over(self.terms, self.drawn, candidates, now_us) is not None:
+            self.drawn = replace(self.drawn, ended_us=min(now_us, self.drawn.end_us))
+            return
+        for draw in (draw_denser, draw_longer):
+            for changed in draw(self.terms, [self.drawn], candidates, now_us):
+                self.drawn = changed
+
+
 def jobs(
     rng: np.random.Generator, begin_us: int, a_day: float, days: int, *, night: float, bursts: float
 ) -> np.ndarray:
@@ -75,12 +109,15 @@ def queue(
     budget: int = Holds.refused_minutes_per_day,
     delay_s: int = 2,
     sticky: float = 0.0,
+    moves: float = 1.0,
+    door_of: Callable[..., Door] = Door,
 ) -> Door:
     """One queue over all accounts: what one is refused, another is asked after `delay_s`.
 
-    sticky: this share of the jobs has an account of its own, and moves only when that one is refused.
+    sticky: this share of the jobs has an account of its own, and moves only when that one is refused. moves:
+    this share of what is refused is asked again, the rest is given up.
     """
-    door, until = Door(drawn, budget), dict.fromkeys(drawn.accounts, 0)
+    door, until = door_of(drawn, budget), dict.fromkeys(drawn.accounts, 0)
     times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)
     for text, begin_us in enumerate(times.tolist(), start=1):
         at_us = begin_us
@@ -90,7 +127,7 @@ def queue(
             if at_us == begin_us and own in ready and rng.random() < sticky:
                 account = own
             wait_us = door.asks(at_us, account, text)
-            if wait_us is None:
+            if wait_us is None or (moves < 1 and rng.random() >= moves):
                 break
             until[account] = wait_us
             at_us += delay_s * SECOND_US
@@ -105,12 +142,13 @@ def people(
     night: float = 0.8,
     bursts: float = 1.0,
     patience: float = 0.5,
+    door_of: Callable[..., Door] = Door,
 ) -> Door:
     """Each account by itself: heavy-tailed volumes, shared busy hours; some ask again when they may, some go.
 
     It is also an attacker whose accounts have a queue each.
     """
-    door = Door(drawn)
+    door = door_of(drawn)
     volume = rng.pareto(1.5, len(drawn.accounts)) + 0.3
     shares = volume / volume.sum()
     times = jobs(rng, drawn.start_us, a_day * len(drawn.accounts), drawn.days, night=night, bursts=bursts)

@@ -183,8 +183,25 @@ LIES: dict[str, tuple[Callable[[Any], Any], str]] = {
         "an account joined",
     ),
     "denser before it was said": (lambda d: d.update(denser_from_us=d["start_us"]), "draws more often"),
+    "longer than was said": (lambda d: d.update(days=28), "goes on for so many days"),
     "no records": (lambda d: d.update(records=[]), "no commitment to the draw"),
 }
+
+
+@pytest.mark.parametrize("late_us", [None, 0], ids=["in time", "after its days"])
+def test_that_it_goes_on_counts_where_the_trail_has_it_from_before(
+    world: World, tmp_path: Path, late_us: int | None
+) -> None:
+    """Else he could look what further days would show, and lengthen those schedules that it suits."""
+    copy = Path(shutil.copytree(world.folder.path, tmp_path / "serve"))
+    folder, week_us = open_folder(copy), world.drawn.start_us + 7 * DAY_US
+    at_us = week_us - HOUR_US if late_us is None else week_us + late_us
+    with ControlState(folder.state) as state:
+        state.event("stillwatch", "holds longer", "1", {"days": 14, "from_us": week_us}, now_us=at_us)
+        Casework(folder, None, state, lambda _: None).copy_events(at_us)
+    longer = replace(world, folder=folder)
+    told = doubt(longer.bundle(tmp_path / "out", replace(world.drawn, days=14)))
+    assert ("goes on for so many days" in told) == (late_us is not None), told
 
 
 @pytest.mark.parametrize("name", LIES)

@@ -37,7 +37,7 @@ from stillwatch.scan.holds import holds_evidence
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 from stillwatch.terms.load import loads
-from stillwatch.units import DAY_US
+from stillwatch.units import DAY_US, HOUR_US
 from upstream import Upstream
 
 ON = 'version = 1\n[holds]\nmode = "on"\n'
@@ -376,6 +376,28 @@ def test_holds_of_a_group_whose_work_moves_are_drawn_more_often(folder: Folder) 
         end(state, 1, "a test", now_us=ended_us)
         assert len(schedules_in(folder.state, ended_us)) == 2
         assert schedules_in(folder.state, ended_us + 1) == (after["lead-2"],)
+
+
+def test_holds_that_are_undecided_after_their_days_go_on_and_end_once_decided(folder: Folder) -> None:
+    told = lead("lead-1", names("a"))
+    with enforcer(folder, ON) as (found, state):
+        hand_over(folder, leads=(told,))
+        found.step(NOW)
+        (was,) = (h.schedule for h in all_held(state))
+        week_us = was.start_us + 7 * DAY_US
+        shown = HoldCandidate(told.id, 1.0, told.accounts, undecided=True)
+        hand_over(folder, leads=(told,), weak=(shown,))
+        found.step(week_us - HOUR_US)
+        (one,) = all_held(state)
+        assert one.schedule == replace(was, days=28)
+        (event,) = [e for e in state.events() if e.what == "holds longer"]
+        assert event.detail == {"days": 28, "from_us": week_us}
+        found.step(week_us + DAY_US)
+        assert [h.why_ended for h in all_held(state)] == [None]
+        assert not found.errors
+        hand_over(folder, leads=(told,))
+        found.step(week_us + 2 * DAY_US)
+        assert [h.why_ended for h in all_held(state)] == ["its days are over"]
 
 
 def test_a_lead_whose_content_turns_out_to_be_of_many_people_is_let_go(folder: Folder) -> None:

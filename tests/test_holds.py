@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -10,11 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from holds_world import HOUR_US, MINUTE_US, SECOND_US, START_US, Door, log_of, names, people, queue, schedule
+from holds_world import (
+    HOUR_US,
+    MINUTE_US,
+    SECOND_US,
+    START_US,
+    Door,
+    WatchedDoor,
+    log_of,
+    names,
+    people,
+    queue,
+    schedule,
+)
 from scan_world import Crowd
 from stillwatch.scan import Campaign, Harvest, Lead, ScanResult, ScanTotals
 from stillwatch.scan.candidates import (
     FUTILE_TEXTS,
+    MOST_TEXTS_EACH,
     candidates,
     request_shares,
     still_open,
@@ -32,6 +46,7 @@ from stillwatch.scan.holds import (
     LEAST_NAMED,
     LEVEL,
     MOST_OWN_P,
+    HoldsEvidence,
     _Bets,
     _own_p_values,
     holds_evidence,
@@ -720,3 +735,62 @@ def test_a_weak_group_is_held_on_until_refused_texts_have_not_moved() -> None:
     shown = holds_evidence(moving, drawn, drawn.start_us + 70 * HOUR_US)
     assert [one.candidate for one in still_open([(drawn, shown)])] == [drawn.candidate]
     assert still_open([(replace(drawn, ended_us=drawn.end_us), shown)]) == ()
+
+
+def test_a_group_is_undecided_while_little_of_it_was_refused_or_a_bet_has_gained() -> None:
+    drawn = schedule(1, 5)
+    none = holds_evidence(log_of([(drawn.start_us, "a-00", 200, 1)]), drawn, drawn.end_us)
+    for more, undecided in (
+        ({"refused": FUTILE_TEXTS - 1}, True),
+        ({"refused": FUTILE_TEXTS, "moved_p": 0.1}, False),  # between two customers alone
+        ({"refused": FUTILE_TEXTS, "moved_p": 0.1, "p_value": 0.4}, True),
+        ({"refused": MOST_TEXTS_EACH * 5, "moved_p": 0.1, "p_value": 0.4}, False),
+        ({"refused": 3, "found_us": START_US}, False),
+    ):
+        (one,) = still_open([(drawn, replace(none, **more))])
+        assert one.undecided is undecided, more
+
+
+def small_queue(seed: int, most_days: int) -> HoldsEvidence:
+    """Eight accounts that ask .6 texts a day, while holds go on for so many days at most."""
+    drawn = replace(schedule(seed, 8), days=most_days)
+    terms = Holds(mode="on", days_at_most=most_days)
+    door = queue(drawn, np.random.default_rng(seed), 0.6, door_of=partial(WatchedDoor, terms=terms))
+    return holds_evidence(log_of(door.rows), door.drawn, door.drawn.end_us + DAY_US)
+
+
+@pytest.mark.slow
+def test_a_queue_that_asks_little_is_found_where_it_is_held_until_it_is_decided() -> None:
+    runs = 12
+    found = [sum(small_queue(seed, days).found_us is not None for seed in range(runs)) for days in (7, 28)]
+    assert found[0] <= runs // 2
+    assert found[1] >= runs - 2, found
+
+
+def class_for_a_month(seed: int) -> WatchedDoor:
+    """Sixteen people whose exercises many of them ask, half of those refused again when they may."""
+    drawn, rng = replace(schedule(seed, 16), days=28), np.random.default_rng((seed, 5))
+    door = WatchedDoor(drawn)
+    asks = []
+    for exercise, at_us in enumerate(range(drawn.start_us, drawn.start_us + 28 * DAY_US, 12 * HOUR_US)):
+        for account in rng.choice(16, 3, replace=False):
+            asks.append((at_us + int(rng.integers(9 * HOUR_US)), drawn.accounts[account], exercise + 1))
+    for at_us, account, exercise in sorted(asks):
+        end_us = door.asks(at_us, account, exercise)
+        if end_us is not None and rng.random() < 0.5:
+            door.rows.append((end_us + HOUR_US, account, 200, exercise))
+    return door
+
+
+@pytest.mark.slow
+def test_people_who_share_questions_are_not_named_by_holds_that_go_on_while_undecided() -> None:
+    """Whether to draw more often, go on or stop depends on what was seen: still Ville's bound holds."""
+    runs, low, went_on = 80, 0, 0
+    for seed in range(runs):
+        door = class_for_a_month(seed)
+        found = holds_evidence(log_of(door.rows), door.drawn, door.drawn.end_us + DAY_US)
+        assert not found.named_us, seed
+        low += found.p_value <= 0.05
+        went_on += door.drawn.days > 7
+    assert went_on >= 0.1 * runs, went_on
+    assert low <= binom.ppf(0.9995, runs, 0.05), low

@@ -27,8 +27,18 @@ from stillwatch.terms import (
 )
 from stillwatch.terms.decide import decide, model_verdict
 from stillwatch.terms.diff import difference
-from stillwatch.terms.holds import HoldCandidate, choose, joining, plan
+from stillwatch.terms.holds import (
+    HoldCandidate,
+    HoldSchedule,
+    choose,
+    draw_longer,
+    join,
+    joining,
+    plan,
+    why_over,
+)
 from stillwatch.terms.load import check, loads
+from stillwatch.units import DAY_US, HOUR_US
 
 NOW = 1_796_000_000_000_000
 HOLD = Hold("sw-1", NOW + 90_500_000)
@@ -190,6 +200,56 @@ def test_all_holds_together_refuse_no_more_than_the_terms_say() -> None:
     running = [plan(terms, "refusals-one", groups[2].accounts, NOW, b"k" * 32)]
     again = choose(terms, groups, {}, (), NOW, running)
     assert sum(c.why_not is None for c in again) == 4
+
+
+def undecided(schedule: HoldSchedule, moved_p: float = 1.0) -> HoldCandidate:
+    return HoldCandidate(schedule.candidate, 1.0, schedule.accounts, moved_p=moved_p, undecided=True)
+
+
+def test_undecided_schedules_go_on_once_and_only_from_the_last_of_their_first_days() -> None:
+    terms = Holds(mode="on")
+    one = plan(terms, "lead-1", ("a", "b"), NOW, b"k" * 32)
+    shown = [undecided(one)]
+    week_us = one.start_us + 7 * DAY_US
+    for now_us in (NOW, week_us - DAY_US - 1, week_us - one.block_us, week_us, week_us + DAY_US):
+        assert draw_longer(terms, [one], shown, now_us) == [], now_us
+    (longer,) = draw_longer(terms, [one], shown, week_us - DAY_US)
+    assert longer == replace(one, days=28)
+    blocks = range(one.start_us // one.block_us, week_us // one.block_us)
+    assert [longer.draw("a", b) for b in blocks] == [one.draw("a", b) for b in blocks]
+    assert one.draw("a", blocks.stop) is None is not longer.draw("a", blocks.stop)
+    again_us = one.start_us + 28 * DAY_US - DAY_US
+    assert draw_longer(terms, [longer], shown, again_us) == []  # no further
+    assert draw_longer(replace(terms, days_at_most=7), [one], shown, week_us - DAY_US) == []
+    decided = [replace(shown[0], undecided=False)]
+    assert draw_longer(terms, [one], decided, week_us - DAY_US) == []
+    # it ends as soon as it is decided, but not before those that joined late have had their days
+    assert why_over(terms, longer, shown, week_us + DAY_US) is None
+    assert why_over(terms, longer, decided, week_us - 1) is None
+    assert why_over(terms, longer, decided, week_us) == "its days are over"
+    late = join(longer, ("c",), week_us - 3 * DAY_US)
+    assert why_over(terms, late, decided, week_us + DAY_US) is None
+    assert why_over(terms, longer, shown, again_us + DAY_US) == "its days are over"
+    assert why_over(replace(terms, days_at_most=14), longer, shown, NOW) == "the terms have another schedule"
+
+
+def test_what_goes_on_takes_a_quarter_of_the_places_at_most_those_that_gained_first() -> None:
+    """Decoys that ask next to nothing would keep all places for a month."""
+    terms = Holds(mode="on", candidates_at_once=8)
+    running = [plan(terms, f"refusals-{k}", (f"a{k}", f"b{k}"), NOW, b"k" * 32) for k in range(8)]
+    shown = [undecided(one, 0.2 if k == 7 else 1.0) for k, one in enumerate(running)]
+    now_us = running[0].start_us + 7 * DAY_US - HOUR_US
+    longer = draw_longer(terms, running, shown, now_us)
+    assert [one.candidate for one in longer] == ["refusals-7", "refusals-0"]
+    rest = [one for one in running if one.candidate not in {other.candidate for other in longer}]
+    assert draw_longer(terms, [*longer, *rest], shown, now_us) == []
+
+
+def test_terms_that_end_sooner_than_they_begin_are_refused() -> None:
+    told = "version = 1\n[holds]\ndays = 14\ndays_at_most = {}\n"
+    assert loads(told.format(14)).holds.days_at_most == 14
+    with pytest.raises(TermsError, match="less than days"):
+        loads(told.format(13))
 
 
 @pytest.fixture

@@ -103,7 +103,8 @@ def _show(holds: Holds, costs: list[tuple[HoldChoice, HoldCost]]) -> None:
     print(
         f"In these terms holds are {MODES[holds.mode]}. While they run, an account is refused in about "
         f"{DAY_MINUTES // holds.one_block_in} minutes of a day, drawn at random in blocks of "
-        f"{holds.block_minutes}, for {holds.days} days; once work moves in its candidate, in up to "
+        f"{holds.block_minutes}, for {holds.days} days, and {holds.days_at_most} at most where so little was "
+        "asked that these left it undecided; once work moves in its candidate, in up to "
         f"{DAY_MINUTES // most_often}. After {holds.refused_minutes_per_day} minutes with a refusal it is "
         "served for the rest of the day. The table is for what is drawn first. Most: refusals a day of the "
         "account that has most. Clients that try again are refused more often."

@@ -24,8 +24,11 @@ RANK = {"refusals": 0, "wording": 2}
 LEAD, FOUND = 1, 3
 MOST_WORDING = 3  # groups by wording that are held at once: most of them are users of one program
 SHARE_DAYS = 2  # of the log's end, over which a candidate's share of the requests is taken
-FUTILE_TEXTS = 6  # refused: a schedule is given up where no bet on so many ever gained
+FUTILE_TEXTS = 4  # refused: a schedule is given up where no bet on so many ever gained
 FUTILE_P_VALUE = 0.5
+# refused, for each account of a schedule: then it ends when its first days are over. Who asks eight texts a
+# day is refused as many in his first days
+MOST_TEXTS_EACH = 3
 
 
 def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
@@ -46,8 +49,13 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
-    moved_p = {one.candidate: one.moved_p for one in result.weak}
-    groups = [replace(one, moved_p=moved_p.get(one.candidate, 1.0)) for one in (*leads, *findings)]
+    held = {one.candidate: one for one in result.weak}
+    groups = [
+        one
+        if (shown := held.get(one.candidate)) is None
+        else replace(one, moved_p=shown.moved_p, undecided=shown.undecided)
+        for one in (*leads, *findings)
+    ]
     known = {one.candidate for one in groups}
     return (*groups, *(one for one in result.weak if one.candidate not in known))
 
@@ -58,11 +66,28 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Hold
     So a weak group goes on being held when the wording that formed it is no longer new.
     """
     return tuple(
-        HoldCandidate(schedule.candidate, 1.0, schedule.accounts, rank=FOUND, moved_p=evidence.p_value)
+        HoldCandidate(
+            schedule.candidate,
+            1.0,
+            schedule.accounts,
+            rank=FOUND,
+            moved_p=evidence.p_value,
+            undecided=_undecided(schedule, evidence),
+        )
         for schedule, evidence in held
         if schedule.ended_us is None
         and not (evidence.refused >= FUTILE_TEXTS and evidence.moved_p > FUTILE_P_VALUE)
     )
+
+
+def _undecided(schedule: HoldSchedule, evidence: HoldsEvidence) -> bool:
+    """Whether more days are worth their harm: not found, few texts refused or a bet that gained, little harm.
+
+    What passes between two customers alone is no gain here: it would never make a finding.
+    """
+    open_still = evidence.refused < FUTILE_TEXTS or evidence.p_value <= FUTILE_P_VALUE
+    cheap = evidence.refused < MOST_TEXTS_EACH * len(schedule.accounts)
+    return evidence.found_us is None and open_still and cheap
 
 
 def weak_groups(

@@ -275,6 +275,7 @@ class Holds:
 
     mode: str = "off"  # "dry_run": who would be held is written down; "on": they are held
     days: int = 7  # of one candidate, then never again
+    days_at_most: int = 28  # of one that asks so little that its days left it undecided
     block_minutes: int = 5  # one hold's length
     one_block_in: int = 16  # of an account's blocks one is drawn: an hour and a half of a day
     one_block_in_once_moved: int = 4  # the same, once refusals show that work moves

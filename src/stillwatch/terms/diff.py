@@ -21,6 +21,7 @@ LADDER_NUMBERS = {  # what more of each means
 }
 HOLDS_NUMBERS = {
     "days": STRICTER,
+    "days_at_most": STRICTER,
     "block_minutes": OTHER,
     "one_block_in": LOOSER,
     "one_block_in_once_moved": LOOSER,

@@ -23,7 +23,7 @@ class HoldSchedule:
     candidate: str
     begin_us: Mapping[str, int]  # account -> the beginning of the block from which on it may be held
     start_us: int  # of the first of them
-    days: int  # planned, of each account
+    days: int  # planned, of each account: more once it goes on because it is undecided
     block_minutes: int
     one_block_in: int  # of an account's blocks, on average, one is drawn
     key: bytes = field(repr=False)  # of this candidate alone: it can be handed to whoever recomputes the draw
@@ -98,6 +98,9 @@ MOVED = 0.1  # p-value of a schedule's holds, from which on it draws more often:
 DENSER_COST = 2.0  # times `refused_share_at_most`: what drawing more often may refuse, beside the first draws
 BY_REFUSALS = "refusals"  # how the names of candidates begin that were formed by refusals
 LARGEST = 0.25  # of what may be refused first: for one candidate; a back end's few accounts would take more
+LONGER_PLACES = 0.25  # of the places: for schedules that go on beyond their first days
+SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
+OVER = "its days are over"
 RESERVED = 0.5  # of what may be refused first: for candidates by refusals that are not known yet
 
 
@@ -111,6 +114,7 @@ class HoldCandidate:
     share: float = 0.0  # of all requests, lately
     rank: int = 1  # the least comes first
     moved_p: float = 1.0  # p-value of the holds of its schedule so far, where one runs
+    undecided: bool = False  # its schedule has shown neither that work moves nor that it does not
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,55 @@ def draw_denser(
             begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
             found.append(replace(schedule, denser_one_block_in=often, denser_from_us=begin_us))
     return found
+
+
+def draw_longer(
+    terms: Holds, running: Collection[HoldSchedule], candidates: Iterable[HoldCandidate], now_us: int
+) -> list[HoldSchedule]:
+    """Give those of the running schedules that go on, as they are undecided: for `days_at_most` days in all.
+
+    It is due on the last day of those that were in it first, so that it is written down before it counts.
+    They take at most `LONGER_PLACES` of the places. Whether to go on depends on what was seen before: each
+    bet is fair whatever was, and a bettor may stop when he likes.
+    """
+    undecided = {one.candidate: one.moved_p for one in candidates if one.undecided}
+    places = int(LONGER_PLACES * terms.candidates_at_once) - sum(s.days > terms.days for s in running)
+    due = []
+    for schedule in running:
+        over_us = schedule.start_us + schedule.days * DAY_US
+        if schedule.candidate in undecided and schedule.days < terms.days_at_most:
+            due += [schedule] if over_us - DAY_US <= now_us < over_us - schedule.block_us else []
+    due.sort(key=lambda schedule: undecided[schedule.candidate])
+    return [replace(schedule, days=terms.days_at_most) for schedule in due[: max(0, places)]]
+
+
+def why_over(
+    terms: Holds, schedule: HoldSchedule, candidates: Collection[HoldCandidate], now_us: int
+) -> str | None:
+    """Say in words why a running schedule ends now, or None where it goes on."""
+    if now_us >= schedule.end_us:
+        return OVER
+    if terms.mode != "on":
+        return f'the terms say mode = "{terms.mode}"'
+    shape = (schedule.block_minutes, schedule.one_block_in)
+    if shape != (terms.block_minutes, terms.one_block_in) or schedule.days not in (
+        terms.days,
+        terms.days_at_most,
+    ):
+        return "the terms have another schedule"
+    if not any(_is_of(schedule, candidate) for candidate in candidates):
+        return "it is no candidate any more"
+    if now_us >= replace(schedule, days=terms.days).end_us and not any(
+        one.undecided for one in candidates if one.candidate == schedule.candidate
+    ):
+        return OVER
+    return None
+
+
+def _is_of(schedule: HoldSchedule, candidate: HoldCandidate) -> bool:
+    """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
+    shared = len(schedule.begin_us.keys() & set(candidate.accounts))
+    return schedule.candidate == candidate.candidate or shared >= SAME_GROUP * len(schedule.begin_us)
 
 
 def _refused_share(terms: Holds, share: float) -> float:

@@ -135,6 +135,7 @@ def holds(table: TableReader) -> Holds:
     built = Holds(
         mode=table.choice("mode", Holds.mode, ("off", "dry_run", "on")),
         days=table.whole("days", Holds.days, 1, 14),
+        days_at_most=table.whole("days_at_most", Holds.days_at_most, 1, 56),
         block_minutes=table.whole("block_minutes", Holds.block_minutes, 5, 60),
         one_block_in=one_block_in,
         one_block_in_once_moved=table.whole("one_block_in_once_moved", Holds.one_block_in_once_moved, 4, 96),
@@ -152,6 +153,8 @@ def holds(table: TableReader) -> Holds:
         most = f"{built.accounts_at_most:,}"
         what = f"{built.accounts_at_least:,} is more than accounts_at_most ({most}), so nobody would be held"
         table.wrong("accounts_at_least", f"{what}; lower it")
+    if built.days_at_most < built.days:
+        table.wrong("days_at_most", f"{built.days_at_most} is less than days ({built.days}); raise it")
     table.check_unknown_keys()
     return built
 

@@ -30,14 +30,21 @@ def draws_doubt(drawn: Mapping[str, Any]) -> str:
         return "the schedule of the holds had not ended when this was exported"
     events = [(row["what"], row["at_us"], json.loads(row["detail"])) for row in drawn["records"]]
     commitment = hashlib.sha256(b"stillwatch holds" + bytes.fromhex(drawn["key"])).hexdigest()
-    fixed = {name: drawn[name] for name in ("start_us", "days", "block_minutes", "one_block_in")}
-    begun = [
-        at_us for what, at_us, detail in events
-        if what == "holds begun" and detail.get("commitment") == commitment
+    fixed = {name: drawn[name] for name in ("start_us", "block_minutes", "one_block_in")}
+    days = [
+        detail["days"] for what, at_us, detail in events
+        if what == "holds begun" and detail.get("commitment") == commitment and at_us < drawn["start_us"]
         and {name: detail.get(name) for name in fixed} == fixed
+        and isinstance(detail.get("days"), int)
     ]  # fmt: skip
-    if not begun or min(begun) >= drawn["start_us"]:
+    if not days:
         return "no commitment to the draw was on the audit trail before the first block"
+    first_days_end_us = drawn["start_us"] + min(days) * 24 * HOUR_US
+    if drawn["days"] not in days and not any(
+        what == "holds longer" and at_us < first_days_end_us and d.get("days") == drawn["days"]
+        for what, at_us, d in events
+    ):
+        return "that it goes on for so many days was not on the audit trail before"
     joins = {
         d["from_us"] for what, at_us, d in events if what == "holds joined" and at_us < d.get("from_us", 0)
     }

@@ -21,18 +21,19 @@ from stillwatch.terms.holds import (
     HoldSchedule,
     choose,
     draw_denser,
+    draw_longer,
     join,
     joining,
     of_schedule,
     plan,
     running_cost,
+    why_over,
 )
 from stillwatch.units import DAY_US
 
 PURPOSE = b"holds"
 WHO = "stillwatch"
 REST_US = 30 * DAY_US  # an account is in no other schedule for so long
-SAME_GROUP = 0.5  # of a schedule's accounts in a candidate: then it is the same group under another id
 COLUMNS = (
     "candidate, accounts, start_us, days, block_minutes, one_block_in, key, ended_us, denser_one_block_in,"
     " denser_from_us"
@@ -140,7 +141,7 @@ def follow(
     for one in ever:
         if one.why_ended is not None:
             continue
-        why = _why_over(one.schedule, terms, candidates, now_us)
+        why = why_over(terms.holds, one.schedule, candidates, now_us)
         if why is None:
             running.append(one.schedule)
         else:
@@ -159,6 +160,7 @@ def follow(
     if terms.holds.mode == "on":
         _grow(state, terms, ever, candidates, orgs, resting, now_us=now_us, tell=tell)
         _draw_denser(state, terms, candidates, now_us=now_us, tell=tell)
+        _draw_longer(state, terms, candidates, now_us=now_us, tell=tell)
         running = [one.schedule for one in all_held(state) if one.why_ended is None]
     fresh = [one for one in candidates if one.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
@@ -170,28 +172,6 @@ def follow(
             tell(f"holds of {chosen.candidate} begin: {len(chosen.accounts):,} accounts")
         elif _note_dry_run(state, chosen, now_us):
             tell(f"dry run: holds of {chosen.candidate} would begin: {len(chosen.accounts):,} accounts")
-
-
-def _why_over(
-    one: HoldSchedule, terms: Terms, candidates: tuple[HoldCandidate, ...], now_us: int
-) -> str | None:
-    holds = terms.holds
-    if now_us >= one.end_us:
-        return "its days are over"
-    if holds.mode != "on":
-        return f'the terms say mode = "{holds.mode}"'
-    shape = (one.days, one.block_minutes, one.one_block_in)
-    if shape != (holds.days, holds.block_minutes, holds.one_block_in):
-        return "the terms have another schedule"
-    if not any(_is_of(one, candidate) for candidate in candidates):
-        return "it is no candidate any more"
-    return None
-
-
-def _is_of(one: HoldSchedule, candidate: HoldCandidate) -> bool:
-    """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
-    shared = len(set(one.accounts).intersection(candidate.accounts))
-    return one.candidate == candidate.candidate or shared >= SAME_GROUP * len(one.accounts)
 
 
 def _begin(state: ControlState, terms: Terms, one: HoldCandidate, now_us: int) -> None:
@@ -269,6 +249,29 @@ def _draw_denser(
             detail = {"one_block_in": often, "from_us": denser.denser_from_us}
             write_event(db, now_us, WHO, "holds denser", str(number), detail)
         tell(f"holds of {denser.candidate}: work moves, one block in {often} is drawn")
+
+
+def _draw_longer(
+    state: ControlState,
+    terms: Terms,
+    candidates: Collection[HoldCandidate],
+    *,
+    now_us: int,
+    tell: Callable[[str], None],
+) -> None:
+    """Let schedules that are undecided when their first days are over go on."""
+    running = {one.schedule.candidate: one for one in all_held(state) if one.why_ended is None}
+    schedules = [one.schedule for one in running.values()]
+    for longer in draw_longer(terms.holds, schedules, candidates, now_us):
+        number, was = running[longer.candidate].number, running[longer.candidate].schedule
+        with state.writing() as (db, revision):
+            db.execute(
+                "UPDATE hold_schedules SET days = ?, revision = ? WHERE number = ? AND why_ended IS NULL",
+                (longer.days, revision, number),
+            )
+            detail = {"days": longer.days, "from_us": was.start_us + was.days * DAY_US}
+            write_event(db, now_us, WHO, "holds longer", str(number), detail)
+        tell(f"holds of {longer.candidate}: undecided, they go on for {longer.days} days in all")
 
 
 def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:
