@@ -379,6 +379,12 @@ def test_who_has_left_is_forgotten_once_nobody_can_appeal(tmp_path: Path, engine
             forget(later)
         requested_steps.refuse(made.store, number, "pia", "no", NOW)
         assert "paul" in rows_of(made.store)
+        with made.store.writing(NOW) as tx:  # the name on the machine, by which he goes on
+            remember(tx, "p.k", IdentityMark.ADDRESS, "paul@corp.example")
+        handling.note(made.store, case.id, "seen again", who="p.k", now_us=later)
+        with pytest.raises(CaseError, match=r"p\.k. had a part"):
+            forget(later)
+        later += APPEAL_US + 1
         assert forget(later) == 1
         assert "paul" not in rows_of(made.store)
         assert people.address(made.store, "paul") == ""

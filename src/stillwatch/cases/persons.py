@@ -249,24 +249,38 @@ def unkeyed_marks(db: Connection) -> int:
     return int(db.execute(select(func.count()).select_from(identity_marks).where(plain)).scalar_one())
 
 
+def names_sharing(db: Connection, name: str) -> list[str]:
+    """Give a name and those that share a mark with it."""
+    m, own = identity_marks.c, identity_marks.alias().c
+    same = (m.kind == own.kind) & (m.digest == own.digest) & (own.name == name)
+    return sorted({name, *db.execute(select(m.name).where(same)).scalars()})
+
+
 def forget(tx: Transaction, name: str) -> int:
     """Delete a name's marks, once no rule needs them any more; give how many.
 
-    Raises: CaseError while what the name did can still be appealed against, or stands in an open case.
+    Raises: CaseError while what that person did, by any name that shares a mark, can still be appealed
+    against, or stands in an open case.
     """
+    for one in names_sharing(tx.db, name):
+        _check_past(tx.db, one, tx.now_us)
+    return _delete(tx.db, identity_marks.c.name == name)
+
+
+def _check_past(db: Connection, name: str, now_us: int) -> None:
+    """Refuse while somebody's part in a case may have to be judged by another. Raises: CaseError."""
     a, c = acts.c, cases.c
     did = (a.who == name) | a.sets.contains(json.dumps({"approver": name})[1:-1], autoescape=True)
-    last = tx.db.execute(select(func.max(a.at_us)).where(did)).scalar()
-    if last is not None and last > tx.now_us - APPEAL_US:
+    last = db.execute(select(func.max(a.at_us)).where(did)).scalar()
+    if last is not None and last > now_us - APPEAL_US:
         raise CaseError(
             f"{name!a} had a part in a case within {APPEAL_US // DAY_US} days: customers may appeal, and "
             "whoever decides must not be the same person"
         )
     still = select(c.id).where(c.id.in_(select(a.case_id).where(did)))
     still = still.where((c.state != str(CaseState.CLOSED)) | c.appeal.is_not(None), c.merged_into.is_(None))
-    if found := tx.db.execute(still.limit(1)).scalar():
+    if found := db.execute(still.limit(1)).scalar():
         raise CaseError(f"{name!a} had a part in {found}, which is open; close it first")
-    return _delete(tx.db, identity_marks.c.name == name)
 
 
 def _delete(db: Connection, which: ColumnElement[bool]) -> int:

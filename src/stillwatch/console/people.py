@@ -22,6 +22,7 @@ from stillwatch.cases.persons import (
     LONGEST_ADDRESS,
     IdentityMark,
     identity_value,
+    names_sharing,
     remember,
     renew,
     unkeyed_marks,
@@ -278,10 +279,11 @@ def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
             raise ConsoleError(f"there is no user {name!a}; `stillwatch console user list` shows them")
         if there.disabled_us is None:
             raise ConsoleError(f"{name!a} may log in; disable them first: stillwatch console user disable")
+        names = names_sharing(tx.db, name)
         for steps in (asks, dismissals):
             c = steps.c
             fresh = (c.state == "waiting") | (func.coalesce(c.decided_us, c.at_us) > now_us - APPEAL_US)
-            part = select(c.at_us).where((c.who == name) | (c.decided_by == name), fresh)
+            part = select(c.at_us).where(c.who.in_(names) | c.decided_by.in_(names), fresh)
             if tx.db.execute(part.limit(1)).first() is not None:
                 raise ConsoleError(
                     f"{name!a} decided on a step or asked for it within {APPEAL_US // DAY_US} days, or one "
@@ -295,7 +297,7 @@ def forget(store: Store, name: str, *, who: str, why: str, now_us: int) -> int:
             tx.db.execute(delete(factors).where(factors.c.name == name))
         tx.db.execute(update(users).where(users.c.name == name).values(password=""))
         tx.audit(who, "console user forgotten", name, {"why": why, "marks": marks})
-    for table in (identity_marks, identities, addresses):
+    for table in (identity_marks, identities, addresses, second_factors, recovery_codes, users):
         scrub(store.engine, table.name)
     return marks
 
