@@ -312,7 +312,7 @@ def test_the_page_is_made_anew_without_a_model(tmp_path: Path) -> None:
     [
         (["page"], "name one experiment"),
         (["page", "--edition", "huge"], "there is no edition"),
-        (["estimate", "--edition", "cpu", "--task", "x"], "the experiment has dial, smollm"),
+        (["estimate", "--edition", "cpu", "--task", "x"], "the experiment has dial, smollm, calculus"),
         (["run", "--edition", "cpu", "--seeds", "9"], "another seed has to be declared"),
     ],
 )
