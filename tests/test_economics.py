@@ -217,6 +217,15 @@ def test_the_page_says_what_was_run_and_leads_with_the_attacker_that_is_best_off
     assert content["published"] == published_rows()
 
 
+def test_only_a_task_that_is_declared_a_toy_is_called_one(tmp_path: Path) -> None:
+    for toy in (True, False):
+        one = experiment(tmp_path / str(toy), DECLARATION if toy else DECLARATION.replace("toy = true", ""))
+        simulate(one, (1,))
+        told = figures(one, finished_cells(one))
+        assert ("dial, a toy" in told.headline[-1]) is toy
+        assert ("dial, a toy" in picture(told.tasks[0])) is toy
+
+
 def test_every_published_row_says_where_it_is_from() -> None:
     assert all(row["source"] and row["read"] for row in published_rows())
 
