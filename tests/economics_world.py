@@ -28,6 +28,7 @@ as_of = "2026-11"
 [[task]]
 name = "dial"
 about = "A toy."
+toy = true
 sizes = [10, 20, 40]
 spot_checks = [20]
 questions = 200

@@ -228,6 +228,7 @@ def test_every_entry_has_a_source_and_what_forbids_has_its_words() -> None:
         ("glm-5", "https://api.z.ai/v1", "forbidden", ""),
         ("SmolLM2-135M-Instruct", "http://127.0.0.1/v1", "allowed", "Apache-2.0"),
         ("clock-teacher", "embedded:clock", "allowed", "Apache-2.0"),
+        ("sympy", "embedded:sympy", "allowed", "BSD-3-Clause"),
         ("acme-7b", "http://127.0.0.1/v1", "unknown", ""),
         ("my-gpt-clock", "https://evil-openai.com.example/v1", "competing", ""),
     ],

@@ -217,6 +217,15 @@ def test_the_page_says_what_was_run_and_leads_with_the_attacker_that_is_best_off
     assert content["published"] == published_rows()
 
 
+def test_only_a_task_that_is_declared_a_toy_is_called_one(tmp_path: Path) -> None:
+    for toy in (True, False):
+        one = experiment(tmp_path / str(toy), DECLARATION if toy else DECLARATION.replace("toy = true", ""))
+        simulate(one, (1,))
+        told = figures(one, finished_cells(one))
+        assert ("dial, a toy" in told.headline[-1]) is toy
+        assert ("dial, a toy" in picture(told.tasks[0])) is toy
+
+
 def test_every_published_row_says_where_it_is_from() -> None:
     assert all(row["source"] and row["read"] for row in published_rows())
 
@@ -312,7 +321,7 @@ def test_the_page_is_made_anew_without_a_model(tmp_path: Path) -> None:
     [
         (["page"], "name one experiment"),
         (["page", "--edition", "huge"], "there is no edition"),
-        (["estimate", "--edition", "cpu", "--task", "x"], "the experiment has dial, smollm"),
+        (["estimate", "--edition", "cpu", "--task", "x"], "the experiment has dial, smollm, calculus"),
         (["run", "--edition", "cpu", "--seeds", "9"], "another seed has to be declared"),
     ],
 )

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from stillwatch.distill import DistillRun, Example, Prompt
 from stillwatch.distill.collect.questions import TEMPLATE_TOKENS, bound_tokens, questions
+from stillwatch.distill.embedded import has_weights
 from stillwatch.distill.ledger import answered_costs, read_only, spent
-from stillwatch.distill.plan import EMBEDDED, DistillPlan
+from stillwatch.distill.plan import DistillPlan
 from stillwatch.distill.prices import PUSD, price_of
 from stillwatch.distill.rows import read_examples, read_json
 from stillwatch.errors import StillwatchError
@@ -99,7 +100,7 @@ def forecast(
     seen = answer_costs(run) or (None if like is None else answer_costs(like))
     stored = _stored_keys(run)
     missing = [one for one in questions(plan, prompts) if one.key not in stored]
-    asks_teacher = plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED)
+    asks_teacher = plan.evaluate.teacher == "ask" and not has_weights(plan.teacher.base_url)
     tested = _held_out(run, plan) if asks_teacher else 0
     found = _collecting(plan, [bound_tokens(one, plan) for one in missing], tested, seen)
     found += _computing(plan, run, prompts, seen, probe, say)

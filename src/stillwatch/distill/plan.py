@@ -23,7 +23,6 @@ from stillwatch.toml.reading import Mistakes, TableReader
 
 PLAN = "plan.toml"
 COMMAND_LINE = "the command line"
-EMBEDDED = "embedded:"  # a base_url that starts so is served by ourselves while it is asked
 
 # what a request's cost is bounded by, and what the answer's shape depends on: not to be set behind our back
 RESERVED = frozenset(

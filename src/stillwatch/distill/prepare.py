@@ -80,7 +80,8 @@ def _demand(plan: DistillPlan) -> None:
         raise PlanError("teacher.base_url and teacher.model are needed: whom shall be asked, and where?")
     if not plan.prompts.file and not plan.prompts.task:
         raise PlanError(
-            "there are no prompts: give prompts.file (JSON lines) or prompts.task (clock, arithmetic)"
+            "there are no prompts: give prompts.file (JSON lines) or prompts.task (clock, arithmetic, "
+            "calculus)"
         )
     for name, source in (("prompts", plan.prompts), ("heldout", plan.heldout)):
         if source.task:

@@ -32,8 +32,9 @@ from stillwatch.distill.cli.run import (
     write_starter,
 )
 from stillwatch.distill.collect.ask import estimate
+from stillwatch.distill.embedded import has_weights
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
-from stillwatch.distill.plan import EMBEDDED, DistillPlan, load
+from stillwatch.distill.plan import DistillPlan, load
 from stillwatch.distill.rows import read_json, read_prompts
 from stillwatch.watermark import WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
@@ -240,7 +241,7 @@ def run_command(
         tell_curated(run, account)
     tell: Callable[[str], None] = (lambda words: None) if quiet else say
     _train(run, plan, tell)
-    if got.by_budget and plan.evaluate.teacher == "ask" and not plan.teacher.base_url.startswith(EMBEDDED):
+    if got.by_budget and plan.evaluate.teacher == "ask" and not has_weights(plan.teacher.base_url):
         say("the teacher is not asked the held-out prompts: the budget is spent")
         plan = replace(plan, evaluate=replace(plan.evaluate, teacher="skip"))
     _evaluate(run, plan, tell)

@@ -12,8 +12,9 @@ from stillwatch.distill.collect import CollectionResult
 from stillwatch.distill.collect.gather import Tell, collect
 from stillwatch.distill.collect.questions import bound_tokens, likely_tokens, questions
 from stillwatch.distill.collect.stored import samples, write_spent, write_stored
+from stillwatch.distill.embedded import EMBEDDED
 from stillwatch.distill.ledger import RunLedger, read_only
-from stillwatch.distill.plan import EMBEDDED, DistillPlan, Teacher, load
+from stillwatch.distill.plan import DistillPlan, Teacher, load
 from stillwatch.distill.prices import price_of, usd
 from stillwatch.distill.rows import read_prompts
 

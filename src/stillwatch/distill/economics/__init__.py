@@ -17,7 +17,7 @@ ENOUGH_SEEDS = 5
 UNTRAINED = 0  # the size of a cell whose student saw no example
 ArmName = Literal["public", "answers", "traces"]
 SAYS = {
-    "public": "from scratch on public data",
+    "public": "public answers, no teacher",
     "answers": "the teacher's answers only",
     "traces": "the teacher's reasoning traces",
 }
@@ -58,6 +58,7 @@ class EconomicsTask:
     questions: Annotated[int, Bounds(20)] = 400
     new_tokens: Annotated[int, Bounds(1)] = 64
     batch: Annotated[int, Bounds(1)] = 100
+    toy: bool = False  # page and picture say so beside its name
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.arm]

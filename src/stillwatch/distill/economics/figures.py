@@ -22,7 +22,7 @@ from stillwatch.distill.economics.fit import Estimate, LearningCurve, fit_curve
 from stillwatch.distill.rows import read_json
 
 LIMITS = (
-    "Students and teacher are toys. Where their curve rises says nothing of a language model's.",
+    "Where the curve of a small student rises says nothing of a large model's.",
     "Attackers, people and prices of accounts are simulated: contests of the range, on one world.",
     "An example of this task counts as one reasoning trace of the range, of some 7,000 tokens at $15 a "
     "million. The dollars of the picture are that bill. A table has this task's own tokens beside it.",
@@ -128,6 +128,7 @@ class TaskFigures:
 
     name: str
     about: str
+    toy: bool
     teacher: dict[str, object]
     questions: int
     arms: tuple[ArmFigures, ...]
@@ -210,6 +211,7 @@ def _task(
     return TaskFigures(
         name=name,
         about=task.about,
+        toy=task.toy,
         teacher={key: teacher.get(key) for key in ("model", "licence", "base_url")},
         questions=task.questions,
         arms=tuple(arms),
@@ -353,11 +355,12 @@ def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
         ]
         if best:
             n = max(arm.sizes[-1].size for arm in task.arms if arm.sizes)
-            lead.append(f"{task.name}, a toy, on {n:,} examples: {', '.join(best)}.")
+            toy = ", a toy," if task.toy else ""
+            lead.append(f"{task.name}{toy} on {n:,} examples: {', '.join(best)}.")
     return tuple(lead)
 
 
-ARM_WORDS = {"public": "from scratch on public answers", "answers": "on answers only", "traces": "on traces"}
+ARM_WORDS = {"public": "on public answers", "answers": "on answers only", "traces": "on traces"}
 
 
 def percent(of: Estimate | None) -> str:

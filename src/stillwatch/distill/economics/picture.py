@@ -50,11 +50,10 @@ def picture(task: TaskFigures) -> str:
     ]
     legend += [(f"traces, {DEFENCES[one]}", COLOURS["traces"], DASHES[one]) for one in price]
     high = TOP + HIGH + 56 + LEGEND_LINE * ceil(len(legend) / 2)
+    which = f"{task.name}, a toy" if task.toy else task.name
     parts = [
         picture_head(full, high, _words(task)),
-        label(
-            LEFT, TOP - 18, f"share right of {task.questions:,} held-out problems ({task.name}, a toy)", INK
-        ),
+        label(LEFT, TOP - 18, f"share right of {task.questions:,} held-out problems ({which})", INK),
     ]
     start = float(LEFT)
     for axis, wide in WIDE.items():

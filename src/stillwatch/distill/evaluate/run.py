@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stillwatch.distill import AnswerVerdict, DistillError, DistillRun, Prompt
+from stillwatch.distill.embedded import EMBEDDED, has_weights
 from stillwatch.distill.evaluate import Evaluation, ShareRight, TaskScores
 from stillwatch.distill.evaluate.generate import GeneratedAnswer, write
 from stillwatch.distill.rows import line, objects, read_json, read_prompts, replace_file, write_json
@@ -29,7 +30,6 @@ from stillwatch.errors import InputError, RejectedLine
 from stillwatch.stats.intervals import wilson
 
 Say = Callable[[str], None]
-EMBEDDED = "embedded:"
 
 
 def evaluate(path: Path, settings: Evaluation, say: Say) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _teacher(
     place = settings.teacher
     if place == "ask":
         url = str(read_json(run.teacher).get("base_url", "")) if run.teacher.exists() else ""
-        if not url.startswith(EMBEDDED):
+        if not has_weights(url):
             say(f"teacher: asked {len(questions):,} held-out questions")
             return _ask_teacher(run, questions, mark)
         place = url.removeprefix(EMBEDDED)

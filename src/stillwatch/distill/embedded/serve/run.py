@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from stillwatch.distill import DistillError
+from stillwatch.distill.embedded import SOLVER
 from stillwatch.distill.embedded.serve import REASONING
 from stillwatch.distill.embedded.serve.app import app
 from stillwatch.distill.embedded.serve.engine import GenerationEngine
 from stillwatch.distill.embedded.serve.served import ServedModel
+from stillwatch.distill.embedded.serve.solver import solver_app
 from stillwatch.distill.embedded.teacher import teacher
 from stillwatch.distill.train import CLOCK
 from stillwatch.distill.train.models import load_to_run
@@ -60,7 +63,7 @@ def serve(
     behind = load_served(model, reasoning, seed, say, owner)
     say(f"{behind.name} is served at {_url(listening)}")
     try:
-        _server(behind).run(sockets=[listening])
+        _server(app(behind)).run(sockets=[listening])
     finally:
         behind.engine.close()
 
@@ -69,10 +72,10 @@ def serve(
 def start_server(
     model: str | Path = CLOCK, *, reasoning: str = "field", say: Say = _nothing, owner: Owner | None = None
 ) -> Iterator[str]:
-    """Serve a model on this machine in a thread for as long as the block lasts; gives the base URL."""
+    """Serve a model, or SymPy, here in a thread for as long as the block lasts; gives the base URL."""
     listening = _listen("127.0.0.1", 0)
-    behind = load_served(model, reasoning, 1, say, owner)
-    server = _server(behind)
+    behind = None if model == SOLVER else load_served(model, reasoning, 1, say, owner)
+    server = _server(solver_app() if behind is None else app(behind))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
@@ -84,7 +87,8 @@ def start_server(
     finally:
         server.should_exit = True
         thread.join(timeout=30)
-        behind.engine.close()
+        if behind is not None:
+            behind.engine.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -104,5 +108,5 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
-def _server(behind: ServedModel) -> Any:
-    return uvicorn.Server(uvicorn.Config(app(behind), log_level="warning", access_log=False, lifespan="off"))
+def _server(serving: FastAPI) -> Any:
+    return uvicorn.Server(uvicorn.Config(serving, log_level="warning", access_log=False, lifespan="off"))

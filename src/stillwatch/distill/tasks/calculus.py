@@ -1,0 +1,40 @@
+"""Antiderivatives, made from a seed: a task for SymPy as the teacher, judged by Math-Verify.
+
+Which are held out is a property of their text, so that no seed moves one across. Held out are other numbers
+and other sums, not other kinds: the kinds are few, and a student has seen each.
+"""
+
+import hashlib
+import random
+from typing import Any
+
+from stillwatch.distill import AnswerVerdict, Prompt
+from stillwatch.distill.embedded.calculus import draw_integrand, solve
+from stillwatch.distill.tasks import maths
+
+NAME = "calculus"
+EXPECTS = maths.EXPECTS
+HELD_OUT_OF = 8  # one problem in so many
+
+
+def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
+    """Draw n different integrands: sums of two terms, and functions of bx + c."""
+    draw = random.Random(f"calculus/{seed}/{held_out}")
+    found: dict[str, Prompt] = {}
+    while len(found) < n:
+        integrand, kind = draw_integrand(draw)
+        text = f"Integrate {integrand}."
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if text not in found and (int(digest[:8], 16) % HELD_OUT_OF == 0) == held_out:
+            asked = ({"role": "user", "content": text},)
+            found[text] = Prompt(f"calculus-{digest[:12]}", asked, NAME, solve(text)[1], kind)
+    return list(found.values())
+
+
+def check(expected: Any) -> str | None:
+    return maths.check(expected)
+
+
+def judge(expected: Any, text: str) -> AnswerVerdict:
+    """Right is the formula up to its form; a constant that is added to it is wrong."""
+    return maths.judge(expected, text)
