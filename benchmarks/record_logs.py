@@ -22,6 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
+import pyarrow as pa
+
 REPLY = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1772000000, "model": "gpt-4o-mini",
     "choices": [
@@ -170,9 +172,7 @@ def _write_runs(sender, path: Path) -> None:
     runs: dict[str, dict] = {}
     for address, headers, body in Upstream.sent:
         if headers.get("Content-Encoding") == "zstd":
-            import zstandard
-
-            body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
+            body = pa.CompressedInputStream(pa.BufferReader(body), "zstd").read()
         if address.endswith("/batch"):
             told = json.loads(body)
             for run in [*told.get("post", []), *told.get("patch", [])]:

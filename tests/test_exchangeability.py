@@ -130,7 +130,17 @@ def test_the_leading_eigenvector_is_numpys(n, seed):
     value, vector = (found[..., -1] for found in np.linalg.eigh(matrix))
     found = leading_eigenvector(matrix)
     assert np.allclose(matrix @ found, value * found)
-    assert np.allclose(found, vector)  # the sign too: it says which part of a group is looked at first
+    # the sign too: it says which part of a group is looked at first
+    assert np.allclose(found, vector * np.sign(vector[np.abs(vector).argmax()]))
+
+
+@pytest.mark.parametrize("n", [2, 5, 60])
+def test_the_leading_eigenvector_of_what_lapack_would_split(n):
+    blocks = np.kron(np.eye(2), np.ones((n, n)))  # the largest eigenvalue twice
+    for matrix in (blocks, np.zeros((n, n)), np.eye(n), np.diag(np.arange(n) % 3.0), blocks - 0.5):
+        found = leading_eigenvector(matrix)
+        assert np.linalg.norm(found) == pytest.approx(1)
+        assert np.allclose(matrix @ found, np.linalg.eigvalsh(matrix)[-1] * found)
 
 
 def test_libraries_name_no_product():

@@ -25,6 +25,24 @@ PUT_IN_ORDER(put_in_order, double)
 DEAL(sw_deal, int64_t)
 DEAL(sw_deal_short, int32_t)
 
+/* --- components ---------------------------------------------------------------------------------------------- */
+
+static int64_t first_of(int64_t *component, int64_t node) {
+    for (; component[node] != node; node = component[node]) component[node] = component[component[node]];
+    return node;
+}
+
+void sw_components(const int64_t *one, const int64_t *other, int64_t pairs, int64_t nodes, int64_t *component) {
+    int64_t many = 0;
+    for (int64_t i = 0; i < nodes; i++) component[i] = i;
+    for (int64_t k = 0; k < pairs; k++) {
+        int64_t a = first_of(component, one[k]), b = first_of(component, other[k]);
+        component[MAX(a, b)] = MIN(a, b);
+    }
+    /* one that is no component's first comes after that one, whose number stands there by now */
+    for (int64_t i = 0; i < nodes; i++) component[i] = component[i] == i ? many++ : component[component[i]];
+}
+
 /* --- links --------------------------------------------------------------------------------------------------- */
 
 int64_t sw_linking(const int64_t *begin, int64_t fingerprints, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,

@@ -91,6 +91,7 @@ void sw_exchanges_since(const int32_t *carriers, const int64_t *first, int64_t m
 /* graph.c */
 void sw_deal(const int64_t *keys, int64_t many, int64_t hands, int64_t *begin, int64_t *fill, int32_t *order);
 void sw_deal_short(const int32_t *keys, int64_t many, int64_t hands, int64_t *begin, int64_t *fill, int32_t *order);
+void sw_components(const int64_t *one, const int64_t *other, int64_t pairs, int64_t nodes, int64_t *component);
 int64_t sw_linking(const int64_t *begin, int64_t fingerprints, const int32_t *entry_row, const int64_t *ts, int64_t exchanges,
                    const int64_t *known, int64_t tenants, int64_t window, int64_t settled, int64_t least, double novelty,
                    int64_t neighbours, int32_t *moment, int64_t *fill, int32_t *entry, int32_t *oldest, int32_t *weight);
@@ -132,6 +133,7 @@ int sw_permuted_means(const double *likeness, const int64_t *account, const int6
                       const int64_t *b, int64_t pairs, const int64_t *block, const int64_t *order, int64_t deals,
                       int64_t apart_us, double *means, int64_t *counts);
 void sw_tridiagonal(double *rows, int64_t n, double *beside, double *scale, double *drawn, double *vector);
+void sw_largest_vector(const double *diagonal, const double *beside, int64_t n, double *down, double *up, double *vector);
 void sw_reflect(const double *rows, int64_t n, const double *scale, double *vector);
 void sw_bet(const int64_t *who, const int64_t *what, int64_t draws, int64_t size, const double *bets, int64_t many_bets,
             bool *asked, int64_t *mine, double *won, int64_t *counts, double *sums);

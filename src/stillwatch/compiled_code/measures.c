@@ -198,7 +198,7 @@ void sw_tridiagonal(double *rows, int64_t n, double *beside, double *scale, doub
             if (i > k + 1) rest += vector[i] * vector[i];
         }
         beside[k] = vector[k + 1];
-        if (rest == 0) continue; /* three diagonals already */
+        if (rest < 1e-200) continue; /* three diagonals already, but for what a square cannot hold */
         double size = sqrt(rest + vector[k + 1] * vector[k + 1]);
         beside[k] = vector[k + 1] >= 0 ? -size : size;
         vector[k + 1] -= beside[k];
@@ -218,6 +218,59 @@ void sw_tridiagonal(double *rows, int64_t n, double *beside, double *scale, doub
         }
         for (int64_t i = k + 1; i < n; i++) rows[i * n + k] = vector[i];
     }
+}
+
+/* Whether every pivot from the first row on is below 0: no eigenvalue is as large as `value`. */
+static bool is_above(const double *diagonal, const double *beside, int64_t n, double value) {
+    double pivot = -1;
+    for (int64_t i = 0; i < n; i++) {
+        pivot = diagonal[i] - value - (i ? beside[i - 1] * beside[i - 1] / pivot : 0);
+        if (!(pivot < 0)) return false;
+    }
+    return true;
+}
+
+/* The eigenvector of the largest eigenvalue, which is halved down to; the vector is made outwards from the row at which the
+ * pivots from both ends leave least (of several the last), where it is positive. Parlett and Dhillon 1997, Linear Algebra
+ * Appl. 267:247. */
+void sw_largest_vector(const double *diagonal, const double *beside, int64_t n, double *down, double *up, double *vector) {
+    double high = -INFINITY, low = -INFINITY, least = INFINITY, length = 0;
+    int64_t twist = 0;
+    for (int64_t i = 0; i < n; i++) { /* Gershgorin: the largest lies between these */
+        double reach = (i ? fabs(beside[i - 1]) : 0) + (i < n - 1 ? fabs(beside[i]) : 0);
+        high = MAX(high, diagonal[i] + reach);
+        low = MAX(low, diagonal[i]);
+    }
+    high += (fabs(high) + fabs(low)) * 1e-15 + 1e-300;
+    while (true) {
+        double middle = low + (high - low) / 2;
+        if (!(low < middle && middle < high)) break;
+        if (is_above(diagonal, beside, n, middle))
+            high = middle;
+        else
+            low = middle;
+    }
+    double none = -1e-300 - fabs(high) * 1e-32; /* in place of a pivot of 0 or above, which rounding makes */
+    for (int64_t i = 0; i < n; i++) {
+        down[i] = diagonal[i] - high - (i ? beside[i - 1] * beside[i - 1] / down[i - 1] : 0);
+        down[i] = MIN(down[i], none);
+    }
+    for (int64_t i = n - 1; i >= 0; i--) {
+        up[i] = diagonal[i] - high - (i < n - 1 ? beside[i] * beside[i] / up[i + 1] : 0);
+        up[i] = MIN(up[i], none);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double left = fabs(down[i] + up[i] - (diagonal[i] - high));
+        if (left <= least) {
+            least = left;
+            twist = i;
+        }
+    }
+    vector[twist] = 1;
+    for (int64_t i = twist; i > 0; i--) vector[i - 1] = -beside[i - 1] * vector[i] / down[i - 1];
+    for (int64_t i = twist; i < n - 1; i++) vector[i + 1] = -beside[i] * vector[i] / up[i + 1];
+    for (int64_t i = 0; i < n; i++) length += vector[i] * vector[i];
+    for (int64_t i = 0; i < n; i++) vector[i] /= sqrt(length);
 }
 
 /* The vector in the coordinates of before the reduction. */

@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import chi2, t
+from scipy.stats import chi2
 
 from stillwatch.stats.intervals import clopper_pearson
+from stillwatch.stats.tails import student_bound
 
 CONFIDENCE = 0.95
 
@@ -45,7 +46,7 @@ def half_width(values: Sequence[float]) -> float | None:
         return None
     mean = sum(values) / n
     deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1))
-    return float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * deviation / math.sqrt(n)
+    return student_bound(CONFIDENCE, n - 1) * deviation / math.sqrt(n)
 
 
 def over_seeds(values: Sequence[float], least: float = -math.inf, most: float = math.inf) -> Interval | None:

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Collection
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import binom
 
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.clients import product
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan.sites import main_networks
+from stillwatch.stats.dealing import components
 from stillwatch.stats.exchangeability import ContentTest
+from stillwatch.stats.subsets import rate_tail
 
 MOST = 0.8  # of a group's accounts
 # of the tenants that use one product and share a payment instrument: no mere customers
@@ -72,8 +71,8 @@ class Products:
         mine = np.array(sorted(p for p in members if p < len(latest)), np.int64)
         inside = np.bincount(latest[mine][latest[mine] >= 0], minlength=len(self.names))
         others = (everyone - inside + 0.5) / max(active - len(mine) + 1, 1)
-        share = np.clip(others, 0, 1)
-        tail = binom.sf(inside - 1, len(mine), share)
+        share = np.clip(others, 0, 1).tolist()
+        tail = np.array([rate_tail(int(k), len(mine), share[name]) for name, k in enumerate(inside)])
         tried = int((everyone > 0).sum())  # products in use then: later ones must not count
         vendor = (inside >= LEAST_USERS) & (tail * tried < RARE)
         return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
@@ -138,12 +137,7 @@ def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.nd
     together = [codes for name, codes in shared.items() if len(codes) <= HUB or _academic(name)]
     one = np.array([codes[0] for codes in together for _ in codes], np.int64)
     other = np.array([code for codes in together for code in codes], np.int64)
-    links = coo_array(
-        (np.ones(len(payer) + len(one)), (np.r_[np.arange(len(payer)), one], np.r_[payer, other])),
-        (len(payer), len(payer)),
-    )
-    labels: np.ndarray = connected_components(links, directed=False)[1]
-    return labels
+    return components(np.r_[np.arange(len(payer)), one], np.r_[payer, other], len(payer))
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:
@@ -156,7 +150,7 @@ def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarra
     taught = np.array([_academic(domain.lower()) for domain in known.email_domain], bool)
     inside = int(taught[accounts].sum())
     share = (int(taught.sum()) - inside + 0.5) / max(len(taught) - len(accounts) + 1, 1)
-    if inside < LEAST_USERS or binom.sf(inside - 1, len(accounts), min(share, 1.0)) >= RARE:
+    if inside < LEAST_USERS or rate_tail(inside, len(accounts), min(share, 1.0)) >= RARE:
         return accounts[:0]
     return accounts[taught[accounts]]
 

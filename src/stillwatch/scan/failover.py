@@ -13,6 +13,7 @@ Fooled by: one honest hand over accounts that nothing shows to be of one custome
 Source: docs/evidence.md, refused work; docs/field.md, signal 13.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +24,7 @@ from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
 from stillwatch.signals import BundleEvidence
-from stillwatch.stats.dealing import distinct
+from stillwatch.stats.dealing import components, distinct
 from stillwatch.stats.subsets import Stratum, rate_tail, subset_tail
 from stillwatch.units import HOUR_US, MINUTE_US
 
@@ -276,7 +277,6 @@ def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.
     rows = chosen[np.isin(log["exact"][chosen], texts)]
     rows = rows[np.lexsort((log["ts_us"][rows], log["exact"][rows]))]
     text, who, at_us = log["exact"][rows], payer[log["account"][rows]], log["ts_us"][rows]
-    root = np.arange(len(payer))
     ties: list[tuple[int, int]] = []
     bounds = [0, *(np.flatnonzero(text[1:] != text[:-1]) + 1).tolist(), len(rows)]
     for low, high in pairwise(bounds):
@@ -287,27 +287,16 @@ def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.
             later = np.flatnonzero((customers != who[k]) & (at_us[low:high] > at_us[k]))
             if failed[rows[k]] and len(later) and at_us[low + later[0]] <= at_us[k] + HOURS_US:
                 ties.append((int(who[k]), int(customers[later[0]])))
-    for a, b in ties:
-        root[_top(root, a)] = _top(root, b)
+    tied = np.array(ties, np.int64).reshape(-1, 2)
+    group = components(tied[:, 0], tied[:, 1], len(payer))
     refused = np.bincount(payer[log["account"][chosen[failed[chosen]]]], minlength=len(payer))
-    groups: dict[int, set[int]] = {}
-    for pair in ties:
-        groups.setdefault(_top(root, pair[0]), set()).update(pair)
     found = []
-    for top, customers in sorted(groups.items()):
-        moved = sum(_top(root, a) == top for a, _ in ties)
-        tried = int(refused[list(customers)].sum())
-        codes = np.flatnonzero(np.isin(payer, list(customers)))
+    for number, moved in Counter(group[tied[:, 0]].tolist()).items():
+        customers = np.flatnonzero(group == number)
+        tried = int(refused[customers].sum())
+        codes = np.flatnonzero(np.isin(payer, customers))
         found.append((rate_tail(min(moved, tried), tried, LEAST_RATE), codes))
     return found
-
-
-def _top(root: np.ndarray, code: int) -> int:
-    """Give the representative of what a code is connected to."""
-    while root[code] != code:
-        root[code] = root[root[code]]
-        code = int(root[code])
-    return code
 
 
 def _is_failed(status: np.ndarray) -> np.ndarray:

@@ -15,11 +15,10 @@ from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
+from stillwatch.stats.dealing import components
 from stillwatch.stats.interference import (
     BETS,
     DrawnCount,
@@ -198,8 +197,7 @@ def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, la
     drawn = (bets.drawn & (bets.block <= last))[bets.bet]
     a, b = bets.asked_by[bets.bet[drawn]], bets.repeated_by[drawn]
     inside = chosen[a] & chosen[b]
-    ties = coo_array((np.ones(int(inside.sum())), (a[inside], b[inside])), shape=(len(chosen),) * 2)
-    piece = connected_components(ties, directed=False)[1]
+    piece = components(a[inside], b[inside], len(chosen))
     big = [one for one in np.unique(piece[chosen]) if len(set(numbers[piece == one].tolist())) >= LEAST_NAMED]
     connected: np.ndarray = np.flatnonzero(chosen & np.isin(piece, big))
     return connected

@@ -12,11 +12,11 @@ Source: docs/field.md, signal 15 (Anthropic 2026-02: "shared payment methods").
 """
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.clues.signup_burst import BURST_US, CORRELATION
 from stillwatch.stats.groups import concentration_tail
+from stillwatch.stats.subsets import Stratum, subset_tail
 
 LEAST_SHARE = 0.5  # of a group's accounts, that an instrument shared in it pays for, or that sign up together
 LEAST_TIED = 3
@@ -56,8 +56,8 @@ class ProviderTies:
         together = int(inside[shared].sum())
         if together < max(LEAST_TIED, LEAST_SHARE * len(members)):
             return 1.0, ""
-        tails = hypergeom.sf(inside[shared] - 1, len(every), behind[shared], len(mine))
-        p_value = min(1.0, float(tails.min()) * int((behind >= 2).sum()))
+        strata = [Stratum(len(every), int(behind[k]), len(mine), int(inside[k])) for k in shared]
+        p_value = min(1.0, min(subset_tail([one]) for one in strata) * int((behind >= 2).sum()))
         instruments = f"{len(shared)} payment instrument{'s' if len(shared) > 1 else ''}"
         return p_value, f"{instruments} pay for {together:,} of {len(members):,} accounts"
 

@@ -1,6 +1,6 @@
 """Sorting whole numbers by dealing them out: linear, stable, and the same however many there are.
 
-It does not know what the numbers stand for.
+And what pairs of them connect. It does not know what the numbers stand for.
 """
 
 import numpy as np
@@ -36,6 +36,20 @@ def deal_rows(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarr
     np.not_equal(label[1:], label[:-1], out=first[1:])
     begin = np.flatnonzero(first)
     return label[begin], np.append(begin, len(rows)), rows
+
+
+def components(one: np.ndarray, other: np.ndarray, nodes: int) -> np.ndarray:
+    """(nodes,) int64: which connected component each node is in, numbered by their first nodes.
+
+    one, other: (pairs,) whole numbers in [0, nodes), what is connected.
+
+    >>> components(np.array([3, 1]), np.array([1, 4]), 5)
+    array([0, 1, 2, 1, 1])
+    """
+    component = np.empty(nodes, np.int64)
+    one, other = (ends.astype(np.int64, copy=False) for ends in (one, other))
+    kernels.components(one, other, len(one), nodes, component)
+    return component
 
 
 def encode(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from functools import lru_cache
 from math import atan, pi, tan
 
 import numpy as np
-from scipy.special import betaln
+
+from stillwatch.stats.tails import chances
 
 GRID = np.array([0.02, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.12, 0.15, 0.2, 0.27, 0.4])
 
@@ -25,10 +26,10 @@ def concentration_tail(count: int, members: int, share: float, correlation: floa
     if share >= 1:
         return 1.0
     strength = (1 - correlation) / correlation
-    above = np.arange(count, members + 1)  # summed term by term: 1 - cdf would lose a small tail
     a, b = share * strength, (1 - share) * strength
-    ways = -np.log(members + 1) - betaln(members - above + 1, above + 1)
-    tail = np.exp(ways + betaln(above + a, members - above + b) - betaln(a, b)).sum()
+    below = np.arange(members)
+    ratios = (members - below) * (below + a) / ((below + 1) * (members - below - 1 + b))
+    tail = chances(ratios)[max(count, 0) :].sum()  # 1 - cdf would lose a small tail
     return float(min(max(tail, 1e-300), 1.0))
 
 

@@ -5,9 +5,9 @@ It does not know what was counted.
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
-from scipy.special import betaincinv, ndtri, stdtrit
+from stillwatch.stats.tails import beta_odds, student_bound
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -21,7 +21,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """
     if n == 0:
         return 0.0, 1.0
-    z = float(ndtri(0.975))
+    z = NormalDist().inv_cdf(0.975)
     share, z2 = right / n, z * z
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -41,8 +41,8 @@ def clopper_pearson(right: float, n: float, confidence: float = 0.95) -> tuple[f
     if n == 0:
         return 0.0, 1.0
     tail = (1 - confidence) / 2
-    low = 0.0 if right == 0 else float(betaincinv(right, n - right + 1, tail))
-    high = 1.0 if right == n else float(betaincinv(right + 1, n - right, 1 - tail))
+    low = 0.0 if right == 0 else 1 / (1 + 1 / beta_odds(tail, right, n - right + 1))
+    high = 1.0 if right == n else 1 / (1 + beta_odds(tail, n - right, right + 1))
     return low, high
 
 
@@ -60,5 +60,5 @@ def further_sum(values: Sequence[float], more: int) -> tuple[float, float]:
     n = len(values)
     if n < 2:
         raise ValueError(f"{n} values bound no sum; two at least are wanted")
-    half = float(stdtrit(n - 1, 0.975)) * stdev(values) * sqrt(more + more * more / n)
+    half = student_bound(0.95, n - 1) * stdev(values) * sqrt(more + more * more / n)
     return max(0.0, more * fmean(values) - half), more * fmean(values) + half

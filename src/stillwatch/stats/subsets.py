@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom, hypergeom
+
+from stillwatch.stats.tails import beta_tail, chances
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ def subset_tail(strata: Iterable[Stratum]) -> float:
     """
     sums, seen = np.ones(1), 0
     for stratum in strata:
-        most = min(stratum.positive, stratum.marked)
-        chances = hypergeom.pmf(np.arange(most + 1), stratum.items, stratum.positive, stratum.marked)
-        sums = np.convolve(sums, chances)
+        sums = np.convolve(sums, _hypergeometric(stratum))
         seen += stratum.marked_positive
     return float(min(1.0, sums[seen:].sum()))
 
@@ -47,4 +46,15 @@ def rate_tail(positive: int, items: int, rate: float) -> float:
     >>> f"{rate_tail(3, 20, 0.008):.1e}"
     '5.3e-04'
     """
-    return float(binom.sf(positive - 1, items, rate)) if items else 1.0
+    if positive <= 0 or not items:
+        return 1.0
+    return beta_tail(rate, positive, items - positive + 1) if positive <= items else 0.0
+
+
+def _hypergeometric(stratum: Stratum) -> np.ndarray:
+    """The chances of 0, 1, 2, ... marked items that are positive, as far as there can be."""
+    rest = stratum.items - stratum.positive - stratum.marked
+    most = min(stratum.positive, stratum.marked)
+    k = np.arange(max(0, -rest), most, dtype=float)
+    ratios = (stratum.positive - k) * (stratum.marked - k) / ((k + 1) * (k + 1 + rest))
+    return np.concatenate([np.zeros(max(0, -rest)), chances(ratios)])

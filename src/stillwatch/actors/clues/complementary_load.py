@@ -10,10 +10,10 @@ Source: docs/field.md, signal 13.
 import math
 
 import numpy as np
-from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight
 from stillwatch.signals import BundleEvidence
+from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import HOUR_US, MINUTE_US
 
 NAME = "complementary_load"
@@ -37,7 +37,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         followed += bool(np.any(account[k + 1 : end] != account[k]))
     hours = np.unique(ts // HOUR_US)
     expected = float(1 - np.exp(-len(rows) / max(len(hours), 1) / 60))
-    p_value = float(binom.sf(followed - 1, len(throttled), expected))
+    p_value = rate_tail(followed, len(throttled), expected)
     if p_value > 0.01:
         return None
     actual = followed / len(throttled)

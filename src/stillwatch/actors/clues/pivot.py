@@ -7,9 +7,9 @@ Source: docs/field.md, signal 13 (Anthropic 2026-02: half of a campaign's traffi
 """
 
 import numpy as np
-from scipy.stats import binom
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import DAY_US
 
 NAME = "pivot"
@@ -29,7 +29,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         if len(mine) < LEAST_ACCOUNTS or others < LEAST_ACCOUNTS:
             continue
         baseline = (len(early) - len(moved) + 0.5) / (others + 1)
-        p_value = float(binom.sf(len(moved) - 1, len(mine), baseline))
+        p_value = rate_tail(len(moved), len(mine), baseline)
         if p_value > 0.001:
             continue
         actual = len(moved) / len(mine)

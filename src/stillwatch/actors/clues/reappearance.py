@@ -8,10 +8,10 @@ Source: docs/field.md, signal 14 (GTG-16005: a second pool took over after a ban
 """
 
 import numpy as np
-from scipy.stats import poisson
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
 from stillwatch.signals import Signal
+from stillwatch.stats.tails import poisson_tail
 from stillwatch.units import HOUR_US
 
 NAME = "reappearance"
@@ -46,7 +46,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     begun = first > first.min() + WITHIN_US
     span = max(int(ts.max() - ts.min()), WITHIN_US)
     expected = max(begun.sum() * WITHIN_US / span, 0.5)
-    p_value = float(poisson.sf(int(fresh.sum()) - 1, expected))
+    p_value = poisson_tail(int(fresh.sum()), float(expected))
     if fresh.sum() < LEAST_STOPPED or p_value > 0.001:
         return None
     bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))

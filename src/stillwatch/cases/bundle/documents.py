@@ -36,7 +36,7 @@ CHECKER = (
     "timestamp.py",
     "answers.py",
 )
-PACKAGES = ("stillwatch", "numpy", "scipy", "pyarrow", "duckdb", "sqlalchemy", "cryptography")
+PACKAGES = ("stillwatch", "numpy", "pyarrow", "duckdb", "sqlalchemy", "cryptography")
 TEST_PARTS = (  # the alarm's own test, and what decides whom it names
     "stillwatch.scan.settings",
     "stillwatch.scan.watch",

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, stdtrit
 
 from stillwatch.distill.economics import EconomicsResult
+from stillwatch.stats.tails import student_bound
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000
@@ -100,7 +100,7 @@ def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int
         weights = draw.multinomial(questions, np.full(questions, 1 / questions), REPLICATES)
         some = _solve(x, weights @ right.T, drawn[:, of_seed].astype(float), questions, floor)
         lines = some[:, :1] + some[:, 1:] * (np.log(at) - middle)
-        few = np.sqrt(len(seeds) / (len(seeds) - 1)) * stdtrit(len(seeds) - 1, 0.5 + CONFIDENCE / 2)
+        few = np.sqrt(len(seeds) / (len(seeds) - 1)) * student_bound(CONFIDENCE, len(seeds) - 1)
         half = few * lines.std(axis=0)
         low, high = (tuple(_share(line + sign * half, floor)) for sign in (-1, 1))
     means = {n: right[sizes == n].mean() for n in set(sizes)}
@@ -119,7 +119,11 @@ def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int
 
 
 def _share(line: Floats, floor: float) -> Floats:
-    return floor + (1 - floor) * expit(line)
+    return floor + (1 - floor) * _logistic(line)
+
+
+def _logistic(line: Floats) -> Floats:
+    return 0.5 + 0.5 * np.tanh(0.5 * line)
 
 
 def _solve(x: Floats, counts: Floats, weights: Floats, questions: int, floor: float) -> Floats:
@@ -127,7 +131,7 @@ def _solve(x: Floats, counts: Floats, weights: Floats, questions: int, floor: fl
     found = np.zeros((len(counts), 2))
     prior = 1 / PRIOR_SD**2
     for _ in range(STEPS):
-        s = expit(found[:, :1] + found[:, 1:] * x)
+        s = _logistic(found[:, :1] + found[:, 1:] * x)
         p = np.clip(floor + (1 - floor) * s, CLIP, 1 - CLIP)
         slope = np.maximum((1 - floor) * s * (1 - s), CLIP)
         spread = p * (1 - p)

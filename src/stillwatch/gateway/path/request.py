@@ -5,12 +5,12 @@ what the upstream reads.
 """
 
 import re
+import sys
 import zlib
 from functools import lru_cache
 from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
-import zstandard
 
 from stillwatch.exchanges.formats import Refused
 from stillwatch.exchanges.messages import dig, first
@@ -29,6 +29,11 @@ from stillwatch.gateway.path.amounts import amounts
 from stillwatch.gateway.path.batch import BatchRequest, begun
 from stillwatch.gateway.path.objects import in_upload
 from stillwatch.gateway.path.references import NONE, References, in_value
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # Operations whose body is nothing but one JSON object
 JSON_ONLY = frozenset(
@@ -53,8 +58,7 @@ FREE_VALUES, BYTES_A_VALUE = 50_000, 16  # lists and objects in any body; beyond
 MOST_SIGNS = ((b"[", 500_000), (b"{", 500_000), (b",", 4_000_000), (b":", 2_000_000))
 # JSON in which a reader of forms finds fields: some divide them at semicolons
 _ALSO_A_FORM = re.compile(rb"[&;]\s*[\w%+.\[\]-]+=")
-ZSTD_PIECE = 512  # bytes opened at a time: each may hold 128 KiB for every four
-
+ZSTD_LIMITS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}  # looks back 8 MiB at most
 
 LATER = frozenset(("runs",))  # operations that are worked off after they were answered, unless streamed
 _UNKNOWN = Operation("", "*", "**", "unknown")
@@ -313,39 +317,20 @@ def inflate(body: bytes, coding: str, limit: int) -> bytes:
     Raises: BadRequest when it is longer (413), damaged (400), or in a coding we cannot look into (415). One
     that grows beyond measure is a bomb: what a few kB may cost is bounded.
     """
+    if coding not in ("gzip", "x-gzip", "deflate", "zstd"):
+        raise BadRequest(415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none")
     limit = min(limit, max(FREE_BYTES, GROWTH * len(body)))
+    unpacker = (
+        zstd.ZstdDecompressor(options=ZSTD_LIMITS)
+        if coding == "zstd"
+        else zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header
+    )
     try:
-        if coding in ("gzip", "x-gzip", "deflate"):
-            opened = zlib.decompressobj(wbits=47)  # 32 + 15: zlib's or gzip's header
-            plain = opened.decompress(body, limit + 1)
-            whole = opened.eof and not opened.unused_data
-        elif coding == "zstd":
-            plain, whole = _zstd(body, limit)
-        else:
-            raise BadRequest(
-                415, "bad_encoding", f"content-encoding {coding[:40]!r}: send gzip, zstd or none"
-            )
-    except (zlib.error, zstandard.ZstdError):
+        plain = unpacker.decompress(body, limit + 1)
+    except (zlib.error, zstd.ZstdError):
         raise BadRequest(400, "bad_encoding", f"the body is not {coding}") from None
     if len(plain) > limit:
         raise BadRequest(413, "too_large", f"the body holds more than {limit:,} bytes when opened")
-    if not whole:
+    if not unpacker.eof or unpacker.unused_data:
         raise BadRequest(400, "bad_encoding", f"the {coding} body does not end where it should")
     return plain
-
-
-def _zstd(body: bytes, limit: int) -> tuple[bytes, bool]:
-    """A body opened as far as the limit, and whether it was one whole frame and nothing else.
-
-    Raises: BadRequest when it is longer.
-    """
-    opening = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
-    parts, size = [], 0
-    for at in range(0, len(body), ZSTD_PIECE):
-        parts.append(opening.decompress(body[at : at + ZSTD_PIECE]))
-        size += len(parts[-1])
-        if size > limit:
-            raise BadRequest(413, "too_large", f"the body holds more than {limit:,} bytes when opened")
-        if opening.eof:
-            return b"".join(parts), not opening.unused_data and at + ZSTD_PIECE >= len(body)
-    return b"".join(parts), False
