@@ -90,7 +90,8 @@ def one_source_parts(
                 continue
         side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
         side = np.r_[side, np.zeros(len(part) - len(side), bool)]
-        waiting += [(part[side], depth + 1), (part[~side], depth + 1)]
+        # the last is next: the part of the account that stands out most, where a pool is the likeliest
+        waiting += [(part[~side], depth + 1), (part[side], depth + 1)]
     return found
 
 
