@@ -223,14 +223,12 @@ def export_command(
         found = store.case(find(store, case))
         check_verdict(found, unjudged)
         judged = reading.judged_true(store, found.id)
-        chosen_indicators = _gather(history, found.accounts, kind, rejects, judged)
+        marks = _gather(history, found.accounts, kind, rejects, judged)
         shown: tuple[PlainIndicator, ...] = ()
         for each in dict.fromkeys(plain or ()):
             named = reading.targets(store, found.id).accounts if each is PlainKind.ACCOUNT else found.accounts
             shown += gather_plain(history, named, [each], Rejects())
-        partner = ToPartner(
-            key, sender, chosen, chosen_indicators, valid_days, hashed_accounts, shown, unjudged, misp
-        )
+        partner = ToPartner(key, sender, chosen, marks, valid_days, hashed_accounts, shown, unjudged, misp)
         ready = prepare(store, found.id, Form.STIX, now_us=now_us, partner=partner)
         may_leave(describe_leaving(ready.leaving), str(out or "standard output"), yes)
         release(store, ready, out, who=whoami(), now_us=now_us)
@@ -305,8 +303,8 @@ def search_command(
     history, rejects = _history(logs, key, options), Rejects()
     with place.reading() as store:
         found = store.case(find(store, case))
-    chosen_indicators = _gather(history, found.accounts, kind, rejects)
-    partner = _as_partner(found, chosen_indicators)
+    marks = _gather(history, found.accounts, kind, rejects)
+    partner = _as_partner(found, marks)
     show_hits([_search(history, partner, since, until, rejects)], found.accounts, as_json)
     _say_rejected(rejects)
 
