@@ -441,12 +441,14 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
         if not name.startswith("attached/") or not is_scored(bundle, name):
             continue
         told = read_json(bundle.read(name))
-        key, pairs = bytes.fromhex(told["key"]), [(tuple(c), t) for c, t in told["pairs"]]
+        keys = [bytes.fromhex(one) for one in (told["key"], *told.get("more", ()))]
+        pairs = [(tuple(c), t) for c, t in told["pairs"]]
         published = [] if protocol is None else protocol["commitments"]
-        committed = formula.commitment(key) in published
+        committed = all(formula.commitment(key) in published for key in keys)
         claims.told(f"{told['actor']}, key", committed, "is not one that the protocol is committed to")
-        claims.told(f"{told['actor']}, pairs", len(set(pairs)) == len(pairs), "one is scored twice")
-        p = scored_again(told, key, pairs)
+        once = len(set(pairs)) == len(pairs) and len(set(keys)) == len(keys)
+        claims.told(f"{told['actor']}, pairs", once, "one is scored twice")
+        p = scored_again(told, keys, pairs)
         rows = [
             (e, row)
             for e in verdict["evidence"]
@@ -461,17 +463,20 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
         claims.open = [sentence for sentence in claims.open if not sentence.startswith(done or ("\0",))]
 
 
-def scored_again(told: Any, key: bytes, pairs: list[tuple[tuple[int, ...], int]]) -> float:
-    """Give the p-value of the pairs under the key: exact, or with weights the bound at the told slope."""
+def scored_again(told: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ...], int]]) -> float:
+    """Give the p-value of the pairs under all keys: exact, or with weights the bound at the told slope."""
     if "weights" not in told:
-        return float(exact.gamma_tail(sum(formula.score(key, *pair) for pair in pairs), len(pairs)))
+        total = sum(formula.score(key, *pair) for key in keys for pair in pairs)
+        return float(exact.gamma_tail(total, len(keys) * len(pairs)))
     weights, exponents = told["weights"], told["exponents"]
     if not len(weights) == len(exponents) == len(pairs):
         raise ValueError(f"{told['actor']}: each scored pair has a weight and an exponent")
     total = sum(
-        w * (formula.number(key, *pair) ** k - 1 / (k + 1)) for pair, w, k in zip(pairs, weights, exponents)
+        w * (formula.number(key, *pair) ** k - 1 / (k + 1))
+        for key in keys
+        for pair, w, k in zip(pairs, weights, exponents)
     )
-    return float(exact.matched_tail(total, weights, exponents, told["slope"]))
+    return float(exact.matched_tail(total, weights * len(keys), exponents * len(keys), told["slope"]))
 
 
 def check(
