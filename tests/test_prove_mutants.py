@@ -1,5 +1,5 @@
 """A verdict's bundle, mutated by a seed: an answer each time, never a traceback, and never *sound* for more
-than was proved. Seed 1 is a small part of what was run (docs/lab.md)."""
+than was proved. Seed 1 is a small part of what was run."""
 
 import hashlib
 import io
