@@ -83,6 +83,12 @@ def scan_crowd(crowd: Crowd, folder: Path) -> tuple[Path, Path, ScanResult]:
     return log, accounts, run([log], accounts=accounts, options=Options(threads=1))
 
 
+def oldest_python() -> str | None:
+    """The oldest Python that the stand-alone checkers promise to run on, where it is at hand."""
+    built = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python"))
+    return str(built[0]) if built else shutil.which("python3.9")
+
+
 def make(folder: Path) -> Told:
     planted = scene(1, people=200)
     pool = planted.pools["p0"]

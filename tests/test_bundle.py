@@ -23,7 +23,17 @@ from scipy.stats import binom
 from typer.testing import CliRunner
 
 import stamp_authority
-from bundle_world import ADDRESS, AGENT, CANARY, HOSTILE, NOW_US, Told, make, released
+from bundle_world import (
+    ADDRESS,
+    AGENT,
+    CANARY,
+    HOSTILE,
+    NOW_US,
+    Told,
+    make,
+    oldest_python,
+    released,
+)
 from stillwatch.actors.clues import complementary_load
 from stillwatch.cases import Verdict, handling, reading
 from stillwatch.cases.audit.signing import new_signer
@@ -48,10 +58,10 @@ def copy(told: Told, tmp_path: Path) -> Path:
     return Path(shutil.copytree(told.bundle, tmp_path / "copy"))
 
 
-def alone(bundle: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def alone(bundle: Path, *words: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """Run the bundle's own checker as somebody without Stillwatch does."""
     return subprocess.run(
-        [sys.executable, "-I", "-S", str(bundle / "verify.py"), *words],
+        [python, "-I", "-S", str(bundle / "verify.py"), *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -82,8 +92,13 @@ def lines(bundle: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_a_copy_is_sound_with_nothing_but_python_and_the_senders_key(told: Told, copy: Path) -> None:
-    done = alone(copy, "--key", key_of(told))
+@pytest.mark.parametrize("python", [sys.executable, oldest_python()])
+def test_a_copy_is_sound_with_nothing_but_python_and_the_senders_key(
+    told: Told, copy: Path, python: str | None
+) -> None:
+    if python is None:
+        pytest.skip("there is no Python 3.9 here")
+    done = alone(copy, "--key", key_of(told), python=python)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "VERDICT: SOUND" in done.stdout

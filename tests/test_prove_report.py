@@ -1,7 +1,6 @@
 """The page for counsel says what its bundle says: an owner who signs other words is found out."""
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bundle_world import oldest_python
 from stillwatch.prove import bundle, checker, report
 from test_prove_seal import RELEASED, World
 from test_prove_verdict import FOUND, LEAD, NASTY, RANK, signed
@@ -199,13 +199,8 @@ def test_hostile_names_make_the_same_page_again(tmp_path: Path) -> None:
     assert check(world, files, tmp_path / "b", given=False)["contradictions"] == []
 
 
-OLDEST = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9.*/bin/python")) or [
-    shutil.which("python3.9")
-]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("python", [sys.executable, OLDEST[0]])
+@pytest.mark.parametrize("python", [sys.executable, oldest_python()])
 def test_a_bare_python_makes_the_page_again(made: tuple[World, Any], tmp_path: Path, python: str) -> None:
     if python is None:
         pytest.skip("there is no Python 3.9 here")

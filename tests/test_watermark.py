@@ -1,6 +1,7 @@
 """Marks: the formula by hand, chance that stays chance, keys apart. No model is needed."""
 
 import hashlib
+import hmac
 import math
 import random
 import stat
@@ -154,6 +155,24 @@ def test_keys_of_actors_and_of_purposes_are_apart() -> None:
     assert len(keys) == 6
     with pytest.raises(ValueError, match="purpose"):
         actor_key(OWNER, "a", "other")
+
+
+def test_further_keys_of_an_actor_are_apart_and_the_first_is_what_it_was() -> None:
+    one, many = mark_of(OWNER, "a"), mark_of(OWNER, "a", keys=4)
+    assert (many.key, one.more, len({*many.keys, mark_of(OWNER, "a\n1").key})) == (one.key, (), 5)
+    assert one.key.hex() == hmac.new(OWNER, b"stillwatch.mark.1\nevidence\na", "sha256").hexdigest()
+    drawn = [many.of_answer(random.Random(k).random) for k in range(40)]
+    assert {mark.key for mark in drawn} == set(many.keys)
+    assert (
+        one.of_answer(lambda: 1 / 0) == one
+    )  # of one key nothing is drawn: a seeded answer stays what it was
+    with pytest.raises(MarkError, match="of_answer"):
+        choose_token(many, np.array([0.5, 0.5]), [1, 2], lambda: 0.0)
+    for keys in (0, 17):
+        with pytest.raises(MarkError, match="keys"):
+            mark_of(OWNER, "a", keys=keys)
+    with pytest.raises(MarkError, match="differ"):
+        Mark("a", OWNER, more=(OWNER,))
 
 
 def test_the_owner_key_is_kept_and_never_replaced(tmp_path: Path) -> None:

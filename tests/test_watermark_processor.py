@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillwatch.watermark import MarkError, vllm_plugin
+from stillwatch.watermark import Mark, MarkError, vllm_plugin
 from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner, make_owner_key, mark_of
 from stillwatch.watermark.processor import MarkingProcessor, remaining_probabilities
@@ -105,6 +105,21 @@ def test_rows_have_their_own_marks_and_prompts_do_not_count() -> None:
         processor(later[:2], scores[:2])
     with pytest.raises(MarkError, match="2 marks for 3 rows"):
         MarkingProcessor([a, a])(prompts, scores)
+
+
+@pytest.mark.train
+def test_each_row_draws_one_of_its_actors_keys() -> None:
+    import torch
+
+    draws = iter([0.0, 0.9])
+    two = mark_of(OWNER, "a", keys=2)
+    processor = MarkingProcessor(two, chance=lambda: next(draws))
+    prompts, scores = torch.tensor([[7, 7, 7]] * 2), torch.tensor(np.stack([LOGITS] * 2))
+    processor(prompts, scores)
+    got = processor(torch.cat([prompts, torch.tensor([[1, 2]] * 2)], dim=1), scores)
+    for found, key in zip(got, two.keys, strict=True):
+        p = remaining_probabilities(LOGITS)
+        assert int(found.argmax()) == choose_token(Mark("a", key), p, [1, 2], lambda: 0.0)
 
 
 @pytest.mark.train

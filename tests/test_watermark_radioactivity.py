@@ -71,6 +71,40 @@ def test_the_actor_is_named_and_nobody_else() -> None:
     assert one.evidence.rows[0].name == "actor-2"
 
 
+def rotated(mark: Mark, share: float, texts: int = 30) -> list[list[int]]:
+    """As `answers`, each answer under one of the mark's keys."""
+    draw = random.Random(3)
+    one_each = [answers(mark.of_answer(draw.random), share, k, 1) for k in range(texts)]
+    return [text for one in one_each for text in one]
+
+
+@pytest.mark.slow
+def test_an_actor_of_several_keys_is_named_and_nobody_else() -> None:
+    owner = Owner(OWNER.key, keys=3)
+    marks = [owner.mark(f"actor-{k}") for k in range(6)]
+    settings = RadioactivitySettings(effect=0.3, keys=3)
+    one = judge("acme-7b", rotated(marks[2], 0.3), marks, settings)
+    assert [row.name for row in one.evidence.found()] == ["actor-2"]
+    held = row(one, "actor-2")
+    assert held.counts is not None
+    assert held.counts.n == 3 * held.n
+    of_one_key = row(judged(rotated(MARKS[2], 0.3)), "actor-2").effect
+    assert held.effect == pytest.approx(of_one_key, rel=0.2)  # each place carries one key
+    assert Each([((k,), 1) for k in range(900)]).smallest_effect(1e-5, 6, 3) == pytest.approx(
+        Each([((k,), 1) for k in range(300)]).smallest_effect(1e-5, 6)
+    )
+    with pytest.raises(RadioactivityError, match="number of keys"):
+        judge("acme-7b", answers(None, 0, 1), marks, RadioactivitySettings())
+
+
+@pytest.mark.slow
+def test_several_keys_make_no_innocent_guilty() -> None:
+    keys = [[key_of(9 * k + j) for j in range(3)] for k in range(300)]
+    each = Each(sorted(pairs_in(answers(None, 0, 7, 10), 2)))
+    p = [each.p_value(*three) for three in keys]
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
 def test_two_actors_in_one_student_are_both_named() -> None:
     mixed = answers(MARKS[0], 0.4, 1) + answers(MARKS[5], 0.4, 2)
     assert {row.name for row in judged(mixed).evidence.found()} == {"actor-0", "actor-5"}
@@ -277,11 +311,30 @@ def test_a_revealed_key_is_checked_by_the_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_revealed_key_with_weights_is_checked_too(tmp_path: Path) -> None:
-    signer, settings = new_signer(), RadioactivitySettings(2, TokenSelection.MATCHED)
-    marks = MARKS[:2]
+@pytest.mark.parametrize("keys", [2, 3])
+def test_all_keys_of_an_actor_are_revealed_and_checked(tmp_path: Path, keys: int) -> None:
+    owner, settings = Owner(OWNER.key, keys=keys), RadioactivitySettings(effect=0.3, keys=keys)
+    marks, signer = [owner.mark(f"actor-{k}") for k in range(2)], new_signer()
+    fixed = protocol("acme-7b", marks, ["q"], settings, "clock", "2026-11-26T01:00:00Z")
+    assert len(fixed.commitments) == 2 * keys
+    signed = protocols.sign(fixed, signer)
+    one = judge("acme-7b", rotated(marks[1], 0.4, 40), marks, settings, protocol=signed)
+    told = reveal(one, marks[1], tmp_path / "scored.json").read_bytes()
+    made = bundle.write(bundle.make((one.evidence,), signer, signed, {"scored.json": told}), tmp_path / "b")
+    assert "actor-1, scores" in checker.check(made.path, signer.key)["computed_again"]
+    for wrong in ({"more": []}, {"more": [marks[1].key.hex()] * (keys - 1)}):
+        data = json.dumps(json.loads(told) | wrong).encode()
+        with pytest.raises(bundle.ProveError, match=r"comes out|scored twice"):
+            bundle.write(bundle.make((one.evidence,), signer, signed, {"s.json": data}), tmp_path / "c")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [1, 2])
+def test_a_revealed_key_with_weights_is_checked_too(tmp_path: Path, keys: int) -> None:
+    signer, settings = new_signer(), RadioactivitySettings(2, TokenSelection.MATCHED, keys=keys)
+    marks = [Owner(OWNER.key, keys=keys).mark(f"actor-{k}") for k in range(2)]
     signed = protocols.sign(protocol("x", marks, ["q"], settings, "", "2026-11-26T01:00:00Z"), signer)
-    texts = few_ways(marks[0], 0.3, 1, 60)
+    texts = few_ways(marks[0].of_answer(lambda: 0.0), 0.3, 1, 60)
     reference, teacher = few_ways(None, 0, 2, 60), few_ways(None, 0, 3, 60)
     one = judge("x", texts, marks, settings, reference=reference, teacher=teacher, protocol=signed)
     told = reveal(one, marks[0], tmp_path / "scored.json").read_bytes()
@@ -302,19 +355,21 @@ def run(*words: object) -> Any:
 
 
 @pytest.mark.slow
-def test_from_key_to_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [(), ("--keys", 2)])
+def test_from_key_to_verdict(tmp_path: Path, many: tuple[object, ...]) -> None:
     key, names = tmp_path / "mark.key", tmp_path / "actors.txt"
     names.write_text("actor-0\nactor-1\n\nactor-2\n")
-    told = json.loads(run("mark-key", key, "--actors", names, "--json").stdout)
+    told = json.loads(run("mark-key", key, "--actors", names, *many, "--json").stdout)
     assert set(told["actors"]) == {"actor-0", "actor-1", "actor-2"}
     assert json.loads(run("mark-key", key, "--json").stdout)["owner"] == told["owner"]
-    owner = Owner(bytes.fromhex(key.read_text().strip()))
-    texts = answers(owner.mark("actor-1"), 0.2, 1)
+    owner = Owner(bytes.fromhex(key.read_text().strip()), keys=2 if many else 1)
+    texts = rotated(owner.mark("actor-1"), 0.4, 40)
     file = written(tmp_path / "a.jsonl", texts)
     (tmp_path / "p.txt").write_text("".join(f"question {i}\n" for i in range(len(texts))))
     about = ["--suspect", "acme-7b", "--mark-key", key, "--actors", names]
     fixed = tmp_path / "protocol.json"
-    got = run("mark-protocol", tmp_path / "p.txt", *about, "--out", fixed, "--signing-key", tmp_path / "s")
+    to = ["--out", fixed, "--signing-key", tmp_path / "s"]
+    got = run("mark-protocol", tmp_path / "p.txt", *about, *many, *to)
     assert got.exit_code == 0, got.output
     got = run("mark", file, *about, "--protocol", fixed, "--out", tmp_path / "o", "--reveal", "actor-1")
     assert got.exit_code == 0, got.output

@@ -86,6 +86,14 @@ def path(tree: Sequence[Sequence[bytes]], index: int) -> list[str]:
     return found
 
 
+def _hash(text: str) -> bytes:
+    """Read a hash, which is written in one way. Raises: ValueError."""
+    data = bytes.fromhex(text)
+    if data.hex() != text:
+        raise ValueError("a hash is written in another than the one way")
+    return data
+
+
 def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
     """The head that a leaf and its path lead to. Raises: ValueError for a path of another length."""
     if not 0 <= index < size:
@@ -95,11 +103,11 @@ def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
         if last == 0:
             raise ValueError("its path is too long")
         if at & 1 or at == last:
-            found = _node(bytes.fromhex(one), found)
+            found = _node(_hash(one), found)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            found = _node(found, bytes.fromhex(one))
+            found = _node(found, _hash(one))
         at, last = at >> 1, last >> 1
     if last:
         raise ValueError("its path is too short")
@@ -126,9 +134,9 @@ def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) 
         return head == later_head and not way
     if not 0 < size < later or not way:
         return False
-    steps = [bytes.fromhex(one) for one in way]
+    steps = [_hash(one) for one in way]
     if size & (size - 1) == 0:
-        steps.insert(0, bytes.fromhex(head))
+        steps.insert(0, _hash(head))
     at, last = size - 1, later - 1
     while at & 1:
         at, last = at >> 1, last >> 1

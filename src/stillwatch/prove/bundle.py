@@ -62,7 +62,10 @@ def make(
         if not name or name != Path(name).name or name.startswith(".") or not name.isprintable():
             raise ProveError(f"{name!r:.100}: an attached file has a plain name, without folders")
         files[f"attached/{name}"] = data
-    files[checker.REPORT] = checker.page_of(checker.FilesInMemory(files), signer.key)
+    try:
+        files[checker.REPORT] = checker.page_of(checker.FilesInMemory(files), signer.key)
+    except ValueError as why:
+        raise ProveError(f"nothing was written: {why}") from None
     files[MANIFEST] = _manifest(files, document, signer)
     return files
 

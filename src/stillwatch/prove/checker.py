@@ -29,10 +29,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
+import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,34 +57,115 @@ REPORT, README = "report.html", "README.txt"
 PROTOCOL_TYPE = "application/vnd.stillwatch.protocol+json"
 SCORED = "stillwatch scored 1"
 CLOSE = 1e-6  # two machines' logarithms differ in the last digits
+MANY = 1 << 53  # beyond it a whole number is another one to other readers
+TEXT, FLAG, WHOLE, LIST, OBJECT, NONE = str, bool, int, list, dict, type(None)
+NUMBER = (float, int)
+SHAPES: Mapping[str, Mapping[str, Any]] = {  # every name in verdict.json, and what can stand there
+    "verdict": {
+        "kind": "stillwatch verdict 1", "stillwatch": TEXT, "suspect": TEXT, "outcome": TEXT,
+        "headline": TEXT, "means": TEXT, "missing": LIST, "means_not": LIST, "sealed": (OBJECT, NONE),
+        "protocol": (OBJECT, NONE), "evidence": LIST,
+    },
+    "evidence": {
+        "kind": "stillwatch evidence 1", "grade": TEXT, "method": TEXT, "suspect": TEXT, "claim": TEXT,
+        "null": TEXT, "alpha": NUMBER, "unit": TEXT, "rows": LIST, "p_floor": (*NUMBER, NONE), "power": TEXT,
+        "confounds": LIST, "means_not": LIST, "none_of_them": FLAG, "powered": FLAG, "protocol_sha256": TEXT,
+        "proof_sha256": TEXT,
+    },
+    "row": {
+        "name": TEXT, "n": WHOLE, "effect": NUMBER, "effect_low": (*NUMBER, NONE),
+        "effect_high": (*NUMBER, NONE), "p_value": (*NUMBER, NONE), "p_adjusted": (*NUMBER, NONE),
+        "counts": (OBJECT, NONE),
+    },
+    "counts": {"test": TEXT, "hits": NUMBER, "n": WHOLE, "share": NUMBER},
+    "confound": {"what": TEXT, "found": TEXT, "clear": FLAG},
+}  # fmt: skip
 
 
 def _part(name: str) -> ModuleType:
     beside = HERE / name
     place = beside if beside.exists() else PARTS[name]
     called = f"bundle_{name[: -len('.py')]}"
-    spec = spec_from_file_location(called, place)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{place}: cannot be loaded")
-    module = module_from_spec(spec)
-    sys.modules[called] = module  # where its dataclasses look themselves up
-    spec.loader.exec_module(module)
+    module = sys.modules[called] = ModuleType(called)  # where its dataclasses look themselves up
+    module.__file__ = str(place)
+    # compiled here: Python itself would rather load what lies in __pycache__, which no manifest names
+    exec(compile(place.read_bytes(), str(place), "exec"), vars(module))
     return module
 
 
-sys.dont_write_bytecode = sys.dont_write_bytecode or __name__ == "__main__"
 envelope: Any = _part("envelope.py")
 envelope.PREDICATE, envelope.TOLD = PREDICATE, TOLD
 answers: Any = _part("answers.py")
 exact: Any = _part("exact.py")
 formula: Any = _part("formula.py")
 proof: Any = _part("proof.py")
+CANNOT = (*envelope.CANNOT, struct.error, MemoryError)  # what a hostile file can raise
 report: Any = _part("report.py")
 parts = proof.ProofFiles(_part("openings.py"), _part("leans.py"), _part("timestamp.py"), envelope.is_signed)
 
 
 def outcome_words(outcome: Any) -> str:
     return str(outcome).upper().replace("_", " ")
+
+
+def read_json(data: bytes) -> Any:
+    """Read what every reader reads alike. Raises: ValueError for NaN, and for a name that stands twice."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text:.40} is no number")
+        return value
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        told = dict(pairs)
+        if len(told) != len(pairs):
+            raise ValueError(f"a name stands twice among {sorted(told)!r:.200}")
+        return told
+
+    return json.loads(data, parse_float=number, parse_constant=number, object_pairs_hook=object_of)
+
+
+def is_written_alike(a: Any, b: Any) -> bool:
+    """Whether two values are the same JSON: true is not 1, and 1 is not 1.0."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+
+
+def check_shape(told: Any, shape: str, place: str) -> None:
+    """See that an object has all the names of its shape, no other, and of each the right type.
+
+    Raises: ValueError with the place of what is wrong.
+    """
+    if type(told) is not dict or told.keys() != SHAPES[shape].keys():
+        odd = sorted(set(told) ^ SHAPES[shape].keys()) if type(told) is dict else []
+        raise ValueError(f"{place}: is no {shape}; missing or unknown: {odd!r:.200}")
+    for name, wanted in SHAPES[shape].items():
+        value = told[name]
+        if (
+            value != wanted
+            if isinstance(wanted, str)
+            else type(value) not in (wanted if isinstance(wanted, tuple) else (wanted,))
+        ):
+            raise ValueError(f"{place}, {name}: cannot be {value!r:.80}")
+        if type(value) is int and abs(value) > MANY:
+            raise ValueError(f"{place}, {name}: is larger than any count")
+
+
+def read_verdict(bundle: Any) -> Any:
+    """verdict.json, in which everything is of its type. Raises: ValueError."""
+    verdict = read_json(bundle.read(VERDICT))
+    check_shape(verdict, "verdict", VERDICT)
+    for k, e in enumerate(verdict["evidence"]):
+        check_shape(e, "evidence", f"evidence {k + 1}")
+        if len({row["name"] for row in e["rows"]}) != len(e["rows"]):
+            raise ValueError(f"evidence {k + 1}: two rows have one name")
+        for row in e["rows"]:
+            check_shape(row, "row", f"evidence {k + 1}, row")
+            if row["counts"] is not None:
+                check_shape(row["counts"], "counts", f"evidence {k + 1}, row, counts")
+        for one in e["confounds"]:
+            check_shape(one, "confound", f"evidence {k + 1}, confound")
+    return verdict
 
 
 def same(a: float, b: float) -> bool:
@@ -113,18 +195,21 @@ def check_protocol(bundle: Any, verdict: Any, claims: Claims) -> dict[str, Any] 
         return None
     data = bundle.read(PROTOCOL)
     digest = hashlib.sha256(data).hexdigest()
-    signed = json.loads(data)
+    signed = read_json(data)
     payload = base64.b64decode(signed["payload"], validate=True)
     (one,) = signed["signatures"]
     sound = signed["payloadType"] == PROTOCOL_TYPE and envelope.is_signed(
-        bytes.fromhex(one["keyid"]), base64.b64decode(one["sig"]), envelope.pae(PROTOCOL_TYPE, payload)
+        bytes.fromhex(one["keyid"]),
+        base64.b64decode(one["sig"], validate=True),
+        envelope.pae(PROTOCOL_TYPE, payload),
     )
     claims.told("protocol, signature", sound, "is not signed by the key it names")
-    protocol: dict[str, Any] = json.loads(payload)
+    protocol: dict[str, Any] = read_json(payload)
     of_it = [e for e in verdict["evidence"] if e["protocol_sha256"] == digest]
     claims.told("protocol, which evidence", bool(of_it), "is the protocol of none of this evidence")
     named = {"sha256": digest, "signed_by": one["keyid"]} | protocol
-    claims.told("protocol, in the verdict", verdict["protocol"] == named, "the verdict tells another one")
+    held = is_written_alike(verdict["protocol"], named)
+    claims.told("protocol, in the verdict", held, "the verdict tells another one")
     for e in of_it:
         tested = {row["name"] for row in e["rows"]}
         claims.told(f"{e['method']}, alpha", e["alpha"] <= protocol["alpha"], "is above the protocol's")
@@ -142,6 +227,8 @@ def check_evidence(verdict: Any, claims: Claims) -> None:
             claims.open.append(f"{e['method']}: a lead, which nobody can compute and which moves nothing")
         if e["proof_sha256"]:
             continue
+        if e["grade"] != "C":
+            claims.open.append(f"{e['method']}: its effects, and what it says in words")
         for row in tested:
             name = f"{e['method']}, {row['name']}, p"
             counts = row["counts"]
@@ -175,7 +262,7 @@ def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Clai
     data = bundle.read(PROOF)
     digest = hashlib.sha256(data).hexdigest()
     claims.told("proof, which evidence", named == {digest}, "is the proof of none of this evidence")
-    found = proof.examine(json.loads(data), signer, trust, parts)
+    found = proof.examine(read_json(data), signer, trust, parts)
     claims.wrong += [f"{PROOF}: {sentence}" for sentence in found.wrong]
     for e in verdict["evidence"]:
         if e["proof_sha256"] == digest:
@@ -212,13 +299,10 @@ class FilesInMemory:
     def read(self, name: str) -> bytes:
         return self._files[name]
 
-    def json(self, name: str) -> Any:
-        return json.loads(self._files[name])
-
 
 def claims_of(bundle: Any, signer: str, trust: Any) -> tuple[Claims, str, Any]:
     """Hold the figures against what they follow from: claims, and the proof's SHA-256 and examination."""
-    verdict, claims = bundle.json(VERDICT), Claims()
+    verdict, claims = read_verdict(bundle), Claims()
     protocol = check_protocol(bundle, verdict, claims)
     check_evidence(verdict, claims)
     digest, found = check_proof(bundle, verdict, signer, trust, claims)
@@ -243,8 +327,8 @@ def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
 def is_scored(bundle: Any, name: str) -> bool:
     """Whether an attached file holds the scored pairs of a mark."""
     try:
-        told = bundle.json(name)
-    except ValueError:
+        told = read_json(bundle.read(name))
+    except (ValueError, RecursionError):
         return False
     return isinstance(told, dict) and told.get("kind") == SCORED
 
@@ -252,13 +336,13 @@ def is_scored(bundle: Any, name: str) -> bool:
 def page_of(bundle: Any, signer: str, claims: Claims | None = None) -> bytes:
     """The page that belongs to a bundle: it follows from verdict.json and from what was computed."""
     known = claims or claims_of(bundle, signer, proof.Trust())[0]
-    page: str = report.page(bundle.json(VERDICT), signer, known.open)
+    page: str = report.page(read_verdict(bundle), signer, known.open)
     return page.encode("utf-8", "backslashreplace")
 
 
 def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
     """What people read says what the figures say: the page and README are made again, byte for byte."""
-    verdict = bundle.json(VERDICT)
+    verdict = read_verdict(bundle)
     why = "is not what verdict.json comes to (by this checker's release; the bundle says {})"
     made = {
         REPORT: page_of(bundle, signer, claims),
@@ -271,11 +355,11 @@ def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
 
 def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any) -> None:
     """What verdict.json says in words follows from the evidence, and from what its sender says it granted."""
-    verdict, lacks, proven, sealed = bundle.json(VERDICT), [], set(), None
+    verdict, lacks, proven, sealed = read_verdict(bundle), [], set(), None
     same_suspect = {e["suspect"] for e in verdict["evidence"]} == {verdict["suspect"]}
     claims.told("verdict.json, suspect", same_suspect, "the evidence is of another one")
     if PROOF in bundle.names:
-        told, granted = json.loads(bundle.read(PROOF)), verdict["sealed"]["granted"]
+        told, granted = read_json(bundle.read(PROOF)), verdict["sealed"]["granted"]
         root = trust.stamp_ca if told["stamp"] is not None else "none is needed"
         if granted["stamp"] and root is None:
             claims.open.append("the verdict grants a time stamp: name its authority's root (--stamp-ca)")
@@ -289,12 +373,14 @@ def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any
         digest = hashlib.sha256(bundle.read(PROOF)).hexdigest()
         lacks, sealed = found.missing, found.facts() | {"proof": digest}
         proven = {digest} if found.holds else set()
-    claims.told("verdict.json, sealed", verdict["sealed"] == sealed, f"{sealed} comes out")
+    held = is_written_alike(verdict["sealed"], sealed)
+    claims.told("verdict.json, sealed", held, f"{sealed} comes out")
     rules = outcome(verdict["evidence"], proven)
     claims.told("the verdict", verdict["outcome"] == rules, f"{rules} is what the rules give")
     if verdict["outcome"] == rules:
         for name, value in report.words(rules, verdict["evidence"], lacks).items():
-            claims.told(f"verdict.json, {name}", verdict[name] == value, f"{value!r:.300} comes out")
+            held = is_written_alike(verdict[name], value)
+            claims.told(f"verdict.json, {name}", held, f"{value!r:.300} comes out")
 
 
 def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
@@ -303,7 +389,7 @@ def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
     yield f"{e['method']}, suspect", e["suspect"] == found.suspect, f"the proof is of {found.suspect}"
     rows = {row["name"]: row for row in e["rows"]}
     for name, value in found.words.items():
-        yield f"{e['method']}, {name}", e[name] == value, f"the seal gives {value!r:.300}"
+        yield f"{e['method']}, {name}", is_written_alike(e[name], value), f"the seal gives {value!r:.300}"
     plain = e["grade"] == "A" and not e["protocol_sha256"] and e["p_floor"] is None and not e["none_of_them"]
     yield f"{e['method']}, kind", plain, "is no sealed test of grade A"
     told = any(row["p_adjusted"] <= e["alpha"] for row in e["rows"])
@@ -354,13 +440,15 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
     for name in bundle.names:
         if not name.startswith("attached/") or not is_scored(bundle, name):
             continue
-        told = bundle.json(name)
-        key, pairs = bytes.fromhex(told["key"]), [(tuple(c), t) for c, t in told["pairs"]]
+        told = read_json(bundle.read(name))
+        keys = [bytes.fromhex(one) for one in (told["key"], *told.get("more", ()))]
+        pairs = [(tuple(c), t) for c, t in told["pairs"]]
         published = [] if protocol is None else protocol["commitments"]
-        committed = formula.commitment(key) in published
+        committed = all(formula.commitment(key) in published for key in keys)
         claims.told(f"{told['actor']}, key", committed, "is not one that the protocol is committed to")
-        claims.told(f"{told['actor']}, pairs", len(set(pairs)) == len(pairs), "one is scored twice")
-        p = scored_again(told, key, pairs)
+        once = len(set(pairs)) == len(pairs) and len(set(keys)) == len(keys)
+        claims.told(f"{told['actor']}, pairs", once, "one is scored twice")
+        p = scored_again(told, keys, pairs)
         rows = [
             (e, row)
             for e in verdict["evidence"]
@@ -371,21 +459,24 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
         claims.told(
             f"{told['actor']}, scores", bool(hits), f"p = {p} over {len(pairs)} comes out, no row says so"
         )
-        done = tuple(f"{e['method']}, {row['name']}, p = " for e, row in hits)
+        done = tuple(f"{e['method']}, {row['name']}, p = " for e, row in hits if len(hits) == len(rows))
         claims.open = [sentence for sentence in claims.open if not sentence.startswith(done or ("\0",))]
 
 
-def scored_again(told: Any, key: bytes, pairs: list[tuple[tuple[int, ...], int]]) -> float:
-    """Give the p-value of the pairs under the key: exact, or with weights the bound at the told slope."""
+def scored_again(told: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ...], int]]) -> float:
+    """Give the p-value of the pairs under all keys: exact, or with weights the bound at the told slope."""
     if "weights" not in told:
-        return float(exact.gamma_tail(sum(formula.score(key, *pair) for pair in pairs), len(pairs)))
+        total = sum(formula.score(key, *pair) for key in keys for pair in pairs)
+        return float(exact.gamma_tail(total, len(keys) * len(pairs)))
     weights, exponents = told["weights"], told["exponents"]
     if not len(weights) == len(exponents) == len(pairs):
         raise ValueError(f"{told['actor']}: each scored pair has a weight and an exponent")
     total = sum(
-        w * (formula.number(key, *pair) ** k - 1 / (k + 1)) for pair, w, k in zip(pairs, weights, exponents)
+        w * (formula.number(key, *pair) ** k - 1 / (k + 1))
+        for key in keys
+        for pair, w, k in zip(pairs, weights, exponents)
     )
-    return float(exact.matched_tail(total, weights, exponents, told["slope"]))
+    return float(exact.matched_tail(total, weights * len(keys), exponents * len(keys), told["slope"]))
 
 
 def check(
@@ -404,7 +495,7 @@ def check(
     missing = ["no test here comes with a proof (proof.json) that it could be computed from"]
     sealed: list[str] = []
     try:
-        signer, verdict = told.get("signed_by", ""), bundle.json(VERDICT)
+        signer, verdict = told.get("signed_by", ""), read_verdict(bundle)
         claims, digest, found = claims_of(bundle, signer, trust)
         check_pages(bundle, signer, claims)
         check_words(bundle, signer, trust, claims, found)
@@ -418,7 +509,7 @@ def check(
             )
         for name in TOLD:
             claims.told(f"manifest, {name}", told.get(name) == verdict[name], "the verdict says another")
-    except envelope.CANNOT as why:
+    except CANNOT as why:
         if isinstance(why, OSError) and "openssl" in str(why):
             raise
         claims.wrong.append(f"cannot be checked to the end ({type(why).__name__}: {why})")

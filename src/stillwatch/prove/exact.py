@@ -14,6 +14,8 @@ import math
 from collections.abc import Sequence
 
 LEAST = 1e-300  # what underflows; a p-value of 0 does not exist
+MOST = 1e9  # of a count: no test has more, and a tail over more terms would take hours
+STEEPEST = 20.0  # of slope times weight: beyond it `log_powers_mean` does not hold
 _SMALL = 1e-18  # a term that no longer counts, beside the sum
 
 
@@ -97,9 +99,16 @@ def log_powers_mean(x: float, exponent: float) -> float:
 def matched_tail(total: float, weights: Sequence[float], exponents: Sequence[float], slope: float) -> float:
     """A bound on P(sum of w (u^k - 1/(k+1)) is at least this), valid for any slope above 0 (Chernoff 1952).
 
+    Raises: ValueError for a slope, a weight or an exponent for which it is no bound.
+
     Null: independent uniform u, one for each weight and exponent. The bound is above the exact tail,
     by a factor of about ten where p is small.
     """
+    largest = max(map(abs, weights), default=0.0)
+    if not (
+        0 < slope < math.inf and slope * largest <= STEEPEST and all(0 < k < math.inf for k in exponents)
+    ):
+        raise ValueError(f"a slope of {slope} with weights up to {largest}: no bound follows")
     log_p = -slope * total
     for weight, exponent in zip(weights, exponents):
         x = slope * weight
@@ -119,7 +128,7 @@ def _bounded(log_scale: float, total: float) -> float:
 
 def p_of(test: str, hits: float, n: int, share: float) -> float:
     """Give the p-value of counts (`prove.Counts`). Raises: ValueError for counts that cannot be."""
-    if n < 1 or hits < 0 or not math.isfinite(hits):
+    if not (1 <= n <= MOST and 0 <= hits < math.inf):
         raise ValueError(f"{test}: {hits} of {n}")
     if test == "gamma":
         return gamma_tail(hits, n)

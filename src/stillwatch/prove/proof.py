@@ -17,6 +17,12 @@ from datetime import datetime
 from typing import Any
 
 KIND = "stillwatch proof 1"
+NAMES = {  # every name in a proof, in one of its records, and in one of its actors
+    "proof": "actors base consistency kind measured measured_base records released seals stamp statistic "
+    "suspect witnesses",
+    "record": "index leaf ledger opening path",
+    "actor": "accounts name pairs salt",
+}
 TRAINING = ("excluded", "none")  # of coined answers in the owner's own training: either will do
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
@@ -83,7 +89,7 @@ class Examined:
         names = ("number", "tests", "alpha", "sealed_at", "by", "released", "pairs", "unpaired")
         future = self.trust.released and self.trust.now and when(self.trust.released) > when(self.trust.now)
         granted = {
-            "stamp": self.stamped, "witnesses": sorted(self.trust.witnesses),
+            "stamp": self.stamped, "witnesses": sorted(set(self.trust.witnesses)),
             "released": self.trust.released or "", "now": self.trust.now if future else None,
         }  # fmt: skip
         return {name: getattr(self, name) for name in names} | {"granted": granted}
@@ -126,6 +132,7 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     found = Examined(trust=trust)
     if proof["kind"] != KIND:
         raise ValueError(f"is of kind {proof['kind']!r:.80}")
+    _check_names(proof, found)
     seals = proof["seals"]
     _chain(proof, found, parts)
     seal = seals[-1]
@@ -154,6 +161,18 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     records, throws = _records(proof, seal, found, parts)
     _actors(proof, seal, records, throws, found, parts)
     return found
+
+
+def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
+    """Nothing lies in a proof that nothing is computed from."""
+    held = [("proof", proof)]
+    held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
+    for kind, told in held:
+        if odd := set(told) ^ set(NAMES[kind].split()):
+            found.wrong.append(f"{kind}: {sorted(odd)!r:.200} are missing, or unknown here")
+    many = [actor["name"] for actor in proof["actors"]]
+    if len(set(many)) != len(many) or not all(isinstance(name, str) for name in many):
+        found.wrong.append("two of its actors have one name, or one has none")
 
 
 def words(seal: Mapping[str, Any], statistic: str) -> dict[str, Any]:
@@ -189,7 +208,7 @@ def _chain(proof: Mapping[str, Any], found: Examined, parts: ProofFiles) -> None
     grown = {(one["from"], one["ledger"]): one["path"] for one in proof["consistency"]}
     for k, seal in enumerate(proof["seals"], 1):
         place = f"seal {k}"
-        if seal["kind"] != o.SEAL or seal["number"] != k:
+        if seal["kind"] != o.SEAL or seal["number"] != k or type(seal["number"]) is not int:
             found.wrong.append(f"{place}: is numbered {seal['number']!r:.20}: one is left out, or is no seal")
         signature, owner = bytes.fromhex(seal["signature"]), bytes.fromhex(seal["owner"])
         if not parts.is_signed(owner, signature, o.signed_of_seal(seal)):
@@ -291,6 +310,12 @@ def _records(
             found.wrong.append(f"{pair}: its opening is not the one that its leaf commits to")
             continue
         within = json.loads(one["opening"])
+        if [o.canonical(leaf).decode("ascii"), o.canonical(within).decode("ascii")] != [
+            one["leaf"],
+            one["opening"],
+        ]:
+            found.wrong.append(f"{pair}: is written in another than the one way, so that readers may differ")
+            continue
         if pair in (thrown if leaf["kind"] == "throw" else known):
             found.wrong.append(f"{pair}: is disclosed twice")
             continue
@@ -305,6 +330,8 @@ def _records(
         known[pair] = {"account": within["account"], "served": within["served"], "texts": texts}
         known[pair]["index"] = one["index"]
     found.pairs = len(known)
+    if odd := {*proof["measured"], *proof["measured_base"]} - known.keys():
+        found.wrong.append(f"{sorted(odd)!r:.200} are measured and not disclosed")
     return known, thrown
 
 

@@ -3,12 +3,14 @@
 It gives scores and knows no verdict: what a score is worth is said in `prove/radioactivity`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from stillwatch.errors import StillwatchError
 
 WINDOW = 2  # tokens before the one that is marked; docs/watermark.md has what one and three cost
 STRONGEST = 1.0
+MOST_KEYS = 16  # of one actor
 
 
 class MarkError(StillwatchError):
@@ -20,6 +22,7 @@ class Mark:
     """What marks one actor's answers.
 
     strength: share of positions at which the key chooses; at the others the sampler's own chance does.
+    more: further keys of the same actor. One answer is marked with one of them, so that answers differ.
     Raises: MarkError.
     """
 
@@ -27,11 +30,24 @@ class Mark:
     key: bytes
     window: int = WINDOW
     strength: float = STRONGEST
+    more: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.key) != 32:
-            raise MarkError(f"the key of a mark has 32 bytes; this one has {len(self.key)}")
+        for key in self.keys:
+            if len(key) != 32:
+                raise MarkError(f"the key of a mark has 32 bytes; this one has {len(key)}")
+        if len(set(self.keys)) != len(self.keys) or len(self.keys) > MOST_KEYS:
+            raise MarkError(f"{len(self.keys)} keys of an actor: they differ, and are {MOST_KEYS} at most")
         if not 1 <= self.window <= 8:
             raise MarkError(f"the window is {self.window}; it is 1 to 8 tokens")
         if not 0 < self.strength <= 1:
             raise MarkError(f"the strength is {self.strength}; it lies above 0 and up to 1")
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        return (self.key, *self.more)
+
+    def of_answer(self, chance: Callable[[], float]) -> "Mark":
+        """Give the mark of one answer: one key, drawn by chance, uniform in [0, 1)."""
+        key = self.keys[int(chance() * len(self.keys))] if self.more else self.key
+        return replace(self, key=key, more=())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from stillwatch.watermark import Mark
+from stillwatch.watermark import Mark, MarkError
 from stillwatch.watermark.formula import BLOCK, WORDS, numbers
 
 
@@ -33,8 +33,11 @@ def choose_token(
     """Choose the next token, or give None where the sampler is to choose by its own chance.
 
     p: (vocabulary,), after temperature and cuts; it need not sum to one. written: the answer's tokens so far,
-    without the prompt's. chance: uniform in [0, 1), the sampler's own.
+    without the prompt's. chance: uniform in [0, 1), the sampler's own. Raises: MarkError for a mark of
+    several keys.
     """
+    if mark.more:
+        raise MarkError(f"{mark.actor}: one answer is marked with one key; take Mark.of_answer")
     window = mark.window
     if len(written) < window:
         return None

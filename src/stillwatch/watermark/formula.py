@@ -26,11 +26,11 @@ WORDS = 1 << 32
 PURPOSES = ("evidence", "public")  # a key that others may test with is another key: who can test can remove
 
 
-def actor_key(owner: bytes, actor: str, purpose: str = "evidence") -> bytes:
-    """Derive an actor's key; it tells nothing of the owner's or of another actor's."""
+def actor_key(owner: bytes, actor: str, purpose: str = "evidence", number: int = 0) -> bytes:
+    """Derive an actor's key of a number; it tells nothing of the owner's or of another one."""
     if purpose not in PURPOSES:
         raise ValueError(f"{purpose!r} is no purpose; there are {', '.join(PURPOSES)}")
-    told = f"stillwatch.mark.1\n{purpose}\n{actor}"
+    told = f"stillwatch.mark.{f'2.{number}' if number else '1'}\n{purpose}\n{actor}"
     return hmac.new(owner, told.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 

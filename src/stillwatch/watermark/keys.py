@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stillwatch.errors import refuse_os_errors
 from stillwatch.new_file import write_new_file
-from stillwatch.watermark import STRONGEST, WINDOW, Mark, MarkError
+from stillwatch.watermark import MOST_KEYS, STRONGEST, WINDOW, Mark, MarkError
 from stillwatch.watermark.formula import actor_key, commitment
 
 
@@ -39,21 +39,27 @@ def read_owner_key(path: Path) -> bytes:
     return key
 
 
-def mark_of(owner: bytes, actor: str, window: int = WINDOW, strength: float = STRONGEST) -> Mark:
-    """Give an actor's mark. Raises: MarkError."""
+def mark_of(
+    owner: bytes, actor: str, window: int = WINDOW, strength: float = STRONGEST, keys: int = 1
+) -> Mark:
+    """Give an actor's mark, of so many keys. Raises: MarkError."""
     if not actor:
         raise MarkError("an actor without a name has no mark")
-    return Mark(actor, actor_key(owner, actor), window, strength)
+    if not 1 <= keys <= MOST_KEYS:
+        raise MarkError(f"an actor has 1 to {MOST_KEYS} keys, not {keys}")
+    first, *more = (actor_key(owner, actor, number=k) for k in range(keys))
+    return Mark(actor, first, window, strength, tuple(more))
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever marks: the owner's key and how strongly is marked; gives each actor's mark."""
+    """Whoever marks: the owner's key, how strongly and with how many keys an actor is marked."""
 
     key: bytes
     window: int = WINDOW
     strength: float = STRONGEST
+    keys: int = 1
 
     def mark(self, actor: str) -> Mark:
         """Give an actor's mark. Raises: MarkError."""
-        return mark_of(self.key, actor, self.window, self.strength)
+        return mark_of(self.key, actor, self.window, self.strength, self.keys)

@@ -45,7 +45,7 @@ def remaining_probabilities(
 class MarkingProcessor:
     """Leaves the one token that the key chooses, or all where chance chooses. One per call of `generate`.
 
-    marks: one for all rows, or one a row; a row with None is not marked.
+    marks: one for all rows, or one a row; a row with None is not marked. Of several keys each row draws one.
     Raises: MarkError for beam search and the like, whose rows change places, and for settings
     as `remaining_probabilities` does.
     """
@@ -63,6 +63,7 @@ class MarkingProcessor:
         self._marks = marks
         self._cuts = (temperature, top_k, top_p)
         self._chance = chance
+        self._of_rows: list[Mark | None] | None = None
         self._asked: Any = None  # the ids of the first call: the prompts
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -74,7 +75,10 @@ class MarkingProcessor:
             raise MarkError("one processor is for one call of generate; make another for the next")
         if not bool((input_ids[:, :start] == self._asked).all()):
             raise MarkError("the rows have changed places: a mark needs sampling, not beam search")
-        marks = [self._marks] * len(input_ids) if isinstance(self._marks, Mark) else list(self._marks)
+        if self._of_rows is None:
+            marks = [self._marks] * len(input_ids) if isinstance(self._marks, Mark) else list(self._marks)
+            self._of_rows = [mark and mark.of_answer(self._chance) for mark in marks]
+        marks = self._of_rows
         if len(marks) != len(input_ids):
             raise MarkError(f"{len(marks)} marks for {len(input_ids)} rows")
         plain = scores.detach().double().cpu().numpy()

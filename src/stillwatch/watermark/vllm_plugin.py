@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError:  # the seam can be read and tested without it
     _Adapter = object
 
-ACTOR, KEY_FILE = "stillwatch_mark", "stillwatch_mark_key"
+ACTOR, KEY_FILE, KEYS = "stillwatch_mark", "stillwatch_mark_key", "stillwatch_mark_keys"
 COLD = 1e-4  # below it vLLM takes the likeliest
 
 
@@ -41,9 +41,9 @@ def request_marker(owner: Owner, params: Any) -> Callable[[Sequence[int], Any], 
     actor = (params.extra_args or {}).get(ACTOR)
     if actor is None or params.temperature < COLD:
         return None
-    mark = owner.mark(actor)
     top_k = params.top_k if params.top_k > 0 else 0
     draw = random.Random(params.seed) if params.seed is not None else random.SystemRandom()
+    mark = owner.mark(actor).of_answer(draw.random)
 
     def marked(written: Sequence[int], logits: Any) -> Any:
         plain = logits.detach().double().cpu().numpy()
@@ -90,4 +90,7 @@ def owner_of(vllm_config: Any) -> Owner:
     place = told.get(KEY_FILE) if isinstance(told, dict) else None
     if not isinstance(place, str):
         raise MarkError(f"vLLM was not told where the owner's key is: --additional-config with {KEY_FILE}")
-    return Owner(read_owner_key(Path(place)))
+    keys = told.get(KEYS, 1)
+    if not isinstance(keys, int):
+        raise MarkError(f"{KEYS} is {keys!r:.80}; it is a whole number")
+    return Owner(read_owner_key(Path(place)), keys=keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def main(
     """Read the words of the command line, check, print; give the exit code."""
     given: dict[str, str] = {}
     place, as_json, words = here, False, list(words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without a sign that stands in a name
+            stream.reconfigure(errors="backslashreplace")
     try:
         while words:
             word = words.pop(0)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 import os
 import sys
@@ -28,6 +27,8 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -115,17 +116,18 @@ class Bundle:
                     shown = path.relative_to(place).as_posix()
                     if path.is_symlink() or not path.is_file():
                         self.odd.append(f"{shown}: is no plain file")
-                    elif "__pycache__" not in path.parts:
+                    elif path.parent.name != "__pycache__" or path.suffix != ".pyc":  # never loaded
                         self.names.append(shown)
             self.names.sort()
             return
         try:
             self._zip = zipfile.ZipFile(place)
-        except (OSError, zipfile.BadZipFile) as why:
+        except (*CANNOT, zipfile.BadZipFile, NotImplementedError) as why:
             raise Bad(f"{place}: is neither a folder nor a zip that can be read ({why})") from None
-        if (size := sum(entry.file_size for entry in self._zip.infolist())) > LARGEST:
-            raise Bad(f"{place}: would unpack to {size:,} bytes, more than any bundle")
-        names = [entry.filename for entry in self._zip.infolist() if not entry.is_dir()]
+        entries = self._zip.infolist()
+        if sum(one.file_size for one in entries) > LARGEST or {one.compress_type for one in entries} - {0, 8}:
+            raise Bad(f"{place}: unpacks to more than any bundle, or is neither stored nor deflated")
+        names = [entry.filename for entry in entries if not entry.is_dir()]
         top = {name.partition("/")[0] for name in names}
         self._inside = f"{top.pop()}/" if len(top) == 1 and MANIFEST not in names else ""
         self.names = [name[len(self._inside) :] for name in names]
@@ -198,14 +200,14 @@ def check_files(bundle: Bundle) -> tuple[list[str], dict[str, Any]]:
 # --- the verdict ---
 def part(name: str) -> Any:
     """Load a file that lies beside this one, whatever bundle is checked. Raises: Bad where there is none."""
-    sys.dont_write_bytecode = True
-    spec = importlib.util.spec_from_file_location(f"{BESIDE}.{name}", HERE / f"{name}.py")
-    if spec is None or spec.loader is None or not (HERE / f"{name}.py").exists():
-        raise Bad(f"{HERE / name}.py: is not beside this file")
-    module = importlib.util.module_from_spec(spec)
+    place = HERE / f"{name}.py"
+    if not place.exists():
+        raise Bad(f"{place}: is not beside this file")
+    module = module_from_spec(ModuleSpec(f"{BESIDE}.{name}", None))
     # a part takes what it needs from parts that were loaded before it; no folder is searched for one
-    sys.modules.update({BESIDE: ModuleType(BESIDE), spec.name: module})
-    spec.loader.exec_module(module)
+    sys.modules.update({BESIDE: ModuleType(BESIDE), module.__name__: module})
+    # compiled here: Python itself would rather load what lies in __pycache__, which no manifest names
+    exec(compile(place.read_bytes(), str(place), "exec"), vars(module))
     return module
 
 
@@ -221,10 +223,8 @@ def check_stamp(bundle: Bundle, roots: str | None) -> tuple[list[str], str]:
         return [f"{STAMP}: {why}"], ""
     if roots is None:
         return [], f"time: a stamp of {at} is not checked without the authority's root (--stamp-ca FILE)"
-    return (
-        [],
-        f"time: all this was there at {at}, by the clock of an authority under {roots}; openssl checked it",
-    )
+    time = f"time: all this was there at {at}, by the clock of an authority under {roots}; openssl checked it"
+    return [], time
 
 
 def check(

@@ -36,7 +36,7 @@ from stillwatch.distill.embedded import has_weights
 from stillwatch.distill.forecast import as_rows, disk_warning, forecast
 from stillwatch.distill.plan import DistillPlan, load
 from stillwatch.distill.rows import read_json, read_prompts
-from stillwatch.watermark import WINDOW
+from stillwatch.watermark import MOST_KEYS, WINDOW
 from stillwatch.watermark.keys import Owner, read_owner_key
 
 app = group("From a teacher's answers to a measured student.")
@@ -268,6 +268,9 @@ def teach_command(
         Path | None, typer.Option(help="Owner's key: answer requests with x-stillwatch-mark marked.")
     ] = None,
     mark_window: Annotated[int, typer.Option(help="Tokens before the marked one.", min=1, max=8)] = WINDOW,
+    mark_keys: Annotated[
+        int, typer.Option(help="Keys of an actor, one an answer: more variety.", min=1, max=MOST_KEYS)
+    ] = 1,
 ) -> None:
     """Serve a local model as a teacher, OpenAI-compatible, until Ctrl-C.
 
@@ -276,7 +279,7 @@ def teach_command(
     """
     from stillwatch.distill.embedded.serve.run import serve
 
-    owner = None if mark_key is None else Owner(read_owner_key(mark_key), mark_window)
+    owner = None if mark_key is None else Owner(read_owner_key(mark_key), mark_window, keys=mark_keys)
     serve(model, host=host, port=port, reasoning=reasoning, seed=seed, say=say, owner=owner)
 
 

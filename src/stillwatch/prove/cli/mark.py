@@ -36,7 +36,7 @@ from stillwatch.prove.radioactivity.texts import (
 from stillwatch.prove.suspect.named import suspect as open_suspect
 from stillwatch.prove.verdict import write_verdict
 from stillwatch.report.amounts import iso, p_value
-from stillwatch.watermark import WINDOW, Mark
+from stillwatch.watermark import MOST_KEYS, WINDOW, Mark
 from stillwatch.watermark.formula import commitment
 from stillwatch.watermark.keys import Owner, make_owner_key, read_owner_key
 
@@ -46,6 +46,9 @@ Actor = Annotated[list[str] | None, typer.Option(help="An actor whose key is tes
 Actors = Annotated[Path | None, typer.Option(help="A file of actors, one a line.")]
 Window = Annotated[int, typer.Option(help="Tokens before the one that is marked.", min=1, max=8)]
 Alpha = Annotated[float, typer.Option(help="Chance of accusing anybody wrongly, over all actors.")]
+Keys = Annotated[
+    int, typer.Option(help="Keys of an actor, one an answer, as they were served.", min=1, max=MOST_KEYS)
+]
 Effect = Annotated[float, typer.Option(help="The effect to be found, in nats per scored token.")]
 SigningKey = Annotated[Path, typer.Option(help="The key that signs; made at first use, public half beside.")]
 
@@ -55,6 +58,7 @@ def mark_key_command(
     key_file: Annotated[Path, typer.Argument(help="Where the owner's key is, or is to be made.")],
     actor: Actor = None,
     actors: Actors = None,
+    keys: Keys = 1,
     as_json: AsJson = False,
 ) -> None:
     """Make the owner's key where there is none; print what to publish of it and of actors' keys.
@@ -64,17 +68,18 @@ def mark_key_command(
     """
     if not key_file.exists():
         make_owner_key(key_file)
-    owner = Owner(read_owner_key(key_file))
+    owner = Owner(read_owner_key(key_file), keys=keys)
     document: dict[str, object] = {"owner": commitment(owner.key)}
     names = [] if actor is None and actors is None else _names(actor, actors)
     if names:
-        document["actors"] = {name: commitment(owner.mark(name).key) for name in names}
+        each = {name: [commitment(key) for key in owner.mark(name).keys] for name in names}
+        document["actors"] = {name: all_of[0] if keys == 1 else all_of for name, all_of in each.items()}
     if as_json:
         print_json(document)
         return
     print(f"commitment to the owner's key: {document['owner']}")
     for name in names:
-        print(f"  {one_line(name)}: {commitment(owner.mark(name).key)}")
+        print(f"  {one_line(name)}: {' '.join(each[name])}")
     print("publish these before the first answer is marked; the key itself stays with its owner")
 
 
@@ -91,6 +96,7 @@ def mark_protocol_command(
         str, typer.Option("--tokenizer", help="The teacher's, as `prove mark` takes it.")
     ] = "",
     window: Window = WINDOW,
+    keys: Keys = 1,
     choice: Annotated[TokenSelection, typer.Option(help="Which tokens are scored.")] = TokenSelection.EACH,
     alpha: Alpha = ALPHA,
     effect: Effect = EFFECT,
@@ -102,12 +108,12 @@ def mark_protocol_command(
     $ stillwatch prove mark-protocol prompts.txt --suspect acme-7b --mark-key mark.key --actor acct_17 \
         --tokenizer ./teacher
     """
-    settings = RadioactivitySettings(window, choice, alpha, effect)
-    marks = _marks(key_file, actor, actors, window)
+    settings = RadioactivitySettings(window, choice, alpha, effect, keys)
+    marks = _marks(key_file, actor, actors, settings)
     fixed = protocol(suspect, marks, read_prompts(prompts), settings, tokenizer_name, iso(datetime.now(UTC)))
     signed = protocols.sign(fixed, open_signer(signing_key))
     protocols.write(signed, out)
-    needed = tokens_needed(effect, alpha, len(marks))
+    needed = keys * tokens_needed(effect, alpha, len(marks))
     print(f"{one_line(str(out))}: {len(marks)} actors, {fixed.prompts:,} prompts, alpha {alpha:g}")
     print(f"  an effect of {effect:g} needs {needed:,} scored tokens (80 % chance)")
     print(f"  give this to somebody else before the suspect is asked: {signed.sha256}")
@@ -177,6 +183,7 @@ def mark_command(
         Path | None, typer.Option("--protocol", help="The signed protocol; window and alpha are its own.")
     ] = None,
     window: Window = WINDOW,
+    keys: Keys = 1,
     alpha: Alpha = ALPHA,
     effect: Effect = EFFECT,
     out: Annotated[Path, typer.Option(help="The folder for evidence, page and verdict.")] = Path("mark"),
@@ -195,14 +202,13 @@ def mark_command(
     $ stillwatch prove mark answers.jsonl --suspect acme-7b --mark-key mark.key --actors actors.txt \
         --tokenizer ./teacher --reference base.jsonl --teacher unmarked.jsonl --served served.jsonl
     """
-    marks = _marks(key_file, actor, actors, window)
-    settings = RadioactivitySettings(
-        window, TokenSelection.EACH if reference is None else TokenSelection.MATCHED, alpha, effect
-    )
+    choice = TokenSelection.EACH if reference is None else TokenSelection.MATCHED
+    settings = RadioactivitySettings(window, choice, alpha, effect, keys)
+    marks = _marks(key_file, actor, actors, settings)
     signed = None if protocol_file is None else protocols.read(protocol_file)
     texts = read_texts(answers)
     if signed is not None:
-        marks = _marks(key_file, actor, actors, fixed_by(signed).window)
+        marks = _marks(key_file, actor, actors, fixed_by(signed))
         settings = held_to(signed, suspect, marks, tokenizer_name)
         asked_as_planned(signed, [one.prompt for one in texts])
     tokenize = tokenizer(tokenizer_name) if tokenizer_name else None
@@ -254,8 +260,10 @@ def _tokens(paths: list[Path] | None, tokenize: Tokenize | None) -> list[tuple[i
     return None if paths is None else tokens_of(read_texts(paths), tokenize)
 
 
-def _marks(key_file: Path, actor: list[str] | None, actors: Path | None, window: int) -> list[Mark]:
-    owner = Owner(read_owner_key(key_file), window)
+def _marks(
+    key_file: Path, actor: list[str] | None, actors: Path | None, settings: RadioactivitySettings
+) -> list[Mark]:
+    owner = Owner(read_owner_key(key_file), settings.window, keys=settings.keys)
     return [owner.mark(name) for name in _names(actor, actors)]
 
 

@@ -33,6 +33,7 @@ class RadioactivitySettings:
     choice: TokenSelection = TokenSelection.EACH
     alpha: float = ALPHA
     effect: float = EFFECT
+    keys: int = 1  # of each actor
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= 8:

@@ -88,7 +88,7 @@ def judge(
         rows.append(statistic.row(mark))
     adjusted = exact.holm([row.p_value or 1.0 for row in rows])
     rows = [replace(row, p_adjusted=p) for row, p in zip(rows, adjusted, strict=True)]
-    small = statistic.smallest_effect(settings.alpha, len(marks))
+    small = statistic.smallest_effect(settings.alpha, len(marks), settings.keys)
     evidence = Evidence(
         grade=Grade.MARK,
         method=METHOD,
@@ -128,8 +128,11 @@ def judge(
 def _usable(marks: Sequence[Mark], settings: RadioactivitySettings, *texts: Texts | None) -> None:
     if not marks:
         raise RadioactivityError("no actor was named whose key is to be looked for")
-    if len({mark.actor for mark in marks}) != len(marks) or len({mark.key for mark in marks}) != len(marks):
+    keys = [key for mark in marks for key in mark.keys]
+    if len({mark.actor for mark in marks}) != len(marks) or len(set(keys)) != len(keys):
         raise RadioactivityError("an actor, or a key, was named twice; each is tested once")
+    if any(len(mark.keys) != settings.keys for mark in marks):
+        raise RadioactivityError(f"a mark has not the number of keys under test, which is {settings.keys}")
     if any(mark.window != settings.window for mark in marks):
         raise RadioactivityError("a mark's window is not the one under test")
     for text in texts:

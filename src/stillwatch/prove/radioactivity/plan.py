@@ -17,6 +17,8 @@ from stillwatch.report.findings import write_atomically
 from stillwatch.watermark import Mark
 from stillwatch.watermark.formula import commitment
 
+KEYS = "keys of an actor, their scores added"  # in a protocol's settings, where there are several
+
 
 def protocol(
     suspect: str,
@@ -39,11 +41,12 @@ def protocol(
         prompts_sha256=prompts_digest(prompts),
         made_at=made_at,
         effect=settings.effect,
-        commitments=tuple(commitment(mark.key) for mark in marks),
+        commitments=tuple(commitment(key) for mark in marks for key in mark.keys),
         settings=(
             ("choice", str(settings.choice)),
             ("tokenizer", tokenizer),
             ("window", str(settings.window)),
+            *(((KEYS, str(settings.keys)),) if settings.keys > 1 else ()),
         ),
     )
 
@@ -54,8 +57,9 @@ def fixed_by(signed: Signed) -> RadioactivitySettings:
     settings = dict(fixed.settings)
     try:
         return RadioactivitySettings(
-            int(settings["window"]), TokenSelection(settings["choice"]), fixed.alpha, fixed.effect or 0.0
-        )
+            int(settings["window"]), TokenSelection(settings["choice"]), fixed.alpha, fixed.effect or 0.0,
+            int(settings.get(KEYS, "1")),
+        )  # fmt: skip
     except (KeyError, ValueError):
         raise RadioactivityError(f"the protocol is of another test: {fixed.method}") from None
 
@@ -72,7 +76,7 @@ def held_to(signed: Signed, suspect: str, marks: Sequence[Mark], tokenizer: str)
             f"the protocol has tokenizer {fixed_settings.get('tokenizer')!r:.80}, not {tokenizer!r:.80}"
         )
     for mark in marks:
-        if mark.actor not in fixed.units or commitment(mark.key) not in fixed.commitments:
+        if mark.actor not in fixed.units or not set(map(commitment, mark.keys)) <= set(fixed.commitments):
             raise RadioactivityError(
                 f"{mark.actor}: the protocol is committed to another key: other actors, or another "
                 "owner's key"
@@ -101,8 +105,9 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
         "kind": SCORED,
         "actor": mark.actor,
         "key": mark.key.hex(),
+        **({"more": [key.hex() for key in mark.more]} if mark.more else {}),
         "window": mark.window,
-        **judged.statistic.shown(mark.key),
+        **judged.statistic.shown(*mark.keys),
     }
     with refuse_os_errors(RadioactivityError, f"{path}: cannot be written"):
         write_atomically(path, json.dumps(document, separators=(",", ":")) + "\n")

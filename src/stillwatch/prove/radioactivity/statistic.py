@@ -1,7 +1,8 @@
 """What is computed of a suspect's pairs under a key: a plain sum, or a weighted one. It judges nobody.
 
 Null: the texts do not depend on the key; then each pair's u is uniform and independent of all others.
-Each: -ln(1 - u) summed over n distinct pairs is Gamma(n, 1): p is exact.
+Each: -ln(1 - u) summed over n distinct pairs is Gamma(n, 1): p is exact. Of an actor with K keys the sums
+of all are added: Gamma(K n, 1), for the numbers of different keys are independent.
 Weighed: the score test for a small share of marked text; a sum of bounded terms with mean 0, whatever the
 weights: p is Chernoff's bound, never too small. A bad reference costs power, not validity.
 Blind to, Fooled by: see `judge`; for Weighed also marked text in the reference or in the teacher's.
@@ -58,15 +59,18 @@ class Statistic(Protocol):
     def row(self, mark: Mark) -> Row:
         """Give the row of an actor, not yet adjusted."""
 
-    def p_value(self, key: bytes) -> float: ...
-    def smallest_effect(self, alpha: float, actors: int) -> float:
-        """Give the effect that is found with 80 % chance at alpha over all actors (normal approximation)."""
+    def p_value(self, *keys: bytes) -> float: ...
+    def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
+        """Give the effect that is found with 80 % chance at alpha over all actors (normal approximation).
+
+        keys: of each actor. Each adds its noise, and each answer carries one: of K keys, the root of K.
+        """
 
     def some(self) -> "Statistic":
         """Give the same of a part of the pairs, evenly taken."""
 
-    def shown(self, key: bytes) -> dict[str, object]:
-        """Give what a checker needs beside the key."""
+    def shown(self, *keys: bytes) -> dict[str, object]:
+        """Give what a checker needs beside the keys."""
 
 
 def _quantiles(alpha: float, actors: int) -> float:
@@ -95,24 +99,27 @@ class Each:
         return len(self.pairs)
 
     def row(self, mark: Mark) -> Row:
-        found = list(scores(mark.key, self.pairs))
-        total = math.fsum(found)
+        found = [
+            math.fsum(each) for each in zip(*(scores(key, self.pairs) for key in mark.keys), strict=True)
+        ]
+        total, many = math.fsum(found), len(mark.keys)
         mean = total / self.n
         half = 1.96 * math.sqrt(math.fsum((one - mean) ** 2 for one in found) / (self.n - 1) / self.n)
-        counts = Counts("gamma", total, self.n)
-        p = exact.gamma_tail(total, self.n)
-        return Row(mark.actor, self.n, mean - 1, mean - 1 - half, mean - 1 + half, p, None, counts)
+        counts = Counts("gamma", total, many * self.n)
+        p = exact.gamma_tail(total, many * self.n)
+        return Row(mark.actor, self.n, mean - many, mean - many - half, mean - many + half, p, None, counts)
 
-    def p_value(self, key: bytes) -> float:
-        return exact.gamma_tail(math.fsum(scores(key, self.pairs)), self.n)
+    def p_value(self, *keys: bytes) -> float:
+        total = math.fsum(one for key in keys for one in scores(key, self.pairs))
+        return exact.gamma_tail(total, len(keys) * self.n)
 
-    def smallest_effect(self, alpha: float, actors: int) -> float:
-        return _quantiles(alpha, actors) / math.sqrt(self.n)
+    def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
+        return _quantiles(alpha, actors) * math.sqrt(keys / self.n)
 
     def some(self) -> "Each":
         return Each(self.pairs[:: math.ceil(self.n / SOME)])
 
-    def shown(self, key: bytes) -> dict[str, object]:
+    def shown(self, *keys: bytes) -> dict[str, object]:
         return {"pairs": [[list(context), token] for context, token in self.pairs]}
 
     @staticmethod
@@ -120,7 +127,8 @@ class Each:
         """The mean score above chance over places, repeats and all: how strong a mark is, not a test."""
         places = [(t[i - window : i], t[i]) for t in texts for i in range(window, len(t))]
         places = places[:: max(1, len(places) // (8 * SOME))]
-        return math.fsum(score(mark.key, c, t) for c, t in places) / len(places) - 1 if places else 0.0
+        total = math.fsum(score(key, c, t) for c, t in places for key in mark.keys)
+        return total / len(places) - len(mark.keys) if places else 0.0
 
 
 class Weighed:
@@ -159,33 +167,34 @@ class Weighed:
     def n(self) -> int:
         return len(self.weighted)
 
-    def bound(self, key: bytes) -> tuple[float, float, float]:
+    def bound(self, *keys: bytes) -> tuple[float, float, float]:
         """Give the statistic, the bound on its p-value, and the slope at which that is smallest."""
-        u = np.array([number(key, *one.pair) for one in self.weighted])
+        u = np.array([[number(key, *one.pair) for one in self.weighted] for key in keys])
         total = float(np.sum(self._w * (u**self._k - self._mean)))
-        logs = self._moments - self._slopes * total
+        logs = len(keys) * self._moments - self._slopes * total
         best = int(np.argmin(logs))
         p = 1.0 if logs[best] >= 0 else max(math.exp(logs[best]), LEAST)
         return total, p, float(self._slopes[best])
 
     def row(self, mark: Mark) -> Row:
-        total, p, _ = self.bound(mark.key)
-        share, half = total / self._information, 1.96 * self._error / self._information
+        total, p, _ = self.bound(*mark.keys)
+        error = self._error * math.sqrt(len(mark.keys))
+        share, half = total / self._information, 1.96 * error / self._information
         return Row(mark.actor, self.n, share, share - half, share + half, p, None)
 
-    def p_value(self, key: bytes) -> float:
-        return self.bound(key)[1]
+    def p_value(self, *keys: bytes) -> float:
+        return self.bound(*keys)[1]
 
-    def smallest_effect(self, alpha: float, actors: int) -> float:
+    def smallest_effect(self, alpha: float, actors: int, keys: int = 1) -> float:
         steps = math.sqrt(2 * math.log(actors / alpha)) + NormalDist().inv_cdf(POWER)  # Chernoff's, not exact
-        return steps * self._error / self._information
+        return steps * math.sqrt(keys) * self._error / self._information
 
     def some(self) -> "Weighed":
         return Weighed(self.weighted[:: math.ceil(self.n / SOME)])
 
-    def shown(self, key: bytes) -> dict[str, object]:
+    def shown(self, *keys: bytes) -> dict[str, object]:
         return {
-            "slope": self.bound(key)[2],
+            "slope": self.bound(*keys)[2],
             "pairs": [[list(one.pair[0]), one.pair[1]] for one in self.weighted],
             "weights": [one.weight for one in self.weighted],
             "exponents": [one.exponent for one in self.weighted],

@@ -14,6 +14,7 @@ from stillwatch.distill.embedded.serve import GenerationRequest, Piece, RequestR
 from stillwatch.distill.train.extra import need
 from stillwatch.distill.train.models import LoadedModel, context
 from stillwatch.distill.train.wording import Wording, wording
+from stillwatch.watermark import Mark
 from stillwatch.watermark.choosing import choose_token
 from stillwatch.watermark.keys import Owner
 
@@ -45,6 +46,7 @@ class Job:
     text: str = ""
     finish: str | None = None
     draw: Any = None
+    mark: Mark | None = None  # the one key of this answer
 
 
 class GenerationEngine:
@@ -113,6 +115,7 @@ class GenerationEngine:
                 job.draw.manual_seed(job.ask.seed % (1 << 63))
             else:
                 job.draw.seed()
+            job.mark = self._mark_of(job)
 
         def choose(_: Any, scores: Any) -> Any:
             return self._choose_tokens(jobs, scores)
@@ -135,6 +138,12 @@ class GenerationEngine:
                 stopping_criteria=[stop_finished],
             )
 
+    def _mark_of(self, job: Job) -> Mark | None:
+        if job.ask.mark is None or self._owner is None:
+            return None
+        mark = self._owner.mark(job.ask.mark)
+        return mark.of_answer(lambda: float(self._torch.rand((), generator=job.draw)))
+
     def _choose_tokens(self, jobs: list[Job], scores: Any) -> Any:
         """Sample for each text by its own settings; other tokens become impossible. (texts, vocabulary)"""
         torch = self._torch
@@ -156,9 +165,9 @@ class GenerationEngine:
             order = p.argsort(descending=True)
             before = p[order].cumsum(0) - p[order]
             p[order[1:][before[1:] >= ask.top_p]] = 0
-        if ask.mark is not None and self._owner is not None:
+        if job.mark is not None:
             marked = choose_token(
-                self._owner.mark(ask.mark),
+                job.mark,
                 p.double().cpu().numpy(),
                 job.written,
                 lambda: float(torch.rand((), generator=job.draw)),
