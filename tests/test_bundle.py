@@ -814,6 +814,35 @@ def test_what_cannot_stand_in_a_file_is_named_with_its_place(
     assert "claims: none could be computed: every number is the sender's word" in found
 
 
+@pytest.mark.parametrize(
+    "name", ["finding.json", "alert.json", "events.ndjson", "audit.ndjson", "claims.ndjson"]
+)
+def test_a_name_that_stands_twice_is_named_as_readers_differ_in_which_they_take(
+    copy: Path, name: str
+) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        first = next(
+            iter(json.loads(files[name].split(b"\n")[0] if name.endswith("ndjson") else files[name]))
+        )
+        files[name] = files[name].replace(b"{", b'{"%b": null, ' % first.encode(), 1)
+
+    found = resigned(copy, edit)
+    assert any(one.startswith(name) and "stands twice in one table" in one for one in found), found
+    assert "claims: none could be computed: every number is the sender's word" in found
+
+
+def test_a_name_that_stands_twice_in_what_is_signed_is_named(copy: Path) -> None:
+    envelope = json.loads((copy / verify.MANIFEST).read_bytes())
+    payload = base64.b64decode(envelope["payload"])
+    payload = payload.replace(b'"predicate"', b'"predicate": {}, "predicate"', 1)
+    signature = bytes.fromhex(new_signer().sign(verify.pae(envelope["payloadType"], payload)))
+    envelope |= {"payload": base64.b64encode(payload).decode()}
+    envelope["signatures"][0]["sig"] = base64.b64encode(signature).decode()
+    (copy / verify.MANIFEST).write_bytes(json.dumps(envelope).encode())
+    found = wrong(copy)
+    assert any("'predicate' stands twice in one table of what is signed" in one for one in found), found
+
+
 def _every_signal(finding: dict[str, Any]) -> None:
     """Let a finding name every signal that computes something again."""
     campaign, evidence = finding["campaign"]["finding"], finding["campaign"]["evidence"]

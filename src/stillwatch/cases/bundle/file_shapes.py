@@ -7,12 +7,15 @@ in a list in a list is named with its place, and nothing is computed then.
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 from .bundle_events import us
 
+MANIFEST = "manifest.dsse.json"
 MOST_SENTENCES = 20
 LARGEST_US = 1 << 56  # the year 4253
 ALERT_FORMAT = "stillwatch.alert/1"
@@ -165,6 +168,8 @@ SHAPES: Mapping[str, Any] = {
 
 def find_misfits(bundle: Any) -> list[str]:
     """Say what cannot stand in a bundle's files, the first of it. Raises: what reading a file raises."""
+    if wrong := list(islice(_doubled_names(bundle), MOST_SENTENCES)):
+        return wrong
     documents = {
         name: bundle.lines(name) if name.endswith(".ndjson") else bundle.json(name)
         for name in SHAPES
@@ -172,6 +177,35 @@ def find_misfits(bundle: Any) -> list[str]:
     }
     wrong = list(islice(_broken_files(documents), MOST_SENTENCES))
     return wrong or list(islice(_unfitting(documents), MOST_SENTENCES))
+
+
+def _doubled_names(bundle: Any) -> Iterator[str]:
+    """Where a name stands twice in a table: readers differ in which of the two they take."""
+    for name in bundle.names:
+        if not name.endswith((".json", ".ndjson")):
+            continue
+        data = bundle.read(name)
+        for text in data.split(b"\n") if name.endswith(".ndjson") else [data]:
+            for doubled in _doubled_in(text) if text else []:
+                yield f"{name}: {doubled[:40]!a} stands twice in one table"
+        if name == MANIFEST:
+            for doubled in _doubled_in(b64decode(json.loads(data)["payload"])):
+                yield f"{name}: {doubled[:40]!a} stands twice in one table of what is signed"
+
+
+def _doubled_in(text: bytes) -> list[str]:
+    doubled: list[str] = []
+
+    def table_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in table:
+                doubled.append(name)
+            table[name] = value
+        return table
+
+    json.loads(text, object_pairs_hook=table_of)
+    return doubled
 
 
 def _broken_files(documents: Mapping[str, Any]) -> Iterator[str]:
