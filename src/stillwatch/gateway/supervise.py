@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
+from stillwatch.gateway.fleet.store import is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import WAITING, InheritedFiles
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
@@ -105,7 +106,10 @@ class Supervisor:
         ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
         alerts = [Child("alerts")] if (self.folder.path / ALERTS).exists() else []
-        self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector"), *alerts]
+        store = [Child("store")] if is_store(self.settings.shared) else []
+        self.children = self.children or [
+            *workers, *hooks, Child("recorder"), *store, Child("detector"), *alerts
+        ]  # fmt: skip
 
     # --- signals ---
 
