@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from fleet_world import fleet, folder, url_of
+from fleet_world import FleetServed, fleet, folder, url_of
 from gateway_world import until
 from s3_server import KEY, SECRET, S3Server, serving
 from scan_world import START
@@ -80,9 +80,9 @@ def pair(place: Path, address: str, now: Now) -> tuple[Folder, Folder, Mirror, M
 
 def look(mirror: Mirror, everything: bool = False) -> None:
     """One step that looks for what others wrote."""
-    mirror._listed_s = float("-inf")
+    mirror.listed_s = float("-inf")
     if everything:
-        mirror._everything_s = float("-inf")
+        mirror.everything_s = float("-inf")
     mirror.step()
 
 
@@ -464,6 +464,10 @@ def _ids(one: Folder) -> list[str]:
     return sorted(id for table in tables for id in table["exchange_id"].to_pylist())
 
 
+def _knows_credentials(one: FleetServed, kind: str) -> bool:
+    return any(SECRET.encode() in Path(f"/proc/{pid}/environ").read_bytes() for pid in one.pids(kind))
+
+
 def test_a_served_fleet_fails_over_and_outlives_its_store(tmp_path: Path, server: str, s3: S3Server) -> None:
     address = s3.bucket()
     with Upstream() as up, fleet(tmp_path, up.url, url_of(server), "a", "b", shared=address) as served:
@@ -481,6 +485,9 @@ def test_a_served_fleet_fails_over_and_outlives_its_store(tmp_path: Path, server
         a.process.wait(30)
         until(lambda: b.pids("detector"), FAILOVER_S + 15, "the detector at b")
         print(f"failover: {time.monotonic() - killed_s:.1f} s")
+        assert _knows_credentials(b, "store")
+        for kind in ("worker-", "recorder", "detector"):
+            assert not _knows_credentials(b, kind)
         s3.stop()
         assert b.status(key) == 200
         until(lambda: "cannot be reached" in b.part("store"), 60, "what b says of the store")

@@ -135,7 +135,7 @@ class Mirror:
         self._lost: set[str] = set()  # own segments that are in the store alone: seen once
         self._roots: dict[str, LocalSegments] = {}
         self._stored: Listing | None = None  # own
-        self._everything_s = self._listed_s = float("-inf")
+        self.everything_s = self.listed_s = float("-inf")
         self._is_late = False  # something moved in an hour that others do not look at each time
         self._news: dict[str, str] = {}  # of each other gateway: what it has said of such hours
         self._retention: Retention | None = None
@@ -147,7 +147,7 @@ class Mirror:
     def step(self) -> None:
         """Do what is due. Raises: StoreError, StoreAway, OSError; it is tried again from the start."""
         number = held_number(self.folder.run)
-        everything = self._stored is None or time.monotonic() - self._everything_s > EVERYTHING_S
+        everything = self._stored is None or time.monotonic() - self.everything_s > EVERYTHING_S
         if everything:
             self._is_late |= self._stored is None  # it may have been killed before it said so
             enter_store(self.folder, self.store, self.gateway)
@@ -159,12 +159,12 @@ class Mirror:
         self._take_away()
         self._say_what_is_late()
         every_s = STANDBY_LISTS_S if number is None else LISTS_S
-        if everything or time.monotonic() - self._listed_s > every_s:
-            self._listed_s = time.monotonic()
+        if everything or time.monotonic() - self.listed_s > every_s:
+            self.listed_s = time.monotonic()
             self._take_others(everything)
             self.findings.follow(number)
         if everything:
-            self._everything_s = time.monotonic()
+            self.everything_s = time.monotonic()
         self.findings.publish(number)
         self.error = None
 
@@ -391,7 +391,7 @@ class _Pulse(threading.Thread):
                 print(
                     f"{PROCESS}: nothing moved for {HANGS_S:.0f} s; it is ended", file=sys.stderr, flush=True
                 )
-                os._exit(1)
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def beat(self) -> None:
         with suppress(OSError):  # seen from outside: the beat is missing
@@ -426,7 +426,6 @@ def main(folder: str) -> None:
         pulse.works.clear()
         pulse.beat()
         stop.wait(clock.pause_s(PERIOD_S))
-    os._exit(0)  # threads of the store's library are not waited for
 
 
 if __name__ == "__main__":

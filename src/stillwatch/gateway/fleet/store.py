@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCHEME = "s3://"
 PURPOSE = b"store"
 PROCESS = "store"  # that moves objects: the name of its heartbeat
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # variables
 CODE = r"[0-9a-f]{32}"
 CHUNK_BYTES = 4 << 20
 CONNECT_S, ANSWER_S = 5.0, 20.0
