@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,6 +332,44 @@ def test_findings_follow_the_lease_and_a_replaced_holder_changes_nothing(
     assert sum(name.endswith(".json") and "/files/" not in name for name in left) == 2
     look(up)
     assert (a.detector / "findings.json").read_text() == "b 4"
+
+
+def test_a_planted_publication_is_passed_over(tmp_path: Path, s3: S3Server) -> None:
+    """Whoever may write to the bucket gives it the highest number. The one before is taken."""
+    address, now = s3.bucket(), Now(HOUR)
+    a, b, up, down = pair(tmp_path, address, now)
+    _lease(a, 100)
+    (a.detector / "findings.json").write_text("of a")
+    look(up)
+    listed = next(
+        name for name in s3.names(address, "detector") if name.endswith(".json") and "/files/" not in name
+    )
+    files = s3.files()
+    files.copy_file(listed, listed.replace("/0000000000000100/", "/9999999999999999/"))
+    look(down)
+    assert (b.detector / "findings.json").read_text() == "of a"
+    assert down.says()["strange"] == 1
+    _lease(b, 200)
+    look(down)
+    assert down.findings.lease == 200
+
+
+def test_a_full_disk_takes_nothing_of_the_others_and_puts_up_its_own(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, now = s3.bucket(), Now(HOUR)
+    a, b, up, down = pair(tmp_path, address, now)
+    write(a, 1)
+    write(b, 1)
+    look(up)
+    usage = type(shutil.disk_usage("/"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10 << 40, 10 << 40, 1 << 20))
+    look(down)
+    assert (down.put, down.taken) == (1, 0)
+    assert "too little room" in str(down.error)
+    monkeypatch.undo()
+    look(down, everything=True)
+    assert (down.taken, down.error) == (1, None)
 
 
 @pytest.mark.parametrize(

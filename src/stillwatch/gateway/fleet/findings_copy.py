@@ -9,6 +9,7 @@ A detector begins when its gateway has the newest publication.
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class FindingsCopy:
         self.folder, self.store = folder, store
         self.root = folder.path / COPY / "detector"
         self.lease: int | None = None  # the lease under which this gateway's files are the newest
+        self.damaged: list[str] = []  # publications that were not taken: why
         base = read_notes(folder, store).get("findings")
         self._base = (int(base[0]), int(base[1])) if isinstance(base, list) else (0, 0)
         self._known: dict[str, tuple[Sign, str, int]] = {}  # file -> sign, object, bytes
@@ -48,25 +50,29 @@ class FindingsCopy:
         if number is not None and number == self.lease:
             return
         self.lease = None
-        newest = self._newest()
-        if newest is not None and newest[0] > self._base:
+        self.damaged.clear()
+        for base, listed in self._published():
+            if base <= self._base:
+                break
             try:
-                self._take(*newest)
+                self._take(base, listed)
+                break
+            except DamagedObject as why:  # of somebody else: then the one before is the newest
+                self.damaged.append(str(why))
             except ObjectGone:
                 return  # it was replaced meanwhile
         if number is not None and held_number(self.folder.run) == number:
             self._put, self.lease = None, number
 
-    def _newest(self) -> tuple[tuple[int, int], StoredObject] | None:
+    def _published(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
+        """What was published, the newest first, by the numbers of lease and publication."""
         for number in reversed([one for one in self.store.folders("detector") if _NUMBER.fullmatch(one)]):
             found = [
                 ((int(named[1]), int(named[2])), one)
                 for one in self.store.objects(f"detector/{number}", recursive=False)
                 if (named := _LIST.fullmatch(one.name))
             ]
-            if found:
-                return max(found, key=lambda one: one[0])
-        return None
+            yield from sorted(found, key=lambda one: one[0], reverse=True)
 
     def _take(self, base: tuple[int, int], listed: StoredObject) -> None:
         files = _files(self.store.read(listed.name, ENDING), listed.name)

@@ -54,6 +54,7 @@ LATE = timedelta(minutes=10)  # after its end an hour is still looked at each ti
 AHEAD = timedelta(minutes=1)  # clocks of other hosts
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between two tries while the store is away
 PUT_S = 10.0  # put up without looking at anything else
+LAST_S = 8.0  # that recorder and detector are waited for at the end
 HANGS_S = 180.0  # no byte moved in the middle of a step: it is ended and started again
 SETTLED_NS = 2_000_000_000  # a folder's time may stand still for that long while something is written
 MOST_NAMED = 10
@@ -130,6 +131,7 @@ class Mirror:
         self.put = self.taken = self.waiting = self.waiting_bytes = 0
         self.lag_s = 0.0
         self.error: str | None = "has not reached the object store yet"
+        self._is_short = False  # of disk
         self._damaged: dict[str, str] = {}  # objects that were not taken: why
         self._foreign: set[str] = set()
         self._lost: set[str] = set()  # own segments that are in the store alone: seen once
@@ -161,12 +163,14 @@ class Mirror:
         every_s = STANDBY_LISTS_S if number is None else LISTS_S
         if everything or time.monotonic() - self.listed_s > every_s:
             self.listed_s = time.monotonic()
+            self._is_short = False
             self._take_others(everything)
             self.findings.follow(number)
         if everything:
             self.everything_s = time.monotonic()
         self.findings.publish(number)
-        self.error = None
+        short = f"{self.folder.path}: too little room to take down what other gateways wrote"
+        self.error = short if self._is_short else None
 
     # --- what this gateway wrote ---
 
@@ -331,7 +335,8 @@ class Mirror:
     def _take(self, one: StoredObject, path: Path) -> None:
         disk = shutil.disk_usage(self.folder.path)
         if disk.free - one.bytes < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE)):
-            raise OSError(28, "too little room to take down what other gateways wrote", str(self.folder.path))
+            self._is_short = True  # what is left is for what this gateway captures
+            return
         try:
             self.store.take(one.name, path, ENDING)
             self.taken += 1
@@ -344,10 +349,8 @@ class Mirror:
 
     def says(self) -> dict[str, Any]:
         """Give what its heartbeat says. Called from another thread."""
-        strange = [
-            *list(self._damaged.values()),
-            *(f"{one}: not of this fleet" for one in list(self._foreign)),
-        ]
+        foreign = [f"{one}: not of this fleet" for one in list(self._foreign)]
+        strange = [*list(self._damaged.values()), *self.findings.damaged, *foreign]
         return {
             "rss": heartbeat.rss_bytes(),
             "lag_s": round(self.lag_s, 1),
@@ -398,6 +401,11 @@ class _Pulse(threading.Thread):
             heartbeat.beat(self.mirror.folder.run / f"{PROCESS}.json", utc_us(), **self.mirror.says())
 
 
+def _lives(folder: Folder, process: str) -> bool:
+    pid = heartbeat.read(folder.run / f"{process}.json").get("pid")
+    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
+
+
 def main(folder: str) -> None:
     """Be the mirror of the gateway in a folder."""
     stop = Wake()
@@ -426,6 +434,11 @@ def main(folder: str) -> None:
         pulse.works.clear()
         pulse.beat()
         stop.wait(clock.pause_s(PERIOD_S))
+    until_s = time.monotonic() + LAST_S
+    while time.monotonic() < until_s and any(_lives(found, name) for name in ("recorder", "detector")):
+        time.sleep(0.1)
+    with suppress(StillwatchError, OSError):  # what they wrote at their end; else it waits for the next start
+        mirror.step()
 
 
 if __name__ == "__main__":
