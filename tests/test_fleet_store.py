@@ -334,6 +334,26 @@ def test_findings_follow_the_lease_and_a_replaced_holder_changes_nothing(
     assert (a.detector / "findings.json").read_text() == "b 4"
 
 
+def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Path, s3: S3Server) -> None:
+    """By their names they are later than any, hold all the others, or come before the real one."""
+    address, now = s3.bucket(), Now(HOUR)
+    a, b, up, down = pair(tmp_path, address, now)
+    write(a, 1)
+    look(up)
+    (real,) = s3.names(address, "segments/gw-a")
+    for planted in ("0000000001-9999999999", "0000000002-0000000002", "0000009999-0000009999"):
+        s3.files().copy_file(real, real.replace("0000000001-0000000001", planted))
+    again = Mirror(a, settings(address, "gw-a"), now)  # it starts all the same
+    write(a, 2, rows=5)
+    write(a, 3)
+    for _ in range(3):
+        look(again)
+    look(down, everything=True)
+    assert rows_hash(b) == rows_hash(a)
+    assert (again.waiting, down.says()["strange"]) == (0, 2)  # nobody need look at the older of two
+    assert len(segments.all_segments(a)) == 3
+
+
 def test_a_planted_publication_is_passed_over(tmp_path: Path, s3: S3Server) -> None:
     """Whoever may write to the bucket gives it the highest number. The one before is taken."""
     address, now = s3.bucket(), Now(HOUR)

@@ -187,7 +187,7 @@ class Mirror:
         while waiting and time.monotonic() - began_s < PUT_S:
             one = waiting[0]
             before = self._stored.get(one.stem, [])
-            if before and not self._is_rewritten(one):
+            if before and not self._is_rewritten(one) and self.store.first_whole(before, ENDING):
                 raise StoreError(
                     f"segments/{self.gateway}/{one.stem}: the store holds another segment of these numbers; "
                     "nothing more is put up. Start this gateway with another --gateway NAME"
@@ -197,7 +197,7 @@ class Mirror:
                 self._note_hour(one.stem)
                 self._stored[one.stem] = [new]
                 self.put += 1
-                for old in before:
+                for old in before if self._is_rewritten(one) else ():
                     if old.name != new.name:
                         self.store.delete(old.name)
             waiting.pop(0)
@@ -249,8 +249,10 @@ class Mirror:
                 del self._stored[stem]
                 self._note_hour(stem)
                 hours.add(stem.partition("/")[0])
+            elif not (usable := self._usable(self._stored[stem])):
+                continue
             elif stem in self._lost:  # at two looks: no merge lies between them
-                newest = max(self._stored[stem], key=lambda one: one.at_ns)
+                newest = max(usable, key=lambda one: one.at_ns)
                 self._take(newest, self._local(self.gateway).root / f"{stem}{ENDING}")
             else:
                 lost.add(stem)
@@ -311,16 +313,21 @@ class Mirror:
         here = self._local(gateway)
         local = here.look()
         spans = [one.segment for one in local.values()]
-        named = {here.root / f"{stem}{ENDING}": stem for stem in listing}
-        for one in whole(s for s in map(segment, named) if s is not None):
-            stem = named[one.path]
-            newest = max(listing[stem], key=lambda found: found.at_ns)
-            known = local.get(stem)
-            if newest.name in self._damaged or self._is_over(stem):
-                continue
-            if known.bytes == newest.bytes if known is not None else _is_covered(stem, spans):
-                continue
-            self._take(newest, one.path)
+        damaged = -1
+        while damaged != len(
+            self._damaged
+        ):  # one that is not of this fleet must not stand for those that are
+            damaged = len(self._damaged)
+            usable = {stem: self._usable(found) for stem, found in listing.items() if self._usable(found)}
+            named = {here.root / f"{stem}{ENDING}": stem for stem in usable}
+            for one in whole(s for s in map(segment, named) if s is not None):
+                stem = named[one.path]
+                newest = max(usable[stem], key=lambda found: found.at_ns)
+                known = local.get(stem)
+                here_already = known.bytes == newest.bytes if known else _is_covered(stem, spans)
+                if not here_already and not self._is_over(stem):
+                    self._take(newest, one.path)
+            local = here.look()
         kept = here.look()
         for hour in here.root.iterdir() if here.root.is_dir() else ():
             if not _is_hour(hour.name):
@@ -331,6 +338,9 @@ class Mirror:
                     path.unlink()  # it went into another, or is over
             if everything and not any(hour.iterdir()):
                 hour.rmdir()
+
+    def _usable(self, found: list[StoredObject]) -> list[StoredObject]:
+        return [one for one in found if one.name not in self._damaged]
 
     def _take(self, one: StoredObject, path: Path) -> None:
         disk = shutil.disk_usage(self.folder.path)

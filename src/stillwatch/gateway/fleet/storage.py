@@ -88,15 +88,22 @@ def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
         f"{root}/segments/{gateway}: is written by a gateway whose folder this one is not; start this one "
         "with another --gateway NAME",
     )
-    below = (Path(one.name) for one in store.objects(f"segments/{gateway}"))
-    there = [s.last for path in below if (s := segment(Path(path.name.partition(".")[0] + path.suffix)))]
-    if there and max(there) > last_checkpoint(folder)[0]:
+    newest = last_checkpoint(folder)[0]
+    later = [one for one in store.objects(f"segments/{gateway}") if _last_number(one.name) > newest]
+    if store.first_whole(later, ".parquet"):  # others may have put something there
         raise FolderError(
             f"{folder.path}: is older than what it has put into {root}, as after a restore: its numbers "
             "would come again. Start it with another --gateway NAME"
         )
     if "entered" not in notes:
         write_notes(folder, store, entered=True)
+
+
+def _last_number(name: str) -> int:
+    """Give the last number of a segment by its object's name; 0 of what is none."""
+    path = Path(name)
+    named = segment(Path(path.name.partition(".")[0] + path.suffix))
+    return named.last if named else 0
 
 
 def _claim(store: ObjectStore, mark: str, refusal: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +225,14 @@ class ObjectStore:
         content = b"".join(self._read(full))
         self._check_code(full, ending, iter([content]))
         return content
+
+    def first_whole(self, objects: Iterable[StoredObject], ending: str = "") -> StoredObject | None:
+        """Give the first of some objects that is what its name says; None where none is."""
+        for one in objects:
+            with suppress(DamagedObject, ObjectGone):
+                self._check_code(one.name, ending, self._read(one.name))
+                return one
+        return None
 
     def _check_code(self, full: str, ending: str, content: Iterator[bytes]) -> None:
         name, _, code = full.removesuffix(ending).rpartition(".")
