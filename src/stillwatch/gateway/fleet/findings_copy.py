@@ -51,7 +51,7 @@ class FindingsCopy:
             return
         self.lease = None
         self.damaged.clear()
-        for base, listed in self._published():
+        for base, listed in self._publications():
             if base <= self._base:
                 break
             try:
@@ -64,7 +64,7 @@ class FindingsCopy:
         if number is not None and held_number(self.folder.run) == number:
             self._put, self.lease = None, number
 
-    def _published(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
+    def _publications(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
         """What was published, the newest first, by the numbers of lease and publication."""
         for number in reversed([one for one in self.store.folders("detector") if _NUMBER.fullmatch(one)]):
             found = [

@@ -389,7 +389,7 @@ def _retention(folder: Folder) -> Retention | None:
         return None
 
 
-class _Pulse(threading.Thread):
+class _TransferPulse(threading.Thread):
     """Beats while a step runs, and ends the process when no byte moves for long."""
 
     def __init__(self, mirror: Mirror) -> None:
@@ -423,7 +423,7 @@ def main(folder: str) -> None:
         signal.signal(name, lambda *_: stop.set())
     found = Folder(Path(folder))
     mirror = Mirror(found, GatewaySettings.load(found.settings))
-    pulse = _Pulse(mirror)
+    pulse = _TransferPulse(mirror)
     pulse.beat()
     pulse.start()
     pause_s = FIRST_PAUSE_S

@@ -212,7 +212,7 @@ class ObjectStore:
         beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.taken")
         try:
             with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                self._check_code(full, ending, _written(self._read(full), file.write))
+                self._check_code(full, ending, _write_on(self._read(full), file.write))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
@@ -322,7 +322,7 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def _written(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
+def _write_on(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
     for piece in pieces:
         write(piece)
         yield piece
