@@ -37,7 +37,12 @@ from test_live import with_followers
 from upstream import Upstream
 
 pytest_plugins = ("fleet_fixtures",)
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning"
+    ),  # of the S3 server's libraries, on newer Pythons
+]
 HOUR = datetime(2026, 1, 1, 1, tzinfo=UTC)
 TERMS = "version = 1\n[retention]\ntext_days = 2\nsketch_days = 30\n"
 
