@@ -88,7 +88,7 @@ def _segments(facts: Facts, a_day: float) -> Iterator[PartCost]:
     times = facts.times("segment_bytes", a_day * days)
     yield PartCost(f"shared folder, {days:.0f} days", None, gb, gb * facts.usd("folder_gb_month") / 30, times)
     usd = gb * facts.usd("object_gb_month") / 30
-    yield PartCost("the same in an object store (not built)", None, gb, usd, times, counted=False)
+    yield PartCost("the same in an object store", None, gb, usd, times, counted=False)
 
 
 def _detector(facts: Facts, a_day: float) -> PartCost:

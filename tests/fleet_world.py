@@ -57,11 +57,20 @@ def cut(url: str) -> None:
 class FleetServed(Served):
     """One `stillwatch serve` of a fleet."""
 
-    def __init__(self, place: Path, upstream: str, url: str, name: str, like: Folder | None = None) -> None:
+    def __init__(
+        self,
+        place: Path,
+        upstream: str,
+        url: str,
+        name: str,
+        like: Folder | None = None,
+        shared: str | None = None,
+    ) -> None:
         folder(place / "serve", like)
         self.key = ""
         super().__init__(place, upstream, 1, issue=False)
-        self.words += ["--state", url, "--gateway", name, "--shared", str(place.parent / "shared")]
+        self.words += ["--state", url, "--gateway", name, "--shared"]
+        self.words.append(shared or str(place.parent / "shared"))
         self.name = name
         self.environment = {**os.environ, UPSTREAM_KEY_VARIABLE: UPSTREAM_KEY}  # of all that runs on its host
 
@@ -105,17 +114,19 @@ def fleet(
     terms: str = "",
     delay_s: float = 0.0,
     environments: Mapping[str, Mapping[str, str]] | None = None,
+    shared: str | None = None,
 ) -> Iterator[list[FleetServed]]:
     """Gateways of one fleet, served. delay_s: how long they serve on when they are to stop.
 
-    environments: what the environment of a host has besides, by the name of its gateway.
+    environments: what the environment of a host has besides, by the name of its gateway. shared: an object
+    store in the place of a folder.
     """
     gateways: list[FleetServed] = []
     try:
         for name in names:
             (place / name).mkdir()
             like = gateways[0].folder if gateways else None
-            gateways.append(FleetServed(place / name, upstream, url, name, like))
+            gateways.append(FleetServed(place / name, upstream, url, name, like, shared))
             gateways[-1].words += ["--shutdown-delay-s", str(delay_s)]
             gateways[-1].environment |= (environments or {}).get(name, {})
             if terms:

@@ -61,7 +61,7 @@ def deal(folders: list[Folder], table: pa.Table) -> None:
 
 
 def lease_to(one: Folder) -> None:
-    one.run.joinpath("lease").write_text(f"{time.monotonic() + 3_600}\n")
+    one.run.joinpath("lease").write_text(f"{time.monotonic() + 3_600} 1\n")
 
 
 def names_of(one: Folder) -> list[tuple[str, ...]]:

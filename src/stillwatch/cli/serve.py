@@ -12,6 +12,7 @@ from stillwatch.cli.folder import FOLDER, FOLDER_VARIABLE
 from stillwatch.cli.main import CANNOT, one_line, print_json
 from stillwatch.cli.verb import verb
 from stillwatch.errors import InputError
+from stillwatch.gateway.fleet.store import is_store
 from stillwatch.gateway.folder import Folder, open_folder
 from stillwatch.gateway.handover import InheritedFiles, become_the_next, check_next, take
 from stillwatch.gateway.instance import running_pid
@@ -58,7 +59,11 @@ class SettingOptions:
         ),
     ] = None
     shared: Annotated[
-        str | None, typer.Option(help="Folder that all gateways of the fleet write to.", show_default="none")
+        str | None,
+        typer.Option(
+            help="What all gateways of the fleet write to: a folder, or s3://BUCKET/PREFIX.",
+            show_default="none",
+        ),
     ] = None
     gateway: Annotated[
         str | None, typer.Option(help="Its name in the fleet.", show_default="made of the host's name")
@@ -103,7 +108,7 @@ class SettingOptions:
         found = {name: value for name, value in asdict(self).items() if value is not None}
         if self.upstream_ca is not None:
             found["upstream_ca"] = str(Path(self.upstream_ca).resolve())
-        if self.shared is not None:
+        if self.shared is not None and not is_store(self.shared):
             found["shared"] = str(Path(self.shared).resolve())
         if self.networks is not None:
             named = [] if self.networks == [NO_TABLE] else self.networks

@@ -1,7 +1,7 @@
 """How every child process of the gateway begins: tied to its parent, then its own `main`. It watches none.
 
-Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, `recorder`,
-`detector`, `hooks` or what workers are forked from. A module of its own: the supervisor has threads, and is
+Run as `python -m stillwatch.gateway.child NAME FOLDER PARENT_PID`, NAME being `worker-0`, or what stands in
+`ENTRIES`. A module of its own: the supervisor has threads, and is
 not forked.
 """
 
@@ -30,6 +30,7 @@ ENTRIES = {
     "recorder": "record.recorder",
     "detector": "detector",
     "hooks": "hooks.serve",
+    "store": "fleet.mirror",
     "alerts": "alerts",
     "template": "template",
 }

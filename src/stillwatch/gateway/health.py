@@ -15,6 +15,8 @@ from stillwatch.exchanges.values import micros
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.control.in_force import NotInForce, behind, wait_until_in_force
 from stillwatch.gateway.control.state import ControlState, PutBack
+from stillwatch.gateway.fleet.store import PROCESS as STORE
+from stillwatch.gateway.fleet.store import is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.latest import newest_gap
 from stillwatch.gateway.settings import GatewaySettings
@@ -25,7 +27,7 @@ OK: Status = "ok"
 DEGRADED: Status = "degraded"
 FAILING: Status = "failing"
 FRESH_US = 15_000_000
-RECORDER_LAG_S, DETECTOR_LAG_S = 30.0, 60.0
+RECORDER_LAG_S, STORE_LAG_S, DETECTOR_LAG_S = 30.0, 60.0, 60.0
 EVALUATION_US = 20  # of each exchange kept, at most: the detector may be behind for so long every hour
 GAP_LATELY_US = HOUR_US
 PUT_BACK_LATELY_US = HOUR_US
@@ -78,6 +80,7 @@ def health(
         _terms(live, supervisor),
         *_coin(live),
         *_fleet(supervisor),
+        *([_store(folder, now_us)] if is_store(settings.shared) else []),
         _state(live, supervisor, standings),
         _supervisor(supervisor, now_us),
         _gaps(folder, now_us),
@@ -204,6 +207,20 @@ def _hooks(folder: Folder, now_us: int) -> PartHealth:
         if says.get(name):
             return PartHealth("hooks", DEGRADED, str(says[name]))
     return PartHealth("hooks", OK, "answers other gateways")
+
+
+def _store(folder: Folder, now_us: int) -> PartHealth:
+    """Say what waits for the fleet's object store, and what lies there that this fleet did not write."""
+    found = _process(folder, STORE, now_us, STORE_LAG_S, "exchanges wait on this disk, nothing is lost")
+    says = heartbeat.read(folder.run / f"{STORE}.json")
+    texts = [found.text]
+    if says.get("waiting"):
+        texts.append(f"{says['waiting']:,} segments wait, {says['waiting_bytes'] / 1e6:.1f} MB")
+    if says.get("strange"):
+        named = "; ".join(map(str, says.get("strange_named", [])))
+        texts.append(f"{says['strange']} objects are left alone: {named}")
+    status = DEGRADED if says.get("strange") else found.status
+    return PartHealth(STORE, status, "; ".join(texts))
 
 
 def _alerts(folder: Folder, now_us: int) -> PartHealth:

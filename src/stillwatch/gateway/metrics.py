@@ -9,6 +9,8 @@ from typing import Any
 
 from stillwatch.gateway import heartbeat
 from stillwatch.gateway.counters import GAUGES, NAMES, read_all
+from stillwatch.gateway.fleet.store import PROCESS as STORE
+from stillwatch.gateway.fleet.store import is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.health import DEGRADED, FAILING, OK, Health
 from stillwatch.gateway.histograms import text_of_all
@@ -78,6 +80,7 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     workers = sorted(path.stem for path in folder.run.glob("worker-*.json"))
     names = [*workers, "recorder", "detector", "supervisor"]
     names += ["hooks"] if settings.hooks_port is not None else []
+    names += [STORE] if is_store(settings.shared) else []
     says = {name: heartbeat.read(folder.run / f"{name}.json") for name in names}
     beats = tuple(({"process": n}, s["at"] / 1e6) for n, s in says.items() if _number(s.get("at")))
     yield Metric("heartbeat_timestamp_seconds", "gauge", "When a process last gave a sign.", beats)
@@ -89,6 +92,7 @@ def _processes(folder: Folder, settings: GatewaySettings) -> Iterator[Metric]:
     counts = tuple(({"why": why}, float(count)) for why, count in sorted(unread.items()))
     yield Metric("unread_documents_total", "counter", "Documents in requests that were not read.", counts)
     yield from _of_detector(says["detector"])
+    yield from _of_store(says.get(STORE, {}))
     children = says["supervisor"].get("children", {})
     again = tuple(({"process": n}, float(c["restarts"])) for n, c in sorted(children.items()))
     yield Metric("restarts_total", "counter", "Restarts of a process since the gateway was started.", again)
@@ -108,6 +112,24 @@ def _of_detector(says: dict[str, Any]) -> Iterator[Metric]:
         ("late_exchanges", unseen.get("late", 0), "Exchanges that came too late to be evaluated."),
     ):
         yield Metric(f"detector_{name}", "gauge", words, (({}, float(value)),))
+
+
+def _of_store(says: dict[str, Any]) -> Iterator[Metric]:
+    """What goes to the fleet's object store and comes from it."""
+    for name, kind, key, words in (
+        ("waiting_segments", "gauge", "waiting", "Segments that are not in the object store yet."),
+        (
+            "waiting_bytes",
+            "gauge",
+            "waiting_bytes",
+            "Bytes of segments that are not in the object store yet.",
+        ),
+        ("put_total", "counter", "put", "Segments put into the object store."),
+        ("taken_total", "counter", "taken", "Segments taken from the object store."),
+        ("strange_objects", "gauge", "strange", "Objects that are damaged, or not of this fleet."),
+    ):
+        if _number(says.get(key)):
+            yield Metric(f"store_{name}", kind, words, (({}, float(says[key])),))
 
 
 def _of_health(health: Health) -> Iterator[Metric]:

@@ -33,7 +33,9 @@ from stillwatch.gateway.fleet.lease import Lease
 from stillwatch.gateway.fleet.membership import join, leave_fleet
 from stillwatch.gateway.fleet.objects import ObjectExchange
 from stillwatch.gateway.fleet.part import FleetPart
-from stillwatch.gateway.fleet.storage import use_own, use_shared
+from stillwatch.gateway.fleet.storage import COPY, enter_store, has_entered, use_own, use_shared
+from stillwatch.gateway.fleet.store import PROCESS as STORE
+from stillwatch.gateway.fleet.store import ObjectStore, StoreAway, is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import InheritedFiles
 from stillwatch.gateway.health import PUT_BACK_LATELY_US, put_back_text
@@ -60,6 +62,11 @@ class InFleet:
     follower: FleetFollower
     lease: Lease
     parts: tuple[FleetPart, ...]
+    store: Path | None  # where the mirror says how it does; None: they share a folder
+
+    def has_findings(self) -> bool:
+        """Whether the newest findings are here, for a detector to go on from."""
+        return self.store is None or heartbeat.read(self.store).get("findings_of") == self.lease.number
 
     def says(self) -> dict[str, object]:
         """Give their part of the supervisor's heartbeat."""
@@ -130,7 +137,9 @@ def serve(
                 retiring=retiring,
                 gone=partial(_forget, folder),
                 rehearse=rehearse,
-                may_run=lambda name: name != "detector" or leads(),
+                may_run=lambda name: (
+                    name != "detector" or (leads() and (fleet is None or fleet.has_findings()))
+                ),
                 template=Child(TEMPLATE, delay_s=AT_ONCE_S) if sys.platform == "linux" else None,
             )
             supervisor.catch_signals()
@@ -168,13 +177,28 @@ def _enter_fleet(
     if (warning := join(state, psycopg_url(settings.state))) is not None:
         tell(f"warning: {warning}")
     # after it has joined: who could not leaves no mark there
-    if (warning := use_shared(folder, Path(settings.shared), settings.gateway)) is not None:
+    if is_store(settings.shared):
+        _enter_store(folder, settings.shared, settings.gateway, tell)
+    elif (warning := use_shared(folder, Path(settings.shared), settings.gateway)) is not None:
         tell(f"warning: {warning}")
     follower = FleetFollower(folder, state, settings.gateway, lambda: watched.sha256, tell)
     lease = Lease(folder, follower.url, settings.gateway, follower.life, tell)
     objects = ObjectExchange(folder, follower.url, tell)
     budgets = BudgetExchange(folder, follower.url, settings.gateway, tell)
-    return InFleet(follower, lease, (follower, lease, objects, budgets))
+    store = folder.run / f"{STORE}.json" if is_store(settings.shared) else None
+    return InFleet(follower, lease, (follower, lease, objects, budgets), store)
+
+
+def _enter_store(folder: Folder, address: str, gateway: str, tell: Tell) -> None:
+    """Have the folder keep a copy of the object store. Raises: FolderError, StoreError."""
+    store = ObjectStore(address, folder.secret())
+    use_shared(folder, folder.path / COPY, gateway)
+    try:
+        enter_store(folder, store, gateway)
+    except StoreAway as why:
+        if not has_entered(folder, store):
+            raise
+        tell(f"warning: {why}; exchanges wait on this disk until it is back")
 
 
 def _admin_door(settings: GatewaySettings, given: InheritedFiles) -> socket.socket:

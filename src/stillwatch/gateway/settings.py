@@ -12,6 +12,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from stillwatch.errors import StillwatchError
+from stillwatch.gateway.fleet.store import is_store, store_address
 from stillwatch.gateway.logs import FORMATS, LEVELS
 from stillwatch.new_file import replace_file
 from stillwatch.toml.declared import Bounds, OneOf, build, out_of_bounds
@@ -20,7 +21,7 @@ from stillwatch.toml.reading import Mistakes, TableReader
 UPSTREAM_KEY_VARIABLE = "STILLWATCH_UPSTREAM_KEY"
 MOST_WORKERS = 64
 SHUTDOWN_DELAY_S = 5.0  # in a fleet, where others serve: /readyz asked each second, or twice in four
-_GATEWAY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
+GATEWAY_NAME = r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}"
 Port = Annotated[int, Bounds(1, 65_535)]
 
 
@@ -32,7 +33,7 @@ class SettingsError(StillwatchError):
 class GatewaySettings:
     """How one gateway serves. Every process of it reads the same file.
 
-    Raises: SettingsError for a value that cannot work.
+    Raises: SettingsError for a value that cannot work, StoreError for an object store's address.
     """
 
     upstream: str  # "https://host[:port][/prefix]"; the path of a request is put behind it
@@ -57,7 +58,9 @@ class GatewaySettings:
     cases: str | None = None  # database URL without a password; None: cases.db in the folder
     state: str | None = None  # the same, of the fleet whose state is shared; None: state.db is nobody else's
     gateway: str | None = None  # its name in the fleet
-    shared: str | None = None  # the folder that all gateways of the fleet write to
+    shared: str | None = (
+        None  # the folder or, as s3://, the object store that all gateways of the fleet write to
+    )
     networks: tuple[str, ...] = ()  # files of a table of networks: what is captured gets its `asn` by it
 
     def __post_init__(self) -> None:
@@ -68,10 +71,12 @@ class GatewaySettings:
             raise SettingsError(f"hooks_port is {self.hooks_port}, as another port; give it one of its own")
         if self.state is not None and self.shared is None:
             raise SettingsError(
-                "a fleet needs one folder that all its gateways can write to, for exchanges and findings: "
-                "give --shared FOLDER with --state"
+                "a fleet needs one folder or object store that all its gateways can write to, for "
+                "exchanges and findings: give --shared FOLDER or --shared s3://BUCKET/PREFIX with --state"
             )
-        if self.gateway is not None and not _GATEWAY.fullmatch(self.gateway):
+        if self.shared is not None and is_store(self.shared):
+            store_address(self.shared)
+        if self.gateway is not None and not re.fullmatch(GATEWAY_NAME, self.gateway):
             raise SettingsError(
                 f"gateway is {self.gateway!a}; give 1 to 40 letters, digits, dots and hyphens"
             )

@@ -15,6 +15,8 @@ from stillwatch.errors import InputError, StillwatchError, refuse_os_errors
 from stillwatch.exchanges.networks import read_networks
 from stillwatch.gateway import clock
 from stillwatch.gateway.control.tables import load_tables
+from stillwatch.gateway.fleet.storage import has_entered
+from stillwatch.gateway.fleet.store import ObjectStore, StoreAway, is_store
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import InheritedFiles
 from stillwatch.gateway.health import LOW_DISK_BYTES
@@ -103,6 +105,7 @@ def look(
         _try("terms", lambda: _terms(folder, terms)),
         _try("state", lambda: _state(folder)),
         *([_try("fleet", lambda: _fleet(settings.state))] if settings.state else []),
+        *([_try("store", lambda: _store(folder, settings))] if is_store(settings.shared) else []),
         _try("cases", lambda: _cases(folder, settings)),
         *([_networks(settings.networks)] if settings.networks else []),
     ]
@@ -171,6 +174,19 @@ def _fleet(url: str | None) -> SetupCheck:
     if found.password is not None:
         raise SettingsError("state: the URL holds a password; give it by PGPASSWORD or ~/.pgpass")
     return SetupCheck("fleet", "ok", found.render_as_string())
+
+
+def _store(folder: Folder, settings: GatewaySettings) -> SetupCheck:
+    """Whether the fleet's object store lets a gateway do what it does there. A member begins without it."""
+    assert settings.shared is not None
+    store = ObjectStore(settings.shared, folder.secret())
+    try:
+        store.check()
+    except StoreAway as why:
+        if not has_entered(folder, store):
+            raise
+        return SetupCheck("store", "warning", f"{why}; exchanges wait on this disk until it is back")
+    return SetupCheck("store", "ok", f"s3://{store.address.root} can be listed, read and written")
 
 
 def _cases(folder: Folder, settings: GatewaySettings) -> SetupCheck:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from stillwatch.cases.exports.targets import NAME as ALERTS
 from stillwatch.errors import StillwatchError
 from stillwatch.gateway import clock, heartbeat, notify
+from stillwatch.gateway.fleet.store import CREDENTIALS, is_store
+from stillwatch.gateway.fleet.store import PROCESS as STORE
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.handover import WAITING, InheritedFiles
 from stillwatch.gateway.probe import DOOR_VARIABLE, port_answers
@@ -105,7 +107,10 @@ class Supervisor:
         ]
         hooks = [Child("hooks", WORKER_LONGEST_DELAY_S)] if self.settings.hooks_port is not None else []
         alerts = [Child("alerts")] if (self.folder.path / ALERTS).exists() else []
-        self.children = self.children or [*workers, *hooks, Child("recorder"), Child("detector"), *alerts]
+        store = [Child(STORE)] if is_store(self.settings.shared) else []
+        self.children = self.children or [
+            *workers, *hooks, Child("recorder"), *store, Child("detector"), *alerts
+        ]  # fmt: skip
 
     # --- signals ---
 
@@ -250,6 +255,8 @@ class Supervisor:
         environment.pop(notify.SOCKET, None)  # the supervisor alone speaks for them
         if not child.is_worker and child is not self.template:
             environment.pop(UPSTREAM_KEY_VARIABLE, None)  # they have no use for it
+        for name in () if child.name == STORE else CREDENTIALS:
+            environment.pop(name, None)  # of the object store: nobody who talks to clients has them
         try:
             door = self._door(child)
             inherited = [] if door is None else [door.fileno()]

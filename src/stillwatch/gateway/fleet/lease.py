@@ -21,7 +21,7 @@ CHANNEL = "stillwatch_lease"
 LEASE_S = 15.0  # from the last renewal, by the database's clock
 RENEW_S = 3.0
 MARGIN_S = 4.0  # that the holder stops before the end: for the detector to end, and for clocks' drift
-FILE = "lease"  # in `run`: until when it is held, in seconds of the host's monotonic clock
+FILE = "lease"  # in `run`: until when it is held, in seconds of the host's monotonic clock, and its number
 DETECTOR = "detector"
 
 
@@ -39,6 +39,7 @@ class Lease(FleetPart):
         self._gateway, self._life = gateway, life
         self._file = folder.run / FILE
         self._until_s = 0.0
+        self.number = 0  # when it was taken, by the database's clock: whoever takes it next has a higher one
         self._write(0.0)
 
     def is_held(self) -> bool:
@@ -51,11 +52,13 @@ class Lease(FleetPart):
         done = db.execute(
             "INSERT INTO leases VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))"
             " ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, life = excluded.life,"
-            " until = excluded.until WHERE leases.life = excluded.life OR leases.until < clock_timestamp()",
+            " until = excluded.until WHERE leases.life = excluded.life OR leases.until < clock_timestamp()"
+            " RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
             (DETECTOR, self._gateway, self._life, LEASE_S),
         )
-        if done.rowcount:
+        if (taken := done.fetchone()) is not None:
             self.holder = self._gateway
+            self.number = self.number if had else int(taken[0])
             self._write(asked_s + LEASE_S - MARGIN_S)
             if not had:
                 self._tell("fleet: this gateway runs the detector and applies the ladder")
@@ -73,14 +76,20 @@ class Lease(FleetPart):
 
     def _write(self, until_s: float) -> None:
         beside = self._file.with_suffix(f".{os.getpid()}")
-        beside.write_text(f"{until_s:.3f}\n", encoding="ascii")
+        beside.write_text(f"{until_s:.3f} {self.number}\n", encoding="ascii")
         os.replace(beside, self._file)
         self._until_s = until_s  # last: the detector knows it before it is started
 
 
 def holds(run: Path) -> bool:
     """Whether the gateway of a `run` folder holds the lease now, for another process than the supervisor."""
+    return held_number(run) is not None
+
+
+def held_number(run: Path) -> int | None:
+    """Give the lease's number where the gateway of a `run` folder holds it now."""
     try:
-        return time.monotonic() < float((run / FILE).read_text(encoding="ascii"))
+        until_s, number = (run / FILE).read_text(encoding="ascii").split()
+        return int(number) if time.monotonic() < float(until_s) else None
     except (OSError, ValueError):
-        return False
+        return None

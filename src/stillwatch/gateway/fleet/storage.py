@@ -1,17 +1,26 @@
-"""The folder that all gateways of a fleet write to: segments by gateway, and what the one detector finds.
+"""What all gateways of a fleet write to: segments by gateway, and what the one detector finds.
 
 `segments` and `detector` of a gateway's own folder become links into it, so whoever reads them reads the
-fleet's. Each gateway writes its segments into a folder of its name, which no other one writes to. It writes
-none itself.
+fleet's. Each gateway writes its segments into a folder of its name, which no other one writes to. Where the
+fleet has an object store, that folder is a copy on the gateway's own disk (`fleet.mirror`). It writes no
+segment itself.
 """
 
+import json
 import os
+import secrets
 import socket
 from pathlib import Path
+from typing import Any
 
 from stillwatch.errors import refuse_os_errors
+from stillwatch.gateway.fleet.store import ObjectStore
 from stillwatch.gateway.folder import OWN_SEGMENTS, Folder, FolderError, derive
+from stillwatch.gateway.record.segments import last_checkpoint, segment
+from stillwatch.new_file import replace_file
 
+COPY = "shared"  # in a gateway's folder: what it has of an object store
+NOTES = "store.json"  # in the copy: what the gateway goes by there
 FLEET_MARK, OWNER_MARK = "fleet", "gateway"  # files that say whose a folder is
 
 
@@ -60,6 +69,79 @@ def _is_away(folder: Folder, shared: Path, own: Path) -> bool:
     """
     link = folder.path / OWN_SEGMENTS
     return link.is_symlink() and link.readlink() == own and not os.path.exists(shared / FLEET_MARK)
+
+
+def enter_store(folder: Folder, store: ObjectStore, gateway: str) -> None:
+    """Take a gateway's place in the object store, or find that it is its own.
+
+    Raises: FolderError where the store is another fleet's, the name is another gateway's, or this folder is
+    older than what it has put there; StoreError, StoreAway.
+    """
+    root = f"s3://{store.address.root}"
+    notes = read_notes(folder, store)
+    if "id" not in notes:
+        notes = write_notes(folder, store, id=secrets.token_hex(8))
+    _claim(store, "fleet/mark", f"{root}: is another fleet's: its gateways have another secret")
+    _claim(
+        store,
+        f"gateways/{gateway}/{notes['id']}",
+        f"{root}/segments/{gateway}: is written by a gateway whose folder this one is not; start this one "
+        "with another --gateway NAME",
+    )
+    newest = last_checkpoint(folder)[0]
+    later = [one for one in store.objects(f"segments/{gateway}") if _last_number(one.name) > newest]
+    if store.first_whole(later, ".parquet"):  # others may have put something there
+        raise FolderError(
+            f"{folder.path}: is older than what it has put into {root}, as after a restore: its numbers "
+            "would come again. Start it with another --gateway NAME"
+        )
+    if "entered" not in notes:
+        write_notes(folder, store, entered=True)
+
+
+def _last_number(name: str) -> int:
+    """Give the last number of a segment by its object's name; 0 of what is none."""
+    path = Path(name)
+    named = segment(Path(path.name.partition(".")[0] + path.suffix))
+    return named.last if named else 0
+
+
+def _claim(store: ObjectStore, mark: str, refusal: str) -> None:
+    """Put a mark up where there is none beside it. Raises: FolderError where there is another."""
+    below = mark.rpartition("/")[0]
+    full = f"{mark}.{store.code(mark, iter([b'']))}"
+    names = {one.name for one in store.objects(below)}
+    if not names:
+        store.put_bytes(mark, b"")
+        names = {one.name for one in store.objects(below)}
+        if names - {full}:  # two at once: both step back
+            store.delete(full)
+    if others := sorted(names - {full}):
+        raise FolderError(f"{refusal}. Where nobody uses it any more, delete {', '.join(others)}")
+
+
+def has_entered(folder: Folder, store: ObjectStore) -> bool:
+    """Whether this gateway has a place in the store: then it begins also while the store is away."""
+    return "entered" in read_notes(folder, store)
+
+
+def read_notes(folder: Folder, store: ObjectStore) -> dict[str, Any]:
+    """Give what this gateway goes by in the store; in another store nothing but its own mark."""
+    try:
+        found = json.loads((folder.path / COPY / NOTES).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as why:
+        raise FolderError(f"{folder.path / COPY / NOTES}: cannot be read: {why}") from why
+    return found if found.get("root") == store.address.root else {k: v for k, v in found.items() if k == "id"}
+
+
+def write_notes(folder: Folder, store: ObjectStore, **more: Any) -> dict[str, Any]:
+    """Add to what this gateway goes by in the store."""
+    notes = read_notes(folder, store) | {"root": store.address.root} | more
+    (folder.path / COPY).mkdir(exist_ok=True, mode=0o700)
+    replace_file(folder.path / COPY / NOTES, [json.dumps(notes).encode()])
+    return notes
 
 
 def use_own(folder: Folder) -> None:

@@ -54,11 +54,11 @@ def all_segments(folder: Folder) -> list[Segment]:
 
 
 def _segments_in(root: Path) -> list[Segment]:
-    return _whole(s for s in map(segment, root.glob("*/*.parquet")) if s is not None)
+    return whole(s for s in map(segment, root.glob("*/*.parquet")) if s is not None)
 
 
-def _whole(found: Iterable[Segment]) -> list[Segment]:
-    """In order, without those that lie inside another."""
+def whole(found: Iterable[Segment]) -> list[Segment]:
+    """Give segments of one gateway in order, without those that lie inside another."""
     kept: list[Segment] = []
     for one in sorted(found, key=lambda s: (s.first, -s.last)):
         if not kept or one.last > kept[-1].last:
@@ -246,7 +246,7 @@ def _hours_in(root: Path) -> Iterator[tuple[datetime, list[Segment]]]:
             hour = datetime.strptime(below.name, _HOUR).replace(tzinfo=UTC)
         except ValueError:
             continue
-        yield hour, _whole(s for s in map(segment, below.glob("*.parquet")) if s is not None)
+        yield hour, whole(s for s in map(segment, below.glob("*.parquet")) if s is not None)
 
 
 def _runs(found: list[Segment]) -> Iterator[list[Segment]]:

@@ -1,0 +1,172 @@
+"""The findings of a fleet with an object store: put up where the detector runs, taken down elsewhere.
+
+A publication is a list of files under the number of the lease and a number of its own. Whoever holds the
+lease later has a higher one, so that what a replaced detector still puts up is older by its name, and is not
+taken.
+A detector begins when its gateway has the newest publication.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from stillwatch.gateway import heartbeat
+from stillwatch.gateway.fleet.lease import held_number
+from stillwatch.gateway.fleet.storage import COPY, read_notes, write_notes
+from stillwatch.gateway.fleet.store import CODE, PROCESS, DamagedObject, ObjectGone, ObjectStore, StoredObject
+from stillwatch.gateway.folder import Folder
+
+STATE = "live.npz"  # it names other files: it comes after them
+ENDING = ".json"
+_NUMBER = re.compile(r"\d{16}", re.ASCII)
+_LIST = re.compile(rf"detector/(\d{{16}})/(\d{{10}})\.{CODE}\.json", re.ASCII)
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", re.ASCII)
+
+Sign = tuple[int, int, int]  # what moves when a file is replaced: inode, size, time
+Files = dict[str, tuple[str, int]]  # of a publication: path below `detector` -> object, bytes
+
+
+class FindingsCopy:
+    """The folder `detector` of one gateway, and its likeness in the store."""
+
+    def __init__(self, folder: Folder, store: ObjectStore) -> None:
+        self.folder, self.store = folder, store
+        self.root = folder.path / COPY / "detector"
+        self.lease: int | None = None  # the lease under which this gateway's files are the newest
+        self.damaged: list[str] = []  # publications that were not taken: why
+        base = read_notes(folder, store).get("findings")
+        self._base = (int(base[0]), int(base[1])) if isinstance(base, list) else (0, 0)
+        self._known: dict[str, tuple[Sign, str, int]] = {}  # file -> sign, object, bytes
+        self._put: dict[str, Sign] | None = None  # files of the last publication
+        said = heartbeat.read(folder.run / f"{PROCESS}.json").get("findings_of")
+        if isinstance(said, int) and said == held_number(folder.run):
+            self.lease = said  # this process alone was started again
+
+    def follow(self, number: int | None) -> None:
+        """Take the newest publication, unless this gateway's detector has begun to make its own."""
+        if number is not None and number == self.lease:
+            return
+        self.lease = None
+        self.damaged.clear()
+        for base, listed in self._publications():
+            if base <= self._base:
+                break
+            try:
+                self._take(base, listed)
+                break
+            except DamagedObject as why:  # of somebody else: then the one before is the newest
+                self.damaged.append(str(why))
+            except ObjectGone:
+                return  # it was replaced meanwhile
+        if number is not None and held_number(self.folder.run) == number:
+            self._put, self.lease = None, number
+
+    def _publications(self) -> Iterator[tuple[tuple[int, int], StoredObject]]:
+        """What was published, the newest first, by the numbers of lease and publication."""
+        for number in reversed([one for one in self.store.folders("detector") if _NUMBER.fullmatch(one)]):
+            found = [
+                ((int(named[1]), int(named[2])), one)
+                for one in self.store.objects(f"detector/{number}", recursive=False)
+                if (named := _LIST.fullmatch(one.name))
+            ]
+            yield from sorted(found, key=lambda one: one[0], reverse=True)
+
+    def _take(self, base: tuple[int, int], listed: StoredObject) -> None:
+        files = _files(self.store.read(listed.name, ENDING), listed.name)
+        for name in sorted(files, key=lambda one: (one == STATE, one)):
+            full, size = files[name]
+            sign = _sign(self.root / name)
+            known = self._known.get(name)
+            if sign is None or known != (sign, full, size):
+                self.store.take(full, self.root / name)
+                sign = _sign(self.root / name)
+                assert sign is not None
+            self._known[name] = (sign, full, size)
+        for name in self._here():
+            if name not in files:
+                (self.root / name).unlink(missing_ok=True)
+        self._keep_base(base)
+
+    def publish(self, number: int | None) -> None:
+        """Put up what the detector here wrote, where it is not there yet."""
+        if number is None or number != self.lease:
+            return
+        here = self._here()
+        if not here or here == self._put:
+            return
+        files: Files = {}
+        try:
+            for name in sorted(here, key=lambda one: (one == STATE, one)):
+                known = self._known.get(name)
+                if known is None or known[0] != here[name] or f"/{number:016d}/" not in known[1]:
+                    new = self.store.put_file(f"detector/{number:016d}/files/{name}", self.root / name)
+                    known = self._known[name] = (here[name], new.name, new.bytes)
+                files[name] = known[1:]
+        except FileNotFoundError:
+            return  # the detector is at work: the next time
+        now = self._here()
+        if now.get(STATE) != here.get(STATE) or held_number(self.folder.run) != number:
+            return
+        base = (number, self._base[1] + 1 if self._base[0] == number else 1)
+        text = json.dumps({"files": files}, sort_keys=True).encode()
+        self.store.put_bytes(f"detector/{base[0]:016d}/{base[1]:010d}", text, ENDING)
+        self._keep_base(base)
+        self._put = here
+        self._clear(base, files)
+
+    def _keep_base(self, base: tuple[int, int]) -> None:
+        self._base = base
+        write_notes(self.folder, self.store, findings=list(base))
+
+    def _clear(self, base: tuple[int, int], files: Files) -> None:
+        """Delete what no later publication names. The last but one stays: somebody may be taking it."""
+        number, at = base
+        kept = {full for full, _ in files.values()}
+        there = list(self.store.objects(f"detector/{number:016d}"))
+        for one in there:
+            if (named := _LIST.fullmatch(one.name)) and int(named[2]) == at - 1:
+                with suppress(DamagedObject, ObjectGone):
+                    kept |= {full for full, _ in _files(self.store.read(one.name, ENDING), one.name).values()}
+        for one in there:
+            named = _LIST.fullmatch(one.name)
+            if int(named[2]) < at - 1 if named else one.name not in kept:
+                self.store.delete(one.name)
+        if at > 1:  # everybody has had the time to see the first of this lease; a late one may put more there
+            for older in self.store.folders("detector"):
+                if _NUMBER.fullmatch(older) and int(older) < number:
+                    self.store.delete_below(f"detector/{older}")
+
+    def _here(self) -> dict[str, Sign]:
+        """What lies here, by name, without what is being written."""
+        found: dict[str, Sign] = {}
+        for at, _, names in os.walk(self.root):
+            for one in names:
+                name = str((Path(at) / one).relative_to(self.root))
+                if _FILE.fullmatch(name) and (sign := _sign(Path(at) / one)) is not None:
+                    found[name] = sign
+        return found
+
+
+def _sign(path: Path) -> Sign | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _files(text: bytes, name: str) -> Files:
+    """Read a publication's list. Raises: DamagedObject."""
+    try:
+        listed = json.loads(text)["files"]
+        files = {str(path): (str(one[0]), int(one[1])) for path, one in listed.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as why:
+        raise DamagedObject(f"{name}: no list of findings") from why
+    number = name.split("/")[1]
+    for path, (full, _) in files.items():
+        if not _FILE.fullmatch(path) or not full.startswith(f"detector/{number}/files/{path}."):
+            raise DamagedObject(f"{name}: names {path!a}, which is no file of findings")
+    return files

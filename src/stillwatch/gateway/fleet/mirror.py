@@ -1,0 +1,455 @@
+"""The process that stands between a gateway's folder and its fleet's object store, where it has one.
+
+It puts up what this gateway wrote, takes down what the others did, and carries the findings from the gateway
+that holds the lease to the rest. Everything else goes on as with a shared folder: `segments` and `detector`
+are links into `shared/`, a copy on this gateway's disk. Killed at any moment it loses and doubles nothing:
+what is to be done follows from what lies here and there.
+"""
+
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway import clock, heartbeat
+from stillwatch.gateway.fleet.findings_copy import FindingsCopy
+from stillwatch.gateway.fleet.lease import held_number
+from stillwatch.gateway.fleet.storage import COPY, enter_store
+from stillwatch.gateway.fleet.store import (
+    CODE,
+    PROCESS,
+    DamagedObject,
+    ObjectGone,
+    ObjectStore,
+    StoredObject,
+    StoreError,
+)
+from stillwatch.gateway.folder import Folder
+from stillwatch.gateway.health import LOW_DISK_BYTES, LOW_DISK_SHARE
+from stillwatch.gateway.instance import open_terms
+from stillwatch.gateway.record.segments import Segment, segment, whole
+from stillwatch.gateway.settings import GATEWAY_NAME, GatewaySettings
+from stillwatch.gateway.wake import Wake
+from stillwatch.terms import Retention
+from stillwatch.units import utc_us
+
+ENDING = ".parquet"
+PERIOD_S = 1.0
+LISTS_S, STANDBY_LISTS_S = (
+    2.0,
+    10.0,
+)  # between two looks for what others wrote: where the detector runs, elsewhere
+EVERYTHING_S = 600.0  # between two looks at every hour there is
+LATE = timedelta(minutes=10)  # after its end an hour is still looked at each time: it is merged after five
+AHEAD = timedelta(minutes=1)  # clocks of other hosts
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between two tries while the store is away
+PUT_S = 10.0  # put up without looking at anything else
+LAST_S = 8.0  # that recorder and detector are waited for at the end
+HANGS_S = 180.0  # no byte moved in the middle of a step: it is ended and started again
+SETTLED_NS = 2_000_000_000  # a folder's time may stand still for that long while something is written
+MOST_NAMED = 10
+_OBJECT = re.compile(
+    rf"segments/({GATEWAY_NAME})/(\d{{4}}-\d\d-\d\dT\d\d)/(\d{{10}}-\d{{10}})\.{CODE}\.parquet", re.ASCII
+)
+_HOUR = "%Y-%m-%dT%H"
+
+
+@dataclass(frozen=True)
+class LocalSegment:
+    """A segment on this gateway's disk. stem: HOUR/FIRST-LAST."""
+
+    segment: Segment
+    stem: str
+    bytes: int
+    at_ns: int
+
+
+@dataclass
+class LocalSegments:
+    """The segments below one folder. Hours in which nothing was moved are not read again."""
+
+    root: Path
+    _hours: dict[str, tuple[int, list[LocalSegment]]] = field(default_factory=dict)
+
+    def look(self) -> dict[str, LocalSegment]:
+        """Give all that are whole, by stem, in order of their numbers."""
+        now_ns, hours = time.time_ns(), {}
+        for entry in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            if not _is_hour(entry.name):
+                continue
+            moved_ns = entry.stat().st_mtime_ns
+            known = self._hours.get(entry.name)
+            if known is None or known[0] != moved_ns:
+                known = (moved_ns if now_ns - moved_ns > SETTLED_NS else -1, list(_segments_of(entry)))
+            hours[entry.name] = known
+        self._hours = hours
+        found = {one.segment.path: one for _, hour in hours.values() for one in hour}
+        return {found[one.path].stem: found[one.path] for one in whole(s.segment for s in found.values())}
+
+
+def _segments_of(hour: Path) -> Iterator[LocalSegment]:
+    for path in hour.glob(f"*{ENDING}"):
+        named = segment(path)
+        if named is None:
+            continue
+        with suppress(FileNotFoundError):  # merged in this moment
+            found = path.stat()
+            yield LocalSegment(named, f"{hour.name}/{path.stem}", found.st_size, found.st_mtime_ns)
+
+
+def _is_hour(text: str) -> bool:
+    try:
+        return datetime.strptime(text, _HOUR).replace(tzinfo=UTC).strftime(_HOUR) == text
+    except ValueError:
+        return False
+
+
+Listing = dict[str, list[StoredObject]]  # by stem; several of one stem only while one replaces another
+
+
+class Mirror:
+    """One gateway's traffic with the store. `step` does what is due; nothing is lost between two."""
+
+    def __init__(
+        self, folder: Folder, settings: GatewaySettings, now: Callable[[], datetime] = clock.now
+    ) -> None:
+        assert settings.shared is not None
+        assert settings.gateway is not None
+        self.folder, self.gateway, self._now = folder, settings.gateway, now
+        self.moved_s = time.monotonic()
+        self.store = ObjectStore(settings.shared, folder.secret(), moved=self.note_move)
+        self.put = self.taken = self.waiting = self.waiting_bytes = 0
+        self.lag_s = 0.0
+        self.error: str | None = "has not reached the object store yet"
+        self._is_short = False  # of disk
+        self._damaged: dict[str, str] = {}  # objects that were not taken: why
+        self._foreign: set[str] = set()
+        self._lost: set[str] = set()  # own segments that are in the store alone: seen once
+        self._roots: dict[str, LocalSegments] = {}
+        self._stored: Listing | None = None  # own
+        self.everything_s = self.listed_s = float("-inf")
+        self._is_late = False  # something moved in an hour that others do not look at each time
+        self._news: dict[str, str] = {}  # of each other gateway: what it has said of such hours
+        self._retention: Retention | None = None
+        self.findings = FindingsCopy(folder, self.store)
+
+    def note_move(self) -> None:
+        self.moved_s = time.monotonic()
+
+    def step(self) -> None:
+        """Do what is due. Raises: StoreError, StoreAway, OSError; it is tried again from the start."""
+        number = held_number(self.folder.run)
+        everything = self._stored is None or time.monotonic() - self.everything_s > EVERYTHING_S
+        if everything:
+            self._is_late |= self._stored is None  # it may have been killed before it said so
+            enter_store(self.folder, self.store, self.gateway)
+            self._foreign.clear()
+            self._damaged.clear()
+            self._stored = self._list(f"segments/{self.gateway}")
+            self._retention = _retention(self.folder)
+        self._put_own()
+        self._take_away()
+        self._say_what_is_late()
+        every_s = STANDBY_LISTS_S if number is None else LISTS_S
+        if everything or time.monotonic() - self.listed_s > every_s:
+            self.listed_s = time.monotonic()
+            self._is_short = False
+            self._take_others(everything)
+            self.findings.follow(number)
+        if everything:
+            self.everything_s = time.monotonic()
+        self.findings.publish(number)
+        short = f"{self.folder.path}: too little room to take down what other gateways wrote"
+        self.error = short if self._is_short else None
+
+    # --- what this gateway wrote ---
+
+    def _local(self, gateway: str) -> LocalSegments:
+        root = self.folder.path / COPY / "segments" / gateway
+        return self._roots.setdefault(gateway, LocalSegments(root))
+
+    def _put_own(self) -> None:
+        """Put up what is not there yet, the oldest first."""
+        assert self._stored is not None
+        began_s = time.monotonic()
+        waiting = [one for one in self._local(self.gateway).look().values() if self._is_to_put(one)]
+        self._count(waiting)
+        while waiting and time.monotonic() - began_s < PUT_S:
+            one = waiting[0]
+            before = self._stored.get(one.stem, [])
+            if before and not self._is_rewritten(one) and self.store.first_whole(before, ENDING):
+                raise StoreError(
+                    f"segments/{self.gateway}/{one.stem}: the store holds another segment of these numbers; "
+                    "nothing more is put up. Start this gateway with another --gateway NAME"
+                )
+            with suppress(FileNotFoundError):  # merged or let go in this moment
+                new = self.store.put_file(f"segments/{self.gateway}/{one.stem}", one.segment.path, ENDING)
+                self._note_hour(one.stem)
+                self._stored[one.stem] = [new]
+                self.put += 1
+                for old in before if self._is_rewritten(one) else ():
+                    if old.name != new.name:
+                        self.store.delete(old.name)
+            waiting.pop(0)
+            self._count(waiting)
+
+    def _count(self, waiting: list[LocalSegment]) -> None:
+        self.waiting, self.waiting_bytes = len(waiting), sum(one.bytes for one in waiting)
+        oldest_ns = min((one.at_ns for one in waiting), default=time.time_ns())
+        self.lag_s = max(0.0, (time.time_ns() - oldest_ns) / 1e9)
+
+    def count_waiting(self) -> None:
+        """Count what is to be put up, while the store is away."""
+        if self._stored is not None:
+            self._count([one for one in self._local(self.gateway).look().values() if self._is_to_put(one)])
+
+    def _is_to_put(self, one: LocalSegment) -> bool:
+        """Whether it is not in the store as it is here. Texts that are let go make a file smaller."""
+        assert self._stored is not None
+        return all(stored.bytes != one.bytes for stored in self._stored.get(one.stem, []))
+
+    def _age(self, stem: str) -> timedelta:
+        hour = datetime.strptime(stem.partition("/")[0], _HOUR).replace(tzinfo=UTC)
+        return self._now() - hour - timedelta(hours=1)
+
+    def _is_rewritten(self, one: LocalSegment) -> bool:
+        """Whether the recorder may have written it anew, without its texts or rows."""
+        kept = self._retention
+        return kept is not None and self._age(one.stem) > timedelta(
+            days=min(kept.text_days, kept.sketch_days)
+        )
+
+    def _is_over(self, stem: str) -> bool:
+        return self._retention is not None and self._age(stem) > timedelta(days=self._retention.sketch_days)
+
+    def _take_away(self) -> None:
+        """Delete in the store what was merged into others, and what the terms keep no longer.
+
+        What is gone here for no such reason is taken down again.
+        """
+        assert self._stored is not None
+        local = self._local(self.gateway).look()
+        spans = [one.segment for one in local.values() if not self._is_to_put(one)]
+        lost: set[str] = set()
+        hours: set[str] = set()
+        for stem in [stem for stem in self._stored if stem not in local]:
+            if _is_covered(stem, spans) or self._is_over(stem):
+                for one in self._stored[stem]:
+                    self.store.delete(one.name)
+                del self._stored[stem]
+                self._note_hour(stem)
+                hours.add(stem.partition("/")[0])
+            elif not (usable := self._usable(self._stored[stem])):
+                continue
+            elif stem in self._lost:  # at two looks: no merge lies between them
+                newest = max(usable, key=lambda one: one.at_ns)
+                self._take(newest, self._local(self.gateway).root / f"{stem}{ENDING}")
+            else:
+                lost.add(stem)
+        self._lost = lost
+        left = {stem.partition("/")[0] for stem in self._stored}
+        for hour in hours - left:
+            below = f"segments/{self.gateway}/{hour}"
+            if not any(name.startswith(f"{below}/") for name in self._foreign):
+                self.store.delete_below(below)
+
+    def _note_hour(self, stem: str) -> None:
+        self._is_late |= stem.partition("/")[0] not in self._recent_hours()
+
+    def _say_what_is_late(self) -> None:
+        """Have the others look at every hour of this gateway: one of those before has changed."""
+        if not self._is_late:
+            return
+        before = list(self.store.objects(f"news/{self.gateway}"))
+        self.store.put_bytes(f"news/{self.gateway}/{time.time_ns():020d}", b"")
+        self._is_late = False
+        for one in before:
+            self.store.delete(one.name)
+
+    # --- what others wrote ---
+
+    def _list(self, below: str) -> Listing:
+        """What there is of segments, by stem. What is none is remembered by its name."""
+        found: Listing = {}
+        for one in self.store.objects(below):
+            if (named := _OBJECT.fullmatch(one.name)) and _is_hour(named[2]):
+                found.setdefault(f"{named[2]}/{named[3]}", []).append(one)
+            else:
+                self._foreign.add(one.name)
+        return found
+
+    def _take_others(self, everything: bool) -> None:
+        names = self.store.folders("segments")
+        self._foreign.update(f"segments/{one}/" for one in names if not re.fullmatch(GATEWAY_NAME, one))
+        news = {one.name.split("/")[1]: one.name for one in self.store.objects("news") if "/" in one.name}
+        for gateway in names:
+            if not re.fullmatch(GATEWAY_NAME, gateway) or gateway == self.gateway:
+                continue
+            below, said = f"segments/{gateway}", news.get(gateway, "")
+            every_hour = everything or said != self._news.get(gateway)
+            if every_hour:
+                listing = self._list(below)
+            else:
+                hours = [self._list(f"{below}/{hour}") for hour in self._recent_hours()]
+                listing = {stem: found for hour in hours for stem, found in hour.items()}
+            self._take_from(gateway, listing, every_hour)
+            self._news[gateway] = said
+
+    def _recent_hours(self) -> list[str]:
+        now = self._now()
+        return sorted({at.strftime(_HOUR) for at in (now - LATE, now, now + AHEAD)})
+
+    def _take_from(self, gateway: str, listing: Listing, everything: bool) -> None:
+        here = self._local(gateway)
+        local = here.look()
+        spans = [one.segment for one in local.values()]
+        damaged = -1
+        while damaged != len(
+            self._damaged
+        ):  # one that is not of this fleet must not stand for those that are
+            damaged = len(self._damaged)
+            usable = {stem: self._usable(found) for stem, found in listing.items() if self._usable(found)}
+            named = {here.root / f"{stem}{ENDING}": stem for stem in usable}
+            for one in whole(s for s in map(segment, named) if s is not None):
+                stem = named[one.path]
+                newest = max(usable[stem], key=lambda found: found.at_ns)
+                known = local.get(stem)
+                here_already = known.bytes == newest.bytes if known else _is_covered(stem, spans)
+                if not here_already and not self._is_over(stem):
+                    self._take(newest, one.path)
+            local = here.look()
+        kept = here.look()
+        for hour in here.root.iterdir() if here.root.is_dir() else ():
+            if not _is_hour(hour.name):
+                continue
+            for path in hour.glob(f"*{ENDING}"):
+                stem = f"{hour.name}/{path.stem}"
+                if segment(path) is not None and (stem not in kept or (everything and self._is_over(stem))):
+                    path.unlink()  # it went into another, or is over
+            if everything and not any(hour.iterdir()):
+                hour.rmdir()
+
+    def _usable(self, found: list[StoredObject]) -> list[StoredObject]:
+        return [one for one in found if one.name not in self._damaged]
+
+    def _take(self, one: StoredObject, path: Path) -> None:
+        disk = shutil.disk_usage(self.folder.path)
+        if disk.free - one.bytes < max(LOW_DISK_BYTES, int(disk.total * LOW_DISK_SHARE)):
+            self._is_short = True  # what is left is for what this gateway captures
+            return
+        try:
+            self.store.take(one.name, path, ENDING)
+            self.taken += 1
+        except DamagedObject as why:
+            self._damaged[one.name] = str(why)
+        except ObjectGone:
+            return  # it went into another one meanwhile: that is taken the next time
+
+    # --- what it says ---
+
+    def says(self) -> dict[str, Any]:
+        """Give what its heartbeat says. Called from another thread."""
+        foreign = [f"{one}: not of this fleet" for one in list(self._foreign)]
+        strange = [*list(self._damaged.values()), *self.findings.damaged, *foreign]
+        return {
+            "rss": heartbeat.rss_bytes(),
+            "lag_s": round(self.lag_s, 1),
+            "waiting": self.waiting,
+            "waiting_bytes": self.waiting_bytes,
+            "put": self.put,
+            "taken": self.taken,
+            "strange": len(strange),
+            "strange_named": sorted(strange)[:MOST_NAMED],
+            "findings_of": self.findings.lease,
+            "error": self.error,
+        }
+
+
+def _is_covered(stem: str, spans: list[Segment]) -> bool:
+    """Whether its numbers lie in one of the segments."""
+    first, _, last = stem.partition("/")[2].partition("-")
+    return any(one.first <= int(first) and int(last) <= one.last for one in spans)
+
+
+def _retention(folder: Folder) -> Retention | None:
+    """What the terms say; None where they cannot be read: then nothing is let go."""
+    try:
+        return open_terms(folder, keeps_history=False).terms.retention
+    except StillwatchError:
+        return None
+
+
+class _TransferPulse(threading.Thread):
+    """Beats while a step runs, and ends the process when no byte moves for long."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__(name="pulse", daemon=True)
+        self.mirror, self.works = mirror, threading.Event()
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.wait(clock.pause_s(1.0)):
+            self.beat()
+            if self.works.is_set() and time.monotonic() - self.mirror.moved_s > HANGS_S:
+                print(
+                    f"{PROCESS}: nothing moved for {HANGS_S:.0f} s; it is ended", file=sys.stderr, flush=True
+                )
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def beat(self) -> None:
+        with suppress(OSError):  # seen from outside: the beat is missing
+            heartbeat.beat(self.mirror.folder.run / f"{PROCESS}.json", utc_us(), **self.mirror.says())
+
+
+def _lives(folder: Folder, process: str) -> bool:
+    pid = heartbeat.read(folder.run / f"{process}.json").get("pid")
+    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
+
+
+def main(folder: str) -> None:
+    """Be the mirror of the gateway in a folder."""
+    stop = Wake()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    found = Folder(Path(folder))
+    mirror = Mirror(found, GatewaySettings.load(found.settings))
+    pulse = _TransferPulse(mirror)
+    pulse.beat()
+    pulse.start()
+    pause_s = FIRST_PAUSE_S
+    while not stop.is_set():
+        try:
+            mirror.note_move()
+            pulse.works.set()
+            mirror.step()
+            pause_s = FIRST_PAUSE_S
+        except (StillwatchError, OSError) as why:
+            mirror.error = str(why)
+            with suppress(OSError):
+                mirror.count_waiting()
+            pulse.works.clear()
+            pulse.beat()
+            stop.wait(clock.pause_s(pause_s))
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        pulse.works.clear()
+        pulse.beat()
+        stop.wait(clock.pause_s(PERIOD_S))
+    until_s = time.monotonic() + LAST_S
+    while time.monotonic() < until_s and any(_lives(found, name) for name in ("recorder", "detector")):
+        time.sleep(0.1)
+    with suppress(StillwatchError, OSError):  # what they wrote at their end; else it waits for the next start
+        mirror.step()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,354 @@
+"""The object store that a fleet may have in the place of a shared folder: any with the API of S3.
+
+Objects are written once, under names that no other gateway gives, and read back only where they were made by
+this fleet: a name ends with a code over name and content, under a key from the fleet's secret. Whoever may
+write to the bucket can take objects away, but not make or exchange any. It knows neither segments nor
+findings.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import parse_qsl, urlsplit
+
+from stillwatch.errors import StillwatchError
+from stillwatch.gateway.folder import derive
+from stillwatch.new_file import sync_folder
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, S3FileSystem
+
+SCHEME = "s3://"
+PURPOSE = b"store"
+PROCESS = "store"  # that moves objects: the name of its heartbeat
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # variables
+CODE = r"[0-9a-f]{32}"
+CHUNK_BYTES = 4 << 20
+CONNECT_S, ANSWER_S = 5.0, 20.0
+TRIES = 2  # of one request, at once; what follows is the caller's matter
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+_REFUSAL = re.compile(r"AWS Error (?P<name>[A-Z_0-9a-z]+) during (?P<asked>\w+) operation")
+_AWAY = re.compile(r"NETWORK_CONNECTION|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|SLOW_DOWN|INTERNAL_FAILURE")
+_REASONS = (
+    ("NO_SUCH_BUCKET", "there is no such bucket"),
+    ("ACCESS_DENIED", "the credentials do not give the right to list, read, write and delete there"),
+    ("INVALID_ACCESS_KEY_ID", "the store does not know the access key"),
+    ("InvalidAccessKeyId", "the store does not know the access key"),
+    ("SIGNATURE_DOES_NOT_MATCH", "the secret key does not fit the access key"),
+    ("SignatureDoesNotMatch", "the secret key does not fit the access key"),
+    ("AuthorizationHeaderMalformed", "the bucket is in another region: give ?region=NAME or AWS_REGION"),
+    ("PermanentRedirect", "the bucket is in another region: give ?region=NAME or AWS_REGION"),
+)  # fmt: skip
+
+
+class StoreError(StillwatchError):
+    """The object store refuses, or its address cannot be used."""
+
+
+class StoreAway(StoreError):
+    """The object store does not answer, or asks to come again later."""
+
+
+class ObjectGone(StoreError):
+    """An object is not there any more."""
+
+
+class DamagedObject(StoreError):
+    """An object is not what its name says, or not of this fleet."""
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """`s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]`. Credentials are not part of it."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None
+    region: str | None
+
+    @property
+    def root(self) -> str:
+        return "/".join(part for part in (self.bucket, self.prefix) if part)
+
+
+def is_store(shared: str | None) -> bool:
+    """Whether what gateways share is an object store rather than a folder."""
+    return shared is not None and shared.lower().startswith(SCHEME)
+
+
+def store_address(text: str) -> StoreAddress:
+    """Read an address. Raises: StoreError, which does not repeat what may be a secret.
+
+    >>> store_address("s3://logs/fleet?endpoint=http://127.0.0.1:9000").root
+    'logs/fleet'
+    """
+    right = "give s3://BUCKET/PREFIX, with ?endpoint=URL&region=NAME where needed"
+    try:
+        parts = urlsplit(text)
+        more = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as why:
+        raise StoreError(f"shared: no address of an object store; {right}") from why
+    if "@" in parts.netloc or any(name not in ("endpoint", "region") for name in more) or parts.fragment:
+        raise StoreError(
+            f"shared: {right}; credentials come by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, from "
+            "~/.aws or by the host's role, and are kept nowhere"
+        )
+    prefix = parts.path.strip("/")
+    if not _BUCKET.fullmatch(parts.netloc) or (prefix and not _PREFIX.fullmatch(prefix)):
+        raise StoreError(f"shared: {text!r} names no bucket and prefix; {right}")
+    endpoint = more.get("endpoint")
+    if endpoint is not None:
+        _check_endpoint(endpoint)
+    return StoreAddress(parts.netloc, prefix, endpoint, more.get("region") or None)
+
+
+def _check_endpoint(endpoint: str) -> None:
+    found = urlsplit(endpoint)
+    if found.scheme not in ("http", "https") or not found.hostname or "@" in found.netloc:
+        raise StoreError("shared: endpoint is no address; give http://HOST[:PORT] or https://HOST[:PORT]")
+    if found.path.strip("/") or found.query:
+        raise StoreError("shared: endpoint has a path; give http://HOST[:PORT] or https://HOST[:PORT] alone")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One object, by its name below the fleet's prefix."""
+
+    name: str
+    bytes: int
+    at_ns: int  # when it was written, by the store's clock
+
+
+class ObjectStore:
+    """A fleet's part of a bucket. Every method raises StoreError, or StoreAway where it may work later."""
+
+    def __init__(
+        self,
+        text: str,
+        secret: bytes,
+        environment: Mapping[str, str] = os.environ,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.address = store_address(text)
+        self._key = derive(secret, PURPOSE)
+        self._moved = moved  # called as bytes go: a transfer that moves is none that hangs
+        with self._refusals():
+            self._files = _file_system(self.address, environment)
+
+    # --- what is there ---
+
+    def objects(self, below: str, *, recursive: bool = True) -> Iterator[StoredObject]:
+        """List the objects below a name, in no order."""
+        for one in self._list(below, recursive=recursive):
+            if one.is_file:
+                yield StoredObject(self._name(one.path), one.size or 0, one.mtime_ns or 0)
+
+    def folders(self, below: str) -> list[str]:
+        """Give the names just below a name that have others below them, in order."""
+        return sorted(one.base_name for one in self._list(below) if not one.is_file)
+
+    def _list(self, below: str, *, recursive: bool = False) -> "list[FileInfo]":
+        from pyarrow.fs import FileSelector
+
+        self._moved()
+        with self._refusals():
+            found = self._files.get_file_info(
+                FileSelector(self._path(below), recursive=recursive, allow_not_found=True)
+            )
+        return list(found)
+
+    # --- objects ---
+
+    def code(self, name: str, content: Iterator[bytes]) -> str:
+        """32 hexadecimal digits that only this fleet can give for a name and a content."""
+        made = hashlib.blake2b(name.encode() + b"\0", key=self._key, digest_size=16)
+        for piece in content:
+            made.update(piece)
+            self._moved()
+        return made.hexdigest()
+
+    def put_file(self, name: str, path: Path, ending: str = "") -> StoredObject:
+        """Put a file up as NAME.CODE[ENDING]: what is in it now. Raises: OSError where it cannot be read."""
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size  # more may be put to its end meanwhile
+            full = f"{name}.{self.code(name, _pieces(file, size))}{ending}"
+            return self._put(full, _pieces(file, size), size)
+
+    def put_bytes(self, name: str, content: bytes, ending: str = "") -> StoredObject:
+        """Put a short text up as NAME.CODE[ENDING]."""
+        full = f"{name}.{self.code(name, iter([content]))}{ending}"
+        return self._put(full, iter([content]), len(content))
+
+    def _put(self, full: str, content: Iterator[bytes], size: int) -> StoredObject:
+        with self._refusals():
+            out = self._files.open_output_stream(self._path(full))
+        try:
+            for piece in content:
+                with self._refusals():
+                    out.write(piece)
+                self._moved()
+        finally:
+            with self._refusals():
+                out.close()
+        with self._refusals():
+            there = self._files.get_file_info(self._path(full))
+        if not there.is_file or there.size != size:
+            raise StoreAway(f"{self._shown(full)}: is not there as it was written")
+        return StoredObject(full, size, there.mtime_ns or 0)
+
+    def take(self, full: str, path: Path, ending: str = "") -> None:
+        """Take an object down into a file that is there whole, with the right content, or not at all.
+
+        Raises: DamagedObject where it is not what its name says; OSError where the disk refuses.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.taken")
+        try:
+            with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                self._check_code(full, ending, _write_on(self._read(full), file.write))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+    def read(self, full: str, ending: str = "") -> bytes:
+        """Give the content of a small object. Raises: DamagedObject where it is not what its name says."""
+        content = b"".join(self._read(full))
+        self._check_code(full, ending, iter([content]))
+        return content
+
+    def first_whole(self, objects: Iterable[StoredObject], ending: str = "") -> StoredObject | None:
+        """Give the first of some objects that is what its name says; None where none is."""
+        for one in objects:
+            with suppress(DamagedObject, ObjectGone):
+                self._check_code(one.name, ending, self._read(one.name))
+                return one
+        return None
+
+    def _check_code(self, full: str, ending: str, content: Iterator[bytes]) -> None:
+        name, _, code = full.removesuffix(ending).rpartition(".")
+        if self.code(name, content) != code:
+            raise DamagedObject(
+                f"{self._shown(full)}: damaged, or not written by this fleet; it is left alone"
+            )
+
+    def _read(self, full: str) -> Iterator[bytes]:
+        with self._refusals():
+            file = self._files.open_input_stream(self._path(full))
+        with file:
+            while True:
+                with self._refusals():
+                    piece = file.read(CHUNK_BYTES)
+                if not piece:
+                    return
+                yield piece
+
+    def delete(self, full: str) -> None:
+        """Take an object away; one that is gone already is no error."""
+        with suppress(ObjectGone), self._refusals():
+            self._files.delete_file(self._path(full))
+
+    def delete_below(self, below: str) -> None:
+        """Take away everything below a name."""
+        with suppress(ObjectGone), self._refusals():
+            self._files.delete_dir(self._path(below))
+
+    def check(self) -> None:
+        """Try all that a gateway does there. Raises: StoreError with what does not work."""
+        name = f"checks/{secrets.token_hex(8)}"
+        put = self.put_bytes(name, name.encode())
+        try:
+            self.read(put.name)
+            if put.name not in {one.name for one in self.objects("checks")}:
+                raise StoreError(f"{self._shown(put.name)}: written, and not in the list of objects")
+        finally:
+            self.delete(put.name)
+
+    # --- names and refusals ---
+
+    def _path(self, name: str) -> str:
+        return f"{self.address.root}/{name}"
+
+    def _name(self, path: str) -> str:
+        return path.removeprefix(f"{self.address.root}/")
+
+    def _shown(self, name: str) -> str:
+        return f"{SCHEME}{self._path(name)}"
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say what the store answered, in short: the library's text is long, and may hold what was sent."""
+        where = f"{SCHEME}{self.address.root}"
+        try:
+            yield
+        except FileNotFoundError as why:
+            if "NO_SUCH_BUCKET" in str(why):
+                raise _refusal(where, str(why)) from None
+            raise ObjectGone(f"{where}: the object is gone") from None
+        except (OSError, ValueError) as why:  # of a request; of an address or a setting
+            raise _refusal(where, str(why)) from None
+
+
+def _refusal(where: str, text: str) -> StoreError:
+    if found := re.search(r"configured region is '([^']*)' while the bucket is located in '([^']*)'", text):
+        return StoreError(
+            f"{where}: the bucket is in region {found[2]}, not {found[1]}; give ?region={found[2]}"
+        )
+    for sign, reason in _REASONS:
+        if sign in text:
+            return StoreError(f"{where}: {reason}")
+    known = _REFUSAL.search(text)
+    if _AWAY.search(text):
+        return StoreAway(f"{where}: cannot be reached")
+    if known is None:
+        return StoreAway(f"{where}: does not answer as expected")
+    return StoreAway(f"{where}: refused {known['asked']}: {known['name']}")
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Read the first bytes of a file, so many of them."""
+    file.seek(0)
+    while size > 0 and (piece := file.read(min(size, CHUNK_BYTES))):
+        size -= len(piece)
+        yield piece
+
+
+def _write_on(pieces: Iterator[bytes], write: Callable[[bytes], object]) -> Iterator[bytes]:
+    for piece in pieces:
+        write(piece)
+        yield piece
+
+
+def _file_system(address: StoreAddress, environment: Mapping[str, str]) -> "S3FileSystem":
+    """Connect, with credentials as the AWS libraries find them."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    endpoint = address.endpoint or next(
+        (environment[name] for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if environment.get(name)),
+        None,
+    )
+    where: dict[str, str] = {}
+    if endpoint is not None:
+        _check_endpoint(endpoint)
+        parts = urlsplit(endpoint)
+        where = {"scheme": parts.scheme, "endpoint_override": parts.netloc}
+    region = address.region or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    if region is not None or endpoint is not None:
+        where["region"] = region or "us-east-1"  # stores other than Amazon's have one region of this name
+    return S3FileSystem(
+        allow_delayed_open=True,  # a small object goes up in one request instead of three
+        connect_timeout=CONNECT_S,
+        request_timeout=ANSWER_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
+        tls_ca_file_path=environment.get("AWS_CA_BUNDLE"),
+        **where,
+    )
