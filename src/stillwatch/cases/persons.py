@@ -134,8 +134,8 @@ class Persons:
     def _why_presumed(self, name: str, other: str) -> str | None:
         if name == other:
             return "one name"
-        said = self._links.get(frozenset((name, other)), ())
-        if said and not said[-1].is_one:
+        words = self._links.get(frozenset((name, other)), ())
+        if words and not words[-1].is_one:
             return None
         if IdentityMark.ADDRESS in {kind for kind, _ in self._shared_marks(name, other)}:
             return "they have one mail address"

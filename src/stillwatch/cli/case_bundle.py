@@ -34,10 +34,10 @@ def bundle(
         raise InputError(f"{out}: is there already; name another place")
     case_id, who = find(store, case), whoami()
     ready = prepare(store, case_id, who=who, now_us=now_us, log=log, with_set_aside=with_set_aside)
-    asked = (
+    beside = (
         () if stamped_by is None else (f"the SHA-256 of its manifest, to {stamped_by.url}, for a time stamp",)
     )
-    may_leave(ready.leaving + asked, str(out), yes)
+    may_leave(ready.leaving + beside, str(out), yes)
     made = release(store, ready, out, who=who, now_us=now_us, stamped_by=stamped_by)
     print(f"{one_line(str(made.path))}: {made.files} files, {made.bytes:,} bytes; manifest {made.sha256}")
     if made.stamped_at is not None:

@@ -160,7 +160,7 @@ def _serve(
             raise InputError(f"{file}: no such file")
     provider, settings = load_provider(folder), load_settings(folder)
     with open_cases(folder, cases, audit_key, make=True) as store:
-        said = _fold_report(store, folder)
+        report_lines = _fold_report(store, folder)
         first = people.first_way_in(store, who=whoami(), now_us=utc_us())
         door = bind(host, port, "--port")
         shown = f"[{host}]" if ":" in host else host
@@ -168,7 +168,7 @@ def _serve(
         hosts = {"127.0.0.1", "localhost", "[::1]", shown, *names}
         secure = True if behind_tls or cert is not None else None
         own = f"{scheme}://{names[0] if names else shown}:{port}"
-        lines = [f"Console:  {own}/", *said]
+        lines = [f"Console:  {own}/", *report_lines]
         if first is not None:
             lines.append(f"Log in:   {first.name}   {first.password}   (an approver; shown once)")
         if provider is not None:
@@ -272,9 +272,9 @@ def add_command(
         approvers = [
             u for u in people.everybody(store) if u.role is UserRole.APPROVER and u.disabled_us is None
         ]
-    told = {"name": name, "role": role} | ({"password": password} if generate else {})
+    document = {"name": name, "role": role} | ({"password": password} if generate else {})
     if as_json:
-        print_json(told)
+        print_json(document)
         return
     print(f"{one_line(name)} may log in as {role}" + (f" with   {password}" if generate else ""))
     if len(approvers) < 2:
@@ -390,8 +390,8 @@ def _link(
     if as_json:
         print_json({"names": sorted(set(names)), "one_person": is_one, "pairs": len(pairs)})
     else:
-        told = "count as one person" if is_one else "count as different people"
-        print(f"{one_line(', '.join(sorted(set(names))))} {told}")
+        meaning = "count as one person" if is_one else "count as different people"
+        print(f"{one_line(', '.join(sorted(set(names))))} {meaning}")
     for name in strange:
         print(f"{name!a} is no user here: taken as a user of the machine", file=sys.stderr)
 
@@ -436,8 +436,8 @@ def forget_command(
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         marks = people.forget(store, name, who=whoami(), why=why, now_us=utc_us())
-    told = f"{one_line(name)} is a name and nothing else now; {marks} identity marks went"
-    print(json.dumps({"name": name, "marks": marks}) if as_json else told)
+    sentence = f"{one_line(name)} is a name and nothing else now; {marks} identity marks went"
+    print(json.dumps({"name": name, "marks": marks}) if as_json else sentence)
 
 
 @verb(users, "reset-second-factor")
@@ -456,8 +456,8 @@ def reset_second_factor_command(
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         second_factor.reset(store, name, who=whoami(), now_us=utc_us())
-    told = f"{one_line(name)} logs in with the password alone, until they set another up"
-    print(json.dumps({"name": name, "second_factor": False}) if as_json else told)
+    sentence = f"{one_line(name)} logs in with the password alone, until they set another up"
+    print(json.dumps({"name": name, "second_factor": False}) if as_json else sentence)
 
 
 # --- API tokens ---
@@ -487,8 +487,8 @@ def add_token_command(
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         wanted = tokens.TokenScope(scope)
         secret = tokens.make(store, user, name, wanted, days, who=whoami(), now_us=utc_us())
-    told = {"user": user, "name": name, "scope": scope, "days": days, "token": secret}
-    print_json(told) if as_json else print(f"{one_line(user)}, {name}, {scope}, {days} days:   {secret}")
+    document = {"user": user, "name": name, "scope": scope, "days": days, "token": secret}
+    print_json(document) if as_json else print(f"{one_line(user)}, {name}, {scope}, {days} days:   {secret}")
 
 
 @verb(api_tokens, "list")
@@ -536,5 +536,5 @@ def revoke_token_command(
 
     with open_cases(folder, cases, audit_key, make=cases is not None) as store:
         tokens.revoke(store, user, name, who=whoami(), now_us=utc_us())
-    told = {"user": user, "name": name, "revoked": True}
-    print_json(told) if as_json else print(f"{one_line(user)}'s token {name} works no more")
+    document = {"user": user, "name": name, "revoked": True}
+    print_json(document) if as_json else print(f"{one_line(user)}'s token {name} works no more")

@@ -87,16 +87,16 @@ def write_key(folder: Path, key: EpochKey) -> Path:
 def read_key(path: Path) -> EpochKey:
     """Read one key. Raises: CoinError where the file holds none, or its commitment is of another key."""
     try:
-        said = json.loads(path.read_bytes())
-        key = EpochKey(str(said["epoch"]), bytes.fromhex(said["key"]), str(said["made"]))
-        told = said["commitment"]
+        document = json.loads(path.read_bytes())
+        key = EpochKey(str(document["epoch"]), bytes.fromhex(document["key"]), str(document["made"]))
+        commitment = document["commitment"]
     except OSError as why:
         raise CoinError(f"{path}: the coin's key cannot be read: {why.strerror}") from why
     except (ValueError, KeyError, TypeError, RecursionError) as why:
         raise CoinError(
             f"{path}: holds no key of a coin; `stillwatch coin new-key` makes one, and the old ones stay"
         ) from why
-    if len(key.secret) != KEY_BYTES or not _EPOCH.fullmatch(key.epoch) or key.commitment != told:
+    if len(key.secret) != KEY_BYTES or not _EPOCH.fullmatch(key.epoch) or key.commitment != commitment:
         raise CoinError(
             f"{path}: the key does not fit its commitment: the file was changed; put back the old"
         )

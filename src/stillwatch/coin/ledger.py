@@ -153,8 +153,8 @@ class Ledger:
             "operation": one.operation, "messages": list(one.messages),
             "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
         }  # fmt: skip
-        told = {"served": one.served, "tie": one.tie, "tokens": [a.output_tokens for a in one.answers]}
-        return self._with_opening(line | {"kind": "pair"} | told, within)
+        facts = {"served": one.served, "tie": one.tie, "tokens": [a.output_tokens for a in one.answers]}
+        return self._with_opening(line | {"kind": "pair"} | facts, within)
 
     def _with_opening(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:
         """A line with its opening: committed to, and sealed where there is a reading key."""

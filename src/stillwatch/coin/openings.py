@@ -159,8 +159,8 @@ def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) 
 
 def actor_commitment(actor: Mapping[str, Any]) -> str:
     """What a seal holds of an actor: nobody can tell its name, accounts or pairs from it, nor change them."""
-    told = {name: actor[name] for name in ("name", "salt", "accounts", "pairs")}
-    return hashlib.sha256(_ACTOR + canonical(told)).hexdigest()
+    opened = {name: actor[name] for name in ("name", "salt", "accounts", "pairs")}
+    return hashlib.sha256(_ACTOR + canonical(opened)).hexdigest()
 
 
 def signed_of_seal(seal: Mapping[str, Any]) -> bytes:

@@ -24,8 +24,8 @@ def seed_of(origin: bytes, name: str, draw: int) -> int:
     >>> seed_of(bytes(32), "w0-000001/7", 1)
     2751500352061986535
     """
-    told = hashlib.sha256(_SEED + origin + f"\n{draw}\n{name}".encode())
-    return int.from_bytes(told.digest()[:8], "big") >> (64 - _BITS)
+    digest = hashlib.sha256(_SEED + origin + f"\n{draw}\n{name}".encode())
+    return int.from_bytes(digest.digest()[:8], "big") >> (64 - _BITS)
 
 
 def gumbel_noise(seed: int, step: int, size: int) -> np.ndarray:

@@ -148,14 +148,14 @@ def read(
     whole = folder.is_dir()
     for path in paths:
         worker = worker_of(path)
-        said = _File(path, keys, reading, opened)
-        if whole and said.head["before"] != before.get(worker):
+        file = _File(path, keys, reading, opened)
+        if whole and file.head["before"] != before.get(worker):
             raise CoinError(
                 f"{path}:1: does not go on from the ledger before it: a file between them is missing, or its "
                 "end was cut"
             )
-        yield from said.records()
-        before[worker] = said.prev
+        yield from file.records()
+        before[worker] = file.prev
 
 
 class _File:
@@ -307,8 +307,8 @@ class _File:
             raise CoinError(f"{place}: its secret is not the key's")
         if isinstance(opening, dict):  # written before openings
             salt = bytes.fromhex(within["salt"])
-            for slot, (answer, told) in enumerate(zip(within["answers"], found["answers"], strict=True)):
-                if salted_hash(salt, slot, answer["text"]) != told:
+            for slot, (answer, digest) in enumerate(zip(within["answers"], found["answers"], strict=True)):
+                if salted_hash(salt, slot, answer["text"]) != digest:
                     raise CoinError(f"{place}: answer {slot} is not the one that the record commits to")
 
     def _opening(self, found: dict[str, Any], number: int, place: str) -> str | dict[str, Any] | None:

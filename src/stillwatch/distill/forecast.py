@@ -132,8 +132,8 @@ def _collecting(
         size = (n * ROW_BYTES, n * ROW_BYTES + COPIES * WORDS_BYTES * (into[1] / WORDS_BYTES + out[1]))
         ground = "bounds: a token to max_tokens for each answer"
     else:
-        asked = math.ceil(n * seen.requests_an_answer)
-        into, out, took = (seen.further(column, asked) for column in (0, 1, 2))
+        requests = math.ceil(n * seen.requests_an_answer)
+        into, out, took = (seen.further(column, requests) for column in (0, 1, 2))
         stored = seen.further(3, n)
         size = (n * ROW_BYTES + stored[0], n * ROW_BYTES + COPIES * 3 * stored[1])  # deflated to a third
         ground = f"95 %, from {seen.source}"

@@ -340,10 +340,10 @@ def _plain_message(
     text = _text(content, "content", "content" in api.texts, unread)
     whose = api.keys.get("content", voice)
     if text:
-        said: tuple[RequestPiece, ...] = (RequestPiece(whose, text, turn),)
+        pieces: tuple[RequestPiece, ...] = (RequestPiece(whose, text, turn),)
     else:
-        said = (ShortPiece(whose, content, turn),) if len(content) <= LONG else ()
-    return (RequestPiece(MODEL, "", turn), *said) if voice == MODEL and turn >= 0 else said
+        pieces = (ShortPiece(whose, content, turn),) if len(content) <= LONG else ()
+    return (RequestPiece(MODEL, "", turn), *pieces) if voice == MODEL and turn >= 0 else pieces
 
 
 def _turns(found: list[object], voice: Voice, first: int) -> Iterator[_Value]:

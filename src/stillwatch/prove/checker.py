@@ -118,10 +118,10 @@ def read_json(data: bytes) -> Any:
         return value
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        told = dict(pairs)
-        if len(told) != len(pairs):
-            raise ValueError(f"a name stands twice among {sorted(told)!r:.200}")
-        return told
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            raise ValueError(f"a name stands twice among {sorted(table)!r:.200}")
+        return table
 
     return json.loads(data, parse_float=number, parse_constant=number, object_pairs_hook=object_of)
 
@@ -131,16 +131,16 @@ def is_written_alike(a: Any, b: Any) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def check_shape(told: Any, shape: str, place: str) -> None:
+def check_shape(value_of_shape: Any, shape: str, place: str) -> None:
     """See that an object has all the names of its shape, no other, and of each the right type.
 
     Raises: ValueError with the place of what is wrong.
     """
-    if type(told) is not dict or told.keys() != SHAPES[shape].keys():
-        odd = sorted(set(told) ^ SHAPES[shape].keys()) if type(told) is dict else []
+    if type(value_of_shape) is not dict or value_of_shape.keys() != SHAPES[shape].keys():
+        odd = sorted(set(value_of_shape) ^ SHAPES[shape].keys()) if type(value_of_shape) is dict else []
         raise ValueError(f"{place}: is no {shape}; missing or unknown: {odd!r:.200}")
     for name, wanted in SHAPES[shape].items():
-        value = told[name]
+        value = value_of_shape[name]
         if (
             value != wanted
             if isinstance(wanted, str)
@@ -180,7 +180,7 @@ class Claims:
         self.wrong: list[str] = []
         self.open: list[str] = []
 
-    def told(self, name: str, holds: bool, why: str) -> None:
+    def require(self, name: str, holds: bool, why: str) -> None:
         if holds:
             self.same.append(name)
         else:
@@ -203,18 +203,18 @@ def check_protocol(bundle: Any, verdict: Any, claims: Claims) -> dict[str, Any] 
         base64.b64decode(one["sig"], validate=True),
         envelope.pae(PROTOCOL_TYPE, payload),
     )
-    claims.told("protocol, signature", sound, "is not signed by the key it names")
+    claims.require("protocol, signature", sound, "is not signed by the key it names")
     protocol: dict[str, Any] = read_json(payload)
     of_it = [e for e in verdict["evidence"] if e["protocol_sha256"] == digest]
-    claims.told("protocol, which evidence", bool(of_it), "is the protocol of none of this evidence")
+    claims.require("protocol, which evidence", bool(of_it), "is the protocol of none of this evidence")
     named = {"sha256": digest, "signed_by": one["keyid"]} | protocol
     held = is_written_alike(verdict["protocol"], named)
-    claims.told("protocol, in the verdict", held, "the verdict tells another one")
+    claims.require("protocol, in the verdict", held, "the verdict tells another one")
     for e in of_it:
         tested = {row["name"] for row in e["rows"]}
-        claims.told(f"{e['method']}, alpha", e["alpha"] <= protocol["alpha"], "is above the protocol's")
+        claims.require(f"{e['method']}, alpha", e["alpha"] <= protocol["alpha"], "is above the protocol's")
         missing = sorted(set(protocol["units"]) - tested)
-        claims.told(f"{e['method']}, what was tested", not missing, f"leaves out {missing}")
+        claims.require(f"{e['method']}, what was tested", not missing, f"leaves out {missing}")
     return protocol
 
 
@@ -223,7 +223,7 @@ def check_evidence(verdict: Any, claims: Claims) -> None:
     for e in verdict["evidence"]:
         tested = [row for row in e["rows"] if row["p_value"] is not None]
         if e["grade"] == "C":
-            claims.told(f"{e['method']}, no p-value", not tested, "a lead has none")
+            claims.require(f"{e['method']}, no p-value", not tested, "a lead has none")
             claims.open.append(f"{e['method']}: a lead, which nobody can compute and which moves nothing")
         if e["proof_sha256"]:
             continue
@@ -261,13 +261,13 @@ def check_proof(bundle: Any, verdict: Any, signer: str, trust: Any, claims: Clai
         return "", None
     data = bundle.read(PROOF)
     digest = hashlib.sha256(data).hexdigest()
-    claims.told("proof, which evidence", named == {digest}, "is the proof of none of this evidence")
+    claims.require("proof, which evidence", named == {digest}, "is the proof of none of this evidence")
     found = proof.examine(read_json(data), signer, trust, parts)
     claims.wrong += [f"{PROOF}: {sentence}" for sentence in found.wrong]
     for e in verdict["evidence"]:
         if e["proof_sha256"] == digest:
             for name, holds, why in compared(e, found):
-                claims.told(name, holds, why)
+                claims.require(name, holds, why)
             if e["powered"]:
                 claims.open.append(f"{e['method']}: that its power would have been enough")
     return digest, found
@@ -321,16 +321,16 @@ def check_names(bundle: Any, verdict: Any, claims: Claims) -> None:
         elif name not in known:
             claims.wrong.append(f"{name}: is no file of such a bundle")
     once = {json.dumps(e, sort_keys=True) for e in verdict["evidence"]}
-    claims.told("evidence", len(once) == len(verdict["evidence"]), "a test is there twice")
+    claims.require("evidence", len(once) == len(verdict["evidence"]), "a test is there twice")
 
 
 def is_scored(bundle: Any, name: str) -> bool:
     """Whether an attached file holds the scored pairs of a mark."""
     try:
-        told = read_json(bundle.read(name))
+        document = read_json(bundle.read(name))
     except (ValueError, RecursionError):
         return False
-    return isinstance(told, dict) and told.get("kind") == SCORED
+    return isinstance(document, dict) and document.get("kind") == SCORED
 
 
 def page_of(bundle: Any, signer: str, claims: Claims | None = None) -> bytes:
@@ -350,17 +350,17 @@ def check_pages(bundle: Any, signer: str, claims: Claims) -> None:
     }
     for name, data in made.items():
         held = name in bundle.names and bundle.read(name) == data
-        claims.told(name, held, why.format(verdict["stillwatch"]))
+        claims.require(name, held, why.format(verdict["stillwatch"]))
 
 
 def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any) -> None:
     """What verdict.json says in words follows from the evidence, and from what its sender says it granted."""
     verdict, lacks, proven, sealed = read_verdict(bundle), [], set(), None
     same_suspect = {e["suspect"] for e in verdict["evidence"]} == {verdict["suspect"]}
-    claims.told("verdict.json, suspect", same_suspect, "the evidence is of another one")
+    claims.require("verdict.json, suspect", same_suspect, "the evidence is of another one")
     if PROOF in bundle.names:
-        told, granted = read_json(bundle.read(PROOF)), verdict["sealed"]["granted"]
-        root = trust.stamp_ca if told["stamp"] is not None else "none is needed"
+        document, granted = read_json(bundle.read(PROOF)), verdict["sealed"]["granted"]
+        root = trust.stamp_ca if document["stamp"] is not None else "none is needed"
         if granted["stamp"] and root is None:
             claims.open.append("the verdict grants a time stamp: name its authority's root (--stamp-ca)")
             return
@@ -369,18 +369,18 @@ def check_words(bundle: Any, signer: str, trust: Any, claims: Claims, found: Any
             granted["now"],
         )  # fmt: skip
         if given != proof.Trust(trust.stamp_ca, tuple(sorted(trust.witnesses)), trust.released) or not found:
-            found = proof.examine(told, signer, given, parts)
+            found = proof.examine(document, signer, given, parts)
         digest = hashlib.sha256(bundle.read(PROOF)).hexdigest()
         lacks, sealed = found.missing, found.facts() | {"proof": digest}
         proven = {digest} if found.holds else set()
     held = is_written_alike(verdict["sealed"], sealed)
-    claims.told("verdict.json, sealed", held, f"{sealed} comes out")
+    claims.require("verdict.json, sealed", held, f"{sealed} comes out")
     rules = outcome(verdict["evidence"], proven)
-    claims.told("the verdict", verdict["outcome"] == rules, f"{rules} is what the rules give")
+    claims.require("the verdict", verdict["outcome"] == rules, f"{rules} is what the rules give")
     if verdict["outcome"] == rules:
         for name, value in report.words(rules, verdict["evidence"], lacks).items():
             held = is_written_alike(verdict[name], value)
-            claims.told(f"verdict.json, {name}", held, f"{value!r:.300} comes out")
+            claims.require(f"verdict.json, {name}", held, f"{value!r:.300} comes out")
 
 
 def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
@@ -392,8 +392,12 @@ def compared(e: Any, found: Any) -> Iterator[tuple[str, bool, str]]:
         yield f"{e['method']}, {name}", is_written_alike(e[name], value), f"the seal gives {value!r:.300}"
     plain = e["grade"] == "A" and not e["protocol_sha256"] and e["p_floor"] is None and not e["none_of_them"]
     yield f"{e['method']}, kind", plain, "is no sealed test of grade A"
-    told = any(row["p_adjusted"] <= e["alpha"] for row in e["rows"])
-    yield f"{e['method']}, power", not (told and (e["power"] or e["powered"])), "a test that found has none"
+    significant = any(row["p_adjusted"] <= e["alpha"] for row in e["rows"])
+    yield (
+        f"{e['method']}, power",
+        not (significant and (e["power"] or e["powered"])),
+        "a test that found has none",
+    )
     yield f"{e['method']}, rows", rows.keys() == found.actors.keys(), "are not the actors of the proof"
     for name in sorted(rows.keys() & found.actors.keys()):
         row, got = rows[name], found.actors[name]
@@ -440,43 +444,43 @@ def check_scored(bundle: Any, verdict: Any, protocol: dict[str, Any] | None, cla
     for name in bundle.names:
         if not name.startswith("attached/") or not is_scored(bundle, name):
             continue
-        told = read_json(bundle.read(name))
-        keys = [bytes.fromhex(one) for one in (told["key"], *told.get("more", ()))]
-        pairs = [(tuple(c), t) for c, t in told["pairs"]]
+        scored = read_json(bundle.read(name))
+        keys = [bytes.fromhex(one) for one in (scored["key"], *scored.get("more", ()))]
+        pairs = [(tuple(c), t) for c, t in scored["pairs"]]
         published = [] if protocol is None else protocol["commitments"]
         committed = all(formula.commitment(key) in published for key in keys)
-        claims.told(f"{told['actor']}, key", committed, "is not one that the protocol is committed to")
+        claims.require(f"{scored['actor']}, key", committed, "is not one that the protocol is committed to")
         once = len(set(pairs)) == len(pairs) and len(set(keys)) == len(keys)
-        claims.told(f"{told['actor']}, pairs", once, "one is scored twice")
-        p = scored_again(told, keys, pairs)
+        claims.require(f"{scored['actor']}, pairs", once, "one is scored twice")
+        p = scored_again(scored, keys, pairs)
         rows = [
             (e, row)
             for e in verdict["evidence"]
             for row in e["rows"]
-            if e["grade"] == "A'" and row["name"] == told["actor"]
+            if e["grade"] == "A'" and row["name"] == scored["actor"]
         ]
         hits = [(e, row) for e, row in rows if row["n"] == len(pairs) and same(row["p_value"], p)]
-        claims.told(
-            f"{told['actor']}, scores", bool(hits), f"p = {p} over {len(pairs)} comes out, no row says so"
+        claims.require(
+            f"{scored['actor']}, scores", bool(hits), f"p = {p} over {len(pairs)} comes out, no row says so"
         )
         done = tuple(f"{e['method']}, {row['name']}, p = " for e, row in hits if len(hits) == len(rows))
         claims.open = [sentence for sentence in claims.open if not sentence.startswith(done or ("\0",))]
 
 
-def scored_again(told: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ...], int]]) -> float:
+def scored_again(scored: Any, keys: list[bytes], pairs: list[tuple[tuple[int, ...], int]]) -> float:
     """Give the p-value of the pairs under all keys: exact, or with weights the bound at the told slope."""
-    if "weights" not in told:
+    if "weights" not in scored:
         total = sum(formula.score(key, *pair) for key in keys for pair in pairs)
         return float(exact.gamma_tail(total, len(keys) * len(pairs)))
-    weights, exponents = told["weights"], told["exponents"]
+    weights, exponents = scored["weights"], scored["exponents"]
     if not len(weights) == len(exponents) == len(pairs):
-        raise ValueError(f"{told['actor']}: each scored pair has a weight and an exponent")
+        raise ValueError(f"{scored['actor']}: each scored pair has a weight and an exponent")
     total = sum(
         w * (formula.number(key, *pair) ** k - 1 / (k + 1))
         for key in keys
         for pair, w, k in zip(pairs, weights, exponents)
     )
-    return float(exact.matched_tail(total, weights * len(keys), exponents * len(keys), told["slope"]))
+    return float(exact.matched_tail(total, weights * len(keys), exponents * len(keys), scored["slope"]))
 
 
 def check(
@@ -486,7 +490,7 @@ def check(
     bundle = envelope.Bundle(place)
     if envelope.MANIFEST not in bundle.names:
         raise envelope.Bad(f"{place}: holds no {envelope.MANIFEST}; it is no bundle of a verdict")
-    files, told = envelope.check_files(bundle)
+    files, predicate = envelope.check_files(bundle)
     witnesses = tuple(answers.read_key(one) for one in witness.split(",") if one)
     trust = proof.Trust(stamp_ca, witnesses, released, datetime.now(timezone.utc).isoformat())
     if released:
@@ -495,7 +499,7 @@ def check(
     missing = ["no test here comes with a proof (proof.json) that it could be computed from"]
     sealed: list[str] = []
     try:
-        signer, verdict = told.get("signed_by", ""), read_verdict(bundle)
+        signer, verdict = predicate.get("signed_by", ""), read_verdict(bundle)
         claims, digest, found = claims_of(bundle, signer, trust)
         check_pages(bundle, signer, claims)
         check_words(bundle, signer, trust, claims, found)
@@ -508,7 +512,9 @@ def check(
                 f"by what you gave it is {outcome_words(says)}: see below"
             )
         for name in TOLD:
-            claims.told(f"manifest, {name}", told.get(name) == verdict[name], "the verdict says another")
+            claims.require(
+                f"manifest, {name}", predicate.get(name) == verdict[name], "the verdict says another"
+            )
     except CANNOT as why:
         if isinstance(why, OSError) and "openssl" in str(why):
             raise
@@ -522,7 +528,7 @@ def check(
     lines += [f"  missing for *trained*: {sentence}" for sentence in missing if says != "trained"]
     count = len(set(bundle.names) - {envelope.MANIFEST, envelope.STAMP})
     answer = answers.report(
-        count, files, told, key,
+        count, files, predicate, key,
         {"wrong": claims.wrong + [f"not recomputed: {one}" for one in claims.open], "summary": summary,
          "lines": lines, "contradictions": files + claims.wrong, "outcome": says, "missing": missing,
          "computed_again": claims.same, "not_computed": claims.open},

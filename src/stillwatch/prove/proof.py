@@ -167,8 +167,8 @@ def _check_names(proof: Mapping[str, Any], found: Examined) -> None:
     """Nothing lies in a proof that nothing is computed from."""
     held = [("proof", proof)]
     held += [("record", one) for one in proof["records"]] + [("actor", one) for one in proof["actors"]]
-    for kind, told in held:
-        if odd := set(told) ^ set(NAMES[kind].split()):
+    for kind, table in held:
+        if odd := set(table) ^ set(NAMES[kind].split()):
             found.wrong.append(f"{kind}: {sorted(odd)!r:.200} are missing, or unknown here")
     many = [actor["name"] for actor in proof["actors"]]
     if len(set(many)) != len(many) or not all(isinstance(name, str) for name in many):
@@ -389,8 +389,8 @@ def _whole(
     """Nothing is left out among an actor's coins: each knows how many of its account came before it."""
     unknown = sum(coin not in throws for coin in coins)
     if unknown:
-        said = found.missing if unknown == len(coins) else found.wrong
-        said.append(
+        sentences = found.missing if unknown == len(coins) else found.wrong
+        sentences.append(
             f"{name}: whose the coins without two answers were: {unknown} of {len(coins)} sealed coins have "
             "no line that was written when they were thrown (no ledger of before 2026-11-29 has)"
         )

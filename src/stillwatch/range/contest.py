@@ -368,8 +368,8 @@ class _Loop:
             return honest
         return honest.filter(pa.compute.invert(pa.compute.is_in(honest["account"], value_set=pa.array(gone))))
 
-    def _heard(self, said: Sequence[Accusation], until: int) -> None:
-        for case in said:
+    def _heard(self, accusations: Sequence[Accusation], until: int) -> None:
+        for case in accusations:
             self.known_case = True
             for name in sorted(case.named_at_us):
                 if name in self.stop_at:

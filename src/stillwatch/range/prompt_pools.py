@@ -121,9 +121,9 @@ def shelf() -> ShippedPrompts:
             for prefix in PREFIXES:
                 prompt = prompt.removeprefix(prefix)
             pipelines.setdefault(name, {}).setdefault(prompt, Item(prompt, "", row["system"]))
-    asked = {question for items in pipelines.values() for question in items}
-    talks = [talk for talk in talks if asked.isdisjoint(talk[1])]
-    spare = [talk for talk in spare if asked.isdisjoint(talk)]
+    harvested = {question for items in pipelines.values() for question in items}
+    talks = [talk for talk in talks if harvested.isdisjoint(talk[1])]
+    spare = [talk for talk in spare if harvested.isdisjoint(talk)]
     worked_on = {item.answer for item in campaign_passages}  # P3 has an article under several prompts
     passages = [text for text in passages if text not in worked_on]
     corpora = Corpora(

@@ -196,9 +196,9 @@ def _settling_times(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
 def _rates(texts: _Texts, of: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
     """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
     seen_us, settled_us = _settling_times(texts)
-    asked = np.searchsorted(np.sort(seen_us[of & texts.repeated]), moments_us, side="right")
+    so_far = np.searchsorted(np.sort(seen_us[of & texts.repeated]), moments_us, side="right")
     every = np.searchsorted(np.sort(settled_us[of]), moments_us, side="right")
-    rates: np.ndarray = (asked + 1) / (every + 1)
+    rates: np.ndarray = (so_far + 1) / (every + 1)
     return rates
 
 

@@ -96,7 +96,7 @@ def holds_evidence(
     if not len(blocks):
         own = {account: OwnReaction(0, 0, 0, 1.0) for account in schedule.accounts}
         return HoldsEvidence(1.0, "Holds show nothing yet: they have just begun.", 0, own=own)
-    accounts, asked, bets = _bets(log, schedule, blocks, tenant_of)
+    accounts, counts, bets = _bets(log, schedule, blocks, tenant_of)
     numbers = np.unique([tenant_of.get(account, account) for account in accounts], return_inverse=True)[1]
     gains = log_gains(bets.drawn, bets.chance)
     at_block, moment = np.unique(bets.block, return_inverse=True)  # the wealth changes at these alone
@@ -115,17 +115,17 @@ def holds_evidence(
         for place in chosen.tolist():
             found_us = at_us if found_us is None else found_us
             named_us.setdefault(accounts[place], at_us)
-    own = _own_reactions(bets, asked, accounts, alone)
+    own = _own_reactions(bets, counts, accounts, alone)
     p_value = float(group[-1]) if len(group) else 1.0
     whole = p_values(wealth(_sums(gains, moment, len(at_block))))
     return HoldsEvidence(
         p_value,
-        _text(schedule, blocks, own, asked, bets, p_value),
+        _text(schedule, blocks, own, counts, bets, p_value),
         len(blocks),
         found_us,
         own,
         named_us,
-        int(asked[1].sum()),
+        int(counts[1].sum()),
         float(whole[-1]) if len(whole) else 1.0,
     )
 
@@ -216,7 +216,7 @@ def _text(
     schedule: HoldSchedule,
     blocks: range,
     own: Mapping[str, OwnReaction],
-    asked: np.ndarray,
+    counts: np.ndarray,
     bets: _Bets,
     p_value: float,
 ) -> str:
@@ -225,7 +225,7 @@ def _text(
     return (
         f"In {days:.1f} days with holds of {schedule.block_minutes} minutes {len(schedule.accounts):,} "
         f"accounts asked {refused:,} new texts while they were held; {moved:,} of these were asked by "
-        f"accounts of other customers. Beside them, {int(asked[0].sum()):,} texts at times that were not "
+        f"accounts of other customers. Beside them, {int(counts[0].sum()):,} texts at times that were not "
         f"drawn: {int((~bets.drawn).sum()):,} such (p = {p_value:.2g})."
     )
 
@@ -263,10 +263,10 @@ def _bets(
     accounts = (*schedule.accounts, *others)
     place = {account: k for k, account in enumerate(accounts)}
     at = np.array([place.get(account, -1) for account in log.accounts], np.int64)
-    asked = np.zeros((2, len(accounts)), np.int64)
-    np.add.at(asked, (drawn.astype(int), at[who]), 1)
+    counts = np.zeros((2, len(accounts)), np.int64)
+    np.add.at(counts, (drawn.astype(int), at[who]), 1)
     chance = np.array([schedule.chance(blocks.start + block) for block in within[used].tolist()], float)
-    return accounts, asked, _Bets(drawn[used], chance, within[used], at[who[used]], bet, at[taker])
+    return accounts, counts, _Bets(drawn[used], chance, within[used], at[who[used]], bet, at[taker])
 
 
 def _first_asks(log: ExchangeLog, texts: np.ndarray) -> np.ndarray:
@@ -334,13 +334,13 @@ def _sums(gains: np.ndarray, moment: np.ndarray, moments: int) -> np.ndarray:
 
 
 def _own_reactions(
-    bets: _Bets, asked: np.ndarray, accounts: tuple[str, ...], alone: np.ndarray
+    bets: _Bets, counts: np.ndarray, accounts: tuple[str, ...], alone: np.ndarray
 ) -> dict[str, OwnReaction]:
     p_value = alone[:, -1] if alone.shape[1] else np.ones(len(accounts))
     moved = np.bincount(bets.asked_by[bets.drawn], minlength=len(accounts))
     taken = np.bincount(bets.repeated_by[bets.drawn[bets.bet]], minlength=len(accounts))
     return {
-        account: OwnReaction(int(asked[1, k]), int(moved[k]), int(taken[k]), float(p_value[k]))
+        account: OwnReaction(int(counts[1, k]), int(moved[k]), int(taken[k]), float(p_value[k]))
         for k, account in enumerate(accounts)
     }
 

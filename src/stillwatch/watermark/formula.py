@@ -30,8 +30,8 @@ def actor_key(owner: bytes, actor: str, purpose: str = "evidence", number: int =
     """Derive an actor's key of a number; it tells nothing of the owner's or of another one."""
     if purpose not in PURPOSES:
         raise ValueError(f"{purpose!r} is no purpose; there are {', '.join(PURPOSES)}")
-    told = f"stillwatch.mark.{f'2.{number}' if number else '1'}\n{purpose}\n{actor}"
-    return hmac.new(owner, told.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+    label = f"stillwatch.mark.{f'2.{number}' if number else '1'}\n{purpose}\n{actor}"
+    return hmac.new(owner, label.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
 
 
 def commitment(key: bytes) -> str:
@@ -41,8 +41,8 @@ def commitment(key: bytes) -> str:
 
 def numbers(key: bytes, context: Sequence[int], block: int) -> bytes:
     """The numbers of a block's 256 tokens after a context: four bytes each, little end first."""
-    told = struct.pack(f"<{len(context) + 2}I", len(context), *context, block)
-    return hashlib.shake_128(key + told).digest(4 * BLOCK)
+    place = struct.pack(f"<{len(context) + 2}I", len(context), *context, block)
+    return hashlib.shake_128(key + place).digest(4 * BLOCK)
 
 
 def number(key: bytes, context: Sequence[int], token: int) -> float:

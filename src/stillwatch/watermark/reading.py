@@ -41,8 +41,8 @@ def pairs_in(
         if prompts is None:
             found.update(places)
             continue
-        asked = prompts[n]
-        brought = {tuple(asked[i : i + window]) for i in range(len(asked) - window + 1)}
+        prompt = prompts[n]
+        brought = {tuple(prompt[i : i + window]) for i in range(len(prompt) - window + 1)}
         found.update(pair for pair in places if pair[0] not in brought)
     return found
 

@@ -86,11 +86,11 @@ class MarkingLogitsProcessor(_Adapter):  # type: ignore[misc]
 
 def owner_of(vllm_config: Any) -> Owner:
     """Read the owner's key from where vLLM's additional configuration names it. Raises: MarkError."""
-    told = getattr(vllm_config, "additional_config", None) or {}
-    place = told.get(KEY_FILE) if isinstance(told, dict) else None
+    options = getattr(vllm_config, "additional_config", None) or {}
+    place = options.get(KEY_FILE) if isinstance(options, dict) else None
     if not isinstance(place, str):
         raise MarkError(f"vLLM was not told where the owner's key is: --additional-config with {KEY_FILE}")
-    keys = told.get(KEYS, 1)
+    keys = options.get(KEYS, 1)
     if not isinstance(keys, int):
         raise MarkError(f"{KEYS} is {keys!r:.80}; it is a whole number")
     return Owner(read_owner_key(Path(place)), keys=keys)

@@ -131,12 +131,14 @@ def _indicator(file: IndicatorFile, one: Json, kind: IndicatorKind, key: str, va
     )
 
 
-def _nothing(told: int, expired: int, revoked: int, foreign: int, others: set[str], key: IndicatorKey) -> str:
+def _nothing(
+    count_told: int, expired: int, revoked: int, foreign: int, others: set[str], key: IndicatorKey
+) -> str:
     """Why none of a campaign's indicators can be looked for."""
-    if not told:
+    if not count_told:
         return "has no indicators"
     if others:
         return f"its indicators are under key {', '.join(sorted(others))}, and yours is {key.fingerprint}"
     parts = [(expired, "expired"), (revoked, "withdrawn"), (foreign, "of a kind that is not ours")]
     why_not = ", ".join(f"{many} {what}" for many, what in parts if many)
-    return f"none of its {told} indicators can be used: {why_not}; ask the sender for a new file"
+    return f"none of its {count_told} indicators can be used: {why_not}; ask the sender for a new file"

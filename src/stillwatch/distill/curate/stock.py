@@ -32,9 +32,9 @@ def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAns
         if one.answer.strip():
             alike[words(one.answer)].append(one)
     found = StockAnswers({}, {})
-    for said, group in alike.items():
-        asked = len({one.id for one in group})
-        if asked < LEAST_PROMPTS or in_words(said) < LEAST_WORDS:
+    for answer, group in alike.items():
+        different = len({one.id for one in group})
+        if different < LEAST_PROMPTS or in_words(answer) < LEAST_WORDS:
             continue
         for one in group:
             prompt = prompts[one.id]
@@ -42,8 +42,8 @@ def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAns
                 continue
             verdict = task(prompt.task).judge(prompt.expected, one.answer)
             if verdict.right is None:
-                found.unclear[group[0].answer] = asked
+                found.unclear[group[0].answer] = different
             elif not verdict.right and verdict.said is None:
-                why = f"{asked:,} different prompts got these words, and they hold no answer"
+                why = f"{different:,} different prompts got these words, and they hold no answer"
                 found.declined[one.id, one.sample] = why
     return found

@@ -84,16 +84,16 @@ def read_escapes(path: Path | None) -> list[Escape]:
 
 def _escape(rows: list[dict[str, object]]) -> Escape:
     unique = {row["seed"]: row for row in rows}  # a contest that is there twice counts once
-    told = [unique[seed] for seed in sorted(unique, key=str)]
-    out = [int(str(row["out"])) for row in told]
+    by_seed = [unique[seed] for seed in sorted(unique, key=str)]
+    out = [int(str(row["out"])) for row in by_seed]
 
     def column(key: str) -> list[float]:
-        return [float(str(row[key])) for row in told]
+        return [float(str(row[key])) for row in by_seed]
 
     def each(key: str) -> float:
         return fmean(value / max(n, 1) for value, n in zip(column(key), out, strict=True))
 
-    first = told[0]
+    first = by_seed[0]
     return Escape(
         defence=str(first["defence"]),
         attacker=str(first["asked"]),
@@ -106,7 +106,7 @@ def _escape(rows: list[dict[str, object]]) -> Escape:
         usd_an_example=each("usd"),
         accounts_usd_an_example=each("accounts_usd"),
         tokens_an_example=each("output_tokens"),
-        reached=all(bool(row["reached"]) for row in told),
+        reached=all(bool(row["reached"]) for row in by_seed),
         source=f"people of {first.get('base', '?')}, {float(str(first['max_days'])):g} days at most, "
         f"{'commit ' + str(first['commit']) if 'commit' in first else 'your file'}",
     )

@@ -180,15 +180,15 @@ def figures(experiment: Experiment, done: dict[EconomicsCell, EconomicsResult]) 
 def _not_run(
     experiment: Experiment, every: Sequence[EconomicsCell], done: dict[EconomicsCell, EconomicsResult]
 ) -> tuple[str, ...]:
-    said = []
+    sentences = []
     for task in experiment.task:
         mine = [cell for cell in every if cell.task == task.name]
         if left := [cell for cell in mine if cell not in done]:
             seeds = sorted({cell.seed for cell in left})
-            said.append(
+            sentences.append(
                 f"{task.name}: {len(left):,} of {len(mine):,} students, of seeds {', '.join(map(str, seeds))}"
             )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def _task(
@@ -336,7 +336,7 @@ def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
     quick = {one.defence: one for one in tasks[0].trades if one.saves == "days"}
     lead = []
     if free := cheap.get("none"):
-        said = [
+        sentences = [
             f"{name}: {cheap[one].usd / free.usd:.1f} times the dollars in {days(cheap[one].days)}"
             + (f", or ${quick[one].usd:,.0f} in {days(quick[one].days)}" if one in quick else "")
             for one, name in DEFENCES.items()
@@ -345,7 +345,8 @@ def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
         kept = "No defence keeps" if set(cheap) == set(DEFENCES) else "No defence that was fought keeps"
         lead.append(
             f"{kept} {free.examples:,} examples from the attacker that is best off. Undefended they cost "
-            f"${free.usd:,.0f} in {days(free.days)}. {'. '.join(one[0].upper() + one[1:] for one in said)}."
+            f"${free.usd:,.0f} in {days(free.days)}. "
+            f"{'. '.join(one[0].upper() + one[1:] for one in sentences)}."
         )
     for task in tasks:
         best = [

@@ -237,7 +237,7 @@ def _train_cell(
     task = next(one for one in experiment.task if one.name == cell.task)
     arm = next(one for one in task.arm if one.name == cell.arm)
     settings = arm.settings(cell.seed)
-    told: dict[str, Any] = {"learnt": 0}
+    learnt: dict[str, Any] = {"learnt": 0}
     if cell.size == UNTRAINED:
         loaded = load_to_run(settings.student, cell.seed)
         words = wording(loaded.model, loaded.tokenizer)
@@ -258,7 +258,7 @@ def _train_cell(
         encoded = encode(rows, words, settings, context(loaded.model)).rows
         seen = trained.steps * settings.batch * settings.accumulate * settings.processes
         tokens = seen * sum(len(one.prompt) + len(one.completion) for one in encoded) / len(encoded)
-        told = {
+        learnt = {
             "fingerprint": same,
             "learnt": trained.examples,
             "parameters": trained.parameters,
@@ -276,7 +276,7 @@ def _train_cell(
         declared=declaration_hash(experiment, task, arm),
         right=right,
         evaluate_cpu_s=round(time.process_time() - began, 1),
-        **told,
+        **learnt,
     )
 
 

@@ -24,18 +24,18 @@ PACKAGE = "stillwatch.distill.economics"
 
 def write_page(experiment: Experiment) -> EconomicsFigures:
     """Write `economics.html`, `economics.json` and a picture for each task from the cells that stand."""
-    told = figures(experiment, finished_cells(experiment))
+    shown = figures(experiment, finished_cells(experiment))
     folder = Path(experiment.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {task.name: picture(task) for task in told.tasks}
+    pictures = {task.name: picture(task) for task in shown.tasks}
     for name, svg in pictures.items():
         replace_file(folder / f"economics-{name}.svg", [svg.encode()])
     write_json(
         folder / "economics.json",
-        {"stillwatch": __version__} | json.loads(json.dumps(asdict(told))) | {"published": published_rows()},
+        {"stillwatch": __version__} | json.loads(json.dumps(asdict(shown))) | {"published": published_rows()},
     )
-    replace_file(folder / "economics.html", [render(told, pictures).encode("utf-8", "backslashreplace")])
-    return told
+    replace_file(folder / "economics.html", [render(shown, pictures).encode("utf-8", "backslashreplace")])
+    return shown
 
 
 def published_rows() -> list[dict[str, str]]:
@@ -45,14 +45,14 @@ def published_rows() -> list[dict[str, str]]:
     return rows
 
 
-def render(told: EconomicsFigures, pictures: dict[str, str]) -> str:
+def render(shown: EconomicsFigures, pictures: dict[str, str]) -> str:
     """Give the page as text."""
     style = sheet.style_with(PACKAGE, "economics.css")
     return (
         _environment()
         .get_template("economics.html.j2")
         .render(
-            a=told,
+            a=shown,
             # drawn here from numbers and names of tasks, which are letters, digits and _
             pictures={name: Markup(svg) for name, svg in pictures.items()},
             published=published_rows(),

@@ -156,7 +156,7 @@ def _tick(axis: str, value: float) -> str:
 
 
 def _words(task: TaskFigures) -> str:
-    said = [
+    sentences = [
         f"{SAYS[arm.arm]}: "
         + ", ".join(
             f"{size.size:,} examples {100 * sum(size.shares) / len(size.shares):.0f} %" for size in arm.sizes
@@ -164,4 +164,4 @@ def _words(task: TaskFigures) -> str:
         for arm in task.arms
         if arm.sizes
     ]
-    return "Share right by what a student cost. " + "; ".join(said)
+    return "Share right by what a student cost. " + "; ".join(sentences)

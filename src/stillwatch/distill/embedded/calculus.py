@@ -60,9 +60,9 @@ def solve(question: str) -> tuple[str, str]:
 
     Raises: DistillError for what is no such question.
     """
-    asked = question.strip().removeprefix("Integrate ").removesuffix(".")
-    terms = list(TERM.finditer(asked))
-    if len(asked) > LONGEST or not terms or "".join(one[0] for one in terms) != asked:
+    integrand = question.strip().removeprefix("Integrate ").removesuffix(".")
+    terms = list(TERM.finditer(integrand))
+    if len(integrand) > LONGEST or not terms or "".join(one[0] for one in terms) != integrand:
         raise DistillError(
             f"{question[:80]!r} does not ask to integrate a sum of powers, e^{{ax+b}}, \\sin and \\cos"
         )

@@ -39,16 +39,16 @@ def problem(draw: random.Random) -> ClockProblem:
     ('first 3 - 8 = 5 then 5 * 2 = 0 next 0 - 9 = 1', '1')
     """
     at = draw.randrange(10)
-    asked, worked = [f"start {at}"], []
+    given, worked = [f"start {at}"], []
     steps = draw.randint(2, len(STEPS))
     for name in STEPS[:steps]:
         sign = draw.choice(tuple(WORDS))
         by = draw.choice((2, 3)) if sign == "*" else draw.randint(1, 9)
         to = (at + by if sign == "+" else at - by if sign == "-" else at * by) % 10
-        asked.append(f"{name} {draw.choice(WORDS[sign])} {by}")
+        given.append(f"{name} {draw.choice(WORDS[sign])} {by}")
         worked.append(f"{name} {at} {sign} {by} = {to}")
         at = to
-    prompt = " ".join([*asked, "?"])
+    prompt = " ".join([*given, "?"])
     digest = hashlib.sha256(prompt.encode()).hexdigest()
     return ClockProblem(f"clock-{digest[:12]}", prompt, " ".join(worked), str(at), steps)
 

@@ -26,8 +26,8 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
         text = f"Integrate {integrand}."
         digest = hashlib.sha256(text.encode()).hexdigest()
         if text not in found and (int(digest[:8], 16) % HELD_OUT_OF == 0) == held_out:
-            asked = ({"role": "user", "content": text},)
-            found[text] = Prompt(f"calculus-{digest[:12]}", asked, NAME, solve(text)[1], kind)
+            messages = ({"role": "user", "content": text},)
+            found[text] = Prompt(f"calculus-{digest[:12]}", messages, NAME, solve(text)[1], kind)
     return list(found.values())
 
 

@@ -41,9 +41,9 @@ class FindingsCopy:
         self._base = (int(base[0]), int(base[1])) if isinstance(base, list) else (0, 0)
         self._known: dict[str, tuple[Sign, str, int]] = {}  # file -> sign, object, bytes
         self._put: dict[str, Sign] | None = None  # files of the last publication
-        said = heartbeat.read(folder.run / f"{PROCESS}.json").get("findings_of")
-        if isinstance(said, int) and said == held_number(folder.run):
-            self.lease = said  # this process alone was started again
+        lease = heartbeat.read(folder.run / f"{PROCESS}.json").get("findings_of")
+        if isinstance(lease, int) and lease == held_number(folder.run):
+            self.lease = lease  # this process alone was started again
 
     def follow(self, number: int | None) -> None:
         """Take the newest publication, unless this gateway's detector has begun to make its own."""

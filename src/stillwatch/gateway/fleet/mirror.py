@@ -295,15 +295,15 @@ class Mirror:
         for gateway in names:
             if not re.fullmatch(GATEWAY_NAME, gateway) or gateway == self.gateway:
                 continue
-            below, said = f"segments/{gateway}", news.get(gateway, "")
-            every_hour = everything or said != self._news.get(gateway)
+            below, news_here = f"segments/{gateway}", news.get(gateway, "")
+            every_hour = everything or news_here != self._news.get(gateway)
             if every_hour:
                 listing = self._list(below)
             else:
                 hours = [self._list(f"{below}/{hour}") for hour in self._recent_hours()]
                 listing = {stem: found for hour in hours for stem, found in hour.items()}
             self._take_from(gateway, listing, every_hour)
-            self._news[gateway] = said
+            self._news[gateway] = news_here
 
     def _recent_hours(self) -> list[str]:
         now = self._now()

@@ -156,7 +156,7 @@ def begun(request: object) -> BatchRequest:
 
 
 def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
-    said = unsaid = 0
+    declared = unsaid = 0
     most_n, logprobs = 1, False
     for one in questions:
         asks = one.body or one.params or one.request or _Asks()
@@ -170,11 +170,11 @@ def _count_questions(questions: list[_BatchQuestion]) -> BatchRequest | None:
         names = MOST_OF_RESPONSE if response else MOST
         limits = [most for name in names if isinstance(most := getattr(asks, name), int | float) and most > 0]
         if limits:
-            said += int(min(max(limits), MOST_TOKENS)) * n
+            declared += int(min(max(limits), MOST_TOKENS)) * n
         else:
             unsaid += n
         logprobs = logprobs or wants_logprobs(asks.logprobs) or asks.top_logprobs is not None
-    return BatchRequest(len(questions), said, unsaid, most_n, logprobs) if questions else None
+    return BatchRequest(len(questions), declared, unsaid, most_n, logprobs) if questions else None
 
 
 def batch_tokens(lines: bytes) -> tuple[int, int]:
@@ -211,8 +211,8 @@ class Notes:
     def note(self, account: str, file: str, batch: BatchRequest, now_us: int) -> None:
         """Keep what a file may bring."""
         with suppress(sqlite3.Error), self._open() as db:
-            said, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
-            row = (_name(account, file), batch.questions, said, unsaid, now_us)
+            declared, unsaid = min(batch.said, MOST_TOKENS), min(batch.unsaid, MOST_TOKENS)
+            row = (_name(account, file), batch.questions, declared, unsaid, now_us)
             db.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", row)
             self._noted += 1
             if self._noted % TIDY == 1:
@@ -224,7 +224,7 @@ class Notes:
         """Output tokens that a batch may bring, `each` where an answer is allowed any; None: nobody knows."""
         if batch.untold:
             return None
-        said, unsaid = batch.said, batch.unsaid
+        declared, unsaid = batch.said, batch.unsaid
         for file in batch.files:
             row: Any = None
             with suppress(sqlite3.Error), self._open() as db:
@@ -233,8 +233,8 @@ class Notes:
                 ).fetchone()
             if row is None:
                 return None
-            said, unsaid = said + row[0], unsaid + row[1]
-        return min(said + unsaid * each, MOST_TOKENS)
+            declared, unsaid = declared + row[0], unsaid + row[1]
+        return min(declared + unsaid * each, MOST_TOKENS)
 
     def is_new(self, account: str, target: str) -> bool:
         """Whether an answer is fetched for the first time, as far as is remembered."""

@@ -143,17 +143,17 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
 
 def _read_headers(request: Request) -> dict[bytes, bytes]:
     """The headers by their names in small letters. Raises: BadRequest where two of one kind differ."""
-    said: dict[bytes, bytes] = {}
+    headers: dict[bytes, bytes] = {}
     for name, value in request.headers:
         lower = name.lower()
         diverts = lower.replace(b"_", b"-") in DIVERTS  # to servers that speak CGI's way they are the same
         if diverts or (lower.endswith(b"-config") and any(word in value.lower() for word in ELSEWHERE)):
             what = f"The header {lower.decode()} could make it another request: send that one itself."
             raise BadRequest(400, "bad_header", what)
-        twice = lower == b"content-encoding" and lower in said  # even the same: some undo it twice
-        if twice or (said.setdefault(lower, value) != value and lower in ONCE):
+        twice = lower == b"content-encoding" and lower in headers  # even the same: some undo it twice
+        if twice or (headers.setdefault(lower, value) != value and lower in ONCE):
             raise BadRequest(400, "bad_header", f"There are two {lower.decode()} headers.")
-    return said
+    return headers
 
 
 def _text(value: bytes | None) -> str | None:

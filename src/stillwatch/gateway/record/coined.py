@@ -92,12 +92,12 @@ def _answer(drawn: Drawn, reply: CoinedReply) -> Answer:
 def messages_of(body: bytes) -> tuple[dict[str, str], ...]:
     """The messages of a request, as role and text. Raises: ValueError where there are none."""
     try:
-        asked = msgspec.json.decode(body, type=dict[str, object])
+        request = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
         raise ValueError("its body cannot be read") from why
     found: list[tuple[tuple[Voice, int], list[str]]] = []
-    said = {key: value for key, value in asked.items() if key not in OFFERS}
-    for voice, text, turn in request_text(said).pieces:
+    prompt_part = {key: value for key, value in request.items() if key not in OFFERS}
+    for voice, text, turn in request_text(prompt_part).pieces:
         if text and turn != BESIDE:
             if not found or found[-1][0] != (voice, turn):
                 found.append(((voice, turn), []))

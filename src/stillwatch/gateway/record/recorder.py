@@ -134,11 +134,11 @@ class Recorder:
                 behind.add(reader.worker)
         for worker, boot in boots.items():
             self._close_dead(worker, max(boot, over.get(worker, 0) + 1))
-        asked = clock.writes_asked()
-        waited = time.monotonic() - self._since >= FLUSH_S if asked is None else asked != self._written_for
+        wanted = clock.writes_asked()
+        waited = time.monotonic() - self._since >= FLUSH_S if wanted is None else wanted != self._written_for
         if self._waiting and (flush or self._waiting >= FLUSH_ROWS or waited):
             self.flush()
-            self._written_for = asked
+            self._written_for = wanted
         if not self._waiting:
             self._write_gaps()
             self._delete_used(newest, over)
@@ -176,11 +176,11 @@ class Recorder:
         key = (reader.worker, found.number)
         place = (reader.worker, reader.sequence, found.at)
         if found.kind == wal.INTENT:
-            asked, body = intent(found.payload)
+            opening, body = intent(found.payload)
             keep = self._open_bytes + len(body) <= OPEN_BYTES
             self._open_bytes += len(body) if keep else 0
             self._open[key] = _Open(
-                asked, body if keep else None, (reader.worker, reader.sequence), reader.boot, [place]
+                opening, body if keep else None, (reader.worker, reader.sequence), reader.boot, [place]
             )
         elif found.kind == wal.PART:
             if key in self._open:

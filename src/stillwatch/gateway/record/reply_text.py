@@ -18,63 +18,63 @@ THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 def words_of(body: bytes, stream: bool) -> str:
     """The text of a reply; of several choices the first. Raises: ValueError where there is none."""
     thought: list[str] = []
-    said: list[str] = []
+    spoken: list[str] = []
     try:
         if stream:
             for raw in _DATA.findall(body):
                 if raw != b"[DONE]":
-                    _event(msgspec.json.decode(raw), thought, said)
+                    _event(msgspec.json.decode(raw), thought, spoken)
         else:
-            _whole(msgspec.json.decode(body), thought, said)
+            _whole(msgspec.json.decode(body), thought, spoken)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as why:
         raise ValueError("is no JSON") from why
-    text, thoughts = "".join(said), "".join(thought).strip()
+    text, thoughts = "".join(spoken), "".join(thought).strip()
     if not text and not thoughts:
         raise ValueError("has no text")
     found = f"<think>\n{thoughts}\n</think>\n\n{text}" if thoughts else text
     return found.encode("utf-8", "replace").decode()
 
 
-def _event(event: Any, thought: list[str], said: list[str]) -> None:
+def _event(event: Any, thought: list[str], spoken: list[str]) -> None:
     kind = dig(event, "type")
     delta = dig(event, "delta")
     if isinstance(kind, str):  # Anthropic and Responses name their events
         if kind == "response.output_text.delta" and isinstance(delta, str):
-            said.append(delta)
+            spoken.append(delta)
         elif kind == "response.reasoning_summary_text.delta" and isinstance(delta, str):
             thought.append(delta)
         elif kind == "content_block_delta":
             _put(thought, dig(delta, "thinking"))
-            _put(said, dig(delta, "text"), dig(delta, "partial_json"))
+            _put(spoken, dig(delta, "text"), dig(delta, "partial_json"))
         return
     choice = dig(event, "choices", 0)
     if dig(choice, "index") in (None, 0):
-        _message(dig(choice, "delta"), thought, said)
-        _put(said, dig(choice, "text"))
+        _message(dig(choice, "delta"), thought, spoken)
+        _put(spoken, dig(choice, "text"))
 
 
-def _whole(reply: Any, thought: list[str], said: list[str]) -> None:
+def _whole(reply: Any, thought: list[str], spoken: list[str]) -> None:
     choice = dig(reply, "choices", 0)
     if choice is not None:
-        _message(dig(choice, "message"), thought, said)
-        _put(said, dig(choice, "text"))
+        _message(dig(choice, "message"), thought, spoken)
+        _put(spoken, dig(choice, "text"))
         return
     for part in _list(dig(reply, "content")):  # Anthropic
         _put(thought, dig(part, "thinking"))
-        _put(said, dig(part, "text"))
+        _put(spoken, dig(part, "text"))
         if dig(part, "type") == "tool_use":
-            said.append(msgspec.json.encode(dig(part, "input")).decode())
+            spoken.append(msgspec.json.encode(dig(part, "input")).decode())
     for item in _list(dig(reply, "output")):  # Responses
         if dig(item, "type") == "message":
-            _put(said, text_of(dig(item, "content")))
+            _put(spoken, text_of(dig(item, "content")))
         elif dig(item, "type") == "reasoning":
             for part in _list(dig(item, "summary")):
                 _put(thought, dig(part, "text"))
         elif dig(item, "type") == "function_call":
-            _put(said, dig(item, "arguments"))
+            _put(spoken, dig(item, "arguments"))
 
 
-def _message(message: Any, thought: list[str], said: list[str]) -> None:
+def _message(message: Any, thought: list[str], spoken: list[str]) -> None:
     """A chat message, or a piece of one."""
     for name in THOUGHTS:
         found = dig(message, name)
@@ -83,15 +83,15 @@ def _message(message: Any, thought: list[str], said: list[str]) -> None:
             break
     content = dig(message, "content")
     if isinstance(content, str):
-        said.append(content)
+        spoken.append(content)
     for part in _list(content):  # typed parts, as Mistral's
         if dig(part, "type") in ("thinking", "reasoning"):
             _put(thought, text_of(dig(part, "thinking")))
         else:
-            _put(said, dig(part, "text"))
-    _put(said, dig(message, "refusal"))
+            _put(spoken, dig(part, "text"))
+    _put(spoken, dig(message, "refusal"))
     for call in _list(dig(message, "tool_calls")):
-        _put(said, dig(call, "function", "arguments"))
+        _put(spoken, dig(call, "function", "arguments"))
 
 
 def _put(where: list[str], *found: object) -> None:

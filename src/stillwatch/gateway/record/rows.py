@@ -105,10 +105,10 @@ def _cut_names(row: Row) -> Row:
     return row
 
 
-def _tidy_values(said: Row) -> Row:
+def _tidy_values(values: Row) -> Row:
     """What a client wrote, each value of its column's type; others are left out."""
     kept: Row = {}
-    for name, value in said.items():
+    for name, value in values.items():
         if value is None:
             continue
         kind = type(value)
@@ -163,7 +163,7 @@ def _questions(intent: Intent, body: bytes) -> list[tuple[str, dict[str, object]
     if isinstance(whole, dict) and isinstance(requests := whole.get("requests"), list):
         anthropic = intent.target.partition("?")[0].rstrip("/").endswith("/messages/batches")
         usual = "messages" if anthropic else operation_of(str(whole.get("endpoint")))
-        return [found for said in requests if (found := _question(said, usual))]
+        return [found for entry in requests if (found := _question(entry, usual))]
     lines = islice(lines_of(body), MOST_LINES)
     return [found for line in lines if (found := _question_in(line))]
 
@@ -176,13 +176,13 @@ def _question_in(line: bytes) -> tuple[str, dict[str, object]] | None:
         return None
 
 
-def _question(said: object, usual: str) -> tuple[str, dict[str, object]] | None:
+def _question(line: object, usual: str) -> tuple[str, dict[str, object]] | None:
     """(operation, request) of a question; `usual` where it says no path of its own."""
-    if not isinstance(said, dict) or "custom_id" not in said:
+    if not isinstance(line, dict) or "custom_id" not in line:
         return None
     for field in _ASKS:
-        if isinstance(asks := said.get(field), dict):
-            return operation_of(str(said["url"])) if "url" in said else usual, asks
+        if isinstance(asks := line.get(field), dict):
+            return operation_of(str(line["url"])) if "url" in line else usual, asks
     return None
 
 
@@ -191,26 +191,28 @@ def _beside_questions(body: bytes) -> bytes:
     return b"\n".join(line for line in body.split(b"\n") if b"{" not in line or not _question_in(line))
 
 
-def read_request(said: Row) -> Row:
+def read_request(values: Row) -> Row:
     """A hook's row, with what its request holds where that was left to be read here."""
-    asked = said.pop(REQUEST, None)
+    request = values.pop(REQUEST, None)
     with suppress(Refused):
-        found = exchange(asked, {}) if isinstance(asked, dict) else {}
-        return _cut_names(found | said | {"end_user": found.get("end_user") or said.get("end_user")})
-    return said
+        found = exchange(request, {}) if isinstance(request, dict) else {}
+        return _cut_names(found | values | {"end_user": found.get("end_user") or values.get("end_user")})
+    return values
 
 
-def foreign(worker: int, number: int, said: Row) -> Row:
+def foreign(worker: int, number: int, values: Row) -> Row:
     """A row that a hook made: the record's fields, and of EXTRA's what it knows.
 
     Raises: Refused where it has no time or no account.
     """
     beside = {UNREAD_DOCUMENTS, *(field.name for field in EXTRA)}
-    checked = _check_row({name: value for name, value in said.items() if name not in beside | {"keep_text"}})
+    checked = _check_row(
+        {name: value for name, value in values.items() if name not in beside | {"keep_text"}}
+    )
     checked.setdefault("exchange_id", exchange_id(worker, number))
-    known = {name: value for name, value in said.items() if name in beside}
+    known = {name: value for name, value in values.items() if name in beside}
     return checked | {"outcome": "complete"} | known | {
-        "sequence": number, "worker": worker, "keep_text": bool(said.get("keep_text")),
+        "sequence": number, "worker": worker, "keep_text": bool(values.get("keep_text")),
     }  # fmt: skip
 
 
@@ -255,14 +257,14 @@ def _reply(intent: Intent, outcome: ExchangeOutcome, reply: bytes) -> dict[str, 
     return {"output_text": "".join(parts)}
 
 
-def _check_row(said: Row) -> Row:
+def _check_row(values: Row) -> Row:
     try:
-        return tidy(said, ANY_TIME)  # in place: what was converted before one is refused stays what it is
+        return tidy(values, ANY_TIME)  # in place: what was converted before one is refused stays what it is
     except Refused:
         pass
-    kept: Row = {"time": as_time(said.get("time"), ANY_TIME), "account": said.get("account")}
+    kept: Row = {"time": as_time(values.get("time"), ANY_TIME), "account": values.get("account")}
     tidy(kept, ANY_TIME)
-    for name, value in said.items():
+    for name, value in values.items():
         if name in kept or value is None:
             continue
         try:

@@ -280,9 +280,9 @@ def _merge(run: list[Segment]) -> None:
     checkpoint = (newest.metadata or {}).get(CHECKPOINT, b"")
     parts = [part for one in run for part in _parts_on_disk(one)]
     tables = {one["sha256"]: one for each in run for one in networks_of(pq.read_schema(each.path))}
-    told = {NETWORKS: _json(list(tables.values()))} if tables else {}
+    metadata = {NETWORKS: _json(list(tables.values()))} if tables else {}
     schema = newest.with_metadata(
-        {**(newest.metadata or {}), **told, PARTS: _json(parts), CHECKPOINT: checkpoint}
+        {**(newest.metadata or {}), **metadata, PARTS: _json(parts), CHECKPOINT: checkpoint}
     )
     path = run[0].path.with_name(_segment_name(run[0].first, run[-1].last))
     written = {"compression": "zstd", "use_dictionary": _repeating(schema)}
@@ -302,8 +302,8 @@ def _merge(run: list[Segment]) -> None:
 def _parts_on_disk(one: Segment) -> list[tuple[int, int, int]]:
     """As `_parts`, without its rows."""
     found = pq.read_metadata(one.path)
-    told = (found.metadata or {}).get(PARTS)
-    return json.loads(told) if told and found.num_rows else [(one.first, one.last, found.num_rows)]
+    parts = (found.metadata or {}).get(PARTS)
+    return json.loads(parts) if parts and found.num_rows else [(one.first, one.last, found.num_rows)]
 
 
 def forget(folder: Folder, now: datetime, text_days: int, sketch_days: int) -> int:

@@ -90,9 +90,9 @@ class SentBefore:
             is_new = since_last_answer(pieces)
         _reach_back(pieces, is_new)
         parted = put_together(pieces, is_new, found.api)
-        told = self._new_lines(who, parted.system)
-        if told:  # what the application says anew is asked anew
-            parted = replace(parted, new=told if parted.new is None else f"{told}\n{parted.new}")
+        new_lines = self._new_lines(who, parted.system)
+        if new_lines:  # what the application says anew is asked anew
+            parted = replace(parted, new=new_lines if parted.new is None else f"{new_lines}\n{parted.new}")
         return parted
 
     def _new_lines(self, who: bytes, system: str | None) -> str | None:
@@ -117,8 +117,8 @@ class SentBefore:
 
     def _name(self, who: bytes, voice: Voice, before: str, text: str) -> int:
         short = CONTEXT - len(text)
-        said = before[-short:] + text if short > 0 else text
-        raw = who + _VOICES[voice] + said.encode("utf-8", "surrogatepass")
+        in_context = before[-short:] + text if short > 0 else text
+        raw = who + _VOICES[voice] + in_context.encode("utf-8", "surrogatepass")
         name: int = _first_word(self._hash(_NONCE, b"", raw))[0]
         return name
 

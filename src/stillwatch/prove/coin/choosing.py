@@ -32,7 +32,7 @@ class Put:
     def messages(self) -> Messages:
         return self.pair.messages
 
-    def told(self) -> str:
+    def digest_input(self) -> str:
         """What the protocol's digest covers: the prompt, both answers, and no coin."""
         answers = [answer.text for answer in self.pair.answers]
         return json.dumps([self.id, self.actor, list(self.messages), answers])

@@ -135,14 +135,14 @@ def seeded_draws(
     origin = bytes.fromhex(log_sha256)
     questions = [(one.messages, one.seed) for one in served if one.seed is not None]
     questions += [(one.messages, seed_of(origin, one.id, draw)) for one in served for draw in range(1, k + 1)]
-    told = teacher.seeded_answers(questions, tell)
+    drawn_texts = teacher.seeded_answers(questions, tell)
     seeded = [one for one in served if one.seed is not None]
     again = {
         one.id
-        for one, text in zip(seeded, told, strict=False)
+        for one, text in zip(seeded, drawn_texts, strict=False)
         if text is not None and text.strip() == one.answer.strip()
     }
-    fresh = iter(told[len(seeded) :])
+    fresh = iter(drawn_texts[len(seeded) :])
     drawn = {one.id: [next(fresh) for _ in range(k)] for one in served}
     return {name: [t for t in texts if t is not None] for name, texts in drawn.items()}, frozenset(again)
 
@@ -185,10 +185,10 @@ def _values(
             if one.id in answers:
                 found[one.id] = [overlap_of(text, answers[one.id]) for text in texts[one.id]]
         return found
-    asked = [
+    prompts_answered = [
         Told(f"{one.id}#{k}", one.messages, text) for one in served for k, text in enumerate(texts[one.id])
     ]
-    weighed = suspect.weigh(asked, tell)
+    weighed = suspect.weigh(prompts_answered, tell)
     for one in served:
         mine = [weighed.get(f"{one.id}#{k}") for k in range(len(texts[one.id]))]
         whole = [w for w in mine if w is not None and math.isfinite(w.nats)]

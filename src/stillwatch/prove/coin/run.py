@@ -150,7 +150,7 @@ def _protocol(
         alpha=test.alpha,
         units=chosen.actors,
         prompts=len(chosen.puts),
-        prompts_sha256=protocol.prompts_digest([put.told() for put in chosen.puts]),
+        prompts_sha256=protocol.prompts_digest([put.digest_input() for put in chosen.puts]),
         made_at=made_at,
         effect=test.effect,
         commitments=(

@@ -16,10 +16,10 @@ TURNED = 1 / 6  # of the requests meet a limit first
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     turned = round(plan.exchanges * TURNED / (1 + TURNED))
-    asked = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrap_items(plan), rng)
+    asks = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrap_items(plan), rng)
     sent: Planned = []
-    again = set(rng.permutation(len(asked))[:turned].tolist())
-    for n, r in enumerate(asked):
+    again = set(rng.permutation(len(asks))[:turned].tolist())
+    for n, r in enumerate(asks):
         if n in again:
             sent.append(replace(r, status=429))
             other = int((r.account + 1 + rng.integers(max(1, plan.accounts - 1))) % plan.accounts)

@@ -73,13 +73,15 @@ class Hourly:
         ends = np.maximum(ts // HOUR_US * HOUR_US, self._done_us) + HOUR_US
         ready = int(np.searchsorted(ends, hour, side="right"))
         self._waiting = [table.slice(ready)] if ready < len(ts) else []
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         at, begin = np.unique(ends[:ready], return_index=True)
         for end, lo, hi in zip(at.tolist(), begin.tolist(), [*begin[1:].tolist(), ready], strict=True):
             part = table.slice(lo, hi - lo)
-            told += self.see(HourBatch(end, part, ts[lo:hi], self._encode(part["account"]), self._names))
+            accusations += self.see(
+                HourBatch(end, part, ts[lo:hi], self._encode(part["account"]), self._names)
+            )
         self._done_us = hour
-        return told
+        return accusations
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """No limit is set here."""
@@ -227,10 +229,10 @@ def refused_ids(watch: Refusing, exchanges: pa.Table) -> list[str]:
     return found
 
 
-def merge_accusations(said: Sequence[Accusation]) -> tuple[Accusation, ...]:
+def merge_accusations(accusations: Sequence[Accusation]) -> tuple[Accusation, ...]:
     """One accusation a case, in the order in which they were first said: each account when first named."""
     cases: dict[str, Accusation] = {}
-    for each in said:
+    for each in accusations:
         before = cases.setdefault(each.case, Accusation(each.case, each.at_us, {}))
         for account, at in each.named_at_us.items():
             before.named_at_us[account] = min(at, before.named_at_us.get(account, at))

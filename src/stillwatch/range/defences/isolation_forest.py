@@ -91,14 +91,14 @@ class _IsolationForest(WithLevel):
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         day = (hour.until_us - 1) // DAY_US
         self.halve(hour)
-        told = self._close(hour) if day != self.day and self.hours else []
+        accusations = self._close(hour) if day != self.day and self.hours else []
         self.day = day
         if self.clean.holds(hour):
             self.clean.see(hour)
         self.hours.append(hour)
         if hour.until_us % DAY_US == 0:
-            told += self._close(hour)
-        return told
+            accusations += self._close(hour)
+        return accusations
 
     def calibrate(self, other: Any) -> None:
         """Take the forest and the level of other people's clean days."""
@@ -137,13 +137,13 @@ class _IsolationForest(WithLevel):
             return []
         if self.level is None:
             self.level = self.clean.level()
-        told = []
+        accusations = []
         for code in who[scores > self.level].tolist():
             if code not in self.accused:
                 self.accused.add(code)
                 name = now.names[code]
-                told.append(Accusation(f"forest-{name}", now.until_us, {name: now.until_us}))
-        return told
+                accusations.append(Accusation(f"forest-{name}", now.until_us, {name: now.until_us}))
+        return accusations
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:

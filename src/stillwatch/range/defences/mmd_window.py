@@ -108,10 +108,10 @@ class _MmdWindow(WithLevel):
         self.vectors.append(vectors)
         self.accounts.append(hour.account)
         self.waiting += len(vectors)
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         while self.waiting >= self.window:
-            told += self._window(hour)
-        return told
+            accusations += self._window(hour)
+        return accusations
 
     def calibrate(self, other: Any) -> None:
         """Take the levels of clean windows of other people, each against their own sample."""

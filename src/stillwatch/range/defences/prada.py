@@ -90,7 +90,7 @@ class _Prada(WithLevel):
     def see(self, hour: HourBatch) -> Sequence[Accusation]:
         vectors = embed(hour.table["prompt"], WIDTH)
         self.count(hour)
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         for account, rows in hour.by_account():
             if account in self.accused:
                 continue
@@ -100,10 +100,10 @@ class _Prada(WithLevel):
             w = stream.w()
             if w is None:
                 continue
-            told += self.judge(account, float(np.log(max(1.0 - w, 1e-6))), hour, "prada")
+            accusations += self.judge(account, float(np.log(max(1.0 - w, 1e-6))), hour, "prada")
             if account in self.accused:
                 del self.streams[account]
-        return told
+        return accusations
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:

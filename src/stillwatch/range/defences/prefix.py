@@ -60,7 +60,7 @@ class _Prefix(WithLevel):
         self.count(hour)
         self._prune(hour.until_us)
         touched = self._take(hour, learning)
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         for key in [] if learning else sorted(touched - self.known):
             users = {a for a, at in self.used[key].items() if at > hour.until_us - WINDOW_US}
             if len(users) < 2:
@@ -69,8 +69,8 @@ class _Prefix(WithLevel):
             if self.clean.holds(hour):
                 self.clean.score(key, score)
             elif self.level is not None and score > self.level:
-                told += self._accuse(key, users, hour)
-        return told
+                accusations += self._accuse(key, users, hour)
+        return accusations
 
     def _take(self, hour: HourBatch, learning: bool) -> set[str]:
         numbers, names = keys_of(hour.table)

@@ -95,13 +95,13 @@ def ablations() -> tuple[str, ...]:
     return tuple(name for name in _every(DIAL) if ":" in name)
 
 
-def expand_names(asked: tuple[str, ...] | list[str]) -> tuple[str, ...]:
+def expand_names(wanted: tuple[str, ...] | list[str]) -> tuple[str, ...]:
     """Names with "all" and "ablations" written out, each once.
 
     Raises: InputError for a name that there is none of.
     """
     out: dict[str, None] = {}
-    for name in asked:
+    for name in wanted:
         for each in {"all": names(), "ablations": ("stillwatch", *ablations())}.get(name, (name,)):
             defence(each)
             out[each] = None

@@ -74,12 +74,12 @@ class ScanWatch:
         looked_us = self.scan.looked_until_us
         result = self.scan.tick(until_us, until_us)
         self.act_on(result, until_us)
-        told = []
+        accusations = []
         for campaign in result.campaigns:
             fresh = self._fresh(campaign, looked_us)
             if fresh is not None:
-                told.append(fresh)
-        return told + self._followers(result) + self._lone_accusations(result)
+                accusations.append(fresh)
+        return accusations + self._followers(result) + self._lone_accusations(result)
 
     def act_on(self, result: ScanResult, until_us: int) -> None:
         """Do what is done about a result beside accusing: nothing here."""
@@ -89,38 +89,40 @@ class ScanWatch:
         if campaign.suppressed_by is not None:
             return None
         case = self._case_of.get(campaign.accounts[0]) or self.scan.stable_id(campaign.id)
-        said = self._said.setdefault(case, set())
-        fresh = [a for a in (campaign.firm if self.firm_alone else campaign.accounts) if a not in said]
+        accused = self._said.setdefault(case, set())
+        fresh = [a for a in (campaign.firm if self.firm_alone else campaign.accounts) if a not in accused]
         if not fresh:
             return None
-        said.update(fresh)
+        accused.update(fresh)
         least = self.scan.looked_until_us if self.firm_alone or looked_us == 0 else looked_us + HOUR_US
         least = min(least, self.scan.looked_until_us)
         named = {account: max(hour_of(campaign.named_at[account]), least) for account in fresh}
         return Accusation(case, self._case_at.setdefault(case, min(named.values())), named)
 
     def _followers(self, result: ScanResult) -> list[Accusation]:
-        told = []
+        accusations = []
         suppressed = {c.id for c in result.campaigns if c.suppressed_by is not None}
         for follower in result.followers if not self.firm_alone else ():
             case = self.scan.stable_id(follower.campaign)
-            said = self._said.setdefault(case, set())
-            if follower.account not in said and follower.campaign not in suppressed:
-                said.add(follower.account)
+            accused = self._said.setdefault(case, set())
+            if follower.account not in accused and follower.campaign not in suppressed:
+                accused.add(follower.account)
                 at = to_us(follower.named_at)
-                told.append(Accusation(case, self._case_at.setdefault(case, at), {follower.account: at}))
-        return told
+                accusations.append(
+                    Accusation(case, self._case_at.setdefault(case, at), {follower.account: at})
+                )
+        return accusations
 
     def _lone_accusations(self, result: ScanResult) -> list[Accusation]:
-        told = []
+        accusations = []
         for lone in result.alone:
             if lone.account not in self._case_of:
                 case, at = f"alone-{lone.account}", to_us(lone.named_at)
                 self._case_of[lone.account] = case
                 self._said[case] = {lone.account}
                 self._case_at[case] = at
-                told.append(Accusation(case, at, {lone.account: at}))
-        return told
+                accusations.append(Accusation(case, at, {lone.account: at}))
+        return accusations
 
     def refuses(self, account: str, at_us: int, model: str | None = None) -> bool:
         """No limit is set here."""
@@ -163,16 +165,16 @@ class ScanDefence:
 
     def _by_half_days(self, exchanges: pa.Table, accounts: pa.Table | None, log: ExchangeLog) -> LogJudgement:
         watch = self.open_watch(accounts, 0, 0)
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         given, ts = in_order(record(exchanges)), log["ts_us"]
         at = given["time"].cast(pa.int64()).to_numpy()
         looks = np.arange(ts[0] // FIRM_EVERY_US + 1, ts[-1] // FIRM_EVERY_US + 2) * FIRM_EVERY_US
         lo = 0
         for until in looks.tolist():
             hi = int(np.searchsorted(at, until))
-            told += watch.step(given.slice(lo, hi - lo), until)
+            accusations += watch.step(given.slice(lo, hi - lo), until)
             lo = hi
-        return LogJudgement(merge_accusations(told))
+        return LogJudgement(merge_accusations(accusations))
 
     def _options(self) -> Options:
         return Options(false_cases_per_10k_account_days=self.dial, parts=self.parts, every_account=False)

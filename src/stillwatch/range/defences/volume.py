@@ -37,7 +37,7 @@ class _Volume(WithLevel):
             self.today.clear()
             self.day = day
         self.count(hour)
-        told: list[Accusation] = []
+        accusations: list[Accusation] = []
         who, counts = np.unique(hour.account, return_counts=True)
         for account, count in zip(who.tolist(), counts.tolist(), strict=True):
             self.today[account] += count
@@ -46,8 +46,8 @@ class _Volume(WithLevel):
                 continue
             usual = self.before[account] / days
             score = float(np.log((self.today[account] + AT_LEAST) / (usual + AT_LEAST)))
-            told += self.judge(account, score, hour, "volume")
-        return told
+            accusations += self.judge(account, score, hour, "volume")
+        return accusations
 
 
 def open_watch(accounts: pa.Table | None, clean_until_us: int, seed: int, dial: float) -> DefenceWatch:

@@ -39,7 +39,7 @@ def _answer(read: wire.CompletionRequest) -> dict[str, Any]:
     if read.model not in ("", SOLVER) or read.stream or read.n > 1 or read.logprobs is not None:
         raise RequestRefused(f"{SOLVER} gives one whole answer, without logprobs, under this name")
     steps, answer = solve(read.messages[-1]["content"])
-    asked = sum(_count(message["content"]) for message in read.messages)
+    prompt_tokens = sum(_count(message["content"]) for message in read.messages)
     return {
         "id": wire.identity(chat=True),
         "object": "chat.completion",
@@ -53,7 +53,7 @@ def _answer(read: wire.CompletionRequest) -> dict[str, Any]:
                 "logprobs": None,
             }
         ],
-        "usage": wire.usage(asked, _count(steps) + _count(answer), _count(steps)),
+        "usage": wire.usage(prompt_tokens, _count(steps) + _count(answer), _count(steps)),
     }
 
 
