@@ -45,10 +45,8 @@ from stillwatch.units import utc_us
 
 ENDING = ".parquet"
 PERIOD_S = 1.0
-LISTS_S, STANDBY_LISTS_S = (
-    2.0,
-    10.0,
-)  # between two looks for what others wrote: where the detector runs, elsewhere
+LISTS_S = 2.0  # between two looks for what others wrote, where the detector runs
+STANDBY_LISTS_S = 10.0  # elsewhere
 EVERYTHING_S = 600.0  # between two looks at every hour there is
 LATE = timedelta(minutes=10)  # after its end an hour is still looked at each time: it is merged after five
 AHEAD = timedelta(minutes=1)  # clocks of other hosts
