@@ -355,7 +355,9 @@ def test_planted_segments_stop_neither_their_gateway_nor_the_others(tmp_path: Pa
         look(again)
     look(down, everything=True)
     assert rows_hash(b) == rows_hash(a)
-    assert (again.waiting, down.says()["strange"]) == (0, 2)  # nobody need look at the older of two
+    assert again.waiting == 0
+    # nobody need look at the older of two of one name; written in one second either may come first
+    assert down.says()["strange"] in (2, 3)
     assert len(segments.all_segments(a)) == 3
 
 
