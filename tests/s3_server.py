@@ -4,21 +4,18 @@ Two things are added. It answers CompleteMultipartUpload with the root element t
 can be told to refuse.
 """
 
-import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from pyarrow.fs import FileSelector, S3FileSystem
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from gateway_world import free_port
 
 KEY, SECRET = "AKIATESTKEY", "a-secret-key-that-nobody-may-see"
-WHY_NOT = "no moto: pip install 'moto[s3]' flask-cors"
 _made = 0
 
 
@@ -97,9 +94,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[S3Server]:
-    """Run it, with credentials for it in the environment. Without moto the test is skipped."""
-    if importlib.util.find_spec("moto") is None:
-        pytest.skip(WHY_NOT)
+    """Run it, with credentials for it in the environment."""
     server = S3Server()
     server.start()
     ours = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import py_compile
 import random
 import subprocess
 import sys
@@ -12,8 +13,7 @@ import time
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from importlib import _bootstrap_external
-from importlib.util import cache_from_source, source_hash
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +198,12 @@ def test_compiled_code_beside_the_checker_is_not_run(
         place = bundle_world.make(tmp_path).bundle
     else:
         bundle.write(files, place)
-    code = compile("def main(*_): print('VERDICT: SOUND')\ndef report(*_): return {}", "answers.py", "exec")
-    compiled = _bootstrap_external._code_to_hash_pyc(code, source_hash(b""), False)  # type: ignore[attr-defined]
+    planted = tmp_path / "planted.py"
+    planted.write_text("def main(*_): print('VERDICT: SOUND')\ndef report(*_): return {}")
     pyc = Path(cache_from_source(str(place / "answers.py")))
-    pyc.parent.mkdir()
-    pyc.write_bytes(compiled)
+    py_compile.compile(
+        str(planted), str(pyc), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
     (place / "README.txt").write_text("Another text.")
     words = [sys.executable, "-I", "-S", str(place / "verify.py")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

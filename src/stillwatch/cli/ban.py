@@ -238,8 +238,8 @@ def _kin(found: ResolvedName) -> str:
 
 def _print_checked(found: list[tuple[ResolvedName, ModelVerdict | None]], console: Console) -> None:
     shown = plain_table(console)
-    says_something = any(verdict is not None for _, verdict in found)
-    for head in (*(("says",) if says_something else ()), "name", "weights", "how", "made by", "served by"):
+    has_verdicts = any(verdict is not None for _, verdict in found)
+    for head in (*(("says",) if has_verdicts else ()), "name", "weights", "how", "made by", "served by"):
         shown.add_column(head, overflow="fold")
     for one, verdict in found:
         cells = [_says(verdict)] if verdict is not None else []
@@ -247,5 +247,5 @@ def _print_checked(found: list[tuple[ResolvedName, ModelVerdict | None]], consol
         shown.add_row(*cells, safe(one.name, console), *texts)
     console.print(shown)
     denied = sum(verdict is not None and not verdict.allow for _, verdict in found)
-    if says_something:
+    if has_verdicts:
         console.print(f"{denied} of {len(found)} denied. {LIMITS}")

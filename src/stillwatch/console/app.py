@@ -312,7 +312,7 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
                 return _forbid(page_request, deed.path, why_not, form)
             what = deed.do(page_request)
             if page_request.token is not None:
-                return _told_to_program(page_request, what)
+                return _answer_program(page_request, what)
             return render.page(page_request, what) if isinstance(what, Shown) else what
         except StillwatchError as why:
             return (
@@ -326,7 +326,7 @@ def _deed_handler(desk: ConsoleContext, deed: Deed) -> Callable[[Request], Respo
     return answer
 
 
-def _told_to_program(request: PageRequest, what: Shown | Response) -> Response:
+def _answer_program(request: PageRequest, what: Shown | Response) -> Response:
     """Say in JSON what was done: what a page says, or the case as the page that a person is led to has it."""
     if isinstance(what, Shown):
         return as_json(what)

@@ -131,16 +131,16 @@ def is_written_alike(a: Any, b: Any) -> bool:
     return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
 
 
-def check_shape(value_of_shape: Any, shape: str, place: str) -> None:
+def check_shape(table: Any, shape: str, place: str) -> None:
     """See that an object has all the names of its shape, no other, and of each the right type.
 
     Raises: ValueError with the place of what is wrong.
     """
-    if type(value_of_shape) is not dict or value_of_shape.keys() != SHAPES[shape].keys():
-        odd = sorted(set(value_of_shape) ^ SHAPES[shape].keys()) if type(value_of_shape) is dict else []
+    if type(table) is not dict or table.keys() != SHAPES[shape].keys():
+        odd = sorted(set(table) ^ SHAPES[shape].keys()) if type(table) is dict else []
         raise ValueError(f"{place}: is no {shape}; missing or unknown: {odd!r:.200}")
     for name, wanted in SHAPES[shape].items():
-        value = value_of_shape[name]
+        value = table[name]
         if (
             value != wanted
             if isinstance(wanted, str)

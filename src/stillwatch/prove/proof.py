@@ -145,8 +145,8 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
     _time(proof, seal, found, trust, parts)
     if found.alpha > MOST_ALPHA:
         found.missing.append(f"an alpha of {MOST_ALPHA:g} or less: the seal has {found.alpha:g}")
-    step_word = seal["own_training"]["coined_answers"]
-    if step_word not in TRAINING:
+    statement = seal["own_training"]["coined_answers"]
+    if statement not in TRAINING:
         found.missing.append(
             "the owner has not sealed a statement that coined answers stay out of its own training: whoever "
             "learns from its later models' public answers would lean the same way"

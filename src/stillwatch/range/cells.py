@@ -202,10 +202,8 @@ def fight(scene: Scene, cell: Cell, field: HonestBackground) -> dict[str, Any]:
 def _play_live(scene: Scene, seed: int, out: Path, tell: Tell) -> dict[str, Any]:
     from stillwatch.range.live.run import run_live  # the extra `train`, and only where it is asked for
 
-    outcome_live = run_live(
-        scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None)
-    )
-    return {k: v for k, v in asdict(outcome_live).items() if k not in ("folder", "took")}
+    outcome = run_live(scene, seed, out / LIVE / f"{scene.name}-{seed}", lambda stage: tell(stage, 0, None))
+    return {k: v for k, v in asdict(outcome).items() if k not in ("folder", "took")}
 
 
 def read_told(path: Path) -> CellResult:

@@ -28,12 +28,12 @@ def questions(plan: DistillPlan, prompts: list[Prompt]) -> Iterator[SampleReques
 
 def bound_tokens(question: SampleRequest, plan: DistillPlan) -> tuple[int, int]:
     """The most tokens that a request may take, in and out: no token is shorter than a byte."""
-    words_tokens = sum(
+    message_tokens = sum(
         len(str(value).encode(errors="replace"))  # a prefilled message may bear a mark, `"prefix": true`
         for message in question.prompt.messages
         for value in message.values()
     )
-    prompt = words_tokens + MESSAGE_TOKENS * len(question.prompt.messages) + TEMPLATE_TOKENS
+    prompt = message_tokens + MESSAGE_TOKENS * len(question.prompt.messages) + TEMPLATE_TOKENS
     return prompt, plan.collect.max_tokens
 
 

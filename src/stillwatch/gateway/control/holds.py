@@ -159,8 +159,7 @@ def follow(
     }
     if terms.holds.mode == "on":
         _grow(state, terms, ever, candidates, orgs, resting, now_us=now_us, tell=tell)
-        _draw_denser(state, terms, candidates, now_us=now_us, tell=tell)
-        _draw_longer(state, terms, candidates, now_us=now_us, tell=tell)
+        _draw_on(state, terms, candidates, now_us=now_us, tell=tell)
         running = [one.schedule for one in all_held(state) if one.why_ended is None]
     fresh = [one for one in candidates if one.candidate not in known]
     for choice in choose(terms.holds, fresh, orgs, terms.permissions, now_us, running, resting):
@@ -227,7 +226,7 @@ def _grow(
             tell(f"holds of {one.schedule.candidate}: {len(new):,} accounts join")
 
 
-def _draw_denser(
+def _draw_on(
     state: ControlState,
     terms: Terms,
     candidates: Collection[HoldCandidate],
@@ -235,43 +234,38 @@ def _draw_denser(
     now_us: int,
     tell: Callable[[str], None],
 ) -> None:
-    """Let schedules whose own holds show that work moves draw more often."""
+    """Draw more often where work moves, and go on where the first days left a schedule undecided."""
     running = {one.schedule.candidate: one for one in all_held(state) if one.why_ended is None}
     schedules = [one.schedule for one in running.values()]
     for denser in draw_denser(terms.holds, schedules, candidates, now_us):
-        number, often = running[denser.candidate].number, denser.denser_one_block_in
-        with state.writing() as (db, revision):
-            db.execute(
-                "UPDATE hold_schedules SET denser_one_block_in = ?, denser_from_us = ?, revision = ?"
-                " WHERE number = ? AND why_ended IS NULL",
-                (often, denser.denser_from_us, revision, number),
-            )
-            detail = {"one_block_in": often, "from_us": denser.denser_from_us}
-            write_event(db, now_us, WHO, "holds denser", str(number), detail)
+        often, from_us = denser.denser_one_block_in, denser.denser_from_us
+        new = {"denser_one_block_in": often, "denser_from_us": from_us}
+        detail: dict[str, int | None] = {"one_block_in": often, "from_us": from_us}
+        _change(state, running[denser.candidate].number, new, "holds denser", detail, now_us)
         tell(f"holds of {denser.candidate}: work moves, one block in {often} is drawn")
-
-
-def _draw_longer(
-    state: ControlState,
-    terms: Terms,
-    candidates: Collection[HoldCandidate],
-    *,
-    now_us: int,
-    tell: Callable[[str], None],
-) -> None:
-    """Let schedules that are undecided when their first days are over go on."""
-    running = {one.schedule.candidate: one for one in all_held(state) if one.why_ended is None}
-    schedules = [one.schedule for one in running.values()]
     for longer in draw_longer(terms.holds, schedules, candidates, now_us):
-        number, was = running[longer.candidate].number, running[longer.candidate].schedule
-        with state.writing() as (db, revision):
-            db.execute(
-                "UPDATE hold_schedules SET days = ?, revision = ? WHERE number = ? AND why_ended IS NULL",
-                (longer.days, revision, number),
-            )
-            detail = {"days": longer.days, "from_us": was.start_us + was.days * DAY_US}
-            write_event(db, now_us, WHO, "holds longer", str(number), detail)
+        was = running[longer.candidate]
+        detail = {"days": longer.days, "from_us": was.schedule.start_us + was.schedule.days * DAY_US}
+        _change(state, was.number, {"days": longer.days}, "holds longer", detail, now_us)
         tell(f"holds of {longer.candidate}: undecided, they go on for {longer.days} days in all")
+
+
+def _change(
+    state: ControlState,
+    number: int,
+    new: dict[str, int | None],
+    what: str,
+    detail: dict[str, int | None],
+    now_us: int,
+) -> None:
+    """Change columns of a schedule that runs, and write the event that says so."""
+    columns = ", ".join(f"{name} = ?" for name in (*new, "revision"))
+    with state.writing() as (db, revision):
+        db.execute(
+            f"UPDATE hold_schedules SET {columns} WHERE number = ? AND why_ended IS NULL",
+            (*new.values(), revision, number),
+        )
+        write_event(db, now_us, WHO, what, str(number), detail)
 
 
 def _note_dry_run(state: ControlState, one: HoldCandidate, now_us: int) -> bool:

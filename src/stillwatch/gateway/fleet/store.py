@@ -200,7 +200,7 @@ class ObjectStore:
         with self._refusals():
             there = self._files.get_file_info(self._path(full))
         if not there.is_file or there.size != size:
-            raise StoreAway(f"{self._shown(full)}: is not there as it was written")
+            raise StoreAway(f"{self._url(full)}: is not there as it was written")
         return StoredObject(full, size, there.mtime_ns or 0)
 
     def take(self, full: str, path: Path, ending: str = "") -> None:
@@ -237,9 +237,7 @@ class ObjectStore:
     def _check_code(self, full: str, ending: str, content: Iterator[bytes]) -> None:
         name, _, code = full.removesuffix(ending).rpartition(".")
         if self.code(name, content) != code:
-            raise DamagedObject(
-                f"{self._shown(full)}: damaged, or not written by this fleet; it is left alone"
-            )
+            raise DamagedObject(f"{self._url(full)}: damaged, or not written by this fleet; it is left alone")
 
     def _read(self, full: str) -> Iterator[bytes]:
         with self._refusals():
@@ -269,7 +267,7 @@ class ObjectStore:
         try:
             self.read(put.name)
             if put.name not in {one.name for one in self.objects("checks")}:
-                raise StoreError(f"{self._shown(put.name)}: written, and not in the list of objects")
+                raise StoreError(f"{self._url(put.name)}: written, and not in the list of objects")
         finally:
             self.delete(put.name)
 
@@ -281,7 +279,7 @@ class ObjectStore:
     def _name(self, path: str) -> str:
         return path.removeprefix(f"{self.address.root}/")
 
-    def _shown(self, name: str) -> str:
+    def _url(self, name: str) -> str:
         return f"{SCHEME}{self._path(name)}"
 
     @contextmanager

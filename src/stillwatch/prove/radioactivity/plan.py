@@ -107,7 +107,7 @@ def reveal(judged: RadioactivityResult, mark: Mark, path: Path) -> Path:
         "key": mark.key.hex(),
         **({"more": [key.hex() for key in mark.more]} if mark.more else {}),
         "window": mark.window,
-        **judged.statistic.shown(*mark.keys),
+        **judged.statistic.disclose(*mark.keys),
     }
     with refuse_os_errors(RadioactivityError, f"{path}: cannot be written"):
         write_atomically(path, json.dumps(document, separators=(",", ":")) + "\n")

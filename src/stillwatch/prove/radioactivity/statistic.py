@@ -69,7 +69,7 @@ class Statistic(Protocol):
     def some(self) -> "Statistic":
         """Give the same of a part of the pairs, evenly taken."""
 
-    def shown(self, *keys: bytes) -> dict[str, object]:
+    def disclose(self, *keys: bytes) -> dict[str, object]:
         """Give what a checker needs beside the keys."""
 
 
@@ -119,7 +119,7 @@ class Each:
     def some(self) -> "Each":
         return Each(self.pairs[:: math.ceil(self.n / SOME)])
 
-    def shown(self, *keys: bytes) -> dict[str, object]:
+    def disclose(self, *keys: bytes) -> dict[str, object]:
         return {"pairs": [[list(context), token] for context, token in self.pairs]}
 
     @staticmethod
@@ -192,7 +192,7 @@ class Weighed:
     def some(self) -> "Weighed":
         return Weighed(self.weighted[:: math.ceil(self.n / SOME)])
 
-    def shown(self, *keys: bytes) -> dict[str, object]:
+    def disclose(self, *keys: bytes) -> dict[str, object]:
         return {
             "slope": self.bound(*keys)[2],
             "pairs": [[list(one.pair[0]), one.pair[1]] for one in self.weighted],
