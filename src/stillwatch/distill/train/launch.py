@@ -108,7 +108,19 @@ def worker(path: str, table_path: str) -> int:
         if first:
             print(REFUSED + json.dumps(str(why)), flush=True)
         return 1
+    finally:
+        _leave_group()
     return 0
+
+
+def _leave_group() -> None:
+    """Leave the process group: a Python that ends with gloo's threads at work may abort.
+
+    Source: https://github.com/pytorch/pytorch/pull/179291
+    """
+    distributed = need("torch").distributed
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
