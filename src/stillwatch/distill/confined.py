@@ -55,7 +55,7 @@ def landlock(folder: str, readable: list[str]) -> dict[str, bool]:
     rules = libc.syscall(CREATE_RULESET, attr, len(attr), 0)
     if rules < 0:
         return {"files": False}
-    for path, allowed in [(folder, handled), *((one, handled & READS) for one in readable)]:
+    for path, allowed in [(folder, handled), *((path, handled & READS) for path in readable)]:
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -73,9 +73,9 @@ def landlock(folder: str, readable: list[str]) -> dict[str, bool]:
 
 
 def limit(seconds: float, mib: int) -> None:
-    whole = max(1, int(seconds + 0.999))
-    for what, most in (
-        (resource.RLIMIT_CPU, whole),
+    whole_seconds = max(1, int(seconds + 0.999))
+    for bounded, limit in (
+        (resource.RLIMIT_CPU, whole_seconds),
         (resource.RLIMIT_AS, mib << 20),
         (resource.RLIMIT_FSIZE, 16 << 20),
         (resource.RLIMIT_NOFILE, 64),
@@ -83,7 +83,7 @@ def limit(seconds: float, mib: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(what, (most, most))
+            resource.setrlimit(bounded, (limit, limit))
 
 
 class ProgramOutput(io.StringIO):

@@ -99,22 +99,22 @@ def forecast(
     run = DistillRun(Path(plan.folder))
     seen = answer_costs(run) or (None if like is None else answer_costs(like))
     stored = _stored_keys(run)
-    missing = [one for one in questions(plan, prompts) if one.key not in stored]
+    missing = [question for question in questions(plan, prompts) if question.key not in stored]
     asks_teacher = plan.evaluate.teacher == "ask" and not has_weights(plan.teacher.base_url)
     tested = _held_out(run, plan) if asks_teacher else 0
-    found = _collecting(plan, [bound_tokens(one, plan) for one in missing], tested, seen)
+    found = _collecting(plan, [bound_tokens(question, plan) for question in missing], tested, seen)
     found += _computing(plan, run, prompts, seen, probe, say)
     return found
 
 
 def disk_warning(amounts: Sequence[Amount], folder: Path) -> str | None:
     """What to say where the disk may be too small."""
-    most = sum(one.high or 0 for one in amounts if one.unit == "bytes")
-    there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
-    free = shutil.disk_usage(there).free
+    most = sum(amount.high or 0 for amount in amounts if amount.unit == "bytes")
+    existing = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free
     if most <= free:
         return None
-    return f"up to {most / 1e9:,.1f} GB may be written, and {free / 1e9:,.1f} GB are free at {there}"
+    return f"up to {most / 1e9:,.1f} GB may be written, and {free / 1e9:,.1f} GB are free at {existing}"
 
 
 def _collecting(
@@ -158,7 +158,7 @@ def _collecting(
         first = "unknown: ask a few first, they belong to the run (`distill collect PLAN --requests 20`)"
         amounts.append(Amount.without("collecting", "seconds", first, least or None))
     else:
-        seconds = [max(least, one / asking.concurrency) for one in took]
+        seconds = [max(least, s / asking.concurrency) for s in took]
         amounts.append(
             Amount.between("collecting", "seconds", seconds, f"{ground}; {asking.concurrency} at once")
         )
@@ -191,7 +191,7 @@ def _computing(
     examples = _kept_examples(run) or len(prompts) * plan.collect.samples
     try:
         paces = [training_pace(settings, rows) for rows in examples_alike(plan, run, prompts, seen)]
-        held_out = [one.messages for one in prompts]
+        held_out = [prompt.messages for prompt in prompts]
         writing = writing_pace(plan.evaluate, settings, held_out)
     except StillwatchError as why:
         return [Amount.without(*name, f"unknown: {why}") for name in names]
@@ -211,7 +211,7 @@ def _computing(
         Amount.between("training", "seconds", seconds, f"{ground}, as busy as it is now"),
         Amount.between("training", "CPU-seconds", cpu_s, ground),
         Amount("training", "FLOPs", flops[0], flops[-1], "6 for each weight and token"),
-        Amount.between("training", "US dollars", [one * hour for one in seconds], "train.usd_per_hour")
+        Amount.between("training", "US dollars", [s * hour for s in seconds], "train.usd_per_hour")
         if hour
         else Amount.without("training", "US dollars", "unknown: give train.usd_per_hour"),
         _evaluation(plan, run, seen, writing, len(students) + plan.evaluate.before),
@@ -292,7 +292,8 @@ def _held_out(run: DistillRun, plan: DistillPlan) -> int:
 def as_rows(amounts: Sequence[Amount]) -> list[tuple[str, str, str, str]]:
     """What a terminal shows: name, from, to, ground."""
     return [
-        (one.what, _words(one.low, one.unit), _words(one.high, one.unit), one.rests_on) for one in amounts
+        (amount.what, _words(amount.low, amount.unit), _words(amount.high, amount.unit), amount.rests_on)
+        for amount in amounts
     ]
 
 

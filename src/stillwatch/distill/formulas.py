@@ -33,14 +33,14 @@ class _Comparer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
-    def compare(self, one: str, other: str) -> bool | None:
+    def compare(self, left: str, right: str) -> bool | None:
         with self._lock:
             process = self._start()
             line = ""
             with suppress(OSError):  # it may have been ended between two questions
                 assert process.stdin is not None
                 assert process.stdout is not None
-                process.stdin.write(json.dumps([one, other]) + "\n")
+                process.stdin.write(json.dumps([left, right]) + "\n")
                 process.stdin.flush()
                 line = process.stdout.readline()
             if not line:
@@ -81,16 +81,16 @@ _comparer = _Comparer()
 atexit.register(_comparer.end)
 
 
-def same_formula(one: str, other: str) -> bool | None:
+def same_formula(left: str, right: str) -> bool | None:
     """Whether two formulas (LaTeX, or plain) are one; None where `CPU_S` did not suffice to tell.
 
     Raises: DistillError where Math-Verify is not installed.
     """
     if not _is_installed():
         raise DistillError(
-            f"to tell whether {one[:40]!r} and {other[:40]!r} are one answer needs Math-Verify: {EXTRA}"
+            f"to tell whether {left[:40]!r} and {right[:40]!r} are one answer needs Math-Verify: {EXTRA}"
         )
-    return _comparer.compare(_storable(one), _storable(other))
+    return _comparer.compare(_storable(left), _storable(right))
 
 
 def _is_installed() -> bool:
@@ -118,9 +118,9 @@ def _answer_until_closed() -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         last = int(used.ru_utime + used.ru_stime) + CPU_S
         resource.setrlimit(resource.RLIMIT_CPU, (last, resource.RLIM_INFINITY))
-        gold, answer = (parse(f"${one}$", parsing_timeout=None) for one in json.loads(line))
-        same = verify(gold, answer, timeout_seconds=None)
-        print(json.dumps(bool(gold) and bool(answer) and bool(same)), file=answers, flush=True)
+        gold, answer = (parse(f"${formula}$", parsing_timeout=None) for formula in json.loads(line))
+        is_same = verify(gold, answer, timeout_seconds=None)
+        print(json.dumps(bool(gold) and bool(answer) and bool(is_same)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -231,9 +231,9 @@ class RunLedger:
         return spent(self._db)
 
     def _put(self, write: Callable[[], None]) -> Future[None]:
-        done: Future[None] = Future()
-        self._waiting.put((write, done))
-        return done
+        finished: Future[None] = Future()
+        self._waiting.put((write, finished))
+        return finished
 
     def _write(self) -> None:
         """The writer: all that waits goes into one transaction, so that one sync serves many requests."""
@@ -243,18 +243,18 @@ class RunLedger:
             while not self._waiting.empty():
                 batch.append(self._waiting.get())
             ends = None in batch
-            work = [one for one in batch if one is not None]
+            work = [request for request in batch if request is not None]
             error = self._commit(work)
             if error is not None and self._ballast.exists():
                 self.full = error
                 self._ballast.unlink()
                 error = self._commit(work)
-            for _, done in work:
+            for _, finished in work:
                 with suppress(InvalidStateError):  # who waited for it may have been cancelled
                     if error is None:
-                        done.set_result(None)
+                        finished.set_result(None)
                     else:
-                        done.set_exception(LedgerFull(f"{self.path}: cannot be written: {error}"))
+                        finished.set_exception(LedgerFull(f"{self.path}: cannot be written: {error}"))
             if error is not None:
                 self.full = error
 

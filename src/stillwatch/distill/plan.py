@@ -206,18 +206,18 @@ def _toml(path: Path) -> TableReader:
         raise PlanError(f"{why}{hint}") from why
 
 
-def resolve(table: dict[str, Any], beside: Path) -> None:
+def resolve(table: dict[str, Any], folder: Path) -> None:
     """Make the files of a table absolute; what names no file, such as a model on a hub, stays as it is."""
     for name, key in (("", "folder"), ("prompts", "file"), ("heldout", "file"), *MODELS):
         within = table.get(name) if name else table
         if not isinstance(within, dict) or not isinstance(value := within.get(key), str) or not value:
             continue
         try:
-            there = beside.joinpath(value)
+            path = folder.joinpath(value)
             if (name, key) in MODELS and value in WORDS:
                 continue
-            if (name, key) not in MODELS or value.startswith("./") or there.exists():
-                within[key] = str(there.resolve())
+            if (name, key) not in MODELS or value.startswith("./") or path.exists():
+                within[key] = str(path.resolve())
         except (ValueError, OSError, RuntimeError) as why:
             raise PlanError(f"{key} is {value!r}, no name of a file: {why}") from why
 
@@ -253,7 +253,11 @@ def text(plan: DistillPlan) -> str:
     sections: list[str] = []
     for name, value in _plain(plan).items():
         if isinstance(value, dict):
-            sections += ["", f"[{name}]", *(f"{key} = {_toml_value(one)}" for key, one in value.items())]
+            sections += [
+                "",
+                f"[{name}]",
+                *(f"{key} = {_toml_value(v)}" for key, v in value.items()),
+            ]
         else:
             lines.append(f"{name} = {_toml_value(value)}")
     return "\n".join([*lines, *sections]) + "\n"
@@ -261,8 +265,8 @@ def text(plan: DistillPlan) -> str:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        pairs = ((one.name, getattr(value, one.name)) for one in fields(value))
-        return {name: _plain(one) for name, one in pairs if one is not None}
+        pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
+        return {name: _plain(v) for name, v in pairs if v is not None}
     if isinstance(value, Enum):
         return value.value
     return value
@@ -276,6 +280,6 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
     if isinstance(value, dict):
-        pairs = (f"{_toml_value(key)} = {_toml_value(one)}" for key, one in value.items())
+        pairs = (f"{_toml_value(key)} = {_toml_value(v)}" for key, v in value.items())
         return "{ " + ", ".join(pairs) + " }"
     return repr(value)

@@ -64,12 +64,12 @@ def prepare(plan: DistillPlan, who: str, now_us: int, again: bool = True) -> Pre
                 teacher |= {key: before.get(key) for key in ("said_by", "said_at_us")}
         if not again and run.prompts.exists() and run.heldout.exists():
             prompts, heldout = list(read_prompts(run.prompts)), list(read_prompts(run.heldout))
-            made = PreparedRun(run, len(prompts), len(heldout), (), 0, 0, teacher)
+            prepared = PreparedRun(run, len(prompts), len(heldout), (), 0, 0, teacher)
         else:
-            made = _make(run, plan, teacher)
+            prepared = _make(run, plan, teacher)
         write_json(run.teacher, teacher)
         replace_file(run.plan, [text(replace(plan, folder=str(run.path))).encode()])
-    return made
+    return prepared
 
 
 def _demand(plan: DistillPlan) -> None:
@@ -127,7 +127,7 @@ def _make(run: DistillRun, plan: DistillPlan, teacher: dict[str, Any]) -> Prepar
         )
     write_rows(run.heldout, heldout)
     replace_file(
-        run.path / "rejected.jsonl", (line({"place": one.place, "reason": one.reason}) for one in rejected)
+        run.path / "rejected.jsonl", (line({"place": row.place, "reason": row.reason}) for row in rejected)
     )
     write_rows(run.prompts, prompts.values())  # last: with it the run is begun
     return PreparedRun(run, len(prompts), len(heldout), tuple(rejected), duplicates, contaminated, teacher)

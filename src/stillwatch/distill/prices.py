@@ -48,7 +48,7 @@ def price_list() -> dict[str, Price]:
     return found
 
 
-def price_of(model: str, own: TeacherPrices) -> Price | None:
+def price_of(model: str, own_prices: TeacherPrices) -> Price | None:
     """What a model's tokens cost; None where neither the plan nor the table says.
 
     A name is looked up as it is, without what stands before its last slash, and without a date at its end.
@@ -58,11 +58,13 @@ def price_of(model: str, own: TeacherPrices) -> Price | None:
     >>> price_of("my-own", TeacherPrices()) is None
     True
     """
-    if own.input is not None and own.output is not None:
-        return _price(own.input, own.output, own.cached_input, own.source or "the plan")
-    bare = model.rpartition("/")[2].lower()
+    if own_prices.input is not None and own_prices.output is not None:
+        return _price(
+            own_prices.input, own_prices.output, own_prices.cached_input, own_prices.source or "the plan"
+        )
+    bare_name = model.rpartition("/")[2].lower()
     table = price_list()
-    return table.get(bare) or table.get(DATED.sub("", bare))
+    return table.get(bare_name) or table.get(DATED.sub("", bare_name))
 
 
 def usd(pusd: int) -> float:
@@ -71,5 +73,7 @@ def usd(pusd: int) -> float:
 
 def _price(input_: float, output: float, cached: float | None, source: str) -> Price:
     """From dollars a million tokens; a fraction of a picodollar counts as a whole one."""
-    whole = [-int(-(one * PUSD / 1e6) // 1) for one in (input_, output, input_ if cached is None else cached)]
-    return Price(whole[0], whole[1], whole[2], source)
+    pusd = [
+        -int(-(price * PUSD / 1e6) // 1) for price in (input_, output, input_ if cached is None else cached)
+    ]
+    return Price(pusd[0], pusd[1], pusd[2], source)

@@ -29,10 +29,10 @@ def replace_file(path: Path, parts: Iterable[bytes]) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what processes that were killed while they wrote this file have left beside it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        pid = left.name.rpartition(".")[2].partition("-")[0]
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        pid = leftover.name.rpartition(".")[2].partition("-")[0]
         if pid.isdecimal() and not Path("/proc", pid).exists():
-            left.unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def line(row: dict[str, Any]) -> bytes:
@@ -112,12 +112,12 @@ def _read(path: Path, noun: type[Noun]) -> Iterator[Noun]:
             for name in ("messages", "prompt"):
                 if name in row:
                     row[name] = tuple(row[name])
-            one = noun(**row)
+            record = noun(**row)
         except TypeError as why:
             raise InputError(f"{place}: {why}; run the step before this one again") from why
         if wrong := _wrong(row):
             raise InputError(f"{place}: {wrong}; run the step before this one again")
-        yield one
+        yield record
 
 
 def _wrong(row: dict[str, Any]) -> str | None:

@@ -60,12 +60,14 @@ def says(model: str, base_url: str) -> Says:
     'unknown'
     """
     host = (urlsplit(base_url).hostname or "").lower()
-    bare = model.rpartition("/")[2].lower()
+    bare_name = model.rpartition("/")[2].lower()
     family = resolve(model).family
     for entry in entries():
-        here = not entry.hosts or any(host == one or host.endswith(f".{one}") for one in entry.hosts)
-        named = family in entry.families or any(re.search(one, bare) for one in entry.names)
-        if here and named:
+        is_host = not entry.hosts or any(
+            host == suffix or host.endswith(f".{suffix}") for suffix in entry.hosts
+        )
+        named = family in entry.families or any(re.search(pattern, bare_name) for pattern in entry.names)
+        if is_host and named:
             return entry
     return Says()
 
@@ -85,8 +87,8 @@ def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
             f'--i-may "..." or teacher.i_may in the plan, in a sentence: it is recorded in teacher.json and '
             "on the student's card"
         )
-    kept = {key: value for key, value in asdict(found).items() if key not in ("families", "names", "hosts")}
-    return kept | {
+    stored = {key: value for key, value in asdict(found).items() if key not in ("families", "names", "hosts")}
+    return stored | {
         "model": teacher.model,
         "base_url": teacher.base_url,
         "licence": teacher.licence or found.licence or "unknown",
@@ -103,18 +105,18 @@ def record(teacher: Teacher, who: str, at_us: int) -> dict[str, Any]:
     }
 
 
-def warning(kept: dict[str, Any]) -> str | None:
+def warning(terms: dict[str, Any]) -> str | None:
     """What a person should read before the first request; None where nothing stands against it."""
-    model = kept["model"]
-    if kept["training"] in NEEDS_LEAVE:
+    model = terms["model"]
+    if terms["training"] in NEEDS_LEAVE:
         return (
-            f"the terms of {model} forbid training {'competing ' if kept['training'] == 'competing' else ''}"
-            f"models on its answers ({kept['terms_url']}). You say you may, and this is recorded: "
-            f'"{kept["i_may"]}"'
+            f"the terms of {model} forbid training {'competing ' if terms['training'] == 'competing' else ''}"
+            f"models on its answers ({terms['terms_url']}). You say you may, and this is recorded: "
+            f'"{terms["i_may"]}"'
         )
-    if kept["training"] == "conditions":
-        return f'{model} attaches duties to a student of its answers: "{kept["quote"]}" ({kept["source"]})'
-    if kept["training"] == "unknown" and kept["licence"] == "unknown":
+    if terms["training"] == "conditions":
+        return f'{model} attaches duties to a student of its answers: "{terms["quote"]}" ({terms["source"]})'
+    if terms["training"] == "unknown" and terms["licence"] == "unknown":
         return (
             f"nothing is known of the terms of {model}: read them, and write teacher.licence and "
             "teacher.terms_url into the plan; the student's card says unknown until then"

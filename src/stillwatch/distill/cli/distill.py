@@ -115,35 +115,35 @@ def estimate_command(
     plan = load(where, options.as_plan)
     if plan.budget.usd is plan.budget.tokens is plan.budget.requests is None:
         plan = replace(plan, budget=replace(plan.budget, requests=0))
-    made = begun(plan, where, options.as_plan)
-    prompts = list(read_prompts(made.run.prompts))
+    prepared = begun(plan, where, options.as_plan)
+    prompts = list(read_prompts(prepared.run.prompts))
     found = estimate(plan, prompts)
     amounts = forecast(
-        replace(plan, folder=str(made.run.path)),
+        replace(plan, folder=str(prepared.run.path)),
         prompts,
         None if like is None else DistillRun(like),
         probe,
         say,
     )
-    warning = disk_warning(amounts, made.run.path)
+    warning = disk_warning(amounts, prepared.run.path)
     if as_json:
         document = {
-            "amounts": [asdict(one) for one in amounts],
+            "amounts": [asdict(amount) for amount in amounts],
             "disk_warning": warning,
-            "teacher": made.teacher,
+            "teacher": prepared.teacher,
         }
         print_json(found | document)
         return
-    most = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
+    cost = "unknown (give [prices])" if found["most_usd"] is None else f"${found['most_usd']:,.4f}"
     rows = [
         ("requests", f"{found['requests']:,}"),
         ("tokens at most", f"{found['most_tokens']:,}"),
         ("of them in prompts, about", f"{found['about_input_tokens']:,}"),
         ("of them in answers, at most", f"{found['most_output_tokens']:,}"),
-        ("US dollars at most", most),
+        ("US dollars at most", cost),
         ("prices from", found["price_source"] or "nowhere"),
-        ("licence of the teacher", made.teacher["licence"]),
-        ("training on its answers", made.teacher["training"]),
+        ("licence of the teacher", prepared.teacher["licence"]),
+        ("training on its answers", prepared.teacher["training"]),
     ]
     table(("at most, whatever the teacher does", "how much"), rows, "")
     print("\nStill to come:")
@@ -162,14 +162,14 @@ def collect_command(
 ) -> None:
     """Ask the teacher for what is missing. Killed and called again, it asks for nothing that it has."""
     plan = load(where, options.as_plan | limits.as_plan)
-    made = begun(plan, where, options.as_plan)
-    got = collect(made, plan, quiet or as_json)
+    prepared = begun(plan, where, options.as_plan)
+    collected = collect(prepared, plan, quiet or as_json)
     if as_json:
-        spent = read_json(made.run.spent)
-        print_json(asdict(got) | {"folder": str(made.run.path), "spent": spent})
+        spent = read_json(prepared.run.spent)
+        print_json(asdict(collected) | {"folder": str(prepared.run.path), "spent": spent})
     else:
-        tell_collected(made.run, got)
-    leave(made, got)
+        tell_collected(prepared.run, collected)
+    leave(prepared, collected)
 
 
 @verb(app, "curate")
@@ -228,20 +228,20 @@ def run_command(
 ) -> None:
     """Collect, curate, train, evaluate, report. Killed at any moment and called again, it goes on."""
     plan = load(where, options.as_plan | limits.as_plan)
-    made = begun(plan, where, options.as_plan)
-    run = made.run
+    prepared = begun(plan, where, options.as_plan)
+    run = prepared.run
     hush = quiet or as_json
-    got = collect(made, plan, hush)
+    collected = collect(prepared, plan, hush)
     if not as_json:
-        tell_collected(run, got)
-    if got.interrupted or (got.stopped and not got.by_budget):
-        leave(made, got)
+        tell_collected(run, collected)
+    if collected.interrupted or (collected.stopped and not collected.by_budget):
+        leave(prepared, collected)
     account = curate(run, plan, hush)
     if not as_json:
         tell_curated(run, account)
     tell: Callable[[str], None] = (lambda words: None) if quiet else say
     _train(run, plan, tell)
-    if got.by_budget and plan.evaluate.teacher == "ask" and not has_weights(plan.teacher.base_url):
+    if collected.by_budget and plan.evaluate.teacher == "ask" and not has_weights(plan.teacher.base_url):
         say("the teacher is not asked the held-out prompts: the budget is spent")
         plan = replace(plan, evaluate=replace(plan.evaluate, teacher="skip"))
     _evaluate(run, plan, tell)
@@ -250,7 +250,7 @@ def run_command(
         print_json(read_json(page.with_suffix(".json")))
     else:
         print(f"Page: {page}")
-    leave(made, got)
+    leave(prepared, collected)
 
 
 @verb(app, "teach")

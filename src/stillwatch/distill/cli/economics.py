@@ -72,7 +72,7 @@ def estimate_command(
     wanted = _wanted_cells(experiment, task, seeds)
     rows = estimate(experiment, wanted, finished_cells(experiment), whoami(), utc_us(), probe, say)
     if as_json:
-        print_json([asdict(one) for one in rows])
+        print_json([asdict(row) for row in rows])
         return
     table(
         ("task", "learns", "to train", "of", "processor time", "rests on"),
@@ -87,9 +87,9 @@ def estimate_command(
         if not row.arm:
             bill = "unknown: give plan.prices" if row.usd is None else f"${row.usd:,.2f} at most"
             print(f"{row.task}: {row.left:,} answers of the teacher to collect, {bill}")
-    known = [row.cpu_s for row in rows if row.arm]
-    if None not in known:
-        total = sum(one or 0.0 for one in known)
+    costs = [row.cpu_s for row in rows if row.arm]
+    if None not in costs:
+        total = sum(amount or 0.0 for amount in costs)
         print(f"In all {minutes(total)} of one idle core, {minutes(total / 2)} with --jobs 2 on two.")
 
 
@@ -122,9 +122,9 @@ def run_command(
     _check_students(experiment, wanted)
     tell = (lambda words: None) if quiet or as_json else say
     try:
-        for one in experiment.task:
-            if any(cell.task == one.name for cell in wanted):
-                gather(experiment, one, whoami(), utc_us(), tell)
+        for declared in experiment.task:
+            if any(cell.task == declared.name for cell in wanted):
+                gather(experiment, declared, whoami(), utc_us(), tell)
         stand = run(experiment, wanted, jobs, None if at_most is None else 60 * at_most, tell)
     except KeyboardInterrupt as stopped:
         say("interrupted: finished students stay, the same command goes on")
@@ -154,19 +154,19 @@ def _experiment(file: Path | None, edition: str | None, folder: Path | None) -> 
 
 
 def _wanted_cells(experiment: Experiment, task: str | None, seeds: str | None) -> list[EconomicsCell]:
-    names = [one.name for one in experiment.task]
+    names = [task.name for task in experiment.task]
     if task is not None and task not in names:
         raise InputError(f"--task {task}: the experiment has {', '.join(names)}")
     chosen = set(experiment.seeds)
     if seeds is not None:
-        given = [one.strip() for one in seeds.split(",")]
-        wrong = [one for one in given if not one.isdecimal() or int(one) not in chosen]
+        texts = [seed.strip() for seed in seeds.split(",")]
+        wrong = [seed for seed in texts if not seed.isdecimal() or int(seed) not in chosen]
         if wrong:
             raise InputError(
                 f"--seeds {', '.join(wrong)}: declared are {', '.join(map(str, experiment.seeds))}; another "
                 "seed has to be declared first"
             )
-        chosen = {int(one) for one in given}
+        chosen = {int(seed) for seed in texts}
     every = [cell for cell in cells(experiment) if task in (None, cell.task)]
     return [cell for cell in every if cell.seed in chosen or cell.spot or not cell.size]
 

@@ -142,26 +142,26 @@ NO_OPTIONS, NO_BUDGET, AS_PLANNED = PlanOptions(), BudgetOptions(), StepOptions(
 def begun(plan: DistillPlan, where: Path | None, given: dict[str, Any]) -> PreparedRun:
     """Make a run's folder, or take it as it is, and say what is odd about it."""
     new_prompts = any(key.partition(".")[0] in ("prompts", "heldout") for key in given)
-    again = where is None or not where.is_dir() or new_prompts
-    made = prepare(plan, whoami(), utc_us(), again)
-    if words := warning(made.teacher):
+    compose_anew = where is None or not where.is_dir() or new_prompts
+    prepared = prepare(plan, whoami(), utc_us(), compose_anew)
+    if words := warning(prepared.teacher):
         say(f"warning: {words}")
-    for one in made.rejected[:SHOWN]:
-        say(f"rejected: {one}")
-    if len(made.rejected) > SHOWN:
-        say(f"rejected: {len(made.rejected) - SHOWN:,} more, see {made.run.path / 'rejected.jsonl'}")
-    if made.duplicates or made.contaminated:
+    for row in prepared.rejected[:SHOWN]:
+        say(f"rejected: {row}")
+    if len(prepared.rejected) > SHOWN:
+        say(f"rejected: {len(prepared.rejected) - SHOWN:,} more, see {prepared.run.path / 'rejected.jsonl'}")
+    if prepared.duplicates or prepared.contaminated:
         say(
-            f"left out: {plural(made.duplicates, 'prompt')} asked twice, "
-            f"{made.contaminated:,} that the held-out set has too"
+            f"left out: {plural(prepared.duplicates, 'prompt')} asked twice, "
+            f"{prepared.contaminated:,} that the held-out set has too"
         )
-    return made
+    return prepared
 
 
-def collect(made: PreparedRun, plan: DistillPlan, quiet: bool) -> CollectionResult:
+def collect(prepared: PreparedRun, plan: DistillPlan, quiet: bool) -> CollectionResult:
     """Ask, with a bar on a terminal."""
     with watching(quiet) as tell:
-        return collect_run(made.run, plan, tell, say)
+        return collect_run(prepared.run, plan, tell, say)
 
 
 def curate(run: DistillRun, plan: DistillPlan, quiet: bool) -> dict[str, Any]:
@@ -228,13 +228,13 @@ def _words(progress_now: Asked) -> str:
     return words
 
 
-def tell_collected(run: DistillRun, got: CollectionResult) -> None:
+def tell_collected(run: DistillRun, collected: CollectionResult) -> None:
     """Print what is stored and what it cost."""
     spent = read_json(run.spent)
     cost = "" if spent["usd"] is None else f", ${spent['usd']:,.4f}"
     used = spent["input_tokens"] + spent["output_tokens"]
     print(
-        f"{got.answers:,} of {got.wanted:,} answers are stored ({got.new:,} new), "
+        f"{collected.answers:,} of {collected.wanted:,} answers are stored ({collected.new:,} new), "
         f"{plural(spent['requests'], 'request')}, {used:,} tokens{cost}"
     )
     doubt = spent["in_doubt"]
@@ -245,7 +245,7 @@ def tell_collected(run: DistillRun, got: CollectionResult) -> None:
         )
     for words in spent["teacher"]["warnings"]:
         say(f"warning: {words}")
-    for count, words in got.failures:
+    for count, words in collected.failures:
         print(f"  {plural(count, 'answer')} missing: {one_line(words)[:300]}")
 
 
@@ -253,30 +253,30 @@ def tell_curated(run: DistillRun, account: dict[str, Any]) -> None:
     """Print what each filter dropped."""
     rows = [
         (
-            one["name"],
-            f"{one['dropped']:,}",
-            one["reason"],
-            one["examples"][0]["reason"] if one["examples"] else "",
+            filter_["name"],
+            f"{filter_['dropped']:,}",
+            filter_["reason"],
+            filter_["examples"][0]["reason"] if filter_["examples"] else "",
         )
-        for one in account["filters"]
+        for filter_ in account["filters"]
     ]
     table(("filter", "dropped", "what it drops", "for example"), rows, "")
     print(f"{account['kept']:,} of {account['collected']:,} answers are kept in {run.curated_file}")
 
 
-def leave(made: PreparedRun, got: CollectionResult) -> None:
+def leave(prepared: PreparedRun, collected: CollectionResult) -> None:
     """End with the code that says how complete it is. Raises: DistillError where it had to stop."""
-    if got.interrupted:
+    if collected.interrupted:
         raise typer.Exit(INTERRUPTED)
-    if got.by_budget:
-        say(f"stopped: {got.stopped}; a larger budget goes on from here")
+    if collected.by_budget:
+        say(f"stopped: {collected.stopped}; a larger budget goes on from here")
         raise typer.Exit(SPENT)
-    if got.stopped:
+    if collected.stopped:
         raise DistillError(
-            f"{got.stopped}. {got.answers:,} of {got.wanted:,} answers are stored and stay; the same command "
-            "goes on"
+            f"{collected.stopped}. {collected.answers:,} of {collected.wanted:,} answers are stored and "
+            "stay; the same command goes on"
         )
-    if made.rejected or got.answers < got.wanted:
+    if prepared.rejected or collected.answers < collected.wanted:
         raise typer.Exit(PARTLY)
 
 

@@ -46,7 +46,7 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
     plan = replace(plan, collect=replace(plan.collect, samples=1, temperature=0.0, top_p=None, logprobs=0))
     with RunLedger(run.ledger) as ledger:
         try:
-            got = collect(
+            collected = collect(
                 plan,
                 prompts,
                 ledger,
@@ -56,9 +56,10 @@ def answers(path: Path, prompts: list[Prompt], say: Say = lambda words: None) ->
             )
         finally:
             write_spent(run, plan)
-        if got.stopped:
-            raise (BudgetReached if got.by_budget else DistillError)(
-                f"the teacher was asked {got.answers:,} of {got.wanted:,} held-out prompts: {got.stopped}"
+        if collected.stopped:
+            raise (BudgetReached if collected.by_budget else DistillError)(
+                f"the teacher was asked {collected.answers:,} of {collected.wanted:,} held-out prompts: "
+                f"{collected.stopped}"
             )
         with closing(read_only(run.ledger)) as db:
             return list(samples(plan, prompts, db))

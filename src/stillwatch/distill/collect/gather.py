@@ -84,16 +84,16 @@ class _Gathering:
         doubtful = ledger.doubtful() if plan.collect.in_doubt == "leave" else set()
         missing: list[tuple[int, str, Prompt]] = []
         self.wanted = self.had = self.failed = 0
-        for one in questions(plan, prompts):
+        for question in questions(plan, prompts):
             self.wanted += 1
-            if one.key in answered:
+            if question.key in answered:
                 self.had += 1
-            elif one.key in refused or one.key in doubtful:
+            elif question.key in refused or question.key in doubtful:
                 self.failed += 1
             else:
-                missing.append((one.sample, one.key, one.prompt))
+                missing.append((question.sample, question.key, question.prompt))
         # in an order drawn by hash: a change on the way is then the teacher's, not the questions'
-        missing.sort(key=lambda one: one[:2])
+        missing.sort(key=lambda question: question[:2])
         self.missing = deque((prompt, sample) for sample, _, prompt in missing)  # made when their turn comes
         first = ledger.first_reply()
         self.model = "" if first is None else parse_answer(parse_reply(first)).model

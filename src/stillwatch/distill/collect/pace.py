@@ -98,8 +98,8 @@ class Pace:
         if self._requests and len(self._sent) >= self._requests:
             self.waits = f"{self._requests} requests a minute"
             return self._sent[0][0] + WINDOW_S - now + 0.001
-        held = sum(entry[1] for entry in self._sent) if self._tokens else 0.0
-        if self._tokens and self._sent and held + tokens > self._tokens:
+        reserved = sum(entry[1] for entry in self._sent) if self._tokens else 0.0
+        if self._tokens and self._sent and reserved + tokens > self._tokens:
             self.waits = f"{self._tokens} tokens a minute"
             return self._sent[0][0] + WINDOW_S - now + 0.001
         return 0.0

@@ -45,7 +45,10 @@ def likely_tokens(question: SampleRequest, plan: DistillPlan) -> int:
 
 def _body(plan: DistillPlan, prompt: Prompt, sample: int) -> dict[str, Any]:
     asking = plan.collect
-    body: dict[str, Any] = {"model": plan.teacher.model, "messages": [dict(one) for one in prompt.messages]}
+    body: dict[str, Any] = {
+        "model": plan.teacher.model,
+        "messages": [dict(message) for message in prompt.messages],
+    }
     body[asking.max_tokens_field] = asking.max_tokens
     for name in ("temperature", "top_p"):
         if (value := getattr(asking, name)) is not None:
@@ -63,7 +66,7 @@ def _body(plan: DistillPlan, prompt: Prompt, sample: int) -> dict[str, Any]:
 
 def _key(body: dict[str, Any], sample: int) -> str:
     """Name a sample by all that can change it; not by where the teacher is, nor by the limit's name."""
-    same = {key: value for key, value in body.items() if key != "max_completion_tokens"}
-    same["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
-    text = json.dumps([same, sample], sort_keys=True)
+    common = {key: value for key, value in body.items() if key != "max_completion_tokens"}
+    common["max_tokens"] = body.get("max_tokens", body.get("max_completion_tokens"))
+    text = json.dumps([common, sample], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

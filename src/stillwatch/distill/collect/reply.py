@@ -90,11 +90,11 @@ def split_marked(text: str) -> tuple[str | None, str]:
     (None, 'just 4')
     """
     opened = OPEN.match(text)
-    rest = text[opened.end() :] if opened else text
-    closed = CLOSED.search(rest)
+    after = text[opened.end() :] if opened else text
+    closed = CLOSED.search(after)
     if closed:
-        return rest[: closed.start()].strip() or None, rest[closed.end() :].lstrip()
-    return (rest.strip() or None, "") if opened else (None, text)
+        return after[: closed.start()].strip() or None, after[closed.end() :].lstrip()
+    return (after.strip() or None, "") if opened else (None, text)
 
 
 def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
@@ -107,8 +107,8 @@ def usage(reply: dict[str, Any], question_bytes: int) -> TeacherUsage:
             thought = _count(_inner(usage_object, "completion_tokens_details", "reasoning_tokens"))
             hit = _count(usage_object.get("prompt_cache_hit_tokens"))  # DeepSeek's name
             return TeacherUsage(into, out, cached or hit or 0, thought, True)
-    one = parse_answer(reply)
-    written = len((one.answer + (one.reasoning or "")).encode(errors="replace"))
+    answer = parse_answer(reply)
+    written = len((answer.answer + (answer.reasoning or "")).encode(errors="replace"))
     return TeacherUsage(question_bytes, written, 0, None, False)
 
 
@@ -133,18 +133,20 @@ def _logprobs(found: Any) -> list[Any] | None:
     content = found.get("content") if isinstance(found, dict) else None
     if not isinstance(content, list) or not content:
         return None
-    return [[*_chance(one), [_chance(o) for o in _top(one)]] for one in content if isinstance(one, dict)]
+    return [
+        [*_chance(entry), [_chance(o) for o in _top(entry)]] for entry in content if isinstance(entry, dict)
+    ]
 
 
-def _chance(one: dict[str, Any]) -> list[Any]:
+def _chance(entry: dict[str, Any]) -> list[Any]:
     """Token and log-probability; null for what is no text, and for what is no number (JSON has no NaN)."""
-    token, logprob = one.get("token"), one.get("logprob")
+    token, logprob = entry.get("token"), entry.get("logprob")
     number = isinstance(logprob, int | float) and not isinstance(logprob, bool) and -1e9 < logprob < 1e9
     return [token if isinstance(token, str) else None, logprob if number else None]
 
 
-def _top(one: dict[str, Any]) -> list[dict[str, Any]]:
-    top = one.get("top_logprobs")
+def _top(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    top = entry.get("top_logprobs")
     return [o for o in top if isinstance(o, dict)] if isinstance(top, list) else []
 
 

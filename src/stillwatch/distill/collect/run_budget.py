@@ -49,18 +49,18 @@ class RunBudget:
         if self._most_requests is not None and self.requests + 1 > self._most_requests:
             return f"{self.requests:,} of {self._most_requests:,} requests are used"
         if self._most_tokens is not None:
-            left = self._most_tokens - self.tokens - self._aside_tokens
-            if wanted.tokens > left:
+            remaining = self._most_tokens - self.tokens - self._aside_tokens
+            if wanted.tokens > remaining:
                 return (
-                    f"the next request may take {wanted.tokens:,} tokens and {max(0, left):,} of "
+                    f"the next request may take {wanted.tokens:,} tokens and {max(0, remaining):,} of "
                     f"{self._most_tokens:,} are left"
                 )
         if self._most_pusd is not None:
-            left = self._most_pusd - self.pusd - self._aside_pusd
-            if wanted.pusd > left:
+            remaining = self._most_pusd - self.pusd - self._aside_pusd
+            if wanted.pusd > remaining:
                 return (
-                    f"the next request may cost ${wanted.pusd / PUSD:.6f} and ${max(0, left) / PUSD:.6f} of "
-                    f"${self._most_pusd / PUSD:.2f} is left"
+                    f"the next request may cost ${wanted.pusd / PUSD:.6f} and "
+                    f"${max(0, remaining) / PUSD:.6f} of ${self._most_pusd / PUSD:.2f} is left"
                 )
         return None
 

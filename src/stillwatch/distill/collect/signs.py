@@ -86,13 +86,13 @@ def signs(plan: DistillPlan, prompts: list[Prompt], db: sqlite3.Connection) -> d
         if name != first
     ]
     warnings += _bill_warnings(bills, plan.collect.max_tokens)
-    warnings += [one.sentence for one in changes]
+    warnings += [change.sentence for change in changes]
     return {
         "model": first,
         "models": dict(models),
         "fingerprints": {name: count for name, count in fingerprints.items() if name},
         "hidden_reasoning_tokens": bills.hidden,
-        "changes": [asdict(one) for one in changes],
+        "changes": [asdict(change) for change in changes],
         "warnings": warnings,
     }
 

@@ -93,17 +93,17 @@ def _write_spent(run: DistillRun, plan: DistillPlan, db: sqlite3.Connection, pro
     write_json(run.spent, content)
 
 
-def _spent(one: RunCost, priced: bool) -> dict[str, Any]:
+def _spent(cost: RunCost, priced: bool) -> dict[str, Any]:
     return {
-        "requests": one.requests,
-        "answers": one.answers,
-        "input_tokens": one.input_tokens,
-        "output_tokens": one.output_tokens,
-        "usd": usd(one.pusd) if priced else None,
+        "requests": cost.requests,
+        "answers": cost.answers,
+        "input_tokens": cost.input_tokens,
+        "output_tokens": cost.output_tokens,
+        "usd": usd(cost.pusd) if priced else None,
         "in_doubt": {
-            "requests": one.doubtful_requests,
-            "tokens": one.doubtful_tokens,
-            "usd": usd(one.doubtful_pusd) if priced else None,
+            "requests": cost.doubtful_requests,
+            "tokens": cost.doubtful_tokens,
+            "usd": usd(cost.doubtful_pusd) if priced else None,
         },
-        "waited_s": one.waited_us / 1e6,
+        "waited_s": cost.waited_us / 1e6,
     }

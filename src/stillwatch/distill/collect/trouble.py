@@ -66,8 +66,8 @@ def trouble(error: Exception, key_variable: str, base_url: str) -> TeacherError:
 def _status(status: int, message: str, headers: Any, key_variable: str, base_url: str) -> TeacherError:
     text = f"HTTP {status}: {message}"
     if 300 <= status < 400:
-        there = str(headers.get("location", "nowhere"))[:200]
-        hint = f"it sends on to {there!r}; prompts and keys go to the plan's own address only"
+        target = str(headers.get("location", "nowhere"))[:200]
+        hint = f"it sends on to {target!r}; prompts and keys go to the plan's own address only"
         return TeacherError(
             Remedy.STOP, f"HTTP {status}: {hint} (if that one is right, put it there)", status
         )

@@ -28,7 +28,9 @@ class HeldOut:
         all_said = [words(text) for text in texts]
         most = max(2, int(COMMON * len(texts)))
         self._whole = set(all_said)
-        self._short = {one for one in self._whole if LEAST <= in_words(one) < SHORTEST} if run else set()
+        self._short = (
+            {phrase for phrase in self._whole if LEAST <= in_words(phrase) < SHORTEST} if run else set()
+        )
         self._template = _Runs(most, rare=False)
         self._runs = _Runs(most, rare=True)
         if not run:
@@ -45,10 +47,12 @@ class HeldOut:
         for at, length in self._runs.places(own := self._own_words(spoken)):
             return " ".join(own[at : at + length])
         if self._short:
-            sentences = [one for one in map(words, SENTENCE_END.split(INVISIBLE.sub("", text))) if one]
-            for one in (*sentences, *(a + b for a, b in pairwise(sentences))):
-                if one in self._short:
-                    return " ".join(one)
+            sentences = [
+                sentence for sentence in map(words, SENTENCE_END.split(INVISIBLE.sub("", text))) if sentence
+            ]
+            for sentence in (*sentences, *(a + b for a, b in pairwise(sentences))):
+                if sentence in self._short:
+                    return " ".join(sentence)
         return None
 
     def _own_words(self, spoken: tuple[str, ...]) -> tuple[str, ...]:
@@ -72,8 +76,8 @@ class _Runs:
             if spoken:
                 length = min(len(spoken), round(run * len(spoken) / in_words(spoken)))
                 found.update({spoken[at : at + length] for at in range(len(spoken) - length + 1)})
-        self._found = {one for one, count in found.items() if (count <= self._most) == self._rare}
-        self._lengths = sorted({len(one) for one in self._found})
+        self._found = {phrase for phrase, count in found.items() if (count <= self._most) == self._rare}
+        self._lengths = sorted({len(phrase) for phrase in self._found})
 
     def places(self, spoken: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """Where one of the runs begins in a text, and how long it is."""

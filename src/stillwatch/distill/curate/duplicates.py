@@ -70,8 +70,8 @@ def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:
     """(HASHES,) uint64 for each set: the least of each of HASHES hashes over its members."""
     seeds = np.random.default_rng(SEED).integers(0, 1 << 63, HASHES, dtype=np.uint64)
     sketcher = Sketcher()
-    for one in triples:
-        hashes = sketcher.hashes(pa.array([_sound(text) for text in sorted(one)], pa.large_string()))
+    for triple in triples:
+        hashes = sketcher.hashes(pa.array([_sound(text) for text in sorted(triple)], pa.large_string()))
         least = np.full(HASHES, np.iinfo(np.uint64).max, np.uint64)
         for start in range(0, len(hashes), AT_ONCE):
             mixed = hashes[start : start + AT_ONCE, None] ^ seeds[None, :]
@@ -82,9 +82,9 @@ def _signatures(triples: Sequence[frozenset[str]]) -> Iterator[np.ndarray]:
         yield least
 
 
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)
+def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    shared = len(left & right)
+    return shared / (len(left) + len(right) - shared)
 
 
 def _sound(text: str) -> str:

@@ -41,11 +41,11 @@ class _Curation:
 
     def drop(self, name: str, drops: str, dropped: Iterable[DroppedAnswer]) -> None:
         """Take answers out and write down why."""
-        out = {(one.id, one.sample): one for one in dropped}
-        self.kept = [one for one in self.kept if (one.id, one.sample) not in out]
+        out = {(sample.id, sample.sample): sample for sample in dropped}
+        self.kept = [sample for sample in self.kept if (sample.id, sample.sample) not in out]
         examples = [
-            {"id": one.id, "sample": one.sample, "reason": one.reason}
-            for one in list(out.values())[:EXAMPLES]
+            {"id": sample.id, "sample": sample.sample, "reason": sample.reason}
+            for sample in list(out.values())[:EXAMPLES]
         ]
         self.filters.append({"name": name, "reason": drops, "dropped": len(out), "examples": examples})
 
@@ -54,22 +54,24 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     """Sieve what was collected; returns what curation.json says. Raises: DistillError: nothing is left."""
     settings = plan.curate
     prompts = {prompt.id: prompt for prompt in read_prompts(run.prompts)}
-    found = (one for one in read_samples(run.collected_file) if one.id in prompts)
+    found = (sample for sample in read_samples(run.collected_file) if sample.id in prompts)
     sieve = _Curation(
-        [replace(one, logprobs=None) for one in found]
+        [replace(sample, logprobs=None) for sample in found]
     )  # nothing here looks at them, and they are long
     collected = len(sieve.kept)
     if not collected:
         raise DistillError(f"{run.collected_file} holds no answers: run `stillwatch distill collect` first")
     _drop_other_models(sieve, run, settings)
     repeated = stock_answers(sieve.kept, prompts) if settings.refusals else StockAnswers({}, {})
-    for number, one in enumerate(FILTERS):
+    for number, filter_ in enumerate(FILTERS):
         tell("wording", number + 1, len(FILTERS))
-        reasons = [(sample, one.judge(sample, settings)) for sample in sieve.kept]
-        if one.name == "refusal":
+        reasons = [(sample, filter_.judge(sample, settings)) for sample in sieve.kept]
+        if filter_.name == "refusal":
             reasons = [(s, why or repeated.declined.get((s.id, s.sample))) for s, why in reasons]
         sieve.drop(
-            one.name, one.drops, [DroppedAnswer(s.id, s.sample, why) for s, why in reasons if why is not None]
+            filter_.name,
+            filter_.drops,
+            [DroppedAnswer(s.id, s.sample, why) for s, why in reasons if why is not None],
         )
     warnings = [
         f"{count:,} different prompts got the answer {answer[:80]!r}, and their task cannot judge it: "
@@ -82,21 +84,21 @@ def curate_run(run: DistillRun, plan: DistillPlan, tell: Tell) -> dict[str, Any]
     _drop_contaminated(sieve, fence)
     _duplicates(sieve, settings, tell)
     _crowd(sieve, settings)
-    write_rows(run.curated_file, (_example(one, prompts[one.id]) for one in sieve.kept))
+    write_rows(run.curated_file, (_example(sample, prompts[sample.id]) for sample in sieve.kept))
     account = {
         "collected": collected,
         "kept": len(sieve.kept),
         "filters": sieve.filters,
         "sandbox": sandbox,
         "warnings": warnings,
-        "paid_output_tokens": sum(one.usage["output_tokens"] for one in sieve.kept),
+        "paid_output_tokens": sum(sample.usage["output_tokens"] for sample in sieve.kept),
     }
     write_json(run.curation, account)
     if not sieve.kept:
-        most = max(sieve.filters, key=lambda one: one["dropped"])
+        strictest = max(sieve.filters, key=lambda filter_: filter_["dropped"])
         raise DistillError(
-            f"no answer of {collected:,} is left; {most['name']} dropped {most['dropped']:,} "
-            f"({most['reason']}): see {run.curation}"
+            f"no answer of {collected:,} is left; {strictest['name']} dropped {strictest['dropped']:,} "
+            f"({strictest['reason']}): see {run.curation}"
         )
     return account
 
@@ -105,9 +107,9 @@ def _drop_other_models(sieve: _Curation, run: DistillRun, settings: CurationRule
     """Keep the answers of the model that answered first, as spent.json names it."""
     first = read_json(run.spent).get("teacher", {}).get("model", "") if run.spent.exists() else ""
     dropped = [
-        DroppedAnswer(one.id, one.sample, f"{one.teacher} answered, not {first}")
-        for one in sieve.kept
-        if settings.one_model and first and one.teacher != first
+        DroppedAnswer(sample.id, sample.sample, f"{sample.teacher} answered, not {first}")
+        for sample in sieve.kept
+        if settings.one_model and first and sample.teacher != first
     ]
     sieve.drop("other_model", "another model answered than the first time", dropped)
 
@@ -121,16 +123,16 @@ def _verify(
         return None
     verdicts, sandbox = verify(sieve.kept, prompts, settings, tell)
     judged = [
-        (one.sample, question_of(plan, prompts[one.id], one.sample).key, float(verdict.right))
-        for one, verdict in zip(sieve.kept, verdicts, strict=True)
+        (sample.sample, question_of(plan, prompts[sample.id], sample.sample).key, float(verdict.right))
+        for sample, verdict in zip(sieve.kept, verdicts, strict=True)
         if verdict.right is not None
     ]
     in_order = np.array([right for *_, right in sorted(judged)])  # of asking
     if found := find_change("share that is right", in_order, logarithms=False):
         warnings.append(found.sentence)
     dropped = [
-        DroppedAnswer(one.id, one.sample, verdict.why or "the task judges it wrong")
-        for one, verdict in zip(sieve.kept, verdicts, strict=True)
+        DroppedAnswer(sample.id, sample.sample, verdict.why or "the task judges it wrong")
+        for sample, verdict in zip(sieve.kept, verdicts, strict=True)
         if verdict.right is False
     ]
     sieve.drop("wrong", "the task judges the answer wrong", dropped)
@@ -139,11 +141,11 @@ def _verify(
 
 def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
     dropped = []
-    for one in sieve.kept:
-        for text in (user_text(one.prompt), f"{one.reasoning or ''}\n{one.answer}"):
+    for sample in sieve.kept:
+        for text in (user_text(sample.prompt), f"{sample.reasoning or ''}\n{sample.answer}"):
             if shared := fence.shares(text):
                 dropped.append(
-                    DroppedAnswer(one.id, one.sample, f'shares "{shared[:120]}" with the held-out set')
+                    DroppedAnswer(sample.id, sample.sample, f'shares "{shared[:120]}" with the held-out set')
                 )
                 break
     sieve.drop("contaminated", "shares wording with the evaluation set", dropped)
@@ -152,13 +154,13 @@ def _drop_contaminated(sieve: _Curation, fence: HeldOut) -> None:
 def _duplicates(sieve: _Curation, settings: CurationRules, tell: Tell) -> None:
     if settings.duplicates:
         tell("duplicates", 0, None)
-        found = exact([_whole(one) for one in sieve.kept])
+        found = exact([_whole(sample) for sample in sieve.kept])
         sieve.drop(
             "duplicate", "says what an earlier one says", _as_dropped(sieve.kept, found.items(), "says")
         )
     if settings.near_duplicates:
         tell("near duplicates", 0, None)
-        alike = near([_whole(one) for one in sieve.kept], settings.near_duplicates)
+        alike = near([_whole(sample) for sample in sieve.kept], settings.near_duplicates)
         pairs = ((at, other) for at, (other, _) in alike.items())
         sieve.drop(
             "near_duplicate",
@@ -172,12 +174,14 @@ def _crowd(sieve: _Curation, settings: CurationRules) -> None:
     if not settings.most_per_prompt:
         return
     by_prompt: dict[str, list[Sample]] = defaultdict(list)
-    for one in sieve.kept:
-        by_prompt[one.id].append(one)
+    for sample in sieve.kept:
+        by_prompt[sample.id].append(sample)
     dropped = [
-        DroppedAnswer(one.id, one.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept")
+        DroppedAnswer(
+            sample.id, sample.sample, f"{settings.most_per_prompt} shorter ones of its prompt are kept"
+        )
         for crowd in by_prompt.values()
-        for one in sorted(crowd, key=lambda s: (len(_whole(s)), s.sample))[settings.most_per_prompt :]
+        for sample in sorted(crowd, key=lambda s: (len(_whole(s)), s.sample))[settings.most_per_prompt :]
     ]
     sieve.drop("per_prompt", "more answers of one prompt than the plan wants", dropped)
 
@@ -193,20 +197,20 @@ def _as_dropped(samples: list[Sample], pairs: Iterable[tuple[int, int]], says: s
     ]
 
 
-def _whole(one: Sample) -> str:
-    return f"{user_text(one.prompt)}\n{one.reasoning or ''}\n{one.answer}"
+def _whole(sample: Sample) -> str:
+    return f"{user_text(sample.prompt)}\n{sample.reasoning or ''}\n{sample.answer}"
 
 
-def _example(one: Sample, prompt: Prompt) -> Example:
+def _example(sample: Sample, prompt: Prompt) -> Example:
     return Example(
-        one.id,
-        one.sample,
-        one.prompt,
-        one.reasoning,
-        one.answer,
+        sample.id,
+        sample.sample,
+        sample.prompt,
+        sample.reasoning,
+        sample.answer,
         prompt.task,
         prompt.expected,
-        one.usage["output_tokens"],
+        sample.usage["output_tokens"],
     )
 
 
@@ -215,7 +219,7 @@ def verify(
 ) -> tuple[list[AnswerVerdict], dict[str, Any] | None]:
     """A verdict for each sample, and how programs were confined (None where there were none)."""
     limits = ProgramLimits(settings.code_seconds, settings.code_mib)
-    runs_code = any(prompts[one.id].task == CODE for one in samples)
+    runs_code = any(prompts[sample.id].task == CODE for sample in samples)
     sandbox = confinement() if runs_code else None
 
     def judge(sample: Sample) -> AnswerVerdict:

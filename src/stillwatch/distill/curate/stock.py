@@ -28,22 +28,22 @@ class StockAnswers:
 def stock_answers(samples: list[Sample], prompts: dict[str, Prompt]) -> StockAnswers:
     """Find what many prompts got, and their tasks find no answer in."""
     alike: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
-    for one in samples:
-        if one.answer.strip():
-            alike[words(one.answer)].append(one)
+    for sample in samples:
+        if sample.answer.strip():
+            alike[words(sample.answer)].append(sample)
     found = StockAnswers({}, {})
     for answer, group in alike.items():
-        different = len({one.id for one in group})
+        different = len({sample.id for sample in group})
         if different < LEAST_PROMPTS or in_words(answer) < LEAST_WORDS:
             continue
-        for one in group:
-            prompt = prompts[one.id]
+        for sample in group:
+            prompt = prompts[sample.id]
             if prompt.task == CODE:  # its tests say soon enough
                 continue
-            verdict = task(prompt.task).judge(prompt.expected, one.answer)
+            verdict = task(prompt.task).judge(prompt.expected, sample.answer)
             if verdict.right is None:
                 found.unclear[group[0].answer] = different
             elif not verdict.right and verdict.said is None:
                 why = f"{different:,} different prompts got these words, and they hold no answer"
-                found.declined[one.id, one.sample] = why
+                found.declined[sample.id, sample.sample] = why
     return found

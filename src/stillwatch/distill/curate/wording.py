@@ -75,10 +75,10 @@ def _why_truncated(sample: Sample, sieve: CurationRules) -> str | None:
         return None
     if sample.finish_reason in ("length", "max_tokens"):
         return "cut off at max_tokens"
-    most = sample.params.get("max_tokens", sample.params.get("max_completion_tokens"))
+    limit = sample.params.get("max_tokens", sample.params.get("max_completion_tokens"))
     used = sample.usage.get("output_tokens")
-    if isinstance(most, int) and used == most and not sample.usage.get("estimated"):
-        return f"took all {most:,} tokens of max_tokens, whatever the teacher says"
+    if isinstance(limit, int) and used == limit and not sample.usage.get("estimated"):
+        return f"took all {limit:,} tokens of max_tokens, whatever the teacher says"
     return None
 
 

@@ -51,4 +51,4 @@ def words(text: str) -> tuple[str, ...]:
 
 def in_words(found: Sequence[str]) -> float:
     """How many words of a spaced script they amount to."""
-    return sum(LETTER if len(one) == 1 and is_own_token(ord(one)) else 1 for one in found)
+    return sum(LETTER if len(word) == 1 and is_own_token(ord(word)) else 1 for word in found)

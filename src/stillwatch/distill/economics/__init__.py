@@ -61,7 +61,7 @@ class EconomicsTask:
     toy: bool = False  # page and picture say so beside its name
 
     def __post_init__(self) -> None:
-        names = [one.name for one in self.arm]
+        names = [arm.name for arm in self.arm]
         if not names or len(set(names)) < len(names):
             raise DistillError(f"task {self.name}: arm has {names}; give each of its arms once, one at least")
         if len(self.sizes) < 2 or list(self.sizes) != sorted(set(self.sizes)):
@@ -89,7 +89,7 @@ class Experiment:
             raise DistillError(f"seeds are {list(self.seeds)}; give each once, {ENOUGH_SEEDS} or more")
         if self.spot_seed in self.seeds:
             raise DistillError(f"spot_seed {self.spot_seed} is one of the seeds; a spot check needs another")
-        names = [one.name for one in self.task]
+        names = [task.name for task in self.task]
         if not names or len(set(names)) < len(names) or not all(name.isidentifier() for name in names):
             raise DistillError(f"tasks are named {names}; each once, in letters, digits and _")
 

@@ -51,4 +51,4 @@ def read_experiment(file: Path | None, edition: str, folder: Path | None = None)
 
 
 def _tables(value: object) -> list[dict[str, object]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [table for table in value if isinstance(table, dict)] if isinstance(value, list) else []

@@ -114,11 +114,11 @@ def _escape(rows: list[dict[str, object]]) -> Escape:
 
 def cheapest(escapes: Sequence[Escape], defence: str) -> Escape | None:
     """The trade with the fewest dollars an example, copies side by side allowed."""
-    got = [one for one in escapes if one.defence == defence and min(one.out) > 0]
-    return min(got, key=lambda one: one.usd_an_example, default=None)
+    candidates = [escape for escape in escapes if escape.defence == defence and min(escape.out) > 0]
+    return min(candidates, key=lambda escape: escape.usd_an_example, default=None)
 
 
 def fastest(escapes: Sequence[Escape], defence: str) -> Escape | None:
     """The trade that reached its goal in the fewest days."""
-    got = [one for one in escapes if one.defence == defence and one.reached]
-    return min(got, key=lambda one: fmean(one.days), default=None)
+    candidates = [escape for escape in escapes if escape.defence == defence and escape.reached]
+    return min(candidates, key=lambda escape: fmean(escape.days), default=None)

@@ -44,8 +44,8 @@ def estimate(
     """Say what is left, task by task and arm by arm. Raises: DistillError, PlanError."""
     found = []
     for task in experiment.task:
-        mine = [cell for cell in wanted if cell.task == task.name]
-        if not mine:
+        cells = [cell for cell in wanted if cell.task == task.name]
+        if not cells:
             continue
         run = experiment.data(task)
         plan = replace(task.plan, folder=str(run.path))
@@ -55,7 +55,7 @@ def estimate(
         requests, usd = (0, 0.0) if run.curation.exists() else (bill["requests"], bill["most_usd"])
         found.append(ToDo(task.name, "", task.plan.prompts.n, requests, None, usd, "bounds"))
         for arm in task.arm:
-            every = [cell for cell in mine if cell.arm == arm.name]
+            every = [cell for cell in cells if cell.arm == arm.name]
             left = [cell for cell in every if cell not in stand]
             cpu_s = time_to_go(
                 {c: r for c, r in stand.items() if (c.task, c.arm) == (task.name, arm.name)}, left
@@ -83,7 +83,7 @@ def _try_steps(
         plan = replace(task.plan, train=settings)
         paces = [training_pace(settings, rows) for rows in examples_alike(plan, run, prompts, None)]
         scoring = Evaluation(new_tokens=task.new_tokens, batch=task.batch)
-        writing = writing_pace(scoring, settings, [one.messages for one in prompts])
+        writing = writing_pace(scoring, settings, [prompt.messages for prompt in prompts])
     except StillwatchError as why:
         return None, f"unknown: {why}"
     a_step = settings.batch * settings.accumulate * settings.processes

@@ -182,11 +182,12 @@ def _not_run(
 ) -> tuple[str, ...]:
     sentences = []
     for task in experiment.task:
-        mine = [cell for cell in every if cell.task == task.name]
-        if left := [cell for cell in mine if cell not in done]:
-            seeds = sorted({cell.seed for cell in left})
+        cells = [cell for cell in every if cell.task == task.name]
+        if missing := [cell for cell in cells if cell not in done]:
+            seeds = sorted({cell.seed for cell in missing})
             sentences.append(
-                f"{task.name}: {len(left):,} of {len(mine):,} students, of seeds {', '.join(map(str, seeds))}"
+                f"{task.name}: {len(missing):,} of {len(cells):,} students, of seeds "
+                + ", ".join(map(str, seeds))
             )
     return tuple(sentences)
 
@@ -198,16 +199,16 @@ def _task(
     every: Sequence[EconomicsCell],
     escapes: Sequence[Escape],
 ) -> TaskFigures:
-    task = next(one for one in experiment.task if one.name == name)
+    task = next(t for t in experiment.task if t.name == name)
     run = experiment.data(task)
     teacher = read_json(run.teacher) if run.teacher.exists() else {}
     spent = read_json(run.spent) if run.spent.exists() else {}
     usd = None if spent.get("usd") is None else float(spent["usd"]) / max(1, int(spent["answers"]))
     results = {c: r for c, r in done.items() if c.task == name}
     arms = [_arm(experiment, task, arm, results, every, usd) for arm in task.arm]
-    traces = next((one for one in arms if one.arm == "traces" and one.curve), None)
+    traces = next((arm for arm in arms if arm.arm == "traces" and arm.curve), None)
     curve = traces.curve if traces else None
-    best = [one for defence in DEFENCES if (one := cheapest(escapes, defence))]
+    best = [escape for defence in DEFENCES if (escape := cheapest(escapes, defence))]
     return TaskFigures(
         name=name,
         about=task.about,
@@ -216,7 +217,7 @@ def _task(
         questions=task.questions,
         arms=tuple(arms),
         trades=tuple(_trades(escapes, usd)),
-        readings=tuple(_reading(one, curve) for one in escapes),
+        readings=tuple(_reading(escape, curve) for escape in escapes),
         prices=tuple(
             _price(level, best, curve, traces.sizes[-1].train_usd) for level in LEVELS if traces and curve
         ),
@@ -239,40 +240,43 @@ def _arm(
     def of(name: str) -> list[EconomicsResult]:
         return [r for c, r in results.items() if c.arm == name and c.size and not c.spot]
 
-    mine = of(arm.name)
-    students: dict[str, str] = {one.name: one.train.student for one in task.arm}
+    of_arm = of(arm.name)
+    students: dict[str, str] = {arm.name: arm.train.student for arm in task.arm}
     untrained = [r for c, r in results.items() if not c.size and students[c.arm] == arm.train.student]
     # a seed that was not finished would count as a whole one in the interval
-    whole = {r.seed for r in mine if {o.size for o in mine if o.seed == r.seed} == set(task.sizes)}
-    fitted = [r for r in mine if r.seed in whole] or mine
-    earlier = [one.name for one in task.arm[: task.arm.index(arm)]]
-    learnt = {r.fingerprint for r in mine}
+    complete = {r.seed for r in of_arm if {o.size for o in of_arm if o.seed == r.seed} == set(task.sizes)}
+    fitted = [r for r in of_arm if r.seed in complete] or of_arm
+    earlier = [a.name for a in task.arm[: task.arm.index(arm)]]
+    learnt = {r.fingerprint for r in of_arm}
     return ArmFigures(
         task=task.name,
         arm=arm.name,
         declared=sum(c.task == task.name and c.arm == arm.name and c.size > 0 and not c.spot for c in every),
-        run=len(mine),
+        run=len(of_arm),
         sizes=tuple(
-            _size(experiment, n, [r for r in mine if r.size == n]) for n in sorted({r.size for r in mine})
+            _size(experiment, n, [r for r in of_arm if r.size == n]) for n in sorted({r.size for r in of_arm})
         ),
-        curve=fit_curve(fitted, untrained[0].share if untrained else 0.0) if mine else None,
+        curve=fit_curve(fitted, untrained[0].share if untrained else 0.0) if of_arm else None,
         teacher_usd_an_example=0.0 if arm.name == "public" else usd,
         same_students_as=next(
-            (name for name in earlier if mine and learnt == {r.fingerprint for r in of(name)}), ""
+            (name for name in earlier if of_arm and learnt == {r.fingerprint for r in of(name)}), ""
         ),
     )
 
 
-def _size(experiment: Experiment, n: int, some: Sequence[EconomicsResult]) -> MeasuredSize:
-    some = sorted(some, key=lambda one: one.seed)
-    cpu_s, wall_s = fmean(one.train_cpu_s for one in some), fmean(one.train_wall_s for one in some)
-    on_cpu = all(one.device == "cpu" for one in some)
+def _size(experiment: Experiment, n: int, results: Sequence[EconomicsResult]) -> MeasuredSize:
+    results = sorted(results, key=lambda result: result.seed)
+    cpu_s, wall_s = (
+        fmean(result.train_cpu_s for result in results),
+        fmean(result.train_wall_s for result in results),
+    )
+    on_cpu = all(result.device == "cpu" for result in results)
     seconds, hour = (cpu_s, experiment.cpu_hour) if on_cpu else (wall_s, experiment.gpu_hour)
     return MeasuredSize(
         size=n,
-        seeds=tuple(one.seed for one in some),
-        shares=tuple(one.share for one in some),
-        flops=fmean(one.flops for one in some),
+        seeds=tuple(result.seed for result in results),
+        shares=tuple(result.share for result in results),
+        flops=fmean(result.flops for result in results),
         train_cpu_s=cpu_s,
         train_usd=seconds / HOUR_S * hour.usd,
         train_days=seconds / DAY_S,
@@ -280,73 +284,79 @@ def _size(experiment: Experiment, n: int, some: Sequence[EconomicsResult]) -> Me
 
 
 def _trades(escapes: Sequence[Escape], usd: float | None) -> Iterable[Trade]:
-    lightest = min((one.tokens_an_example for one in escapes if one.defence == "none"), default=0.0)
+    lightest = min((escape.tokens_an_example for escape in escapes if escape.defence == "none"), default=0.0)
     for defence in DEFENCES:
-        for saves, one in (("dollars", cheapest(escapes, defence)), ("days", fastest(escapes, defence))):
-            if one is None:
+        for saves, escape in (("dollars", cheapest(escapes, defence)), ("days", fastest(escapes, defence))):
+            if escape is None:
                 continue
-            own = None
+            own_usd = None
             if (
                 usd is not None and lightest
             ):  # an attack that pays for tokens it cannot use pays for them here too
-                own = one.goal * (one.accounts_usd_an_example + usd * one.tokens_an_example / lightest)
+                own_usd = escape.goal * (
+                    escape.accounts_usd_an_example + usd * escape.tokens_an_example / lightest
+                )
             yield Trade(
                 defence=defence,
                 saves=saves,
-                attacker=one.attacker,
-                examples=one.goal,
-                usd=one.goal * one.usd_an_example,
-                usd_seeds=tuple(one.goal * u / max(o, 1) for u, o in zip(one.usd, one.out, strict=True)),
-                own_usd=own,
-                days=fmean(one.days),
-                accounts=one.accounts_for(one.goal),
-                copies=max(1.0, one.goal / fmean(one.out)),
+                attacker=escape.attacker,
+                examples=escape.goal,
+                usd=escape.goal * escape.usd_an_example,
+                usd_seeds=tuple(
+                    escape.goal * u / max(o, 1) for u, o in zip(escape.usd, escape.out, strict=True)
+                ),
+                own_usd=own_usd,
+                days=fmean(escape.days),
+                accounts=escape.accounts_for(escape.goal),
+                copies=max(1.0, escape.goal / fmean(escape.out)),
             )
 
 
-def _reading(one: Escape, curve: LearningCurve | None) -> Reading:
+def _reading(escape: Escape, curve: LearningCurve | None) -> Reading:
     return Reading(
-        defence=one.defence,
-        attacker=one.attacker,
-        escaped=one.out,
-        usd=fmean(one.usd),
-        days=fmean(one.days),
-        accounts=fmean(one.accounts),
-        least=curve.at(min(one.out)) if curve else None,
-        most=curve.at(max(one.out)) if curve else None,
-        source=one.source,
+        defence=escape.defence,
+        attacker=escape.attacker,
+        escaped=escape.out,
+        usd=fmean(escape.usd),
+        days=fmean(escape.days),
+        accounts=fmean(escape.accounts),
+        least=curve.at(min(escape.out)) if curve else None,
+        most=curve.at(max(escape.out)) if curve else None,
+        source=escape.source,
     )
 
 
 def _price(level: float, best: Sequence[Escape], curve: LearningCurve, train_usd: float) -> EconomicsPrice:
     sizes = curve.size_for(level)
 
-    def usd(one: Escape) -> Bounded:
-        n, low, high = (None if size is None else size * one.usd_an_example + train_usd for size in sizes)
+    def usd(escape: Escape) -> Bounded:
+        n, low, high = (None if size is None else size * escape.usd_an_example + train_usd for size in sizes)
         return n, low, high
 
-    return EconomicsPrice(level, sizes, {one.defence: usd(one) for one in best}, sizes[0] == curve.sizes[0])
+    return EconomicsPrice(
+        level, sizes, {escape.defence: usd(escape) for escape in best}, sizes[0] == curve.sizes[0]
+    )
 
 
 def _headline(tasks: Sequence[TaskFigures]) -> tuple[str, ...]:
     """Sentences that lead the page: the attacker who is best off, never the one who fares worst."""
     if not tasks:
         return ("No student was trained yet.",)
-    cheap = {one.defence: one for one in tasks[0].trades if one.saves == "dollars"}
-    quick = {one.defence: one for one in tasks[0].trades if one.saves == "days"}
+    cheap = {trade.defence: trade for trade in tasks[0].trades if trade.saves == "dollars"}
+    quick = {trade.defence: trade for trade in tasks[0].trades if trade.saves == "days"}
     lead = []
     if free := cheap.get("none"):
         sentences = [
-            f"{name}: {cheap[one].usd / free.usd:.1f} times the dollars in {days(cheap[one].days)}"
-            + (f", or ${quick[one].usd:,.0f} in {days(quick[one].days)}" if one in quick else "")
-            for one, name in DEFENCES.items()
-            if one in cheap and one != "none"
+            f"{name}: {cheap[defence].usd / free.usd:.1f} times the dollars in {days(cheap[defence].days)}"
+            + (f", or ${quick[defence].usd:,.0f} in {days(quick[defence].days)}" if defence in quick else "")
+            for defence, name in DEFENCES.items()
+            if defence in cheap and defence != "none"
         ]
-        kept = "No defence keeps" if set(cheap) == set(DEFENCES) else "No defence that was fought keeps"
+        opening = "No defence keeps" if set(cheap) == set(DEFENCES) else "No defence that was fought keeps"
         lead.append(
-            f"{kept} {free.examples:,} examples from the attacker that is best off. Undefended they cost "
+            f"{opening} {free.examples:,} examples from the attacker that is best off. Undefended they cost "
             f"${free.usd:,.0f} in {days(free.days)}. "
-            f"{'. '.join(one[0].upper() + one[1:] for one in sentences)}."
+            f"{'. '.join(sentence[0].upper() + sentence[1:] for sentence in sentences)}."
         )
     for task in tasks:
         best = [
@@ -393,16 +403,18 @@ def _limits(
     experiment: Experiment, tasks: Sequence[TaskFigures], escapes: Sequence[Escape]
 ) -> tuple[str, ...]:
     seeds = [len(size.seeds) for task in tasks for arm in task.arms for size in arm.sizes]
-    few = (
+    seeds_are_few = (
         f"Some sizes have {min(seeds)} of {len(experiment.seeds)} declared seeds. Their bounds are wide, and "
         "five seeds may move them."
     )
-    fought = [[one for one in escapes if one.defence == defence] for defence in DEFENCES]
+    fought = [[escape for escape in escapes if escape.defence == defence] for defence in DEFENCES]
     contests = "Contests that were fought: " + "; ".join(
-        f"{name}, {len(some)} attackers on {min(len(one.seeds) for one in some)} seeds"
+        f"{name}, {len(some)} attackers on {min(len(result.seeds) for result in some)} seeds"
         if some
         else f"{name}, none"
         for name, some in zip(DEFENCES.values(), fought, strict=True)
     )
     more = "An attacker that was not fought may be better off."
-    return ((few,) if seeds and min(seeds) < ENOUGH_SEEDS else ()) + (f"{contests}. {more}",) + LIMITS
+    return (
+        ((seeds_are_few,) if seeds and min(seeds) < ENOUGH_SEEDS else ()) + (f"{contests}. {more}",) + LIMITS
+    )

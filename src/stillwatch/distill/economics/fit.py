@@ -81,15 +81,15 @@ def fit_curve(results: Sequence[EconomicsResult], floor: float, random_seed: int
     Source: Owen 2007, Ann. Appl. Stat. 1:386 (bootstrap of crossed random effects); Cameron, Gelbach and
     Miller 2008, Rev. Econ. Stat. 90:414 (few clusters).
     """
-    seeds = sorted({one.seed for one in results})
-    sizes = np.array([one.size for one in results], float)
+    seeds = sorted({result.seed for result in results})
+    sizes = np.array([result.size for result in results], float)
     if len(set(sizes)) < 2:
         return None
-    right = np.array([[mark == "1" for mark in one.right] for one in results], float)
+    right = np.array([[mark == "1" for mark in result.right] for result in results], float)
     questions = right.shape[1]
     middle = float(np.log(sizes).mean())
     x = np.log(sizes) - middle
-    of_seed = np.array([seeds.index(one.seed) for one in results])
+    of_seed = np.array([seeds.index(result.seed) for result in results])
     at = np.geomspace(sizes.min(), sizes.max(), POINTS)
     point = _solve(x, right.sum(axis=1)[None], np.ones((1, len(x))), questions, floor)
     line = point[0, 0] + point[0, 1] * (np.log(at) - middle)

@@ -44,18 +44,19 @@ def gather(experiment: Experiment, task: EconomicsTask, who: str, now_us: int, s
 
     run = experiment.data(task)
     plan = dataclasses.replace(task.plan, folder=str(run.path))
-    same = run.plan.exists() and run.plan.read_text(encoding="utf-8") == text(plan)
-    if not (same and run.curation.exists() and experiment.public(task).exists()):
+    is_same = run.plan.exists() and run.plan.read_text(encoding="utf-8") == text(plan)
+    if not (is_same and run.curation.exists() and experiment.public(task).exists()):
         say(f"{task.name}: the teacher's answers are collected into {run.path}")
         prepare(plan, who, now_us)
-        got = collect_run(run, plan, lambda progress: None, say)
-        if got.answers < got.wanted:
+        collected = collect_run(run, plan, lambda progress: None, say)
+        if collected.answers < collected.wanted:
             raise DistillError(
-                f"{task.name}: {got.answers:,} of {got.wanted:,} answers were collected: "
-                f"{got.stopped or 'some failed for good'}; `stillwatch distill collect {run.path}` says more"
+                f"{task.name}: {collected.answers:,} of {collected.wanted:,} answers were collected: "
+                f"{collected.stopped or 'some failed for good'}; "
+                f"`stillwatch distill collect {run.path}` says more"
             )
         curate_run(run, plan, lambda stage, done, total: None)
-        public = [_public(one) for one in read_prompts(run.prompts)]
+        public = [_public(prompt) for prompt in read_prompts(run.prompts)]
         write_rows(experiment.public(task), public)
     most = max(*task.sizes, *task.spot_checks)
     kept = int(read_json(run.curation)["kept"])
@@ -69,12 +70,12 @@ def gather(experiment: Experiment, task: EconomicsTask, who: str, now_us: int, s
         )
 
 
-def _public(one: Prompt) -> Example:
-    if not isinstance(one.expected, str | int | float) or one.expected == "":
+def _public(prompt: Prompt) -> Example:
+    if not isinstance(prompt.expected, str | int | float) or prompt.expected == "":
         raise DistillError(
-            f"{one.id}: has no right answer in words, which the arm `public` learns; leave that arm out"
+            f"{prompt.id}: has no right answer in words, which the arm `public` learns; leave that arm out"
         )
-    return Example(one.id, 0, one.messages, None, str(one.expected), one.task, one.expected)
+    return Example(prompt.id, 0, prompt.messages, None, str(prompt.expected), prompt.task, prompt.expected)
 
 
 def declaration_hash(experiment: Experiment, task: EconomicsTask, arm: EconomicsArm) -> str:
@@ -134,15 +135,15 @@ def run(
         )
         for _ in range(jobs - 1)
     ]
-    for one in others:
-        one.start()
+    for result in others:
+        result.start()
     try:
         _work(experiment, wanted, until_s, say, None)
-        for one in others:
-            one.join()
+        for result in others:
+            result.join()
     finally:
-        for one in others:
-            one.terminate()
+        for result in others:
+            result.terminate()
     stand = finished_cells(experiment)
     return sum(cell in stand for cell in wanted)
 
@@ -191,13 +192,12 @@ def _work(
 
 
 def _count(stand: dict[EconomicsCell, EconomicsResult], wanted: Sequence[EconomicsCell]) -> str:
-    left = [cell for cell in wanted if cell not in stand]
-    done = len(wanted) - len(left)
-    if not left:
+    missing = [cell for cell in wanted if cell not in stand]
+    done = len(wanted) - len(missing)
+    if not missing:
         return f"all {done:,} cells stand"
-    return (
-        f"{done:,} of {len(wanted):,} cells, about {minutes(time_to_go(stand, left))} of processor time to go"
-    )
+    to_go = minutes(time_to_go(stand, missing))
+    return f"{done:,} of {len(wanted):,} cells, about {to_go} of processor time to go"
 
 
 def minutes(seconds: float | None) -> str:
@@ -210,18 +210,20 @@ def minutes(seconds: float | None) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
-def time_to_go(stand: dict[EconomicsCell, EconomicsResult], left: Sequence[EconomicsCell]) -> float | None:
+def time_to_go(stand: dict[EconomicsCell, EconomicsResult], missing: Sequence[EconomicsCell]) -> float | None:
     """CPU-seconds for the cells that are left, by what the nearest cell of the same arm took."""
     total = 0.0
-    for cell in left:
-        alike = [one for one in stand if (one.task, one.arm) == (cell.task, cell.arm) and one.size]
+    for cell in missing:
+        alike = [
+            result for result in stand if (result.task, result.arm) == (cell.task, cell.arm) and result.size
+        ]
         if not alike:
-            alike = [one for one in stand if one.task == cell.task and one.size] or [
-                one for one in stand if one.size
+            alike = [result for result in stand if result.task == cell.task and result.size] or [
+                result for result in stand if result.size
             ]
         if not alike:
             return None
-        nearest = min(alike, key=lambda one: abs(one.size - cell.size))
+        nearest = min(alike, key=lambda result: abs(result.size - cell.size))
         total += stand[nearest].train_cpu_s * (cell.size > 0) + stand[nearest].evaluate_cpu_s
     return total
 
@@ -234,8 +236,8 @@ def _train_cell(
     from stillwatch.distill.train.run import fingerprint, train
     from stillwatch.distill.train.wording import wording
 
-    task = next(one for one in experiment.task if one.name == cell.task)
-    arm = next(one for one in task.arm if one.name == cell.arm)
+    task = next(t for t in experiment.task if t.name == cell.task)
+    arm = next(a for a in task.arm if a.name == cell.arm)
     settings = arm.settings(cell.seed)
     learnt: dict[str, Any] = {"learnt": 0}
     if cell.size == UNTRAINED:
@@ -245,19 +247,23 @@ def _train_cell(
         source = experiment.public(task) if arm.name == "public" else experiment.data(task).curated_file
         rows = choose_examples(source, cell.size, cell.seed)
         if settings.learn == "answers":
-            rows = [dataclasses.replace(one, reasoning=None) for one in rows]
+            rows = [dataclasses.replace(row, reasoning=None) for row in rows]
         same = fingerprint(settings, rows)
         for other, result in stand.items():
             if result.fingerprint == same and (other.task, other.size) == (cell.task, cell.size):
-                mine = dataclasses.asdict(cell) | {"declared": declaration_hash(experiment, task, arm)}
-                return dataclasses.replace(result, **mine)
+                record = dataclasses.asdict(cell) | {"declared": declaration_hash(experiment, task, arm)}
+                return dataclasses.replace(result, **record)
         write_rows(folder / "curated.jsonl", rows)
         trained = train(folder, settings, _silent)
         loaded = load_to_run(str(trained.model))
         words = wording(loaded.model, loaded.tokenizer)
         encoded = encode(rows, words, settings, context(loaded.model)).rows
-        seen = trained.steps * settings.batch * settings.accumulate * settings.processes
-        tokens = seen * sum(len(one.prompt) + len(one.completion) for one in encoded) / len(encoded)
+        examples_seen = trained.steps * settings.batch * settings.accumulate * settings.processes
+        tokens = (
+            examples_seen
+            * sum(len(example.prompt) + len(example.completion) for example in encoded)
+            / len(encoded)
+        )
         learnt = {
             "fingerprint": same,
             "learnt": trained.examples,
@@ -287,9 +293,13 @@ def _answers_right(experiment: Experiment, task: EconomicsTask, loaded: Any, wor
 
     questions = list(read_prompts(experiment.data(task).heldout))[: task.questions]
     written = write(
-        loaded, words, [one.messages for one in questions], new_tokens=task.new_tokens, batch=task.batch
+        loaded,
+        words,
+        [question.messages for question in questions],
+        new_tokens=task.new_tokens,
+        batch=task.batch,
     )
     return "".join(
-        "1" if one.finished and judge(question.task, question.expected, one.answer).right else "0"
-        for question, one in zip(questions, written, strict=True)
+        "1" if answer.finished and judge(question.task, question.expected, answer.answer).right else "0"
+        for question, answer in zip(questions, written, strict=True)
     )

@@ -80,7 +80,7 @@ def _with_bounds(of: Bounded, money: bool = False, or_less: bool = False) -> str
     >>> _with_bounds((48, None, 66), or_less=True)
     '48 or less (? to 66)'
     """
-    value, low, high = (None if one is None else f"{'$' if money else ''}{one:,.0f}" for one in of)
+    value, low, high = (None if bound is None else f"{'$' if money else ''}{bound:,.0f}" for bound in of)
     less = " or less" if or_less else ""
     return "not reached" if value is None else f"{value}{less} ({low or '?'} to {high or '?'})"
 

@@ -34,21 +34,21 @@ class Axis:
 
     def ticks(self) -> list[float]:
         powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-        some = [m * 10.0**power for power in powers for m in (1, 2, 5)]
-        inside = [value for value in some if self.low <= value <= self.high]
+        ticks = [m * 10.0**power for power in powers for m in (1, 2, 5)]
+        inside = [value for value in ticks if self.low <= value <= self.high]
         return inside if len(inside) <= MOST_TICKS else inside[:: ceil(len(inside) / MOST_TICKS)]
 
 
 def picture(task: TaskFigures) -> str:
     """One task: three panels on one scale of shares; traces under each defence, the other arms undefended."""
-    price = {one.defence: one for one in task.trades if one.saves == "dollars"}
+    price = {trade.defence: trade for trade in task.trades if trade.saves == "dollars"}
     full = LEFT + sum(WIDE.values()) + GAP * (len(WIDE) - 1) + 30
     legend = [
         (SAYS[arm.arm] + (", the same students" if arm.same_students_as else ""), COLOURS[arm.arm], "")
         for arm in task.arms
         if arm.sizes and not (arm.arm == "traces" and price)
     ]
-    legend += [(f"traces, {DEFENCES[one]}", COLOURS["traces"], DASHES[one]) for one in price]
+    legend += [(f"traces, {DEFENCES[defence]}", COLOURS["traces"], DASHES[defence]) for defence in price]
     high = TOP + HIGH + 56 + LEGEND_LINE * ceil(len(legend) / 2)
     which = f"{task.name}, a toy" if task.toy else task.name
     parts = [
@@ -111,8 +111,8 @@ def _curve(arm: ArmFigures, at: Callable[[float], float], trade: Trade | None) -
 
 def _nearest(arm: ArmFigures, n: float) -> tuple[float, float, float]:
     """Dollars, days and FLOPs of training on n examples: those of the nearest size that was trained."""
-    one = min(arm.sizes, key=lambda size: abs(size.size - n))
-    return one.train_usd, one.train_days, one.flops
+    point = min(arm.sizes, key=lambda size: abs(size.size - n))
+    return point.train_usd, point.train_days, point.flops
 
 
 def _dollars(arm: ArmFigures, n: float, trade: Trade | None) -> float:
@@ -141,8 +141,8 @@ def _points(line: Line) -> str:
 
 
 def _stroke(colour: str, dash: str) -> str:
-    more = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'fill="none" stroke="{colour}" stroke-width="2"{more}'
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'fill="none" stroke="{colour}" stroke-width="2"{dashed}'
 
 
 def _tick(axis: str, value: float) -> str:

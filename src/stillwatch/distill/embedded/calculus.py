@@ -62,12 +62,12 @@ def solve(question: str) -> tuple[str, str]:
     """
     integrand = question.strip().removeprefix("Integrate ").removesuffix(".")
     terms = list(TERM.finditer(integrand))
-    if len(integrand) > LONGEST or not terms or "".join(one[0] for one in terms) != integrand:
+    if len(integrand) > LONGEST or not terms or "".join(term[0] for term in terms) != integrand:
         raise DistillError(
             f"{question[:80]!r} does not ask to integrate a sum of powers, e^{{ax+b}}, \\sin and \\cos"
         )
     x = need("sympy").Symbol("x")
-    rule = need("sympy.integrals.manualintegrate").integral_steps(sum(_term(x, one) for one in terms), x)
+    rule = need("sympy.integrals.manualintegrate").integral_steps(sum(_term(x, term) for term in terms), x)
     return "\n".join(_lines(rule)), rf"\boxed{{{latex(rule.eval())}}}"
 
 
@@ -94,8 +94,8 @@ def _lines(rule: Any) -> Iterator[str]:
         case "AlternativeRule":  # ways to the same end: the first
             yield from _lines(rule.alternatives[0])
         case "AddRule":
-            for one in rule.substeps:
-                yield from _lines(one)
+            for step in rule.substeps:
+                yield from _lines(step)
         case "ConstantTimesRule":
             yield from _lines(rule.substep)
             yield f"times {latex(rule.constant)}->{latex(rule.eval())}"

@@ -53,9 +53,9 @@ def problem(draw: random.Random) -> ClockProblem:
     return ClockProblem(f"clock-{digest[:12]}", prompt, " ".join(worked), str(at), steps)
 
 
-def is_held_out(one: ClockProblem) -> bool:
+def is_held_out(drawn: ClockProblem) -> bool:
     """Tell on which side of the fence a problem lies: a property of its text, so that no seed can move it."""
-    return int(one.id.rpartition("-")[2], 16) % HELD_OUT_OF == 0
+    return int(drawn.id.rpartition("-")[2], 16) % HELD_OUT_OF == 0
 
 
 def problems(count: int, seed: int, held_out: bool = False) -> list[ClockProblem]:
@@ -68,7 +68,7 @@ def problems(count: int, seed: int, held_out: bool = False) -> list[ClockProblem
     draw = random.Random(f"clock/{seed}/{held_out}")
     found: dict[str, ClockProblem] = {}
     while len(found) < count:
-        one = problem(draw)
-        if is_held_out(one) == held_out:
-            found.setdefault(one.prompt, one)
+        drawn = problem(draw)
+        if is_held_out(drawn) == held_out:
+            found.setdefault(drawn.prompt, drawn)
     return list(found.values())

@@ -26,7 +26,7 @@ def tokenizer() -> Any:
     level = tokenizers.models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="<pad>")
     words = tokenizers.Tokenizer(level)
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    made = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words,
         bos_token="<bos>",
         eos_token="<eos>",
@@ -35,8 +35,8 @@ def tokenizer() -> Any:
         model_max_length=LENGTH,
         clean_up_tokenization_spaces=False,
     )
-    made.chat_template = CHAT_TEMPLATE
-    return made
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def blank(width: int, layers: int, heads: int, seed: int) -> Any:

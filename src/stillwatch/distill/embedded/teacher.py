@@ -92,9 +92,9 @@ def make(folder: Path, seed: int, say: Callable[[str], None], checkpoint: Path |
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
                 state |= {"schedule": schedule.state_dict(), "step": step + 1, "loss": loss.detach()}
                 state |= {"cpu_s": time.process_time() - began, "random": torch.get_rng_state()}
-                beside = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}")
-                torch.save(state, beside)
-                beside.replace(checkpoint)
+                temporary = checkpoint.with_name(f"{checkpoint.name}.{os.getpid()}")
+                torch.save(state, temporary)
+                temporary.replace(checkpoint)
             say(f"teacher: step {step + 1} of {STEPS}, loss {loss.item():.3f}")
     model.save_pretrained(folder)
     words.save_pretrained(folder)

@@ -25,10 +25,10 @@ def harness(
     try:
         lm_eval = import_module("lm_eval")
         wrapped = import_module("lm_eval.models.huggingface")
-        known = import_module("lm_eval.tasks").TaskManager(include_path=_own_tasks(run))
+        tasks = import_module("lm_eval.tasks").TaskManager(include_path=_own_tasks(run))
     except ModuleNotFoundError as why:
         raise DistillError(f"[evaluate] lm_eval needs {why.name}: pip install 'lm-eval[hf]'") from why
-    unknown = [name for name in settings.lm_eval if not known.match_tasks([name])]
+    unknown = [name for name in settings.lm_eval if not tasks.match_tasks([name])]
     if unknown:
         raise DistillError(f"[evaluate] lm_eval: the harness knows no task {', '.join(unknown)}")
     by_task = {}
@@ -42,7 +42,7 @@ def harness(
             model=model,
             tasks=list(settings.lm_eval),
             limit=settings.lm_eval_limit or None,
-            task_manager=known,
+            task_manager=tasks,
             random_seed=settings.seed,
             verbosity="ERROR",
         )

@@ -142,20 +142,22 @@ class _Marker:
 
     def marks(self, name: str, written: Sequence[GeneratedAnswer]) -> dict[str, Any]:
         found = judge_answers(self.questions, written, judge)
-        for one in found:
-            self.say(f"{name}: {one.all.right:,} of {one.all.n:,} right in {one.task}")
-        return {one.task: plain(one) for one in found}
+        for scores in found:
+            self.say(f"{name}: {scores.all.right:,} of {scores.all.n:,} right in {scores.task}")
+        return {scores.task: plain(scores) for scores in found}
 
     def keep(self, name: str, fingerprint: str, written: Sequence[GeneratedAnswer], cpu_s: float) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        rows = [line(asdict(one) | {"id": q.id}) for q, one in zip(self.questions, written, strict=True)]
+        rows = [
+            line(asdict(answer) | {"id": q.id}) for q, answer in zip(self.questions, written, strict=True)
+        ]
         replace_file(self.folder / f"{name}.jsonl", rows)
         write_json(self.folder / f"{name}.json", {"fingerprint": fingerprint, "cpu_s": round(cpu_s, 1)})
 
     def _fingerprint(self, which: str) -> str:
-        mine = self._same.copy()
-        mine.update(which.encode())
-        return mine.hexdigest()[:32]
+        record = self._same.copy()
+        record.update(which.encode())
+        return record.hexdigest()[:32]
 
     def _kept(self, name: str, fingerprint: str) -> list[GeneratedAnswer] | None:
         mark, rows = self.folder / f"{name}.json", self.folder / f"{name}.jsonl"
@@ -192,20 +194,22 @@ def _ask_teacher(run: DistillRun, questions: list[Prompt], mark: _Marker) -> dic
     """The teacher's marks by its API, paid within the run's budget; no answer is paid twice."""
     from stillwatch.distill.collect.ask import answers
 
-    samples = {one.id: one for one in answers(run.path, questions)}
+    samples = {sample.id: sample for sample in answers(run.path, questions)}
     written = []
     for question in questions:
-        one = samples.get(question.id)
-        if one is None:
+        sample = samples.get(question.id)
+        if sample is None:
             written.append(GeneratedAnswer(None, "", False, 0))
         else:
-            tokens = int(one.usage.get("output_tokens") or 0)
-            written.append(GeneratedAnswer(one.reasoning, one.answer, one.finish_reason != "length", tokens))
+            tokens = int(sample.usage.get("output_tokens") or 0)
+            written.append(
+                GeneratedAnswer(sample.reasoning, sample.answer, sample.finish_reason != "length", tokens)
+            )
     mark.keep("teacher", "asked", written, 0.0)
     return mark.marks("teacher", written)
 
 
-def plain(one: TaskScores) -> dict[str, Any]:
+def plain(scores: TaskScores) -> dict[str, Any]:
     """Marks as evaluation.json has them."""
 
     def share(of: ShareRight) -> dict[str, Any]:
@@ -213,10 +217,10 @@ def plain(one: TaskScores) -> dict[str, Any]:
         return {"n": of.n, "right": of.right, "share": round(of.share, 4)} | bounds
 
     return {
-        **share(one.all),
-        "unfinished": one.unfinished,
-        "unclear": one.unclear,
-        "slices": {name: share(of) for name, of in one.slices.items()},
+        **share(scores.all),
+        "unfinished": scores.unfinished,
+        "unclear": scores.unclear,
+        "slices": {name: share(of) for name, of in scores.slices.items()},
     }
 
 
@@ -233,16 +237,16 @@ def judge_answers(
 ) -> tuple[TaskScores, ...]:
     """The marks by task, in order of first appearance. An answer without an end is wrong."""
     tasks: dict[str, list[tuple[Prompt, GeneratedAnswer]]] = defaultdict(list)
-    for question, one in zip(questions, written, strict=True):
-        tasks[question.task].append((question, one))
+    for question, answer in zip(questions, written, strict=True):
+        tasks[question.task].append((question, answer))
     return tuple(_marks(task, rows, judge) for task, rows in tasks.items())
 
 
 def _marks(task: str, rows: list[tuple[Prompt, GeneratedAnswer]], judge: Judge) -> TaskScores:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     right = unclear = 0
-    for question, one in rows:
-        verdict = judge(task, question.expected, one.answer) if one.finished else AnswerVerdict(False)
+    for question, answer in rows:
+        verdict = judge(task, question.expected, answer.answer) if answer.finished else AnswerVerdict(False)
         ok = verdict.right is True
         unclear += verdict.right is None
         right += ok
@@ -253,6 +257,6 @@ def _marks(task: str, rows: list[tuple[Prompt, GeneratedAnswer]], judge: Judge) 
         task=task,
         all=share(right, len(rows)),
         slices={name: share(*counts[name]) for name in sorted(counts)},
-        unfinished=sum(not one.finished for _, one in rows),
+        unfinished=sum(not answer.finished for _, answer in rows),
         unclear=unclear,
     )

@@ -42,8 +42,8 @@ def account(run: DistillRun) -> Account:
     before = spot(0, marks["student_before"]) if marks["student_before"] else None
     after = spot(training["examples"], marks["student_after"])
     teacher = spot(0, marks["teacher"]) if marks["teacher"] else None
-    smaller = [spot(one["samples"], one["marks"]) for one in marks["curve"]]
-    curve = tuple(one for one in (before, *smaller, after) if one is not None)
+    smaller = [spot(point["samples"], point["marks"]) for point in marks["curve"]]
+    curve = tuple(point for point in (before, *smaller, after) if point is not None)
     gained = None if before is None else 100 * (after.share - before.share)
     per_hour = float(training.get("usd_per_hour") or 0)
     return Account(
@@ -81,11 +81,11 @@ def find_reached(curve: tuple[Spot, ...], teacher: Spot | None) -> tuple[Reached
     found = []
     for part in PARTS:
         score = start + part * way
-        there = next((i for i, spot in enumerate(curve) if i and spot.share >= score), None)
-        if there is None:
+        reached = next((i for i, spot in enumerate(curve) if i and spot.share >= score), None)
+        if reached is None:
             found.append(ReachedShare(part, score, None, None, None, None))
             continue
-        spot, last = curve[there], curve[there - 1]
+        spot, last = curve[reached], curve[reached - 1]
         found.append(
             ReachedShare(part, score, spot.tokens, spot.usd, spot.samples, _interpolate(last, spot, score))
         )

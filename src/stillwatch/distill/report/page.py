@@ -22,14 +22,14 @@ from stillwatch.report import amounts, sheet
 
 def headline(a: Account) -> str:
     """Say in one sentence what was bought."""
-    got = f"{100 * a.after.share:.1f} %"
+    share = f"{100 * a.after.share:.1f} %"
     of = "" if a.teacher_score is None else f" of its teacher's {100 * a.teacher_score.share:.1f} %"
     start = "" if a.before is None else f"from {100 * a.before.share:.1f} % "
     cost = f"{amounts.plural(a.after.samples, 'sample')} of {amounts.short(a.after.tokens)} tokens"
     if not a.after.tokens:
         cost = amounts.plural(a.after.samples, "sample")
     money = "" if a.after.usd is None else f", {dollars(a.after.usd)}"
-    return f"The student went {start}to {got}{of} on {cost}{money}."
+    return f"The student went {start}to {share}{of} on {cost}{money}."
 
 
 def dollars(usd: float | None) -> str:

@@ -23,8 +23,10 @@ def check(expected: Any) -> str | None:
     tests, cases = expected.get("tests", ""), expected.get("cases", [])
     if not isinstance(tests, str) or not isinstance(cases, list) or bool(tests.strip()) == bool(cases):
         return "has not exactly one of tests (a text) and cases (a list)"
-    for one in cases:
-        if not isinstance(one, dict) or not all(isinstance(one.get(key), str) for key in ("stdin", "stdout")):
+    for case in cases:
+        if not isinstance(case, dict) or not all(
+            isinstance(case.get(key), str) for key in ("stdin", "stdout")
+        ):
             return "has a case without stdin and stdout as texts"
     return None
 

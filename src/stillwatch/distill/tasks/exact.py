@@ -19,7 +19,7 @@ def make(n: int, seed: int, held_out: bool) -> list[Prompt]:
 
 def check(expected: Any) -> str | None:
     if isinstance(expected, list):
-        return None if expected and all(isinstance(one, str) for one in expected) else "is no list of texts"
+        return None if expected and all(isinstance(text, str) for text in expected) else "is no list of texts"
     return None if isinstance(expected, str) else "is no text"
 
 
@@ -31,7 +31,7 @@ def judge(expected: Any, text: str) -> AnswerVerdict:
     >>> judge(["a", "b"], "c").right
     False
     """
-    wanted = {_fold(one) for one in (expected if isinstance(expected, list) else [expected])}
+    wanted = {_fold(text) for text in (expected if isinstance(expected, list) else [expected])}
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return AnswerVerdict(False, None, "there is no answer")

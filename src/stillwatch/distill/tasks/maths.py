@@ -94,7 +94,7 @@ def find_answer(text: str) -> str | None:
     boxed = _last_box(text)
     if boxed is not None:
         return boxed.strip()[:LONGEST] or None
-    sentences = [one for one in SENTENCE_END.split(text) if any(c.isalnum() for c in one)]
+    sentences = [sentence for sentence in SENTENCE_END.split(text) if any(c.isalnum() for c in sentence)]
     last_sentence = sentences[-1] if sentences else ""
     if DENIED.search(last_sentence):
         return None
@@ -123,13 +123,13 @@ def same(wanted: str, answer: str) -> bool | None:
     """
     left, right = value(wanted), value(answer)
     if left is not None and right is not None:
-        shares = [one.rstrip().endswith("%") for one in (wanted, answer)]
+        shares = [t.rstrip().endswith("%") for t in (wanted, answer)]
         if shares[0] != shares[1] and (left * 100 if shares[0] else left) == (
             right * 100 if shares[1] else right
         ):
             return True  # 50 for 50 %, as graders of MATH-500 take it
         return left == right
-    plain = [_plain(one) for one in (wanted, answer)]
+    plain = [_plain(t) for t in (wanted, answer)]
     if plain[0] == plain[1]:
         return True
     if (left is None) != (right is None) and not any(
@@ -151,7 +151,7 @@ def value(text: str) -> Fraction | None:
     )
     if not (match := VALUE.fullmatch(text.strip().rstrip("."))):
         return None
-    sign, whole, top, bottom, percent = match.groups()
+    sign, integer, top, bottom, percent = match.groups()
     if re.fullmatch(r"[\d.]+,\d+", top) and "." in top and top.index(".") < top.index(","):
         top = top.replace(".", "").replace(",", ".")
     elif top.count(".") > 1:
@@ -160,7 +160,7 @@ def value(text: str) -> Fraction | None:
         number = Fraction(re.sub(rf"\{{,\}}|[ {GROUPS}]", "", top)) / Fraction(bottom or 1)
     except (ValueError, ZeroDivisionError):
         return None
-    number = (number + Fraction(whole or 0)) * (-1 if sign == "-" else 1)
+    number = (number + Fraction(integer or 0)) * (-1 if sign == "-" else 1)
     return number / 100 if percent else number
 
 

@@ -33,11 +33,11 @@ def across(
 
     Raises: DistillError where a tokenizer is of a kind whose tokens cannot be aligned.
     """
-    for one in (student, teacher):
-        kind = not_byte_level(one.tokenizer)
+    for model in (student, teacher):
+        kind = not_byte_level(model.tokenizer)
         if kind:
             raise DistillError(
-                f"{one.place}: its tokenizer is {kind}; across tokenizers works for byte-level BPE only "
+                f"{model.place}: its tokenizer is {kind}; across tokenizers works for byte-level BPE only "
                 "(GPT-2, Llama 3, Qwen, SmolLM), because tokens are aligned by their bytes. Take "
                 'method = "text", which needs no common tokens'
             )

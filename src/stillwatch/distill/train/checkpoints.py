@@ -30,9 +30,9 @@ def mark(path: Path, cpu_s: float, wall_s: float, resumed_at: tuple[int, ...]) -
         if file.is_file():
             with file.open("rb") as opened:
                 os.fsync(opened.fileno())
-    beside = path / f".{WHOLE}"
-    beside.write_text(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "resumed_at": list(resumed_at)}))
-    beside.replace(path / WHOLE)
+    mark = path / f".{WHOLE}"
+    mark.write_text(json.dumps({"cpu_s": cpu_s, "wall_s": wall_s, "resumed_at": list(resumed_at)}))
+    mark.replace(path / WHOLE)
 
 
 def cost_so_far(path: Path) -> tuple[float, float, tuple[int, ...]]:

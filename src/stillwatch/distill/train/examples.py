@@ -61,9 +61,9 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
     `context` is the student's, in tokens (0: unlimited).
     Raises: DistillError where nothing is left, or where examples are too long and the plan says to refuse.
     """
-    most = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
+    limit = min(n for n in (settings.max_length or 1 << 40, context or 1 << 40))
     left_out: Counter[str] = Counter()
-    kept: list[tuple[Example, TokenizedExample]] = []
+    pairs: list[tuple[Example, TokenizedExample]] = []
     longest_seen = 0
     for row in rows:
         reasoning = row.reasoning if settings.learn == "traces" else None
@@ -87,27 +87,27 @@ def encode(rows: Sequence[Example], wording: Wording, settings: Training, contex
         longest_seen = max(longest_seen, len(tokens.prompt) + len(tokens.completion))
         if wording.count_unknown(tokens.completion) or wording.count_unknown(tokens.prompt):
             left_out[UNKNOWN] += 1
-        elif len(tokens.prompt) + len(tokens.completion) > most:
+        elif len(tokens.prompt) + len(tokens.completion) > limit:
             left_out[TOO_LONG] += 1
         else:
-            kept.append((row, tokens))
+            pairs.append((row, tokens))
     if left_out[TOO_LONG] and settings.too_long == "refuse":
         raise DistillError(
-            f"{left_out[TOO_LONG]:,} of {len(rows):,} examples are longer than the {most:,} tokens that fit "
+            f"{left_out[TOO_LONG]:,} of {len(rows):,} examples are longer than the {limit:,} tokens that fit "
             f"(the longest has {longest_seen:,}): raise [train] max_length where the model allows it, or say "
             'too_long = "drop"; none is cut in silence'
         )
-    if not kept:
+    if not pairs:
         why = ", ".join(f"{n:,} {reason}" for reason, n in left_out.items())
         raise DistillError(
             f"no example is left to learn from: {why}"
             + ('; take learn = "answers"' if left_out[NO_REASONING] == len(rows) else "")
         )
     return EncodedExamples(
-        examples=tuple(row for row, _ in kept),
-        rows=tuple(tokens for _, tokens in kept),
+        examples=tuple(row for row, _ in pairs),
+        rows=tuple(tokens for _, tokens in pairs),
         left_out={reason: count for reason, count in left_out.items() if count},
-        longest=max(len(t.prompt) + len(t.completion) for _, t in kept),
+        longest=max(len(t.prompt) + len(t.completion) for _, t in pairs),
     )
 
 

@@ -76,8 +76,8 @@ def _how(settings: Training, cpu: bool) -> list[str]:
             raise DistillError(f"[train] accelerate_config: there is no file {settings.accelerate_config}")
         return ["-m", "accelerate.commands.launch", "--config_file", settings.accelerate_config]
     if cpu:
-        here = f"--nproc_per_node={settings.processes}"
-        return ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", here]
+        local_processes = f"--nproc_per_node={settings.processes}"
+        return ["-m", "torch.distributed.run", "--standalone", "--nnodes=1", local_processes]
     precision = "bf16" if settings.bf16 else "no"
     shape = ["--multi_gpu", "--num_machines=1", f"--num_processes={settings.processes}"]
     return [

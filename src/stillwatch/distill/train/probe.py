@@ -56,20 +56,20 @@ def training_pace(settings: Training, rows: Sequence[Example]) -> TrainingPace:
     _refuse_what_is_not_here(settings.student)
     student = load(settings.student, settings.seed, half=settings.bf16 and settings.lora_rank > 0)
     words = wording(student.model, student.tokenizer)
-    few = replace(settings, steps=STEPS, checkpoint_every=0, too_long="drop", curve=())
-    encoded = encode(rows, words, few, context(student.model))
+    short = replace(settings, steps=STEPS, checkpoint_every=0, too_long="drop", curve=())
+    encoded = encode(rows, words, short, context(student.model))
     ends: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="stillwatch-", ignore_cleanup_errors=True) as folder:
-        fitting = trainer(few, student, words, encoded, Path(folder), cpu)
-        fitting.remove_callback(need("transformers").PrinterCallback)
-        fitting.add_callback(_note_times(ends))
-        fitting.train()
+        hf_trainer = trainer(short, student, words, encoded, Path(folder), cpu)
+        hf_trainer.remove_callback(need("transformers").PrinterCallback)
+        hf_trainer.add_callback(_note_times(ends))
+        hf_trainer.train()
     lengths = [len(row.prompt) + len(row.completion) for row in encoded.rows]
     return TrainingPace(
         tuple(after[0] - before[0] for before, after in pairwise(ends[UNCOUNTED - 1 :])),
         tuple(after[1] - before[1] for before, after in pairwise(ends[UNCOUNTED - 1 :])),
-        sum(p.numel() for p in fitting.model.parameters()),
-        sum(p.numel() for p in fitting.model.parameters() if p.requires_grad),
+        sum(p.numel() for p in hf_trainer.model.parameters()),
+        sum(p.numel() for p in hf_trainer.model.parameters() if p.requires_grad),
         sum(lengths) / len(lengths) * settings.batch * settings.accumulate,
         "this CPU" if cpu else str(torch.cuda.get_device_name()),
     )
@@ -84,9 +84,9 @@ def writing_pace(
     tokens = [words.prompt_tokens(messages) for messages in prompts[: settings.batch]]
     never = frozenset({loaded.model.get_input_embeddings().weight.shape[0]})  # no token ends it
     took = []
-    for many in WRITTEN:
+    for batch in WRITTEN:
         began = time.monotonic()
-        write_tokens(loaded, replace(words, ends=never), tokens, new_tokens=many, batch=settings.batch)
+        write_tokens(loaded, replace(words, ends=never), tokens, new_tokens=batch, batch=settings.batch)
         took.append(time.monotonic() - began)
     token_s = max(0.0, (took[1] - took[0]) / (WRITTEN[1] - WRITTEN[0]))
     return WritingPace(max(0.0, took[0] - WRITTEN[0] * token_s), token_s)

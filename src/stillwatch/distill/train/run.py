@@ -134,22 +134,22 @@ def _standing(place: StudentFolder, print_of: str) -> TrainingResult | None:
     if not (place.report_file.exists() and place.model.is_dir()):
         return None
     try:
-        stands = read_training(place.report_file)
+        result = read_training(place.report_file)
     except StillwatchError:  # of another version, or damaged: it is trained anew
         return None
-    return stands if stands.fingerprint == print_of else None
+    return result if result.fingerprint == print_of else None
 
 
 def _student(place: StudentFolder, settings: Training, say: Say) -> TrainingResult:
     rows = choose_examples(place.run.curated_file, place.samples, settings.seed)
     print_of = fingerprint(settings, rows)
-    stands = _standing(place, print_of)
-    if stands:
+    earlier = _standing(place, print_of)
+    if earlier:
         say(f"{place.model}: stands, trained on the same examples with the same settings")
-        if stands.curve != settings.curve and int(os.environ.get("RANK", "0")) == 0:
-            stands = dataclasses.replace(stands, curve=settings.curve)
-            _tell(place, stands)
-        return stands
+        if earlier.curve != settings.curve and int(os.environ.get("RANK", "0")) == 0:
+            earlier = dataclasses.replace(earlier, curve=settings.curve)
+            _tell(place, earlier)
+        return earlier
     try:
         return _fit(place, settings, rows, print_of, say)
     except Exception as why:
@@ -191,19 +191,19 @@ def _fit(
     for note in notes:
         say(f"note: {note}")
     as_it_came = copy.deepcopy(student.tokenizer)  # a trainer sets it up for itself
-    fitting = trainer(settings, student, words, encoded, place.checkpoints, cpu)
+    hf_trainer = trainer(settings, student, words, encoded, place.checkpoints, cpu)
     checkpoint = latest(place.checkpoints)
     before = cost_so_far(checkpoint) if checkpoint else (0.0, 0.0, ())
     resumed = before[2] if checkpoint is None else (*before[2], int(checkpoint.name.rpartition("-")[2]))
     if checkpoint:
         say(f"going on from step {resumed[-1]:,}")
     watch = TrainingMeter(before[0], before[1], resumed, say)
-    fitting.remove_callback(need("transformers").PrinterCallback)
-    fitting.add_callback(callback(watch))
-    weights = sum(p.numel() for p in fitting.model.parameters())
-    learning = sum(p.numel() for p in fitting.model.parameters() if p.requires_grad)
+    hf_trainer.remove_callback(need("transformers").PrinterCallback)
+    hf_trainer.add_callback(callback(watch))
+    weights = sum(p.numel() for p in hf_trainer.model.parameters())
+    learning = sum(p.numel() for p in hf_trainer.model.parameters() if p.requires_grad)
     try:
-        result = fitting.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        result = hf_trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except torch.cuda.OutOfMemoryError as why:
         raise DistillError(
             f"the GPU's memory is full: halve [train] batch (now {settings.batch}) and double accumulate, or "
@@ -223,7 +223,7 @@ def _fit(
         learnt_tokens=encoded.learnt_tokens,
         parameters=weights,
         trained_parameters=learning,
-        steps=fitting.state.global_step,
+        steps=hf_trainer.state.global_step,
         cpu_s=round(watch.cpu_s, 1),
         wall_s=round(watch.wall_s, 1),
         usd_per_hour=settings.usd_per_hour,
@@ -233,30 +233,31 @@ def _fit(
         notes=notes,
         loss=tuple(
             LossPoint(int(entry["step"]), float(entry["loss"]))
-            for entry in fitting.state.log_history
+            for entry in hf_trainer.state.log_history
             if "loss" in entry
         ),
     )
     making = place.folder / ".model-making"
-    if fitting.is_world_process_zero():
+    if hf_trainer.is_world_process_zero():
         shutil.rmtree(making, ignore_errors=True)
-    fitting.accelerator.wait_for_everyone()
-    fitting.save_model(
+    hf_trainer.accelerator.wait_for_everyone()
+    hf_trainer.save_model(
         str(making / "adapter" if settings.lora_rank else making)
     )  # sharded weights: by all together
-    if fitting.is_world_process_zero():
+    if hf_trainer.is_world_process_zero():
         _keep(place, making, settings, trained, as_it_came)
-    fitting.accelerator.wait_for_everyone()
+    hf_trainer.accelerator.wait_for_everyone()
     return trained
 
 
 def _warn_unseen(settings: Training, examples: int) -> tuple[str, ...]:
     """Say it where the steps end before every example was learnt from: all of them were paid for."""
-    seen = settings.steps * settings.batch * settings.accumulate * settings.processes
-    if not 0 < seen < examples:
+    examples_seen = settings.steps * settings.batch * settings.accumulate * settings.processes
+    if not 0 < examples_seen < examples:
         return ()
     return (
-        f"{settings.steps:,} steps look at {seen:,} of the {examples:,} examples: the rest taught nothing",
+        f"{settings.steps:,} steps look at {examples_seen:,} of the {examples:,} examples: the rest taught "
+        "nothing",
     )
 
 

@@ -144,12 +144,12 @@ def _divergence(
         )
     padding = student.tokenizer.pad_token_id
     on_policy = settings.method == "on-policy"
-    most = settings.new_tokens
+    longest = settings.new_tokens
     if on_policy:
         longest_prompt = max(len(row.prompt) for row in encoded.rows)
-        rooms = [room - longest_prompt for one in (student, teacher) if (room := context(one.model))]
-        most = min([most, *rooms])
-        if most < 1:
+        rooms = [room - longest_prompt for side in (student, teacher) if (room := context(side.model))]
+        longest = min([longest, *rooms])
+        if longest < 1:
             raise DistillError(
                 f"the longest prompt has {longest_prompt:,} tokens and leaves student or teacher no room to "
                 'write: set [train] max_length and too_long = "drop"'
@@ -169,7 +169,7 @@ def _divergence(
             beta=DIVERGENCES[settings.divergence],
             lmbda=settings.on_policy_share if on_policy else 0.0,
             temperature=settings.temperature,
-            max_new_tokens=most,
+            max_new_tokens=longest,
         ),
         data_collator=lambda rows: pad_batch(torch, rows, padding),
         train_dataset=dataset(encoded),

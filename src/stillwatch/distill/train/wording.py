@@ -99,16 +99,16 @@ def wording(model: Any, tokenizer: Any) -> Wording:
 
 def _closing(tokenizer: Any) -> str:
     try:
-        whole: str = tokenizer.apply_chat_template(
+        rendered: str = tokenizer.apply_chat_template(
             [{"role": "user", "content": "?"}, {"role": "assistant", "content": _HERE}], tokenize=False
         )
     except Exception as why:  # a template is a program of the model's maker: it may raise anything
         raise DistillError(f"the model's chat template cannot be used: {why}") from why
-    if whole.count(_HERE) != 1:
+    if rendered.count(_HERE) != 1:
         raise DistillError(
             "the model's chat template drops or repeats the assistant's words: it cannot be learnt"
         )
-    return whole.partition(_HERE)[2]
+    return rendered.partition(_HERE)[2]
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:

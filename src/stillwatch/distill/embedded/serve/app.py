@@ -42,26 +42,26 @@ class _ChoiceText:
 
 def app(served: ServedModel) -> FastAPI:
     """Build the app around a model."""
-    made = FastAPI(title="stillwatch distill teach", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="stillwatch distill teach", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @made.get("/v1/models")
+    @app.get("/v1/models")
     async def models() -> Any:
         about = {"id": served.name, "object": "model", "created": 0, "owned_by": "stillwatch"}
         return {"object": "list", "data": [about]}
 
-    @made.get("/health")
+    @app.get("/health")
     async def health() -> Any:
         return {"status": "ok"}
 
-    @made.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         return await _answer(served, request, chat=True)
 
-    @made.post("/v1/completions")
+    @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         return await _answer(served, request, chat=False)
 
-    return made
+    return app
 
 
 async def _body(request: Request) -> bytes:
@@ -188,15 +188,15 @@ def _whole(
 ) -> dict[str, Any]:
     rows = []
     for ask, choice in zip(asks, choices, strict=True):
-        one: dict[str, Any] = {"index": choice.index, "finish_reason": choice.piece.finish, "logprobs": None}
+        row: dict[str, Any] = {"index": choice.index, "finish_reason": choice.piece.finish, "logprobs": None}
         if chat:
-            some = wire.parts(choice.piece.text, served.reasoning, True, choice.opened)
-            one["message"] = wire.message(some, served.reasoning)
+            parts = wire.parts(choice.piece.text, served.reasoning, True, choice.opened)
+            row["message"] = wire.message(parts, served.reasoning)
         else:
-            one["text"] = choice.piece.text
+            row["text"] = choice.piece.text
         if ask.logprobs is not None:
-            one["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)(choice.tokens)
-        rows.append(one)
+            row["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)(choice.tokens)
+        rows.append(row)
     return {
         "id": wire.identity(chat),
         "object": "chat.completion" if chat else "text_completion",
@@ -223,8 +223,8 @@ async def _stream(
         "model": served.name,
     }
 
-    def event(choices: list[dict[str, Any]], **more: Any) -> bytes:
-        return b"data: " + json.dumps(top | {"choices": choices} | more).encode() + b"\n\n"
+    def event(choices: list[dict[str, Any]], **fields: Any) -> bytes:
+        return b"data: " + json.dumps(top | {"choices": choices} | fields).encode() + b"\n\n"
 
     try:
         if chat:
@@ -264,14 +264,14 @@ def _delta(
     reasoning = now.reasoning[len(choice.sent.reasoning) :]
     content = now.content[len(choice.sent.content) :]
     choice.sent = now
-    one: dict[str, Any] = {"index": choice.index, "finish_reason": piece.finish, "logprobs": None}
+    row: dict[str, Any] = {"index": choice.index, "finish_reason": piece.finish, "logprobs": None}
     if chat:
         delta = {"content": content} if content else {}
         if mode == "field" and reasoning:
             delta["reasoning_content"] = reasoning
-        one["delta"] = delta
+        row["delta"] = delta
     else:
-        one["text"] = content
+        row["text"] = content
     if ask.logprobs is not None and piece.token is not None:
-        one["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)([piece.token])
-    return one if content or reasoning or piece.finish or one["logprobs"] else None
+        row["logprobs"] = (wire.chat_logprobs if chat else wire.completion_logprobs)([piece.token])
+    return row if content or reasoning or piece.finish or row["logprobs"] else None

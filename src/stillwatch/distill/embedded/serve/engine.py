@@ -84,13 +84,13 @@ class GenerationEngine:
             ended = False
             while len(jobs) < TOGETHER:
                 try:
-                    more = self._jobs.get_nowait()
+                    further = self._jobs.get_nowait()
                 except queue.Empty:
                     break
-                if more is None:
+                if further is None:
                     ended = True
                     break
-                jobs.append(more)
+                jobs.append(further)
             live = [job for job in jobs if not job.cancelled]
             if live:
                 try:

@@ -21,9 +21,9 @@ PIECES = re.compile(r"[a-z]+|\S", re.IGNORECASE)
 
 def solver_app() -> FastAPI:
     """Build the app. It answers the last message, one choice, whole."""
-    made = FastAPI(title="stillwatch distill solver", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="stillwatch distill solver", docs_url=None, redoc_url=None, openapi_url=None)
 
-    @made.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         try:
             return JSONResponse(_answer(wire.read(await request.body(), chat=True)))
@@ -32,7 +32,7 @@ def solver_app() -> FastAPI:
         except DistillError as why:
             return refusal(RequestRefused(str(why), param="messages"))
 
-    return made
+    return app
 
 
 def _answer(read: wire.CompletionRequest) -> dict[str, Any]:

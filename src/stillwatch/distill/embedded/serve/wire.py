@@ -136,10 +136,10 @@ def _prompts(prompt: Any) -> tuple[str | tuple[int, ...], ...]:
 
 
 def _stop(stop: Any) -> tuple[str, ...]:
-    some = [stop] if isinstance(stop, str) else stop or []
-    if not isinstance(some, list) or len(some) > 4 or not all(isinstance(s, str) and s for s in some):
+    stops = [stop] if isinstance(stop, str) else stop or []
+    if not isinstance(stops, list) or len(stops) > 4 or not all(isinstance(s, str) and s for s in stops):
         raise RequestRefused("stop is a text or up to four", param="stop")
-    return tuple(some)
+    return tuple(stops)
 
 
 def _logprobs(request: dict[str, Any], chat: bool) -> int | None:
@@ -172,11 +172,11 @@ def parts(text: str, mode: str, ended: bool, opened: bool = False) -> Parts:
     """
     if mode == "inline":
         return Parts("", text)
-    whole = text.lstrip()
-    if not opened and not whole.startswith(THINK):
-        held = not ended and (whole == "" or THINK.startswith(whole))
-        return Parts("", "" if held else text)
-    inside, mark, after = whole.removeprefix(THINK).partition(THOUGHT)
+    stripped = text.lstrip()
+    if not opened and not stripped.startswith(THINK):
+        is_held = not ended and (stripped == "" or THINK.startswith(stripped))
+        return Parts("", "" if is_held else text)
+    inside, mark, after = stripped.removeprefix(THINK).partition(THOUGHT)
     if not mark:
         if not ended:
             inside = _certain(inside, THOUGHT)
@@ -236,8 +236,8 @@ def completion_logprobs(tokens: list[Token]) -> dict[str, Any]:
     }
 
 
-def message(some: Parts, mode: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"role": "assistant", "content": some.content, "refusal": None}
-    if mode == "field" and some.reasoning:
-        answer["reasoning_content"] = some.reasoning
+def message(parts: Parts, mode: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"role": "assistant", "content": parts.content, "refusal": None}
+    if mode == "field" and parts.reasoning:
+        answer["reasoning_content"] = parts.reasoning
     return answer
