@@ -20,8 +20,8 @@ def canonical(content: dict[str, Any]) -> bytes:
 
 def hash_of(content: dict[str, Any]) -> str:
     """The hash of a line, `prev` included and `hash` left out."""
-    rest = {name: value for name, value in content.items() if name != "hash"}
-    return hashlib.sha256(_MARK + canonical(rest)).hexdigest()
+    unhashed = {name: value for name, value in content.items() if name != "hash"}
+    return hashlib.sha256(_MARK + canonical(unhashed)).hexdigest()
 
 
 def make_line(content: dict[str, Any], prev: str) -> dict[str, Any]:
@@ -33,16 +33,16 @@ def make_line(content: dict[str, Any], prev: str) -> dict[str, Any]:
 def parse_line(line: bytes, place: str) -> dict[str, Any]:
     """Read a line. Raises: CoinError where it is none, or its hash is not its own."""
     try:
-        found = json.loads(line)
+        content = json.loads(line)
     except (ValueError, RecursionError) as why:
         raise CoinError(f"{place}: is no line of a ledger: {why}") from None
-    if not isinstance(found, dict) or not {"kind", "prev", "hash"} <= found.keys():
+    if not isinstance(content, dict) or not {"kind", "prev", "hash"} <= content.keys():
         raise CoinError(f"{place}: is no line of a ledger: it needs kind, prev and hash")
-    if canonical(found) != line.rstrip(b"\r\n"):
+    if canonical(content) != line.rstrip(b"\r\n"):
         raise CoinError(f"{place}: is not written as a ledger writes it: it was edited")
-    if found["hash"] != hash_of(found):
+    if content["hash"] != hash_of(content):
         raise CoinError(f"{place}: its hash is not that of its content: the record was changed")
-    return found
+    return content
 
 
 def salted_hash(salt: bytes, slot: int, text: str) -> str:

@@ -52,8 +52,8 @@ class EpochKey:
 
     def drawn(self, exchange: str, share: float) -> bool:
         """Whether an exchange is among the sampled share, whatever its answers will be."""
-        found = hmac.new(self.secret, _SAMPLE + exchange.encode(), hashlib.sha256).digest()
-        return int.from_bytes(found[:7], "big") < share * (1 << 56)
+        digest = hmac.new(self.secret, _SAMPLE + exchange.encode(), hashlib.sha256).digest()
+        return int.from_bytes(digest[:7], "big") < share * (1 << 56)
 
 
 def new_key(epoch: str, made: str) -> EpochKey:
@@ -71,16 +71,16 @@ def write_key(folder: Path, key: EpochKey) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.exists():
             raise CoinError(f"{path}: epoch {key.epoch} has its key already; name another epoch")
-        beside = folder / f".{path.name}.{os.getpid()}"
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        temporary = folder / f".{path.name}.{os.getpid()}"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(json.dumps(body, indent=1) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(beside, path)
+            os.link(temporary, path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return path
 
 

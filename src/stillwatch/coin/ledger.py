@@ -34,8 +34,8 @@ def files(folder: Path) -> list[Path]:
 
 def _place(path: Path) -> tuple[int, int]:
     """The worker and the number in a ledger's name; 0 and 0 for a file that somebody named himself."""
-    found = _NAME.fullmatch(path.name)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = _NAME.fullmatch(path.name)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def worker_of(path: Path) -> int:
@@ -62,9 +62,9 @@ class Ledger:
         self._open(at_us)
 
     def _open(self, at_us: int) -> None:
-        mine = [path for path in files(self._folder) if worker_of(path) == self._worker]
-        before = last_hash(mine[-1]) if mine else None
-        sequence = _place(mine[-1])[1] + 1 if mine else 1
+        own_files = [path for path in files(self._folder) if worker_of(path) == self._worker]
+        before = last_hash(own_files[-1]) if own_files else None
+        sequence = _place(own_files[-1])[1] + 1 if own_files else 1
         self.name = f"w{self._worker}-{sequence:06d}"
         self.path = self._folder / f"{self.name}.jsonl"
         self._handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -98,15 +98,15 @@ class Ledger:
         Raises: OSError; the next call then begins a new file.
         """
         records = list(records)
-        for one in records:
-            if one.ledger != self.name:
+        for record in records:
+            if record.ledger != self.name:
                 raise CoinError(
-                    f"record {one.ledger}/{one.number} belongs to another ledger than {self.name}"
+                    f"record {record.ledger}/{record.number} belongs to another ledger than {self.name}"
                 )
         if self._handle < 0:
             raise CoinError(f"{self.path}: the ledger is closed")
-        self._write([self._line(one) for one in records])
-        self._open_numbers -= {one.number for one in records if not isinstance(one, Throw)}
+        self._write([self._line(record) for record in records])
+        self._open_numbers -= {record.number for record in records if not isinstance(record, Throw)}
 
     @property
     def full(self) -> bool:
@@ -135,25 +135,29 @@ class Ledger:
             os.close(self._handle)
             self._handle = -1
 
-    def _line(self, one: Throw | Pair | Unpaired) -> dict[str, Any]:
-        line: dict[str, Any] = {"kind": "unpaired", "n": one.number, "at": iso(one.at_us)}
-        if isinstance(one, Unpaired):
-            return line | {"why": one.why[:300]}
-        if isinstance(one, Throw):
-            whose = one.account, one.campaign
+    def _line(self, record: Throw | Pair | Unpaired) -> dict[str, Any]:
+        line: dict[str, Any] = {"kind": "unpaired", "n": record.number, "at": iso(record.at_us)}
+        if isinstance(record, Unpaired):
+            return line | {"why": record.why[:300]}
+        if isinstance(record, Throw):
+            whose = record.account, record.campaign
             before = self._thrown[whose]
             self._thrown[whose] += 1
-            within: dict[str, Any] = {"salt": secrets.token_hex(16), "account": one.account}
+            within: dict[str, Any] = {"salt": secrets.token_hex(16), "account": record.account}
             return self._with_opening(
-                line | {"kind": "throw"}, within | {"campaign": one.campaign, "before": before}
+                line | {"kind": "throw"}, within | {"campaign": record.campaign, "before": before}
             )
         within = {
-            "salt": secrets.token_hex(16), "secret": self.key.secret_of(self.name, one.number).hex(),
-            "served": one.served, "account": one.account, "campaign": one.campaign, "model": one.model,
-            "operation": one.operation, "messages": list(one.messages),
-            "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in one.answers],
+            "salt": secrets.token_hex(16), "secret": self.key.secret_of(self.name, record.number).hex(),
+            "served": record.served, "account": record.account, "campaign": record.campaign,
+            "model": record.model, "operation": record.operation, "messages": list(record.messages),
+            "answers": [{"text": a.text, "finish_reason": a.finish_reason} for a in record.answers],
         }  # fmt: skip
-        facts = {"served": one.served, "tie": one.tie, "tokens": [a.output_tokens for a in one.answers]}
+        facts = {
+            "served": record.served,
+            "tie": record.tie,
+            "tokens": [a.output_tokens for a in record.answers],
+        }
         return self._with_opening(line | {"kind": "pair"} | facts, within)
 
     def _with_opening(self, line: dict[str, Any], within: dict[str, Any]) -> dict[str, Any]:

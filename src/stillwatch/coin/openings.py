@@ -62,12 +62,12 @@ def levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
     >>> [len(level) for level in levels([bytes(32)] * 5)]
     [5, 3, 2, 1]
     """
-    found = [list(hashes)]
-    while len(found[-1]) > 1:
-        below = found[-1]
+    levels = [list(hashes)]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
         above = [_node(below[k], below[k + 1]) for k in range(0, len(below) - 1, 2)]
-        found.append(above + below[len(below) - len(below) % 2 :])
-    return found
+        levels.append(above + below[len(below) - len(below) % 2 :])
+    return levels
 
 
 def root(hashes: Sequence[bytes]) -> str:
@@ -77,13 +77,13 @@ def root(hashes: Sequence[bytes]) -> str:
 
 def path(tree: Sequence[Sequence[bytes]], index: int) -> list[str]:
     """The hashes that lead from a leaf to the head, of all `levels`."""
-    found = []
+    path = []
     for level in tree[:-1]:
-        beside = index ^ 1
-        if beside < len(level):
-            found.append(level[beside].hex())
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append(level[sibling].hex())
         index >>= 1
-    return found
+    return path
 
 
 def _hash(text: str) -> bytes:
@@ -98,20 +98,20 @@ def leads_to(index: int, size: int, leaf: bytes, way: Sequence[str]) -> str:
     """The head that a leaf and its path lead to. Raises: ValueError for a path of another length."""
     if not 0 <= index < size:
         raise ValueError(f"leaf {index} of {size}")
-    at, last, found = index, size - 1, leaf
-    for one in way:
+    at, last, digest = index, size - 1, leaf
+    for sibling in way:
         if last == 0:
             raise ValueError("its path is too long")
         if at & 1 or at == last:
-            found = _node(_hash(one), found)
+            digest = _node(_hash(sibling), digest)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            found = _node(found, _hash(one))
+            digest = _node(digest, _hash(sibling))
         at, last = at >> 1, last >> 1
     if last:
         raise ValueError("its path is too short")
-    return found.hex()
+    return digest.hex()
 
 
 def consistency(hashes: Sequence[bytes], size: int) -> list[str]:
@@ -134,22 +134,22 @@ def grew(size: int, head: str, later: int, later_head: str, way: Sequence[str]) 
         return head == later_head and not way
     if not 0 < size < later or not way:
         return False
-    steps = [_hash(one) for one in way]
+    steps = [_hash(step) for step in way]
     if size & (size - 1) == 0:
         steps.insert(0, _hash(head))
     at, last = size - 1, later - 1
     while at & 1:
         at, last = at >> 1, last >> 1
     old = new = steps[0]
-    for one in steps[1:]:
+    for step in steps[1:]:
         if last == 0:
             return False
         if at & 1 or at == last:
-            old, new = _node(one, old), _node(one, new)
+            old, new = _node(step, old), _node(step, new)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            new = _node(new, one)
+            new = _node(new, step)
         at, last = at >> 1, last >> 1
     return last == 0 and old.hex() == head and new.hex() == later_head
 

@@ -67,20 +67,20 @@ def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) ->
     heads: list[Head] = []
     torn: list[str] = []
     commitments: dict[str, None] = {}
-    for one in read(folder, keys, reading, opened=reading is not None):
-        if isinstance(one, Pair):
+    for record in read(folder, keys, reading, opened=reading is not None):
+        if isinstance(record, Pair):
             count.pairs += 1
-            count.ties += one.tie if reading is not None else 0
-            count.first_slot += one.served == 0
-        elif isinstance(one, Unpaired):
+            count.ties += record.tie if reading is not None else 0
+            count.first_slot += record.served == 0
+        elif isinstance(record, Unpaired):
             count.unpaired += 1
-        elif isinstance(one, _Closed):
-            heads.append(one.head)
-            count.lost += one.lost
-            count.ties += one.ties if reading is None else 0
-            commitments[one.commitment] = None
-            if one.torn:
-                torn.append(one.head.ledger)
+        elif isinstance(record, _Closed):
+            heads.append(record.head)
+            count.lost += record.lost
+            count.ties += record.ties if reading is None else 0
+            commitments[record.commitment] = None
+            if record.torn:
+                torn.append(record.head.ledger)
     return Verified(
         tuple(heads), tuple(commitments), count.pairs, count.ties, count.unpaired, count.lost, tuple(torn),
         count.first_slot,
@@ -89,17 +89,17 @@ def verify(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) ->
 
 def coins(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Throw | Pair]:
     """Every coin's throw and every pair, with accounts and texts, checked as read. Raises: CoinError."""
-    for one in read(folder, keys, reading, opened=True):
-        if isinstance(one, Throw | Pair):
-            yield one
+    for record in read(folder, keys, reading, opened=True):
+        if isinstance(record, Throw | Pair):
+            yield record
 
 
 def pairs(folder: Path, keys: Keys, reading: X25519PrivateKey | None = None) -> Iterator[Pair]:
     """Every pair of a ledger with its texts, checked as it is read. Raises: CoinError."""
-    return (one for one in coins(folder, keys, reading) if isinstance(one, Pair))
+    return (record for record in coins(folder, keys, reading) if isinstance(record, Pair))
 
 
-def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) -> None:
+def against(heads: tuple[Head, ...], published: tuple[Head, ...], folder: Path) -> None:
     """See whether every published head lies in the ledger. Raises: CoinError naming one that does not."""
     by_name = {path.stem: path for path in files(folder)}
     for head in published:
@@ -118,14 +118,14 @@ def against(found: tuple[Head, ...], published: tuple[Head, ...], folder: Path) 
 
 def trees(folder: Path) -> dict[str, list[bytes]]:
     """The leaves of every ledger in a folder, in order, as hashes; torn lines left out. Raises: CoinError."""
-    found = {}
+    heads = {}
     for path in files(folder):
         with path.open("rb") as file:
             lines = [line for line in file if line.endswith(b"\n")]
-        found[path.stem] = [
+        heads[path.stem] = [
             leaf_hash(leaf_of(parse_line(line, f"{path}:{k}"))) for k, line in enumerate(lines, 1)
         ]
-    return found
+    return heads
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,9 @@ class _File:
         return found
 
     def records(self) -> Iterator[Throw | Pair | Unpaired | _Closed]:
-        seen: set[int] = set()
+        numbers: set[int] = set()
         thrown: dict[int, str] = {}  # each coin's account
-        many: Counter[tuple[str, str | None]] = Counter()
+        tries: Counter[tuple[str, str | None]] = Counter()
         end, ties, closed = 0, 0, False
         for at, line in enumerate(self._lines, 2):
             found, place = self._follow(line, at), f"{self.path}:{at}"
@@ -218,7 +218,7 @@ class _File:
             end = at - 1
             if found["kind"] == "close":
                 closed = True
-                missing = [n for n in range(int(found["next"])) if n not in seen]
+                missing = [n for n in range(int(found["next"])) if n not in numbers]
                 if missing[:1000] != found["lost"]:
                     raise CoinError(
                         f"{place}: says that {len(found['lost'])} coins were lost, not {len(missing)}"
@@ -228,26 +228,26 @@ class _File:
                 record = self._record(found, place, at - 1)
             except (KeyError, TypeError, ValueError, IndexError) as why:
                 raise CoinError(f"{place}: is no record of a coin: {type(why).__name__}: {why}") from None
-            known = thrown if isinstance(record, Throw) else seen
-            if record.number in known or record.number in seen or record.number < 0:
+            known = thrown if isinstance(record, Throw) else numbers
+            if record.number in known or record.number in numbers or record.number < 0:
                 raise CoinError(f"{place}: coin {record.number} has a record already")
             if isinstance(record, Throw):
                 thrown[record.number] = record.account
                 whose = record.account, record.campaign
-                if self._opened and record.before != many[whose]:
-                    raise CoinError(f"{place}: is coin {record.before} of its account, not {many[whose]}")
-                many[whose] += 1
+                if self._opened and record.before != tries[whose]:
+                    raise CoinError(f"{place}: is coin {record.before} of its account, not {tries[whose]}")
+                tries[whose] += 1
                 yield record
                 continue
             account = thrown.get(record.number)
             if isinstance(record, Pair) and account and record.account not in ("", account):
                 raise CoinError(f"{place}: is of another account than the one that its coin was thrown for")
-            seen.add(record.number)
+            numbers.add(record.number)
             ties += found.get("tie") is True
             yield record
-        lost = max(seen | thrown.keys(), default=-1) + 1 - len(seen)
+        lost = max(numbers | thrown.keys(), default=-1) + 1 - len(numbers)
         if closed:
-            lost = int(found["next"]) - len(seen)
+            lost = int(found["next"]) - len(numbers)
         yield _Closed(
             Head(self.name, end, self.prev, root(self._hashes)), self._key.commitment, lost, ties, self.torn
         )

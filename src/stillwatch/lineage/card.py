@@ -33,23 +33,23 @@ def resolve_card(card: Mapping[str, object]) -> ResolvedName:
     >>> found.family, found.relation.value, found.teachers
     ('qwen', 'distilled', ('deepseek',))
     """
-    name = next((one for key in ("id", "modelId", "model_name") for one in _texts(card.get(key))), "")
-    own = resolve(name)
+    name = next((text for key in ("id", "modelId", "model_name") for text in _texts(card.get(key))), "")
+    resolved = resolve(name)
     meta = card.get("cardData")
     fields = {**meta, **card} if isinstance(meta, Mapping) else dict(card)
     tagged = list(_tagged_bases(fields))
     bases = list(_texts(fields.get("base_model"))) or [base for _, base in tagged]
     relation = _relation(fields, [relation for relation, _ in tagged], len(bases))
-    found = [base for base in map(resolve, bases) if base.family is not None or base.teachers]
+    informative = [base for base in map(resolve, bases) if base.family is not None or base.teachers]
     known = _known_datasets(fields)
-    return _with_datasets(_with_bases(own, found, relation), known)
+    return _with_datasets(_with_bases(resolved, informative, relation), known)
 
 
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
-        yield from (one for one in value if isinstance(one, str))
+        yield from (text for text in value if isinstance(text, str))
 
 
 def _tagged_bases(fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -67,40 +67,42 @@ def _relation(fields: Mapping[str, object], tagged: list[str], bases: int) -> Re
     return relation or (Relation.MERGED if bases > 1 else Relation.FINETUNE)
 
 
-def _with_bases(own: ResolvedName, bases: list[ResolvedName], relation: Relation) -> ResolvedName:
+def _with_bases(name: ResolvedName, bases: list[ResolvedName], relation: Relation) -> ResolvedName:
     if not bases:
-        return own
+        return name
     first = bases[0]
-    teachers = tuple(dict.fromkeys(t for one in (own, *bases) for t in one.teachers))
-    relations = {relation, own.relation, *(base.relation for base in bases)} - {Relation.UNKNOWN}
+    teachers = tuple(dict.fromkeys(t for name in (name, *bases) for t in name.teachers))
+    relations = {relation, name.relation, *(base.relation for base in bases)} - {Relation.UNKNOWN}
     return replace(
-        own,
+        name,
         family=first.family,
-        relation=next(one for one in STRONGER if one in relations),
+        relation=next(relation for relation in STRONGER if relation in relations),
         base=first.base,
         teachers=teachers,
-        vendor=own.vendor if own.vendor and own.family == first.family else None,
+        vendor=name.vendor if name.vendor and name.family == first.family else None,
         evidence=f'Its card names the base model "{first.name}". {first.evidence}',
     )
 
 
 def _known_datasets(fields: Mapping[str, object]) -> list[Dataset]:
     known = table().datasets
-    return [known[bones] for one in _texts(fields.get("datasets")) if (bones := skeleton(one)) in known]
+    return [
+        known[bones] for dataset in _texts(fields.get("datasets")) if (bones := skeleton(dataset)) in known
+    ]
 
 
-def _with_datasets(found: ResolvedName, datasets: list[Dataset]) -> ResolvedName:
+def _with_datasets(name: ResolvedName, datasets: list[Dataset]) -> ResolvedName:
     if not datasets:
-        return found
-    others = (teacher for dataset in datasets for teacher in dataset.teachers if teacher != found.family)
-    teachers = tuple(dict.fromkeys((*found.teachers, *others)))
+        return name
+    others = (teacher for dataset in datasets for teacher in dataset.teachers if teacher != name.family)
+    teachers = tuple(dict.fromkeys((*name.teachers, *others)))
     sentence = " ".join(
-        f'Its card names the data set "{one.name}". Source: {one.source}.' for one in datasets
+        f'Its card names the data set "{dataset.name}". Source: {dataset.source}.' for dataset in datasets
     )
-    merged = found.relation is Relation.MERGED
+    merged = name.relation is Relation.MERGED
     return replace(
-        found,
+        name,
         teachers=teachers,
-        relation=Relation.MERGED if merged else Relation.DISTILLED if teachers else found.relation,
-        evidence=f"{found.evidence} {sentence}".strip(),
+        relation=Relation.MERGED if merged else Relation.DISTILLED if teachers else name.relation,
+        evidence=f"{name.evidence} {sentence}".strip(),
     )

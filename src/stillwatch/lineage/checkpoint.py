@@ -90,8 +90,8 @@ class ModelCheckpoint:
         parts_here = self.names[key]
         gate: Floats | None = None
         if "both" in parts_here:
-            both = self._rows(parts_here["both"])
-            gate, read = both[: len(both) // 2], both[len(both) // 2 :]
+            rows = self._rows(parts_here["both"])
+            gate, read = rows[: len(rows) // 2], rows[len(rows) // 2 :]
         else:
             read = self._rows(parts_here["read"])
             gate = self._rows(parts_here["gate"]) if "gate" in parts_here else None
@@ -116,9 +116,9 @@ class ModelCheckpoint:
         return self.tensor(self.embedding_name)
 
     def _rows(self, name: str) -> Floats:
-        found = self.tensor(name)
-        flipped = found.shape[1] != self.hidden or (found.shape[0] == found.shape[1] and "c_fc" in name)
-        return found.T if flipped else found
+        values = self.tensor(name)
+        flipped = values.shape[1] != self.hidden or (values.shape[0] == values.shape[1] and "c_fc" in name)
+        return values.T if flipped else values
 
 
 def read_checkpoint(place: Path, name: str = "") -> ModelCheckpoint:
@@ -161,7 +161,8 @@ def _checkpoint(
     name: str, place: Path, shape: dict[str, object], vocabulary: dict[str, int], merges: tuple[str, ...],
     sizes: dict[str, tuple[int, ...]], tensor: Callable[[str], Floats],
 ) -> ModelCheckpoint:  # fmt: skip
-    embedding = next((one for one in sizes if _EMBEDDING.search(one) and len(sizes[one]) == 2), "")
+    matrices = (tensor_name for tensor_name, size in sizes.items() if len(size) == 2)
+    embedding = next(filter(_EMBEDDING.search, matrices), "")
     hidden = shape["hidden size"] or (sizes[embedding][1] if embedding else 0)
     if not isinstance(hidden, int) or hidden < 1:
         raise CheckpointError(f"{place}: neither its config.json nor its embeddings say the hidden size")
@@ -169,18 +170,18 @@ def _checkpoint(
         embedding = ""  # factored, or turned: its axes are not those that the layers read
     found: dict[Key, dict[str, str]] = {}
     norms: dict[int, str] = {}
-    for one, size in sizes.items():
-        layer = _LAYER.search(one)
-        if layer is None or _BESIDE.search(one):
+    for tensor_name, size in sizes.items():
+        layer = _LAYER.search(tensor_name)
+        if layer is None or _BESIDE.search(tensor_name):
             continue
-        expert = _EXPERT.search(one)
+        expert = _EXPERT.search(tensor_name)
         role = next((role for role, known in _ROLE.items() if known.search(layer[2])), "")
         if role == "norm" and size == (hidden,):
-            if "pre_feedforward" in one or int(layer[1]) not in norms:
-                norms[int(layer[1])] = one
+            if "pre_feedforward" in tensor_name or int(layer[1]) not in norms:
+                norms[int(layer[1])] = tensor_name
         elif role and len(size) == 2 and hidden in size and (expert is None or int(expert[1]) < EXPERTS):
             key = int(layer[1]), int(expert[1]) if expert else 0
-            found.setdefault(key, {}).setdefault(role, one)
+            found.setdefault(key, {}).setdefault(role, tensor_name)
     whole = {
         key: weights_here | ({"norm": norms[key[0]]} if key[0] in norms else {})
         for key, weights_here in found.items()
@@ -208,8 +209,8 @@ def _header(file: Path) -> dict[str, tuple[Path, str, list[int], int, int]]:
         entries.pop("__metadata__", None)
         found: dict[str, tuple[Path, str, list[int], int, int]] = {}
         end = 0
-        for name, one in sorted(entries.items(), key=lambda item: tuple(item[1]["data_offsets"])):
-            dtype, shape, (at, after) = one["dtype"], one["shape"], one["data_offsets"]
+        for name, entry in sorted(entries.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+            dtype, shape, (at, after) = entry["dtype"], entry["shape"], entry["data_offsets"]
             if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in (*shape, at, after)):
                 raise ValueError(f"the shape or the place of {name[:200]!r} is no list of numbers")
             if at < end or after < at:
@@ -268,14 +269,14 @@ def _tokenizer(document: dict[str, Any], folder: Path) -> tuple[dict[str, int], 
     model = _table(document, "model") or {"vocab": _json(folder / "vocab.json")}
     words, merges = model.get("vocab"), model.get("merges")
     if isinstance(words, list):  # a unigram model: pairs of a token and its score
-        words = {str(one[0]): i for i, one in enumerate(words) if isinstance(one, list) and one}
+        words = {str(pair[0]): i for i, pair in enumerate(words) if isinstance(pair, list) and pair}
     words = words if isinstance(words, dict) else {}
     words = {word: i for word, i in words.items() if type(i) is int and i >= 0}
-    merges = [one for one in merges if isinstance(one, str | list)] if isinstance(merges, list) else []
+    merges = [merge for merge in merges if isinstance(merge, str | list)] if isinstance(merges, list) else []
     if not merges and (folder / "merges.txt").exists():
         lines = (folder / "merges.txt").read_text("utf-8", errors="replace").splitlines()
         merges = [line for line in lines if not line.startswith("#")]
-    return words, tuple(one if isinstance(one, str) else " ".join(map(str, one)) for one in merges)
+    return words, tuple(merge if isinstance(merge, str) else " ".join(map(str, merge)) for merge in merges)
 
 
 def _read_gguf(place: Path, name: str) -> ModelCheckpoint:
@@ -289,7 +290,7 @@ def _read_gguf(place: Path, name: str) -> ModelCheckpoint:
         reader = gguf.GGUFReader(place)
     except GARBLED as why:
         raise CheckpointError(f"{place}: is no GGUF file that can be read: {why}") from None
-    by_name = {one.name: one for one in reader.tensors}
+    by_name = {tensor.name: tensor for tensor in reader.tensors}
 
     def field(key: str) -> Any:
         found = reader.fields.get(key)
@@ -300,7 +301,7 @@ def _read_gguf(place: Path, name: str) -> ModelCheckpoint:
 
     kind = str(field("general.architecture"))
     tokens, merges = (field(f"tokenizer.ggml.{what}") for what in ("tokens", "merges"))
-    tokens, merges = (one if isinstance(one, list) else [] for one in (tokens, merges))
+    tokens, merges = (value if isinstance(value, list) else [] for value in (tokens, merges))
     shape = dict.fromkeys(_SHAPE) | {
         "kind": kind,
         "hidden size": field(f"{kind}.embedding_length"),
@@ -313,15 +314,15 @@ def _read_gguf(place: Path, name: str) -> ModelCheckpoint:
     }
 
     def tensor(wanted: str) -> Floats:
-        one = by_name[wanted]
-        size = [int(n) for n in reversed(one.shape)]
+        tensor = by_name[wanted]
+        size = [int(n) for n in reversed(tensor.shape)]
         try:
-            found = np.asarray(quants.dequantize(one.data, one.tensor_type), np.float32).reshape(size)
+            found = np.asarray(quants.dequantize(tensor.data, tensor.tensor_type), np.float32).reshape(size)
         except GARBLED as why:
             raise CheckpointError(f"{place}: {wanted} cannot be read: {why}") from None
         return _numbers(found, f"{place}: {wanted}")
 
-    sizes = {key: tuple(int(n) for n in reversed(one.shape)) for key, one in by_name.items()}
+    sizes = {key: tuple(int(n) for n in reversed(tensor.shape)) for key, tensor in by_name.items()}
     vocabulary = {str(token): i for i, token in enumerate(tokens)}
     merges = tuple(map(str, merges))
     return _checkpoint(name or place.stem, place, shape, vocabulary, merges, sizes, tensor)

@@ -33,25 +33,25 @@ def copy_of(name: str, model: str) -> Relation | None:
     for segment in reversed(_SEGMENT.split(fold_name(name))):
         plain = LLAMA_CPP_TYPE.sub(" ", segment)
         words = _WORD.findall(plain)
-        rest = _rest(words, wanted)
-        if rest is None:
+        remainder = _rest(words, wanted)
+        if remainder is None:
             continue
         known = table().treatments
-        if all(word in FORMS or word in known for word in rest):
-            done = {known[word] for word in rest if word in known}
-            done |= {Relation.QUANTIZED} if plain != segment else set()
-            return next((relation for relation in STRENGTH if relation in done), Relation.SAME)
+        if all(word in FORMS or word in known for word in remainder):
+            relations = {known[word] for word in remainder if word in known}
+            relations |= {Relation.QUANTIZED} if plain != segment else set()
+            return next((relation for relation in STRENGTH if relation in relations), Relation.SAME)
     return None
 
 
 def _rest(words: list[str], wanted: str) -> list[str] | None:
     """Give the words beside those that make up the wanted one; None where none do."""
     for start in range(len(words)):
-        made = ""
+        joined = ""
         for end in range(start, len(words)):
-            made += words[end]
-            if made == wanted:
+            joined += words[end]
+            if joined == wanted:
                 return words[:start] + words[end + 1 :]
-            if len(made) >= len(wanted):
+            if len(joined) >= len(wanted):
                 break
     return None

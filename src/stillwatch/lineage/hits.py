@@ -40,14 +40,14 @@ def find(piece: NamePart, words: frozenset[str], known: LineageTable) -> list[Hi
 
     `words` is all words of the whole name: some entries count only beside another word.
     """
-    found: list[Hit] = []
-    done = 0
+    hits: list[Hit] = []
+    end = 0
     for at in sorted(piece.starts | piece.humps):
-        if at >= done and (hit := _at(at, piece, words, known)):
-            found.append(hit)
-            done = hit.end
-    found += _hidden_words(piece, found, known)
-    return [hit for hit in sorted(found, key=lambda hit: hit.start) if hit.entry.family is not None]
+        if at >= end and (hit := _at(at, piece, words, known)):
+            hits.append(hit)
+            end = hit.end
+    hits += _hidden_words(piece, hits, known)
+    return [hit for hit in sorted(hits, key=lambda hit: hit.start) if hit.entry.family is not None]
 
 
 def _at(at: int, piece: NamePart, words: frozenset[str], known: LineageTable) -> Hit | None:
@@ -99,19 +99,19 @@ def _changes(bones: str, start: int, end: int) -> set[int]:
     return {at for at in range(start + 1, end) if bones[at].isdigit() != bones[at - 1].isdigit()}
 
 
-def _hidden_words(piece: NamePart, found: list[Hit], known: LineageTable) -> list[Hit]:
+def _hidden_words(piece: NamePart, hits: list[Hit], known: LineageTable) -> list[Hit]:
     """Distinctive words inside other words ("mydeepseek"), or in leet ("d33ps33k")."""
     leet = not _LEET_SIGNS.isdisjoint(piece.text)
-    more = []
+    further = []
     for word, entry in known.distinctive:
         at = piece.bones.find(word)
         if at >= 0:
-            if _ends(piece, at + len(word), known) and not any(hit.start <= at < hit.end for hit in found):
-                more.append(Hit(at, at + len(word), entry))
+            if _ends(piece, at + len(word), known) and not any(hit.start <= at < hit.end for hit in hits):
+                further.append(Hit(at, at + len(word), entry))
         elif leet and (match := _leet_pattern(word).search(piece.text)):
             before = sum(map(str.isalnum, piece.text[: match.start()]))
-            more.append(Hit(before, before + 1, entry))
-    return more
+            further.append(Hit(before, before + 1, entry))
+    return further
 
 
 @cache

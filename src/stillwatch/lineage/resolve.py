@@ -54,12 +54,12 @@ def _host(pieces: list[NamePart], known: LineageTable) -> tuple[str | None, list
         return None, pieces
     if len(pieces) > 1 and (host := known.hosts.get(pieces[0].bones)):
         return host, pieces[1:]
-    scheme, colon, rest = pieces[0].text.partition(":")
+    scheme, colon, path = pieces[0].text.partition(":")
     if colon and (host := known.hosts.get(skeleton(scheme))):
         return host, pieces
     # arn:aws:bedrock:us-east-1::foundation-model/deepseek.r1-v1:0
-    if scheme == "arn" and rest.startswith("aws:"):
-        return known.hosts.get(skeleton(rest.split(":")[1])), pieces
+    if scheme == "arn" and path.startswith("aws:"):
+        return known.hosts.get(skeleton(path.split(":")[1])), pieces
     if len(pieces) > 1 and pieces[0].bones == "accounts":  # accounts/fireworks/models/deepseek-r1
         return known.hosts.get(pieces[1].bones), pieces
     if pieces[0].bones == "projects" and any(piece.bones == "publishers" for piece in pieces):

@@ -129,7 +129,7 @@ def _family(id_: str, raw: dict[str, Any]) -> Family:
 
 
 def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
-    own = LineageEntry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
+    entry = LineageEntry(id_, tuple(raw["names"]), id_, raw["source"], base=raw["base"])
     lines = [
         LineageEntry(
             id=line["id"],
@@ -144,7 +144,7 @@ def _family_entries(id_: str, raw: dict[str, Any]) -> list[LineageEntry]:
         )
         for line in raw.get("lines", ())
     ]
-    return [own, *lines]
+    return [entry, *lines]
 
 
 def _derived_entry(raw: dict[str, Any]) -> LineageEntry:

@@ -20,8 +20,8 @@ _WORDS = ["".join(_SYLLABLES[_MADE.integers(len(_SYLLABLES), size=3)]) for _ in 
 _CHANCE = np.cumsum(1.0 / np.arange(1, WORDS + 1))
 
 
-def _prose(many: int, rng: np.random.Generator) -> str:
-    return " ".join(_WORDS[k] for k in np.searchsorted(_CHANCE, rng.random(many) * _CHANCE[-1]))
+def _prose(words_wanted: int, rng: np.random.Generator) -> str:
+    return " ".join(_WORDS[k] for k in np.searchsorted(_CHANCE, rng.random(words_wanted) * _CHANCE[-1]))
 
 
 _PHRASES = [_prose(int(_MADE.integers(6, 15)), _MADE) for _ in range(PHRASES)]
@@ -29,11 +29,11 @@ _PHRASES = [_prose(int(_MADE.integers(6, 15)), _MADE) for _ in range(PHRASES)]
 
 def answer(tokens: float, rng: np.random.Generator) -> str:
     """Make an answer of about so many tokens, within bounds."""
-    left = int(np.clip(tokens * WORDS_PER_TOKEN, LEAST, MOST))
+    words_left = int(np.clip(tokens * WORDS_PER_TOKEN, LEAST, MOST))
     parts = []
-    while left > 0:
-        parts += [_prose(min(left, int(rng.integers(20, 60))), rng), _PHRASES[rng.integers(PHRASES)]]
-        left -= len(parts[-2].split())
+    while words_left > 0:
+        parts += [_prose(min(words_left, int(rng.integers(20, 60))), rng), _PHRASES[rng.integers(PHRASES)]]
+        words_left -= len(parts[-2].split())
     return " ".join(parts)
 
 

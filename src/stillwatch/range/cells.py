@@ -128,21 +128,21 @@ def _make_cell(cell: Cell, out: Path, make: Callable[[], dict[str, Any]]) -> str
 
 def compose_log(scene: Scene, seed: int, out: Path) -> Path:
     """Give the folder of a scene's log, composed if it does not stand whole; its hash is kept beside."""
-    whole = out / LOGS / f"{scene.name}-{seed}"
-    if not whole.exists():
+    log_folder = out / LOGS / f"{scene.name}-{seed}"
+    if not log_folder.exists():
         making = out / LOGS / f".making-{scene.name}-{seed}"
         shutil.rmtree(making, ignore_errors=True)
         try:
             making.mkdir(parents=True)
-            compose_scene(scene, seed, making).rename(whole)
+            compose_scene(scene, seed, making).rename(log_folder)
         except OSError as error:
             raise InputError(f"{making} cannot be written: {error.strerror or error}") from error
         finally:
             shutil.rmtree(making, ignore_errors=True)
-    with (whole / "exchanges.parquet").open("rb") as file:
+    with (log_folder / "exchanges.parquet").open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_atomically(out / SCENES / f"{scene.name}.{seed}.sha256", f"{digest}\n")
-    return whole
+    return log_folder
 
 
 def judge(

@@ -17,14 +17,14 @@ def clusters(people: Sequence[Sequence[ScoredPeople]]) -> list[int]:
     >>> clusters([[a], [b], [a]]), clusters([[a], [b], [c]])
     ([0, 1, 0], [0, 0, 0])
     """
-    found = list(range(len(people)))
-    for n, mine in enumerate(people):
+    cluster = list(range(len(people)))
+    for n, clusters in enumerate(people):
         for m in range(n):
-            if found[m] != found[n] and any(a.overlaps(b) for a in mine for b in people[m]):
-                gone, stays = max(found[n], found[m]), min(found[n], found[m])
-                found = [stays if x == gone else x for x in found]
-    numbers = {x: k for k, x in enumerate(dict.fromkeys(found))}
-    return [numbers[x] for x in found]
+            if cluster[m] != cluster[n] and any(a.overlaps(b) for a in clusters for b in people[m]):
+                dropped, stays = max(cluster[n], cluster[m]), min(cluster[n], cluster[m])
+                cluster = [stays if x == dropped else x for x in cluster]
+    numbers = {x: k for k, x in enumerate(dict.fromkeys(cluster))}
+    return [numbers[x] for x in cluster]
 
 
 def means(values: Sequence[float | None], of: Sequence[int]) -> list[float]:
@@ -37,4 +37,4 @@ def means(values: Sequence[float | None], of: Sequence[int]) -> list[float]:
     for value, cluster in zip(values, of, strict=True):
         if value is not None:
             by.setdefault(cluster, []).append(value)
-    return [float(np.mean(some)) for some in by.values()]
+    return [float(np.mean(of_cluster)) for of_cluster in by.values()]

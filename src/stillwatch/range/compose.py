@@ -78,8 +78,8 @@ def compose_scene(scene: Scene, seed: int, out: Path, tell: Tell | None = None) 
             raise InputError(f"{scene.name}: `cleaned` needs answers, for {LARGE:,} exchanges at most")
         return _stream(scene, seed, folder, tell or (lambda phase, done, total: None))
     side = honest_side(scene, seed)
-    made = list(_injections(scene, side))
-    return write_scene(side.people, made, folder, scene_toml(scene, seed, side.people))
+    injections = list(_injections(scene, side))
+    return write_scene(side.people, injections, folder, scene_toml(scene, seed, side.people))
 
 
 def honest_side(scene: Scene, seed: int) -> Side:
@@ -109,8 +109,8 @@ def _scratch(scene: Scene, people: HonestPopulation, rng: np.random.Generator) -
     talks: list[tuple[str, ...]] = []
     edition = 0
     while corpora.talks and len(talks) < wanted:
-        again = [tuple(spelt(text, edition) for text in talk) for talk in corpora.talks]
-        talks = [again[i] for i in rng.permutation(len(again))] + talks  # edition 0 is used first
+        respelt = [tuple(spelt(text, edition) for text in talk) for talk in corpora.talks]
+        talks = [respelt[i] for i in rng.permutation(len(respelt))] + talks  # edition 0 is used first
         edition = max(FIRST_COVER_EDITION, edition + 1)
     return Side(people, donors_of(people), corpora, talks, victims_of(people, rng), rng)
 
@@ -158,16 +158,16 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
         pq.ParquetWriter(folder / "truth_exchanges.parquet", MARKS, compression="zstd") as marks,
     ):
         robbed: list[Injection] = []
-        for one in _injections(scene, side):
-            spill.add(pa.Table.from_pylist(one.rows, first.exchanges.schema))
-            accounts.append(pa.Table.from_pylist(one.accounts, first.accounts.schema))
-            truth.append(pa.Table.from_pylist(one.truth, first.truth.schema))
-            marks.write_table(pa.Table.from_pylist(one.marks, MARKS))
+        for injection in _injections(scene, side):
+            spill.add(pa.Table.from_pylist(injection.rows, first.exchanges.schema))
+            accounts.append(pa.Table.from_pylist(injection.accounts, first.accounts.schema))
+            truth.append(pa.Table.from_pylist(injection.truth, first.truth.schema))
+            marks.write_table(pa.Table.from_pylist(injection.marks, MARKS))
             tell("composing", spill.taken, total)
-            if one.stolen:
-                robbed.append(replace(one, rows=[]))
+            if injection.stolen:
+                robbed.append(replace(injection, rows=[]))
         if robbed:
-            sent = {account: n for one in robbed for account, n in one.stolen.items()}
+            sent = {account: n for injection in robbed for account, n in injection.stolen.items()}
             truth[0] = _mark_stolen(truth[0], first.exchanges, robbed, sent)
         spill.add(first.exchanges)
         for part in chain(make_crowds(scene, seed, first), parts):
@@ -177,8 +177,8 @@ def _stream(scene: Scene, seed: int, folder: Path, tell: Tell) -> Path:
             tell("composing", spill.taken, total)
         spill.finish(folder / "exchanges.parquet", lambda rows: tell("writing", rows, spill.taken))
     for name, tables in (("accounts", accounts), ("truth", truth)):
-        whole = pa.concat_tables(tables).sort_by("account")
-        pq.write_table(whole, folder / f"{name}.parquet", compression="zstd")
+        exchanges = pa.concat_tables(tables).sort_by("account")
+        pq.write_table(exchanges, folder / f"{name}.parquet", compression="zstd")
     (folder / "scene.toml").write_text(scene_toml(scene, seed, first))
     return folder
 
@@ -195,13 +195,13 @@ def _corpora(scene: Scene, used: set[str]) -> Corpora:
 def _redrawn(scene: Scene, seed: int) -> tuple[HonestPopulation, list[tuple[str, ...]]]:
     """The base's people who stay, and what those who went had said."""
     base = find_base(scene)
-    whole = read_population(base)
-    people = people_in(whole, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
+    population = read_population(base)
+    people = people_in(population, part_of(scene, seed, honest_accounts(base)), scene.people.drop_kinds)
     if not len(people.truth):
         raise InputError(
             f"{scene.place('population')}: nobody is left of the base; keep more accounts or kinds"
         )
-    return people, _spare_talks(whole, people)
+    return people, _spare_talks(population, people)
 
 
 def calibration_log(scene: Scene, seed: int) -> CalibrationLog:
@@ -232,17 +232,17 @@ def make_crowds(
         InputError: real authors' texts are wanted and not at hand.
     """
     real: list[Author] = []
-    if any(one.texts == "authors" for one in scene.crowds):
+    if any(added.texts == "authors" for added in scene.crowds):
         place, places = seed_place(scene, seed, calibrates)
         real = sorted(authors(), key=lambda author: place_of(author.name))[place::places]
-    made = []
-    for one in scene.crowds:
-        rng = generator_of(f"{scene.name} crowd {one.name}", seed)
+    injections = []
+    for added in scene.crowds:
+        rng = generator_of(f"{scene.name} crowd {added.name}", seed)
         lent: list[Author] = []
-        if one.texts == "authors":
-            lent, real = real[: one.accounts], real[one.accounts :]
-        made.append(customers(one, scene.days, beside.begin, beside.new_model_day, rng, lent))
-    return made
+        if added.texts == "authors":
+            lent, real = real[: added.accounts], real[added.accounts :]
+        injections.append(customers(added, scene.days, beside.begin, beside.new_model_day, rng, lent))
+    return injections
 
 
 def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
@@ -255,9 +255,9 @@ def scored_people_of(scene: Scene, seed: int) -> ScoredPeople:
 def _spare_talks(whole: HonestPopulation, people: HonestPopulation) -> list[tuple[str, ...]]:
     """Conversations of ordinary accounts that were left out, whose words nobody who stayed has."""
     kind = pc.is_in(whole.truth["kind"], value_set=pa.array(DONOR_KINDS))
-    gone = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
+    dropped = set(whole.truth.filter(kind)["account"].to_pylist()) - set(people.truth["account"].to_pylist())
     rows = whole.exchanges.select(["account", "conversation", "time", "prompt"])
-    rows = rows.filter(pc.is_in(rows["account"], value_set=pa.array(sorted(gone), pa.string()))).sort_by(
+    rows = rows.filter(pc.is_in(rows["account"], value_set=pa.array(sorted(dropped), pa.string()))).sort_by(
         "time"
     )
     used = set(people.exchanges["prompt"].to_pylist())

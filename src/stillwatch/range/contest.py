@@ -155,8 +155,8 @@ class _ClientState:
             self._refused.pop(t.account, None)
         elif outcome == "refused" and not self.waits(t):
             self._refused[t.account] = self._refused.get(t.account, 0) + 1
-            rest = BACK_OFF_US if self._refused[t.account] < PATIENCE else HOUR_US
-            self._until_us[t.account] = t.at_us + rest
+            pause_us = BACK_OFF_US if self._refused[t.account] < PATIENCE else HOUR_US
+            self._until_us[t.account] = t.at_us + pause_us
 
 
 class _Loop:
@@ -231,29 +231,31 @@ class _Loop:
         self._enrol()
         for t in tries:
             self._put(t.at_us, 2, t)
-        sent = sum(isinstance(one, Try) and at_us < at + HOUR_US for at_us, _, _, one in self.due)
+        sent = sum(isinstance(item, Try) and at_us < at + HOUR_US for at_us, _, _, item in self.due)
         often = self.known_case or sent >= BUSY
         pieces = HOUR_US // PIECE_US if sent and often else 1
         clients = _ClientState()
-        seen: list[TryResult] = []
+        results: list[TryResult] = []
         for piece in range(pieces):
             since, until = at + piece * HOUR_US // pieces, at + (piece + 1) * HOUR_US // pieces
             rows: list[Row] = []
-            honest = self._send_all(self.passing.exchanges_between(since, until), until, rows, clients, seen)
+            honest = self._send_all(
+                self.passing.exchanges_between(since, until), until, rows, clients, results
+            )
             table = honest  # is in order
             if rows:
                 table = pa.concat_tables([honest, self.recorder.table(rows)])
                 table = table.sort_by([("time", "ascending"), ("exchange_id", "ascending")])
             self._heard(self.watch.step(table, until), until)
-        self.play.saw(seen)
+        self.play.saw(results)
 
-    def _put(self, at_us: int, rank: int, one: "Try | _HonestRequest") -> None:
+    def _put(self, at_us: int, rank: int, item: "Try | _HonestRequest") -> None:
         self.ties += 1
-        heapq.heappush(self.due, (at_us, rank, self.ties, one))
+        heapq.heappush(self.due, (at_us, rank, self.ties, item))
 
     def _send_all(
         self, honest: pa.Table, until_us: int, rows: list[Row], clients: "_ClientState",
-        seen: list[TryResult],
+        results: list[TryResult],
     ) -> pa.Table:  # fmt: skip
         """Everybody's requests in order of time; gives the honest ones that were answered at once."""
         honest = self._without_stopped(honest)
@@ -261,44 +263,44 @@ class _Loop:
         columns = (honest[name].cast(pa.int64()) if name == "time" else honest[name] for name in names)
         for n, (at_us, name, model, tokens) in enumerate(zip(*(c.to_pylist() for c in columns), strict=True)):
             self._put(at_us, 0, _HonestRequest(name, model, tokens or 0, n))
-        kept = [False] * len(honest)
+        is_kept = [False] * len(honest)
         while self.due and self.due[0][0] < until_us:
-            at_us, _, _, one = heapq.heappop(self.due)
-            if isinstance(one, Try):
-                self._attack(one, rows, clients, seen)
-            elif isinstance(one.row, int):
-                kept[one.row] = self._ask_honestly(one, at_us, honest, rows)
-            elif self.rules.act == "strip" or one.account not in self.honest_stopped:
-                self._ask_honestly(one, at_us, honest, rows)
-        return honest if all(kept) else honest.filter(pa.array(kept, pa.bool_()))
+            at_us, _, _, item = heapq.heappop(self.due)
+            if isinstance(item, Try):
+                self._attack(item, rows, clients, results)
+            elif isinstance(item.row, int):
+                is_kept[item.row] = self._ask_honestly(item, at_us, honest, rows)
+            elif self.rules.act == "strip" or item.account not in self.honest_stopped:
+                self._ask_honestly(item, at_us, honest, rows)
+        return honest if all(is_kept) else honest.filter(pa.array(is_kept, pa.bool_()))
 
-    def _ask_honestly(self, one: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
+    def _ask_honestly(self, request: "_HonestRequest", at_us: int, honest: pa.Table, rows: list[Row]) -> bool:
         """Whether an honest request was answered; what is asked again is in the log by itself."""
-        if one.attempt == 0:
-            if self.people.is_away(one.account, at_us):
+        if request.attempt == 0:
+            if self.people.is_away(request.account, at_us):
                 return False
             self.honest_requests += 1
-        if not self.watch.refuses(one.account, at_us, one.model):
+        if not self.watch.refuses(request.account, at_us, request.model):
             if self.meter is not None:
-                self.meter.answered(one.account, at_us, one.output_tokens, one.model)
-            if isinstance(one.row, dict):
-                rows.append(_again(one.row, at_us, answered=True))
+                self.meter.answered(request.account, at_us, request.output_tokens, request.model)
+            if isinstance(request.row, dict):
+                rows.append(_again(request.row, at_us, answered=True))
             return True
-        self.honest_refused += one.attempt == 0
+        self.honest_refused += request.attempt == 0
         if self.postponing is None:
             return False
-        refused_until_us = self.postponing.refused_until_us(one.account, at_us, one.model)
+        refused_until_us = self.postponing.refused_until_us(request.account, at_us, request.model)
         if refused_until_us is None:
             return False
-        row = honest.slice(one.row, 1).to_pylist()[0] if isinstance(one.row, int) else one.row
+        row = honest.slice(request.row, 1).to_pylist()[0] if isinstance(request.row, int) else request.row
         rows.append(_again(row, at_us, answered=False))
-        again = self.people.again(at_us, one.account, one.attempt, refused_until_us)
+        again = self.people.again(at_us, request.account, request.attempt, refused_until_us)
         if again is not None:
             row = row | self.passing.identity(again.account)
-            self._put(again.at_us, 1, replace(one, account=again.account, row=row, attempt=again.attempt))
+            self._put(again.at_us, 1, replace(request, account=again.account, row=row, attempt=again.attempt))
         return False
 
-    def _attack(self, t: Try, rows: list[Row], clients: "_ClientState", seen: list[TryResult]) -> None:
+    def _attack(self, t: Try, rows: list[Row], clients: "_ClientState", results: list[TryResult]) -> None:
         """Send a try; one that failed may be sent again later, and nothing is said of it until then."""
         served_us = self.rests_until.get(t.account, 0) if t.account not in clients.dead else 0
         outcome: Outcome = "refused"
@@ -308,14 +310,14 @@ class _Loop:
             served_us = t.at_us + BACK_OFF_US
             if outcome == "refused" and self.postponing is not None:
                 served_us = self.postponing.refused_until_us(t.account, t.at_us, t.model) or served_us
-        again = self.play.again(t, served_us) if failed else None
-        if again is None:
+        retry = self.play.again(t, served_us) if failed else None
+        if retry is None:
             clients.heard(t, outcome)
-            seen.append(TryResult(t.account, t.at_us, t.item, outcome))
+            results.append(TryResult(t.account, t.at_us, t.item, outcome))
             return
         if outcome == "refused":
             self.rests_until[t.account] = served_us
-        self._put(again.at_us, 2, again)
+        self._put(retry.at_us, 2, retry)
 
     def _send_one(self, t: Try, rows: list[Row], clients: "_ClientState") -> tuple[Outcome, bool]:
         """What came back, and whether that is a failure after which the same request may do."""
@@ -333,16 +335,16 @@ class _Loop:
         self.first_us = self.first_us or t.at_us
         if acted and self.rules.act == "stop":
             return "dead", False
-        held = self.market.held[t.account]
+        account = self.market.held[t.account]
         refused = self.watch.refuses(t.account, t.at_us, t.model)
         failed = refused or self.rng.random() < ERRORS
-        row = self.recorder.row(t, held, failed)
+        row = self.recorder.row(t, account, failed)
         rows.append(row)
         if failed:
             return ("refused" if refused else "error"), True
         if self.meter is not None:
             self.meter.answered(t.account, t.at_us, row["output_tokens"], row["model"])
-        self.budget.pay(t.model, row["input_tokens"], row["output_tokens"], paid=held.kind != "stolen")
+        self.budget.pay(t.model, row["input_tokens"], row["output_tokens"], paid=account.kind != "stolen")
         if acted:
             return "stripped", False
         if row["finish_reason"] in ("refusal", "length"):
@@ -363,10 +365,12 @@ class _Loop:
 
     def _without_stopped(self, honest: pa.Table) -> pa.Table:
         """Without what accounts would have sent that are stopped."""
-        gone = [name for name in self.honest_stopped if name not in self.market.held]
-        if self.rules.act == "strip" or not gone or len(honest) == 0:
+        stopped = [name for name in self.honest_stopped if name not in self.market.held]
+        if self.rules.act == "strip" or not stopped or len(honest) == 0:
             return honest
-        return honest.filter(pa.compute.invert(pa.compute.is_in(honest["account"], value_set=pa.array(gone))))
+        return honest.filter(
+            pa.compute.invert(pa.compute.is_in(honest["account"], value_set=pa.array(stopped)))
+        )
 
     def _heard(self, accusations: Sequence[Accusation], until: int) -> None:
         for case in accusations:
@@ -389,7 +393,7 @@ class _Loop:
         reached = len(self.got) >= self.rules.goal
         end_us = self.last_us if reached else self.start_us + len(history) * HOUR_US
         begun = self.first_us or self.start_us
-        held = self.market.held.values()
+        accounts = self.market.held.values()
         return Contest(
             self.name,
             self.against,
@@ -398,8 +402,8 @@ class _Loop:
             len(self.got),
             reached,
             ended,
-            len(held),
-            sum(h.kind == "stolen" for h in held),
+            len(accounts),
+            sum(h.kind == "stolen" for h in accounts),
             history[-1].stopped if history else 0,
             round(self.budget.spent_usd, 2),
             round(self.budget.accounts_usd, 2),
@@ -419,10 +423,14 @@ class _Loop:
 def _again(row: Row, at_us: int, *, answered: bool) -> Row:
     """An honest row as it is asked at another time, or refused."""
     time = datetime.fromtimestamp(at_us / 1e6, UTC)
-    put = {"time": time, "exchange_id": f"{row['exchange_id']}@{at_us}", "status": 200 if answered else 429}
+    values = {
+        "time": time,
+        "exchange_id": f"{row['exchange_id']}@{at_us}",
+        "status": 200 if answered else 429,
+    }
     if not answered:
-        put |= {"output_tokens": 0, "reasoning_tokens": 0, "finish_reason": None}
-    return row | put
+        values |= {"output_tokens": 0, "reasoning_tokens": 0, "finish_reason": None}
+    return row | values
 
 
 def contest(

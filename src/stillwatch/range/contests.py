@@ -54,12 +54,12 @@ def contest_of_json(document: dict[str, Any]) -> Contest:
     return msgspec.convert(document, Contest)
 
 
-def thin_history(one: Contest) -> dict[str, Any]:
+def thin_history(contest: Contest) -> dict[str, Any]:
     """Give a contest as it is kept: its history at most `HISTORY` points, the last one among them."""
-    document = asdict(one)
-    step = -(-len(one.history) // HISTORY) if one.history else 1
-    kept = [h for i, h in enumerate(document["history"]) if i % step == 0 or i == len(one.history) - 1]
-    return {**document, "history": kept}
+    document = asdict(contest)
+    step = -(-len(contest.history) // HISTORY) if contest.history else 1
+    points = [h for i, h in enumerate(document["history"]) if i % step == 0 or i == len(contest.history) - 1]
+    return {**document, "history": points}
 
 
 def sum_up_contests(scene: str, contests: Sequence[Contest]) -> tuple[ContestSummary, ...]:

@@ -91,8 +91,8 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the reference's keys, rows left out: what `score.py --json` prints, without NaN."""
-        whole = asdict(self)
-        return {f.name: whole[f.name] for f in fields(self)[:_OURS]}
+        row = asdict(self)
+        return {f.name: row[f.name] for f in fields(self)[:_OURS]}
 
     def table(self) -> str:
         """Write the score for people: a table of campaigns, then the figures of the aim, one a line."""
@@ -100,8 +100,8 @@ class Score:
 
     def beyond(self) -> dict[str, Any]:
         """Give the figures that the reference does not have."""
-        whole = asdict(self)
-        return {f.name: whole[f.name] for f in fields(self)[_OURS:-1]}
+        row = asdict(self)
+        return {f.name: row[f.name] for f in fields(self)[_OURS:-1]}
 
 
 _OURS = [f.name for f in fields(Score)].index("exposed_big")

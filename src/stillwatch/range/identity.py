@@ -86,13 +86,13 @@ def _fresh_identities(
     nets = [centres[i] for i in rng.permutation(len(centres))[: 1 if level == 0 else 1 + rng.integers(2)]]
     clients = [c.format(rng.integers(20, 99), rng.integers(20)) for c in CLIENTS][: 1 + 3 * level]
     cards = [token(rng, 16) for _ in range(max(1, count // 12))]
-    few = [(_address(net, rng), asn) for asn, net in nets for _ in range(max(3, count // 30))]
+    servers = [(_address(net, rng), asn) for asn, net in nets for _ in range(max(3, count // 30))]
     domain = f"{token(rng, 6)}mail.top"
     burst = start - timedelta(days=float(rng.uniform(0.5, 2.5) if level == 0 else rng.uniform(3, 12)))
     temperature = (None, 0.6, 0.7, 1.0)[rng.integers(4)]
     max_tokens = (None, 4096, 8192, 16384)[rng.integers(4)]
     stream, form = bool(rng.integers(2)), ("text", None)[rng.integers(2)]
-    made = []
+    drawn = []
     for _ in range(count):
         asn, net = nets[rng.integers(len(nets))]
         created = burst + timedelta(hours=float(rng.uniform(0, 8 if level == 0 else 36)))
@@ -116,18 +116,18 @@ def _fresh_identities(
             conversations=bool(rng.random() < 0.5),
         )
         shown = (
-            tuple(few[i] for i in rng.permutation(len(few))[:3])
+            tuple(servers[i] for i in rng.permutation(len(servers))[:3])
             if level == 0
             else ((_address(net, rng), asn),)
         )
-        made.append(AccountIdentity(f"acct_{token(rng, 14)}", created, donor, shown))
-    return made
+        drawn.append(AccountIdentity(f"acct_{token(rng, 14)}", created, donor, shown))
+    return drawn
 
 
 def _aged_identities(
     count: int, begin: datetime, donors: list[Donor], rng: np.random.Generator
 ) -> list[AccountIdentity]:
-    made = []
+    drawn = []
     donors = [d for d in donors if d.age > LEAST_AGE]
     for _ in range(count):
         like = donors[rng.integers(len(donors))]
@@ -139,8 +139,8 @@ def _aged_identities(
             traits["email_domain"] = f"d{token(rng, 6)}.com"
         network = ".".join(like.client_ip.split(".")[:2])
         shown = tuple((_address(network, rng), like.asn) for _ in range(1 + int(rng.integers(2))))
-        made.append(AccountIdentity(f"acct_{token(rng, 14)}", begin - traits["age"], Donor(**traits), shown))
-    return made
+        drawn.append(AccountIdentity(f"acct_{token(rng, 14)}", begin - traits["age"], Donor(**traits), shown))
+    return drawn
 
 
 def identities(

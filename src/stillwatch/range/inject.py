@@ -55,12 +55,12 @@ def cover(
 
     Takes what it uses off the end of `talks`.
     """
-    beside = round(len(sent) * plan.cover / (1 - plan.cover))
+    cover = round(len(sent) * plan.cover / (1 - plan.cover))
     ages = range(accounts_of(plan)) if plan.tradecraft == 2 else ()
     slots = [(a, float(rng.uniform(0, min(7.0, max(plan.start, 4.0))))) for a in ages if rng.random() < 0.7]
     honest: list[PlannedRequest] = []
     talk = -1  # cover counts downwards, campaigns upwards
-    while slots or beside > 0:
+    while slots or cover > 0:
         early = bool(slots)
         account, day = slots.pop() if early else (sent[rng.integers(len(sent))].account, -1.0)
         day = day if early else plan.start + plan.days * float(rng.random())
@@ -69,7 +69,7 @@ def cover(
         for turn, prompt in enumerate(talks.pop()[: 1 + rng.integers(5)], start=1):
             honest.append(PlannedRequest(account, day, prompt, turn=turn, talk=talk, covert=False))
             day += float(rng.uniform(30, 400)) / 86400
-            beside -= not early
+            cover -= not early
         talk -= 1
     return honest
 

@@ -118,13 +118,13 @@ def _of_file(path: Path) -> str:
 
 
 def _versions(libraries: tuple[str, ...]) -> dict[str, str]:
-    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    versions = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in libraries:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def read_manifest(folder: Path) -> Manifest:

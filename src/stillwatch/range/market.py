@@ -67,9 +67,9 @@ class Market:
             return []
         at = datetime.fromtimestamp(at_us / 1e6, UTC)
         if kind == "stolen":
-            taken = [self._owners.pop() for _ in range(count)]
+            owners = [self._owners.pop() for _ in range(count)]
             made = [
-                AccountIdentity(name, at, donor, ((donor.client_ip, donor.asn),)) for name, donor in taken
+                AccountIdentity(name, at, donor, ((donor.client_ip, donor.asn),)) for name, donor in owners
             ]
         else:
             made = identities(2 if kind == "aged" else 1, count, self.begin, at, self._donors, self._rng)
@@ -79,9 +79,9 @@ class Market:
             adapted, voice = self._adapt_identity(who, kind), int(self._rng.integers(2**31))
             if calls_as is not None:
                 adapted = calls_as.copied_by(adapted, voice)
-            held = HeldAccount(who.account, kind, adapted, voice)
-            self.held[who.account] = held
-            bought.append(held)
+            account = HeldAccount(who.account, kind, adapted, voice)
+            self.held[who.account] = account
+            bought.append(account)
             if kind != "stolen":
                 traits = {name: getattr(who.donor, name) for name in ACCOUNT_TRAITS}
                 created = min(who.created, at)
@@ -105,13 +105,13 @@ class Market:
         name: None for the most used program whose limit leaves room for a trace.
         Raises: InputError where no program of the log will do.
         """
-        programs = [one for one in self._programs if one.settings["model"] == model]
-        for one in programs:
-            room = one.settings["max_tokens"] is None or one.settings["max_tokens"] >= LEAST_OUTPUT
-            if room if name is None else one.name == name:
-                return one
+        programs = [program for program in self._programs if program.settings["model"] == model]
+        for program in programs:
+            room = program.settings["max_tokens"] is None or program.settings["max_tokens"] >= LEAST_OUTPUT
+            if room if name is None else program.name == name:
+                return program
         wanted = "with room for an answer" if name is None else repr(name)
-        known = ", ".join(dict.fromkeys(one.name for one in programs)) or "none"
+        known = ", ".join(dict.fromkeys(program.name for program in programs)) or "none"
         raise InputError(
             f"the log has no client {wanted} to copy: {LEAST_USERS} honest accounts must ask {model} by it "
             f"alike in the clean days; clients of so many that do: {known}"

@@ -129,16 +129,16 @@ def _fate(
     true = [c for c in cases if c.true and any(ledger.campaign[a] == n for a in c.hit)]
     alarm = min((c.at_us for c in true), default=None)
     named = {a for c in true for a in c.hit if ledger.campaign[a] == n}
-    own = np.flatnonzero(ledger.answered & (ledger.taken == n))
-    out = own[passed[own]]
-    early = own[limited[own] & (ledger.time_us[own] < (NEVER if alarm is None else alarm))]
+    exchanges = np.flatnonzero(ledger.answered & (ledger.taken == n))
+    out = exchanges[passed[exchanges]]
+    early = exchanges[limited[exchanges] & (ledger.time_us[exchanges] < (NEVER if alarm is None else alarm))]
     tokens = ledger.output_tokens
     return Fate(
         known.name,
         known.style,
         known.accounts,
-        len(own),
-        int(tokens[own].sum()),
+        len(exchanges),
+        int(tokens[exchanges].sum()),
         alarm is not None,
         len(named),
         alarm,
@@ -147,9 +147,9 @@ def _fate(
         len(out),
         int(tokens[out].sum()),
         _examples(ledger, out),
-        _examples(ledger, own),
+        _examples(ledger, exchanges),
         _usd(ledger, n, out, prices),
-        _usd(ledger, n, own, prices),
+        _usd(ledger, n, exchanges, prices),
     )
 
 
@@ -165,33 +165,33 @@ def _usd(ledger: TruthLedger, n: int, rows: np.ndarray, prices: AttackPrices) ->
     usd = known.accounts * (own * prices.account(known.account) + known.stolen * prices.account("stolen"))
     for m, model in enumerate(ledger.models):
         with_it = rows[ledger.model[rows] == m]
-        sent, got = int(ledger.input_tokens[with_it].sum()), int(ledger.output_tokens[with_it].sum())
-        usd += own * prices.exchange(model, sent, got)
-        usd += known.stolen * prices.exchange(model, sent, got, paid=False)
+        sent, received = int(ledger.input_tokens[with_it].sum()), int(ledger.output_tokens[with_it].sum())
+        usd += own * prices.exchange(model, sent, received)
+        usd += known.stolen * prices.exchange(model, sent, received, paid=False)
     return round(usd, 6)
 
 
 def _measure_linkage(ledger: TruthLedger, cases: list[LedgerCase]) -> Linkage:
     """Compare cases with campaigns over all campaign accounts and all named ones; the first case counts."""
-    put: dict[int, str] = {}
+    order: dict[int, str] = {}
     for case in cases:
         for account in case.named_us:
-            put.setdefault(account, case.name)
-    everyone = sorted({*np.flatnonzero(ledger.campaign >= 0).tolist(), *put})
+            order.setdefault(account, case.name)
+    everyone = sorted({*np.flatnonzero(ledger.campaign >= 0).tolist(), *order})
     return linkage(
-        [put.get(a, a) for a in everyone],
+        [order.get(a, a) for a in everyone],
         [("c", int(ledger.campaign[a])) if ledger.campaign[a] >= 0 else ("a", a) for a in everyone],
     )
 
 
 def _mostly(ledger: TruthLedger, false: list[LedgerCase]) -> Counter[int]:
     """Count false cases against the kind that most of their honest accounts are of, as the scorer does."""
-    found: Counter[int] = Counter()
+    of_kind: Counter[int] = Counter()
     for case in false:
         kinds = Counter(int(ledger.kind[a]) for a in case.named_us if ledger.campaign[a] < 0)
         if kinds:
-            found[kinds.most_common(1)[0][0]] += 1
-    return found
+            of_kind[kinds.most_common(1)[0][0]] += 1
+    return of_kind
 
 
 def _collateral(
@@ -205,16 +205,16 @@ def _collateral(
     of = ledger.kind[ledger.sender]
     rows = []
     for k in np.unique(ledger.kind[honest]).tolist():
-        mine = sent & (of == k)
-        lost = mine & ~passed
+        exchanges = sent & (of == k)
+        lost = exchanges & ~passed
         who = honest & (ledger.kind == k)
         rows.append(
             Collateral(
                 ledger.kinds[k],
                 int(who.sum()),
                 int((named & who).sum()),
-                int(mine.sum()),
-                int(ledger.output_tokens[mine].sum()),
+                int(exchanges.sum()),
+                int(ledger.output_tokens[exchanges].sum()),
                 int(lost.sum()),
                 int(ledger.output_tokens[lost].sum()),
                 false[k],

@@ -72,6 +72,6 @@ class PlaceCapture:
         account, system = str(row["account"]), row["system"]
         tail = TAILS[sum(account.encode()) % len(TAILS)]  # an account's own, always the same
         body = PLACES[place](row["prompt"] or "", tail)
-        found = request_text(body if system is None else body | {"system": system})
-        history = self._before.text(account, found, ANSWER_CHARACTERS * (row["output_tokens"] or 0))
+        texts = request_text(body if system is None else body | {"system": system})
+        history = self._before.text(account, texts, ANSWER_CHARACTERS * (row["output_tokens"] or 0))
         row.update({name: value for name, value in history.row().items() if name != "turn"})

@@ -57,8 +57,8 @@ def weak_answer(question: str) -> str:
     bits = []
     for form in (ANSWER_STARTS, ANSWER_MIDDLES, ANSWER_MIDDLES, ANSWER_ENDS):
         at = int(rng.integers(max(1, len(words) - 6)))
-        taken = " ".join(words[at : at + 5 + int(rng.integers(6))]).strip(" .,:;?")
-        bits.append(form[rng.integers(len(form))].replace("{w}", taken))
+        excerpt = " ".join(words[at : at + 5 + int(rng.integers(6))]).strip(" .,:;?")
+        bits.append(form[rng.integers(len(form))].replace("{w}", excerpt))
     return " ".join(bits)
 
 
@@ -142,11 +142,11 @@ def shelf() -> ShippedPrompts:
 
 def shipped_corpora(used: Set[str]) -> Corpora:
     """What campaigns may ask, without the prompts in `used`; nothing is taken yet."""
-    whole = shelf().campaign
+    pool = shelf().campaign
     return Corpora(
-        {n: tuple(x for x in items if x.question not in used) for n, items in whole.pipelines.items()},
-        tuple(x for x in whole.pairs if x.question not in used),
-        whole.passages,
-        whole.tools,
-        tuple(t for t in whole.talks if used.isdisjoint(t)),
+        {n: tuple(x for x in items if x.question not in used) for n, items in pool.pipelines.items()},
+        tuple(x for x in pool.pairs if x.question not in used),
+        pool.passages,
+        pool.tools,
+        tuple(t for t in pool.talks if used.isdisjoint(t)),
     )

@@ -95,11 +95,11 @@ class HonestClients:
         if account in self._partner:
             then_us = at_us + int(rng.uniform(0.2, 10) * MINUTE_US)
             return NextAttempt(then_us, self._partner[account], SECOND_GO)
-        habit, found = self._habit.get(account, "gives_up"), None
+        habit, next_attempt = self._habit.get(account, "gives_up"), None
         if habit == "again_when_it_may":
-            found = NextAttempt(until_us + int(rng.uniform(0, 2) * HOUR_US), account, SECOND_GO)
+            next_attempt = NextAttempt(until_us + int(rng.uniform(0, 2) * HOUR_US), account, SECOND_GO)
         elif habit == "by_hand":
-            found = NextAttempt(at_us + int(rng.uniform(1, 5) * MINUTE_US), account, SECOND_GO)
+            next_attempt = NextAttempt(at_us + int(rng.uniform(1, 5) * MINUTE_US), account, SECOND_GO)
         if rng.random() < self._rules.leaves:
             self._away_until[account] = at_us + HOUR_US
-        return found
+        return next_attempt

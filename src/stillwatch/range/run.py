@@ -84,38 +84,38 @@ def scene_request(
             every mistake of the scene with file and line.
     """
     _check(scene, named=not defences, reacting=not reacting)
-    own = scene.seeds
+    declared = scene.seeds
     if isinstance(seeds, tuple):
-        few = 1 <= len(seeds) <= MOST_SEEDS and len(set(seeds)) == len(seeds)
-        if not few or not all(0 <= seed < 1 << 63 for seed in seeds):
+        is_few = 1 <= len(seeds) <= MOST_SEEDS and len(set(seeds)) == len(seeds)
+        if not is_few or not all(0 <= seed < 1 << 63 for seed in seeds):
             raise InputError(f"--seeds is {','.join(map(str, seeds))}; give whole numbers from 0, none twice")
-        own = seeds
+        declared = seeds
     elif seeds is not None:
         if not 1 <= seeds <= MOST_SEEDS:
             raise InputError(f"--seeds is {seeds}; give a number from 1 to {MOST_SEEDS}")
-        more = range(max(own) + 1, max(own) + 1 + max(0, seeds - len(own)))
-        own = (*own, *more)[:seeds]
-    beside = scene.path.parent if scene.path and not defences else Path()
+        further = range(max(declared) + 1, max(declared) + 1 + max(0, seeds - len(declared)))
+        declared = (*declared, *further)[:seeds]
+    folder = scene.path.parent if scene.path and not defences else Path()
     named = tuple(
-        str((beside / name).resolve()) if name.endswith(".py") else name
+        str((folder / name).resolve()) if name.endswith(".py") else name
         for name in defences or scene.defences
     )
     wanted = reacting or tuple(dict.fromkeys(c.attacker for c in scene.campaigns if c.attacker != FIXED))
     for name in wanted:
         attackers.attacker(name)
-    return SceneRequest(scene, own, registry.expand_names(named), wanted)
+    return SceneRequest(scene, declared, registry.expand_names(named), wanted)
 
 
 def _check(scene: Scene, *, named: bool, reacting: bool) -> None:
     """Complain of what a scene's reader lets stand: names, [contest] and [live], at once."""
     problems: list[str] = []
     if reacting:
-        for n, one in enumerate(scene.campaigns):
-            if one.attacker != FIXED:
-                _try(problems, scene.place("campaign", n, "attacker"), attackers.attacker, one.attacker)
-    beside = scene.path.parent if scene.path else Path()
+        for n, campaign in enumerate(scene.campaigns):
+            if campaign.attacker != FIXED:
+                _try(problems, scene.place("campaign", n, "attacker"), attackers.attacker, campaign.attacker)
+    folder = scene.path.parent if scene.path else Path()
     for name in scene.defences if named else ():
-        where = str((beside / name).resolve()) if name.endswith(".py") else name
+        where = str((folder / name).resolve()) if name.endswith(".py") else name
         _try(problems, scene.place("defence", "names"), registry.expand_names, (where,))
     for kind, table in ((Rules, scene.table("contest")), (LiveSettings, scene.table("live"))):
         build(kind, table)
@@ -217,12 +217,13 @@ def _gather(
 def _settle(out: Path, facts: made.Manifest, wanted: tuple[SceneRequest, ...]) -> None:
     """Take a folder for this run, or find that it is already this run's."""
     if (out / made.FILE).exists():
-        there = made.read_manifest(out)
-        if there.id != facts.id:
+        manifest = made.read_manifest(out)
+        if manifest.id != facts.id:
             why = (
-                "; ".join(made.list_changes(there, facts)) or "other scenes, seeds or defences were asked for"
+                "; ".join(made.list_changes(manifest, facts))
+                or "other scenes, seeds or defences were asked for"
             )
-            raise InputError(f"{out} holds run {there.id}, this is {facts.id} ({why}); name another --out")
+            raise InputError(f"{out} holds run {manifest.id}, this is {facts.id} ({why}); name another --out")
     elif any(p.name not in OWN for p in out.iterdir()):
         raise InputError(f"{out} is not empty and no run; name another --out")
     with refuse_os_errors(InputError, f"{out} cannot be written"):

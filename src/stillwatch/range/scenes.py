@@ -128,8 +128,8 @@ def parse_scene(text: str, name: str = "scene.toml", path: Path | None = None) -
     table = document.parse(text, name)
     scene = _scene(table, path, text.replace("\r\n", "\n"))
     if problems := table.notes.sentences():
-        more = [f"… and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-        raise Faults(problems[:MOST_PROBLEMS] + more)
+        remainder = [f"… and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+        raise Faults(problems[:MOST_PROBLEMS] + remainder)
     return scene
 
 
@@ -156,10 +156,10 @@ def _scene(table: TableReader, path: Path | None, text: str) -> Scene:
     if clean >= days:
         table.wrong("clean_days", f"{clean} clean days leave none of {days}; give fewer")
     crowds = [_crowd(t, n, days) for n, t in enumerate(table.tables("crowd"))]
-    _apart(table, "crowd", [one.name for one in crowds])
+    _apart(table, "crowd", [crowd.name for crowd in crowds])
     earliest = 0.0 if contaminated else float(clean)
     campaigns = [_campaign(t, n, days, earliest, path) for n, t in enumerate(table.tables("campaign"))]
-    _apart(table, "campaign", [one.plan.name for one in campaigns])
+    _apart(table, "campaign", [campaign.plan.name for campaign in campaigns])
     defence = table.table("defence")
     names = defence.names("names") or ("all",)
     rate = defence.number("false_cases_per_10k_account_days", 1.0, 0.0001, 10_000.0)
@@ -168,9 +168,11 @@ def _scene(table: TableReader, path: Path | None, text: str) -> Scene:
     live, contest = table.table("live"), table.table("contest")
     table.check_unknown_keys()
     shape_files = b"".join(
-        (path.parent / one.plan.style).read_bytes()
-        for one in campaigns
-        if path is not None and one.plan.style.endswith(".py") and (path.parent / one.plan.style).is_file()
+        (path.parent / campaign.plan.style).read_bytes()
+        for campaign in campaigns
+        if path is not None
+        and campaign.plan.style.endswith(".py")
+        and (path.parent / campaign.plan.style).is_file()
     )
     digest = hashlib.sha256(text.encode() + shape_files).hexdigest()
     return Scene(
@@ -184,8 +186,8 @@ def _seeds(table: TableReader) -> tuple[int, ...]:
     value = table._take("seeds", list, right)
     if value is None:
         return (1,)
-    whole = value and all(type(x) is int and 0 <= x < 1 << 63 for x in value)
-    if not whole or len(set(value)) != len(value) or len(value) > 100:
+    is_whole = value and all(type(x) is int and 0 <= x < 1 << 63 for x in value)
+    if not is_whole or len(set(value)) != len(value) or len(value) > 100:
         table.wrong("seeds", f"{show_value(value)} will not do; {right}, none twice, at most 100")
         return (1,)
     return tuple(value)
@@ -207,8 +209,8 @@ def _people(table: TableReader, days: int) -> People:
     _known_kinds(table, tuple(mixture.content), "kinds")
     keep = table.share("keep_accounts", 0.0) if table.has("keep_accounts") else None
     drop = table.names("drop_kinds")
-    left = {kind for kind, share in shares if share} if shares else set(KINDS)
-    if not base and not left - set(drop):
+    kinds_left = {kind for kind, share in shares if share} if shares else set(KINDS)
+    if not base and not kinds_left - set(drop):
         table.wrong("drop_kinds", "no kind of use is left; leave one in")
     day = table.number("new_model_day", min(9.4, days * 0.67), 0.0, float(days))
     table.check_unknown_keys()
@@ -225,16 +227,16 @@ def _campaign(table: TableReader, n: int, days: int, earliest: float, path: Path
     name = table.name("name", f"c{n + 1}")
     if not NAME.fullmatch(name):
         table.wrong("name", f"{show_value(name)} will not do; use letters, digits, '-', '_' and '.'")
-    style, own = "wrapped_pool", None
+    style, own_shape = "wrapped_pool", None
     if table.need(
         "shape", f"give one of {', '.join(sorted(shapes()))}, or a file of your own (./my_shape.py)"
     ):
         style = table.name("shape", style)
         try:
-            own = shape(style, path.parent if path else None)
+            own_shape = shape(style, path.parent if path else None)
         except InputError as error:
             table.wrong("shape", str(error))
-    usual = dict(own.defaults) if own else {}
+    usual = dict(own_shape.defaults) if own_shape else {}
     accounts = table.whole("accounts", usual.get("accounts", 40), 1, 200_000)
     exchanges = table.whole("exchanges", max(1200, accounts), 1, 100_000_000)
     if exchanges < accounts:
@@ -338,15 +340,15 @@ def _budget(table: TableReader) -> AttackPrices:
 
 def stock_digest(scene: Scene) -> str:
     """Hash what a scene is composed from besides its own file: prompts, arrivals, a base's people."""
-    found = sorted(DATA.glob("*.parquet"))
+    files = sorted(DATA.glob("*.parquet"))
     if scene.stock != "shipped":
-        found += sorted(stock_folder(scene).rglob("*.parquet"))
+        files += sorted(stock_folder(scene).rglob("*.parquet"))
     if any(crowd.texts == "authors" for crowd in scene.crowds):
-        found.append(authors_file())
+        files.append(authors_file())
     if scene.people.base:
-        found += sorted(find_base(scene).glob("*.parquet"))
+        files += sorted(find_base(scene).glob("*.parquet"))
     digest = hashlib.sha256()
-    for file in found:
+    for file in files:
         digest.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 

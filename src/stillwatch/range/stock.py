@@ -91,9 +91,9 @@ class Corpora:
             name, self.pairs
         )
         form = MAKERS[name]
-        made = (Item(form.format(q=x.question, a=x.answer)) for x in source)
+        items = (Item(form.format(q=x.question, a=x.answer)) for x in source)
         keys = (x.question[:150] if name in ("evolve", "tool_calls") else x.answer[:150] for x in source)
-        return list(zip(keys, made, strict=True))
+        return list(zip(keys, items, strict=True))
 
 
 def read_corpora(folder: Path, used: Set[str]) -> Corpora:

@@ -24,13 +24,13 @@ Tell = Callable[[str, int, int | None], None]
 
 def sizes(result: RangeRun) -> list[tuple[int, int]]:
     """Give each (examples, seed) that a run needs a student for, defended and not."""
-    found = {
+    harvests = {
         (_size(n), o.seed)
         for o in result.outcomes
         for f in o.campaigns
         for n in (f.examples, f.examples_undefended)
     }
-    return sorted(found)
+    return sorted(harvests)
 
 
 def _size(examples: int) -> int:
@@ -75,9 +75,9 @@ def _answers(folder: Path, count: int, tell: Tell) -> list[Example]:
     from stillwatch.distill.train.wording import wording
 
     path = folder / ANSWERS
-    kept = list(read_examples(path)) if path.exists() else []
-    if len(kept) >= count:
-        return kept[:count]
+    examples = list(read_examples(path)) if path.exists() else []
+    if len(examples) >= count:
+        return examples[:count]
     tell("the teacher answers", 0, None)
     loaded = load(str(teacher(1)))
     prompts = [({"role": "user", "content": p.prompt},) for p in problems(count, 1)]

@@ -214,10 +214,10 @@ def _cost(fates: Sequence[Sequence[Fate]], of: Sequence[int]) -> Interval | None
     at_least = False
     for group in fates:
         undefended = sum(f.usd_undefended for f in group) / max(1, sum(f.examples_undefended for f in group))
-        got = sum(f.examples for f in group)
-        at_least |= bool(group) and not got
+        examples = sum(f.examples for f in group)
+        at_least |= bool(group) and not examples
         usd = sum(f.usd for f in group)
-        multiples.append(usd / max(1, got) / undefended if usd and undefended else None)
+        multiples.append(usd / max(1, examples) / undefended if usd and undefended else None)
     return of_multiples(means(multiples, of), at_least)
 
 
@@ -231,9 +231,9 @@ def _named_share(
     accounts = means([sum(k.accounts for k in o.kinds if counts(k)) for o in outcomes], people)
     each = []
     for group in groups:
-        some = [k for o in group for k in o.kinds if counts(k)]
-        size = sum(k.accounts for k in some)
-        each.append(sum(k.named for k in some) / size if size else None)
+        kinds = [k for o in group for k in o.kinds if counts(k)]
+        size = sum(k.accounts for k in kinds)
+        each.append(sum(k.named for k in kinds) / size if size else None)
     return of_share(named, accounts, means(each, of)), round(sum(accounts))
 
 
@@ -243,7 +243,7 @@ def _kinds(groups: Sequence[Group], of: Sequence[int]) -> tuple[KindLine, ...]:
     for name in sorted({k.kind for k in every}):
         share, accounts = _named_share(groups, of, lambda k, name=name: k.kind == name)  # type: ignore[misc]
         if share is not None:
-            mine = [k for k in every if k.kind == name]
-            refused, false = sum(k.refused_tokens for k in mine), sum(k.false_cases for k in mine)
+            rows = [k for k in every if k.kind == name]
+            refused, false = sum(k.refused_tokens for k in rows), sum(k.false_cases for k in rows)
             lines_of.append(KindLine(name, accounts, share, refused, false))
     return tuple(lines_of)

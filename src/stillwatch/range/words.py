@@ -75,10 +75,10 @@ def defence_name(defence: str) -> str:
     return Path(defence).name if defence.endswith(".py") else defence
 
 
-def over(some: Sequence[ResultRow]) -> str:
+def over(rows: Sequence[ResultRow]) -> str:
     """Say over how many campaigns, seeds and populations a scene's lines are."""
-    seeds, people = max(x.seeds for x in some), max(x.populations for x in some)
-    base = f"{plural(max(x.campaigns for x in some), 'campaign')} over {plural(seeds, 'seed')}"
+    seeds, people = max(x.seeds for x in rows), max(x.populations for x in rows)
+    base = f"{plural(max(x.campaigns for x in rows), 'campaign')} over {plural(seeds, 'seed')}"
     return base if people == seeds else f"{base} ({plural(people, 'population')})"
 
 
@@ -114,8 +114,8 @@ FOUGHT_HEADS = (
 def fought_row(x: ContestSummary) -> tuple[Cell, ...]:
     """Write one line of the contests' table."""
     if x.silent:
-        rest = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
-        return ((x.attacker, ""), (defence_name(x.defence), ""), (CANNOT_FIRE, ""), *rest)
+        padding = ((DASH, ""),) * (len(FOUGHT_HEADS) - 3)
+        return ((x.attacker, ""), (defence_name(x.defence), ""), (CANNOT_FIRE, ""), *padding)
     return (
         (x.attacker, ""),
         (defence_name(x.defence), ""),
@@ -135,9 +135,9 @@ def silent(x: ResultRow | ContestSummary) -> str:
     """Say on how many logs a defence could not fire, and why; nothing where it could on all."""
     if not x.cannot_fire:
         return ""
-    many = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
+    count = f"{x.cannot_fire} of {x.logs}" if x.logs > 1 else "its one"
     what = "logs, which count" if x.logs > 1 else "log, which counts"
-    return f"{defence_name(x.defence)} cannot fire on {many} {what} for nothing: {x.why}."
+    return f"{defence_name(x.defence)} cannot fire on {count} {what} for nothing: {x.why}."
 
 
 def undefended_sentence(x: ResultRow) -> str:
@@ -172,13 +172,13 @@ LIVE_HEADS = (
 def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
     """Write the arms of live plays, each with its student, then the teacher and the untrained student."""
     rows: list[tuple[Cell, ...]] = []
-    for one in live:
-        learnt = {x["arm"]: x["share"] for x in one["learnt"]}
-        for arm in one["arms"]:
+    for outcome in live:
+        learnt = {x["arm"]: x["share"] for x in outcome["learnt"]}
+        for arm in outcome["arms"]:
             rows.append(
                 (
-                    (one["scene"], ""),
-                    (str(one["seed"]), ""),
+                    (outcome["scene"], ""),
+                    (str(outcome["seed"]), ""),
                     (arm["name"], ""),
                     (f"{arm['out']:,}", ""),
                     (short(arm["out_tokens"]), ""),
@@ -191,9 +191,17 @@ def live_rows(live: Sequence[dict[str, Any]]) -> list[tuple[Cell, ...]]:
                 )
             )
         for who in ("untrained", "drilled", "teacher"):
-            if one.get(who):
+            if outcome.get(who):
                 blank = ((DASH, ""),) * 7
-                rows.append(((one["scene"], ""), (str(one["seed"]), ""), (who, ""), *blank, share(one[who])))
+                rows.append(
+                    (
+                        (outcome["scene"], ""),
+                        (str(outcome["seed"]), ""),
+                        (who, ""),
+                        *blank,
+                        share(outcome[who]),
+                    )
+                )
     return rows
 
 

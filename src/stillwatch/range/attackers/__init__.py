@@ -125,7 +125,7 @@ class AttackSession(Protocol):
         """
         ...
 
-    def saw(self, seen: Sequence[TryResult]) -> None:
+    def saw(self, results: Sequence[TryResult]) -> None:
         """Hear what came of the requests, in order of time, without those that are sent again."""
         ...
 

@@ -44,8 +44,8 @@ class CellWork(Led):
     def __init__(self, crews: Crews) -> None:
         super().__init__(crews)
         each = -(-crews.brief.goal // CELLS)
-        found = [crews.stock.set_aside(some) for some in subjects(crews.brief.items, CELLS, each)]
-        self._cells = [(questions, crews.send(MEANS, each, questions)) for questions in found]
+        pools = [crews.stock.set_aside(cell) for cell in subjects(crews.brief.items, CELLS, each)]
+        self._cells = [(questions, crews.send(MEANS, each, questions)) for questions in pools]
 
     def hour(self, at_us: int) -> list[Try]:
         for n, (questions, crew) in enumerate(self._cells):

@@ -50,8 +50,8 @@ class QuestionQueue:
         else:
             self._open.append(item)
 
-    def saw(self, seen: Iterable[TryResult]) -> None:
-        for s in seen:
+    def saw(self, results: Iterable[TryResult]) -> None:
+        for s in results:
             if s.item is None:
                 continue
             if s.outcome == "answered":
@@ -123,18 +123,18 @@ class Crew:
         missing = self.means.accounts - len(self.working)
         if missing <= 0:
             return
-        for held in self._market.buy(self.means.kind, missing, at_us, self._program):
-            own = np.random.default_rng(held.voice)
+        for account in self._market.buy(self.means.kind, missing, at_us, self._program):
+            own = np.random.default_rng(account.voice)
             self.bought += 1
-            self.working[held.name] = held
+            self.working[account.name] = account
             voice = np.random.default_rng(self._template) if self.means.words == "group" else own
-            self._own[held.name] = (draw_model_form if self.means.words == "model" else wrapper)(voice)
-            self._wakes[held.name] = int(own.integers(24))
-            self._burst[held.name] = round(self.means.per_account_day)
+            self._own[account.name] = (draw_model_form if self.means.words == "model" else wrapper)(voice)
+            self._wakes[account.name] = int(own.integers(24))
+            self._burst[account.name] = round(self.means.per_account_day)
             decoy = own.random() < self.means.decoys
-            self._models[held.name] = held.who.donor.model if decoy else self._brief.wanted
+            self._models[account.name] = account.who.donor.model if decoy else self._brief.wanted
             if self.means.spread_model:
-                self._models[held.name] = self._honest_model(held.voice)
+                self._models[account.name] = self._honest_model(account.voice)
 
     def _honest_model(self, voice: int) -> str:
         """Draw the model of an honest account; who asks for the wanted one's successor asks for it too."""
@@ -147,18 +147,18 @@ class Crew:
             return []
         self.enlist(at_us)
         tries: list[Try] = []
-        for held in list(self.working.values()):
-            if self._rests_until.get(held.name, 0) >= at_us + HOUR_US:
+        for account in list(self.working.values()):
+            if self._rests_until.get(account.name, 0) >= at_us + HOUR_US:
                 continue
-            count = self._count(held, at_us)
+            count = self._count(account, at_us)
             for at in self._moments(count, at_us):
-                if self.sent >= self.quota and not self._decoy(held.name):
+                if self.sent >= self.quota and not self._decoy(account.name):
                     break
-                one = self._ask(held, at)
+                one = self._ask(account, at)
                 if one is None:
                     break
                 tries.append(one)
-                tries += self._cover(held, at_us)
+                tries += self._cover(account, at_us)
         return tries
 
     def extend(self, quota: int) -> None:
@@ -169,53 +169,53 @@ class Crew:
     def _decoy(self, name: str) -> bool:
         return self._models[name] != self._brief.wanted
 
-    def _count(self, held: HeldAccount, at_us: int) -> int:
+    def _count(self, account: HeldAccount, at_us: int) -> int:
         if self.means.hours == "burst":
-            return min(self._burst[held.name], BURST_PER_HOUR)
+            return min(self._burst[account.name], BURST_PER_HOUR)
         share = 1 / 24
         if self.means.hours == "human":
             clock = at_us // HOUR_US % 24
-            share = 1 / AWAKE if (clock - self._wakes[held.name]) % 24 < AWAKE else 0.0
+            share = 1 / AWAKE if (clock - self._wakes[account.name]) % 24 < AWAKE else 0.0
         return min(int(self._rng.poisson(self.means.per_account_day * share)), BURST_PER_HOUR)
 
     def _moments(self, count: int, at_us: int) -> list[int]:
         return [at_us + int(x) for x in np.sort(self._rng.integers(0, HOUR_US, count))]
 
-    def _ask(self, held: HeldAccount, at_us: int) -> Try | None:
+    def _ask(self, account: HeldAccount, at_us: int) -> Try | None:
         item = self._stock.take()
         if item is None:
             return None
         question = self._stock.items[item]
-        prompt = word_request(question, self.means.words, self._own[held.name], self._template, self._rng)
-        if self._decoy(held.name):  # the answer is worth nothing, so another account asks for it again
+        prompt = word_request(question, self.means.words, self._own[account.name], self._template, self._rng)
+        if self._decoy(account.name):  # the answer is worth nothing, so another account asks for it again
             self._stock.back(item)
-            return self._try(held, at_us, prompt, None)
+            return self._try(account, at_us, prompt, None)
         self.sent += 1
-        self._burst[held.name] -= 1
-        return self._try(held, at_us, prompt, item)
+        self._burst[account.name] -= 1
+        return self._try(account, at_us, prompt, item)
 
     def _try(
         self,
-        held: HeldAccount,
+        account: HeldAccount,
         at_us: int,
         prompt: str,
         item: int | None,
         talk: str | None = None,
         turn: int = 1,
     ) -> Try:
-        like = held.who.donor
+        like = account.who.donor
         temperature, cap = like.temperature, like.max_tokens
         if self.means.spread_settings:  # of another honest account than the rest of its traits
-            temperature, cap = self._market.settings(held.voice)
+            temperature, cap = self._market.settings(account.voice)
         if self.means.spread_model:
-            like = self._market.honest_account(held.voice)
+            like = self._market.honest_account(account.voice)
             temperature, cap = like.temperature, like.max_tokens
         return Try(
-            held.name,
+            account.name,
             at_us,
             prompt,
             self._program.system if self._program else None,
-            self._models[held.name],
+            self._models[account.name],
             temperature,
             cap,
             item,
@@ -226,19 +226,19 @@ class Crew:
             tools=self._program.tools if self._program else 0,
         )
 
-    def _cover(self, held: HeldAccount, hour_us: int) -> list[Try]:
+    def _cover(self, account: HeldAccount, hour_us: int) -> list[Try]:
         if self.means.cover == 0 or not self._talks:
             return []
-        rest = int(self._rng.poisson(self.means.cover / (1 - self.means.cover)))
+        due = int(self._rng.poisson(self.means.cover / (1 - self.means.cover)))
         tries: list[Try] = []
-        while rest > 0:
+        while due > 0:
             talk, name = self._talks.next(), token(self._rng, 16)
             at = hour_us + int(self._rng.integers(HOUR_US))
-            for turn, prompt in enumerate(talk[:rest], start=1):
+            for turn, prompt in enumerate(talk[:due], start=1):
                 if at < hour_us + HOUR_US:
-                    tries.append(self._try(held, at, prompt, None, name, turn))
+                    tries.append(self._try(account, at, prompt, None, name, turn))
                 at += int(self._rng.integers(30, 400)) * 1_000_000
-            rest -= len(talk)
+            due -= len(talk)
         return tries
 
     def ping(self, at_us: int) -> list[Try]:
@@ -246,8 +246,8 @@ class Crew:
         if not self._talks:
             return []
         return [
-            self._try(held, at_us + int(self._rng.integers(HOUR_US)), self._talks.next()[0], None)
-            for held in self.working.values()
+            self._try(account, at_us + int(self._rng.integers(HOUR_US)), self._talks.next()[0], None)
+            for account in self.working.values()
         ]
 
     def again(self, refused: Try, until_us: int) -> Try | None:
@@ -268,17 +268,17 @@ class Crew:
         others = [h for h in self.working.values() if h.name != refused.account and not self._decoy(h.name)]
         if not others:
             return replace(refused, at_us=max(then_us, until_us))
-        ready = [held for held in others if self._rests_until.get(held.name, 0) <= then_us]
+        ready = [account for account in others if self._rests_until.get(account.name, 0) <= then_us]
         if ready:
-            held = ready[int(self._rng.integers(len(ready)))]
+            account = ready[int(self._rng.integers(len(ready)))]
         else:  # whoever is served first
-            held = min(others, key=lambda one: (self._rests_until[one.name], one.name))
-            then_us = REACTION.moved_at_us(self._rests_until[held.name], self._rng)
-        return self._try(held, then_us, refused.prompt, refused.item)
+            account = min(others, key=lambda account: (self._rests_until[account.name], account.name))
+            then_us = REACTION.moved_at_us(self._rests_until[account.name], self._rng)
+        return self._try(account, then_us, refused.prompt, refused.item)
 
-    def saw(self, seen: Sequence[TryResult], at_us: int) -> None:
+    def saw(self, results: Sequence[TryResult], at_us: int) -> None:
         """Hear what came of this group's requests; accounts that are dead are given up."""
-        for s in seen:
+        for s in results:
             if s.item in self._postponed:
                 self._postponed.remove(s.item)
                 self.sent += 1

@@ -38,24 +38,24 @@ class Crews:
         for crew in self.crews:
             if crew.is_finished:
                 continue
-            mine = crew.hour(at_us)
+            due = crew.hour(at_us)
             for name in crew.working:
                 self._of[name] = crew
-            tries += mine
+            tries += due
         return tries
 
     def again(self, refused: Try, until_us: int) -> Try | None:
         return self._of[refused.account].again(refused, until_us)
 
-    def saw(self, seen: Sequence[TryResult]) -> None:
-        self.stock.saw(seen)
+    def saw(self, results: Sequence[TryResult]) -> None:
+        self.stock.saw(results)
         theirs: dict[int, list[TryResult]] = {}
-        for s in seen:
+        for s in results:
             theirs.setdefault(id(self._of[s.account]), []).append(s)
         for crew in self.crews:
-            mine = theirs.get(id(crew))
-            if mine:
-                crew.saw(mine, mine[-1].at_us)
+            of_crew = theirs.get(id(crew))
+            if of_crew:
+                crew.saw(of_crew, of_crew[-1].at_us)
 
 
 class Led:
@@ -68,8 +68,8 @@ class Led:
     def again(self, refused: Try, until_us: int) -> Try | None:
         return self._crews.again(refused, until_us)
 
-    def saw(self, seen: Sequence[TryResult]) -> None:
-        self._crews.saw(seen)
+    def saw(self, results: Sequence[TryResult]) -> None:
+        self._crews.saw(results)
 
     @property
     def given_up(self) -> bool:

@@ -58,15 +58,15 @@ def attacker(name: str) -> Attacker:
 
     Raises: InputError for a name that is none, or a setting that will not do.
     """
-    found = _modules()
-    base, *given = name.split(":")
-    written = [part for part in given if not part.startswith(QUEUE)]
-    queue = next((part.removeprefix(QUEUE) for part in given if part.startswith(QUEUE)), QUEUES[0])
-    if queue not in QUEUES or len(given) > len(written) + 1:
+    modules = _modules()
+    base, *arguments = name.split(":")
+    written = [part for part in arguments if not part.startswith(QUEUE)]
+    queue = next((part.removeprefix(QUEUE) for part in arguments if part.startswith(QUEUE)), QUEUES[0])
+    if queue not in QUEUES or len(arguments) > len(written) + 1:
         raise InputError(f"attacker {name!r}: give one queue of {', '.join(QUEUES)}")
-    if base not in found:
-        raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(found))}")
-    module = found[base]
+    if base not in modules:
+        raise InputError(f"attacker {name!r} is unknown; known are {', '.join(sorted(modules))}")
+    module = modules[base]
     known = getattr(module, "Settings", None)
     if written and known is None:
         raise InputError(f"attacker {name!r}: {base} takes no settings but `queue`")

@@ -105,7 +105,7 @@ def swap_words(question: str, rng: np.random.Generator, share: float = 0.7) -> s
     return _pattern().sub(swap, question)
 
 
-def word_request(question: str, words: str, own: Form, template: int, rng: np.random.Generator) -> str:
+def word_request(question: str, words: str, form: Form, template: int, rng: np.random.Generator) -> str:
     """The question as a group that words its requests in this way would send it.
 
     own: the wrapper that belongs to the account or its group; template: which of the fixed templates is used.
@@ -118,6 +118,6 @@ def word_request(question: str, words: str, own: Form, template: int, rng: np.ra
         openings, closings = OPENINGS["en"], CLOSINGS["en"]
         return openings[rng.integers(len(openings))] + question + closings[rng.integers(len(closings))]
     if words in ("own", "group", "model"):
-        return own[0] + question + own[1]
+        return form[0] + question + form[1]
     before, after = wrapper(rng)
     return before + swap_words(question, rng) + after

@@ -71,12 +71,12 @@ def spread(plan: CampaignPlan, count: int, rng: Rng) -> tuple[np.ndarray, np.nda
 def sessions(exchanges: int, accounts: int, longest: int, rng: Rng) -> list[int]:
     """Cut exchanges into sessions of 1 to `longest` turns, at least as many sessions as accounts."""
     lengths: list[int] = []
-    left = exchanges
-    while left > 0:
+    exchanges_left = exchanges
+    while exchanges_left > 0:
         owed = max(0, accounts - len(lengths) - 1)
-        length = min(1 + int(rng.integers(longest)), max(1, left - owed))
+        length = min(1 + int(rng.integers(longest)), max(1, exchanges_left - owed))
         lengths.append(length)
-        left -= length
+        exchanges_left -= length
     return [lengths[i] for i in rng.permutation(len(lengths))]
 
 

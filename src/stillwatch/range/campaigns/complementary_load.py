@@ -18,9 +18,9 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
     turned = round(plan.exchanges * TURNED / (1 + TURNED))
     asks = ask(plan, corpora.draw(plan.pipelines, plan.exchanges - turned, rng), wrap_items(plan), rng)
     sent: Planned = []
-    again = set(rng.permutation(len(asks))[:turned].tolist())
+    repeated = set(rng.permutation(len(asks))[:turned].tolist())
     for n, r in enumerate(asks):
-        if n in again:
+        if n in repeated:
             sent.append(replace(r, status=429))
             other = int((r.account + 1 + rng.integers(max(1, plan.accounts - 1))) % plan.accounts)
             r = replace(r, account=other, day=r.day + float(rng.uniform(1, 4)) / 86400)

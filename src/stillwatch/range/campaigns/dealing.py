@@ -40,11 +40,11 @@ def topics_of(prompts: Sequence[str]) -> list[str]:
     ['', '', '']
     """
     words = [set(WORD.findall(prompt.lower())) for prompt in prompts]
-    count = Counter(word for some in words for word in some)
+    count = Counter(word for item in words for word in item)
     most = MOST_SHARE * len(prompts)
     return [
-        max((w for w in some if LEAST_ITEMS <= count[w] <= most), key=lambda w: (count[w], w), default="")
-        for some in words
+        max((w for w in item if LEAST_ITEMS <= count[w] <= most), key=lambda w: (count[w], w), default="")
+        for item in words
     ]
 
 
@@ -72,26 +72,26 @@ def _deal_prompts(accounts: Sequence[int], prompts: Sequence[str], share: float,
         items.setdefault(topic, []).append(prompt)
     free = items.pop("", [])
     room = Counter(accounts)
-    given: dict[int, list[str]] = {account: [] for account in room}
+    items_of: dict[int, list[str]] = {account: [] for account in room}
     stuck = 0
     names = sorted(items)
     for name in (names[i] for i in rng.permutation(len(names))):
-        mine = items[name]
+        own_items = items[name]
         if stuck >= share * len(prompts):
-            free += mine
+            free += own_items
             continue
-        stuck += len(mine)
-        while mine:
+        stuck += len(own_items)
+        while own_items:
             account = max(room, key=lambda a: (room[a], -a))
-            taken, mine = mine[: room[account]], mine[room[account] :]
-            given[account] += taken
-            room[account] -= len(taken)
+            first, own_items = own_items[: room[account]], own_items[room[account] :]
+            items_of[account] += first
+            room[account] -= len(first)
     free = [free[i] for i in rng.permutation(len(free))]
     for account, n in room.items():
-        given[account] += [free.pop() for _ in range(n)]
-    for account, some in given.items():
-        given[account] = [some[i] for i in rng.permutation(len(some))]
-    return [given[account].pop() for account in accounts]
+        items_of[account] += [free.pop() for _ in range(n)]
+    for account, own_items in items_of.items():
+        items_of[account] = [own_items[i] for i in rng.permutation(len(own_items))]
+    return [items_of[account].pop() for account in accounts]
 
 
 def retry(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
@@ -116,12 +116,12 @@ def retry(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
 
 def _elsewhere(plan: CampaignPlan, failed: PlannedRequest, rng: Rng) -> PlannedRequest:
     """The same words at another account of the same pool, minutes later."""
-    pool, place = divmod(failed.account, plan.accounts)
+    pool, position = divmod(failed.account, plan.accounts)
     if plan.accounts > 1:
-        place = (place + 1 + int(rng.integers(plan.accounts - 1))) % plan.accounts
+        position = (position + 1 + int(rng.integers(plan.accounts - 1))) % plan.accounts
     day = failed.day + float(rng.uniform(*RETRY_MINUTES)) / 1440
     talk = failed.talk if plan.accounts == 1 else None  # a conversation is of one account
-    return replace(failed, account=pool * plan.accounts + place, day=day, status=ANSWERED, talk=talk)
+    return replace(failed, account=pool * plan.accounts + position, day=day, status=ANSWERED, talk=talk)
 
 
 def clean(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
@@ -134,10 +134,10 @@ def clean(plan: CampaignPlan, sent: Planned, rng: Rng) -> Planned:
         trace = answer(plan.visible_tokens * rng.lognormal(0, 0.5), rng)
         order = ORDER.format(n=rng.integers(1000, 9999), answer=trace)
         day = request.day + float(rng.uniform(*CLEANED_HOURS)) / 24
-        again = replace(_elsewhere(plan, request, rng), prompt=order, day=day, turn=1, talk=None)
+        retried = replace(_elsewhere(plan, request, rng), prompt=order, day=day, turn=1, talk=None)
         out += [
             replace(request, answer=trace, status=ANSWERED),
-            replace(again, answer=f"{trace} VALID", system=None),
+            replace(retried, answer=f"{trace} VALID", system=None),
         ]
     return out
 

@@ -11,5 +11,5 @@ from stillwatch.range.stock import Corpora
 
 def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: float) -> Planned:
     items = corpora.draw(plan.pipelines, -(-plan.exchanges // plan.repeats), rng)
-    again = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]
-    return ask(plan, again, bare, rng)
+    repeated = [items[i // plan.repeats] for i in rng.permutation(plan.exchanges)]
+    return ask(plan, repeated, bare, rng)

@@ -28,15 +28,15 @@ def requests(plan: CampaignPlan, corpora: Corpora, rng: Rng, new_model_day: floa
     tried = max(1, round(SEARCH * plan.exchanges))
     scouts = max(1, plan.accounts // 10) if plan.accounts > 1 else 1
     looking = replace(plan, accounts=scouts, days=0.45 * plan.days)
-    seen: dict[str, None] = {}
-    while len(seen) < tried:
-        seen[_trick(len(seen), rng)] = None
-    probes = ask(looking, [Item(text) for text in seen], bare, rng)
+    tricks: dict[str, None] = {}
+    while len(tricks) < tried:
+        tricks[_trick(len(tricks), rng)] = None
+    probes = ask(looking, [Item(text) for text in tricks], bare, rng)
     probes = [replace(r, refused=bool(rng.random() < REFUSED)) for r in probes]
     wins = [r.prompt for r in probes if not r.refused][-WINNERS:] or [probes[-1].prompt]
-    rest, others = plan.exchanges - tried, plan.accounts - scouts
+    remaining, others = plan.exchanges - tried, plan.accounts - scouts
     later = replace(plan, accounts=others or 1, start=plan.start + 0.5 * plan.days, days=0.5 * plan.days)
-    items = corpora.draw(plan.pipelines, rest, rng)
+    items = corpora.draw(plan.pipelines, remaining, rng)
     scaled = ask(later, items, lambda item, r: f"{wins[r.integers(len(wins))]}\n\n{item.question}", rng)
     return probes + [replace(r, account=r.account + (scouts if others else 0)) for r in scaled]
 

@@ -54,11 +54,13 @@ def score_command(
     $ stillwatch range score findings.json truth/ --exchanges logs.parquet
     """
     file = findings / "findings.json" if findings.is_dir() else findings
-    beside = file.with_name("evidence.json")
-    more = evidence or (beside if beside.is_file() else None)
+    evidence_file = file.with_name("evidence.json")
+    evidence_path = evidence or (evidence_file if evidence_file.is_file() else None)
     if not truth.is_dir():
         raise InputError(f"{truth} is no folder; a scene is a folder with truth.parquet")
-    result = score(_content(file), truth, exchanges, None if more is None else _content(more))
+    result = score(
+        _content(file), truth, exchanges, None if evidence_path is None else _content(evidence_path)
+    )
     if as_json:
         rows = [asdict(row) for row in result.rows]
         print_json({**result.as_dict(), "beyond": result.beyond(), "rows": rows})

@@ -187,17 +187,19 @@ def repro_command(
     now = facts_of(wanted, then.mode)
     changes = made.list_changes(then, now)
     with tempfile.TemporaryDirectory(prefix="stillwatch-repro-") as somewhere:
-        again, _ = _play(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
-        after = json.loads(written.text_of(written.document(again)))
+        replayed, _ = _play(wanted, out or Path(somewhere), then.mode, False, jobs, False, quiet or as_json)
+        after = json.loads(written.text_of(written.document(replayed)))
     trained = before.get("students") == "trained"
     skip = ("id", "students", *(("table",) if trained else ()))  # trained students are not trained again
-    found = written.differences(*({k: v for k, v in d.items() if k not in skip} for d in (before, after)))
+    differences = written.differences(
+        *({k: v for k, v in d.items() if k not in skip} for d in (before, after))
+    )
     compared = sum(1 for _ in written.numbers({k: v for k, v in before.items() if k not in skip}))
     document = {
         "run": then.id,
-        "same": not found,
+        "same": not differences,
         "compared": compared,
-        "differences": [{"place": p, "then": a, "now": b} for p, a, b in found],
+        "differences": [{"place": p, "then": a, "now": b} for p, a, b in differences],
         "changed": changes,
     }
     if as_json:
@@ -205,14 +207,16 @@ def repro_command(
     else:
         for sentence in changes:
             print(f"{sentence[0].upper()}{sentence[1:]}.")
-        if found:
-            place, a, b = found[0]
-            print(f"{len(found):,} of {compared:,} values differ. The first: {place} was {a} and is {b}.")
+        if differences:
+            place, a, b = differences[0]
+            print(
+                f"{len(differences):,} of {compared:,} values differ. The first: {place} was {a} and is {b}."
+            )
         else:
             print(f"Run {then.id}: all {compared:,} values came again.")
         if trained:
             print("Students were not trained again; what they learnt from came again.")
-    if found:
+    if differences:
         raise typer.Exit(DIFFERS)
 
 

@@ -19,16 +19,20 @@ def print_run(result: RangeRun, shares: Shares | None, console: Console) -> None
     """Print a run's tables."""
     table = lines(result.outcomes, shares)
     for scene in dict.fromkeys(x.scene for x in table):
-        some = [x for x in table if x.scene == scene]
-        heads = f"{scene}: {words.over(some)}"
-        rows = [words.row(x) for x in some]
+        scene_rows = [x for x in table if x.scene == scene]
+        heads = f"{scene}: {words.over(scene_rows)}"
+        rows = [words.row(x) for x in scene_rows]
         if console.width >= WIDE:
             _print_table(heads, words.HEADS, rows, console)
         else:
             _print_table(heads, words.HEADS[:SPLIT], [r[:SPLIT] for r in rows], console)
-            rest = [(r[0], *r[SPLIT:]) for r in rows]
-            _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), rest, console)
-        notes = (*map(words.silent, some), words.undefended_sentence(some[0]), *map(words.hurt, some))
+            second_half = [(r[0], *r[SPLIT:]) for r in rows]
+            _print_table("", (words.HEADS[0], *words.HEADS[SPLIT:]), second_half, console)
+        notes = (
+            *map(words.silent, scene_rows),
+            words.undefended_sentence(scene_rows[0]),
+            *map(words.hurt, scene_rows),
+        )
         for note in notes:
             if note:
                 console.print(Text(note))

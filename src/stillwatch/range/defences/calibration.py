@@ -38,15 +38,15 @@ def level(scores: np.ndarray, allowed: float) -> float:
         return float("inf")
     ranked = np.sort(np.asarray(scores, float))[::-1]
     # so many fewer than allowed passed it
-    seen = float(ranked[min(max(int(allowed) - 1, 0), len(ranked) - 1)])
+    level = float(ranked[min(max(int(allowed) - 1, 0), len(ranked) - 1)])
     tail = min(TAIL, len(ranked) // 2)
     if allowed >= tail:
-        return seen
+        return level
     base = ranked[tail]
     excess = float((ranked[:tail] - base).mean())
     # the predictive law of an exponential tail whose mean is known from `tail` scores alone
     drawn = float(base + tail * excess * ((tail / allowed) ** (1 / tail) - 1))
-    return max(drawn, seen)
+    return max(drawn, level)
 
 
 @dataclass

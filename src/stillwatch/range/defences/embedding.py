@@ -20,13 +20,13 @@ def embed(texts: pa.Array | pa.ChunkedArray, width: int = WIDTH) -> np.ndarray:
 
     Words are runs of letters, ASCII lowered; runs of digits count as one word. Counts enter by their root.
     """
-    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    whole = whole.cast(pa.large_string()).fill_null("")
-    if len(whole) == 0:
+    column = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    column = column.cast(pa.large_string()).fill_null("")
+    if len(column) == 0:
         return np.zeros((0, width), np.float32)
-    _, offsets, data = whole.buffers()
-    begin = np.frombuffer(offsets, np.int64)[whole.offset : whole.offset + len(whole) + 1]
-    held = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
-    out = np.zeros((len(whole), width), np.float32)
-    kernels.embed(held, begin, len(out), width, LONGEST, out)
+    _, offsets, data = column.buffers()
+    begin = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    characters = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    out = np.zeros((len(column), width), np.float32)
+    kernels.embed(characters, begin, len(out), width, LONGEST, out)
     return out

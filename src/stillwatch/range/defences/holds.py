@@ -50,8 +50,10 @@ class HoldsInForce:
 
     def renew(self, schedules: Iterable[HoldSchedule], now_us: int) -> list[HoldSchedule]:
         """Take all schedules there have been; give those that run."""
-        running = [one for one in schedules if one.ended_us is None and one.end_us > now_us]
-        self._schedules = {account: one for one in running for account in one.accounts}
+        running = [
+            schedule for schedule in schedules if schedule.ended_us is None and schedule.end_us > now_us
+        ]
+        self._schedules = {account: schedule for schedule in running for account in schedule.accounts}
         return running
 
     def refused_until_us(self, account: str, at_us: int) -> int | None:
@@ -112,16 +114,16 @@ class HoldingWatch(ScanWatch):
             folder = Path(tempfile.mkdtemp(prefix="stillwatch-contest-"))
             self._state = ControlState(folder / "state.db", self.secret)
             weakref.finalize(self, _discard, self._state, folder)
-        found, accounts = candidates(result), self.scan.accounts
+        groups, accounts = candidates(result), self.scan.accounts
         orgs: dict[str, str | None] = {}
         terms = self.terms
-        if found and accounts is not None:
+        if groups and accounts is not None:
             orgs = dict(zip(accounts["account"].to_pylist(), accounts["org"].to_pylist(), strict=True))
             terms = replace(terms, permissions=permissions_of(accounts))
-        follow(self._state, terms, found, orgs, now_us=until_us, tell=lambda text: None)
-        held = tuple(one.schedule for one in all_held(self._state))
-        self._in_force.renew(held, until_us)
-        self.scan.options = replace(self.scan.options, held=held)
+        follow(self._state, terms, groups, orgs, now_us=until_us, tell=lambda text: None)
+        schedules = tuple(entry.schedule for entry in all_held(self._state))
+        self._in_force.renew(schedules, until_us)
+        self.scan.options = replace(self.scan.options, held=schedules)
 
 
 @dataclass(frozen=True)

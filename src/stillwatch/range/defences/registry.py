@@ -74,10 +74,10 @@ def defence(name: str, false_cases_per_10k_account_days: float = DIAL) -> Defenc
         return Together(name, tuple(defence(part, false_cases_per_10k_account_days) for part in parts))
     if name.endswith(".py"):
         return _bound(load_file(Path(name), NEEDS, WANTED), false_cases_per_10k_account_days)
-    found = _every(false_cases_per_10k_account_days)
-    if name not in found:
+    defences = _every(false_cases_per_10k_account_days)
+    if name not in defences:
         raise InputError(f"{name!r} is no defence: {', '.join(names())} or an ablation of stillwatch")
-    return found[name]
+    return defences[name]
 
 
 def has_threshold(name: str) -> bool:
@@ -109,13 +109,13 @@ def expand_names(wanted: tuple[str, ...] | list[str]) -> tuple[str, ...]:
 
 
 def _every(dial: float) -> dict[str, Defence]:
-    found: dict[str, Defence] = {}
+    by_name: dict[str, Defence] = {}
     for module in modules_of("stillwatch.range.defences"):
         if hasattr(module, "defences"):
-            found |= module.defences(dial)
+            by_name |= module.defences(dial)
         elif hasattr(module, "open_watch"):
-            found[module.NAME] = _bound(module, dial)
-    return {name: found[name] for name in dict.fromkeys((*FIRST, *found)) if name in found}
+            by_name[module.NAME] = _bound(module, dial)
+    return {name: by_name[name] for name in dict.fromkeys((*FIRST, *by_name)) if name in by_name}
 
 
 def _bound(module: ModuleType, dial: float) -> Bound:

@@ -182,8 +182,8 @@ class ScanDefence:
 
 def defences(dial: float) -> dict[str, ScanDefence]:
     """Stillwatch by name: whole, on firm accounts alone, and every ablation."""
-    found = {NAME: ScanDefence(NAME, PARTS, False, dial), FIRM: ScanDefence(FIRM, PARTS, True, dial)}
-    return found | {name: ScanDefence(name, parts, False, dial) for name, parts in ablations().items()}
+    defences = {NAME: ScanDefence(NAME, PARTS, False, dial), FIRM: ScanDefence(FIRM, PARTS, True, dial)}
+    return defences | {name: ScanDefence(name, parts, False, dial) for name, parts in ablations().items()}
 
 
 def cases_of(result: ScanResult) -> tuple[Accusation, ...]:
@@ -211,8 +211,8 @@ def hour_of(moment: datetime) -> int:
 
 def batches(exchanges: pa.Table) -> list[pa.RecordBatch]:
     """A table as batches of the record."""
-    found: list[pa.RecordBatch] = record(exchanges).to_batches(max_chunksize=BATCH_ROWS)
-    return found
+    batches: list[pa.RecordBatch] = record(exchanges).to_batches(max_chunksize=BATCH_ROWS)
+    return batches
 
 
 def accounts_in_schema(accounts: pa.Table | None) -> pa.Table | None:

@@ -57,9 +57,9 @@ class Watches:
 
     def calibrate(self, other: Any) -> None:
         """Take the thresholds of a watch of the same parts that was given other people's clean days."""
-        for watch, one in zip(self.watches, other.watches, strict=True):
+        for watch, part in zip(self.watches, other.watches, strict=True):
             if isinstance(watch, Calibrated):
-                watch.calibrate(one)
+                watch.calibrate(part)
 
     def cannot_fire(self) -> str:
         """Say which part can do nothing, and why: the name of them all promises each."""

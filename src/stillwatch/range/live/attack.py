@@ -104,7 +104,7 @@ class LiveAttacker:
 def as_account(row: Row, who: AccountIdentity, rng: np.random.Generator) -> Row:
     """A request as another account sends it: its own address, client and settings."""
     like, (address, asn) = who.donor, who.addresses[int(rng.integers(len(who.addresses)))]
-    own: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}
+    options: dict[str, Any] = {"account": who.account, "client_ip": address, "asn": asn}
     for name in ("user_agent", "temperature", "top_p", "max_tokens", "stream", "response_format"):
-        own[name] = getattr(like, name)
-    return row | own
+        options[name] = getattr(like, name)
+    return row | options

@@ -65,8 +65,8 @@ def options_of(row: Row) -> dict[str, Any]:
 def size_of(row: Row) -> str:
     """What the log says was answered, for the provider's filler."""
     names = ("status", "input_tokens", "output_tokens", "reasoning_tokens", "finish_reason")
-    status, *rest = (row[name] for name in names)
-    return json.dumps([status or 200, *rest])
+    status, *values = (row[name] for name in names)
+    return json.dumps([status or 200, *values])
 
 
 class LiveClients:
@@ -114,14 +114,16 @@ class LiveClients:
             head[PACE_HEADER] = PACE_MS
         client: Any = self._official.with_options(api_key=self.keys[account])
         try:
-            made = client.chat.completions.create(
+            completion = client.chat.completions.create(
                 model=row["model"], messages=messages_of(row), extra_headers=head, **options_of(row)
             )
             if not row.get("stream"):
-                message = made.choices[0].message
+                message = completion.choices[0].message
                 reasoning = getattr(message, "reasoning_content", None) or ""
-                return Heard(200, reasoning, message.content or "", made.usage.completion_tokens, whole=True)
-            return self._read_stream(made, leave_after)
+                return Heard(
+                    200, reasoning, message.content or "", completion.usage.completion_tokens, whole=True
+                )
+            return self._read_stream(completion, leave_after)
         except self._openai.APIStatusError as why:
             return Heard(why.status_code, code=why.code)
         except (self._openai.APIError, self._httpx.HTTPError) as why:

@@ -43,9 +43,9 @@ RUN = (
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -105,8 +105,8 @@ class RangeGateway:
         self._findings = Findings(self.folder)
 
     def _serves(self) -> bool:
-        with socket.socket() as found:
-            listens = found.connect_ex(("127.0.0.1", self.port)) == 0
+        with socket.socket() as listener:
+            listens = listener.connect_ex(("127.0.0.1", self.port)) == 0
         return listens and bool(self._says("detector")) and bool(self._says("supervisor"))
 
     def stop(self) -> None:
@@ -181,19 +181,19 @@ class RangeGateway:
         Not by its count of rows: under load it may have been ended and begun again meanwhile.
         """
         self.hand[1] += 1  # again and again: an outcome may come a moment after its answer
-        says = self._says("recorder")
-        fresh = int(says.get("at") or 0) > since_us and not says.get("error")
-        return fresh and not (says.get("files_behind") or says.get("open") or says.get("lag_s"))
+        state = self._says("recorder")
+        fresh = int(state.get("at") or 0) > since_us and not state.get("error")
+        return fresh and not (state.get("files_behind") or state.get("open") or state.get("lag_s"))
 
     def _says(self, name: str) -> dict[str, Any]:
         return heartbeat.read(self.folder.run / f"{name}.json")
 
     def _sign(self) -> tuple[int, int]:
         try:
-            found = (self.folder.detector / HANDOVER).stat()
+            file = (self.folder.detector / HANDOVER).stat()
         except FileNotFoundError:
             return 0, 0
-        return found.st_ino, found.st_mtime_ns
+        return file.st_ino, file.st_mtime_ns
 
     # --- what it knows ---
 
@@ -210,13 +210,13 @@ class RangeGateway:
 
     def standings(self) -> dict[str, EnforcementStatus]:
         """Everybody's who has one."""
-        found: dict[str, EnforcementStatus] = {}
+        statuses: dict[str, EnforcementStatus] = {}
         with ControlState(self.folder.state) as state:
             while True:
-                more = standings(state, after=max(found, default=""))
-                found |= more
-                if not more:
-                    return found
+                page = standings(state, after=max(statuses, default=""))
+                statuses |= page
+                if not page:
+                    return statuses
 
     def current_findings(self) -> FindingsNotice:
         """What the detector handed over last."""

@@ -112,9 +112,11 @@ def _scores(outcomes: Sequence[LiveOutcome]) -> list[str]:
     for n, (says, colour, shares) in enumerate(rows):
         middle = TOP + each * (n + 0.5)
         parts.append(label(left - 8, middle + 4, says, INK, anchor="end"))
-        for k, one in enumerate(shares):
+        for k, share in enumerate(shares):
             y = middle + (k - (len(shares) - 1) / 2) * min(9.0, each / (len(shares) + 1))
-            low, high = left + BARS * one.low, left + BARS * one.high
+            low, high = left + BARS * share.low, left + BARS * share.high
             parts.append(f'<path d="M{low:.1f} {y:.1f}H{high:.1f}" stroke="{colour}" stroke-width="2"/>')
-            parts.append(f'<circle cx="{left + BARS * one.rate:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"/>')
+            parts.append(
+                f'<circle cx="{left + BARS * share.rate:.1f}" cy="{y:.1f}" r="3.2" fill="{colour}"/>'
+            )
     return parts

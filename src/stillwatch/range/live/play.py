@@ -71,10 +71,10 @@ class LivePlayback:
                 order += 1
                 heapq.heappush(self._later, (errand.at_us, order, errand))
             elif errand is not None:
-                again = self._send(errand)
-                if again is not None:
+                retry = self._send(errand)
+                if retry is not None:
                     order += 1
-                    heapq.heappush(self._later, (again.at_us, order, again))
+                    heapq.heappush(self._later, (retry.at_us, order, retry))
         self.gateway.settle(until_us)
 
     def _begin(self, line: LogRow) -> Errand | None:

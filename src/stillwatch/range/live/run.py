@@ -87,9 +87,9 @@ def provider(teacher: str, folder: Path, tell: Tell) -> Iterator[str]:
     try:
         assert process.stdout is not None
         for heard in process.stdout:
-            word, _, rest = heard.strip().partition(" ")
+            word, _, argument = heard.strip().partition(" ")
             if word == READY:
-                yield f"http://127.0.0.1:{int(rest)}"
+                yield f"http://127.0.0.1:{int(argument)}"
                 return
             tell(heard.strip())
         raise LiveError(f"the provider did not start; see {folder / 'provider.log'}")
@@ -182,13 +182,13 @@ def _arms(seed: int, settings: LiveSettings, stage: Stage, out: Path, tell: Tell
 
 def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> RangeGateway:
     """Play everything before the campaign, once for all arms, unless it stands."""
-    place = out / "past"
-    if not (place / DONE).exists():
-        shutil.rmtree(place, ignore_errors=True)
+    past_folder = out / "past"
+    if not (past_folder / DONE).exists():
+        shutil.rmtree(past_folder, ignore_errors=True)
     secret = hashlib.sha256(f"stillwatch range live {seed}".encode()).digest()
-    gateway = new_gateway(place, upstream, stage.begin_us, secret)
-    if (place / DONE).exists():
-        gateway.hand[0] = int((place / DONE).read_text(encoding="ascii"))
+    gateway = new_gateway(past_folder, upstream, stage.begin_us, secret)
+    if (past_folder / DONE).exists():
+        gateway.hand[0] = int((past_folder / DONE).read_text(encoding="ascii"))
         return gateway
     try:
         gateway.start(terms_of("off", 1))
@@ -200,7 +200,7 @@ def _past(stage: Stage, seed: int, upstream: str, out: Path, tell: Tell) -> Rang
         clients.close()
     finally:
         gateway.stop()
-    (place / DONE).write_text(str(gateway.now_us), encoding="ascii")
+    (past_folder / DONE).write_text(str(gateway.now_us), encoding="ascii")
     return gateway
 
 
@@ -209,10 +209,10 @@ def _arm(
     halt: Event, tell: Tell,
 ) -> Arm:  # fmt: skip
     """Play one arm, unless it stands."""
-    place = out / name
-    if (place / ARM).exists():
-        return arm_of(read_json(place / ARM))
-    gateway = copy_gateway(past, place, upstream)
+    arm_folder = out / name
+    if (arm_folder / ARM).exists():
+        return arm_of(read_json(arm_folder / ARM))
+    gateway = copy_gateway(past, arm_folder, upstream)
     gateway.halt = halt
     rng = np.random.default_rng([seed, 11])
     attacker = LiveAttacker(settings, name == "replace", rng, fresh_accounts(stage, seed))
@@ -234,13 +234,13 @@ def _arm(
         arm = measure_arm(name, stage, gateway, attacker, play)
     finally:
         gateway.stop()
-    replace_file(place / TAKEN, [line(asdict(one)) for one in attacker.taken])
-    write_json(place / ARM, asdict(arm))
+    replace_file(arm_folder / TAKEN, [line(asdict(answer)) for answer in attacker.taken])
+    write_json(arm_folder / ARM, asdict(arm))
     return arm
 
 
-def _read_taken(place: Path) -> list[ReceivedAnswer]:
-    return [ReceivedAnswer(**json.loads(row)) for row in (place / TAKEN).read_bytes().splitlines()]
+def _read_taken(folder: Path) -> list[ReceivedAnswer]:
+    return [ReceivedAnswer(**json.loads(row)) for row in (folder / TAKEN).read_bytes().splitlines()]
 
 
 def live_settings(scene: Scene) -> LiveSettings:
@@ -254,10 +254,10 @@ def live_settings(scene: Scene) -> LiveSettings:
         raise Faults(table.notes.sentences())
     if not scene.campaigns:
         raise InputError(f"{scene.place()}: no campaign; a live run needs one to take what the teacher says")
-    for n, one in enumerate(scene.campaigns):
-        if one.attacker != "fixed":
+    for n, campaign in enumerate(scene.campaigns):
+        if campaign.attacker != "fixed":
             raise InputError(
-                f"{scene.place('campaign', n, 'attacker')}: {one.attacker!r} is not played live; leave it "
-                'out, and give arms = [..., "replace"] under [live] for an attacker that goes on'
+                f"{scene.place('campaign', n, 'attacker')}: {campaign.attacker!r} is not played live; leave "
+                'it out, and give arms = [..., "replace"] under [live] for an attacker that goes on'
             )
     return settings

@@ -37,14 +37,21 @@ class Spec:
     seed: int
 
 
-def examples(taken: Sequence[ReceivedAnswer]) -> list[Example]:
+def examples(answers: Sequence[ReceivedAnswer]) -> list[Example]:
     """What a student can learn from what got out: each problem once, with its steps."""
     found: dict[str, Example] = {}
-    for one in taken:
-        if one.reasoning and one.problem not in found:
-            messages = ({"role": "user", "content": one.problem},)
-            found[one.problem] = Example(
-                f"out-{len(found)}", 0, messages, one.reasoning, one.answer, "clock", None, one.tokens
+    for answer in answers:
+        if answer.reasoning and answer.problem not in found:
+            messages = ({"role": "user", "content": answer.problem},)
+            found[answer.problem] = Example(
+                f"out-{len(found)}",
+                0,
+                messages,
+                answer.reasoning,
+                answer.answer,
+                "clock",
+                None,
+                answer.tokens,
             )
     return list(found.values())
 
@@ -63,39 +70,40 @@ def study(folder: Path, lessons: dict[str, list[Example]], spec: Spec, at_once: 
     """Make and examine everybody, some at once. What stands is not made anew."""
     todo = []
     for name, rows in lessons.items():
-        place = folder / name
-        place.mkdir(parents=True, exist_ok=True)
+        student_folder = folder / name
+        student_folder.mkdir(parents=True, exist_ok=True)
         if rows:
-            write_rows(place / "curated.jsonl", rows)
-        write_json(place / SPEC, asdict(spec) | {"name": name})
-        todo.append(place)
+            write_rows(student_folder / "curated.jsonl", rows)
+        write_json(student_folder / SPEC, asdict(spec) | {"name": name})
+        todo.append(student_folder)
     with ThreadPoolExecutor(at_once) as pool:
-        for place in pool.map(_apart, todo):
-            score = read_json(place / SCORE)
-            tell(f"{place.name}: {score['right']} of {score['n']} right after {score['examples']} examples")
+        for student_folder in pool.map(_apart, todo):
+            score = read_json(student_folder / SCORE)
+            n, right, learnt = score["n"], score["right"], score["examples"]
+            tell(f"{student_folder.name}: {right} of {n} right after {learnt} examples")
 
 
-def _apart(place: Path) -> Path:
+def _apart(folder: Path) -> Path:
     """One student in a process of its own, with one thread, so that sums are taken in one order."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    words = [sys.executable, "-m", "stillwatch.range.live.students", str(place)]
-    with open(place / "log", "ab") as log:
+    words = [sys.executable, "-m", "stillwatch.range.live.students", str(folder)]
+    with open(folder / "log", "ab") as log:
         ended = subprocess.run(words, env=env, stdout=log, stderr=log, check=False)
-    if ended.returncode or not (place / SCORE).exists():
+    if ended.returncode or not (folder / SCORE).exists():
         raise LiveError(
-            f"{place.name}: the student could not be trained ({ended.returncode}); see {place}/log"
+            f"{folder.name}: the student could not be trained ({ended.returncode}); see {folder}/log"
         )
-    return place
+    return folder
 
 
-def share(place: Path) -> StudentScore:
+def share(folder: Path) -> StudentScore:
     """What somebody scored."""
-    score = read_json(place / SCORE)
+    score = read_json(folder / SCORE)
     low, high = wilson(score["right"], score["n"])
     return StudentScore(score["right"], score["n"], low, high)
 
 
-def make(place: Path) -> None:
+def make(folder: Path) -> None:
     """Train and examine the student that a folder describes, unless its score stands."""
     from stillwatch.distill.embedded.teacher import teacher
     from stillwatch.distill.evaluate.generate import write
@@ -104,23 +112,23 @@ def make(place: Path) -> None:
     from stillwatch.distill.train.run import train
     from stillwatch.distill.train.wording import wording
 
-    spec = json.loads((place / SPEC).read_bytes())
-    print_of = _print_of(place)
-    if (place / SCORE).exists() and read_json(place / SCORE)["of"] == print_of:
+    spec = json.loads((folder / SPEC).read_bytes())
+    print_of = _print_of(folder)
+    if (folder / SCORE).exists() and read_json(folder / SCORE)["of"] == print_of:
         return
     cost, count = 0.0, 0
     if spec["name"] == TEACHER:
         loaded = load(str(teacher(1)))
-    elif not (place / "curated.jsonl").exists():
+    elif not (folder / "curated.jsonl").exists():
         loaded = load(CLOCK, spec["seed"])
     else:
-        count = len((place / "curated.jsonl").read_bytes().splitlines())
+        count = len((folder / "curated.jsonl").read_bytes().splitlines())
         learn = "answers" if spec["name"] == DRILLED else "traces"
         settings = Training(
             learn=learn, steps=spec["steps"], batch=BATCH, learning_rate=LEARNING_RATE,
             checkpoint_every=200, seed=spec["seed"], device="cpu",
         )  # fmt: skip
-        trained = train(place, settings, lambda _: None)
+        trained = train(folder, settings, lambda _: None)
         loaded, cost = load(str(trained.model)), trained.cpu_s
     tested = problems(spec["held_out"], 1, held_out=True)
     prompts = [({"role": "user", "content": p.prompt},) for p in tested]
@@ -133,15 +141,15 @@ def make(place: Path) -> None:
         "examples": count,
         "cpu_s": cost,
     }
-    write_json(place / SCORE, score)
+    write_json(folder / SCORE, score)
 
 
-def _print_of(place: Path) -> str:
+def _print_of(folder: Path) -> str:
     """A fingerprint of what a student is made of."""
     import hashlib
 
-    lessons = place / "curated.jsonl"
-    made_of = (place / SPEC).read_bytes() + (lessons.read_bytes() if lessons.exists() else b"")
+    lessons = folder / "curated.jsonl"
+    made_of = (folder / SPEC).read_bytes() + (lessons.read_bytes() if lessons.exists() else b"")
     return hashlib.sha256(made_of).hexdigest()
 
 

@@ -43,18 +43,18 @@ def headline(table: Sequence[ResultRow], live: Sequence[dict[str, object]]) -> s
         lines = tuple(x for x in lines if not x.silent)
         named = sum(1 for x in lines if x.honest_named is not None and x.honest_named.mean > 0)
         return f"Nobody distils here, and {named} of {len(lines)} defences name honest accounts."
-    got, without = (
+    share, without = (
         words.cell(best.student, words.percent)[0],
         words.cell(best.student_undefended, words.percent)[0],
     )
     if all(x.out_share.mean > 0.995 for x in measured if x.out_share):
         return (
             f"No defence here took anything from a campaign: {words.plain(best.out.mean)} exchanges got out, "
-            f"a student right in {got} of questions."
+            f"a student right in {share} of questions."
         )
     return (
         f"Under {words.defence_name(best.defence)} {words.plain(best.out.mean)} exchanges a campaign got "
-        f"out, {words.percent(best.out_share.mean)} of what leaves undefended: a student right in {got} of "
+        f"out, {words.percent(best.out_share.mean)} of what leaves undefended: a student right in {share} of "
         f"questions instead of {without}."
     )
 
@@ -97,9 +97,9 @@ def render(
 
 def _live_pictures(result: RangeRun) -> list[tuple[str, Markup]]:
     """Give each scene's picture of its live plays; its words are escaped where it is drawn."""
-    scenes = dict.fromkeys(one["scene"] for one in result.live)
+    scenes = dict.fromkeys(outcome["scene"] for outcome in result.live)
     drawn = {
-        name: live_picture([live_outcome(one) for one in result.live if one["scene"] == name])
+        name: live_picture([live_outcome(outcome) for outcome in result.live if outcome["scene"] == name])
         for name in scenes
     }
     return [(name, Markup(svg)) for name, svg in drawn.items()]  # our own drawing

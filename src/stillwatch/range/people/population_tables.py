@@ -59,24 +59,24 @@ def counts(shares: dict[str, float], accounts: int) -> dict[str, int]:
     """
     total = sum(shares.values())
     exact = {kind: accounts * share / total for kind, share in shares.items()}
-    whole = {kind: int(x) for kind, x in exact.items()}
-    most = sorted(exact, key=lambda kind: (whole[kind] - exact[kind], kind))
-    for kind in most[: accounts - sum(whole.values())]:
-        whole[kind] += 1
-    return {kind: n for kind, n in whole.items() if n}
+    of_kind = {kind: int(x) for kind, x in exact.items()}
+    most = sorted(exact, key=lambda kind: (of_kind[kind] - exact[kind], kind))
+    for kind in most[: accounts - sum(of_kind.values())]:
+        of_kind[kind] += 1
+    return {kind: n for kind, n in of_kind.items() if n}
 
 
 def crowd(scene: Scene, seed: int) -> Iterator[HonestPopulation]:
     """Make the scene's honest people, part by part."""
     shares = dict(scene.people.kinds) or {kind: like.share for kind, like in KINDS.items()}
     shares = {k: s for k, s in shares.items() if s and k not in scene.people.drop_kinds}
-    whole = counts(shares, scene.people.accounts)
+    of_kind = counts(shares, scene.people.accounts)
     wanted = scene.people.exchanges
     parts = -(-max(scene.people.accounts, (wanted or 0) * PART // PART_EXCHANGES) // PART)
     parts = min(parts, scene.people.accounts)
     before = done = 0
     for n in range(parts):
-        kinds = {k: c * (n + 1) // parts - c * n // parts for k, c in whole.items()}  # rare kinds come too
+        kinds = {k: c * (n + 1) // parts - c * n // parts for k, c in of_kind.items()}  # rare kinds come too
         done += sum(kinds.values())
         rng = np.random.default_rng([seed, n, *scene.name.encode()])
         share = None if wanted is None else round(wanted * done / scene.people.accounts) - before

@@ -69,14 +69,14 @@ def _authors(path: Path) -> tuple[Author, ...]:
     by: dict[str, list[dict[str, object]]] = {}
     for row in pq.read_table(path, columns=["author", "time", "text", "files"]).sort_by("time").to_pylist():
         by.setdefault(row["author"], []).append(row)
-    found = []
+    donors = []
     for name in sorted(by):
         rows = by[name]
         texts = tuple(dict.fromkeys(str(row["text"]) for row in rows))
         files = tuple(dict.fromkeys(file for row in rows for file in (row["files"] or ())))  # type: ignore[attr-defined]
         if len(texts) >= LEAST_TEXTS and files:
-            found.append(Author(name, texts, files))
-    return tuple(found)
+            donors.append(Author(name, texts, files))
+    return tuple(donors)
 
 
 def authors() -> tuple[Author, ...]:
@@ -101,10 +101,10 @@ class OwnTexts:
         self._language = int(LANGUAGES[rng.integers(len(LANGUAGES))]) if rng.random() < 0.3 else 0
         ending = w.ENDINGS[rng.integers(len(w.ENDINGS))]
         folders = [f"{w.FOLDERS[rng.integers(len(w.FOLDERS))]}/{self._draw_word()}" for _ in range(4)]
-        made = [
+        composed = [
             f"{folders[rng.integers(4)]}/{self._draw_word()}_{self._draw_word()}.{ending}" for _ in range(14)
         ]
-        self.files = list(author.files) if author else made
+        self.files = list(author.files) if author else composed
         self.folder = f"/{('home', 'Users', 'work')[rng.integers(3)]}/{self._draw_word()}/{self._draw_word()}"
         self._next = int(rng.integers(len(author.texts))) if author else 0
 
@@ -121,8 +121,8 @@ class OwnTexts:
             text = self._author.texts[self._next % len(self._author.texts)]
             self._next += 1
             return text
-        many = max(1, int(self._rng.poisson(self._length)))
-        sentences = " ".join(self._sentence() for _ in range(many))
+        length = max(1, int(self._rng.poisson(self._length)))
+        sentences = " ".join(self._sentence() for _ in range(length))
         return self._openers[int(self._rng.integers(3))] + sentences
 
     def _sentence(self) -> str:

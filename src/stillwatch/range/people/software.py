@@ -109,7 +109,7 @@ def releases(software: Software) -> tuple[Release, ...]:
     spare = rules[w.RULES_SHOWN[software.kind] :]
     shown = rules[: w.RULES_SHOWN[software.kind]]
     lead = w.LEADS[software.kind][int(rng.integers(len(w.LEADS[software.kind])))]
-    found = []
+    programs = []
     for n in range(len(software.updates) + 1):
         if n:  # a new version has other rules in a few places
             for _ in range(min(3, len(spare), len(shown))):
@@ -118,8 +118,8 @@ def releases(software: Software) -> tuple[Release, ...]:
                 spare.append(spare.pop(0))
         version = f"{major}.{n + int(major % 3)}"
         text = " ".join(w.RULES_OF[software.kind][i] for i in shown)
-        found.append(_release(software, version, lead, text, rng))
-    return tuple(found)
+        programs.append(_release(software, version, lead, text, rng))
+    return tuple(programs)
 
 
 def _release(software: Software, version: str, lead: str, rules: str, rng: np.random.Generator) -> Release:

@@ -64,12 +64,12 @@ def _address(network: str, rng: np.random.Generator) -> str:
 
 def people_of(kind: str, count: int, begin: datetime, days: int, rng: np.random.Generator) -> list[Person]:
     """Make `count` accounts of one kind, in organisations where the kind has some."""
-    made: list[Person] = []
+    people: list[Person] = []
     least, most = KINDS[kind].group
-    while len(made) < count:
-        size = min(int(rng.integers(least, most + 1)), count - len(made))
-        made += _organisation(kind, size, begin, days, rng)
-    return made
+    while len(people) < count:
+        size = min(int(rng.integers(least, most + 1)), count - len(people))
+        people += _organisation(kind, size, begin, days, rng)
+    return people
 
 
 def _organisation(kind: str, size: int, begin: datetime, days: int, rng: np.random.Generator) -> list[Person]:
