@@ -99,7 +99,7 @@ workers = 1
 log_level = WARNING
 [pipeline:main]
 pipeline = catch_errors gatekeeper cache listing_formats bulk s3api tempauth copy slo dlo versioned_writes
-    proxy-server
+    symlink proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 allow_account_management = true
@@ -129,6 +129,9 @@ use = egg:swift#slo
 use = egg:swift#dlo
 [filter:versioned_writes]
 use = egg:swift#versioned_writes
+allow_object_versioning = true
+[filter:symlink]
+use = egg:swift#symlink
 """
 
 
@@ -199,7 +202,7 @@ def _ceph(at: Path, processes: list[subprocess.Popen[bytes]]) -> RunningStore:
         "--rgw-frontends",
         front,
     )
-    return RunningStore(_answers(f"http://127.0.0.1:{port}", processes), KEY, SECRET)
+    return RunningStore(_answers(f"http://127.0.0.1:{port}", at, processes), KEY, SECRET)
 
 
 def _run(*words: str) -> None:
@@ -213,7 +216,7 @@ def _start(processes: list[subprocess.Popen[bytes]], at: Path, *words: str) -> N
         processes.append(subprocess.Popen(words, cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=out))
 
 
-def _answers(endpoint: str, processes: list[subprocess.Popen[bytes]]) -> str:
+def _answers(endpoint: str, at: Path, processes: list[subprocess.Popen[bytes]]) -> str:
     """Wait until a store answers at all, be it with a refusal."""
     end = time.monotonic() + STARTS_S
     while True:
@@ -222,9 +225,10 @@ def _answers(endpoint: str, processes: list[subprocess.Popen[bytes]]) -> str:
             return endpoint
         except HTTPError:
             return endpoint
-        except OSError:
+        except OSError as why:
             if time.monotonic() > end or any(one.poll() is not None for one in processes):
-                raise
+                outputs = "\n".join(one.read_text(errors="replace")[-500:] for one in at.glob("*.out"))
+                raise RuntimeError(f"{endpoint} does not answer:\n{outputs}") from why
             time.sleep(0.2)
 
 
@@ -245,7 +249,7 @@ def _swift(at: Path, processes: list[subprocess.Popen[bytes]]) -> RunningStore:
     _start(processes, at, "memcached", "-l", "127.0.0.1", "-p", str(cache), "-u", user)
     conf.write_text(SWIFT_PROXY.format(at=at, port=port, cache=cache, user=user, secret=SECRET))
     _start(processes, at, "swift-proxy-server", str(conf), "-v")
-    return RunningStore(_answers(f"http://127.0.0.1:{port}", processes), "fleet:fleet", SECRET)
+    return RunningStore(_answers(f"http://127.0.0.1:{port}", at, processes), "fleet:fleet", SECRET)
 
 
 def main() -> None:

@@ -108,6 +108,13 @@ class S3Server:
             endpoint_override=f"127.0.0.1:{self.port}", allow_bucket_creation=True,
         )  # fmt: skip
 
+    def client(self) -> Any:
+        """The store as another library speaks to it."""
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1",
+            aws_access_key_id=self.key, aws_secret_access_key=self.secret,
+        )  # fmt: skip
+
     def bucket(self, versions: bool = False) -> str:
         """Make an empty bucket; give the address of a fleet's part of it. versions: of what is deleted."""
         global _made
@@ -115,11 +122,7 @@ class S3Server:
         name = f"bucket-{os.getpid()}-{_made}"
         self.files().create_dir(name)
         if versions:
-            client = boto3.client(
-                "s3", endpoint_url=self.endpoint, region_name="us-east-1",
-                aws_access_key_id=self.key, aws_secret_access_key=self.secret,
-            )  # fmt: skip
-            client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+            self.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return f"s3://{name}/fleet?endpoint={self.endpoint}"
 
     def names(self, address: str, below: str = "") -> list[str]:
