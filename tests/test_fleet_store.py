@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from exports_world import certificate
 from fleet_world import FleetServed, fleet, folder, url_of
 from gateway_world import until
-from s3_server import KEY, SECRET, S3Server, serving
+from s3_server import S3Server, serving
 from scan_world import START
 from stillwatch.gateway.detector import FolderScan
 from stillwatch.gateway.fleet.mirror import Mirror
@@ -32,7 +35,7 @@ from stillwatch.gateway.record import segments
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.report.findings import load
 from stillwatch.units import utc_us
-from test_fleet_detector import FAILOVER_S, deal, detectors, gateways, lease_to, names_of
+from test_fleet_detector import deal, detectors, gateways, lease_to, names_of
 from test_live import with_followers
 from upstream import Upstream
 
@@ -44,6 +47,7 @@ pytestmark = [
     ),  # of the S3 server's libraries, on newer Pythons
 ]
 HOUR = datetime(2026, 1, 1, 1, tzinfo=UTC)
+SOON_S = 240.0  # that a state is waited for on a laden machine: a mirror looks again after up to a minute
 TERMS = "version = 1\n[retention]\ntext_days = 2\nsketch_days = 30\n"
 
 
@@ -86,7 +90,7 @@ def pair(place: Path, address: str, now: Now) -> tuple[Folder, Folder, Mirror, M
 
 def look(mirror: Mirror, everything: bool = False) -> None:
     """One step that looks for what others wrote."""
-    mirror.listed_s = float("-inf")
+    mirror.listed_s = mirror.others_s = float("-inf")
     if everything:
         mirror.everything_s = float("-inf")
     mirror.step()
@@ -132,6 +136,81 @@ def test_what_one_writes_is_at_the_other_and_merges_follow(tmp_path: Path, s3: S
     assert segments.all_segments(b)[0].path.name == "0000000001-0000000005.parquet"
     assert len(list((b.segments / "gw-a").glob("*/*"))) == 1
     assert rows_hash(b) == before
+
+
+def test_a_bucket_with_versions_serves_as_well(tmp_path: Path, s3: S3Server) -> None:
+    """What is deleted there leaves a marker, which is no object."""
+    address, now = s3.bucket(versions=True), Now(HOUR)
+    a, b, up, down = pair(tmp_path, address, now)
+    for number in (1, 2):
+        write(a, number)
+    look(up)
+    look(down)
+    assert segments.merge(a, now.at + timedelta(hours=1, minutes=6)) == 2
+    look(up)
+    look(down)
+    assert len(s3.names(address, "segments/gw-a")) == 1
+    assert len(list((b.segments / "gw-a").glob("*/*"))) == 1
+    assert rows_hash(b) == rows_hash(a)
+
+
+def test_more_objects_than_an_answer_lists_are_all_seen(tmp_path: Path, s3: S3Server) -> None:
+    address, client = s3.bucket(), s3.client()
+    bucket, _, prefix = address.removeprefix("s3://").partition("?")[0].partition("/")
+    names = [f"segments/gw-a/h{k % 3}/{k}" for k in range(1_050)]  # an answer has a thousand
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=b""), names))
+    store = ObjectStore(address, open_folder(tmp_path / "gw").secret())
+    assert sorted(one.name for one in store.objects("segments")) == sorted(names)
+    assert store.folders("segments/gw-a") == ["h0", "h1", "h2"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "HEAD", "DELETE"])
+def test_a_busy_store_is_tried_again(tmp_path: Path, s3: S3Server, method: str) -> None:
+    address, now = s3.bucket(), Now(HOUR)
+    a, b, up, down = pair(tmp_path, address, now)
+    write(a, 1)
+    look(up)
+    write(a, 2)
+    segments.merge(a, now.at + timedelta(hours=2))
+    s3.refuse = {method: ("503 Slow Down", "SlowDown")}
+    try:
+        with pytest.raises(StoreAway, match="asks to come again later"):
+            look(up, everything=True)
+    finally:
+        s3.refuse = {}
+    look(up)
+    look(down)
+    assert rows_hash(b) == rows_hash(a)
+    assert len(s3.names(address, "segments/gw-a")) == 1
+
+
+def test_a_store_with_a_certificate_of_its_own(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = certificate(tmp_path / "certificate")
+    address = s3.bucket()
+    door = s3.another((str(made / "cert.pem"), str(made / "key.pem")))
+    door.start()
+    secret = open_folder(tmp_path / "gw").secret()
+    try:
+        over_tls = address.replace(s3.endpoint, door.endpoint)
+        with pytest.raises(StoreAway, match="cannot be reached"):
+            ObjectStore(over_tls, secret).check()
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(made / "cert.pem"))
+        ObjectStore(over_tls, secret).check()
+    finally:
+        door.stop()
+    assert s3.names(address) == []
+
+
+def test_a_file_half_taken_is_swept_away(tmp_path: Path, s3: S3Server) -> None:
+    _, b, _, down = pair(tmp_path, s3.bucket(), Now(HOUR))
+    half = b.path / COPY / "segments" / "gw-a" / "2026-01-01T01" / ".0000000001-0000000001.parquet.7.taken"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"PAR1")
+    look(down)
+    assert not half.exists()
 
 
 def test_retention_takes_texts_and_rows_away_everywhere(tmp_path: Path, s3: S3Server) -> None:
@@ -245,10 +324,15 @@ def test_a_light_look_asks_as_much_after_a_year_as_after_an_hour(tmp_path: Path,
             now.at += timedelta(hours=1)
             look(up)
         look(down, everything=True)
-        s3.asked.clear()
+        s3.requests.clear()
         look(down)
-        counts.append(len(s3.asked))
+        counts.append(len(s3.requests))
     assert counts[0] == counts[1]
+    s3.requests.clear()
+    down.listed_s = float("-inf")
+    down.step()  # a moment later: who the others are and what is new of earlier hours is known
+    assert not any("news" in one.url or one.url.endswith("segments%2F") for one in s3.requests)
+    assert any("segments%2Fgw-a%2F" in one.url for one in s3.requests)
 
 
 def test_a_place_in_the_store_is_one_fleets_and_one_gateways(tmp_path: Path, s3: S3Server) -> None:
@@ -290,6 +374,15 @@ def test_an_own_segment_that_was_lost_comes_back(tmp_path: Path, s3: S3Server) -
     look(up)
     assert rows_hash(a) == before
     assert len(s3.names(address, "segments/gw-a")) == 2
+
+
+def _have_all(mirrors: list[Mirror]) -> bool:
+    """Let each look once; whether all of them have what all of them wrote."""
+    for one in mirrors:
+        look(one, everything=True)  # a laden machine puts up a part
+    return len({len(segments.all_segments(one.folder)) for one in mirrors}) == 1 and not any(
+        one.waiting for one in mirrors
+    )
 
 
 def _lease(one: Folder, number: int) -> None:
@@ -433,9 +526,7 @@ def test_a_log_dealt_over_a_store_gives_the_findings_of_a_folder(tmp_path: Path,
     FolderScan(over_folder[0], plain, lambda: end_us).step()
     deal([a, b], world.table)
     _lease(a, 1)
-    for mirror in mirrors:
-        look(mirror, everything=True)
-    look(mirrors[0], everything=True)  # what b put up meanwhile
+    until(lambda: _have_all(mirrors), SOON_S, "all segments at both")
     scan = FolderScan(a, plain, lambda: end_us)
     scan.step()
     assert scan.read == len(world.table)
@@ -480,13 +571,13 @@ def test_a_mirror_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path,
                 rows_hash(b) == rows_hash(a)
                 and len(segments.all_segments(b)) == len(segments.all_segments(a))
             ),
-            60,
+            SOON_S,
             "the same rows and segments at both",
         )
     finally:
         for one in running:
             one.terminate()
-            one.wait(30)
+            one.wait(SOON_S)
     ids = [id for table in segments.read_new(b, set()) for id in table["exchange_id"].to_pylist()]
     assert len(ids) == len(set(ids)) == number * 2_000
     assert not list(b.path.rglob("*.taken"))
@@ -520,58 +611,59 @@ def test_a_bucket_that_cannot_be_used_is_said_at_the_start(tmp_path: Path, s3: S
         "s3://bucket/x?access_key=K": "credentials come by",
     }
     for given, words in cases.items():
-        s3.refuse = {"PUT"} if given == address else set()
+        s3.refuse = {"PUT": ("403 Forbidden", "AccessDenied")} if given == address else {}
         try:
             done = _serve(tmp_path / "gw", "--shared", given)
         finally:
-            s3.refuse = set()
+            s3.refuse = {}
         assert done.returncode == 2, done.stderr
         assert words in done.stderr
         assert "Traceback" not in done.stderr
-        assert SECRET not in done.stdout + done.stderr
+        assert s3.secret not in done.stdout + done.stderr
 
 
-def _ids(one: Folder) -> list[str]:
+def _ids(one: Folder, many: int) -> list[str] | None:
+    """What a reader finds, once it is so many."""
     tables = segments.read_new(one, set())
-    return sorted(id for table in tables for id in table["exchange_id"].to_pylist())
+    found = sorted(id for table in tables for id in table["exchange_id"].to_pylist())
+    return found if len(found) == many else None
 
 
-def _knows_credentials(one: FleetServed, kind: str) -> bool:
-    return any(SECRET.encode() in Path(f"/proc/{pid}/environ").read_bytes() for pid in one.pids(kind))
+def _knows(one: FleetServed, kind: str, secret: str) -> bool:
+    return any(secret.encode() in Path(f"/proc/{pid}/environ").read_bytes() for pid in one.pids(kind))
 
 
 def test_a_served_fleet_fails_over_and_outlives_its_store(tmp_path: Path, server: str, s3: S3Server) -> None:
     address = s3.bucket()
     with Upstream() as up, fleet(tmp_path, up.url, url_of(server), "a", "b", shared=address) as served:
-        a, b = served
-        until(lambda: detectors(served) == ["a"], 40, "the detector at a")
+        until(lambda: detectors(served), SOON_S, "the detector")
+        a, b = sorted(served, key=lambda one: detectors(served) != [one.name])
         key = a.issue("acct_1")
         for one in served:
             assert one.status(key) == 200
-        until(lambda: len(_ids(a.folder)) == 2, 40, "both rows at a")
-        until(lambda: len(_ids(b.folder)) == 2, 40, "both rows at b")
-        until(lambda: (b.folder.detector / "findings.json").exists(), 60, "findings at b")
+        for one in served:
+            until(partial(_ids, one.folder, 2), SOON_S, f"both rows at {one.name}")
+        until(lambda: (b.folder.detector / "findings.json").exists(), SOON_S, "findings at b")
         assert a.process is not None
         killed_s = time.monotonic()
         a.process.kill()
-        a.process.wait(30)
-        until(lambda: b.pids("detector"), FAILOVER_S + 15, "the detector at b")
+        a.process.wait(SOON_S)
+        until(lambda: b.pids("detector"), SOON_S, "the detector at b")
         print(f"failover: {time.monotonic() - killed_s:.1f} s")
-        assert _knows_credentials(b, "store")
+        assert _knows(b, "store", s3.secret)
         for kind in ("worker-", "recorder", "detector"):
-            assert not _knows_credentials(b, kind)
+            assert not _knows(b, kind, s3.secret)
         s3.stop()
         assert b.status(key) == 200
-        until(lambda: "cannot be reached" in b.part("store"), 60, "what b says of the store")
+        until(lambda: "cannot be reached" in b.part("store"), SOON_S, "what b says of the store")
         a.start()  # a member begins without the store
         assert a.status(key) == 200
-        until(lambda: "segments wait" in b.part("store"), 60, "what b says of what waits")
+        until(lambda: "segments wait" in b.part("store"), SOON_S, "what b says of what waits")
         s3.start()
-        until(lambda: len(_ids(a.folder)) == 4, 90, "all rows at a")
-        until(lambda: len(_ids(b.folder)) == 4, 90, "all rows at b")
-        assert _ids(a.folder) == _ids(b.folder)
-        assert len(set(_ids(a.folder))) == 4
+        found = [until(partial(_ids, one.folder, 4), SOON_S, f"all rows at {one.name}") for one in (a, b)]
+        assert found[0] == found[1]
+        assert len(set(found[0])) == 4
         for one in served:
             written = one.folder.settings.read_text() + one.log()
-            assert SECRET not in written
-            assert KEY not in written
+            assert s3.secret not in written
+            assert s3.key not in written

@@ -27,6 +27,7 @@ from stillwatch.gateway.fleet.lease import held_number
 from stillwatch.gateway.fleet.storage import COPY, enter_store
 from stillwatch.gateway.fleet.store import (
     CODE,
+    HALF,
     PROCESS,
     DamagedObject,
     ObjectGone,
@@ -45,8 +46,10 @@ from stillwatch.units import utc_us
 
 ENDING = ".parquet"
 PERIOD_S = 1.0
-LISTS_S = 2.0  # between two looks for what others wrote, where the detector runs
-STANDBY_LISTS_S = 10.0  # elsewhere
+LISTS_S = 2.0  # between two looks for what others write in this hour, where the detector runs
+STANDBY_LISTS_S = (
+    10.0  # elsewhere, and anywhere for who they are and for earlier hours: a list costs as a write
+)
 EVERYTHING_S = 600.0  # between two looks at every hour there is
 LATE = timedelta(minutes=10)  # after its end an hour is still looked at each time: it is merged after five
 AHEAD = timedelta(minutes=1)  # clocks of other hosts
@@ -135,9 +138,10 @@ class Mirror:
         self._lost: set[str] = set()  # own segments that are in the store alone: seen once
         self._roots: dict[str, LocalSegments] = {}
         self._stored: Listing | None = None  # own
-        self.everything_s = self.listed_s = float("-inf")
+        self.everything_s = self.listed_s = self.others_s = float("-inf")
         self._is_late = False  # something moved in an hour that others do not look at each time
-        self._news: dict[str, str] = {}  # of each other gateway: what it has said of such hours
+        self._others: dict[str, str] = {}  # the other gateways: what each says of such hours
+        self._news: dict[str, str] = {}  # what of that this one has gone by
         self._retention: Retention | None = None
         self.findings = FindingsCopy(folder, self.store)
 
@@ -149,7 +153,10 @@ class Mirror:
         number = held_number(self.folder.run)
         everything = self._stored is None or time.monotonic() - self.everything_s > EVERYTHING_S
         if everything:
-            self._is_late |= self._stored is None  # it may have been killed before it said so
+            if self._stored is None:
+                self._is_late = True  # it may have been killed before it said so
+                for half in (self.folder.path / COPY).rglob(f"*{HALF}"):  # or while it took a file down
+                    half.unlink()
             enter_store(self.folder, self.store, self.gateway)
             self._foreign.clear()
             self._damaged.clear()
@@ -287,13 +294,15 @@ class Mirror:
         return found
 
     def _take_others(self, everything: bool) -> None:
-        names = self.store.folders("segments")
-        self._foreign.update(f"segments/{one}/" for one in names if not re.fullmatch(GATEWAY_NAME, one))
-        news = {one.name.split("/")[1]: one.name for one in self.store.objects("news") if "/" in one.name}
-        for gateway in names:
-            if not re.fullmatch(GATEWAY_NAME, gateway) or gateway == self.gateway:
-                continue
-            below, news_here = f"segments/{gateway}", news.get(gateway, "")
+        if everything or time.monotonic() - self.others_s > STANDBY_LISTS_S:
+            names = self.store.folders("segments")
+            self._foreign.update(f"segments/{one}/" for one in names if not re.fullmatch(GATEWAY_NAME, one))
+            news = {one.name.split("/")[1]: one.name for one in self.store.objects("news") if "/" in one.name}
+            others = [one for one in names if re.fullmatch(GATEWAY_NAME, one) and one != self.gateway]
+            self._others = {one: news.get(one, "") for one in others}
+            self.others_s = time.monotonic()
+        for gateway, news_here in self._others.items():
+            below = f"segments/{gateway}"
             every_hour = everything or news_here != self._news.get(gateway)
             if every_hour:
                 listing = self._list(below)

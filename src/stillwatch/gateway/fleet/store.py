@@ -30,12 +30,14 @@ PROCESS = "store"  # that moves objects: the name of its heartbeat
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")  # variables
 CODE = r"[0-9a-f]{32}"
 CHUNK_BYTES = 4 << 20
+HALF = ".taken"  # how the name of a file ends that is being taken down
 CONNECT_S, ANSWER_S = 5.0, 20.0
 TRIES = 2  # of one request, at once; what follows is the caller's matter
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 _REFUSAL = re.compile(r"AWS Error (?P<name>[A-Z_0-9a-z]+) during (?P<asked>\w+) operation")
-_AWAY = re.compile(r"NETWORK_CONNECTION|REQUEST_TIMEOUT|SERVICE_UNAVAILABLE|SLOW_DOWN|INTERNAL_FAILURE")
+_AWAY = re.compile(r"NETWORK_CONNECTION|REQUEST_TIMEOUT")
+_BUSY = re.compile(r"SERVICE_UNAVAILABLE|SLOW_DOWN|INTERNAL_FAILURE|HTTP status 50[0234]")
 _REASONS = (
     ("NO_SUCH_BUCKET", "there is no such bucket"),
     ("ACCESS_DENIED", "the credentials do not give the right to list, read, write and delete there"),
@@ -45,6 +47,8 @@ _REASONS = (
     ("SignatureDoesNotMatch", "the secret key does not fit the access key"),
     ("AuthorizationHeaderMalformed", "the bucket is in another region: give ?region=NAME or AWS_REGION"),
     ("PermanentRedirect", "the bucket is in another region: give ?region=NAME or AWS_REGION"),
+    ("REQUEST_TIME_TOO_SKEWED", "this host's clock and the store's are too far apart"),
+    ("x-amz-checksum", "the store does not know the newer checksums: see the settings in docs/fleet.md"),
 )  # fmt: skip
 
 
@@ -209,7 +213,7 @@ class ObjectStore:
         Raises: DamagedObject where it is not what its name says; OSError where the disk refuses.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(f".{path.name[:40]}.{os.getpid()}.taken")
+        beside = path.with_name(f".{path.name[:40]}.{os.getpid()}{HALF}")
         try:
             with open(beside, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
                 self._check_code(full, ending, _write_on(self._read(full), file.write))
@@ -262,14 +266,15 @@ class ObjectStore:
 
     def check(self) -> None:
         """Try all that a gateway does there. Raises: StoreError with what does not work."""
-        name = f"checks/{secrets.token_hex(8)}"
-        put = self.put_bytes(name, name.encode())
+        below = f"checks/{secrets.token_hex(8)}"
+        put = self.put_bytes(f"{below}/one", below.encode())
         try:
             self.read(put.name)
             if put.name not in {one.name for one in self.objects("checks")}:
                 raise StoreError(f"{self._url(put.name)}: written, and not in the list of objects")
         finally:
             self.delete(put.name)
+            self.delete_below(below)
 
     # --- names and refusals ---
 
@@ -307,6 +312,8 @@ def _refusal(where: str, text: str) -> StoreError:
     known = _REFUSAL.search(text)
     if _AWAY.search(text):
         return StoreAway(f"{where}: cannot be reached")
+    if _BUSY.search(text):
+        return StoreAway(f"{where}: asks to come again later")
     if known is None:
         return StoreAway(f"{where}: does not answer as expected")
     return StoreAway(f"{where}: refused {known['asked']}: {known['name']}")
