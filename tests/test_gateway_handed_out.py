@@ -22,6 +22,8 @@ from stillwatch.gateway.control.state import ControlState
 from stillwatch.gateway.path.handed_out import ElsewhereError, holder_of, on_this_gateway
 from stillwatch.gateway.path.server import Request
 from stillwatch.gateway.path.upstream import Target
+from stillwatch.gateway.record.entries import Intent
+from stillwatch.gateway.record.upload_pieces import UploadPieces
 from stillwatch.terms.load import default_text
 from test_documents import docx
 
@@ -206,6 +208,54 @@ def test_pieces_are_carried_and_what_they_make_begins_no_batch(upstream: Uploads
         for name in names
     ]  # fmt: skip
     assert [one["error"]["code"] for one in batch] == [404, "bad_batch"]
+
+
+@pytest.mark.slow
+def test_a_document_in_pieces_is_captured_as_a_whole(upstream: Uploads, gate: Running) -> None:
+    document = docx(WORDS.replace("drained", "dripped"))
+    _, address = start(gate, gate.key)
+    for at in range(0, len(document), 300):
+        status, said = put(address, document[at : at + 300], at, last=at + 300 >= len(document))
+        assert status == 200
+    assert upstream.files[said["file"]["name"][6:]] == document
+    found = until(lambda: [row for row in gate.rows() if "dripped149" in (row["prompt"] or "")], what="it")
+    assert len(found) == 1
+    assert " ".join(found[0]["prompt"].split()).count("dripped") == 150
+
+
+def asked(offset: int, last: bool, upload: str = "u", account: str = "a") -> Intent:
+    target = f"/upload/v1/files?upload_id={upload}"
+    return Intent(
+        1, account, "k", None, None, "other", target, None, None, None, "allowed", piece=(offset, last)
+    )
+
+
+def test_what_is_put_together_is_a_document_in_order_and_accepted() -> None:
+    pieces = UploadPieces()
+    head, rest = b"%PDF-1.7 a", b" b"
+    assert pieces.read_body(asked(0, True), head, True) == head, "alone"
+    assert pieces.read_body(asked(0, False, "text"), b"words", True) == b"words", "is read as it comes"
+    assert pieces.read_body(asked(5, True, "text"), b" more", True) == b" more"
+    assert pieces.read_body(asked(0, False), head, True) == b""
+    assert pieces.read_body(asked(0, False, account="b"), head + b"2", True) == b"", "another's of that name"
+    assert pieces.read_body(asked(10, False), b"x", False) == b"x", "which the upstream refused"
+    assert pieces.read_body(asked(9, False), b"x", True) == b"", "out of order"
+    assert pieces.read_body(asked(10, False), rest, True) == b""
+    assert pieces.read_body(asked(0, True), b"", True) == head + rest, "ended by a request of its own"
+    assert pieces.read_body(asked(12, True), rest, True) == rest, "nothing is held any more"
+
+
+def test_what_is_held_of_pieces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stillwatch.gateway.record.upload_pieces.MOST_BYTES", 100)
+    monkeypatch.setattr("stillwatch.gateway.record.upload_pieces.MOST_HELD", 290)
+    pieces, first = UploadPieces(), b"%PDF-" + bytes(85)
+    for n in range(3):
+        pieces.read_body(asked(0, False, f"u{n}"), first, True)
+    for n in range(20):
+        pieces.read_body(asked(90 + 90 * n, False, "u1"), bytes(90), True)
+    assert len(pieces.read_body(asked(1_890, True, "u1"), b"x", True)) == 180, "no more than tells its size"
+    assert pieces.read_body(asked(90, True, "u0"), b"x", True) == b"%PDF-", "the oldest: it counts as damaged"
+    assert pieces.read_body(asked(90, True, "u2"), b"x", True) == first + b"x"
 
 
 @pytest.mark.slow

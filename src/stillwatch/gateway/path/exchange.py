@@ -20,7 +20,7 @@ from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway
+from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.passing import (
     COUNTED,
@@ -76,6 +76,7 @@ class Exchange:
     over = False
     delivered = status = 0
     trace = ""  # W3C's traceparent
+    _piece: tuple[int, bool] | None = None  # of an upload that goes on
     _body: Plain | Whole | Lines | Events | Refusal | None = None
     _headed = False  # the reply's head is with the client
     _kept_size = 0
@@ -115,7 +116,7 @@ class Exchange:
         if not self.client.proven:
             self.client.prove()
         if sealed := SEALED.fullmatch(request.target):
-            request.target = sealed[1]
+            request.target, self._piece = sealed[1], piece_of(request)
         self._take_on()
 
     def _take_on(self) -> None:
@@ -192,7 +193,7 @@ class Exchange:
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
                 request.target[:512], self.asked[:LONGEST_MODEL] or None, verdict.target if verdict else None,
                 verdict.family if verdict else None, rule, who.coding, who.kind, self._keep_text,
-                who.end_user,
+                who.end_user, self._piece,
             )
         )  # fmt: skip
 

@@ -24,6 +24,7 @@ _ADDRESS = re.compile(r"(?:https?:)?//[^\s\"'<>,;]+", re.IGNORECASE)
 _ORIGIN = re.compile(r"(?:https?:)?//([^/?#\\]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9_.:\[\]-]{1,255}")
 _KEY_FIELDS = re.compile(r"(?<=[?&])(?:key|access_token)=[^&#]*&?")  # of a query: the upstream's own key
+_RANGE = re.compile(rb"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
 _FRONT = (b"x-forwarded-host", b"host")
 
 
@@ -72,23 +73,25 @@ def holder_of(target: str, secret: bytes) -> str | None:
     return found[2] if same(given.encode(), right.encode()) else None
 
 
-def is_in_pieces(request: Request) -> bool:
-    """Whether what a request uploads is only a part of a file, by what it says of itself."""
+def piece_of(request: Request) -> tuple[int, bool]:
+    """Where in its file what a request uploads begins, and whether the file ends with it."""
+    offset, last = 0, True
     for name, value in request.headers:
         lower = name.lower()
-        if lower == UPLOAD + b"offset" and value.strip() != b"0":
-            return True
-        if lower == UPLOAD + b"command" and {b"upload", b"finalize"} - set(_words(value)):
-            return True
-        if lower == b"content-range" and value.strip() != b"bytes 0-%d/%d" % (
-            len(request.body) - 1, len(request.body)
-        ):  # fmt: skip
-            return True
-    return False
+        if lower == UPLOAD + b"offset":
+            offset = int(value) if value.strip().isdigit() else -1
+        elif lower == UPLOAD + b"command":
+            last = b"finalize" in value.lower()
+        elif lower == b"content-range":
+            found = _RANGE.fullmatch(value.strip())
+            offset = int(found[1]) if found else -1
+            last = found is not None and int(found[2]) + 1 == int(found[3])
+    return offset, last
 
 
-def _words(value: bytes) -> list[bytes]:
-    return [word.strip().lower() for word in value.split(b",")]
+def is_in_pieces(request: Request) -> bool:
+    """Whether what a request uploads is only a part of a file."""
+    return piece_of(request) != (0, True) or not request.body
 
 
 def _seal(target: str, holder: str, secret: bytes) -> str:

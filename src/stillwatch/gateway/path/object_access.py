@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.handed_out import is_in_pieces
+from stillwatch.gateway.path.handed_out import SESSION, is_in_pieces
 from stillwatch.gateway.path.objects import WORDS, Listing, place_of
 from stillwatch.gateway.path.passing import COUNTED
 from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
@@ -135,7 +135,7 @@ class ObjectAccess:
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
             return
         kind, itself, _ = names
-        if self._place.query.owned and is_in_pieces(self._request):
+        if f"{SESSION}=" in self._request.target and is_in_pieces(self._request):
             kind = "uploads"
         self.note(made_in_list(body, kind) if self.listing else made_in(body, kind, itself))
 
