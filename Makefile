@@ -128,7 +128,7 @@ range: $(VENV)/.dev ## Score a scan of the development scenes
 bench: $(VENV)/.dev ## Measure speed and memory, stage by stage
 	$(BIN)/python benchmarks/speed.py
 
-bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx and LiteLLM's proxy, in turns
+bench-gateway: $(VENV)/.dev ## Measure the gateway beside nginx, Envoy and LiteLLM's proxy, in turns
 	$(BIN)/python benchmarks/gateway.py
 
 bench-state: $(VENV)/.dev ## Let 1,000 things happen to the gateway's state; see that none is lost

@@ -134,7 +134,7 @@ def start(stack: ExitStack, given: argparse.Namespace, mock: int, folder: Path) 
             name = folder / f"litellm-{tuned}"
             found.append(stack.enter_context(who.litellm(given.litellm, mock, name, cpus, tuned)))
     else:
-        tell("LiteLLM is left out, as asked")
+        tell("LiteLLM is left out: as asked, or since it cannot be installed")
     return found
 
 
@@ -173,15 +173,20 @@ def envoy_binary() -> str | None:
     return str(found) if found else None
 
 
-def litellm_python() -> str:
-    """The Python of an environment of LiteLLM's own, made where there is none yet (750 MB)."""
+def litellm_python() -> str | None:
+    """The Python of an environment of LiteLLM's own, made where there is none yet (750 MB); None: no way."""
     home = Path(tempfile.gettempdir()) / "stillwatch-bench-litellm"
-    python = home / "bin" / "python"
-    if not (home / "bin" / "litellm").exists():
+    python = str(home / "bin" / "python")
+    if not (home / "httptools").exists():  # made last
         tell(f"making an environment for LiteLLM's proxy in {home}; --no-litellm does without")
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "litellm[proxy]"], check=True)
-    return str(python)
+        for command in (
+            [sys.executable, "-m", "venv", str(home)],
+            [python, "-m", "pip", "install", "-q", "litellm[proxy]"],
+            [python, "-m", "pip", "install", "-q", "--target", str(home / "httptools"), "httptools"],
+        ):
+            if subprocess.run(command, check=False).returncode:
+                return None
+    return python
 
 
 def cores(given: argparse.Namespace) -> tuple[set[int] | None, set[int] | None]:

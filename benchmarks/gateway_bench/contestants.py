@@ -200,7 +200,11 @@ litellm_settings: {{telemetry: false{settings}}}
 def litellm(
     python: str, upstream: int, folder: Path, cpus: set[int] | None, tuned: bool
 ) -> Iterator[Contestant]:
-    """LiteLLM's proxy. Tuned: httptools, production mode, errors only, no retries, no spend logs."""
+    """LiteLLM's proxy, one worker.
+
+    Tuned: what its page "Best Practices for Production" says without a database or Redis (production mode,
+    errors only, no error logs, a timeout of 600 s), and beyond it httptools, no retries, no spend logs.
+    """
     folder.mkdir()
     port, key = free_port(), "sk-" + secrets.token_hex(24)
     models = "\n".join(
@@ -209,18 +213,17 @@ def litellm(
         for name in MODELS
     )
     general = ", disable_spend_logs: true, disable_error_logs: true" if tuned else ""
-    settings = ", num_retries: 0, turn_off_message_logging: true, set_verbose: false" if tuned else ""
+    fast = ", num_retries: 0, turn_off_message_logging: true, set_verbose: false, request_timeout: 600"
+    settings = fast if tuned else ""
     conf = folder / "config.yaml"
     conf.write_text(LITELLM.format(models=models, key=key, general=general, settings=settings))
     env = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     if tuned:
-        extra = folder.parent / "httptools"
-        if not extra.exists():
-            pip = [python, "-m", "pip", "install", "-q", "--target", str(extra), "httptools"]
-            subprocess.run(pip, check=True)
-        env |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "PYTHONPATH": str(extra)}
+        extra = str(Path(python).parent.parent / "httptools")
+        env |= {"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "PYTHONPATH": extra}
     program = str(Path(python).parent / "litellm")
     command = [program, "--config", str(conf), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--num_workers", "1"]
     with running(command, port, folder / "log", cpus, env) as process:
         name = "LiteLLM, tuned" if tuned else "LiteLLM"
         yield Contestant(name, port, key, process.pid, {"worker": "litellm"}, scale=0.02)

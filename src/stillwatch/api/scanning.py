@@ -13,6 +13,7 @@ from stillwatch.api.result import ScanReport
 from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError
 from stillwatch.exchanges import mapping
+from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.networks import read_networks, unusable_lines
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.gateway.control.holds import schedules_in
@@ -38,6 +39,7 @@ def scan(
     rejected: Path | None = None,
     keep_text: bool = False,
     networks: Sequence[Path] = (),
+    document_cpu_s: float = DOCUMENTS_CPU_S,
 ) -> ScanReport:
     """Find the campaigns in a log: who drains the model, through which accounts, since when, how much.
 
@@ -63,6 +65,8 @@ def scan(
         keep_text: Keep the bytes of such rows in that file.
         networks: Files of a table of networks (docs/exchanges.md), in which the `asn` of addresses without
             one is looked up: people who openly sit together are no pool.
+        document_cpu_s: CPU seconds for PDF and Office files in requests, divided so that one account's leave
+            some for the others (docs/exchanges.md).
 
     Rows that cannot be used are counted in `ScanReport.warnings`. Raises: InputError where none can be used,
         a setting makes no sense, or the input is no log; StillwatchError where the engine does not start.
@@ -80,6 +84,7 @@ def scan(
         columns=mapping.from_names(columns),
         held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
         networks=network_table,
+        document_cpu_s=document_cpu_s,
     )
     table = None if accounts is None else table_of(accounts, "accounts table")
     place = None if rejected is None else _without_earlier_rows(FilePath(os.fspath(rejected)))

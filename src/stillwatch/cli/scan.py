@@ -19,6 +19,7 @@ from stillwatch.cli.verb import verb
 from stillwatch.engine.named import DEFAULT
 from stillwatch.errors import InputError, StillwatchError
 from stillwatch.exchanges.database import is_database
+from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.sources import local_files
 from stillwatch.report.amounts import plural
 from stillwatch.report.findings import FOLDER
@@ -67,6 +68,9 @@ def scan_command(
         list[Path] | None,
         typer.Option(help="Table of networks: gives addresses their asn; several times for several files."),
     ] = None,
+    document_cpu: Annotated[
+        float, typer.Option(help="CPU seconds for PDF and Office files in requests.", min=0)
+    ] = DOCUMENTS_CPU_S,
     threads: Annotated[int, typer.Option(help="Threads.", min=1, max=64)] = min(2, os.cpu_count() or 1),
     engine: Annotated[
         str,
@@ -124,6 +128,7 @@ def scan_command(
                 rejected=dead_letters,
                 keep_text=keep_text,
                 networks=networks or (),
+                document_cpu_s=document_cpu,
             )
     except KeyboardInterrupt:
         errors.print(f"interrupted: {out} holds no report of this scan", markup=False, highlight=False)

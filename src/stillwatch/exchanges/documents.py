@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from hashlib import blake2b
 from pathlib import Path
 from select import select
@@ -33,6 +34,7 @@ from stillwatch.exchanges.document_process import (
 )
 
 BUSY = "busy"  # documents have taken as much time as they may for now
+UNPAID = "budget"  # its account's, or all, have taken what reading a log may spend on documents
 FAILED = "failed"  # the process that reads them ended, and ended again
 MOST_BYTES = 32 << 20  # of a document
 MOST_S = 60.0  # by the clock, for a machine that is stopped: CPU time is bounded where it is spent
@@ -40,6 +42,9 @@ REMEMBERED = 32 << 20  # characters of texts: a conversation brings its document
 A_RECORD = 200  # characters that one without text counts as
 DOCUMENTS_SHARE = 0.25  # of a gateway's time: hostile documents must not hold up all other exchanges
 BURST_S = 20.0  # that documents may take at once, where they have a share
+DOCUMENTS_CPU_S = 3_600.0  # of one reading of logs: over 100,000 documents at 0.03 s each
+FIRST_COME = 0.5  # of a budget, for whoever comes first
+OF_WHAT_IS_LEFT = 1 / 32  # that one account may have had, beyond that
 
 
 class DocumentText(NamedTuple):
@@ -47,6 +52,51 @@ class DocumentText(NamedTuple):
 
     text: str
     unread: str  # why not all of it was read; empty: it was
+
+
+class DocumentBudget:
+    """CPU time for documents, divided so that one account's leave some for the others.
+
+    Half of it is for whoever comes first. Then an account's documents are read while it has had less than a
+    32nd of what is left. So it is never used up: who took the first half gets no more, and after 50 accounts
+    that take all they may the next has 0.3 % of the whole.
+    """
+
+    def __init__(self, cpu_s: float = DOCUMENTS_CPU_S) -> None:
+        self.cpu_s, self.spent_s = cpu_s, 0.0
+        self._had_s: dict[str, float] = {}
+
+    def may(self, account: str) -> bool:
+        """Whether one more document of an account is read. It may take ten seconds more than there is."""
+        left = self.cpu_s - self.spent_s
+        first = self.spent_s < FIRST_COME * self.cpu_s
+        return first or self._had_s.get(account, 0.0) < OF_WHAT_IS_LEFT * left
+
+    def pay(self, account: str, cpu_s: float) -> None:
+        self.spent_s += cpu_s
+        self._had_s[account] = self._had_s.get(account, 0.0) + cpu_s
+
+
+class DocumentPayer:
+    """Who pays for the documents that come now, one after another. Without a budget they are only counted."""
+
+    def __init__(
+        self, budget: DocumentBudget | None = None, accounts: Callable[[], list[str]] | None = None
+    ) -> None:
+        self.budget = budget
+        self.documents = 0  # so far
+        self._find = accounts
+        self._accounts: list[str] = []
+
+    @property
+    def account(self) -> str:
+        """Whose the last document is; "" where its row does not say before it is read."""
+        if self._find is not None:
+            self._accounts, self._find = self._find(), None
+        return self._accounts[self.documents - 1] if self.documents <= len(self._accounts) else ""
+
+
+PAYER: ContextVar[DocumentPayer | None] = ContextVar("PAYER", default=None)
 
 
 class _DocumentReply(msgspec.Struct):
@@ -58,7 +108,9 @@ class _DocumentReply(msgspec.Struct):
 _WORDS = {
     ENCRYPTED: "encrypted", NO_TEXT: "without text: pictures of pages", DAMAGED: "damaged, or not all of it",
     TOO_LARGE: "beyond what is read of one", OTHER_KIND: "of a kind that is not read (archives, old Office)",
-    FAILED: "because the process that reads them ended", BUSY: "while others took all the time they may",
+    FAILED: "because the process that reads them ended",
+    UNPAID: "beyond the CPU time for documents, or for those of their account",
+    BUSY: "while others took all the time they may",
 }  # fmt: skip
 
 
@@ -91,6 +143,11 @@ class DocumentReader:
 
     def read(self, raw: bytes) -> DocumentText:
         """The text of a document. It raises nothing: what cannot be read is said."""
+        payer = PAYER.get()
+        if payer is not None:
+            payer.documents += 1
+            if payer.budget is None:
+                return DocumentText("", BUSY)
         if len(raw) > MOST_BYTES:
             return DocumentText("", TOO_LARGE)
         name = blake2b(raw, digest_size=16).digest()
@@ -99,9 +156,16 @@ class DocumentReader:
             if found is None:
                 if current_thread() is self.spared or not self._may():
                     return DocumentText("", BUSY)
-                begun = time.monotonic()
+                budget = payer.budget if payer is not None else None
+                account = payer.account if payer is not None else ""
+                if budget is not None and not budget.may(account):
+                    return DocumentText("", UNPAID)
+                begun, spent_s = time.monotonic(), self.cpu_s
                 found = self._ask(raw)
-                self._left_s -= time.monotonic() - begun  # what others had to wait
+                took_s = time.monotonic() - begun
+                self._left_s -= took_s  # what others had to wait
+                if budget is not None:  # of a reader that was ended the CPU time is not known
+                    budget.pay(account, self.cpu_s - spent_s or took_s)
                 self._size += len(found.text) + A_RECORD
             self._known[name] = found  # last in the order
             while self._size > REMEMBERED:

@@ -3,11 +3,16 @@
 It does not know files or compression, nor what any one format looks like.
 """
 
+import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from itertools import chain
 
 from stillwatch.exchanges import NEEDED, envelopes, mapping
 from stillwatch.exchanges.batches import ALWAYS
+from stillwatch.exchanges.documents import PAYER, DocumentBudget, DocumentPayer
 from stillwatch.exchanges.formats import (
     NO_ACCOUNT,
     UNREAD_DOCUMENTS,
@@ -44,6 +49,7 @@ class Intake:
         self.rejects = rejects
         self.needs_texts = needs_texts  # else records without a prompt column are read, too
         self.clock = clock
+        self.documents = DocumentBudget()
         self.used = 0  # objects of the current file that were understood
         self.current: Format | None = None
         self._sessions: dict[str, Session] = {}
@@ -117,16 +123,26 @@ class Intake:
                 written_by = found.version(value)
                 if written_by is not None:
                     self.versions[self.file, found.name] = written_by
-            items = self.session(found).take(value, place)
-            if given and found.name not in PLAIN:
-                items = _with_given(items, given)
-            for row in self._check_rows(items, place, raw, offset):
+            for row in self._check_rows(self._items(found, value, place, given), place, raw, offset):
                 self.formats[self.file, found.name] += 1
                 yield row
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
         except RecursionError:  # decoded, but deeper than a format's own walk
             self.rejects.add(place, "nested too deeply to be a log record", raw, offset=offset)
+
+    def _items(self, found: Format, value: Json, place: str, given: dict[str, object]) -> Iterator[Item]:
+        """What a format makes of an object; its documents are paid for by the accounts in it."""
+
+        def taken(session: Session) -> Iterator[Item]:
+            items = session.take(value, place)
+            return _with_given(items, given) if given and found.name not in PLAIN else items
+
+        def accounts() -> list[str]:
+            session = self._open(found)
+            return _accounts_of_documents(lambda: chain(taken(session), session.finish()))
+
+        return _paid_by(DocumentPayer(self.documents, accounts), lambda: taken(self.session(found)))
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
@@ -180,17 +196,22 @@ class Intake:
     def finish(self) -> Iterator[Row]:
         """The rows that formats held back until everything was seen."""
         for name, session in self._sessions.items():
-            for row in self._check_rows(session.finish(), name, None, None):
+            alone = partial(_accounts_of_documents, _snapshot(session).finish)
+            payer = DocumentPayer(self.documents, alone)
+            for row in self._check_rows(_paid_by(payer, session.finish), name, None, None):
                 self.formats["", name] += 1
                 yield row
 
     def session(self, found: Format) -> Session:
         if found.name not in self._sessions:
-            opened = found.open()
-            if self.columns and isinstance(opened, MappedSession):
-                opened.columns = self.columns
-            self._sessions[found.name] = opened
+            self._sessions[found.name] = self._open(found)
         return self._sessions[found.name]
+
+    def _open(self, found: Format) -> Session:
+        opened = found.open()
+        if self.columns and isinstance(opened, MappedSession):
+            opened.columns = self.columns
+        return opened
 
     def _known_format(self, value: Json) -> Format | None:
         if self.current is not None and self.current.sniff(value):
@@ -238,6 +259,41 @@ class Intake:
                 self.rejects.named_by_key += row["account"] != account
                 self.rejects.without_prompt += row.get("prompt") is None
                 yield row
+
+
+def _paid_by(payer: DocumentPayer, items: Callable[[], Iterable[Item]]) -> Iterator[Item]:
+    """Items, the documents in which are read at a payer's cost."""
+    found: Iterator[Item] | None = None
+    while True:
+        before = PAYER.get()
+        PAYER.set(payer)
+        try:
+            found = iter(items()) if found is None else found
+            item = next(found)
+        except StopIteration:
+            return
+        finally:
+            PAYER.set(before)
+        yield item
+
+
+def _accounts_of_documents(items: Callable[[], Iterable[Item]]) -> list[str]:
+    """The account of each document in some items, in the order in which they are read. None is read here."""
+    found: list[str] = []
+    with suppress(Refused, RecursionError):
+        for item in _paid_by(DocumentPayer(), items):
+            row = item if isinstance(item, dict) else item.row if isinstance(item, Refused) else None
+            if row is not None and isinstance(unread := row.get(UNREAD_DOCUMENTS), tuple):
+                found += [str(row.get("account") or "")] * len(unread)
+    return found
+
+
+def _snapshot(session: Session) -> Session:
+    """A session as it is now: another that finishes first takes nothing from it."""
+    made = copy.copy(session)
+    own = getattr(made, "__dict__", {})
+    own |= {name: dict(value) for name, value in own.items() if isinstance(value, dict)}
+    return made
 
 
 def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Item]:

@@ -23,6 +23,7 @@ from stillwatch.exchanges import (
     tables,
 )
 from stillwatch.exchanges.accounts import read_accounts
+from stillwatch.exchanges.documents import DocumentBudget
 from stillwatch.exchanges.formats import Refused, Row
 from stillwatch.exchanges.intake import Intake
 from stillwatch.exchanges.mapping import Columns
@@ -85,7 +86,9 @@ def read(
     else:
         found = sources.find(logs)
         total = sum(source.size for source in found)
+    limits = limits or Limits()
     intake = intake or Intake(rejects, clock, needs_texts, mapping)
+    intake.documents = DocumentBudget(limits.document_cpu_s)
     done = useful = seen = 0
     first_problem = ""
     for source in found:
@@ -98,7 +101,7 @@ def read(
                 progress(start + position, total)
 
         try:
-            for batch in _file(source, intake, batch_rows, columns, limits or Limits(), tick, sketcher):
+            for batch in _file(source, intake, batch_rows, columns, limits, tick, sketcher):
                 rejects.rows += batch.num_rows
                 if batch.num_rows and sketched.is_sketched(batch.schema):
                     yield batch if keep_text else sketched.without_texts(batch)

@@ -8,6 +8,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.formats import Refused
 
 CHUNK = 1 << 18
@@ -19,11 +20,12 @@ OTHER_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may cost."""
+    """What one file may cost, and the documents in all of them."""
 
     unpacked_bytes: int = 200_000_000_000  # per file
     free_bytes: int = 1 << 30  # an archive may unpack to this much at any ratio
     ratio: int = 1000  # unpacked by packed, beyond the free bytes; real logs pack 5 to 100 times
+    document_cpu_s: float = DOCUMENTS_CPU_S  # CPU seconds for PDF and Office files in requests
     record_bytes: int = 32 << 20  # one line or JSON value; a request body at the large APIs is at most 32 MB
 
 

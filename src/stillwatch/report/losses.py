@@ -1,6 +1,6 @@
 """What reading a log lost without refusing a line, as sentences for the report. It knows no format."""
 
-from stillwatch.exchanges.documents import unread_text
+from stillwatch.exchanges.documents import UNPAID, unread_text
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.report.amounts import plural
 
@@ -23,6 +23,11 @@ def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[st
             f"{unread_text(rejects.unread_documents)} What was asked in them is "
             "in no exchange, and nothing in it can be tied to others."
         )
+        if UNPAID in rejects.unread_documents:
+            sentences[-1] += (
+                " Which ones were read depends on the order of the log: more CPU time for them (scan's "
+                "--document-cpu) reads more."
+            )
     if rejects.without_account:
         sentences.append(
             f"{plural(rejects.without_account, 'row')} of {rejects.rows:,} name no account. What a request "

@@ -22,12 +22,14 @@ from stillwatch.engine.named import DEFAULT, open_engine
 from stillwatch.errors import InputError
 from stillwatch.exchanges import ACCOUNTS
 from stillwatch.exchanges.column_file import let_go
+from stillwatch.exchanges.documents import DOCUMENTS_CPU_S
 from stillwatch.exchanges.log import ExchangeLog, build
 from stillwatch.exchanges.networks import NetworkTable
 from stillwatch.exchanges.read import read, read_accounts
 from stillwatch.exchanges.rejects import Rejects
 from stillwatch.exchanges.sketch import DEFAULT_KEY, Sketcher
 from stillwatch.exchanges.tables import InMemoryLog
+from stillwatch.exchanges.unpack import Limits
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
@@ -64,6 +66,7 @@ class Options(DetectionSettings):
     keep_text: bool = False
     held: tuple[HoldSchedule, ...] = ()  # what a gateway held, and when: its holds are evidence
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
+    document_cpu_s: float = DOCUMENTS_CPU_S  # for PDF and Office files in requests: exchanges/documents.py
     networks: NetworkTable | None = None  # where the log's addresses are looked up that have no `asn`
     every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
 
@@ -146,6 +149,7 @@ def _log(
         now=options.now,
         needs_texts=needs_texts,
         mapping=options.columns,
+        limits=Limits(document_cpu_s=options.document_cpu_s),
     )
     if options.networks is not None:
         batches = map(options.networks.fill, batches)

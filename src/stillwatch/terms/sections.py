@@ -26,7 +26,16 @@ from stillwatch.toml.reading import TableReader, show_value
 MOST = 10**15  # more tokens or requests than any limit can mean
 MAX_BODY_BYTES = 1 << 30
 DAY_S = 86_400
-SENSITIVE = {"authorization", "x-api-key", "api-key", "cookie", "host", "content-length", "transfer-encoding"}
+SENSITIVE = {
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "host",
+    "content-length",
+    "transfer-encoding",
+}
 COUNTS = (
     "requests_per_minute",
     "output_tokens_per_minute",

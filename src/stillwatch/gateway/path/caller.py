@@ -1,7 +1,7 @@
 """Who asks: the key in a request, the address behind proxies, and what of its head goes upstream."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from stillwatch.gateway.control.keys import digest, parse, same
 from stillwatch.gateway.folder import derive
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.handed_out import SEALED, holder_of
 from stillwatch.gateway.path.naming import in_headers
 from stillwatch.gateway.path.request import BadRequest
 from stillwatch.gateway.path.server import HOP, Client, Request
@@ -68,6 +69,8 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
 
     Clients send one head again and again: what was found in the last one on the connection is kept.
     """
+    if SEALED.fullmatch(request.target):
+        return _uploader(gate, client.peer, request, now_us)
     last = client.memory
     if (
         isinstance(last, _Memory)
@@ -86,9 +89,21 @@ def caller(gate: Gate, client: Client, request: Request, now_us: int) -> Caller:
 def knows(gate: Gate, peer: str, request: Request) -> Caller | None:
     """Who asks, where a head's key is one of ours: a long body is taken from nobody else."""
     try:
-        return _caller(gate, peer, request, gate.now_us())
+        sealed = SEALED.fullmatch(request.target) is not None
+        return (_uploader if sealed else _caller)(gate, peer, request, gate.now_us())
     except BadRequest:
         return None
+
+
+def _uploader(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
+    """Who goes on with an upload: its address is the key, where no other is given.
+
+    Some clients still send the content type of the request that began it, which says nothing of the file.
+    """
+    holder = holder_of(request.target, gate.secret)
+    if holder is None:
+        raise BadRequest(401, "invalid_api_key", "This address was not handed out by this gateway.")
+    return replace(_caller(gate, peer, request, now_us, holder), kind="")
 
 
 def _same_keys(a: list[Header], b: list[Header]) -> bool:
@@ -101,11 +116,11 @@ def _same_keys(a: list[Header], b: list[Header]) -> bool:
     return True
 
 
-def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
+def _caller(gate: Gate, peer: str, request: Request, now_us: int, holder: str | None = None) -> Caller:
     keys = {_bare(name.lower(), value) for name, value in request.keys if value}
-    if len(keys) != 1:
+    if len(keys) > 1 or not (keys or holder):
         raise BadRequest(401, "invalid_api_key", NO_KEY if not keys else "Two different keys were given.")
-    key = keys.pop()
+    key = keys.pop() if keys else b""
     headers = _read_headers(request)
     header = gate.terms.identity.end_user_header
     end_user = headers.get(header.lower().encode("latin-1")) if header else None
@@ -118,13 +133,13 @@ def _caller(gate: Gate, peer: str, request: Request, now_us: int) -> Caller:
         headers.get(b"traceparent"),
     )
     if gate.terms.identity.keys == "upstream":
-        name = "key_" + _name_by_key(gate, b"upstream-keys", key)
+        name = holder if holder and not key else "key_" + _name_by_key(gate, b"upstream-keys", key)
         named = in_headers(request.headers)
         return Caller(name, None, "", None, None, *head, _upstream_head(gate, request), named)
     parsed = parse(key.decode("latin-1"))
-    entry = gate.tables.keys.get(parsed[0]) if parsed else None
+    entry = gate.tables.keys.get(parsed[0] if parsed else "" if key else holder or "")
     found = digest(parsed[1], gate.secret) if parsed else bytes(32)
-    right = same(found, entry.digest if entry else bytes(32))
+    right = same(found, entry.digest if entry and key else bytes(32))
     if entry is None or not right:
         raise BadRequest(401, "invalid_api_key", "This key is not known here. " + NO_KEY)
     if entry.disabled or (entry.expires_us is not None and entry.expires_us <= now_us):
@@ -224,7 +239,7 @@ def _upstream_head(gate: Gate, request: Request, account: str | None = None) -> 
             lines.append(b"%s: %s\r\n" % (name, value))
     if account is None:
         lines += [b"%s: %s\r\n" % pair for pair in request.keys]
-    elif gate.upstream_key:
+    elif gate.upstream_key and request.keys:  # an upload's address is its key
         by = request.keys[0][0].lower()
         scheme = b"Bearer " if by == b"authorization" else b""
         lines.append(b"%s: %s%s\r\n" % (by, scheme, gate.upstream_key.encode("latin-1")))

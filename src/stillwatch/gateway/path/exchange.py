@@ -20,6 +20,7 @@ from stillwatch.gateway.path.charge import Charge
 from stillwatch.gateway.path.coins import Draw, Who, second
 from stillwatch.gateway.path.forwarding import why_not_forwarded
 from stillwatch.gateway.path.gate import Gate
+from stillwatch.gateway.path.handed_out import SEALED, ElsewhereError, on_this_gateway, piece_of
 from stillwatch.gateway.path.object_access import EMPTY_LIST, ObjectAccess
 from stillwatch.gateway.path.passing import (
     COUNTED,
@@ -75,6 +76,7 @@ class Exchange:
     over = False
     delivered = status = 0
     trace = ""  # W3C's traceparent
+    _piece: tuple[int, bool] | None = None  # of an upload that goes on
     _body: Plain | Whole | Lines | Events | Refusal | None = None
     _headed = False  # the reply's head is with the client
     _kept_size = 0
@@ -113,6 +115,8 @@ class Exchange:
             return
         if not self.client.proven:
             self.client.prove()
+        if sealed := SEALED.fullmatch(request.target):
+            request.target, self._piece = sealed[1], piece_of(request)
         self._take_on()
 
     def _take_on(self) -> None:
@@ -189,7 +193,7 @@ class Exchange:
                 self.began_us, who.account, who.key_id, who.address, who.agent, self.operation,
                 request.target[:512], self.asked[:LONGEST_MODEL] or None, verdict.target if verdict else None,
                 verdict.family if verdict else None, rule, who.coding, who.kind, self._keep_text,
-                who.end_user,
+                who.end_user, self._piece,
             )
         )  # fmt: skip
 
@@ -352,7 +356,10 @@ class Exchange:
             lower = field.lower()
             if lower.startswith(OURS):  # only we may set these
                 continue
-            kept.append(pair)
+            turned = self._turn(pair) if b"//" in value else pair
+            if turned is None:
+                return
+            kept.append(turned)
             if lower == b"content-type":
                 kind = value.lower()
             elif lower == b"content-encoding":
@@ -391,6 +398,24 @@ class Exchange:
             self._body = Whole(self, looked_into)
         elif is_lines(kind) and (gate.terms.bans or self.strip or self.request.target.endswith(_ANSWERS)):
             self._body = Lines(self, b"ndjson" in kind)
+
+    def _turn(self, header: Header) -> Header | None:
+        """A header whose address leads here; None where the reply is refused for it."""
+        gate, who = self.gate, self.caller
+        assert who is not None
+        holder = who.key_id or who.account
+        try:
+            turned, uploads = on_this_gateway(
+                header, self.status, self.request, gate.pool.target, holder, gate.secret
+            )
+        except ElsewhereError as where:
+            if self.found is not None and self.found.line.by_owner:
+                return header
+            self.fail("upstream_elsewhere", f"the upstream sends its client past this gateway, to {where}")
+            return None
+        if uploads and self._objects is not None:
+            self._objects.learn_uploads(uploads)
+        return turned
 
     def _on_refusal(self, status: int, coding: bytes) -> None:
         """The upstream refuses: the gateway's key, or what was asked."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from stillwatch.gateway.control.owners import EVERYBODY, OwnersError
 from stillwatch.gateway.path.gate import Gate
-from stillwatch.gateway.path.objects import Listing, place_of
+from stillwatch.gateway.path.handed_out import SESSION, is_in_pieces
+from stillwatch.gateway.path.objects import WORDS, Listing, place_of
 from stillwatch.gateway.path.passing import COUNTED
 from stillwatch.gateway.path.references import deferred_in, made_in, made_in_list
 from stillwatch.gateway.path.request import BadRequest, Facts
@@ -74,7 +75,7 @@ class ObjectAccess:
     def _refuse_unseen(self, files: tuple[str, ...]) -> None:
         """Refuse questions that were put together from parts: nobody has seen what they name."""
         for name in files:
-            found = self._gate.owners.object(name)
+            found = self._gate.owners.object(name.rpartition("/")[2])
             if found is not None and found.kind == "built":
                 raise BadRequest(
                     400, "bad_batch", f"{name[:200]} was uploaded in parts; send it whole to /v1/files."
@@ -134,13 +135,20 @@ class ObjectAccess:
         if names is None or (self._facts.operation == "messages" and names[2] not in body):
             return
         kind, itself, _ = names
+        if f"{SESSION}=" in self._request.target and is_in_pieces(self._request):
+            kind = "uploads"
         self.note(made_in_list(body, kind) if self.listing else made_in(body, kind, itself))
 
     def learn_location(self, value: bytes) -> None:
         """Note the object that the head of a reply names as made."""
         if self._kept_apart and self._place.kind and self._request.method == "POST":
             name = value.partition(b"?")[0].rpartition(b"/")[2].decode("utf-8", "replace")
-            self.note([(name, self._place.kind)])
+            self.note([(name, self._place.kind)] if name.lower() not in WORDS else [])
+
+    def learn_uploads(self, names: list[str]) -> None:
+        """Note the uploads that the head of a reply begins."""
+        if self._kept_apart and self._request.method == "POST":
+            self.note([(name, "uploads") for name in names])
 
     def note(self, found: list[tuple[str, str]]) -> None:
         """Write down that the account owns these, as (id, kind)."""

@@ -87,7 +87,7 @@ def _place(target: str) -> Place:
     if at < len(words) and words[at] in MODEL_WORDS:
         end = next((k for k in range(at + 1, len(words)) if words[k] in WORDS), len(words))
         model, at = "/".join(parts[at + 1 : end]), end
-    google = any(word in ("v1beta", "v1alpha") for word in words)
+    google = words[:1] == ["upload"] or any(word in ("v1beta", "v1alpha") for word in words)
     for part, word in zip(parts[at:], words[at:], strict=True):
         if word in COLLECTIONS and not ids:
             kind = word

@@ -57,7 +57,7 @@ HOP = frozenset(
 )  # fmt: skip
 
 
-KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key")
+KEY_HEADERS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 _LENGTH, _KEY, _OTHER, _CODING, _EXPECT = 1, 2, 3, 4, 5
 _NAMED = {b"content-length": _LENGTH, b"transfer-encoding": _CODING, b"expect": _EXPECT}
 _KINDS: dict[bytes, int] = {}  # a header's name, as clients write it -> what it is to us

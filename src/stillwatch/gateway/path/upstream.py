@@ -29,9 +29,18 @@ class Target:
         self.port = parts.port or (443 if self.tls else 80)
         self._prefix = parts.path.rstrip("/")
         shown = f"[{self.host}]" if ":" in self.host else self.host
-        usual = self.port == (443 if self.tls else 80)
-        shown += "" if usual else f":{self.port}"
+        self._usual = self.port == (443 if self.tls else 80)
+        shown += "" if self._usual else f":{self.port}"
         self.authority = shown.encode("ascii" if shown.isascii() else "idna")
+
+    def is_at(self, netloc: str) -> bool:
+        """Whether an address's host and port are this one's, whichever of the schemes it is written with."""
+        try:
+            parts = urlsplit("//" + netloc)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            return False
+        return host.rstrip(".") == self.host and port in ((None, 80, 443) if self._usual else (self.port,))
 
     def path(self, target: str) -> str:
         """The upstream's path for a client's. A `/v1` that both have is said once."""

@@ -35,6 +35,7 @@ from stillwatch.gateway.record import rows, segments, wal
 from stillwatch.gateway.record.entries import ExchangeOutcome, Intent, exchange_id, intent, outcome
 from stillwatch.gateway.record.retention_clock import RetentionClock
 from stillwatch.gateway.record.sent_before import SentBefore
+from stillwatch.gateway.record.upload_pieces import UploadPieces
 from stillwatch.gateway.settings import GatewaySettings
 from stillwatch.new_file import sync_folder
 from stillwatch.terms import Retention, TermsError
@@ -87,6 +88,7 @@ class Recorder:
         self._secret = folder.secret()
         self._sketcher = Sketcher(derive(self._secret, PURPOSE))
         self._before = SentBefore(derive(self._secret, b"sent-before"))
+        self._pieces = UploadPieces()
         self._shelf = IndicatorRecorder(folder.path)
         self._readers: dict[tuple[int, int], wal.Reader] = {}
         self._open: dict[tuple[int, int], _Open] = {}
@@ -200,6 +202,7 @@ class Recorder:
         body = self._body_again(was, key[1]) if was.body is None else was.body
         self._open_bytes -= len(was.body or b"")
         reply = b"".join((*was.reply, rest))
+        body = self._pieces.read_body(was.intent, body, ended.status // 100 == 2)
         try:
             made = [rows.row(key[0], key[1], was.intent, body, ended, reply, self._before)]
             if was.intent.operation == "other" and ended.outcome != "refused":
