@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Whether a key, revocation, block or standing can be lost or come back, whatever happens to the processes.
 
-    python benchmarks/state_interleavings.py --n 1000 --seed 1
-    python benchmarks/state_interleavings.py --cases --n 1000    # the same for the database of cases
+    python benchmarks/state_interleavings.py --n 1000 --seed 1 --worlds 4
+    python benchmarks/state_interleavings.py --cases --n 1000    # the database of cases
+    python benchmarks/state_interleavings.py --postgres --n 200  # kept in PostgreSQL, which is killed as well
 
-Each interleaving lets one to five things happen at once to a real `stillwatch serve` with two workers: writes
-by the command line and by the admin port, a worker or the whole tree killed, orderly restarts, hand-overs to
-the next gateway, a command killed while it writes. In some the folder is copied while it is served, or a copy
-is put back. After each, everything that was answered with success is compared with what the store says, with
-what clients get and with what /health claims. What must be so is kept in a dictionary. It ends with 1 where
-anything differs.
+Each interleaving lets several things happen at once to a real `stillwatch serve` with two workers: changes
+by the command line and by the admin port, two of them of one account; processes killed, stopped for a moment
+or without room on the disk; restarts, hand-overs. In some the folder is copied while it is served, or a copy
+is put back, also while it is served. All the time clients try keys that must not work. After each, everything
+that was answered with success is compared with what the store says, with what clients get and with what
+/health claims. It ends with 1 where anything differs.
 """
 
 import argparse
@@ -19,166 +20,117 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
-import subprocess
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from gateway_world import free_port, until  # noqa: E402 - the tests' own world
+import psycopg  # noqa: E402
+
+import postgres_server  # noqa: E402 - the tests' own world
+from case_interleavings import interleave_cases  # noqa: E402
+from forked_commands import KILLED, ForkedCommands, is_there  # noqa: E402
+from gateway_world import free_port, until  # noqa: E402
+from interleaving_outcome import Outcome  # noqa: E402
+from stillwatch.gateway.control.tables import load_tables  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
-NOT_IN_FORCE = (3, 504)
-# A process that has imported the command line and forks for each command: a second saved a command.
-FORKING = """
-import json, os, signal, sys
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from stillwatch.cli import folder, key, main, standing
-for line in sys.stdin:
-    place, words = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        out = os.open(place, os.O_WRONLY | os.O_CREAT)
-        os.dup2(out, 1), os.dup2(out, 2), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        code = 0
-        try:
-            sys.argv = ["stillwatch", *words]
-            main.run()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            code = 99
-        sys.stdout.flush(), sys.stderr.flush()
-        os.rename(place, f"{place}.{code}")
-        os._exit(0)
-    print(pid, flush=True)
+CLAIM = re.compile(r"every worker goes by keys and standings of revision (\d+)")
+WRITTEN, NOT_IN_FORCE = (0, 200, 201, 3, 504), (3, 504)
+NO_ROOM_BYTES = 4096  # a file may grow no further: not one page of SQLite's log finds room
+TRIES = 4  # of one key, to meet both workers
+COMMAND_LINE = """
+import pydantic, uvicorn, zoneinfo
+from stillwatch.cli import folder, key, main, serve, standing
+from stillwatch.gateway import serving
+def act(words):
+    sys.argv = ["stillwatch", *words]  # a gateway that makes way begins the next one by the other
+    sys.orig_argv = [sys.executable, "-c", "from stillwatch.cli.main import run; run()", *words]
+    main.run()
 """
 
 
 @dataclass
-class Facts:
-    """What must be so: everything that was answered with success, as a dictionary."""
-
-    keys: dict[str, tuple[str, str, bool]] = field(default_factory=dict)  # id -> account, key, revoked
-    blocked: set[str] = field(default_factory=set)  # accounts
+class Key:
+    account: str
+    text: str
+    revoked: bool = False
 
 
 @dataclass
-class Outcome:
-    """What was found."""
+class Facts:
+    """What must be so: everything that was answered with success."""
 
-    interleavings: int = 0
-    did: Counter[str] = field(default_factory=Counter)
-    not_confirmed: int = 0  # a command or the admin port said: not in force everywhere yet
-    wrong: list[str] = field(default_factory=list)
+    keys: dict[str, Key] = field(default_factory=dict)  # by id
+    strangers: set[str] = field(default_factory=set)  # keys that were issued, and nobody was told
+    actions: dict[str, list[tuple[int, str]]] = field(default_factory=dict)  # by account: number, step
 
-    def __str__(self) -> str:
-        did = ", ".join(f"{count} {what}" for what, count in sorted(self.did.items()))
-        bad = Counter(text.partition(":")[0] for text in self.wrong)
-        return (
-            f"{self.interleavings} interleavings ({did}): {len(self.wrong)} facts wrong"
-            f"{' ' + str(dict(bad)) if bad else ''}; {self.not_confirmed} answers said: not in force yet"
-        )
+    def step(self, account: str) -> str:
+        return self.actions[account][-1][1] if self.actions.get(account) else "clear"
 
 
-class CommandLine:
-    """Runs commands of the command line, each in a process of its own."""
+class Served:
+    """One real `stillwatch serve`, and what can happen to its processes."""
 
-    def __init__(self, place: Path) -> None:
-        self._place, self._number, self._lock = place, 0, threading.Lock()
-        self._parent = subprocess.Popen(
-            [sys.executable, "-c", FORKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, *words: str, kill_after_s: float | None = None) -> tuple[int, str]:
-        """Give exit code and output; -9 where it was killed."""
-        assert self._parent.stdin is not None
-        assert self._parent.stdout is not None
-        with self._lock:
-            self._number += 1
-            place = self._place / f"command-{self._number}"
-            self._parent.stdin.write(json.dumps([str(place), words]) + "\n")
-            self._parent.stdin.flush()
-            pid = int(self._parent.stdout.readline())
-        if kill_after_s is not None:
-            time.sleep(kill_after_s)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        end = time.monotonic() + (60 if kill_after_s is None else 0.2)
-        while time.monotonic() < end:
-            for found in self._place.glob(f"{place.name}.*"):
-                text = found.read_text(errors="replace")
-                found.unlink()
-                return int(found.suffix[1:]), text
-            time.sleep(0.005)
-        return -9, ""
-
-    def close(self) -> None:
-        self._parent.communicate(timeout=10)  # it ends when nothing more comes
-
-
-class World:
-    """A gateway that is served, what must be so of it, and what can happen to it."""
-
-    def __init__(self, place: Path, upstream: str, seed: int) -> None:
-        self.place, self.folder, self.random = place, place / "serve", random.Random(seed)
-        self.facts, self.outcome = Facts(), Outcome()
-        self.copies: list[tuple[Path, Facts]] = []
+    def __init__(self, place: Path, upstream: str, command: ForkedCommands, *more: str) -> None:
+        self.place, self.folder, self._command = place, place / "serve", command
         self.port, self.admin_port = free_port(), free_port()
-        self.command = CommandLine(place)
-        self._upstream, self._accounts = upstream, 0
-        self._serve: subprocess.Popen[bytes] | None = None
+        self._words = ["serve", "--folder", str(self.folder), "--upstream", upstream, "--workers", "2", *more]
+        self._words += ["--port", str(self.port), "--admin-port", str(self.admin_port)]
+        (place / "log").touch()
         self.start()
         self.token = until(
             lambda: (m := re.search(r"sw-admin-[\w-]+", self.log())) and m[0], 120, "the token"
         )
 
-    # --- the gateway ---
-
     def log(self) -> str:
         return (self.place / "log").read_text(errors="replace")
 
     def start(self) -> None:
-        words = ["serve", "--folder", str(self.folder), "--upstream", self._upstream, "--workers", "2"]
-        words += ["--port", str(self.port), "--admin-port", str(self.admin_port)]
-        run = [sys.executable, "-c", "from stillwatch.cli.main import run; run()", *words]
-        with open(self.place / "log", "ab") as log:
-            self._serve = subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.pid = self._command.begin(self._words, self.place / "log", stays=True)
 
     def tree(self) -> list[int]:
-        """The supervisor and its processes."""
-        assert self._serve is not None
-        found = [self._serve.pid]
+        """The supervisor, then its processes."""
+        found = [self.pid]
         for path in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError, ValueError, IndexError):
-                if int(path.read_text().rpartition(")")[2].split()[1]) == self._serve.pid:
+                if int(path.read_text().rpartition(")")[2].split()[1]) == self.pid:
                     found.append(int(path.parent.name))
         return found
 
     def workers(self) -> list[int]:
         return [pid for pid in self.tree() if b"worker-" in _cmdline(pid)]
 
-    def stop(self, number: int) -> None:
-        assert self._serve is not None
-        tree = self.tree() if number == signal.SIGKILL else [self._serve.pid]
-        for pid in tree:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        self._serve.wait(90)
+    def stop(self, number: int, *, alone: bool = False) -> None:
+        """End the supervisor, and with SIGKILL all the others, which end without it too."""
+        tree = self.tree()
+        for pid in tree if number == signal.SIGKILL and not alone else tree[:1]:
+            _send(pid, number)
+        until(lambda: not is_there(self.pid), 90, "the supervisor is gone")
         until(lambda: not [p for p in tree if b"stillwatch" in _cmdline(p)], 60, "the tree is gone")
+
+    def limit_files(self, most_bytes: int) -> None:
+        """Let no file of its processes grow beyond so much; what it begins in this moment as well."""
+        for _ in range(2):
+            for pid in self.tree():
+                with suppress(ProcessLookupError):
+                    hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
     def ask(self, port: int, method: str, path: str, body: object = None, key: str = "") -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -200,287 +152,400 @@ class World:
     def admin(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         return self.ask(self.admin_port, method, path, body, self.token)
 
-    def serves(self, key: str) -> int:
+    def status(self, key: str) -> int:
         return self.ask(self.port, "GET", "/v1/models", key=key)[0]
 
-    def settled(self) -> None:
-        """Wait until the admin port answers and both workers serve."""
+    def settled(self) -> dict[str, str]:
+        """Wait until /health says that both workers serve and go by what is written down; give its texts."""
 
-        def ready() -> bool:
-            assert self._serve is not None
-            if self._serve.poll() is not None:
-                raise AssertionError(f"serve ended with {self._serve.returncode}: {self.log()[-600:]}")
-            parts = self.ask(self.admin_port, "GET", "/health")[1]
-            return bool(parts) and any(p["text"] == "2 of 2 serve" for p in parts["parts"])
+        def ready() -> dict[str, str] | None:
+            if not is_there(self.pid):
+                raise AssertionError(f"serve ended: {self.log()[-900:]}")
+            found = self.ask(self.admin_port, "GET", "/health")[1]
+            texts = {part["name"]: part["text"] for part in found["parts"]} if found else {}
+            serves = texts.get("workers") == "2 of 2 serve" and CLAIM.search(texts["standings"])
+            return texts if serves and "cannot" not in texts.get("fleet", "") else None
 
-        until(ready, 180, "two workers serve")
+        return until(ready, 180, "two workers that go by what is written down")
+
+
+class World:
+    """A gateway that is served, what must be so of it, and what people and accidents do to it."""
+
+    def __init__(
+        self, place: Path, upstream: str, seed: int, fleet: postgres_server.PostgresServer | None = None
+    ) -> None:
+        self.random, self.outcome, self.facts = random.Random(seed), Outcome(), Facts()
+        self.copies: list[tuple[Path, Facts]] = []
+        self._issued: dict[str, str] = {}  # every key that ever was, by id
+        self.command, self._fleet = ForkedCommands(place, COMMAND_LINE), fleet
+        self._url: str | None = None
+        more = []
+        if fleet is not None:
+            self._url = postgres_server.new_database(str(fleet.folder)).replace("+psycopg", "")
+            more = ["--state", self._url, "--gateway", "a", "--shared", str(place / "shared")]
+        self.served = Served(place, upstream, self.command, *more)
+        self.folder, self._number = self.served.folder, 0
+        self._lock, self._quiet, self._restarting = threading.RLock(), threading.Lock(), threading.Lock()
+        self._busy: Counter[str] = Counter()  # keys and accounts that are being changed, by how many
+        self._begun: Counter[str] = Counter()  # changes of each that were begun
+        self._forget()
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _forget(self) -> None:
+        self.answers: list[str] = []
+        self._unsure: set[str] = set()  # keys and accounts of which nobody was told how they are now
+        self._loose: set[str] = set()  # of which somebody was told: not in force everywhere
+        self._lost_issues = 0  # keys that were issued, perhaps, and nobody was told
+
+    def wrong(self, text: str) -> None:
+        self.outcome.wrong.append(f"{text}; after {self.answers}")
 
     # --- what people do ---
 
-    def issue(self) -> None:
-        self._accounts += 1
-        account = f"acct-{self._accounts}"
-        if self.random.random() < 0.5:
-            code, text = self.command("key", "issue", account, "--folder", str(self.folder), "--json")
-            found = re.search(r"sk-sw-[\w-]+", text)
-            key, done = found[0] if found else "", code in (0, 3)
-        else:
-            code, said = self.admin("POST", "/v1/keys", {"account": account})
-            key, done = said["key"] if code == 201 else "", code == 201
-        self._count("issued", code)
-        if done:
-            self.facts.keys[key.split("-")[2]] = (account, key, False)
+    def _tell(self, words: tuple[str, ...], path: str, body: object) -> tuple[int, Any]:
+        """Make a change by the command line, one in ten without room on its disk, or by the admin port."""
+        way = self.random.random()
+        if way < 0.5:
+            code, answer = self.served.admin("POST", path, body)
+            return code, answer if isinstance(answer, dict) else {}
+        most = self.random.randint(0, 60_000) if way > 0.95 else None
+        options = ("--folder", str(self.folder), *(("--json",) if words[1] != "revoke" else ()))
+        code, text = self.command(*words, *options, most_bytes=most)
+        with suppress(ValueError):
+            return code, json.loads(text[text.index("{") : text.rindex("}") + 1])
+        return code, {}
 
-    def revoke(self, key_id: str) -> None:
-        account, key, _ = self.facts.keys[key_id]
-        if self.random.random() < 0.5:
-            code, _ = self.command("key", "revoke", key_id, "--folder", str(self.folder))
-        else:
-            code, _ = self.admin("POST", f"/v1/keys/{key_id}/revoke", {})
-        self._count("revoked", code)
-        if self._written(key_id, code, key, "revocation"):
-            self.facts.keys[key_id] = (account, key, True)
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        """A key or an account is changed by now: nobody knows how it is."""
+        with self._lock:
+            self._busy[name] += 1
+            self._begun[name] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy[name] -= 1
 
-    def stand(self, key_id: str) -> None:
-        account, key, _ = self.facts.keys[key_id]
-        step = "clear" if account in self.facts.blocked else "block"
-        if self.random.random() < 0.5:
-            words = (
-                "standing",
-                "set",
-                account,
-                "--step",
-                step,
-                "--why",
-                "test",
-                "--folder",
-                str(self.folder),
-            )
-            code, _ = self.command(*words)
-        else:
-            body = {"accounts": [account], "step": step, "why": "test"}
-            code, _ = self.admin("POST", "/v1/standings", body)
-        self._count(f"{step}s", code)
-        if self._written(key_id, code, key if step == "block" else "", "block"):
-            (self.facts.blocked.add if step == "block" else self.facts.blocked.discard)(account)
-
-    def killed_command(self, key_id: str) -> None:
-        words = ("key", "revoke", key_id, "--folder", str(self.folder))
-        self.command(*words, kill_after_s=self.random.uniform(0, 0.15))
-        self._count("commands killed", 0)
-        self._unsure.add(key_id)
-
-    def _count(self, what: str, code: int) -> None:
+    def _written(self, what: str, code: int, name: str) -> bool:
+        """Note an answer. True where it is one of success."""
         self.outcome.did[what] += 1
         self.outcome.not_confirmed += code in NOT_IN_FORCE
-        self.answers.append(f"{what}: {code}")
+        self.answers.append(f"{what} {name}: {code}")
+        if code in NOT_IN_FORCE:
+            self._loose.add(name)
+        elif code not in WRITTEN:
+            self._unsure.add(name)
+        return code in WRITTEN
 
-    def _written(self, key_id: str, code: int, key: str, what: str) -> bool:
-        """Whether it was answered with success; then it must be in force at once, wherever one asks."""
-        if code in (0, 200) and key and self.serves(key) == 200:
-            self.outcome.wrong.append(f"{what} not in force: of {key_id}, answered with success")
-        if code not in (0, 200, *NOT_IN_FORCE):
-            self._unsure.add(key_id)
-        return code in (0, 200, *NOT_IN_FORCE)
+    def issue(self) -> None:
+        with self._lock:
+            self._number += 1
+            account = f"acct-{self._number}"
+        code, answer = self._tell(("key", "issue", account), "/v1/keys", {"account": account})
+        with self._lock:
+            if not self._written("issued", code, account) or "key" not in answer:
+                self._lost_issues += 1
+                return
+            key_id = answer["key"].split("-")[2]
+            self.facts.keys[key_id] = Key(account, answer["key"])
+            self._issued[key_id] = answer["key"]
+            if code in NOT_IN_FORCE or not answer.get("in_force", True):
+                self._loose.add(key_id)
+                self.outcome.not_confirmed += code not in NOT_IN_FORCE
+        self._try(key_id, "issued")
+
+    def revoke(self, key_id: str) -> None:
+        with self._changing(key_id):
+            code, _ = self._tell(("key", "revoke", key_id), f"/v1/keys/{key_id}/revoke", {})
+            with self._lock:
+                self.facts.keys[key_id].revoked |= self._written("revoked", code, key_id)
+        self._try(key_id, "revoked")
+
+    def stand(self, key_id: str) -> None:
+        """Block an account, lift that, take another step, or take the last action back."""
+        account = self.facts.keys[key_id].account
+        with self._changing(account):
+            actions = self.facts.actions.get(account, [])
+            step = self.random.choice(("block", "block", "throttle", "undo"))
+            if self.facts.step(account) == "block":
+                step = self.random.choice(("clear", "undo"))
+            if step == "undo" and actions and actions[-1][0]:
+                number, now = actions[-1][0], actions[:-1]
+                words = ("standing", "undo", str(number), "--why", "test")
+                code, answer = self._tell(words, f"/v1/actions/{number}/undo", {"why": "test"})
+            else:
+                step = "clear" if step == "undo" else step
+                words = ("standing", "set", account, "--step", step, "--why", "test")
+                body = {"accounts": [account], "step": step, "why": "test"}
+                code, answer = self._tell(words, "/v1/standings", body)
+                now = [*actions, (answer.get("action", 0), step)]
+            with self._lock:
+                if self._written(f"{step}s", code, account):
+                    self.facts.actions[account] = now
+                if self._busy[account] > 1:
+                    self._unsure.add(account)  # of two at once nobody knows which was the last
+        self._try(key_id, step)
+
+    def race(self, key_id: str) -> None:
+        """Two change one account, and two revoke one key, at once."""
+        self._at_once([lambda what=what: what(key_id) for what in (self.stand, self.stand, self.revoke)])
+
+    def kill_command(self, key_id: str) -> None:
+        with self._changing(key_id):
+            words = ("key", "revoke", key_id, "--folder", str(self.folder))
+            self.command(*words, kill_after_s=self.random.uniform(0, 0.15))
+            with self._lock:
+                self._written("commands killed", KILLED, key_id)
+
+    # --- what clients get ---
+
+    def _allowed(self, key_id: str) -> set[int]:
+        """The statuses that a client may get with a key now."""
+        key = self.facts.keys[key_id]
+        open_names = self._loose | self._unsure | {name for name, count in self._busy.items() if count}
+        if key.revoked:
+            return {200, 401, 403} if key_id in self._loose else {401}
+        found = {403 if self.facts.step(key.account) == "block" else 200}
+        if key.account in open_names:
+            found |= {200, 403}
+        return found | ({401} if key_id in open_names else set())
+
+    def _try(self, key_id: str, when: str, times: int = TRIES) -> None:
+        """Be a client. What was answered with success is in force, wherever it asks; no answer is none."""
+        for _ in range(times):
+            with self._lock:
+                key = self.facts.keys[key_id]
+                begun, allowed = (self._begun[key_id], self._begun[key.account]), self._allowed(key_id)
+            got = self.served.status(key.text)
+            with self._lock:
+                same = begun == (self._begun[key_id], self._begun[key.account])
+                if same and got in (200, 401, 403) and got not in allowed:
+                    self.wrong(f"served wrongly: {key_id} of {key.account} gets {got} ({when})")
+                    return
+
+    def _watch(self) -> None:
+        """Be a client all the time: what was revoked or blocked is so at each moment, restarts or not."""
+        draws = random.Random(0)
+        took_s = 0.0
+        while not self._ended.wait(0.05 + 5 * took_s):  # no more than a sixth of what one process may have
+            began = time.monotonic()
+            with self._quiet:
+                with self._lock:
+                    shut = [key_id for key_id in self.facts.keys if 200 not in self._allowed(key_id)]
+                if shut:
+                    # the last ones: what was shut just now is what a restart may forget
+                    self._try(draws.choice(shut[-20:] if draws.random() < 0.5 else shut), "in between", 1)
+                    self.outcome.did["requests in between"] += 1
+                    took_s = time.monotonic() - began
 
     # --- what happens to processes and files ---
 
-    def kill_worker(self, number: int) -> None:
-        for pid in self.random.sample(self.workers(), 1) if self.workers() else []:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def end_worker(self) -> None:
+        for pid in self.served.workers()[:1]:
+            _send(pid, self.random.choice((signal.SIGKILL, signal.SIGTERM)))
         self.outcome.did["workers ended"] += 1
 
+    def freeze_worker(self) -> None:
+        """A worker is stopped for a moment: it goes by what it knew, and does not say so."""
+        frozen = self.served.workers()[-1:]
+        for pid in frozen:
+            _send(pid, signal.SIGSTOP)
+        time.sleep(self.random.uniform(0.1, 1.5))
+        for pid in frozen:
+            _send(pid, signal.SIGCONT)
+        self.outcome.did["workers frozen"] += 1
+
+    def fill_disk(self) -> None:
+        """For a moment the gateway's processes can write no page of a database, or nothing at all."""
+        self.served.limit_files(self.random.choice((0, NO_ROOM_BYTES)))
+        time.sleep(self.random.uniform(0.1, 0.8))
+        self.served.limit_files(resource.RLIM_INFINITY)
+        self.outcome.did["full disks"] += 1
+
     def restart(self, number: int) -> None:
-        self.stop(number)
-        time.sleep(self.random.choice((0.0, 0.3)))
-        self.start()
-        self.outcome.did["kills of the tree" if number == signal.SIGKILL else "orderly restarts"] += 1
+        """Once or twice, so that what has just begun is ended too; for a while nobody serves."""
+        with self._restarting:
+            for _ in range(self.random.choice((1, 1, 2))):
+                self.served.stop(number, alone=self.random.random() < 0.5)
+                time.sleep(self.random.choice((0.0, 0.3, 1.5)))
+                self.served.start()
+                self.outcome.did["kills of the tree" if number == signal.SIGKILL else "orderly restarts"] += 1
+                time.sleep(self.random.uniform(0.0, 2.0))
 
     def make_way(self) -> None:
         """Let another gateway follow in the same process; nobody waits for it to be done."""
-        assert self._serve is not None
-        self._serve.send_signal(signal.SIGUSR2)
+        _send(self.served.pid, signal.SIGUSR2)
         self.outcome.did["hand-overs"] += 1
 
+    def lose_database(self) -> None:
+        """PostgreSQL is ended or killed, and comes again after a moment."""
+        assert self._fleet is not None
+        self._fleet.stop(self.random.choice((signal.SIGINT, signal.SIGKILL)))
+        time.sleep(self.random.uniform(0.0, 1.0))
+        self._fleet.start()
+        self.outcome.did["ends of PostgreSQL"] += 1
+
     def copy(self) -> None:
-        to = self.place / f"copy-{len(self.copies)}"
-        shutil.copytree(self.folder, to, ignore=shutil.ignore_patterns("run", "wal", "segments", "detector"))
+        """As docs/operations.md says, or the files as they are."""
+        to = self.served.place / f"copy-{len(self.copies)}"
+        backs_up = self.random.random() < 0.5
+        left_out = ["run", "wal", "segments", "detector", *(["state.db*", "state.mark"] if backs_up else [])]
+        shutil.copytree(self.folder, to, ignore=shutil.ignore_patterns(*left_out))
+        if backs_up:
+            files = (closing(sqlite3.connect(path / "state.db")) for path in (self.folder, to))
+            with next(files) as db, next(files) as backup:
+                db.backup(backup)
         self.copies.append((to, copy.deepcopy(self.facts)))
         self.outcome.did["copies made"] += 1
 
     def put_back(self) -> None:
-        copied, facts = self.random.choice(self.copies)
-        self.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
-        if self.random.random() < 0.5:
-            shutil.rmtree(self.folder)
-            shutil.copytree(copied, self.folder)
-            how = "in the place of the folder"
-        else:
+        """Put a copy in the place of the folder or over it; or, while it is served, another folder there."""
+        with self._quiet:
+            copied, facts = self.random.choice(self.copies)
+            how = self.random.choice(("in the place of the folder", "over the folder", "while it is served"))
+            if how == "while it is served":
+                aside = self.served.place / f"aside-{self.outcome.interleavings}"
+                self.folder.rename(aside)
+            else:
+                self.served.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
+            if how == "in the place of the folder":
+                shutil.rmtree(self.folder)
+            elif how == "over the folder":
+                for path in self.folder.glob("state.db-*"):  # as docs/operations.md says
+                    path.unlink()
             shutil.copytree(copied, self.folder, dirs_exist_ok=True)
-            how = "over the folder"
-        self.facts = copy.deepcopy(facts)
-        self.start()
-        self.settled()
-        _, said = self.ask(self.admin_port, "GET", "/health")
-        if not any("put back" in part["text"] for part in said["parts"]):
-            self.outcome.wrong.append(f"put back unnoticed: a copy {how}")
-        self.outcome.did["copies put back"] += 1
+            if self._fleet is None:
+                self.facts = copy.deepcopy(facts)
+            if how == "while it is served":
+                until(self._follows, 60, "workers that go by the folder that was put there")
+        if how == "while it is served":
+            self._change_things([])  # the gateway goes by the new folder until it is started anew
+            self.served.stop(self.random.choice((signal.SIGKILL, signal.SIGTERM)))
+        self.served.start()
+        noticed = "put back" in self.served.settled()["standings"]
+        if not noticed and self._fleet is None:
+            self.wrong(f"put back unnoticed: a copy {how}")
+        self.outcome.did[f"copies put back {how}"] += 1
+
+    def _follows(self) -> bool:
+        keys = self.facts.keys.items()
+        return all(self.served.status(key.text) in self._allowed(key_id) for key_id, key in keys)
 
     # --- one interleaving ---
 
+    def _at_once(self, work: list[Callable[[], None]]) -> None:
+        self.random.shuffle(work)
+        with ThreadPoolExecutor(len(work)) as pool:
+            list(pool.map(lambda do: do(), work))
+
+    def _change_things(self, also: list[Callable[[], None]]) -> None:
+        live = [key_id for key_id, key in self.facts.keys.items() if not key.revoked]
+        work: list[Callable[[], None]] = [self.issue]
+        for key_id in self.random.sample(live, min(4, len(live))):
+            ways = (self.revoke, self.stand, self.kill_command, self.race)
+            what = self.random.choices(ways, (3, 6, 1, 1))[0]
+            work.append(lambda what=what, key_id=key_id: what(key_id))
+        self._at_once(self.random.sample(work, self.random.randint(1, len(work))) + also)
+
     def step(self) -> None:
         """Let some things happen at once, then compare."""
-        self._unsure: set[str] = set()
-        self.answers: list[str] = []
-        live = [k for k, (_, _, revoked) in self.facts.keys.items() if not revoked]
-        chosen = self.random.sample(live, min(3, len(live)))
+        self._forget()
         draw = self.random.random()
         if draw < 0.02 and self.copies:
             self.put_back()
         elif draw < 0.05:
             self.copy()
         else:
-            work = [self.issue]
-            for key_id in chosen:
-                what = self.random.choices((self.revoke, self.stand, self.killed_command), (2, 5, 1))[0]
-                work.append(lambda what=what, key_id=key_id: what(key_id))
-            work = self.random.sample(work, self.random.randint(1, len(work)))
-            if draw < 0.20:
-                number = self.random.choice((signal.SIGKILL, signal.SIGTERM))
-                work.append(lambda: self.kill_worker(number))
-            elif draw < 0.23:
-                work.append(lambda: self.restart(signal.SIGKILL))
-            elif draw < 0.25:
-                work.append(lambda: self.restart(signal.SIGTERM))
-            elif draw < 0.29:
-                work.append(self.make_way)
-            self.random.shuffle(work)
-            with ThreadPoolExecutor(len(work)) as pool:
-                list(pool.map(lambda do: do(), work))
+            happens: list[tuple[Callable[[], None], float]] = [
+                (self.end_worker, 0.15),
+                (self.freeze_worker, 0.08),
+                (self.fill_disk, 0.08),
+                (lambda: self.restart(signal.SIGKILL), 0.025),
+                (lambda: self.restart(signal.SIGTERM), 0.02),
+                (self.make_way, 0.025),
+                *([(self.lose_database, 0.08)] if self._fleet else []),
+            ]
+            self._change_things([what for what, share in happens if self.random.random() < share])
         self.outcome.interleavings += 1
-        self.compare(chosen)
+        self.compare()
 
-    def compare(self, touched: list[str]) -> None:
-        """Compare the model with the store, with what clients get, and with what /health says."""
-        self.settled()
-        wrong, folder = self.outcome.wrong, str(self.folder)
-        keys = {
-            k["key_id"]: k for k in json.loads(self.command("key", "list", "--folder", folder, "--json")[1])
-        }
-        shown = json.loads(self.command("standing", "show", "--folder", folder, "--json")[1])
-        blocked = {one["account"] for one in shown if one["step"] == "block"}
-        for key_id in self._unsure & self.facts.keys.keys():  # nobody was told: what is written down counts
-            account, key, _ = self.facts.keys[key_id]
-            self.facts.keys[key_id] = (account, key, keys.get(key_id, {}).get("revoked") is not None)
-            (self.facts.blocked.add if account in blocked else self.facts.blocked.discard)(account)
-        for key_id, (account, _, revoked) in self.facts.keys.items():
-            if key_id not in keys:
-                wrong.append(f"key lost: {key_id}")
-            elif (keys[key_id]["revoked"] is not None) != revoked:
-                wrong.append(f"revocation {'lost' if revoked else 'out of nowhere'}: {key_id}")
-            if (account in blocked) != (account in self.facts.blocked):
-                wrong.append(f"block {'out of nowhere' if account in blocked else 'lost'}: {account}")
-        sample = {*touched, *self.random.sample(sorted(self.facts.keys), min(3, len(self.facts.keys)))}
-        for key_id in sample & self.facts.keys.keys():
-            account, key, revoked = self.facts.keys[key_id]
-            expected = 401 if revoked else 403 if account in self.facts.blocked else 200
-            for _ in range(3):
-                if (got := self.serves(key)) != expected:
-                    wrong.append(f"served wrongly: {key_id} gets {got}, not {expected}")
+    def compare(self) -> None:
+        """Compare what must be so with the store, with what clients get, and with what /health says."""
+        if self._url is not None:
+            until(self._is_up_to_date, 60, "a copy of what the fleet's database holds")
+        self.served.settled()
+        with self._lock:
+            tables = load_tables(self.folder / "state.db")
+            self._compare_keys({key_id: key.disabled for key_id, key in tables.keys.items()})
+            self._compare_steps({name: one.step.name.lower() for name, one in tables.standings.items()})
+            self._unsure.clear()
+            self._loose.clear()
+            gone = sorted(self._issued.keys() - self.facts.keys.keys())
+        for key_id in self.random.sample(gone, min(2, len(gone))):
+            if (got := self.served.status(self._issued[key_id])) != 401:
+                self.wrong(f"key out of nowhere: {key_id}, which the copy put back lacks, gets {got}")
+        for key_id in self.random.sample(sorted(self.facts.keys), min(8, len(self.facts.keys))):
+            self._try(key_id, "at the end", 2)
         self._compare_health()
 
+    def _compare_keys(self, stored: dict[str, bool]) -> None:
+        known = self.facts
+        for key_id, key in known.keys.items():
+            if key_id not in stored:
+                self.wrong(f"key lost: {key_id}")
+                continue
+            if key_id in self._unsure:  # nobody was told: what is written down counts
+                key.revoked |= stored[key_id]
+            if stored[key_id] != key.revoked:
+                self.wrong(f"revocation {'lost' if key.revoked else 'out of nowhere'}: {key_id}")
+        new = stored.keys() - known.keys.keys() - known.strangers
+        known.strangers |= new
+        if len(new) > self._lost_issues:
+            self.wrong(f"key out of nowhere: {len(new)} of {sorted(new)}")
+
+    def _compare_steps(self, stored: dict[str, str]) -> None:
+        for account in {key.account for key in self.facts.keys.values()}:
+            step, known = stored.get(account, "clear"), self.facts.step(account)
+            if account in self._unsure:
+                self.facts.actions[account] = [(0, step)]
+            elif step != known:
+                self.wrong(f"standing wrong: {account} is {step}, not {known}")
+
+    def _is_up_to_date(self) -> bool:
+        with psycopg.connect(self._url or "", options="-c search_path=stillwatch_gateway") as db:
+            row = db.execute("SELECT revision FROM fleet").fetchone()
+        return row == (load_tables(self.folder / "state.db").revision,)
+
     def _compare_health(self) -> None:
-        before = self.admin("GET", "/v1/keys")[1]
-        said = self.ask(self.admin_port, "GET", "/health")[1]
-        after = self.admin("GET", "/v1/keys")[1]
-        if not (before and said and after) or before["revision"] != after["revision"]:
-            return
-        text = next(part["text"] for part in said["parts"] if part["name"] == "standings")
-        claim = re.search(r"every worker goes by keys and standings of revision (\d+)", text)
-        if claim is None or int(claim[1]) != after["revision"]:
-            self.outcome.wrong.append(f"health: {text}, at revision {after['revision']}")
-        for pid in self.tree():
+        before = self.served.admin("GET", "/v1/keys")[1]
+        found = self.served.ask(self.served.admin_port, "GET", "/health")[1]
+        after = self.served.admin("GET", "/v1/keys")[1]
+        if before and found and after and before["revision"] == after["revision"]:
+            text = next(part["text"] for part in found["parts"] if part["name"] == "standings")
+            claim = CLAIM.search(text)
+            if claim is None or int(claim[1]) != after["revision"]:
+                self.wrong(f"health: {text}, at revision {after['revision']}")
+        for pid in self.served.tree():
             for fd in Path(f"/proc/{pid}/fd").glob("*"):
                 with suppress(OSError):
                     name = os.readlink(fd)
                     if "state.db" in name and name.endswith("(deleted)"):
-                        self.outcome.wrong.append(f"deleted file in use: {name} by {pid}")
+                        self.wrong(f"deleted file in use: {name} by {pid}")
 
     def close(self) -> None:
+        self._ended.set()
+        self._watcher.join()
+        self.served.stop(signal.SIGKILL)
         self.command.close()
-        self.stop(signal.SIGKILL)
 
 
-# Writes records to the cases without pause, and says each that was answered with success.
-WRITER = """
-import sys
-from pathlib import Path
-from stillwatch.cases.audit.trail import attach
-from stillwatch.cases.store import Store
-from stillwatch.units import utc_us
-with Store(sys.argv[1]) as store:
-    attach(store, Path(sys.argv[2]))
-    for k in range(int(sys.argv[3])):
-        store.look("ann", "looked", f"case-{sys.argv[4]}-{k}", {}, utc_us())
-        print(f"case-{sys.argv[4]}-{k}", flush=True)
-"""
-
-
-def interleave_cases(n: int, seed: int, seconds: float = 86_400) -> Outcome:
-    """Let processes write to one database of cases, be killed and close it, beside one that has it open."""
-    from sqlalchemy import text  # here: the gateway's part needs none of it
-
-    from stillwatch.cases.audit.trail import attach
-    from stillwatch.cases.store import Store
-    from stillwatch.units import utc_us
-
-    draws, outcome, said = random.Random(seed), Outcome(), set()
-    end = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory(prefix="stillwatch-cases-") as made:
-        path, key = Path(made) / "cases.db", Path(made) / "audit.key"
-        url = f"sqlite:///{path}"
-
-        def attached() -> Store:
-            store = Store(url)
-            attach(store, key)
-            return store
-
-        def look(store: Store, subject: str) -> None:
-            store.look("ben", "looked", subject, {}, utc_us())
-            said.add(subject)
-
-        store = attached()
-        while outcome.interleavings < n and time.monotonic() < end:
-            number = outcome.interleavings
-            words = [sys.executable, "-c", WRITER, url, str(key), str(draws.randint(1, 8)), str(number)]
-            # a new interpreter takes a second to begin: several interleavings share one
-            other = subprocess.Popen(words, stdout=subprocess.PIPE, text=True) if number % 5 == 0 else None
-            if draws.random() < 0.5:
-                attached().close()  # a second handle in this process, opened and closed
-                outcome.did["second handles"] += 1
-            look(store, f"mine-{number}")
-            if other is not None:
-                if draws.random() < 0.5:
-                    time.sleep(draws.uniform(0, 3))
-                    other.kill()
-                    outcome.did["writers killed"] += 1
-                said |= set(other.communicate(timeout=120)[0].split("\n")[:-1])
-                outcome.did["writers"] += 1
-            look(store, f"mine-too-{number}")
-            if draws.random() < 0.1:
-                store.close()
-                store = attached()
-                outcome.did["restarts"] += 1
-            with attached() as fresh, fresh.reading() as db:
-                kept = list(db.execute(text("SELECT subject FROM audit_records")).scalars())
-            outcome.wrong += [f"record lost: {one}" for one in said - set(kept)]
-            outcome.wrong += [
-                f"record doubled: {one}" for one, k in Counter(kept).items() if k > 1 and "-" in one
-            ]
-            outcome.interleavings += 1
-        store.close()
-    return outcome
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _cmdline(pid: int) -> bytes:
@@ -490,38 +555,47 @@ def _cmdline(pid: int) -> bytes:
         return b""
 
 
-def interleave(n: int, seed: int, seconds: float = 86_400, tell: bool = False) -> Outcome:
+def interleave(
+    n: int, seed: int, seconds: float = 86_400, tell: bool = False, in_postgres: bool = False
+) -> Outcome:
     """Let `n` interleavings happen, or as many as fit in the time."""
-    with tempfile.TemporaryDirectory(prefix="stillwatch-state-") as made, Upstream() as up:
-        world = World(Path(made), up.url, seed)
-        end = time.monotonic() + seconds
-        try:
-            world.settled()
-            while world.outcome.interleavings < n and time.monotonic() < end:
-                seen = len(world.outcome.wrong)
-                world.step()
-                for text in world.outcome.wrong[seen:] if tell else ():
-                    print(f"  {world.outcome.interleavings}: {text}; after {world.answers}", flush=True)
-                if tell and world.outcome.interleavings % 50 == 0:
-                    print(world.outcome, flush=True)
-        finally:
-            world.close()
+    end = time.monotonic() + seconds
+    with ExitStack() as ends:
+        place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="stillwatch-state-")))
+        upstream = ends.enter_context(Upstream())
+        server = ends.enter_context(postgres_server.startable()) if in_postgres else None
+        world = World(place, upstream.url, seed, server)
+        ends.callback(world.close)
+        world.served.settled()
+        while world.outcome.interleavings < n and time.monotonic() < end:
+            seen = len(world.outcome.wrong)
+            world.step()
+            for text in world.outcome.wrong[seen:] if tell else ():
+                print(f"  {seed}/{world.outcome.interleavings}: {text}", flush=True)
+            if tell and world.outcome.interleavings % 50 == 0:
+                print(f"seed {seed}: {world.outcome}", flush=True)
         return world.outcome
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--n", type=int, default=1_000, help="interleavings")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first world; the next ones count on")
+    parser.add_argument("--worlds", type=int, default=1, help="gateways, or databases, at once")
     parser.add_argument("--cases", action="store_true", help="try the database of cases instead")
+    parser.add_argument("--postgres", action="store_true", help="kept in PostgreSQL; the state: a fleet's")
     parser.add_argument("--minutes", type=float, default=1_440.0, help="end after so long, whatever was done")
     asked = parser.parse_args()
-    began = time.monotonic()
-    if asked.cases:
-        found = interleave_cases(asked.n, asked.seed, asked.minutes * 60)
-    else:
-        found = interleave(asked.n, asked.seed, asked.minutes * 60, tell=True)
-    print(f"seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} minutes: {found}")
+    began, found = time.monotonic(), Outcome()
+    with ProcessPoolExecutor(asked.worlds) as pool:
+        run = interleave_cases if asked.cases else partial(interleave, tell=True)
+        run = partial(run, in_postgres=asked.postgres)
+        shares = [asked.n // asked.worlds + (k < asked.n % asked.worlds) for k in range(asked.worlds)]
+        seeds = range(asked.seed, asked.seed + asked.worlds)
+        for outcome in pool.map(run, shares, seeds, [asked.minutes * 60] * asked.worlds):
+            found.add(outcome)
+    minutes = (time.monotonic() - began) / 60
+    print(f"seeds {seeds[0]} to {seeds[-1]}, {minutes:.1f} minutes: {found}")
     sys.exit(1 if found.wrong else 0)
 
 

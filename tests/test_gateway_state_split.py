@@ -240,6 +240,24 @@ def test_a_mark_that_is_late_or_could_not_be_written_is_no_copy(
         assert state.put_back() is None
 
 
+def test_workers_of_a_folder_that_was_replaced_while_it_is_served_are_waited_for(
+    folder: Folder, tmp_path: Path
+) -> None:
+    """They follow what lies at the path now, and nobody holds the lock that lies there."""
+    with ControlState(folder.state) as state:
+        state.issue("a", now_us=NOW)
+    shutil.copytree(folder.path, tmp_path / "copy", ignore=shutil.ignore_patterns("run"))
+    with sole_instance(folder):
+        put_back_renamed(folder, tmp_path / "copy")
+        with ControlState(folder.state) as state:
+            worker(folder, state.version())  # its sign makes the folder `run` anew
+            block(state, "a")
+            with pytest.raises(NotInForce, match="worker-0 goes by revision"):
+                wait_until_in_force(folder, state.version(), 0.05)
+            worker(folder, state.version())
+            wait_until_in_force(folder, state.version())
+
+
 # --- disks, rights, clocks, readers, versions ---
 
 FULL = """

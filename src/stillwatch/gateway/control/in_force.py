@@ -17,10 +17,12 @@ from stillwatch.gateway.control.migrations import StateError
 from stillwatch.gateway.fleet.database import FleetDatabase, behind_in, read_gateways
 from stillwatch.gateway.folder import Folder
 from stillwatch.gateway.instance import running_pid
+from stillwatch.units import utc_us
 
 PATIENCE_S = 1.0  # a change is in force everywhere by then, or whoever made it is told that it is not
 FLEET_PATIENCE_S = 2.0  # the same for all gateways of a fleet
 AGAIN_S = 0.02
+JUST_NOW_US = 15_000_000  # they say so each second; later the number may be another process's
 
 
 class NotInForce(StillwatchError):
@@ -33,7 +35,7 @@ def wait_until_in_force(folder: Folder, version: Version, patience_s: float = PA
     Raises: NotInForce naming those that do not within `patience_s`.
     """
     until = time.monotonic() + patience_s
-    while late := behind(folder, version) if running_pid(folder) is not None else []:
+    while late := behind(folder, version):
         if time.monotonic() >= until:
             raise NotInForce(
                 f"it is written down as revision {version.revision}, but not in force everywhere: "
@@ -65,14 +67,21 @@ def wait_for_fleet(fleet: FleetDatabase, version: Version) -> None:
 
 def behind(folder: Folder, version: Version) -> list[str]:
     """Name the processes that live and do not go by this version, or a later one, each with what it has."""
-    return [text for name, says in _living(folder.run) if (text := _lag(name, says, version))]
+    return [text for name, says in _living(folder) if (text := _lag(name, says, version))]
 
 
-def _living(run: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted([*run.glob("worker-*.json"), *run.glob("hooks.json")]):
+def _living(folder: Folder) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each process that serves this folder, with what it says of itself.
+
+    Who holds the lock serves the folder. After a copy was put in the place of one that is served, nobody
+    holds the new lock: then those that gave a sign just now do.
+    """
+    is_served = running_pid(folder) is not None
+    for path in sorted([*folder.run.glob("worker-*.json"), *folder.run.glob("hooks.json")]):
         says = heartbeat.read(path)
-        pid = says.get("pid")
-        if isinstance(pid, int) and _lives(pid):
+        pid, at_us = says.get("pid"), says.get("at")
+        just_now = isinstance(at_us, int) and abs(utc_us() - at_us) < JUST_NOW_US
+        if isinstance(pid, int) and (is_served or just_now) and _lives(pid):
             yield path.stem, says
 
 
