@@ -95,19 +95,19 @@ class DocumentReader:
             return DocumentText("", TOO_LARGE)
         name = blake2b(raw, digest_size=16).digest()
         with self._lock:
-            found = self._known.pop(name, None)
-            if found is None:
+            text = self._known.pop(name, None)
+            if text is None:
                 if current_thread() is self.spared or not self._may():
                     return DocumentText("", BUSY)
                 begun = time.monotonic()
-                found = self._ask(raw)
+                text = self._ask(raw)
                 self._left_s -= time.monotonic() - begun  # what others had to wait
-                self._size += len(found.text) + A_RECORD
-            self._known[name] = found  # last in the order
+                self._size += len(text.text) + A_RECORD
+            self._known[name] = text  # last in the order
             while self._size > REMEMBERED:
                 oldest = self._known.pop(next(iter(self._known)))
                 self._size -= len(oldest.text) + A_RECORD
-            return found
+            return text
 
     def close(self) -> None:
         """End the process beside this one."""

@@ -106,13 +106,13 @@ class UnpackedFile:
         self._raw.close()
         self._raw = self._path.open("rb")
         self._stream = self._open_file()
-        left = self.done
+        bytes_left = self.done
         try:
-            while left and (skipped := self._stream.read(min(left, CHUNK))):
-                left -= len(skipped)
+            while bytes_left and (skipped := self._stream.read(min(bytes_left, CHUNK))):
+                bytes_left -= len(skipped)
         except OSError:
             return False  # not the same file any more
-        return left == 0
+        return bytes_left == 0
 
     def _describe_error(self, why: OSError) -> str:
         if "runcated" in str(why):

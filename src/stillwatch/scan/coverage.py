@@ -95,8 +95,8 @@ def _heavy(log: ExchangeLog, payer: np.ndarray, most: int) -> int:
     """How many payers ever reach the first step of the rule for lone payers, counted up to `most`."""
     begin, order = deal(payer[log["account"]], len(payer))
     heavy = 0
-    for one in np.flatnonzero(np.diff(begin) >= STEPS[0]):
-        ts = log["ts_us"][order[begin[one] : begin[one + 1]]]
+    for code in np.flatnonzero(np.diff(begin) >= STEPS[0]):
+        ts = log["ts_us"][order[begin[code] : begin[code + 1]]]
         within = np.arange(1, len(ts) + 1) - np.searchsorted(ts, ts - WINDOW_US)
         heavy += bool(within.max() >= STEPS[0])
         if heavy == most:
