@@ -73,12 +73,12 @@ def _path(counts: list[int], peak: int, chosen: range) -> str:
 
 
 def _day_marks(start: datetime, end: datetime) -> tuple[TickMark, ...]:
-    whole = (end - start).total_seconds()
+    seconds = (end - start).total_seconds()
     midnight = start.replace(hour=0) + timedelta(days=0 if start.hour == 0 else 1)
     step = max(1, -(-(end - start).days // 8))
     marks: list[TickMark] = []
     while midnight < end:
-        x = round(100 * (midnight - start).total_seconds() / whole, 2)
+        x = round(100 * (midnight - start).total_seconds() / seconds, 2)
         if x <= 94:
             marks.append(TickMark(x, f"{midnight.day} {midnight:%b}", minor=len(marks) % 2 == 1))
         midnight += timedelta(days=step)
@@ -107,14 +107,14 @@ def timeline(
     for h in campaign.timeline:
         counts[int((h.start - start).total_seconds() // 3600) // step] += h.exchanges
     peak = max(max(counts), 1)
-    whole = timedelta(hours=bars * step)
-    alarm_x = round(100 * (campaign.alarm_at - start) / whole, 2)
+    span = timedelta(hours=bars * step)
+    alarm_x = round(100 * (campaign.alarm_at - start) / span, 2)
     split = min(bars, int((campaign.alarm_at - start) / timedelta(hours=step)))
     shades = []
     for g in gaps:
         a, b = max(g.start, start), min(g.end, end)
         if a < b:
-            shades.append(Shade(round(100 * (a - start) / whole, 2), round(100 * (b - a) / whole, 2), g.text))
+            shades.append(Shade(round(100 * (a - start) / span, 2), round(100 * (b - a) / span, 2), g.text))
     table, left_out = _days(campaign.timeline, most_days)
     return Timeline(
         bars=bars,
@@ -125,7 +125,7 @@ def timeline(
         peak_at=start + timedelta(hours=step * counts.index(max(counts))),
         alarm=TickMark(alarm_x, "alarm"),
         alarm_anchor="start" if alarm_x < 60 else "end",
-        days=_day_marks(start, start + whole),
+        days=_day_marks(start, start + span),
         gaps=tuple(shades),
         table=table,
         table_left_out=left_out,

@@ -15,6 +15,8 @@ from typing import Any
 
 from stillwatch.terms.holds import HoldCandidate
 
+Tell = Callable[[str, int, int | None], None]  # takes a stage, what is done, and of how many or None
+
 
 @dataclass(frozen=True)
 class Harvest:

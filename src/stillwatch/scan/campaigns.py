@@ -4,7 +4,7 @@ What is kept of an alarm's accounts is decided here, with the whole log in sight
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from stillwatch.engine import SqlEngine
 from stillwatch.exchanges.column_file import let_go
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.features.kinds import KindOfUse
-from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, new_settings
+from stillwatch.scan import Campaign, Echo, Lead, OwnReaction, Reason, SettingTest, Tell, new_settings
 from stillwatch.scan.alarms import NEVER, Alarm, Judgement
 from stillwatch.scan.assemble import GROUP_TESTS, TEST_NAME, actor_features, campaign
 from stillwatch.scan.candidates import still_open, weak_groups, with_shares
@@ -57,7 +57,6 @@ from stillwatch.stats.dealing import distinct
 from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
-Tell = Callable[[str, int, int | None], None]
 UNSURE = "too few sessions, an hour apart and of the same accounts, to tell one source from many"
 CLASS = "nearly all of its accounts are of teaching institutions: a class"
 TOGETHER = (

@@ -31,7 +31,7 @@ from stillwatch.exchanges.tables import InMemoryLog
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
-from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals
+from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals, Tell
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.candidates import request_shares
@@ -47,7 +47,6 @@ from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import WatchResult, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
-Tell = Callable[[str, int, int | None], None]
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
 MANY_PERMITTED = 4  # loud holders of a permission past which testing each costs more than a full evaluation
 
