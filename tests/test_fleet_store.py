@@ -476,10 +476,9 @@ def test_a_mirror_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path,
     running = [_mirror(one) for one in (a, b)]
     try:
         until(
-            lambda: (
+            lambda: (  # the rows are equal before what a merged has come
                 rows_hash(b) == rows_hash(a)
-                and len(segments.all_segments(b))
-                == len(segments.all_segments(a))  # what a merged comes later
+                and len(segments.all_segments(b)) == len(segments.all_segments(a))
             ),
             60,
             "the same rows and segments at both",

@@ -59,11 +59,11 @@ class UnpackedFile:
         """How far the file itself has been read."""
         return 0 if self._raw.closed else self._raw.tell()
 
-    def peek(self, size: int = CHUNK) -> bytes:
+    def peek(self) -> bytes:
         """The first bytes, without using them up. Call before anything else."""
-        while len(self._pushed) < size:
+        while len(self._pushed) < CHUNK:
             try:
-                more = self._read(size - len(self._pushed))
+                more = self._read(CHUNK - len(self._pushed))
             except Refused:
                 if not self._pushed:
                     raise

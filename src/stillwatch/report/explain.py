@@ -188,44 +188,51 @@ def explain(result: ScanResult, subject: str) -> Explanation:
     )
 
 
-def explanation_json(e: Explanation) -> dict[str, Any]:
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
     """Give an explanation as JSON. Of an account it holds no other account but those its own links tie."""
-    campaign, leads = e.campaign, []
-    for lead in e.leads:
+    campaign, leads = explanation.campaign, []
+    for lead in explanation.leads:
         row = asdict(lead) | {"since": amounts.iso(lead.since), "accounts": len(lead.accounts)}
         leads.append(
             {k: row[k] for k in ("id", "since", "p_value", "accounts", "exchanges", "hands", "text")}
         )
     return {
-        "subject": e.subject,
-        "sort": e.sort,
+        "subject": explanation.subject,
+        "sort": explanation.sort,
         "campaign": None if campaign is None else campaign.id,
         "alarm_at": None if campaign is None else amounts.iso(campaign.alarm_at),
-        "named_at": None if e.named_at is None else amounts.iso(e.named_at),
-        "account": None if e.verdict is None else asdict(e.verdict),
-        "firm": None if e.verdict is None or campaign is None else e.subject in campaign.firm,
-        "reasons": [asdict(item) for item in e.reasons],
-        "links": [asdict(item) for item in e.links],
-        "compared_with": list(e.compared_with),
+        "named_at": None if explanation.named_at is None else amounts.iso(explanation.named_at),
+        "account": None if explanation.verdict is None else asdict(explanation.verdict),
+        "firm": None
+        if explanation.verdict is None or campaign is None
+        else explanation.subject in campaign.firm,
+        "reasons": [asdict(item) for item in explanation.reasons],
+        "links": [asdict(item) for item in explanation.links],
+        "compared_with": list(explanation.compared_with),
         "leads": leads,
-        "cannot_claim": list(e.cannot_claim),
+        "cannot_claim": list(explanation.cannot_claim),
     }
 
 
-def _print_reasons(e: Explanation, console: Console) -> None:
+def _print_reasons(explanation: Explanation, console: Console) -> None:
     console.print(Text("\nWhy the campaign was found", style="bold"))
     table = plain_table(console)
     for name in ("bits", "here", "median", "p95", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold", ratio=1)
-    for r in e.reasons:
-        sentence = safe(r.text, console, 400) + Text(" (") + safe(r.detector, console, 60) + Text(")")
-        numbers = (amounts.number(x) for x in (r.bits, r.actual, r.baseline, r.population_p95, r.n))
+    for reason in explanation.reasons:
+        sentence = (
+            safe(reason.text, console, 400) + Text(" (") + safe(reason.detector, console, 60) + Text(")")
+        )
+        numbers = (
+            amounts.number(x)
+            for x in (reason.bits, reason.actual, reason.baseline, reason.population_p95, reason.n)
+        )
         table.add_row(*numbers, sentence)
     console.print(table)
 
 
-def _print_shared(c: Campaign, console: Console) -> None:
+def _print_shared(campaign: Campaign, console: Console) -> None:
     console.print(Text("\nWhat links the accounts", style="bold"))
     table = plain_table(console)
     for name in ("accounts", "bits each", "in all"):
@@ -233,50 +240,55 @@ def _print_shared(c: Campaign, console: Console) -> None:
     table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)
-    for s in fold(c).shared:
+    for s in fold(campaign).shared:
         numbers = (amounts.count(s.accounts), amounts.number(s.bits), amounts.short(s.total_bits))
         control = safe(CONTROL.get(s.control, s.control), console, 40)
         table.add_row(*numbers, safe(s.clue, console, 60), control, safe(s.text, console, 400))
     console.print(table)
 
 
-def _print_links(e: Explanation, console: Console) -> None:
-    console.print(Text(f"\n{amounts.plural(len(e.links), 'link')}, strongest first", style="bold"))
+def _print_links(explanation: Explanation, console: Console) -> None:
+    console.print(Text(f"\n{amounts.plural(len(explanation.links), 'link')}, strongest first", style="bold"))
     table = plain_table(console)
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("with", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)
-    for k in e.links[:LINKS]:
-        ends = " - ".join(x for x in (k.a, k.b) if x != e.subject)
+    for k in explanation.links[:LINKS]:
+        ends = " - ".join(x for x in (k.a, k.b) if x != explanation.subject)
         control = safe(CONTROL.get(k.control, k.control), console, 40)
         cells = safe(k.clue, console, 60), control, safe(ends, console, 60), safe(k.text, console, 400)
         table.add_row(amounts.number(k.bits), *cells)
     console.print(table)
-    if len(e.links) > LINKS:
-        console.print(Text(f"... and {len(e.links) - LINKS:,} weaker ones in evidence.json"))
+    if len(explanation.links) > LINKS:
+        console.print(Text(f"... and {len(explanation.links) - LINKS:,} weaker ones in evidence.json"))
 
 
-def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
-    console.print(Text("Account ", style="bold") + safe(e.subject, console, 200, "bold"))
-    kind = v.kind_of_use or "not recognised"
-    line = Text(f"  {amounts.plural(v.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
+def _print_account(explanation: Explanation, verdict: AccountVerdict, console: Console) -> None:
+    console.print(Text("Account ", style="bold") + safe(explanation.subject, console, 200, "bold"))
+    kind = verdict.kind_of_use or "not recognised"
+    line = Text(f"  {amounts.plural(verdict.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
     console.print(
-        line + (Text("; evidence: ") + safe(v.kind_evidence, console, 400) if v.kind_evidence else Text(""))
+        line
+        + (
+            Text("; evidence: ") + safe(verdict.kind_evidence, console, 400)
+            if verdict.kind_evidence
+            else Text("")
+        )
     )
-    console.print(Text(f"  p-value {amounts.p_value(v.p_value, plain=True)}"))
-    for sentence in e.compared_with:
+    console.print(Text(f"  p-value {amounts.p_value(verdict.p_value, plain=True)}"))
+    for sentence in explanation.compared_with:
         console.print(Text("  ") + safe(sentence, console, 400))
-    for lead in e.leads:
+    for lead in explanation.leads:
         console.print(Text("  It is in lead ") + safe(lead.id, console, 60) + Text(", which accuses nobody."))
-        own_echoes = [echo for echo in lead.echoes if e.subject in (echo.answered, echo.quoted_by)]
+        own_echoes = [echo for echo in lead.echoes if explanation.subject in (echo.answered, echo.quoted_by)]
         _print_echoes(own_echoes, console)
-    if e.campaign is None:
+    if explanation.campaign is None:
         console.print(Text("  It is in no campaign."))
         return
-    at = f", at {amounts.iso(e.named_at)}" if e.named_at else ""
-    console.print(Text("  Named in campaign ") + safe(e.campaign.id, console, 60) + Text(at))
+    at = f", at {amounts.iso(explanation.named_at)}" if explanation.named_at else ""
+    console.print(Text("  Named in campaign ") + safe(explanation.campaign.id, console, 60) + Text(at))
 
 
 def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
@@ -290,28 +302,26 @@ def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
     print_list("Answers that came back in requests of another account", shown + more, console)
 
 
-def _whose_p_value(c: Campaign) -> str:
-    return "the payer's" if is_lone(c) else "the group's, not any account's"
-
-
-def _print_campaign(c: Campaign, console: Console) -> None:
-    console.print(Text("\nCampaign ", style="bold") + safe(c.id, console, 60, "bold"))
-    if c.title:
-        console.print(Text("  ") + safe(c.title, console, 400))
-    taken, at_alarm = c.harvest, c.harvest_at_alarm
+def _print_campaign(campaign: Campaign, console: Console) -> None:
+    console.print(Text("\nCampaign ", style="bold") + safe(campaign.id, console, 60, "bold"))
+    if campaign.title:
+        console.print(Text("  ") + safe(campaign.title, console, 400))
+    taken, at_alarm = campaign.harvest, campaign.harvest_at_alarm
+    whose_p_value = "the payer's" if is_lone(campaign) else "the group's, not any account's"
     console.print(
         Text(
-            f"  {amounts.plural(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
-            f"{taken.exchanges:,} exchanges taken ({amounts.short(taken.output_tokens)} output tokens), "
-            f"{at_alarm.exchanges:,} of them before the alarm; {amounts.number(c.score_bits)} bits, "
-            f"p = {amounts.p_value(c.p_value, plain=True)} ({_whose_p_value(c)})"
+            f"  {amounts.plural(len(campaign.accounts), 'account')}; "
+            f"alarm at {amounts.iso(campaign.alarm_at)}; {taken.exchanges:,} exchanges taken "
+            f"({amounts.short(taken.output_tokens)} output tokens), "
+            f"{at_alarm.exchanges:,} of them before the alarm; {amounts.number(campaign.score_bits)} bits, "
+            f"p = {amounts.p_value(campaign.p_value, plain=True)} ({whose_p_value})"
         )
     )
-    if c.suppressed_by is not None:
-        console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
-    if next_size := split_milestone(c.next_milestone):
+    if campaign.suppressed_by is not None:
+        console.print(Text("  Suppressed by: ") + safe(campaign.suppressed_by, console, 300))
+    if next_size := split_milestone(campaign.next_milestone):
         console.print(Text("  ") + safe(next_size, console, 200))
-    console.print(Text("  ") + safe(cite_curve(c.harvest.exchanges), console, 400))
+    console.print(Text("  ") + safe(cite_curve(campaign.harvest.exchanges), console, 400))
 
 
 def _print_lead(lead: Lead, console: Console) -> None:

@@ -91,22 +91,33 @@ def _harvest(harvest: Harvest) -> dict[str, int]:
     return {"exchanges": int(harvest.exchanges), "output_tokens": int(harvest.output_tokens)}
 
 
-def _campaign_findings(c: Campaign) -> dict[str, Any]:
+def _campaign_findings(campaign: Campaign) -> dict[str, Any]:
     return {
-        "id": c.id,
-        "alarm_at": iso(c.alarm_at),
-        "p_value": _number(c.p_value, f"campaign {c.id}: p_value"),
-        "score_bits": _number(c.score_bits, f"campaign {c.id}: score_bits"),
-        "accounts": sorted(set(c.accounts)),
-        "harvest": _harvest(c.harvest),
-        "harvest_at_alarm": _harvest(c.harvest_at_alarm),
+        "id": campaign.id,
+        "alarm_at": iso(campaign.alarm_at),
+        "p_value": _number(campaign.p_value, f"campaign {campaign.id}: p_value"),
+        "score_bits": _number(campaign.score_bits, f"campaign {campaign.id}: score_bits"),
+        "accounts": sorted(set(campaign.accounts)),
+        "harvest": _harvest(campaign.harvest),
+        "harvest_at_alarm": _harvest(campaign.harvest_at_alarm),
         "reasons": [
-            {"detector": r.detector, "text": r.text, "bits": _number(r.bits, f"campaign {c.id}: bits")}
-            for r in _reasons(c)
+            {
+                "detector": reason.detector,
+                "text": reason.text,
+                "bits": _number(reason.bits, f"campaign {campaign.id}: bits"),
+            }
+            for reason in _reasons(campaign)
         ],
-        "benign_alternatives": [{"kind": b.kind, "text": b.text} for b in c.benign_alternatives],
-        "suppressed_by": c.suppressed_by,
-        **({"set_aside": [set_aside_json(entry) for entry in c.set_aside]} if c.set_aside else {}),
+        "benign_alternatives": [
+            {"kind": alternative.kind, "text": alternative.text}
+            for alternative in campaign.benign_alternatives
+        ],
+        "suppressed_by": campaign.suppressed_by,
+        **(
+            {"set_aside": [set_aside_json(entry) for entry in campaign.set_aside]}
+            if campaign.set_aside
+            else {}
+        ),
     }
 
 
@@ -191,44 +202,46 @@ def _echo_json(echo: Echo) -> dict[str, Any]:
     return asdict(echo) | {"answered_at": iso(echo.answered_at), "quoted_at": iso(echo.quoted_at)}
 
 
-def _campaign_evidence(c: Campaign) -> dict[str, Any]:
+def _campaign_evidence(campaign: Campaign) -> dict[str, Any]:
     return {
-        "id": c.id,
-        "title": c.title,
-        "next_milestone": c.next_milestone,
-        "value_tokens": _finite_or_none(c.harvest.value_tokens),
-        "value_tokens_at_alarm": _finite_or_none(c.harvest_at_alarm.value_tokens),
-        "unique_prompts": c.harvest.unique_prompts,
-        "unique_prompts_at_alarm": c.harvest_at_alarm.unique_prompts,
+        "id": campaign.id,
+        "title": campaign.title,
+        "next_milestone": campaign.next_milestone,
+        "value_tokens": _finite_or_none(campaign.harvest.value_tokens),
+        "value_tokens_at_alarm": _finite_or_none(campaign.harvest_at_alarm.value_tokens),
+        "unique_prompts": campaign.harvest.unique_prompts,
+        "unique_prompts_at_alarm": campaign.harvest_at_alarm.unique_prompts,
         "reasons": [
             {
-                "actual": _finite_or_none(r.actual),
-                "baseline": _finite_or_none(r.baseline),
-                "population_p95": _finite_or_none(r.population_p95),
-                "n": None if r.n is None else int(r.n),
+                "actual": _finite_or_none(reason.actual),
+                "baseline": _finite_or_none(reason.baseline),
+                "population_p95": _finite_or_none(reason.population_p95),
+                "n": None if reason.n is None else int(reason.n),
             }
-            for r in _reasons(c)
+            for reason in _reasons(campaign)
         ],
-        "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
-        "since": {a: iso(c.since[a]) for a in sorted(c.since)},
-        "firm": list(c.firm),
-        "own_ties": {a: list(astuple(c.own_ties[a])) for a in sorted(c.own_ties)},
-        "own_reactions": {a: list(astuple(c.own_reactions[a])) for a in sorted(c.own_reactions)},
-        "tested": [asdict(test) for test in c.tested],
+        "named_at": {a: iso(campaign.named_at[a]) for a in sorted(campaign.named_at)},
+        "since": {a: iso(campaign.since[a]) for a in sorted(campaign.since)},
+        "firm": list(campaign.firm),
+        "own_ties": {a: list(astuple(campaign.own_ties[a])) for a in sorted(campaign.own_ties)},
+        "own_reactions": {
+            a: list(astuple(campaign.own_reactions[a])) for a in sorted(campaign.own_reactions)
+        },
+        "tested": [asdict(test) for test in campaign.tested],
         "links": [
-            [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
-            for k in sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
+            [k.a, k.b, k.clue, _number(k.bits, f"campaign {campaign.id}: link bits"), k.text, k.control]
+            for k in sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
         ],
         "timeline": [
             [iso(h.start), int(h.exchanges), int(h.output_tokens)]
-            for h in sorted(c.timeline, key=lambda h: h.start)
+            for h in sorted(campaign.timeline, key=lambda h: h.start)
         ],
     }
 
 
-def campaign_json(c: Campaign) -> dict[str, Any]:
+def campaign_json(campaign: Campaign) -> dict[str, Any]:
     """Give one campaign as it stands in the two files; `campaign_of` reads it back."""
-    return {"finding": _campaign_findings(c), "evidence": _campaign_evidence(c)}
+    return {"finding": _campaign_findings(campaign), "evidence": _campaign_evidence(campaign)}
 
 
 def campaign_of(document: dict[str, Any]) -> Campaign:

@@ -133,23 +133,28 @@ def leads_counted(result: ScanResult) -> str:
 
 
 def _campaign_view(
-    c: Campaign, number: int, place: int, result: ScanResult, verdicts: dict[str, AccountVerdict], most: int
+    campaign: Campaign,
+    number: int,
+    place: int,
+    result: ScanResult,
+    verdicts: dict[str, AccountVerdict],
+    most: int,
 ) -> CampaignView:
     def member_row(account: str) -> MemberRow:
         v = verdicts.get(account)
         exchanges, p_value = (v.exchanges, v.p_value) if v else (None, None)
-        return MemberRow(account, c.named_at.get(account), exchanges, p_value)
+        return MemberRow(account, campaign.named_at.get(account), exchanges, p_value)
 
-    order = sorted(c.accounts, key=lambda a: (c.named_at.get(a, c.alarm_at), a))
+    order = sorted(campaign.accounts, key=lambda a: (campaign.named_at.get(a, campaign.alarm_at), a))
     return CampaignView(
-        campaign=c,
+        campaign=campaign,
         anchor=f"campaign-{number}",
-        since=start_of(c),
-        meter=meter(c.harvest.exchanges, c.harvest_at_alarm.exchanges),
-        timeline=timeline(c, result.scanned, result.gaps),
-        folded=fold(c),
-        reasons=tuple(sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
-        links=tuple(sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
+        since=start_of(campaign),
+        meter=meter(campaign.harvest.exchanges, campaign.harvest_at_alarm.exchanges),
+        timeline=timeline(campaign, result.scanned, result.gaps),
+        folded=fold(campaign),
+        reasons=tuple(sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
+        links=tuple(sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
         named=tuple(member_row(a) for a in order[:most]),
         named_left_out=max(0, len(order) - most),
         place=place,
@@ -178,8 +183,8 @@ def view(result: ScanResult) -> View:
     suppressed_campaigns = [c for c in ordered if c.suppressed_by is not None]
     most = 200 if len(ordered) <= 6 else 50
 
-    def view_of(c: Campaign, number: int) -> CampaignView:
-        return _campaign_view(c, number, places[c.id], result, verdicts, most)
+    def view_of(campaign: Campaign, number: int) -> CampaignView:
+        return _campaign_view(campaign, number, places[campaign.id], result, verdicts, most)
 
     shown = tuple(view_of(c, i + 1) for i, c in enumerate(campaigns[:FULL]))
     honest = [a for a in result.accounts if a.campaign is None]

@@ -50,22 +50,22 @@ def plain_table(console: Console, heads: Sequence[str] = (), right: Sequence[str
     return table
 
 
-def _row(c: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
+def _row(campaign: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
     when = "%Y-%m-%d %H:%M" if wide else "%m-%d %H:%M"
     cells: tuple[Text | str, ...] = (
-        safe(c.id, console, 24, "bold"),
-        amounts.count(len(c.accounts)),
-        amounts.count(c.harvest.exchanges),
-        amounts.count(c.harvest_at_alarm.exchanges),
-        start_of(c).strftime(when),
-        c.alarm_at.strftime(when),
-        amounts.p_value(c.p_value, plain=True),
+        safe(campaign.id, console, 24, "bold"),
+        amounts.count(len(campaign.accounts)),
+        amounts.count(campaign.harvest.exchanges),
+        amounts.count(campaign.harvest_at_alarm.exchanges),
+        start_of(campaign).strftime(when),
+        campaign.alarm_at.strftime(when),
+        amounts.p_value(campaign.p_value, plain=True),
     )
-    return (*cells, safe(_top(c), console)) if wide else cells
+    return (*cells, safe(_top(campaign), console)) if wide else cells
 
 
-def _top(c: Campaign) -> str:
-    top = max(c.reasons, key=lambda r: r.bits, default=None)
+def _top(campaign: Campaign) -> str:
+    top = max(campaign.reasons, key=lambda r: r.bits, default=None)
     return top.text if top else "no reason is recorded"
 
 

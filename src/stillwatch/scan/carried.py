@@ -5,7 +5,7 @@ know how an evaluation works.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -66,10 +66,6 @@ class CarriedScan:
 
 
 EVALUATIONS = (PERSISTENT, NAMED_AFTER)
-
-
-def _by_name(of_tenant: Mapping[int, str], name: Callable[[int], str]) -> dict[str, str]:
-    return {name(tenant): value for tenant, value in sorted(of_tenant.items())}
 
 
 class Names:
@@ -151,7 +147,10 @@ class Names:
                 alarm.exchanges,
                 alarm.first_account,
                 alarm.settings,
-                {} if alarm.judgement is None else _by_name(alarm.judgement.aside, self.tenant_name),
+                {
+                    self.tenant_name(p): why
+                    for p, why in (sorted(alarm.judgement.aside.items()) if alarm.judgement else ())
+                },
             )
             for alarm in alarms.every
         )

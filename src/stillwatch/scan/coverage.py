@@ -79,16 +79,13 @@ def coverage(
             f"a heavy payer is ranked among at least {least_peers} other heavy ones and the log has "
             f"{heavy:,} in all"
         )
-    return Coverage(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))
+    why = (*(f"groups: {gap}" for gap in (*groups, *partly)), *(f"lone payers: {gap}" for gap in lone))
+    return Coverage(not groups, not lone, tuple(lacks), why)
 
 
 def could_not_judge(result: ScanResult) -> bool:
     """Whether nothing was found and the log lacks what it takes to find a group: exit code 4."""
     return bool(result.judged.lacks) and not result.campaigns
-
-
-def _why(groups: list[str], lone: list[str]) -> tuple[str, ...]:
-    return (*(f"groups: {why}" for why in groups), *(f"lone payers: {why}" for why in lone))
 
 
 def _heavy(log: ExchangeLog, payer: np.ndarray, most: int) -> int:

@@ -250,15 +250,15 @@ class LiveScan:
             names = list(self._kept.codes["account"].index)
             log = self._whole_log()
             self._recode(names)
-            elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
-            self._lone.ask(log, self.accounts, elsewhere, self._evaluated_us, now_us, self.options)
+            in_campaigns = {a for campaign in self._result.campaigns for a in campaign.accounts}
+            self._lone.ask(log, self.accounts, in_campaigns, self._evaluated_us, now_us, self.options)
         return tuple(self._lone.named[name] for name in sorted(self._lone.named))
 
     def _evaluate(self, hour: int) -> None:
         self._forget(hour)
         log = self._whole_log()
         if len(log) == 0:
-            self._result = _nothing_yet()
+            self._result = ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())
             return
         if self._late_us is not None:
             good = [state for state in self._states if state.until_us <= self._late_us]
@@ -424,7 +424,3 @@ class _Saved(msgspec.Struct):
 
 def _count_since(by_hour: Counter[int], since_us: int) -> int:
     return sum(count for hour, count in by_hour.items() if hour * HOUR_US >= since_us)
-
-
-def _nothing_yet() -> ScanResult:
-    return ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())

@@ -26,9 +26,9 @@ class Allowances:
     answer: int | None = None  # output tokens of the longest answer
 
     @classmethod
-    def flat(cls, busiest: dict[str, int], times: float = FLAT, answer: int | None = None) -> "Allowances":
+    def flat(cls, busiest: dict[str, int], answer: int | None = None) -> "Allowances":
         """Set one limit for everybody, by the busiest clean day of any account."""
-        return cls(round(times * max(busiest.values())) if busiest else NONE, {}, answer=answer)
+        return cls(round(FLAT * max(busiest.values())) if busiest else NONE, {}, answer=answer)
 
     @classmethod
     def of(

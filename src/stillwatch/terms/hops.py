@@ -25,7 +25,9 @@ def hops(models: Models, name: str) -> list[Hop]:
     A name that only resembles an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
     not: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
     """
-    names = [name, *_split_list(name)] if "," in name and len(name) <= LONGEST_MODEL else [name]
+    names = [name]
+    if "," in name and len(name) <= LONGEST_MODEL:
+        names.extend(part.strip() for part in name.split(",") if part.strip())
     if not models.aliases and not models.fallbacks:
         return [Hop((called_name,)) for called_name in names]
     waiting = list(
@@ -43,10 +45,6 @@ def hops(models: Models, name: str) -> list[Hop]:
             seen.update(others)
             waiting.extend(others)
     return list(hop_of.values())
-
-
-def _split_list(name: str) -> list[str]:
-    return [piece for part in name.split(",") if (piece := part.strip())]
 
 
 def _chain(models: Models, name: str) -> tuple[str, ...]:
