@@ -5,8 +5,8 @@ import pytest
 
 from stillwatch.actors import ActorContext
 from stillwatch.actors.behaviour import EmergingRows
-from stillwatch.actors.links import Links, nothing
-from stillwatch.actors.prompts import elsewhere, prompts
+from stillwatch.actors.links import Links, no_links
+from stillwatch.actors.prompts import prompts, prompts_elsewhere
 from stillwatch.actors.signature import LEAST_IN, PURITY, Signature, choices
 from stillwatch.actors.spread import Spread
 from stillwatch.actors.window import LinkWindow
@@ -20,7 +20,7 @@ def random_spread(rng: np.random.Generator) -> Spread:
     """Entries and uses without meaning; times are row numbers."""
     entries, uses = 200, 900
     return Spread(
-        nothing(),
+        no_links(),
         rng.integers(0, TENANTS, entries).astype(np.int32),
         rng.integers(0, FINGERPRINTS, entries).astype(np.int32),
         np.sort(rng.integers(0, ROWS, entries)),
@@ -102,7 +102,7 @@ def test_signature_by_index_is_signature_by_counting(seed: int) -> None:
     some = np.arange(0, FINGERPRINTS, 3)
     use = np.isin(spread.fingerprint, some) & (spread.row >= since) & (spread.row < until)
     rows, carried = np.unique(spread.row[use], return_counts=True)
-    assert list(signature.carrying_rows(some, since, until, 2)) == list(rows[carried >= 2])
+    assert list(signature.matching_rows(some, since, until, 2)) == list(rows[carried >= 2])
     tenant = rng.integers(0, TENANTS, ROWS).astype(np.int32)
     begin, order = deal(tenant, TENANTS)
     shares = signature.shares(members, EmergingRows(begin, order, order, order), since, until)
@@ -133,12 +133,12 @@ def test_prompts_elsewhere_leave_the_accounts_out() -> None:
         "account": account,
         "words": (exact % 12).astype(np.int32),
     }
-    nothing = np.zeros((ROWS, 1), np.uint32)
-    log = ExchangeLog(columns, nothing, nothing, tuple(map(str, range(TENANTS))), (), frozenset(), 0)
+    no_links = np.zeros((ROWS, 1), np.uint32)
+    log = ExchangeLog(columns, no_links, no_links, tuple(map(str, range(TENANTS))), (), frozenset(), 0)
     none = np.zeros(0, np.int32)
     world = ActorContext(log, None, none, none, none, none)
     mine = np.array([1, 4, 7], np.int32)
-    every, apart = world.once(prompts), elsewhere(mine, world)
+    every, apart = world.once(prompts), prompts_elsewhere(mine, world)
     assert world.once(prompts) is every
     inside = np.isin(account, mine)
     assert list(world.rows_of(mine)) == list(np.flatnonzero(inside))

@@ -716,7 +716,7 @@ def test_batches_in_alarms_out_through_restarts(
     world: Scene, scan_report: sw.ScanReport, tmp_path: Path
 ) -> None:
     live = sw.LiveScan(world.accounts, key=KEY)
-    with pytest.raises(sw.InputError, match="nothing was looked at yet"):
+    with pytest.raises(sw.InputError, match="nothing was evaluated yet"):
         _ = live.result
     assert live.look() == live.finish() == ()
     alarms: list[sw.LiveAlarm] = []

@@ -326,7 +326,7 @@ def test_holds_find_a_queue_that_moves_and_none_that_waits(people: HonestBackgro
     pool = Evasion(accounts=8, per_account_day=48, words="bare", spread_settings=True, replace=False)
     told = contest(people, holds, FixedMeans(pool, "pool", queue), 1, Rules(max_days=2.2), AttackPrices())
     scan = holds.watches[0].scan
-    found = scan.tick(scan.looked_until_us, scan.looked_until_us).campaigns
+    found = scan.tick(scan.evaluated_until_us, scan.evaluated_until_us).campaigns
     assert len(holds.watches[0].schedules) == 1  # the same lead is held either way
     assert told.stopped == (8 if queue == "next" else 0)
     assert [one.reasons[0].detector for one in found] == (["holds"] if queue == "next" else [])

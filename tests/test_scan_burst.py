@@ -10,7 +10,15 @@ import pytest
 
 from scan_world import START, Crowd, honest, pool
 from stillwatch.scan import watch
-from stillwatch.scan.alarms import NAMED_AFTER, NEVER, PERSISTENT, Alarms, Candidate, Judgement, looks_needed
+from stillwatch.scan.alarms import (
+    NAMED_AFTER,
+    NEVER,
+    PERSISTENT,
+    Alarms,
+    Candidate,
+    Judgement,
+    evaluations_needed,
+)
 from stillwatch.scan.carried import CarriedScan
 from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.settings import DetectionSettings
@@ -30,10 +38,10 @@ def one_source(candidate: Candidate, others: frozenset[int] = frozenset()) -> Ju
 
 @pytest.mark.parametrize(("times", "needed"), [(1, 4), (50, 4), (150, 3), (1_500, 2), (15_000, 1), (1e9, 1)])
 def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
-    assert looks_needed(ALPHA / times, ALPHA) == needed
+    assert evaluations_needed(ALPHA / times, ALPHA) == needed
     alarms, raised, named = Alarms(), 0, 0
     for k in range(1, PERSISTENT + NAMED_AFTER):
-        alarms.look(replace(LOOK, p_value=ALPHA / times), k * HOUR_US, ALPHA, one_source)
+        alarms.record(replace(LOOK, p_value=ALPHA / times), k * HOUR_US, ALPHA, one_source)
         alarm = alarms.every[0]
         raised = raised or k * (alarm.at_us != NEVER)
         named = named or k * bool(alarm.named)
@@ -41,7 +49,7 @@ def test_the_surer_the_fewer_looks(times: float, needed: int) -> None:
 
 
 def test_without_what_a_test_may_spend_every_look_waits() -> None:
-    assert looks_needed(1e-300, 0.0) == PERSISTENT
+    assert evaluations_needed(1e-300, 0.0) == PERSISTENT
 
 
 def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> None:
@@ -49,15 +57,15 @@ def test_a_pool_does_not_speak_for_accounts_that_are_grouped_with_it_later() -> 
     asked: list[frozenset[int]] = []
 
     def judge(candidate: Candidate, others: frozenset[int]) -> Judgement:
-        asked.append(candidate.matching - others)
+        asked.append(candidate.members - others)
         return one_source(candidate)
 
     for hour in range(PERSISTENT):
-        alarms.look(LOOK, hour * HOUR_US, ALPHA, judge)
+        alarms.record(LOOK, hour * HOUR_US, ALPHA, judge)
     wide = PARTIES | frozenset(range(12, 60))
     for hour in range(PERSISTENT, 2 * PERSISTENT):
-        alarms.look(
-            replace(LOOK, carriers=wide - frozenset(range(3, 12)), matching=wide),
+        alarms.record(
+            replace(LOOK, matching=wide - frozenset(range(3, 12)), members=wide),
             hour * HOUR_US,
             ALPHA,
             judge,
@@ -74,7 +82,7 @@ def group_without_signature(crowd: Crowd, members: Sequence[str]) -> tuple[Candi
     hour = None
     with ThreadPoolExecutor(1) as threads:
         for seen in watcher.hours(watcher.steps(NEVER), threads):
-            watcher.look(seen)
+            watcher.evaluate(seen)
             hour = seen if seen.found else hour
     codes = np.array(sorted(log.accounts.index(name) for name in members), np.int32)
     return watcher._test_without_signature(codes, hour), frozenset(codes.tolist())
@@ -92,7 +100,7 @@ def test_a_manner_that_is_little_of_what_accounts_send_makes_no_group(more: int)
     found, tenants = group_without_signature(crowd, members)
     assert (found is None) == bool(more)
     if found is not None:
-        assert found.matching == tenants
+        assert found.members == tenants
 
 
 def test_a_manner_names_nobody_where_half_use_another_model() -> None:

@@ -1,7 +1,7 @@
 """Actors: the accounts judged to be one tenant, and the clues that tie them. It knows nothing of detectors.
 
-A clue is one file in `clues/`, found by name. It looks at an actor beside the population and says what ties
-its accounts, in bits, or nothing.
+A clue is one file in `clues/`, found by name. It compares an actor with the population and says what ties its
+accounts, in bits, or nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,6 +61,16 @@ class ActorContext:
     pools: tuple[KnownPoolUse, ...] = ()
     counted: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
+    @property
+    def tenants(self) -> np.ndarray:
+        """(accounts,) who counts as one tenant: `tenant`, or each account by itself."""
+        return np.arange(len(self.log.accounts), dtype=np.int32) if self.tenant is None else self.tenant
+
+    @property
+    def payers(self) -> np.ndarray:
+        """(accounts,) who counts as one payer: `payer`, or each account by itself."""
+        return np.arange(len(self.log.accounts), dtype=np.int32) if self.payer is None else self.payer
+
     def once(self, count: Callable[..., Any], *more: Any) -> Any:
         """What `count(self, *more)` gives, counted at the first call only: all actors ask for it."""
         if (count, *more) not in self.counted:
@@ -69,24 +79,22 @@ class ActorContext:
 
     def rows_of(self, accounts: np.ndarray) -> np.ndarray:
         """Every exchange of some accounts, in time order."""
-        return _gather_events(self.once(_rows_by_account), accounts)
+        return _gather_rows(self.once(_rows_by_account), accounts)
 
     def uses_of(self, fingerprints: np.ndarray) -> np.ndarray:
         """Every use of some fingerprints, as indices into `use_row` and `use_fingerprint`, in time order."""
-        return _gather_events(self.once(_uses_by_fingerprint), fingerprints)
+        return _gather_rows(self.once(_uses_by_fingerprint), fingerprints)
 
 
-def _rows_by_account(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
-    dealt: tuple[np.ndarray, np.ndarray] = deal(world.log["account"], len(world.log.accounts))
-    return dealt
+def _rows_by_account(context: ActorContext) -> tuple[np.ndarray, np.ndarray]:
+    return deal(context.log["account"], len(context.log.accounts))
 
 
-def _uses_by_fingerprint(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
-    dealt: tuple[np.ndarray, np.ndarray] = deal(world.use_fingerprint, len(world.fingerprint_kind))
-    return dealt
+def _uses_by_fingerprint(context: ActorContext) -> tuple[np.ndarray, np.ndarray]:
+    return deal(context.use_fingerprint, len(context.fingerprint_kind))
 
 
-def _gather_events(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
+def _gather_rows(dealt: tuple[np.ndarray, np.ndarray], keys: np.ndarray) -> np.ndarray:
     begin, order = dealt
     parts = [order[begin[k] : begin[k + 1]] for k in keys]
     return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.zeros(0, np.int64)
@@ -105,7 +113,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class ClueWeight:
-    """A clue's word on an actor: its weight in bits, the sentence, the numbers, and account by account."""
+    """What a clue says of an actor: its weight in bits, the sentence, the numbers, and account by account."""
 
     bits: float
     text: str
@@ -123,7 +131,16 @@ class Clue(Protocol):
     CONTROL: str  # "client" where the client chooses what is compared, "provider" where we observe it
     CLASS: str  # clues of one class are not independent of each other: "wording", "settings", "network", …
 
-    def weigh(self, actor: Actor, world: ActorContext) -> ClueWeight | None: ...
+    def weigh(self, actor: Actor, context: ActorContext) -> ClueWeight | None: ...
 
 
 MOST_BITS = 40.0  # of one clue: past this the model behind the bits is less certain than the bits
+
+
+def evidence_bits(p_value: float, least: float = 1e-12) -> float:
+    """Minus log2 of a p-value, at most MOST_BITS; below `least` it counts as `least`.
+
+    >>> evidence_bits(1 / 1024), evidence_bits(0.0, least=1e-300)
+    (10.0, 40.0)
+    """
+    return float(min(MOST_BITS, -np.log2(max(p_value, least))))

@@ -44,16 +44,8 @@ def emerging_rows(log: ExchangeLog, spread: Spread, tenant: np.ndarray, tenants:
     # when each exchange came to carry NEEDED emerging fingerprints
     counts_from = np.full(len(ts), NEVER, np.int64)
     kernels.counts_from(
-        *(
-            spread.row,
-            spread.fingerprint,
-            len(spread.row),
-            spread.emerging_from_us,
-            ts,
-            NEEDED,
-            seen,
-            counts_from,
-        )
+        *(spread.row, spread.fingerprint, len(spread.row), spread.emerging_from_us),
+        *(ts, NEEDED, seen, counts_from),
     )
     rows = np.flatnonzero(counts_from < NEVER).astype(np.int32)
     begin, order = deal(tenant[rows], tenants)

@@ -1,7 +1,7 @@
 """Client software by its user agent: libraries for any use, and products with defaults of their own.
 
 A user agent is chosen by the client. It never convicts and never excuses an account: it says only which
-accounts run one vendor's software, whose defaults make strangers' settings equal.
+accounts run one vendor's software, whose defaults make unrelated customers' settings equal.
 """
 
 import re
@@ -23,6 +23,6 @@ def product(agent: str) -> str:
     >>> product("cline/3.2.1"), product("Tandem Dev 7"), product("openai-python/2.1.0"), product("")
     ('cline', 'Tandem Dev', '', '')
     """
-    found = PRODUCT.match(agent.strip())
-    name = found[0].strip() if found else ""
+    match = PRODUCT.match(agent.strip())
+    name = match[0].strip() if match else ""
     return "" if name.lower().startswith(LIBRARIES) else name

@@ -50,16 +50,9 @@ _NO_ROWS = np.zeros(0, np.int64)
 NONE = Echoes(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.zeros(0, bool))
 
 
-def echoes_in(world: ActorContext) -> Echoes:
-    """The log's echoes, for `World.once`."""
-    return echoes(world.log, tenant_of(world))
-
-
-def tenant_of(world: ActorContext) -> np.ndarray:
-    """(accounts,) who counts as one."""
-    if world.tenant is not None:
-        return world.tenant
-    return np.arange(len(world.log.accounts), dtype=np.int32)
+def echoes_in(context: ActorContext) -> Echoes:
+    """The log's echoes, for `ActorContext.once`."""
+    return echoes(context.log, context.tenants)
 
 
 def answered_us(log: ExchangeLog) -> np.ndarray:
@@ -91,26 +84,24 @@ def echoes(log: ExchangeLog, tenant: np.ndarray) -> Echoes:
         *(answer, request, forward),
     )
     key = (answer[:n] << 32 | request[:n]) << 1 | forward[:n]
-    found, count = np.unique(key, return_counts=True)
-    found, count = found[count >= LEAST_PASSAGES], count[count >= LEAST_PASSAGES]
-    return Echoes(found >> 33, found >> 1 & 0xFFFFFFFF, count, (found & 1).astype(bool))
+    pairs, count = np.unique(key, return_counts=True)
+    pairs, count = pairs[count >= LEAST_PASSAGES], count[count >= LEAST_PASSAGES]
+    return Echoes(pairs >> 33, pairs >> 1 & 0xFFFFFFFF, count, (pairs & 1).astype(bool))
 
 
 def _returning(log: ExchangeLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(row, sort, passage) of every passage that stands both in an answer and in a request."""
-    size = 1 << 16
-    while size < 8 * len(log) and size < 1 << 28:
-        size *= 2
+    size = 1 << min(28, max(16, (8 * len(log) - 1).bit_length()))
     seen = np.zeros(size, np.uint8)
     kernels.mark_passages(log.answered, log.answered.size, seen, size, 1)
     kernels.mark_passages(log.brought, log.brought.size, seen, size, 2)
     rows, kinds, values = [], [], []
-    for kind, of in ((BROUGHT, log.brought), (ANSWERED, log.answered)):
-        for first in range(0, len(of), ROWS_AT_ONCE):  # all at once would be there several times
-            some = of[first : first + ROWS_AT_ONCE]
-            at = np.nonzero((seen[some & (size - 1)] == 3) & (some != 0))
+    for kind, passages in ((BROUGHT, log.brought), (ANSWERED, log.answered)):
+        for first in range(0, len(passages), ROWS_AT_ONCE):  # all at once would be there several times
+            block = passages[first : first + ROWS_AT_ONCE]
+            at = np.nonzero((seen[block & (size - 1)] == 3) & (block != 0))
             rows.append(at[0] + first)
             kinds.append(np.full(len(at[0]), kind, np.int8))
-            values.append(some[at])
-        let_go((of,))
+            values.append(block[at])
+        let_go((passages,))
     return np.concatenate(rows), np.concatenate(kinds), np.concatenate(values)

@@ -15,12 +15,12 @@ import numpy as np
 
 from stillwatch.compiled_code.library import constant, kernels
 from stillwatch.exchanges.column_file import NoRoomError, let_go
+from stillwatch.stats.dealing import begins
 
 Columns = tuple[np.ndarray, ...]  # phrases, system phrases, head, tail, exact, system, words
 
-PLACE_BITS = constant(
-    "PLACE_BITS"
-)  # a use's place in a word: its row, and below it which of at most 32 fingerprints of the row
+# of a use's place in a word, the lowest: which of at most 32 fingerprints of the row; above them the row
+PLACE_BITS = constant("PLACE_BITS")
 ROUND_USES = 1 << 22  # at most: 32 MB a round and thread, and as much again by bucket
 BLOCK_ROWS = 1 << 17  # that are dealt into rounds at once
 IN_MEMORY_BYTES = 1 << 27  # of dealt uses, 8 bytes each; more lie in a temporary file
@@ -59,35 +59,38 @@ def emerging_fingerprints(
     with ThreadPoolExecutor(threads) as pool, _UsesByRound(rounds) as dealt:
         blocks = range(0, n, BLOCK_ROWS)
         for k in range(0, len(blocks), threads):
-            some = blocks[k : k + threads]
-            for block in pool.map(lambda at: _by_round(columns, at, min(at + BLOCK_ROWS, n), rounds), some):
+            block_starts = blocks[k : k + threads]
+            for block in pool.map(
+                lambda at: _by_round(columns, at, min(at + BLOCK_ROWS, n), rounds), block_starts
+            ):
                 dealt.add(*block)
             let_go(columns)
 
         def follow(first: int) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, ...]]]:
             """Every `threads`-th round, from the first."""
             uses, entries = np.zeros(n, np.uint32), np.zeros(n, np.uint32)
-            found = [
+            rounds_found = [
                 _round(
                     *(dealt.of_round(r), dealt.bounds(r), tenant, ts, tenants),
                     *((window, settled, least, novelty), (uses, entries)),
                 )
                 for r in range(first, rounds, threads)
             ]
-            return uses, entries, found
+            return uses, entries, rounds_found
 
         shares = list(pool.map(follow, range(threads)))
-    uses, entries, found = shares[0]
-    for more_uses, more_entries, more in shares[1:]:
+    uses, entries, rounds_found = shares[0]
+    for more_uses, more_entries, more_found in shares[1:]:
         uses |= more_uses
         entries |= more_entries
-        found = found + more
-    value, place, emerging_from, length, rows = (np.concatenate(part) for part in zip(*found, strict=True))
+        rounds_found = rounds_found + more_found
+    value, place, emerging_from, length, rows = (
+        np.concatenate(part) for part in zip(*rounds_found, strict=True)
+    )
     kinds = np.array(kinds_of(columns), np.int8)
     order = np.argsort(place)  # no two fingerprints share a place
     starts = np.cumsum(length) - length
-    begin = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(length[order], out=begin[1:])
+    begin = begins(length[order])
     rows = rows[np.repeat(starts[order] - begin[:-1], length[order]) + np.arange(begin[-1])]
     kind = kinds[place[order] & np.uint32((1 << PLACE_BITS) - 1)]
     return EmergingFingerprints(value[order], kind, emerging_from[order], begin, rows, uses, entries)
@@ -193,5 +196,7 @@ def _round(
         *(dealt, len(dealt), *bounds, tenant, ts, tenants, *when_emerging, *bits),
         *(value, place, emerging_from, length, rows, counts),
     )
-    found, filled = counts
-    return *(part[:found].copy() for part in (value, place, emerging_from, length)), rows[:filled].copy()
+    fingerprints, entries = counts
+    return *(part[:fingerprints].copy() for part in (value, place, emerging_from, length)), rows[
+        :entries
+    ].copy()

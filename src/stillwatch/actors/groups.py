@@ -1,4 +1,4 @@
-"""Groups of tenants by what they say: communities of the links' graph, less those who hang on by chance.
+"""Groups of tenants by what they say: communities of the links' graph, less those that hardly belong.
 
 It does not know what the members do, nor whether a group is honest.
 """
@@ -13,7 +13,7 @@ from stillwatch.compiled_code.library import kernels
 # as few as make a fingerprint emerge (`actors.spread.MIN_ENTRANTS`): docs/evidence.md, groups
 LEAST_TENANTS = 4
 LEAST_COUNTED = 2  # exchanges of a tenant that carry the new wording
-ATTACHED = 0.25  # of the median member's bits: below it a member hangs on by chance
+ATTACHED = 0.25  # of the median member's bits: below it a member is linked by chance
 TIED = 0.5  # of the median member's number of tied members, and of its share of bits inside the group
 
 
@@ -27,12 +27,12 @@ def groups(graph: Graph, counted: np.ndarray, resolution: float) -> tuple[np.nda
     active = counted[graph.tenant] >= LEAST_COUNTED
     # the members that belong: by bits, by how many members they are tied to, and by where their ties go
     nodes = len(label)
-    start, member, found = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
+    start, member, count = np.empty(nodes + 1, np.int64), np.empty(nodes, np.int32), np.empty(1, np.int64)
     kernels.keep_attached(
         *(graph.begin, graph.neighbour, weight, label, active, nodes),
-        *(LEAST_TENANTS, ATTACHED, TIED, start, member, found),
+        *(LEAST_TENANTS, ATTACHED, TIED, start, member, count),
     )
-    start = start[: found[0] + 1].copy()
+    start = start[: count[0] + 1].copy()
     return start, graph.tenant[member[: start[-1]]]
 
 
@@ -41,6 +41,6 @@ def commonest(dominant: np.ndarray, begin: np.ndarray, member: np.ndarray) -> tu
 
     dominant: (settings, tenants) int32, at least 0 for every member. Returns two (settings, groups) arrays.
     """
-    one = np.ones(dominant.shape[1], np.int32)
+    unit_weight = np.ones(dominant.shape[1], np.int32)
     levels = int(dominant.max(initial=0)) + 1
-    return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), one, levels)
+    return most_used(begin, member.astype(np.int32), np.asfortranarray(dominant), unit_weight, levels)

@@ -11,7 +11,7 @@ import numpy as np
 
 from stillwatch.actors.fingerprints import EmergingFingerprints
 from stillwatch.compiled_code.library import kernels
-from stillwatch.stats.dealing import deal
+from stillwatch.stats.dealing import begins, deal
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,19 @@ class Links:
         return len(self.place)
 
 
-def nothing() -> Links:
+def no_links() -> Links:
     """No link."""
-    none, few = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    return Links(none, few, np.zeros(1, np.int64), few, np.zeros(1, np.int64), few, few, 0)
+    no_times, no_codes = np.zeros(0, np.int64), np.zeros(0, np.int32)
+    return Links(
+        no_times, no_codes, np.zeros(1, np.int64), no_codes, np.zeros(1, np.int64), no_codes, no_codes, 0
+    )
 
 
 def links(
     emerging: EmergingFingerprints,
     tenant: np.ndarray,
     ts: np.ndarray,
-    known: np.ndarray,
+    first_seen_us: np.ndarray,
     window: int,
     settled: int,
     least: int,
@@ -53,32 +55,40 @@ def links(
 ) -> Links:
     """Every link, by time, fingerprint and entry.
 
-    known: sorted times at which each tenant was first seen; window, settled in µs, as `emerging_fingerprints`
-    takes them; neighbours: how many of the latest entrants an entrant is linked to.
+    first_seen_us: (tenants,) when each tenant was first seen, sorted; window, settled in µs, as
+    `emerging_fingerprints` takes them; neighbours: how many of the latest entrants an entrant is linked to.
     """
     n = len(ts)
     # the emerging entries that link, by time and fingerprint: their number, the oldest entry in their window
     # (as -1 - it where the fingerprint was not emerging at the entry before), and what a link of theirs
     # weighs
     entry, oldest, weight = (np.empty(len(emerging.entry_row), np.int32) for _ in range(3))
-    found = kernels.linking(
-        *(emerging.begin, len(emerging.begin) - 1, emerging.entry_row, ts, n, known, len(known)),
+    count = kernels.linking(
+        *(
+            emerging.begin,
+            len(emerging.begin) - 1,
+            emerging.entry_row,
+            ts,
+            n,
+            first_seen_us,
+            len(first_seen_us),
+        ),
         *(window, settled, least, novelty, neighbours, np.empty(n, np.int32), np.zeros(n + 1, np.int64)),
         *(entry, oldest, weight),
     )
-    entry, oldest, weight = (column[:found].copy() for column in (entry, oldest, weight))
+    entry, oldest, weight = (column[:count].copy() for column in (entry, oldest, weight))
     begin = _begins(entry, oldest, neighbours)
     # each link's pair, numbered as they arise; the pairs' tenants; and what each weighs in all
-    many = int(begin[-1])
-    pair, low, high = (np.empty(many, np.int32) for _ in range(3))
-    weighs, pairs = np.empty(many, np.int64), np.zeros(1, np.int64)
+    total = int(begin[-1])
+    pair, low, high = (np.empty(total, np.int32) for _ in range(3))
+    pair_weight, pairs = np.empty(total, np.int64), np.zeros(1, np.int64)
     kernels.pair_links(
         *(emerging.entry_row, tenant, entry, oldest, weight, len(entry), begin, neighbours),
-        *(pair, low, high, weighs, pairs),
+        *(pair, low, high, pair_weight, pairs),
     )
     low, high = (tenants[: pairs[0]].copy() for tenants in (low, high))
     row_begin, neighbour, place, other = _rows(low, high, int(high.max(initial=-1)) + 1)
-    heaviest = int(weighs[: pairs[0]].max(initial=0))
+    heaviest = int(pair_weight[: pairs[0]].max(initial=0))
     pair = place[pair]
     return Links(ts[emerging.entry_row[entry]], weight, begin, pair, row_begin, neighbour, other, heaviest)
 
@@ -89,9 +99,7 @@ def _begins(entry: np.ndarray, oldest: np.ndarray, neighbours: int) -> np.ndarra
     recent = entry - np.where(newly, -1 - oldest, oldest).astype(np.int64)
     linked = np.minimum(recent, neighbours)
     earlier = linked * (linked - 1) // 2 + (recent - linked) * neighbours  # links of those before it
-    begin = np.zeros(len(entry) + 1, np.int64)
-    np.cumsum(linked + newly * earlier, out=begin[1:])
-    return begin
+    return begins(linked + newly * earlier)
 
 
 def _rows(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stillwatch.actors import ActorContext
-from stillwatch.stats.dealing import distinct
+from stillwatch.stats.dealing import distinct, run_starts
 
 LEAST_WORDS = 6  # a shorter prompt says little about who sent it
 
@@ -24,7 +24,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherPrompts:
     """The prompts that some accounts sent, in order, and what all other accounts did with them."""
 
     prompt: np.ndarray  # (their prompts,) numbers
@@ -32,13 +32,12 @@ class Elsewhere:
     senders: np.ndarray  # (their prompts,) int32
 
 
-def prompts(world: ActorContext) -> Prompts:
-    """Count a log's prompts; to be called as `world.once(prompts)`."""
-    log = world.log
+def prompts(context: ActorContext) -> Prompts:
+    """Count a log's prompts; to be called as `context.once(prompts)`."""
+    log = context.log
     order = np.argsort(log["exact"], kind="stable").astype(np.int32)
     exact = log["exact"][order]
-    new = np.ones(len(exact), np.bool_)
-    np.not_equal(exact[1:], exact[:-1], out=new[1:])
+    new = run_starts(exact)
     begin = np.flatnonzero(new)
     first, rows = order[begin], np.diff(begin, append=len(exact))
     number = np.empty(len(exact), np.int32)
@@ -49,11 +48,11 @@ def prompts(world: ActorContext) -> Prompts:
     return Prompts(number, rows, senders, log["words"][first] >= LEAST_WORDS)
 
 
-def elsewhere(accounts: np.ndarray, world: ActorContext) -> Elsewhere:
+def prompts_elsewhere(accounts: np.ndarray, context: ActorContext) -> OtherPrompts:
     """What accounts other than these sent of the same prompts."""
-    every = world.once(prompts)
-    rows = world.rows_of(accounts)
-    prompt, at, sent = np.unique(every.number[rows], return_inverse=True, return_counts=True)
-    pairs = distinct(at.astype(np.int64) << 32 | world.log["account"][rows])
+    log_prompts = context.once(prompts)
+    rows = context.rows_of(accounts)
+    prompt, at, sent = np.unique(log_prompts.number[rows], return_inverse=True, return_counts=True)
+    pairs = distinct(at.astype(np.int64) << 32 | context.log["account"][rows])
     senders = np.bincount(pairs >> 32, minlength=len(prompt))
-    return Elsewhere(prompt, every.rows[prompt] - sent, every.senders[prompt] - senders)
+    return OtherPrompts(prompt, log_prompts.rows[prompt] - sent, log_prompts.senders[prompt] - senders)

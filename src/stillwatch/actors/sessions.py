@@ -1,4 +1,4 @@
-"""Sessions of a group's accounts, and the content words of each: what the content test is asked of.
+"""Sessions of a group's accounts, and the content words of each: what the content test reads.
 
 A session is one conversation, or else exchanges of one account less than half an hour apart, an hour at most.
 It does not know what the test says of them.
@@ -12,6 +12,7 @@ import numpy as np
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.dealing import run_starts
 from stillwatch.stats.exchangeability import (
     LEAST_PAIRS,
     NOTHING,
@@ -46,13 +47,13 @@ def content_of(
     """
     if log.content.shape[1] == 0 or len(rows) == 0:
         return NOTHING
-    _, read = _read(log, rows, label, members, name_of, MOST_ACCOUNTS)
-    test = account_content(*read, CONTEXT_BITS)
+    _, sample = _sample_sessions(log, rows, label, members, name_of, MOST_ACCOUNTS)
+    test = account_content(*sample, CONTEXT_BITS)
     if test.hands is Hands.OPEN and test.pairs * test.moved < LEAST_PAIRS:
         # a burst of hours: pairs of exchanges instead of sessions. People's cling at least as much, so that
         # this may show one source; it may not show many hands, as a queue can deal its tasks by the bundle
-        _, read = _read(log, rows, label, members, name_of, MOST_ACCOUNTS, pause_us=0)
-        burst = account_content(*read, CONTEXT_BITS, apart_us=0)
+        _, sample = _sample_sessions(log, rows, label, members, name_of, MOST_ACCOUNTS, pause_us=0)
+        burst = account_content(*sample, CONTEXT_BITS, apart_us=0)
         if burst.hands is Hands.ONE:
             return burst
     return test
@@ -73,9 +74,9 @@ def one_source_parts(
     """
     if log.content.shape[1] == 0 or len(rows) == 0:
         return []
-    mine, (content, account, at_us) = _read(log, rows, label, members, name_of, MOST_DIVIDED)
-    found: list[tuple[frozenset[int], ContentTest]] = []
-    waiting = [(np.arange(len(mine)), 0)]
+    codes, (content, account, at_us) = _sample_sessions(log, rows, label, members, name_of, MOST_DIVIDED)
+    parts: list[tuple[frozenset[int], ContentTest]] = []
+    waiting = [(np.arange(len(codes)), 0)]
     while waiting:
         part, depth = waiting.pop()
         if len(part) < least:
@@ -85,17 +86,17 @@ def one_source_parts(
         if depth:  # the whole is not of one source: it is divided, whatever a test of it says
             test = account_content(content[inside], renamed, at_us[inside], CONTEXT_BITS)
             if test.hands is Hands.ONE:
-                found.append((frozenset(mine[k] for k in part), test))
+                parts.append((frozenset(codes[k] for k in part), test))
             if test.hands is not Hands.MANY or depth == DEEPEST:
                 continue
         side = two_parts(content[inside], renamed, CONTEXT_BITS)[: len(part)]
         side = np.r_[side, np.zeros(len(part) - len(side), bool)]
         # the last is next: the part of the account that stands out most, where a pool is the likeliest
         waiting += [(part[~side], depth + 1), (part[side], depth + 1)]
-    return found
+    return parts
 
 
-def _read(
+def _sample_sessions(
     log: ExchangeLog,
     rows: np.ndarray,
     label: np.ndarray,
@@ -106,17 +107,17 @@ def _read(
 ) -> tuple[list[int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The members that are read, those with sessions first, and their sessions as `sessions` gives them."""
     last = int(label.max())
-    known = [p for p in members if p <= last]
-    known = [known[k] for k in sample_of([name_of(p) for p in known], most)]
+    sampled = [p for p in members if p <= last]
+    sampled = [sampled[k] for k in sample_of([name_of(p) for p in sampled], most)]
     active = np.zeros(last + 1, bool)
     active[label[rows]] = True
-    mine = [p for p in known if active[p]]
-    place = np.full(last + 1, -1, np.int64)
-    place[mine] = np.arange(len(mine))
-    account = place[label[rows]]
+    active_members = [p for p in sampled if active[p]]
+    number = np.full(last + 1, -1, np.int64)
+    number[active_members] = np.arange(len(active_members))
+    account = number[label[rows]]
     order = np.argsort(account, kind="stable")
     order = order[account[order] >= 0]
-    return mine, sessions(log, rows[order], account[order], pause_us)
+    return active_members, sessions(log, rows[order], account[order], pause_us)
 
 
 def sample_of(names: list[str], most: int) -> list[int]:
@@ -125,7 +126,7 @@ def sample_of(names: list[str], most: int) -> list[int]:
     return [k for _, k in keyed[:most]]
 
 
-@lru_cache(1 << 16)  # each look asks of the same names
+@lru_cache(1 << 16)  # every evaluation tick hashes the same names
 def _digest(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
@@ -140,25 +141,23 @@ def sessions(
     """
     ts, conversation = log["ts_us"][rows], log["conversation"][rows]
     first, second = np.empty(len(ts), np.int64), np.empty(len(ts), np.int64)  # rows of each session, or -1
-    whose = account.astype(np.int64, copy=False)
-    n = kernels.openings(whose, ts, conversation, len(ts), pause_us, LONGEST_US, first, second)
+    labels = account.astype(np.int64, copy=False)
+    n = kernels.openings(labels, ts, conversation, len(ts), pause_us, LONGEST_US, first, second)
     first, second = _choose_spaced(first[:n], second[:n], account[first[:n]])
     words = log.content[rows[first]]
-    more = np.where(second[:, None] >= 0, log.content[rows[np.maximum(second, 0)]], 0)
-    return np.concatenate([words, more], axis=1), account[first], ts[first]
+    second_words = np.where(second[:, None] >= 0, log.content[rows[np.maximum(second, 0)]], 0)
+    return np.concatenate([words, second_words], axis=1), account[first], ts[first]
 
 
 def _choose_spaced(
     first: np.ndarray, second: np.ndarray, account: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """At most MOST_SESSIONS of each account, evenly spaced."""
-    begin = (
-        np.flatnonzero(np.r_[True, account[1:] != account[:-1]]) if len(account) else np.zeros(0, np.int64)
-    )
-    size = np.diff(np.r_[begin, len(account)])
+    begin = np.flatnonzero(run_starts(account))
+    size = np.diff(begin, append=len(account))
     place = np.arange(len(account)) - np.repeat(begin, size)
-    many = np.repeat(size, size)
-    step = place * MOST_SESSIONS // np.maximum(many, 1)
-    before = (place - 1) * MOST_SESSIONS // np.maximum(many, 1)
-    keep = (many <= MOST_SESSIONS) | (place == 0) | (step != before)
+    session_count = np.repeat(size, size)
+    step = place * MOST_SESSIONS // np.maximum(session_count, 1)
+    before = (place - 1) * MOST_SESSIONS // np.maximum(session_count, 1)
+    keep = (session_count <= MOST_SESSIONS) | (place == 0) | (step != before)
     return first[keep], second[keep]

@@ -1,7 +1,7 @@
-"""The signature of a group: the fingerprints that are mostly its own, and everyone who carries them.
+"""The signature of a group: the fingerprints that are mostly its own, and the accounts that match it.
 
-A group is found by its links, so its members are no fair sample. Its signature's carriers are: whoever uses
-the signature is counted, in the group or not. It does not know whether carriers are one hand.
+A group is found by its links, so that its members are no fair sample. The matching accounts are one: whoever
+uses the signature counts, in the group or not. It does not know whether one operator runs them.
 """
 
 import numpy as np
@@ -29,38 +29,21 @@ class Signature:
         begin, order = deal(spread.fingerprint, fingerprints)
         self._carried = (begin, spread.row[order])
         self._use_row, self._use_fingerprint = spread.row, spread.fingerprint
-        # scratch, left at nought: of fingerprints, and of exchanges (which stand in the order of the log)
+        # scratch, left at nought: of fingerprints, and of exchanges (in the order of the log)
         self._inside = np.zeros(fingerprints, np.int32)
         self._times = np.zeros(int(spread.row[-1]) + 1 if len(spread.row) else 0, np.uint8)
 
     def own(self, members: np.ndarray, since_us: int, until_us: int) -> np.ndarray:
         """The fingerprints that are mostly the members' own by the entries in [since, until), sorted."""
-        mine, order = self._by_tenant
+        begin, order = self._by_tenant
         entered, entered_us = self._entered
         lo, hi = np.searchsorted(self._entry_us, [since_us, until_us])
         fingerprints = len(self._emerging_from_us)
         touched, own = np.empty(fingerprints, np.int32), np.empty(fingerprints, np.int64)
         n = kernels.own_fingerprints(
-            *(
-                members.astype(np.int32, copy=False),
-                len(members),
-                mine,
-                order,
-                lo,
-                hi,
-                self._entry_fingerprint,
-            ),
-            *(
-                entered,
-                entered_us,
-                self._emerging_from_us,
-                self._inside,
-                since_us,
-                until_us,
-                LEAST_IN,
-                PURITY,
-            ),
-            *(touched, own),
+            *(members.astype(np.int32, copy=False), len(members), begin, order, lo, hi),
+            *(self._entry_fingerprint, entered, entered_us, self._emerging_from_us, self._inside),
+            *(since_us, until_us, LEAST_IN, PURITY, touched, own),
         )
         return np.sort(own[:n])
 
@@ -77,8 +60,8 @@ class Signature:
         self._inside[own] = 0
         return counts
 
-    def carrying_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
-        """Exchanges in [row_lo, row_hi) that carry at least `needed` of the own fingerprints, in order."""
+    def matching_rows(self, own: np.ndarray, row_lo: int, row_hi: int, needed: int = NEEDED) -> np.ndarray:
+        """Exchanges in [row_lo, row_hi) with at least `needed` of the own fingerprints, in order."""
         begin, row = self._carried
         own = own.astype(np.int64, copy=False)
         out = np.empty(int(np.sum(begin[own + 1] - begin[own])), np.int32)
@@ -98,11 +81,11 @@ class Signature:
 def choices(
     rows: np.ndarray, tenant: np.ndarray, values: np.ndarray, weight: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Who carries the rows, how many each, the first row of each, and its most used value of every setting.
+    """The tenants of some rows, each with its number of rows, first row and most used value of each setting.
 
     rows: (rows,) of exchanges, ascending; values, weight, levels: as `most_used` takes them. Returns
-    carriers, counts, first rows (n,) and dominant (settings, n) int32.
+    tenants, counts, first rows (n,) and dominant (settings, n) int32.
     """
-    carriers, begin, rows = deal_rows(rows, tenant)
+    matching, begin, rows = deal_rows(rows, tenant)
     dominant, _ = most_used(begin, rows, values, weight, levels)
-    return carriers, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant
+    return matching, np.diff(begin), rows[begin[:-1]].astype(np.int64), dominant

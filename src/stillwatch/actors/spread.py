@@ -24,7 +24,7 @@ from stillwatch.actors.fingerprints import (
     emerging_fingerprints,
     row_columns,
 )
-from stillwatch.actors.links import Links, links, nothing
+from stillwatch.actors.links import Links, links, no_links
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.column_file import let_go
@@ -81,24 +81,24 @@ def spread(
     if n >> (32 - PLACE_BITS):
         raise InputError(f"a log of {n:,} exchanges is too long to watch at once: give at most 134,000,000")
     if n == 0:
-        return _nothing()
+        return _no_spread()
     sketches = (log.phrases, log.system_phrases, log["head"], log["tail"], log["exact"], log["system"])
-    followed = (  # 0 is no fingerprint
+    sketch_columns = (  # 0 is no fingerprint
         column if kind in kinds else np.zeros_like(column)
         for kind, column in zip(KINDS, sketches, strict=True)
     )
-    columns = (*followed, log["words"])
+    columns = (*sketch_columns, log["words"])
     ts = log["ts_us"]
     settled = 0 if forgotten_us else int(ts[0]) + burn_in_us
     emerging = emerging_fingerprints(columns, tenant, ts, window_us, settled, min_entrants, novelty, threads)
     first = np.full(int(tenant.max()) + 2, FAR)  # of each tenant, and of none
     np.minimum.at(first, tenant + 1, ts)
-    known = np.sort(first[first < FAR])
+    first_seen_us = np.sort(first[first < FAR])
     with ThreadPoolExecutor(threads) as pool:
-        uses = _uses(columns, emerging, emerging.uses, pool, threads)
-        entries = _uses(columns, emerging, emerging.entries, pool, threads)
+        uses = _marked_uses(columns, emerging, emerging.uses, pool, threads)
+        entries = _marked_uses(columns, emerging, emerging.entries, pool, threads)
     return Spread(
-        links(emerging, tenant, ts, known, window_us, settled, min_entrants, novelty, neighbours),
+        links(emerging, tenant, ts, first_seen_us, window_us, settled, min_entrants, novelty, neighbours),
         tenant[entries[0]],
         entries[1],
         ts[entries[0]],
@@ -110,31 +110,31 @@ def spread(
     )
 
 
-def _nothing() -> Spread:
+def _no_spread() -> Spread:
     kinds = (np.int32, np.int32, np.int64, np.int32, np.int32, np.int64, np.int8, np.uint32)
-    return Spread(nothing(), *(np.zeros(0, kind) for kind in kinds))
+    return Spread(no_links(), *(np.zeros(0, kind) for kind in kinds))
 
 
-def _uses(
+def _marked_uses(
     columns: Columns, emerging: EmergingFingerprints, bits: np.ndarray, pool: ThreadPoolExecutor, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(row, fingerprint) of every set bit, in the order of the log."""
     cuts = np.linspace(0, len(bits), 4 * threads + 1).astype(np.int64)
-    many = [int(np.bitwise_count(bits[a:b]).sum()) for a, b in pairwise(cuts)]
-    ends = np.cumsum([0, *many])
+    counts = [int(np.bitwise_count(bits[a:b]).sum()) for a, b in pairwise(cuts)]
+    ends = np.cumsum([0, *counts])
     keys, numbers = _number_fingerprints(emerging.value)
-    row, which = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
+    row, fingerprint = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.int32)
 
     def fill(k: int) -> None:
         a, b = ends[k], ends[k + 1]
         kernels.fill_uses(
             *(*row_columns(columns), bits, cuts[k], cuts[k + 1], keys, numbers, len(keys)),
-            *(row[a:b], which[a:b]),
+            *(row[a:b], fingerprint[a:b]),
         )
         let_go(columns)
 
-    list(pool.map(fill, range(len(many))))
-    return row, which
+    list(pool.map(fill, range(len(counts))))
+    return row, fingerprint
 
 
 def _number_fingerprints(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,18 +44,18 @@ def logs_of(data: Log, what: str = "table") -> list[str | FilePath] | InMemoryLo
         if not first or not isinstance(first[0], str | os.PathLike):
             return InMemoryLog(paths, what)
         paths = list(paths)
-    if not any(isinstance(one, str | os.PathLike) for one in paths) and paths:
+    if not any(isinstance(item, str | os.PathLike) for item in paths) and paths:
         return InMemoryLog(paths, what)
-    for one in paths:
-        if not isinstance(one, str | os.PathLike):
-            raise InputError(f"a list of logs holds a path and a {type(one).__name__}; {RIGHT}")
-    return [_path(one) for one in paths]
+    for item in paths:
+        if not isinstance(item, str | os.PathLike):
+            raise InputError(f"a list of logs holds a path and a {type(item).__name__}; {RIGHT}")
+    return [_path(item) for item in paths]
 
 
-def _path(one: Path) -> str | FilePath:
-    if one == "":
+def _path(item: Path) -> str | FilePath:
+    if item == "":
         raise InputError(f"an empty text is no path; {RIGHT}")
-    return one if isinstance(one, str) else FilePath(os.fspath(one))
+    return item if isinstance(item, str) else FilePath(os.fspath(item))
 
 
 def table_of(data: Path | Table, what: str) -> str | FilePath | InMemoryLog:
@@ -93,8 +93,8 @@ def key_of(logs: Sequence[str | FilePath] | InMemoryLog, key: object = None) -> 
     """
     if key is not None:
         if not isinstance(key, bytes) or len(key) < KEY_BYTES:
-            given = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
-            raise InputError(f"key: is of {given}; give at least {KEY_BYTES} bytes")
+            form = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
+            raise InputError(f"key: is of {form}; give at least {KEY_BYTES} bytes")
         return key
     folders = gateways(logs)
     keys = {derive(folder.secret(), PURPOSE) for folder in folders}

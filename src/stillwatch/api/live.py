@@ -40,7 +40,7 @@ class LiveAlarm:
 
 
 class LiveScanner:
-    """State of one live scan. Of the same batches and the same looks it gives the same alarms.
+    """State of one live scan. The same batches and the same calls of `look` give the same alarms.
 
     A log fed in pieces gives the findings of one scan of the whole, as far back as `keep` reaches.
     """
@@ -66,8 +66,8 @@ class LiveScanner:
 
         Raises: InputError for what makes no sense.
         """
-        how: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
-        options = options_of(settings, **how, networks=_table_of(networks))
+        options_given: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
+        options = options_of(settings, **options_given, networks=_table_of(networks))
         self._begin(live.LiveScan(options, keep=keep), columns)
         self.set_accounts(accounts)
 
@@ -84,7 +84,10 @@ class LiveScanner:
     def settings(self) -> DetectionSettings:
         """The settings that it was begun with."""
         return DetectionSettings(
-            **{one.name: getattr(self._core.options, one.name) for one in fields(DetectionSettings)}
+            **{
+                setting.name: getattr(self._core.options, setting.name)
+                for setting in fields(DetectionSettings)
+            }
         )
 
     @property
@@ -93,19 +96,15 @@ class LiveScanner:
         return self._core.exchanges
 
     def set_accounts(self, accounts: Path | Table | None) -> None:
-        """Take a new accounts table; it counts from the next look on.
+        """Take a new accounts table; it counts from the next `look` on.
 
         Raises: InputError where no account can be read.
         """
-        self._core.accounts = (
-            None
-            if accounts is None
-            else read_accounts(
-                table_of(accounts, "accounts table"),
-                rejects=self._rejects,
-                assume_utc=self._core.options.assume_utc,
-            )
-        )
+        table = None
+        if accounts is not None:
+            path, assume_utc = table_of(accounts, "accounts table"), self._core.options.assume_utc
+            table = read_accounts(path, rejects=self._rejects, assume_utc=assume_utc)
+        self._core.accounts = table
 
     def add(self, exchanges: Log) -> int:
         """Take exchanges in, in any order; what is held already is dropped. Gives how many are new.
@@ -142,7 +141,7 @@ class LiveScanner:
     def look(
         self, *, now: datetime | None = None, complete_until: datetime | None = None
     ) -> tuple[LiveAlarm, ...]:
-        """Look at what has come, and give what is named for the first time.
+        """Evaluate what has come, and give what is named for the first time.
 
         Each full hour is evaluated once. Between full hours accounts that take up a known campaign's wording,
         or harvest alone and loudly, are named provisionally.
@@ -162,30 +161,33 @@ class LiveScanner:
         return self._alarms(self._result)
 
     def finish(self) -> tuple[LiveAlarm, ...]:
-        """Look at everything, the last and unfinished hour too: nothing more will come."""
+        """Evaluate everything, the last and unfinished hour too: nothing more will come."""
         return self.look(complete_until=moment(self._newest_us + HOUR_US)) if self._newest_us else ()
 
     @property
     def result(self) -> ScanReport:
-        """What is known as of the last look, as a scan of the same exchanges would say it.
+        """What is known as of the last `look`, as a scan of the same exchanges would say it.
 
-        Raises: InputError before the first look.
+        Raises: InputError before the first `look`.
         """
         if self._result is None:
-            raise InputError("nothing was looked at yet; add exchanges and call look() first")
+            raise InputError("nothing was evaluated yet; add exchanges and call look() first")
         return ScanReport(self._result, self.settings, self._rejects)
 
     def _alarms(self, result: ScanResult) -> tuple[LiveAlarm, ...]:
         alarms = []
         first_id = self._core.stable_id
-        for one in result.campaigns:
-            if one.suppressed_by is None:
-                named = self._named.setdefault(first_id(one.id), set())
-                fresh = tuple(sorted(set(one.accounts) - named))
+        for campaign in result.campaigns:
+            if campaign.suppressed_by is None:
+                named = self._named.setdefault(first_id(campaign.id), set())
+                fresh = tuple(sorted(set(campaign.accounts) - named))
                 named.update(fresh)
                 if fresh:
-                    at = max((one.named_at[a] for a in fresh if a in one.named_at), default=one.alarm_at)
-                    alarms.append(LiveAlarm(first_id(one.id), fresh, at, one.title, False))
+                    at = max(
+                        (campaign.named_at[a] for a in fresh if a in campaign.named_at),
+                        default=campaign.alarm_at,
+                    )
+                    alarms.append(LiveAlarm(first_id(campaign.id), fresh, at, campaign.title, False))
         for follower in result.followers:
             text = f"{follower.exchanges} exchanges with the campaign's wording since {follower.first:%H:%M}"
             alarms += self._provisional_alarm(
@@ -244,24 +246,24 @@ class LiveScanner:
 
         Raises: InputError where there is none, it is damaged, or was written under another key.
         """
-        place = FilePath(os.fspath(path))
-        how: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
-        how["networks"] = _table_of(networks)
-        core = live.LiveScan.load(place, options_of(None, **how), keep=keep)
+        file = FilePath(os.fspath(path))
+        options_given: dict[str, Any] = {"threads": threads, "key": key_of([], key), "assume_utc": assume_utc}
+        options_given["networks"] = _table_of(networks)
+        core = live.LiveScan.load(file, options_of(None, **options_given), keep=keep)
         try:
             settings: Any = core.also["settings"]
             parts = frozenset(settings.get("parts", PARTS))
             lists = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
             }
-            core.options = options_of(DetectionSettings(**(lists | {"parts": parts})), **how)
+            core.options = options_of(DetectionSettings(**(lists | {"parts": parts})), **options_given)
             scan = cls.__new__(cls)
             scan._begin(core, columns)
             scan._newest_us = int(str(core.also["newest_us"]))
             scan._named = _sets(core.also["named"])
             scan._provisional = _sets(core.also["provisional"])
         except (KeyError, TypeError, ValueError, AttributeError) as why:
-            raise InputError(f"{place}: was not saved by LiveScan.save ({why!r}); begin anew") from None
+            raise InputError(f"{file}: was not saved by LiveScan.save ({why!r}); begin anew") from None
         scan.set_accounts(accounts)
         return scan
 

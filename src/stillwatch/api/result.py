@@ -113,7 +113,7 @@ class ScanReport:
         Columns: account, campaign (an id, or null), p_value (its own: in a campaign of its tie, else of its
         busiest day), kind_of_use, exchanges, kind_evidence.
         """
-        rows = sorted(self.scan.accounts, key=lambda one: one.account)
+        rows = sorted(self.scan.accounts, key=lambda verdict: verdict.account)
         return ResultTable(rows, arrow_tables.accounts)
 
     @property
@@ -135,7 +135,7 @@ class ScanReport:
     def notes(self) -> tuple[str, ...]:
         """What could not be judged, or only in part, what this scan cannot claim, and gaps in the log."""
         gaps = tuple(
-            f"{one.start:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}: {one.text}" for one in self.scan.gaps
+            f"{gap.start:%Y-%m-%d %H:%M} to {gap.end:%Y-%m-%d %H:%M}: {gap.text}" for gap in self.scan.gaps
         )
         return (*self.scan.judged.why, *self.scan.cannot_claim, *gaps)
 

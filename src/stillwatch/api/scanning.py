@@ -71,28 +71,28 @@ def scan(
     Rows that cannot be used are counted in `ScanReport.warnings`. Raises: InputError where none can be used,
         a setting makes no sense, or the input is no log; StillwatchError where the engine does not start.
     """
-    found = logs_of(logs)
+    logs_found = logs_of(logs)
     network_table = read_networks(networks) if networks else None
     options = options_of(
         settings,
         threads=threads,
         engine=engine,
-        key=key_of(found, key),
+        key=key_of(logs_found, key),
         assume_utc=assume_utc,
         now=None if now is None else aware(now, "now"),
         keep_text=keep_text,
         columns=mapping.from_names(columns),
-        held=tuple(one for folder in gateways(found) for one in schedules_in(folder.state)),
+        held=tuple(schedule for folder in gateways(logs_found) for schedule in schedules_in(folder.state)),
         networks=network_table,
         document_cpu_s=document_cpu_s,
     )
     table = None if accounts is None else table_of(accounts, "accounts table")
     place = None if rejected is None else _without_earlier_rows(FilePath(os.fspath(rejected)))
     with Rejects(place, keep_text=keep_text) as rejects:
-        result = run(found, accounts=table, rejects=rejects, options=options, tell=progress or silent)
-    lost = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
-    lost += () if network_table is None else unusable_lines(network_table)
-    result = replace(result, cannot_claim=(*lost, *result.cannot_claim))
+        result = run(logs_found, accounts=table, rejects=rejects, options=options, tell=progress or silent)
+    sentences = losses(rejects, result.scanned.exchanges, "" if place is None else place.name)
+    sentences += () if network_table is None else unusable_lines(network_table)
+    result = replace(result, cannot_claim=(*sentences, *result.cannot_claim))
     return ScanReport(result, settings or DetectionSettings(), rejects)
 
 
@@ -119,5 +119,5 @@ def options_of(settings: object, *, threads: object = None, engine: object = DEF
         raise InputError(f"threads: is {threads!r}; give a number from 1 to {MOST_THREADS}")
     if not isinstance(engine, str):
         raise InputError(f"engine: is {engine!r}; give a name such as {DEFAULT!r}")
-    decides = {one.name: getattr(settings, one.name) for one in fields(DetectionSettings)}
+    decides = {setting.name: getattr(settings, setting.name) for setting in fields(DetectionSettings)}
     return Options(**decides, threads=threads, engine=engine, **how)

@@ -15,9 +15,12 @@ MOST_BITS = 20.0
 LEAST_BITS = 1.0  # what half of the accounts reach is not worth a sentence
 
 
+Subject = Mapping[str, float | int | None]  # one row of the feature table
+
+
 @dataclass(frozen=True)
 class Statement:
-    """A detector's word on a subject: bits, a sentence, and the numbers behind it."""
+    """What a detector states about a subject: bits, a sentence, and the numbers behind it."""
 
     bits: float
     text: str
@@ -54,17 +57,15 @@ def rarity_bits(population: Population, feature: str, value: float) -> float:
 
 
 class Detector(Protocol):
-    """What a module of this package offers. Subject: one row of the feature table."""
+    """What a module of this package offers."""
 
     NAME: str
 
-    def state(
-        self, subject: Mapping[str, float | int | None], population: Population
-    ) -> Statement | None: ...
+    def state(self, subject: Subject, population: Population) -> Statement | None: ...
 
 
 def unusual_share(
-    subject: Mapping[str, float | int | None], population: Population, feature: str, least: float, text: str
+    subject: Subject, population: Population, feature: str, least: float, text: str
 ) -> Statement | None:
     """State that a share is at least `least` and rare among accounts: bits are -log2 of that rarity.
 

@@ -6,9 +6,7 @@ Fooled by: evaluation harnesses that score choices by likelihood.
 Source: docs/field.md, signal 9; Carlini et al. 2024 (stealing part of a production language model).
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.detectors import Population, Statement, Subject, unusual_share
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "logprob_harvest"
@@ -20,7 +18,7 @@ SIGNAL = Signal(
 )
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges that ask for log-probabilities."""
     return unusual_share(
         subject,
@@ -33,4 +31,4 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
-    return evidence.share([(one["g"] or 0) > 0 for one in evidence.harvest])
+    return evidence.share([(exchange["g"] or 0) > 0 for exchange in evidence.harvest])

@@ -17,6 +17,7 @@ import numpy as np
 
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
+from stillwatch.stats.dealing import deal, run_starts
 from stillwatch.units import DAY_US, HOUR_US
 
 NAME = "lone_harvest"
@@ -87,9 +88,7 @@ def sightings(
     payer: (exchanges,) int32; private: (payers,) bool, no organisation and no permission for such use;
     least_bits, least_peers: how rare its traits must be together, and among how many other heavy payers.
     """
-    order = np.argsort(payer, kind="stable").astype(np.int64)
-    begin = np.zeros(len(private) + 1, np.int64)
-    np.cumsum(np.bincount(payer, minlength=len(private)), out=begin[1:])
+    begin, order = deal(payer, len(private))
     marked = (
         (log["end_user"] != 0)
         | (log["turn"] > 1)
@@ -100,12 +99,20 @@ def sightings(
     harvest = (log["classes"] & HARVEST_CLASSES) != 0
     columns = (log[name] for name in ("ts_us", "model", "exact", "head", "tail", "system"))
     # of each step: the payer, when, exchanges in the window, (steps, 10) measured shares
-    many, steps = np.diff(begin), np.array(STEPS, np.int64)
-    room = int(np.sum(many >= steps[0])) * len(steps)
-    who, at, seen = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.int64)
-    values, ordered = np.empty((room, 10)), np.empty(int(many.max(initial=0)), np.uint64)
+    counts, steps = np.diff(begin), np.array(STEPS, np.int64)
+    capacity = int(np.sum(counts >= steps[0])) * len(steps)
+    who, at, seen = np.empty(capacity, np.int32), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    values, ordered = np.empty((capacity, 10)), np.empty(int(counts.max(initial=0)), np.uint64)
     n = kernels.steps(
-        *(order, begin, len(many), *columns, _sent_by_others(log["exact"], payer), marked, harvest),
+        *(
+            order.astype(np.int64),
+            begin,
+            len(counts),
+            *columns,
+            _sent_by_others(log["exact"], payer),
+            marked,
+            harvest,
+        ),
         *(steps, len(steps), WINDOW_US, ordered, who, at, seen, values),
     )
     who, at, seen, values = who[:n], at[:n], seen[:n], values[:n]
@@ -117,10 +124,10 @@ def _standing_out(
     who: np.ndarray, at: np.ndarray, seen: np.ndarray, traits: np.ndarray, least_bits: float, least_peers: int
 ) -> list[Sighting]:
     """Walk the steps in time; weigh each against the latest step of every other payer so far."""
-    found: list[Sighting] = []
+    first_sightings: list[Sighting] = []
     latest: dict[int, int] = {}
     totals: dict[int, float] = {}
-    named: set[int] = set()
+    reported: set[int] = set()
     count = np.zeros(len(TRAITS))
     for k in np.lexsort((who, at)):
         p = int(who[k])
@@ -130,29 +137,21 @@ def _standing_out(
         rarity = np.log2((peers + 2) / (count + 1))
         bits = np.where(traits[k], rarity, 0.0)
         needed = traits[k][[PRIVATE, NEVER_REPEATS, UNMARKED]].all()
-        if needed and p not in named and peers >= least_peers and bits.sum() >= least_bits:
+        if needed and p not in reported and peers >= least_peers and bits.sum() >= least_bits:
             above = sum(other != p and total >= bits.sum() for other, total in totals.items())
             value = float((1 + above) / (peers + 1))
-            found.append(
-                Sighting(
-                    p,
-                    int(at[k]),
-                    int(seen[k]),
-                    tuple(map(bool, traits[k])),
-                    tuple(map(float, bits)),
-                    value,
-                    peers,
-                )
-            )
-            named.add(p)
+            held = tuple(map(bool, traits[k]))
+            sighting = Sighting(p, int(at[k]), int(seen[k]), held, tuple(map(float, bits)), value, peers)
+            first_sightings.append(sighting)
+            reported.add(p)
         latest[p] = k
         totals[p] = float(bits.sum())
         count += traits[k]
-    return found
+    return first_sightings
 
 
 def _traits(values: np.ndarray, private: np.ndarray, age_us: np.ndarray) -> np.ndarray:
-    """(steps, traits) bool from (steps, 9) measured shares."""
+    """(steps, traits) bool from (steps, 10) measured shares."""
     earlier, model, distinct, others, hours, span_h, pace, template, marked, harvest = values.T
     old_enough = age_us >= 3 * 24 * HOUR_US
     return np.stack(
@@ -175,8 +174,7 @@ def _sent_by_others(exact: np.ndarray, payer: np.ndarray) -> np.ndarray:
     """Whether another payer sent the same prompt earlier (rows are in time order)."""
     order = np.argsort(exact, kind="stable")
     e, p = exact[order], payer[order]
-    starts = np.r_[True, e[1:] != e[:-1]] if len(e) else np.zeros(0, bool)
-    first_payer = p[np.maximum.accumulate(np.where(starts, np.arange(len(e)), 0))] if len(e) else p
-    out = np.zeros(len(e), bool)
-    out[order] = (p != first_payer) & (e != 0)
-    return out
+    first_payer = p[np.maximum.accumulate(np.where(run_starts(e), np.arange(len(e)), 0))]
+    sent = np.zeros(len(e), bool)
+    sent[order] = (p != first_payer) & (e != 0)
+    return sent

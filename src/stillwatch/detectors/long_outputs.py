@@ -7,9 +7,8 @@ Source: docs/field.md, signal 9; a reasoning trace is 3,000 to 8,000 tokens.
 """
 
 import math
-from collections.abc import Mapping
 
-from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
+from stillwatch.detectors import LEAST_BITS, Population, Statement, Subject, rarity_bits
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "long_outputs"
@@ -17,7 +16,7 @@ SIGNAL = Signal(capability="long answers", order=80)
 FEATURE = "log2_output_mean"
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Mean log2 output tokens, beside the population's 95th percentile."""
     actual = subject[FEATURE]
     if actual is None:
@@ -41,6 +40,6 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the mean again from a bundle, in the fixed point of the feature table."""
-    sized = [one["o"] for one in evidence.answered if one["o"] is not None]
-    fixed = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in sized)
-    return {"actual": fixed / len(sized) / 2**26} if sized else {}
+    token_counts = [exchange["o"] for exchange in evidence.answered if exchange["o"] is not None]
+    fixed_point_sum = sum(math.floor(math.log2(o + 1) * 2**26 + 0.5) for o in token_counts)
+    return {"actual": fixed_point_sum / len(token_counts) / 2**26} if token_counts else {}

@@ -6,15 +6,13 @@ Fooled by: batches, retrieval, evaluation: they ask once too. One bit at most.
 Source: docs/field.md, signal 10.
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement
+from stillwatch.detectors import Population, Statement, Subject
 from stillwatch.signals import BundleEvidence
 
 NAME = "no_dialogue"
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges that are follow-up turns, where the log tells turns."""
     share = subject["follow_up_share"]
     if share is None or share > 0.01 or population.quantile("follow_up_share", 0.95) < 0.05:
@@ -32,6 +30,6 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
-    turns = [one["r"] for one in evidence.harvest if one["r"] > 0]
+    turns = [exchange["r"] for exchange in evidence.harvest if exchange["r"] > 0]
     share = {"actual": sum(turn > 1 for turn in turns) / len(turns)} if turns else {}
     return share | {"bits": 1.0, "n": len(evidence.harvest)}

@@ -6,9 +6,7 @@ Fooled by: red teams (a permission tells them apart), moderation pipelines that 
 Source: docs/field.md, signal 11 (over 12,000 requests, nearly each a different trick, mostly refused).
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.detectors import Population, Statement, Subject, unusual_share
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "reconnaissance"
@@ -19,7 +17,7 @@ SIGNAL = Signal(
 )
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges that the model refused."""
     return unusual_share(
         subject,
@@ -32,4 +30,4 @@ def state(subject: Mapping[str, float | int | None], population: Population) -> 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
-    return evidence.share([one["f"] == 3 for one in evidence.harvest])
+    return evidence.share([exchange["f"] == 3 for exchange in evidence.harvest])

@@ -6,9 +6,7 @@ Fooled by: evaluation vendors and judges; they grade too. It is stated of alarme
 Source: docs/field.md, signal 4 (Anthropic 2026-02: rubric-based grading by one of three labs).
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.detectors import Population, Statement, Subject, unusual_share
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "rubric_grading"
@@ -20,7 +18,7 @@ SIGNAL = Signal(
 )
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges in the rubric-grading class."""
     return unusual_share(
         subject,

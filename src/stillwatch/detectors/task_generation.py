@@ -6,9 +6,7 @@ Fooled by: permitted synthetic data, test generation. It is stated of alarmed ac
 Source: docs/field.md, signal 5; Wang et al. 2023 (Self-Instruct), Ge et al. 2024 (Persona Hub).
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.detectors import Population, Statement, Subject, unusual_share
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "task_generation"
@@ -20,7 +18,7 @@ SIGNAL = Signal(
 )
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges in the task-generation class."""
     return unusual_share(
         subject,

@@ -6,9 +6,7 @@ Fooled by: "think step by step" in homework and tutoring. It is stated of alarme
 Source: docs/field.md, signals 2, 3 and 6 (Google 2026-02: over 100,000 prompts for reasoning traces).
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import Population, Statement, unusual_share
+from stillwatch.detectors import Population, Statement, Subject, unusual_share
 from stillwatch.signals import BundleEvidence, Signal
 
 NAME = "trace_elicitation"
@@ -20,7 +18,7 @@ SIGNAL = Signal(
 )
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Share of exchanges in the trace-elicitation class."""
     return unusual_share(
         subject,

@@ -6,15 +6,13 @@ Fooled by: every large honest customer: it never speaks alone, only of alarmed a
 Source: docs/field.md, signal 7; Juuti et al. 2019 (PRADA) judges streams, not actors.
 """
 
-from collections.abc import Mapping
-
-from stillwatch.detectors import LEAST_BITS, Population, Statement, rarity_bits
+from stillwatch.detectors import LEAST_BITS, Population, Statement, Subject, rarity_bits
 from stillwatch.signals import BundleEvidence
 
 NAME = "volume_and_coverage"
 
 
-def state(subject: Mapping[str, float | int | None], population: Population) -> Statement | None:
+def state(subject: Subject, population: Population) -> Statement | None:
     """Exchanges of the actor, and the share of them that differ, beside the population's 95th percentile."""
     n = float(subject["exchanges"] or 0)
     p95 = population.quantile("exchanges", 0.95)

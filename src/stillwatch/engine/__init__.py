@@ -1,4 +1,4 @@
-"""SQL engines behind one small face. It knows nothing of what the SQL says.
+"""SQL engines behind one interface. It knows nothing of what the SQL says.
 
 SQL is written once, in DuckDB's dialect and within the portable part of it; an engine that speaks another
 dialect transpiles it with sqlglot. What is portable, and what only looks so, is in docs/features.md.

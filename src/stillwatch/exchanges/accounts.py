@@ -1,5 +1,4 @@
-"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It does not know the
-exchanges."""
+"""The optional accounts table: Parquet, JSONL or CSV into the ACCOUNTS schema. It knows no exchanges."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillwatch.errors import InputError
-from stillwatch.exchanges import ACCOUNTS, content, csv_text, envelopes, json_text, lines, parquet, sources
+from stillwatch.exchanges import ACCOUNTS, content, envelopes, parquet, sources
 from stillwatch.exchanges.formats import Refused, Row, own
 from stillwatch.exchanges.json_text import Good, UndecodableValue
 from stillwatch.exchanges.rejects import Rejects
@@ -53,9 +52,9 @@ def read_accounts(
     Raises: InputError when nothing in it can be used.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
-    found: dict[str, Row] = {}
-    before = rejects.count
-    shown = given.what if isinstance(given, InMemoryLog) else str(given)
+    row_of: dict[str, Row] = {}
+    refused_before = rejects.count
+    given_name = given.what if isinstance(given, InMemoryLog) else str(given)
     for source in given if isinstance(given, InMemoryLog) else sources.find([given]):
         try:
             for item in _items(source):
@@ -67,7 +66,7 @@ def read_accounts(
                     notes: list[str] = []
                     try:
                         row = _row(value, clock, notes)
-                        found[str(row["account"])] = row
+                        row_of[str(row["account"])] = row
                         for note in notes:
                             rejects.note(place, note)
                     except Refused as why:
@@ -76,10 +75,10 @@ def read_accounts(
             rejects.add_file(source.shown, str(why))
         except parquet.DAMAGED as why:
             rejects.add_file(source.shown, f"damaged: {str(why)[:200]}")
-    if not found:
-        example = rejects.examples[-1] if rejects.count > before and rejects.examples else shown
+    if not row_of:
+        example = rejects.examples[-1] if rejects.count > refused_before and rejects.examples else given_name
         raise InputError(f"no account could be read. {example}")
-    rows = list(found.values())
+    rows = list(row_of.values())
     return pa.Table.from_arrays(
         [pa.array([row.get(f.name) for row in rows], type=f.type) for f in ACCOUNTS], schema=ACCOUNTS
     )
@@ -96,7 +95,7 @@ def _each(value: object) -> list[object]:
 
 def _items(source: sources.Source | TableSource) -> Iterator[Good | UndecodableValue]:
     if isinstance(source, TableSource):
-        _check(source.batches.schema.names)
+        _check_header(source.batches.schema.names)
         yield from _of_batches(source.batches)
         return
     limits = Limits()
@@ -104,18 +103,7 @@ def _items(source: sources.Source | TableSource) -> Iterator[Good | UndecodableV
         head = data.peek()
         kind = content.kind_of(head)
         if kind in ("json", "csv"):
-            text = head.removeprefix(content.BOM)
-            chunks = data.chunks()
-            first = next(chunks, b"").removeprefix(content.BOM)
-            whole = (part for parts in ([first], chunks) for part in parts)
-            if kind == "csv":
-                yield from csv_text.records(
-                    lines.split(whole, limits.record_bytes), limits.record_bytes, _check
-                )
-            elif json_text.looks_like_lines(text):
-                yield from json_text.per_line(lines.split(whole, limits.record_bytes))
-            else:
-                yield from json_text.spanning(whole, limits.record_bytes)
+            yield from content.values_of(data, head, kind, limits, _check_header)
             return
     if kind != "parquet":
         raise Refused("is protobuf; right would be Parquet, JSONL or CSV")
@@ -131,7 +119,7 @@ def _of_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[Good]:
             yield Good(number, 0, msgspec.json.encode(obj, enc_hook=repr), obj)
 
 
-def _check(names: list[str]) -> None:
+def _check_header(names: list[str]) -> None:
     if not any(column_of(name) == "account" for name in names):
         raise Refused(f"has no column 'account' (accepted too: {', '.join(ALIASES['account'])})")
 

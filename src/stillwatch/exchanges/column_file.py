@@ -36,7 +36,7 @@ class ColumnFile:
         self._dtype, self._row = like.dtype, like.shape[1:]
         self._row_bytes = like.dtype.itemsize * int(np.prod(like.shape[1:]))
         self._gone = 0  # rows at the file's beginning that are not the column's any more
-        with _no_room():
+        with _checked_room():
             # unbuffered: what the disk refused must not be tried again behind a later write
             self._file = TemporaryFile(buffering=0)  # noqa: SIM115
         finalize(self, self._file.close)
@@ -46,7 +46,7 @@ class ColumnFile:
 
         Raises: NoRoomError where the folder for temporary files has no room for them.
         """
-        with _no_room():
+        with _checked_room():
             disk = os.fstatvfs(self._file.fileno())
             if disk.f_bavail < LEAST_FREE * disk.f_blocks:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -67,11 +67,11 @@ class ColumnFile:
 
         Raises: NoRoomError where the folder for temporary files has no room for them.
         """
-        many = self._gone + rows
-        with _no_room():
-            self._file.truncate(many * self._row_bytes)
-            mapped = mmap(self._file.fileno(), 0, access=ACCESS_READ) if many else b""
-        return np.frombuffer(mapped, self._dtype).reshape(many, *self._row)[self._gone :]
+        total_rows = self._gone + rows
+        with _checked_room():
+            self._file.truncate(total_rows * self._row_bytes)
+            mapped = mmap(self._file.fileno(), 0, access=ACCESS_READ) if total_rows else b""
+        return np.frombuffer(mapped, self._dtype).reshape(total_rows, *self._row)[self._gone :]
 
     def forget(self, rows: int, left: int) -> None:
         """Let the first rows go; `left` follow them. No map of before may be read any more."""
@@ -80,16 +80,16 @@ class ColumnFile:
             return
         begin, self._gone = self._gone, 0
         for first in range(0, left, ROWS_AT_ONCE):  # moved in place: it needs no room
-            many = min(ROWS_AT_ONCE, left - first)
+            rows_moved = min(ROWS_AT_ONCE, left - first)
             self._file.seek((begin + first) * self._row_bytes)
-            block = bytearray(many * self._row_bytes)
+            block = bytearray(rows_moved * self._row_bytes)
             read = self._file.readinto(block)
             self._write(memoryview(block)[:read], first)
         self._file.truncate(left * self._row_bytes)
 
 
 @contextmanager
-def _no_room() -> Iterator[None]:
+def _checked_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -121,8 +121,8 @@ def let_go(columns: Iterable[np.ndarray]) -> None:
 
 
 def _mapping(column: np.ndarray) -> mmap | None:
-    held: object = column
-    while isinstance(held, np.ndarray):
-        held = held.base
-    held = held.obj if isinstance(held, memoryview) else held
-    return held if isinstance(held, mmap) else None
+    owner: object = column
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    return owner if isinstance(owner, mmap) else None

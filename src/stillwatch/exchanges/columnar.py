@@ -50,21 +50,21 @@ def convert(
         if pa.types.is_dictionary(column.type):
             column = _decode(column)
         try:
-            wrong: Bad = {}
-            arrays.append(_column(field, column, clock, wrong))
+            wrong_cells: Bad = {}
+            arrays.append(_column(field, column, clock, wrong_cells))
             if notes is not None and field.name in CHOSEN:
-                notes.extend(wrong.items())
+                notes.extend(wrong_cells.items())
             else:
-                bad = wrong | bad
+                bad = wrong_cells | bad
         except Refused as why:
             raise Refused(f"column '{written}' is of type {column.type}: {why}") from None
     _check_required(arrays, bad, clock)
-    whole = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
+    converted = pa.RecordBatch.from_arrays(arrays, schema=RECORD)
     if bad:
         keep = np.ones(batch.num_rows, dtype=bool)
         keep[list(bad)] = False
-        whole = whole.filter(pa.array(keep))
-    return whole, bad
+        converted = converted.filter(pa.array(keep))
+    return converted, bad
 
 
 def _column(field: pa.Field, column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
@@ -134,10 +134,10 @@ def _ints(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
     ):
         low, high = INTS[field.name]
         try:
-            found = column.cast(pa.int64())
-            span = pc.min_max(found).as_py()
+            whole_numbers = column.cast(pa.int64())
+            span = pc.min_max(whole_numbers).as_py()
             if span["min"] is None or (span["min"] >= low and span["max"] <= high):
-                return found.cast(field.type)
+                return whole_numbers.cast(field.type)
         except pa.ArrowInvalid:
             pass
         return _by_row(field, column, bad)
@@ -155,10 +155,10 @@ def _floats(field: pa.Field, column: pa.Array, bad: Bad) -> pa.Array:
         or pa.types.is_decimal(column.type)
     ):
         raise Refused("right would be numbers")
-    found = _no_nan(column.cast(pa.float64(), safe=False))
-    if pc.any(pc.is_inf(found)).as_py():
-        return _by_row(field, found, bad)
-    return found
+    numbers = _no_nan(column.cast(pa.float64(), safe=False))
+    if pc.any(pc.is_inf(numbers)).as_py():
+        return _by_row(field, numbers, bad)
+    return numbers
 
 
 def _no_nan(column: pa.Array) -> pa.Array:
@@ -179,18 +179,18 @@ def _utf8(value: object) -> object:
         raise Refused("is not UTF-8") from None
 
 
-def _each(column: pa.Array, one: Callable[[object], object], name: str, bad: Bad) -> list[object]:
-    out: list[object] = []
+def _each(column: pa.Array, convert_value: Callable[[object], object], name: str, bad: Bad) -> list[object]:
+    values: list[object] = []
     if _is_text(column.type):
         column = column.cast(pa.binary())  # what is no UTF-8 must fail row by row, not as a column
-        plain, one = one, lambda value: plain(_utf8(value))
+        convert_text, convert_value = convert_value, lambda value: convert_text(_utf8(value))
     for row, value in enumerate(column.to_pylist()):
         try:
-            out.append(None if value is None else one(value))
+            values.append(None if value is None else convert_value(value))
         except Refused as why:
             bad.setdefault(row, str(why) if name == "time" else f"column {name} {why}")
-            out.append(None)
-    return out
+            values.append(None)
+    return values
 
 
 def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
@@ -211,8 +211,8 @@ def _time(column: pa.Array, clock: Clock, bad: Bad) -> pa.Array:
         us = np.where(unit == 0, values // 1000, values * unit)
         return pa.array(us, type=pa.int64(), mask=raw.is_null().to_numpy(zero_copy_only=False)).cast(target)
     if _is_text(kind) or pa.types.is_floating(kind):
-        found = _each(column, lambda value: as_time(value, clock), "time", bad)
-        return pa.array(found, type=pa.int64()).cast(target)
+        times = _each(column, lambda value: as_time(value, clock), "time", bad)
+        return pa.array(times, type=pa.int64()).cast(target)
     raise Refused("right would be a timestamp with a zone, ISO 8601 text or an epoch number")
 
 

@@ -1,10 +1,11 @@
-"""What kind of file this is, from its first bytes alone; its name is never asked."""
+"""What kind of file this is, from its first bytes alone, and the values in a text; its name says nothing."""
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
+from stillwatch.exchanges import csv_text, json_text, lines
 from stillwatch.exchanges.formats import Refused
-from stillwatch.exchanges.json_text import after_prefix
-from stillwatch.exchanges.unpack import MAGIC
+from stillwatch.exchanges.unpack import MAGIC, Limits, UnpackedFile
 
 Kind = Literal["parquet", "json", "csv", "protobuf"]
 
@@ -29,7 +30,7 @@ def kind_of(head: bytes) -> Kind:
     text = head.removeprefix(BOM).lstrip()
     if not text:
         raise Refused("holds only white space: no line to read")
-    if text.startswith((b"{", b"[")) or after_prefix(text.split(b"\n", 1)[0]):
+    if text.startswith((b"{", b"[")) or json_text.after_prefix(text.split(b"\n", 1)[0]):
         return "json"
     if any(line.lstrip().startswith(b"{") and b'"' in line for line in head.split(b"\n")[:32]):
         return "json"  # a damaged first line, then JSON
@@ -37,6 +38,23 @@ def kind_of(head: bytes) -> Kind:
     if b"\x00" in sample or sum(byte < 9 for byte in sample) * 20 > len(sample):
         raise Refused("is binary and no Parquet, gzip, zstd or OTLP protobuf")
     return "csv"
+
+
+def values_of(
+    data: UnpackedFile, head: bytes, kind: Kind, limits: Limits, check: Callable[[list[str]], None]
+) -> Iterator[json_text.Good | json_text.UndecodableValue]:
+    """The values of a file of JSON or CSV. check: raises Refused for a CSV header that cannot be used."""
+    chunks = _without_bom(data.chunks())
+    if kind == "csv":
+        return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
+    if json_text.looks_like_lines(head.removeprefix(BOM)):
+        return json_text.per_line(lines.split(chunks, limits.record_bytes))
+    return json_text.spanning(chunks, limits.record_bytes)
+
+
+def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield next(chunks, b"").removeprefix(BOM)
+    yield from chunks
 
 
 def is_protobuf(head: bytes) -> bool:

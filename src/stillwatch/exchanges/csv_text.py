@@ -52,7 +52,7 @@ def records(
             continue
         if not line.raw.strip() or (not header and line.raw.strip()[:4].lower() == b"sep="):  # Excel's own
             continue
-        raw = _whole(line, waiting, lines)
+        raw = _joined_record(line, waiting, lines)
         if raw is not None:
             raw = raw.removesuffix(b"\r")
         if not header:
@@ -60,19 +60,19 @@ def records(
         try:
             if raw is None:
                 raise Refused("not CSV: a quote opens and does not close")
-            found = fields(raw, delimiter)
-            if header and len(found) != len(header):
-                raise Refused(f"has {len(found)} fields where the header has {len(header)}")
+            cells = fields(raw, delimiter)
+            if header and len(cells) != len(header):
+                raise Refused(f"has {len(cells)} fields where the header has {len(header)}")
         except Refused as why:
             yield UndecodableValue(line.number, line.offset, str(why), line.raw)
             continue
         if not header:
-            header = [name.strip() for name in found]
+            header = [name.strip() for name in cells]
             _refuse_twice(header)
             check(header)
             continue
         value: dict[str, object] = {
-            name: cell if cell != "" else None for name, cell in zip(header, found, strict=True)
+            name: cell if cell != "" else None for name, cell in zip(header, cells, strict=True)
         }
         yield Good(line.number, line.offset, raw or line.raw, value)
 
@@ -97,23 +97,25 @@ def _next(waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> 
     return waiting.popleft() if waiting else next(lines, None)
 
 
-def _whole(line: Line, waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]) -> bytes | None:
+def _joined_record(
+    line: Line, waiting: deque[Line | LongLine], lines: Iterator[Line | LongLine]
+) -> bytes | None:
     """The record that begins at `line`, joined over its lines; None if its quote never closes."""
     if line.raw.count(b'"') % 2 == 0:
         return line.raw
     parts = [line.raw]
-    taken: list[Line | LongLine] = []
+    read_ahead: list[Line | LongLine] = []
     size = 0
     while size < LOOKAHEAD:
         following = _next(waiting, lines)
         if following is None:
             break
-        taken.append(following)
+        read_ahead.append(following)
         if isinstance(following, LongLine):
             break
         parts.append(following.raw)
         size += len(following.raw) + 1
         if following.raw.count(b'"') % 2:
             return b"\n".join(parts)
-    waiting.extendleft(reversed(taken))
+    waiting.extendleft(reversed(read_ahead))
     return None

@@ -85,11 +85,11 @@ def _find_table(db: Any, wanted: str, shown: str, *, named: bool) -> tuple[str, 
         "SELECT table_schema, table_name FROM information_schema.tables "
         "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2"
     ).fetchall()
-    found = [(schema, name) for schema, name in rows if wanted in (name, f"{schema}.{name}")]
-    if len(found) == 1:
-        return found[0]
+    matches = [(schema, name) for schema, name in rows if wanted in (name, f"{schema}.{name}")]
+    if len(matches) == 1:
+        return matches[0]
     listed = ", ".join(f"{schema}.{name}" for schema, name in rows[:LISTED]) or "none"
-    if found:
-        raise InputError(f"{shown}: {wanted} is in several schemas; name one, as in #{'.'.join(found[0])}")
+    if matches:
+        raise InputError(f"{shown}: {wanted} is in several schemas; name one, as in #{'.'.join(matches[0])}")
     why = f"has no table {wanted}" if named else f"has no {LITELLM}; name the table, as in {shown}#requests"
     raise InputError(f"{shown}: {why}. Its tables: {listed}")

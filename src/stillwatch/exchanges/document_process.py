@@ -40,6 +40,8 @@ trailer<</Root 1 0 R>>
 startxref
 0
 %%EOF"""
+# what pypdf raises on a broken page, beside errors of its own
+BROKEN_PAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _CHUNK = 1 << 16
 _OFFICE_PART = re.compile(r"(?:word|xl|ppt)/(?!theme|styles).*\.xml", re.IGNORECASE)
 _TEXT_TAGS = frozenset(("t", "delText", "instrText"))
@@ -52,11 +54,11 @@ class UnreadDocument(Exception):
 
 def text_of(raw: bytes) -> Iterator[str]:
     """The text of a document, in pieces. Raises: UnreadDocument, and whatever broken bytes lead to."""
-    found = False
+    has_text = False
     for text in _pdf(raw) if PDF in raw[:PDF_WITHIN] else _office(raw):
-        found = found or bool(text.strip())
+        has_text = has_text or bool(text.strip())
         yield text
-    if not found:
+    if not has_text:
         raise UnreadDocument(NO_TEXT)
 
 
@@ -72,13 +74,13 @@ def _pdf(raw: bytes) -> Iterator[str]:
     reader = pypdf.PdfReader(io.BytesIO(raw))
     if reader.is_encrypted and not reader.decrypt(""):  # many are only locked against changes
         raise UnreadDocument(ENCRYPTED)
-    broken, empty, number = False, 0, -1
+    is_broken, empty_pages, number = False, 0, -1
     for number, page in enumerate(reader.pages):
         if number == MOST_PAGES:
             raise UnreadDocument(TOO_LARGE)
         try:
             text = page.extract_text()
-            empty += not text.strip()
+            empty_pages += not text.strip()
             yield text + "\n"
             for note in page.get("/Annots") or ():  # remarks, and what stands in a form's fields
                 note_object = note.get_object()
@@ -87,19 +89,11 @@ def _pdf(raw: bytes) -> Iterator[str]:
                     for key in ("/Contents", "/V")
                     if isinstance(note_object.get(key), str)
                 )
-        except (
-            PyPdfError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ):
-            broken = True  # the next page may be whole
-    if broken:
+        except (PyPdfError, *BROKEN_PAGE):
+            is_broken = True  # the next page may be whole
+    if is_broken:
         raise UnreadDocument(DAMAGED)
-    if 2 * empty > number:  # half of the pages or more are pictures
+    if 2 * empty_pages > number:  # half of the pages or more are pictures
         raise UnreadDocument(NO_TEXT)
 
 
@@ -112,15 +106,15 @@ def _office(raw: bytes) -> Iterator[str]:
         parts = [part for part in archive.infolist() if _OFFICE_PART.fullmatch(part.filename)]
         if not parts:
             raise UnreadDocument(OTHER_KIND)
-        left = MOST_XML
+        bytes_left = MOST_XML
         for part in parts:
             if part.flag_bits & 1:
                 raise UnreadDocument(ENCRYPTED)
             with archive.open(part) as file:
                 words = _OfficeText()
                 while chunk := file.read(_CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
+                    bytes_left -= len(chunk)
+                    if bytes_left < 0:
                         raise UnreadDocument(TOO_LARGE)
                     words.parser.Parse(chunk)
                     yield words.take()
@@ -133,7 +127,7 @@ class _OfficeText:
     def __init__(self) -> None:
         from xml.parsers import expat
 
-        self._found: list[str] = []
+        self._texts: list[str] = []
         self._inside = self._formula = False
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
@@ -143,8 +137,8 @@ class _OfficeText:
         self.parser.CharacterDataHandler = self._text
 
     def take(self) -> str:
-        text = "".join(self._found)
-        self._found.clear()
+        text = "".join(self._texts)
+        self._texts.clear()
         return text
 
     def _refuse(self, *_: object) -> None:
@@ -159,11 +153,11 @@ class _OfficeText:
     def _end(self, name: str) -> None:
         self._inside = False
         if name.rpartition(" ")[2] in _BREAKING_TAGS:
-            self._found.append("\n")
+            self._texts.append("\n")
 
     def _text(self, text: str) -> None:
         if self._inside:
-            self._found.append(text)
+            self._texts.append(text)
 
 
 def read_apart(raw: bytes) -> tuple[bytes, str, float]:
@@ -193,12 +187,12 @@ def read_apart(raw: bytes) -> tuple[bytes, str, float]:
 
 
 def _write(raw: bytes, pipe: int) -> None:
-    left = min(MOST_TEXT, TEXT_A_BYTE * len(raw))
+    characters_left = min(MOST_TEXT, TEXT_A_BYTE * len(raw))
     with open(pipe, "wb", buffering=0) as file:
         for text in text_of(raw):
-            file.write(text[:left].encode("utf-8", "replace"))
-            left -= len(text)
-            if left < 0:
+            file.write(text[:characters_left].encode("utf-8", "replace"))
+            characters_left -= len(text)
+            if characters_left < 0:
                 raise UnreadDocument(TOO_LARGE)
 
 

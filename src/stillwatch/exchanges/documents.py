@@ -152,8 +152,8 @@ class DocumentReader:
             return DocumentText("", TOO_LARGE)
         name = blake2b(raw, digest_size=16).digest()
         with self._lock:
-            found = self._known.pop(name, None)
-            if found is None:
+            text = self._known.pop(name, None)
+            if text is None:
                 if current_thread() is self.spared or not self._may():
                     return DocumentText("", BUSY)
                 budget = payer.budget if payer is not None else None
@@ -161,17 +161,17 @@ class DocumentReader:
                 if budget is not None and not budget.may(account):
                     return DocumentText("", UNPAID)
                 begun, spent_s = time.monotonic(), self.cpu_s
-                found = self._ask(raw)
+                text = self._ask(raw)
                 took_s = time.monotonic() - begun
                 self._left_s -= took_s  # what others had to wait
                 if budget is not None:  # of a reader that was ended the CPU time is not known
                     budget.pay(account, self.cpu_s - spent_s or took_s)
-                self._size += len(found.text) + A_RECORD
-            self._known[name] = found  # last in the order
+                self._size += len(text.text) + A_RECORD
+            self._known[name] = text  # last in the order
             while self._size > REMEMBERED:
                 oldest = self._known.pop(next(iter(self._known)))
                 self._size -= len(oldest.text) + A_RECORD
-            return found
+            return text
 
     def close(self) -> None:
         """End the process beside this one."""

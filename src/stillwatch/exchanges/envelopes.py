@@ -30,10 +30,10 @@ def inside(obj: Json) -> list[object] | None:
         value = obj.get(name)
         if isinstance(value, Mapping) and isinstance(value.get("hits"), list):
             value = value["hits"]
-        if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
+        if isinstance(value, list) and value and all(isinstance(record, Mapping) for record in value):
             return list(value)
-    found = next(_bodies(obj), None)
-    return None if found is None else [found]
+    body = next(_bodies(obj), None)
+    return None if body is None else [body]
 
 
 def _bodies(obj: Json) -> Iterator[dict[str, object]]:

@@ -4,38 +4,36 @@ Source: ai.google.dev/api/generate-content (read 2026-11).
 """
 
 from stillwatch.exchanges.formats import Json, Row
-from stillwatch.exchanges.messages import count, dig, first, message_text
+from stillwatch.exchanges.messages import count, dig, either, first, message_text
 from stillwatch.exchanges.request_text import request_text
-
-
-def _get(obj: object, camel: str, snake: str) -> object:
-    return first(dig(obj, camel), dig(obj, snake))
 
 
 def exchange(request: Json, response: Json) -> Row:
     """The record's fields that the two bodies hold."""
-    config = _get(request, "generationConfig", "generation_config")
-    usage = _get(response, "usageMetadata", "usage_metadata")
+    config = either(request, "generationConfig", "generation_config")
+    usage = either(response, "usageMetadata", "usage_metadata")
     answer = dig(response, "candidates", 0)
     parts = dig(answer, "content", "parts")
-    kept = [part for part in parts if dig(part, "thought") is not True] if isinstance(parts, list) else None
-    ended = _get(answer, "finishReason", "finish_reason")
+    answer_parts = (
+        [part for part in parts if dig(part, "thought") is not True] if isinstance(parts, list) else None
+    )
+    finish = either(answer, "finishReason", "finish_reason")
     return {
-        "model": first(request.get("model"), _get(response, "modelVersion", "model_version")),
+        "model": first(request.get("model"), either(response, "modelVersion", "model_version")),
         **request_text(request).row(),
         "tools": count(request.get("tools")),
         "temperature": dig(config, "temperature"),
-        "top_p": _get(config, "topP", "top_p"),
-        "max_tokens": _get(config, "maxOutputTokens", "max_output_tokens"),
-        "n": _get(config, "candidateCount", "candidate_count"),
+        "top_p": either(config, "topP", "top_p"),
+        "max_tokens": either(config, "maxOutputTokens", "max_output_tokens"),
+        "n": either(config, "candidateCount", "candidate_count"),
         "seed": dig(config, "seed"),
         "top_logprobs": dig(config, "logprobs"),
-        "response_format": _get(config, "responseMimeType", "response_mime_type"),
-        "input_tokens": _get(usage, "promptTokenCount", "prompt_token_count"),
-        "output_tokens": _get(usage, "candidatesTokenCount", "candidates_token_count"),
-        "reasoning_tokens": _get(usage, "thoughtsTokenCount", "thoughts_token_count"),
+        "response_format": either(config, "responseMimeType", "response_mime_type"),
+        "input_tokens": either(usage, "promptTokenCount", "prompt_token_count"),
+        "output_tokens": either(usage, "candidatesTokenCount", "candidates_token_count"),
+        "reasoning_tokens": either(usage, "thoughtsTokenCount", "thoughts_token_count"),
         "finish_reason": {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "content_filter"}.get(
-            str(ended), ended
+            str(finish), finish
         ),
-        "completion": message_text({"parts": kept}) if kept else None,
+        "completion": message_text({"parts": answer_parts}) if answer_parts else None,
     }

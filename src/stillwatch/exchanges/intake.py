@@ -1,6 +1,6 @@
 """Decoded objects into checked rows: asks the formats, keeps the count, names the place of what is refused.
 
-It does not know files or compression, nor what any one format looks like.
+It does not know files or compression, nor the shape of any format.
 """
 
 import copy
@@ -86,69 +86,71 @@ class Intake:
         place: str,
         raw: bytes | None,
         offset: int | None,
-        around: dict[str, object] | None = None,
+        envelope_fields: dict[str, object] | None = None,
     ) -> Iterator[Row]:
         """The checked rows of one object; what is refused is recorded at `place`.
 
-        `around`: the owner's fields that stand in an envelope around the object.
+        envelope_fields: the owner's fields that stand in an envelope around the object.
         """
         try:
             if not isinstance(value, dict):
                 raise Refused(f"is a JSON {_kind(value)}; right would be one object a line")
-            given: dict[str, object] = {}
-            found = self._known_format(value)
+            mapped: dict[str, object] = {}
+            format_ = self._known_format(value)
             if self.columns:
-                given = (around or {}) | mapping.find_fields(value, self.columns)
-                self.found.update(given)
-                if not self.names and len(given) < len(self.columns):
+                mapped = (envelope_fields or {}) | mapping.find_fields(value, self.columns)
+                self.found.update(mapped)
+                if not self.names and len(mapped) < len(self.columns):
                     self.names = tuple(value)
-                if (given or found) and (found.name if found else None) in PLAIN:
-                    renamed = mapping.rename(value, self.columns, given)
-                    again = self._known_format(renamed)
-                    value, found, around = (renamed, again, given) if again else (value, found, given)
-            if found is None:
+                if (mapped or format_) and (format_.name if format_ else None) in PLAIN:
+                    renamed = mapping.rename(value, self.columns, mapped)
+                    renamed_format = self._known_format(renamed)
+                    value, format_, envelope_fields = (
+                        (renamed, renamed_format, mapped) if renamed_format else (value, format_, mapped)
+                    )
+            if format_ is None:
                 opened = envelopes.inside(value)
                 if opened is not None:
                     for inner in opened:
-                        yield from self.take(inner, place, raw, offset, given)
+                        yield from self.take(inner, place, raw, offset, mapped)
                     return
-                found = self._guess_format(value)
-            if found.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
+                format_ = self._guess_format(value)
+            if format_.name == own.FORMAT.name and "prompt" not in value and own.textless(list(value)):
                 self.rejects.textless += 1
                 if not self.needs_texts:
                     value = {**value, "prompt": None}
-            if found.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
+            if format_.name == own.FORMAT.name and own.plan_of(tuple(value))[1]:
                 raise Refused(self.explain_names(tuple(value)))
-            if found.version is not None and (self.file, found.name) not in self.versions:
-                written_by = found.version(value)
+            if format_.version is not None and (self.file, format_.name) not in self.versions:
+                written_by = format_.version(value)
                 if written_by is not None:
-                    self.versions[self.file, found.name] = written_by
-            for row in self._check_rows(self._items(found, value, place, given), place, raw, offset):
-                self.formats[self.file, found.name] += 1
+                    self.versions[self.file, format_.name] = written_by
+            for row in self._check_rows(self._items(format_, value, place, mapped), place, raw, offset):
+                self.formats[self.file, format_.name] += 1
                 yield row
         except Refused as why:
             self.rejects.add(place, str(why), raw, offset=offset)
         except RecursionError:  # decoded, but deeper than a format's own walk
             self.rejects.add(place, "nested too deeply to be a log record", raw, offset=offset)
 
-    def _items(self, found: Format, value: Json, place: str, given: dict[str, object]) -> Iterator[Item]:
+    def _items(self, format_: Format, value: Json, place: str, mapped: dict[str, object]) -> Iterator[Item]:
         """What a format makes of an object; its documents are paid for by the accounts in it."""
 
         def taken(session: Session) -> Iterator[Item]:
             items = session.take(value, place)
-            return _with_given(items, given) if given and found.name not in PLAIN else items
+            return _with_given(items, mapped) if mapped and format_.name not in PLAIN else items
 
         def accounts() -> list[str]:
-            session = self._open(found)
+            session = self._open(format_)
             return _accounts_of_documents(lambda: chain(taken(session), session.finish()))
 
-        return _paid_by(DocumentPayer(self.documents, accounts), lambda: taken(self.session(found)))
+        return _paid_by(DocumentPayer(self.documents, accounts), lambda: taken(self.session(format_)))
 
     def check_header(self, names: list[str]) -> None:
         """Raises: Refused when a table of these columns is of no known format."""
         names = self.map_names(names)
-        found = recognise(dict.fromkeys(names, "x"))
-        if found is None or found.name == own.FORMAT.name:
+        format_ = recognise(dict.fromkeys(names, "x"))
+        if format_ is None or format_.name == own.FORMAT.name:
             if not any(name in own.columns_of(names) for name in NEEDED):
                 raise Refused(
                     "is no log of a kind known here: neither JSON, nor a table whose first line names "
@@ -164,9 +166,9 @@ class Intake:
         there, and the table cannot be read without."""
         if not self.columns:
             return names
-        found = recognise(dict.fromkeys(names, "x"))
+        format_ = recognise(dict.fromkeys(names, "x"))
         wrong = mapping.absent(self.columns, names)
-        if (found.name if found else None) not in PLAIN:
+        if (format_.name if format_ else None) not in PLAIN:
             return names  # another format, whose own names hold; the rest is looked up row by row
         if wrong is not None:  # what is usually called so may be somebody else's
             raise Refused(wrong)
@@ -202,13 +204,13 @@ class Intake:
                 self.formats["", name] += 1
                 yield row
 
-    def session(self, found: Format) -> Session:
-        if found.name not in self._sessions:
-            self._sessions[found.name] = self._open(found)
-        return self._sessions[found.name]
+    def session(self, format_: Format) -> Session:
+        if format_.name not in self._sessions:
+            self._sessions[format_.name] = self._open(format_)
+        return self._sessions[format_.name]
 
-    def _open(self, found: Format) -> Session:
-        opened = found.open()
+    def _open(self, format_: Format) -> Session:
+        opened = format_.open()
         if self.columns and isinstance(opened, MappedSession):
             opened.columns = self.columns
         return opened
@@ -216,10 +218,10 @@ class Intake:
     def _known_format(self, value: Json) -> Format | None:
         if self.current is not None and self.current.sniff(value):
             return self.current
-        found = recognise(value)
-        if found is not None:
-            self.current = found
-        return found
+        format_ = recognise(value)
+        if format_ is not None:
+            self.current = format_
+        return format_
 
     def _guess_format(self, value: Json) -> Format:
         if self.current is not None:
@@ -301,15 +303,15 @@ def _with_given(items: Iterator[Item], given: dict[str, object]) -> Iterator[Ite
     named = own.plain({name: value for name, value in given.items() if name not in mapping.BODIES})
     try:
         for item in items:
-            yield _complete(item, named)
+            yield _with_fields(item, named)
     except Refused as why:
-        whole = _complete(why, named)
-        if whole is why:
+        completed = _with_fields(why, named)
+        if completed is why:
             raise
-        yield whole
+        yield completed
 
 
-def _complete(item: Item, named: Row) -> Item:
+def _with_fields(item: Item, named: Row) -> Item:
     """A row with the owner's fields, also one that was refused for lack of one of them; else the item."""
     if isinstance(item, dict):
         return item | named

@@ -41,20 +41,20 @@ class Good(NamedTuple):
 def looks_like_lines(head: bytes) -> bool:
     """Whether the file holds one JSON value a line (else: values that span lines, or one array)."""
     lines = [text.strip() for text in head.split(b"\n")[: SAMPLE_LINES + 1]]
-    whole = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line]
-    if not whole:
+    full_lines = [line for line in (lines[:-1] if len(lines) > 1 else lines) if line]
+    if not full_lines:
         return True
-    if len(whole) == 1 and whole[0].startswith(b"["):
+    if len(full_lines) == 1 and full_lines[0].startswith(b"["):
         return False  # one line, maybe cut off: element by element loses least
-    if _decodes(whole[0]):
+    if _decodes(full_lines[0]):
         return True
-    if whole[0].startswith(b"[") or _one_after_another(whole[0]):
+    if full_lines[0].startswith(b"[") or _one_after_another(full_lines[0]):
         return False
     flush_left = [line for line in head.split(b"\n")[1:SAMPLE_LINES] if line.startswith(b"{")]
     if any(_decodes(line.strip()) for line in flush_left):
         return True
-    second = head.split(b"\n")[1] if len(whole) > 1 else b""
-    return not (whole[0].startswith(b"{") and second[:1] in (b" ", b"\t", b'"', b"}"))
+    second = head.split(b"\n")[1] if len(full_lines) > 1 else b""
+    return not (full_lines[0].startswith(b"{") and second[:1] in (b" ", b"\t", b'"', b"}"))
 
 
 def _one_after_another(raw: bytes) -> bool:
@@ -83,25 +83,25 @@ def per_line(lines: Iterable[Line | LongLine]) -> Iterator[Good | UndecodableVal
         raw = line.raw
         if not raw or raw.isspace():
             continue
-        yield _read(line.number, line.offset, raw)
+        yield _decode_value(line.number, line.offset, raw)
 
 
-def _read(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
+def _decode_value(number: int, offset: int, raw: bytes) -> Good | UndecodableValue:
     """One value, also where a shipper's words stand before it or a character in it is halved."""
     try:
         return Good(number, offset, raw, decode(raw))
     except Refused as why:
-        first = str(why)
+        reason = str(why)
     rest = after_prefix(raw)
-    tries = [] if rest is None else [(rest, "")]
-    if "surrogate" in first:
-        tries.append((whole_characters(raw if rest is None else rest), HALVED))
-    for text, note in tries:
+    candidates = [] if rest is None else [(rest, "")]
+    if "surrogate" in reason:
+        candidates.append((whole_characters(raw if rest is None else rest), HALVED))
+    for text, note in candidates:
         try:
             return Good(number, offset, raw, decode(text), note)
         except Refused:
             continue
-    return UndecodableValue(number, offset, first, raw)
+    return UndecodableValue(number, offset, reason, raw)
 
 
 def after_prefix(raw: bytes) -> bytes | None:
@@ -168,11 +168,11 @@ class _Scan:
                     self.escaped = False
                     at += 1
                     continue
-                found = _STRING_END.search(chunk, at)
-                if found is None:
+                match = _STRING_END.search(chunk, at)
+                if match is None:
                     break
-                at = found.end()
-                token = found[0]
+                at = match.end()
+                token = match[0]
                 if token == b"\\":
                     self.escaped = True
                 elif token == b"\n":
@@ -180,13 +180,13 @@ class _Scan:
                 else:
                     self.in_string = False
                 continue
-            found = _TOKEN.search(chunk, at)
-            stop = found.start() if found else size
+            match = _TOKEN.search(chunk, at)
+            stop = match.start() if match else size
             if self.depth == 0:
                 yield from self._stray_text(chunk[at:stop], at)
-            if found is None:
+            if match is None:
                 break
-            at, token = found.end(), found[0]
+            at, token = match.end(), match[0]
             if token == b"\n":
                 self.number += 1
             elif token == b'"':
@@ -239,7 +239,7 @@ class _Scan:
             return UndecodableValue(
                 number, offset, f"is {length:,} bytes long, more than a value may be", raw, length
             )
-        return _read(number, offset, raw)
+        return _decode_value(number, offset, raw)
 
     def end(self) -> Iterator[Good | UndecodableValue]:
         if not self.depth:

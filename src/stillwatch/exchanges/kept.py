@@ -95,8 +95,8 @@ class KeptLog:
             self.parts.append(part)
             if len(self.parts) > MANY_PARTS:
                 self.whole = False
-                taken, self.parts = [dict(several) for several in self.parts], []
-                self.parts = [_together(taken)]
+                parts, self.parts = [dict(part_columns) for part_columns in self.parts], []
+                self.parts = [_concatenated(parts)]
                 self.whole = True
         return part
 
@@ -139,12 +139,12 @@ class KeptLog:
     def _since(self, cut: int, in_files: bool) -> Columns:
         """The log's rows from `cut` on and all that has come, in columns of their own; many in files, where
         what came late begins far back."""
-        held = self.columns(self._order) if cut < len(self.log) else {}
-        parts = [{name: column[cut:] for name, column in held.items()}] if held else []
+        columns = self.columns(self._order) if cut < len(self.log) else {}
+        parts = [{name: column[cut:] for name, column in columns.items()}] if columns else []
         # the dicts are new ones, as who was given a part may still read it
         parts += [dict(part) for part in self.parts]
-        many = sum(len(part["ts_us"]) for part in parts)
-        return _together(parts, SELDOM_READ if in_files and many > self._in_memory_rows else frozenset())
+        rows = sum(len(part["ts_us"]) for part in parts)
+        return _concatenated(parts, SELDOM_READ if in_files and rows > self._in_memory_rows else frozenset())
 
     def _check_whole(self) -> None:
         """Raises: InputError after a merge that was broken off, by Ctrl-C or for lack of memory."""
@@ -202,10 +202,10 @@ class KeptLog:
             head.setdefault(name, np.zeros((cut, *like.shape[1:]), like.dtype))
             tail.setdefault(name, np.zeros((len(tail["ts_us"]), *like.shape[1:]), like.dtype))
         self._write_files(head, tail)
-        many = len(head["ts_us"]) + len(tail["ts_us"])
+        rows = len(head["ts_us"]) + len(tail["ts_us"])
         for name in self._order:
             file, old, new = self._files.get(name), head.pop(name), tail.pop(name)
-            tail[name] = file.view(many) if file else np.concatenate([old, new]) if len(old) else new
+            tail[name] = file.view(rows) if file else np.concatenate([old, new]) if len(old) else new
         self.parts = []
         self._set(tail)
         self.whole = True
@@ -224,44 +224,44 @@ class KeptLog:
         """
         seldom = [name for name in self._order if name in SELDOM_READ]
         while self._files or len(head["ts_us"]) + len(tail["ts_us"]) > self._in_memory_rows:
-            held = len(head["ts_us"])
+            old_rows = len(head["ts_us"])
             try:
                 for name in seldom:
                     if name not in self._files:
                         file = ColumnFile(head[name])
                         file.write(head[name], 0)
                         self._files[name] = file
-                    self._files[name].write(tail[name], held)
+                    self._files[name].write(tail[name], old_rows)
                 return
             except NoRoomError:
-                left, room = held - held // 4 - 1, self._in_memory_rows - len(tail["ts_us"])
-                if left <= max(room, 0) or len(self._files) < len(seldom):
-                    left = max(0, min(held, room))  # as many as memory holds without files
+                rows_left, room = old_rows - old_rows // 4 - 1, self._in_memory_rows - len(tail["ts_us"])
+                if rows_left <= max(room, 0) or len(self._files) < len(seldom):
+                    rows_left = max(0, min(old_rows, room))  # as many as memory holds without files
                     for name in self._files:
-                        head[name] = head[name][held - left :].copy()
+                        head[name] = head[name][old_rows - rows_left :].copy()
                     self._files.clear()
-                if held:
-                    self._drop_first(held - left, head)
+                if old_rows:
+                    self._drop_first(old_rows - rows_left, head)
                     self.no_room_us = self.forgotten_us = max(
-                        self.forgotten_us, int((head if left else tail)["ts_us"][0])
+                        self.forgotten_us, int((head if rows_left else tail)["ts_us"][0])
                     )
                     self._keep_names_of([head, tail])
                 if not self._files:
                     return
 
-    def _drop_first(self, many: int, columns: Columns) -> None:
+    def _drop_first(self, rows: int, columns: Columns) -> None:
         """Let the first rows of the log's columns go."""
-        left = len(columns["ts_us"]) - many
+        rows_left = len(columns["ts_us"]) - rows
         for name in list(columns):
             if name in self._files:
-                self._files[name].forget(many, left)
-                columns[name] = self._files[name].view(left)
-            elif len(columns[name]) > left:
-                columns[name] = columns[name][len(columns[name]) - left :].copy()
+                self._files[name].forget(rows, rows_left)
+                columns[name] = self._files[name].view(rows_left)
+            elif len(columns[name]) > rows_left:
+                columns[name] = columns[name][len(columns[name]) - rows_left :].copy()
         self._ids = None
-        self._unchanged = max(self._unchanged - many, 0)
+        self._unchanged = max(self._unchanged - rows, 0)
         self._stored = [
-            part for part in (part.without(many, at) for part, at in _with_places(self._stored)) if part
+            part for part in (part.without(rows, at) for part, at in _with_places(self._stored)) if part
         ]
 
     def _keep_names_of(self, parts: list[Columns]) -> None:
@@ -286,16 +286,16 @@ class KeptLog:
         if self._ids is None:
             self._ids = np.sort(self.log["id"]) if len(self.log) else np.zeros(0, np.uint64)
         keys = identities(batch, self.sketcher)
-        held = np.zeros(len(keys), bool)
-        for several in (self._ids, self._ids_since):
-            if len(several):
-                at = np.minimum(np.searchsorted(several, keys), len(several) - 1)
-                held |= several[at] == keys
-        again = np.ones(len(keys), bool)
-        again[np.unique(keys, return_index=True)[1]] = False
-        self.duplicates += int((held | again).sum())
+        is_known = np.zeros(len(keys), bool)
+        for known_ids in (self._ids, self._ids_since):
+            if len(known_ids):
+                at = np.minimum(np.searchsorted(known_ids, keys), len(known_ids) - 1)
+                is_known |= known_ids[at] == keys
+        is_repeat = np.ones(len(keys), bool)
+        is_repeat[np.unique(keys, return_index=True)[1]] = False
+        self.duplicates += int((is_known | is_repeat).sum())
         ts = batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        fresh, kept_time = ~(held | again), ts >= self.forgotten_us
+        fresh, kept_time = ~(is_known | is_repeat), ts >= self.forgotten_us
         self.dropped.update((ts[fresh & ~kept_time] // HOUR_US).tolist())
         keep = fresh & kept_time
         return batch if keep.all() else batch.filter(pa.array(keep))
@@ -306,8 +306,8 @@ class KeptLog:
         """All that is held, as arrays that `restore` takes; what has come is merged first."""
         self.merged()
         description = self._description()
-        out = {f"log.{name}": column for name, column in self.columns(self._order).items()}
-        return out | {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
+        stored = {f"log.{name}": column for name, column in self.columns(self._order).items()}
+        return stored | {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
 
     def _description(self) -> dict[str, object]:
         return {
@@ -327,7 +327,7 @@ class KeptLog:
         Rows that lie there already are not written again, but for short files, which are written as a longer
         one. What a state of before names stays until `clean`. Raises: OSError.
         """
-        many = len(self.merged())
+        rows_in_log = len(self.merged())
         if folder != self._stored_in:
             self._stored_in, self._stored, self._unchanged = folder, [], 0
         folder.mkdir(exist_ok=True, mode=0o700)
@@ -336,11 +336,11 @@ class KeptLog:
             if at < self._unchanged:
                 stored.append(part.at_most(self._unchanged - at))
                 end = at + stored[-1].rows
-        while stored and stored[-1].rows < min(2 * (many - end), PART_ROWS):
+        while stored and stored[-1].rows < min(2 * (rows_in_log - end), PART_ROWS):
             end -= stored.pop().rows
         columns = self.columns(self._order)
         names = {column: list(self.codes[name].index) for column, name in CODED_AS.items()}
-        for first in range(end, many, PART_ROWS):
+        for first in range(end, rows_in_log, PART_ROWS):
             rows = {name: column[first : first + PART_ROWS] for name, column in columns.items()}
             try:
                 stored.append(write_rows(folder, rows, names))
@@ -350,7 +350,7 @@ class KeptLog:
                         (folder / part.name).unlink(missing_ok=True)
                 raise
             let_go(columns.values())
-        self._stored, self._unchanged = stored, many
+        self._stored, self._unchanged = stored, rows_in_log
         description = self._description() | {"names": {}, "rows": [vars(part) for part in stored]}
         return {"log": np.frombuffer(json.dumps(description).encode(), np.uint8)}
 
@@ -389,20 +389,20 @@ class KeptLog:
 
     def _read_rows(self, folder: Path, parts: list[RowFile]) -> None:
         """Take up rows of files, a column of a file at a time."""
-        many = sum(part.rows for part in parts)
+        total_rows = sum(part.rows for part in parts)
         columns: Columns = {}
         for part, at in _with_places(parts):
             for name, rows in read_rows(folder, part, self.codes):
-                if many > self._in_memory_rows and name in SELDOM_READ:
+                if total_rows > self._in_memory_rows and name in SELDOM_READ:
                     if name not in self._files:
                         self._files[name] = ColumnFile(rows)
                     self._files[name].write(rows, at)
                     continue
                 if name not in columns:
-                    columns[name] = np.zeros((many, *rows.shape[1:]), rows.dtype)
+                    columns[name] = np.zeros((total_rows, *rows.shape[1:]), rows.dtype)
                 columns[name][at : at + part.rows] = rows
         for name, file in self._files.items():
-            columns[name] = file.view(many)
+            columns[name] = file.view(total_rows)
         for column, name in CODED_AS.items():
             names, recoded = self.codes[name].by_name()
             self.codes[name].index = {value: k for k, value in enumerate(names)}
@@ -411,7 +411,7 @@ class KeptLog:
         if parts:
             self._keep_names_of([columns])  # a file has those of its forgotten rows as well
             self._set({name: columns[name] for name in self._order})
-        self._stored_in, self._stored, self._unchanged = folder, parts, many
+        self._stored_in, self._stored, self._unchanged = folder, parts, total_rows
 
 
 def _columns_of(log: ExchangeLog, names: Iterable[str]) -> Columns:
@@ -424,10 +424,10 @@ def _columns_of(log: ExchangeLog, names: Iterable[str]) -> Columns:
     }
 
 
-def _with_more(several: np.ndarray, keys: np.ndarray) -> np.ndarray:
+def _with_more(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Sorted values with some more."""
-    more = np.sort(keys)
-    return np.insert(several, np.searchsorted(several, more), more)
+    added = np.sort(keys)
+    return np.insert(ordered, np.searchsorted(ordered, added), added)
 
 
 def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
@@ -438,30 +438,30 @@ def _with_places(parts: list[RowFile]) -> Iterable[tuple[RowFile, int]]:
         at += part.rows
 
 
-def _together(parts: list[Columns], in_files: frozenset[str] = frozenset()) -> Columns:
+def _concatenated(parts: list[Columns], in_files: frozenset[str] = frozenset()) -> Columns:
     """One set of columns out of several, emptied on the way: one column at a time is there twice.
 
     in_files: columns that are not to be held in memory. Raises: NoRoomError.
     """
     lengths = [len(part["ts_us"]) for part in parts]
-    whole: Columns = {}
+    columns: Columns = {}
     for name in dict.fromkeys(name for part in parts for name in part):
         like = next(part[name] for part in parts if name in part)
         file = ColumnFile(like) if name in in_files else None
         if file is None:
-            whole[name] = np.zeros((sum(lengths), *like.shape[1:]), like.dtype)
+            columns[name] = np.zeros((sum(lengths), *like.shape[1:]), like.dtype)
         end = 0
         for part, length in zip(parts, lengths, strict=True):
             end += length
             if name in part:  # passages are in parts with completions only
                 rows = part.pop(name)
                 if file is None:
-                    whole[name][end - length : end] = rows
+                    columns[name][end - length : end] = rows
                 else:
                     file.write(rows, end - length)
         if file is not None:
-            whole[name] = file.whole(end)
-    return whole
+            columns[name] = file.whole(end)
+    return columns
 
 
 def batches_of(given: pa.Table | pa.RecordBatch | Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:

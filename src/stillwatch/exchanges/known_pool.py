@@ -26,14 +26,15 @@ import pyarrow.parquet as pq
 from stillwatch.compiled_code.library import kernels
 from stillwatch.errors import InputError
 from stillwatch.exchanges.sketch import Sketcher
+from stillwatch.stats.dealing import begins
 from stillwatch.text.kernel import PHRASES
 
 LEAST_PHRASES = 4  # of an item: a shorter text is no item of its own
 LEAST_SHARED = 3  # phrases of an item that an exchange must hold, the item's first ones
 RARE = 8  # items that may have a phrase by which one is told: more, and it is a template's
-MOST_ALIKE = 64  # items that may have the phrase by which one is looked up; bounds the work
+MOST_ALIKE = 64  # items that may have the phrase by which one is found; bounds the work
 BATCH = 50_000  # texts sketched at a time
-PREFIX_BITS = 18  # of a hash, by which it is looked up
+PREFIX_BITS = 18  # of a hash, by which it is found
 FORM = b"1"
 COLUMNS = ("prompt", "question", "problem", "instruction", "query", "text", "messages", "conversations")
 RIGHT = ".parquet, .jsonl, .json, .csv or .txt (one prompt a line), each but Parquet also with .gz"
@@ -48,9 +49,8 @@ class KnownPool:
     key_fingerprint: str  # of the key that it was sketched under
     phrases: np.ndarray  # (items, k) uint32, the phrases of each different item, in the sketch's order
     rarest: np.ndarray  # (items,) uint8, which of its first three phrases the fewest items have
-    needed: (
-        np.ndarray
-    )  # (items,) uint8, how many of its first phrases a text must hold: a rare one among them
+    # (items,) uint8, how many of its first phrases a text must hold: a rare one among them
+    needed: np.ndarray
     texts: int  # in the source
     short: int  # texts of it that are no items: too short
     alike: int  # texts that are left out: equal but for numbers, or nothing but a template
@@ -60,25 +60,17 @@ class KnownPool:
 
     def items_of(self, phrases: np.ndarray) -> np.ndarray:
         """(n,) int32: which item each text asks, -1 for none. phrases: (n, j) uint32 as a log holds them."""
-        out = np.full(len(phrases), -1, np.int32)
+        item = np.full(len(phrases), -1, np.int32)
         if len(self) and phrases.shape[1] >= LEAST_SHARED:
             keys = self.phrases[np.arange(len(self)), self.rarest]
             order = np.argsort(keys, kind="stable").astype(np.int32)
-            begin = np.zeros((1 << PREFIX_BITS) + 1, np.int64)
-            np.cumsum(np.bincount(keys >> (32 - PREFIX_BITS), minlength=1 << PREFIX_BITS), out=begin[1:])
+            # each item's rarest phrase, ascending, and where each prefix of hashes begins in them
+            begin = begins(np.bincount(keys >> (32 - PREFIX_BITS), minlength=1 << PREFIX_BITS))
             kernels.match_items(
-                phrases,
-                *phrases.shape,
-                self.phrases,
-                self.phrases.shape[1],
-                self.needed,
-                keys[order],  # each item's rarest phrase, ascending
-                order,
-                begin,  # where each prefix of hashes begins in them
-                PREFIX_BITS,
-                out,
+                *(phrases, *phrases.shape, self.phrases, self.phrases.shape[1], self.needed),
+                *(keys[order], order, begin, PREFIX_BITS, item),
             )
-        return out
+        return item
 
     def write(self, path: Path) -> None:
         """Write the pool's file.
@@ -153,15 +145,15 @@ def sketch_pool(texts: Iterable[str], sketcher: Sketcher, name: str, *, training
         parts.append(phrases[long])
         total += len(batch)
         short += int((~long).sum())
-    every = np.concatenate(parts) if parts else np.zeros((0, PHRASES), np.uint32)
-    items = np.unique(every, axis=0)
+    all_phrases = np.concatenate(parts) if parts else np.zeros((0, PHRASES), np.uint32)
+    items = np.unique(all_phrases, axis=0)
     _, place, count = np.unique(items, return_inverse=True, return_counts=True)
-    with_it = count[place.reshape(items.shape)]  # of each phrase: how many items have it
-    rare = (with_it <= RARE) & (items != 0)
-    rarest = with_it[:, :LEAST_SHARED].argmin(axis=1) if len(items) else np.zeros(0, np.int64)
-    own = rare.any(axis=1) & (with_it[np.arange(len(items)), rarest] <= MOST_ALIKE)
-    needed = np.maximum(LEAST_SHARED, rare.argmax(axis=1) + 1)[own].astype(np.uint8)
-    items, rarest = items[own], rarest[own].astype(np.uint8)
+    items_with = count[place.reshape(items.shape)]  # of each phrase: how many items have it
+    rare = (items_with <= RARE) & (items != 0)
+    rarest = items_with[:, :LEAST_SHARED].argmin(axis=1) if len(items) else np.zeros(0, np.int64)
+    is_item = rare.any(axis=1) & (items_with[np.arange(len(items)), rarest] <= MOST_ALIKE)
+    needed = np.maximum(LEAST_SHARED, rare.argmax(axis=1) + 1)[is_item].astype(np.uint8)
+    items, rarest = items[is_item], rarest[is_item].astype(np.uint8)
     alike = total - short - len(items)
     return KnownPool(name, training, sketcher.fingerprint, items, rarest, needed, total, short, alike)
 

@@ -31,7 +31,7 @@ def split(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
     the caller gives it one place.
     """
     number, offset = 1, 0
-    held: list[bytes] = []
+    pieces: list[bytes] = []
     length = 0  # of the open line so far
     dropped = False  # the open line is beyond the limit
 
@@ -39,23 +39,23 @@ def split(chunks: Iterable[bytes], limit: int) -> Iterator[Line | LongLine]:
         nonlocal length, dropped
         length += len(piece)
         if not dropped:
-            held.append(piece)
+            pieces.append(piece)
             # raw NULs are in no text format: a gap or a bomb of zeros is not worth holding
             if length > limit or (length > RAW_LIMIT and b"\x00" in piece):
                 dropped = True
-                head = b"".join(held)[:RAW_LIMIT] if len(held) < 64 else b"".join(held[:64])[:RAW_LIMIT]
-                held[:] = [head]
+                head = b"".join(pieces)[:RAW_LIMIT] if len(pieces) < 64 else b"".join(pieces[:64])[:RAW_LIMIT]
+                pieces[:] = [head]
 
     def take() -> Line | LongLine:
         nonlocal number, offset, length, dropped
-        whole = b"".join(held)
+        whole = b"".join(pieces)
         line: Line | LongLine
         if dropped:
             line = LongLine(number, offset, length, whole)
         else:
             line = Line(number, offset, whole)
         number, offset = number + 1, offset + length + 1
-        held.clear()
+        pieces.clear()
         length, dropped = 0, False
         return line
 

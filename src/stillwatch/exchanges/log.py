@@ -85,14 +85,14 @@ class ExchangeLog:
         Phrases and content words are left out. Hashes are signed, as not every engine knows other numbers.
         """
         columns = {
-            k: pa.array(v.view(np.int64) if v.dtype == np.uint64 else v)
-            for k, v in self.columns.items()
-            if k != "id"
+            name: pa.array(column.view(np.int64) if column.dtype == np.uint64 else column)
+            for name, column in self.columns.items()
+            if name != "id"
         }
         return pa.table({"place": pa.array(np.arange(len(self), dtype=np.int32)), **columns})
 
 
-class Growing:
+class GrowingColumns:
     """Columns that grow in place as batches come: never there twice, in parts and whole.
 
     Past IN_MEMORY_ROWS those that are SELDOM_READ move into files: three quarters of a log.
@@ -147,8 +147,8 @@ class Codes:
             value = transform(name) if transform else name
             codes[i] = -1 if value is None else index.setdefault(value, len(index))
         codes[-1] = -1
-        picked = coded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
-        return codes[picked]
+        places = coded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+        return codes[places]
 
     def by_name(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Names in order, and the new code of each old one (the last entry keeps -1)."""
@@ -182,7 +182,7 @@ def build(batches: Iterable[pa.RecordBatch], sketcher: Sketcher, *, threads: int
     Batches are sketched on `threads` threads while the next ones are read; the result does not depend on it,
     nor on the order of the exchanges or how they are batched.
     """
-    columns = Growing()
+    columns = GrowingColumns()
     codes = {name: Codes() for name in CODED}
     has: set[str] = set()
     waiting: deque[Future[Columns]] = deque()
@@ -278,9 +278,8 @@ def _short(wide: np.ndarray) -> np.ndarray:
 def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) -> ExchangeLog:
     """Sort columns in place into a log, each exchange once; codes become places in the order of names."""
     if not columns:
-        return ExchangeLog(
-            {"ts_us": np.zeros(0, np.int64)}, *(np.zeros((0, 1), np.uint32),) * 2, (), (), has, 0
-        )
+        no_phrases = np.zeros((0, 1), np.uint32)
+        return ExchangeLog({"ts_us": np.zeros(0, np.int64)}, no_phrases, no_phrases, (), (), has, 0)
     names = {name: code.by_name() for name, code in codes.items()}
     for name, source in CODED_AS.items():
         columns[name][:] = names[source][1][columns[name]]
@@ -289,18 +288,18 @@ def close_log(columns: Columns, codes: dict[str, Codes], has: frozenset[str]) ->
     first = _first_seen(columns["id"], order)
     conflicts = _other_prompts(columns["exact"], order, first)
     order = order[first]
-    kept = len(order)
-    if kept < total or (np.diff(order) != 1).any():
+    rows = len(order)
+    if rows < total or (np.diff(order) != 1).any():
         # one at a time, phrases one of them at a time: little is there twice
         for name, column in columns.items():
             if is_mapped(column):
                 columns[name] = put_in_order(column, order)
                 continue
             for flat in [column] if column.ndim == 1 else column.T:
-                flat[:kept] = flat[order]
-            column.resize((kept, *column.shape[1:]), refcheck=False)
-    by_code = {name: found for name, (found, _) in names.items()}
-    return log_of(columns, by_code, has, duplicates=total - kept, conflicts=conflicts)
+                flat[:rows] = flat[order]
+            column.resize((rows, *column.shape[1:]), refcheck=False)
+    by_code = {name: names_by_code for name, (names_by_code, _) in names.items()}
+    return log_of(columns, by_code, has, duplicates=total - rows, conflicts=conflicts)
 
 
 def log_of(
@@ -369,9 +368,9 @@ def _other_prompts(exact: np.ndarray, order: np.ndarray, first: np.ndarray) -> i
     if first.all():
         return 0
     at = np.arange(len(order))
-    kept = order[np.maximum.accumulate(np.where(first, at, 0))]  # rows of one id stand side by side
+    kept_rows = order[np.maximum.accumulate(np.where(first, at, 0))]  # rows of one id stand side by side
     other = exact[order]
-    return int(np.sum(~first & (other != exact[kept]) & (other != 0)))
+    return int(np.sum(~first & (other != exact[kept_rows]) & (other != 0)))
 
 
 def _first_seen(keys: np.ndarray, order: np.ndarray) -> np.ndarray:

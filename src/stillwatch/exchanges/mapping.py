@@ -47,18 +47,18 @@ def from_pairs(pairs: Iterable[str]) -> dict[str, str]:
     >>> from_pairs(["account=tenant_name", "at=when_utc"])
     {'account': 'tenant_name', 'time': 'when_utc'}
     """
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for pair in pairs:
         written, equals, column = pair.partition("=")
         if not equals or not written.strip() or not column.strip():
             raise InputError(f"--map {pair!r}: right would be FIELD=COLUMN, as in account=tenant_name")
-        _add(found, field_of(written), column.strip(), "--map")
-    return found
+        _add_field(columns, field_of(written), column.strip(), "--map")
+    return columns
 
 
 def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
     """A mapping that was given as one. Raises: InputError for a field that there is none of, or no name."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for written, column in (columns or {}).items():
         if not isinstance(column, str) or not column.strip():
             raise InputError(f"columns: {written!r} is {column!r}; right would be a column's name in the log")
@@ -66,24 +66,24 @@ def from_names(columns: Mapping[str, object] | None) -> dict[str, str]:
             field = field_of(str(written))
         except InputError as why:
             raise InputError(f"columns: {why}") from None
-        _add(found, field, column, "columns")
-    return found
+        _add_field(fields, field, column, "columns")
+    return fields
 
 
 def from_file(path: Path) -> dict[str, str]:
     """A mapping from a TOML file with a table [columns]. Raises: InputError naming the file and what is
     wrong."""
-    read = document.parse(document.read_text(path, LARGEST_BYTES, "a mapping is a page"), str(path))
-    table, columns = read.content, read.content.get("columns")
+    parsed = document.parse(document.read_text(path, LARGEST_BYTES, "a mapping is a page"), str(path))
+    table, columns = parsed.content, parsed.content.get("columns")
     if not isinstance(columns, dict) or not columns or set(table) != {"columns"}:
         other = sorted(set(table) - {"columns"})
         has = f"; it has {', '.join(other)}" if other else ""
         raise InputError(
             f'{path}: right would be one table [columns] with lines such as account = "tenant_name"{has}'
         )
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for written, column in columns.items():
-        place = f"{path}:{read.notes.line(('columns', written))}"
+        place = f"{path}:{parsed.notes.line(('columns', written))}"
         if not isinstance(column, str) or not column.strip():
             raise InputError(
                 f"{place}: {written} = {show_value(column)}; right would be a column's name in quotes"
@@ -92,17 +92,17 @@ def from_file(path: Path) -> dict[str, str]:
             field = field_of(written)
         except InputError as why:
             raise InputError(f"{place}: {why}") from None
-        _add(found, field, column, place)
-    return found
+        _add_field(fields, field, column, place)
+    return fields
 
 
-def _add(found: dict[str, str], field: str, column: str, place: str) -> None:
-    if field in found:
-        raise InputError(f"{place}: {field} is mapped twice, to {found[field]!r} and {column!r}; name one")
-    for other, taken in found.items():
-        if taken == column:
+def _add_field(fields: dict[str, str], field: str, column: str, place: str) -> None:
+    if field in fields:
+        raise InputError(f"{place}: {field} is mapped twice, to {fields[field]!r} and {column!r}; name one")
+    for other, used in fields.items():
+        if used == column:
             raise InputError(f"{place}: {column!r} is named for '{other}' and for '{field}'; leave one out")
-    found[field] = column
+    fields[field] = column
 
 
 def to_toml(columns: Columns) -> str:
@@ -130,33 +130,33 @@ def lookup(value: object, path: str) -> object:
     >>> lookup({"a": {"b.c": [{"d": 7}]}}, "a.b.c.0.d"), lookup({"a": '{"b": 1}'}, "a.b"), lookup({}, "a")
     (7, 1, None)
     """
-    return _at(value, path.split(".", STEPS), 0)
+    return _value_at(value, path.split(".", STEPS), 0)
 
 
-def _at(value: object, steps: list[str], at: int) -> object:
+def _value_at(value: object, steps: list[str], at: int) -> object:
     if at == len(steps):
         return value
     value = from_text(value)
     if isinstance(value, list):
         place = whole(steps[at])
-        inside = place is not None and -len(value) <= place < len(value)
-        return _at(value[place], steps, at + 1) if inside and place is not None else None
+        in_range = place is not None and -len(value) <= place < len(value)
+        return _value_at(value[place], steps, at + 1) if in_range and place is not None else None
     if not isinstance(value, Mapping):
         return None
     for end in range(len(steps), at, -1):  # the longest name first
         name = ".".join(steps[at:end])
         if name in value:
-            found = _at(value[name], steps, end)
-            if found is not None:
-                return found
+            result = _value_at(value[name], steps, end)
+            if result is not None:
+                return result
     return None
 
 
 def find_fields(value: object, columns: Columns) -> dict[str, object]:
     """The fields that the mapping finds in an object."""
-    found = ((field, lookup(value, path)) for field, path in columns.items())
+    values = ((field, lookup(value, path)) for field, path in columns.items())
     return {
-        field: from_text(inner) if field in BODIES else inner for field, inner in found if inner is not None
+        field: from_text(inner) if field in BODIES else inner for field, inner in values if inner is not None
     }
 
 
@@ -182,7 +182,7 @@ def absent(columns: Columns, names: Collection[str]) -> str | None:
     """What is wrong with a mapping for a table of these columns, as a sentence, or None."""
     for field, path in columns.items():
         if path not in names and path.split(".", 1)[0] not in names:
-            meant = _meant(path, names)
+            meant = _similar_name(path, names)
             has = list_columns(names)
             return f"has no column {path!r}, which is named for '{field}'{meant}; its columns: {has}"
     return None
@@ -190,11 +190,11 @@ def absent(columns: Columns, names: Collection[str]) -> str | None:
 
 def explain_unfound(fields: Collection[str], columns: Columns, names: Collection[str]) -> str:
     """What to say where no record had the column of these fields; `names`: those of one record."""
-    named = ", ".join(f"{field}={columns[field]}{_meant(columns[field], names)}" for field in fields)
+    named = ", ".join(f"{field}={columns[field]}{_similar_name(columns[field], names)}" for field in fields)
     return f"no record of the log has what is named: {named}; columns of one record: {list_columns(names)}"
 
 
-def _meant(path: str, names: Collection[str]) -> str:
+def _similar_name(path: str, names: Collection[str]) -> str:
     near = difflib.get_close_matches(path, names, 1, 0.5)
     folded = [name for name in names if own.fold_name(name) == own.fold_name(path)]
     return f" (did you mean {(folded or near)[0]!r}?)" if folded or near else ""
@@ -227,16 +227,16 @@ def paths_of(value: Json, depth: int = 4, limit: int = 200) -> dict[str, object]
     >>> paths_of({"a": {"b": 1}, "c": [2]})
     {'a.b': 1, 'c': [2]}
     """
-    found: dict[str, object] = {}
+    paths: dict[str, object] = {}
     for name, inner in value.items():
         if isinstance(inner, dict) and inner and depth:
             below = paths_of(inner, depth - 1, limit)
-            found |= {f"{name}.{path}": deep for path, deep in below.items()}
+            paths |= {f"{name}.{path}": deep for path, deep in below.items()}
         else:
-            found[str(name)] = inner
-        if len(found) >= limit:
+            paths[str(name)] = inner
+        if len(paths) >= limit:
             break
-    return found
+    return paths
 
 
 def suggest(names: Collection[str]) -> dict[str, str]:
@@ -246,18 +246,18 @@ def suggest(names: Collection[str]) -> dict[str, str]:
     {'time': 'when_utc', 'account': 'tenant_name', 'prompt': 'user_message_text'}
     """
     known = own.columns_of(list(names))
-    found: dict[str, str] = {}
+    proposal: dict[str, str] = {}
     for field in NEEDED:
         if field in known:
             continue
         best = max(
-            (name for name in names if name not in found.values() and own.column_of(name) is None),
+            (name for name in names if name not in proposal.values() and own.column_of(name) is None),
             key=lambda name: _fit(name, field),
             default=None,
         )
         if best is not None and _fit(best, field) > 0:
-            found[field] = best
-    return found
+            proposal[field] = best
+    return proposal
 
 
 def _fit(name: str, field: str) -> int:
@@ -275,7 +275,7 @@ def hint(names: Collection[str]) -> str:
 @lru_cache(maxsize=256)  # a log of a million such lines is asked about each
 def _hint(names: tuple[str, ...]) -> str:
     guess = suggest(names)
-    tried = {
+    proposal = {
         field: guess.get(field, "COLUMN") for field in NEEDED if field not in own.columns_of(list(names))
     }
-    return f"its columns: {list_columns(names)}. Name them, as in: {to_options(tried)}"
+    return f"its columns: {list_columns(names)}. Name them, as in: {to_options(proposal)}"

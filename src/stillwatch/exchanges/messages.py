@@ -20,8 +20,8 @@ def text_of(content: object, depth: int = 0) -> str | None:
     if isinstance(content, str):
         return None if content in REDACTED else content
     if isinstance(content, list):
-        found = [part for part in (text_of(inner, depth + 1) for inner in content) if part is not None]
-        return "\n".join(found) if found else None
+        texts = [part for part in (text_of(inner, depth + 1) for inner in content) if part is not None]
+        return "\n".join(texts) if texts else None
     if not isinstance(content, dict) or depth > DEEP:
         return None
     kind = content.get("type")
@@ -59,6 +59,12 @@ def from_text(value: object) -> object:
     return value
 
 
+def as_object(value: object) -> dict[str, object]:
+    """A JSON object, also one inside a text; an empty one for anything else."""
+    value = from_text(value)
+    return value if isinstance(value, dict) else {}
+
+
 def dig(value: object, *path: str | int) -> object:
     """The value at a path of keys and indexes, or None."""
     for step in path:
@@ -88,6 +94,11 @@ def first(*values: object) -> object:
         if value is not None and value != "":
             return value
     return None
+
+
+def either(obj: object, camel: str, snake: str) -> object:
+    """The value under one of two spellings of its name."""
+    return first(dig(obj, camel), dig(obj, snake))
 
 
 def count(tools: object) -> int | None:

@@ -97,27 +97,27 @@ class NetworkTable:
         keys = _keys(b"".join(key or bytes(16) for key in packed))
         at = np.searchsorted(self._first, keys, side="right") - 1
         inside = (at >= 0) & (keys <= self._last[np.maximum(at, 0)]) & ~_are_reserved(keys)
-        found = np.where(inside, self._systems[np.maximum(at, 0)], UNKNOWN).astype(np.int64)
-        found[found == UNKNOWN] = -1
-        return found
+        numbers = np.where(inside, self._systems[np.maximum(at, 0)], UNKNOWN).astype(np.int64)
+        numbers[numbers == UNKNOWN] = -1
+        return numbers
 
     def fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Look up `asn` in rows that have an address and no number, or 0. batch: of the exchange record."""
         place = batch.schema.get_field_index("asn")
-        given = batch.column(place)
+        numbers = batch.column(place)
         lacking = pc.and_(
-            pc.equal(pc.fill_null(given, UNKNOWN), UNKNOWN), batch.column("client_ip").is_valid()
+            pc.equal(pc.fill_null(numbers, UNKNOWN), UNKNOWN), batch.column("client_ip").is_valid()
         )
         if not lacking.true_count:
             return batch
         coded = batch.column("client_ip").dictionary_encode()
-        found = self.systems(coded.dictionary.to_pylist())
-        looked_up = pa.array(found, given.type, mask=found < 0).take(coded.indices)
-        return batch.set_column(place, batch.schema.field(place), pc.if_else(lacking, looked_up, given))
+        systems = self.systems(coded.dictionary.to_pylist())
+        filled = pa.array(systems, numbers.type, mask=systems < 0).take(coded.indices)
+        return batch.set_column(place, batch.schema.field(place), pc.if_else(lacking, filled, numbers))
 
 
 class WatchedNetworks:
-    """A table that follows its files: new ones are taken when two looks in a row have found the same.
+    """A table that follows its files: new ones are taken when two polls in a row have found the same.
 
     Where they cannot be used the last table stays, and `error` says why; None where all is well.
     """
@@ -126,7 +126,7 @@ class WatchedNetworks:
         self.paths = tuple(map(Path, paths))
         self.table: NetworkTable | None = None
         self._refused: str | None = None
-        self._sign = self._last_sign = _sign(self.paths)
+        self._sign = self._last_sign = _file_state(self.paths)
         self._reading: threading.Thread | None = None
         if self._sign:
             self._begin()
@@ -138,10 +138,10 @@ class WatchedNetworks:
         return self._refused
 
     def poll(self) -> None:
-        """Look at the files; those that have changed are read in a thread. It raises nothing."""
+        """Check the files; those that have changed are read in a thread. It raises nothing."""
         if self._reading is not None and self._reading.is_alive():
             return
-        sign, before = _sign(self.paths), self._last_sign
+        sign, before = _file_state(self.paths), self._last_sign
         self._last_sign = sign
         if sign is not None and sign == before and sign != self._sign:
             self._sign = sign
@@ -163,7 +163,7 @@ class WatchedNetworks:
             return {}
         files = () if self.table is None else self.table.files
         return {
-            "files": [asdict(one) | {"changed": one.changed.isoformat()} for one in files],
+            "files": [asdict(file) | {"changed": file.changed.isoformat()} for file in files],
             "error": self.error,
         }
 
@@ -194,10 +194,10 @@ def read_networks(paths: Sequence[str | PathLike[str]], *, most_lines: int | Non
 def unusable_lines(table: NetworkTable) -> tuple[str, ...]:
     """Sentences on lines that could not be used."""
     return tuple(
-        f"{one.unusable:,} of {one.ranges + one.unusable:,} lines of the table of networks {one.name} could "
-        f"not be used: {'; '.join(one.examples)}."
-        for one in table.files
-        if one.unusable
+        f"{file.unusable:,} of {file.ranges + file.unusable:,} lines of the table of networks {file.name} "
+        f"could not be used: {'; '.join(file.examples)}."
+        for file in table.files
+        if file.unusable
     )
 
 
@@ -216,10 +216,10 @@ def pack_address(text: str) -> bytes | None:
 
 
 def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> NetworkFile:
-    unusable, before = 0, len(ranges)
+    unusable, ranges_before = 0, len(ranges)
     examples: list[str] = []
     try:
-        sign = _sign([path])
+        sign = _file_state([path])
         if sign is not None and not path.is_file():  # a pipe is read once: its table has no name later
             raise InputError(f"{path}: is no file; give {RIGHT}")
         with UnpackedFile(path, Limits(unpacked_bytes=1 << 32)) as data:
@@ -230,19 +230,19 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
                 text = (text.removeprefix(BOM) if line.number == 1 else text).strip()
                 if isinstance(line, Line) and (not text or text[0] in "#%"):
                     continue
-                found = _read_line(text)
-                if isinstance(found, str):
+                parsed = _read_line(text)
+                if isinstance(parsed, str):
                     if line.number > 1 or any(map(str.isdigit, text)):  # else the columns' names
                         unusable += 1
                         if len(examples) < EXAMPLES:
-                            examples.append(f"{path.name}:{line.number} {found}")
+                            examples.append(f"{path.name}:{line.number} {parsed}")
                     continue
-                ranges.add(*found)
+                ranges.add(*parsed)
                 if len(ranges) > MOST_RANGES:
                     raise Refused(f"holds more than {MOST_RANGES:,} ranges: no table of the internet does")
         digest, stat = _sha256(path), path.stat()
         changed = datetime.fromtimestamp(stat.st_mtime, UTC)
-        if _sign([path]) != sign:
+        if _file_state([path]) != sign:
             raise InputError(f"{path}: was changed while it was read; try again")
     except Refused as why:
         raise InputError(f"{path}: {why}") from None
@@ -250,10 +250,10 @@ def _read_file(path: Path, ranges: AddressRanges, most_lines: int | None) -> Net
         raise InputError(f"{path}: cannot be read: {why.strerror or why}; give {RIGHT}") from None
     except ValueError as why:  # a NUL in its name, or a year beyond 9999
         raise InputError(f"{path!a}: cannot be used: {why}") from None
-    if len(ranges) == before:
+    if len(ranges) == ranges_before:
         wrong = f"no line can be used, as {examples[0]}" if examples else "holds no line of a range"
         raise InputError(f"{path}: {wrong}; right would be {RIGHT}")
-    usable = len(ranges) - before
+    usable = len(ranges) - ranges_before
     return NetworkFile(path.name, digest, stat.st_size, changed, usable, unusable, tuple(examples))
 
 
@@ -272,8 +272,8 @@ def _read_line(text: str) -> tuple[bytes, bytes, int] | str:
         span, number = _span(words[0], words[1]), words[2]
     else:
         begin, end, number = pack_address(words[0]), pack_address(words[1]), words[2]
-        both = begin is not None and end is not None and begin <= end and _is_ipv4(begin) == _is_ipv4(end)
-        span = (begin, end) if both and begin and end else None
+        is_range = begin is not None and end is not None and begin <= end and _is_ipv4(begin) == _is_ipv4(end)
+        span = (begin, end) if is_range and begin and end else None
     if span is None:
         return "names no range of addresses"
     number = number.removeprefix("AS")
@@ -377,10 +377,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sign(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
+def _file_state(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...] | None:
     """What differs where files were changed; None while one is not there."""
     try:
-        found = [path.stat() for path in paths]
+        stats = [path.stat() for path in paths]
     except (OSError, ValueError):  # ValueError: a NUL in a name
         return None
-    return tuple((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
+    return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)

@@ -8,7 +8,7 @@
     >>> OPERATIONS.find("POST", "/v1/nothing/known") is None
     True
 
-It decides nothing: what is counted, limited, looked into and forwarded follows from `does`.
+It decides nothing: what is counted, limited, read and forwarded follows from `does`.
 """
 
 import re
@@ -73,10 +73,12 @@ class Operations:
     def __init__(self, lines: Iterable[Operation], prefixes: Iterable[str] = ("",)) -> None:
         self.lines = tuple(lines)
         self.prefixes = tuple(prefixes)
-        self._beginnings = [_Template(one, named=False) for one in self.prefixes]
-        each = [(line, _Template(line.path)) for line in self.lines]
+        self._beginnings = [_Template(item, named=False) for item in self.prefixes]
+        templates = [(line, _Template(line.path)) for line in self.lines]
         tails = {_tail(line.path) for line in self.lines} | {None}
-        self._tails = {tail: [one for one in each if _tail(one[0].path) in (tail, None)] for tail in tails}
+        self._tails = {
+            tail: [item for item in templates if _tail(item[0].path) in (tail, None)] for tail in tails
+        }
         self._known: dict[tuple[str, str], OperationMatch | None] = {}
 
     def find(self, method: str, target: str) -> OperationMatch | None:
@@ -84,29 +86,29 @@ class Operations:
         key = (method, target)
         if key in self._known:
             return self._known[key]
-        found = self._find("GET" if method == "HEAD" else method, plain(target))
+        match = self._find("GET" if method == "HEAD" else method, plain(target))
         if len(target) <= LONGEST:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[key] = found
-        return found
+            self._known[key] = match
+        return match
 
     def _find(self, method: str, path: str) -> OperationMatch | None:
         if path.count("/") > MOST_SEGMENTS or len(path) > LONGEST_PATH:
             return None
         ends = [path[at:] for at, letter in enumerate(path) if letter == "/"]
-        rests = [path[end:] for one in self._beginnings if (end := one.length(path)) is not None]
+        rests = [path[end:] for part in self._beginnings if (end := part.length(path)) is not None]
         for line, template in self._tails.get(path[path.rfind("/") + 1 :].lower(), self._tails[None]):
             if line.method not in (method, "*"):
                 continue
-            for one in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
-                if (ids := template.ids(one)) is not None:
+            for part in ends if line.path.startswith("**") else (path,) if line.by_owner else rests:
+                if (ids := template.ids(part)) is not None:
                     return OperationMatch(line, ids)
         return None
 
 
 class _Template:
-    """A path with names in braces. Compiled when it is first looked at: most never are."""
+    """A path with names in braces. Compiled when it is first needed: most never are."""
 
     def __init__(self, path: str, named: bool = True) -> None:
         self._path, self._named = path, named
@@ -155,16 +157,16 @@ def wrong_path(path: str) -> str | None:
 
 def pattern_of(path: str, named: bool = True) -> str:
     """A template as a regular expression. Only names of models hold colons: elsewhere one begins a verb."""
-    found, at = [], 0
+    pieces, at = [], 0
     if path.startswith("**"):
         at = 2
     for part in _PART.finditer(path):
-        found.append(re.escape(path[at : part.start()]))
+        pieces.append(re.escape(path[at : part.start()]))
         letters = "[^/]+" if part[1] in ("model", "any") else "[^/:]+"
-        one = ".+?" if part[2] else letters
-        found.append(f"({one})" if named else f"(?:{one})")
+        group = ".+?" if part[2] else letters
+        pieces.append(f"({group})" if named else f"(?:{group})")
         at = part.end()
-    return "".join((*found, re.escape(path[at:])))
+    return "".join((*pieces, re.escape(path[at:])))
 
 
 def _tail(path: str) -> str | None:
@@ -186,8 +188,8 @@ def read(text: str) -> Operations:
             continue
         if len(words) not in (4, 5, 6) or words[1] not in METHODS or words[3] not in DOES:
             raise ValueError(f"line {number}: give api, method, path, what it does, operation, object")
-        if why := wrong_path(words[2]):
-            raise ValueError(f"line {number}: {words[2]}: {why}")
+        if problem := wrong_path(words[2]):
+            raise ValueError(f"line {number}: {words[2]}: {problem}")
         api, method, path, does, *named = words
         name = named[0] if named else "other"
         makes = named[1] if len(named) > 1 else None

@@ -23,31 +23,31 @@ MESSAGE_EVENTS = {
 }
 
 
-def request_of(found: Attributes, events: Events) -> tuple[RequestText, int | None]:
+def request_of(attrs: Attributes, events: Events) -> tuple[RequestText, int | None]:
     """What was asked, and how many tools were offered."""
     events = list(events)
-    everything = _with_events(found, events)
-    system = first(*(from_text(everything.get(name)) for name in SYSTEM[:2]))
-    messages: object = from_text(everything.get(INPUT[0]))
+    all_attrs = _with_events(attrs, events)
+    system = first(*(from_text(all_attrs.get(name)) for name in SYSTEM[:2]))
+    messages: object = from_text(all_attrs.get(INPUT[0]))
     if messages is None:
-        messages = _numbered_messages(everything, NUMBERED_INPUT) or _from_events(events) or None
+        messages = _numbered_messages(all_attrs, NUMBERED_INPUT) or _from_events(events) or None
     if messages is None:
-        raw = first(*(everything.get(name) for name in INPUT[1:]))
+        raw = first(*(all_attrs.get(name) for name in INPUT[1:]))
         messages = _parts(raw)
         if not is_conversation(messages):  # a prompt that is JSON itself, not messages in JSON
             messages = raw
-    tools = from_text(first(*(everything.get(name) for name in TOOLS)))
-    offered = len(tools) if isinstance(tools, list) else _count_offered(everything)
+    tools = from_text(first(*(all_attrs.get(name) for name in TOOLS)))
+    offered = len(tools) if isinstance(tools, list) else _count_offered(all_attrs)
     return messages_text(messages, system, tools), offered
 
 
-def completion_of(found: Attributes, events: Events) -> tuple[str | None, object]:
+def completion_of(attrs: Attributes, events: Events) -> tuple[str | None, object]:
     """What was answered, and why it ended."""
     events = list(events)
-    everything = _with_events(found, events)
-    messages: object = from_text(everything.get(OUTPUT[0]))
+    all_attrs = _with_events(attrs, events)
+    messages: object = from_text(all_attrs.get(OUTPUT[0]))
     if messages is None:
-        messages = _numbered_messages(everything, NUMBERED_OUTPUT) or None
+        messages = _numbered_messages(all_attrs, NUMBERED_OUTPUT) or None
     if isinstance(messages, list) and messages:
         present = [text for text in map(message_text, messages) if text is not None]
         return "\n".join(present) if present else None, dig(messages, 0, "finish_reason")
@@ -56,16 +56,16 @@ def completion_of(found: Attributes, events: Events) -> tuple[str | None, object
             choice = body if isinstance(body, dict) else attributes
             message = first(from_text(choice.get("message")), choice)
             return message_text(message), choice.get("finish_reason")
-    value = first(*(from_text(everything.get(name)) for name in OUTPUT[1:]))
+    value = first(*(from_text(all_attrs.get(name)) for name in OUTPUT[1:]))
     if isinstance(value, dict):
         value = first(dig(value, "choices", 0, "message"), value)
         return message_text(value), None
     return text_of(value), None
 
 
-def _with_events(found: Attributes, events: Events) -> Attributes:
+def _with_events(attrs: Attributes, events: Events) -> Attributes:
     """Span attributes, and below them those of events that hold whole messages."""
-    merged = dict(found)
+    merged = dict(attrs)
     for _, name, attributes, body in events:
         if name in ("gen_ai.content.prompt", "gen_ai.content.completion") or name.endswith(
             "operation.details"
@@ -81,21 +81,17 @@ def _from_events(events: Events) -> list[object]:
     for _, name, attributes, body in events:
         if name in MESSAGE_EVENTS:
             content = body if isinstance(body, dict) else attributes
-            messages.append(
-                {
-                    "role": MESSAGE_EVENTS[name],
-                    "content": body if isinstance(body, str) else content.get("content"),
-                }
-            )
+            text = body if isinstance(body, str) else content.get("content")
+            messages.append({"role": MESSAGE_EVENTS[name], "content": text})
     return messages
 
 
-def _numbered_messages(found: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
+def _numbered_messages(attrs: Attributes, shapes: tuple[tuple[str, str], ...]) -> list[object]:
     """Messages flattened into `prefix.N.[message.]role` and `.content` (or `.contents.M....text`)."""
     for prefix, inner in shapes:
         messages: dict[int, dict[str, object]] = {}
         pieces: dict[int, list[str]] = {}  # joined once: a client may send ten thousand parts
-        for key, value in found.items():
+        for key, value in attrs.items():
             if not key.startswith(prefix):
                 continue
             number, _, rest = key[len(prefix) :].partition(".")
@@ -128,10 +124,10 @@ def _parts(value: object) -> object:
         return value
 
 
-def _count_offered(found: Attributes) -> int | None:
+def _count_offered(attrs: Attributes) -> int | None:
     """How many tools stand one attribute each, with a number in the name."""
     for prefix in NUMBERED_TOOLS:
-        numbers = {key[len(prefix) :].partition(".")[0] for key in found if key.startswith(prefix)}
+        numbers = {key[len(prefix) :].partition(".")[0] for key in attrs if key.startswith(prefix)}
         if numbers:
             return len(numbers)
     return None

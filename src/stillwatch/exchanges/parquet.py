@@ -56,8 +56,12 @@ def read(
                 sketcher=sketcher,
             )
     except DAMAGED as why:
-        first = str(why).splitlines()[0][:200] if str(why) else type(why).__name__
-        raise Refused(f"damaged Parquet: {first}") from None
+        raise Refused(f"damaged Parquet: {first_line(why)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of an error's text for a message; its kind where it has none."""
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def first_row(path: Path) -> dict[str, object]:
@@ -92,9 +96,9 @@ def read_batches(
     Raises: as `read`.
     """
     done = 0
-    twice = csv_text.first_twice(list(log.schema.names))
-    if twice is not None:
-        raise Refused(f"column '{twice}' stands twice")
+    repeated = csv_text.first_twice(list(log.schema.names))
+    if repeated is not None:
+        raise Refused(f"column '{repeated}' stands twice")
     if sketched.is_sketched(log.schema):
         schema = _sketched_schema(log, sketcher)
         for batch in log.batches(None):
@@ -106,18 +110,18 @@ def read_batches(
     renamed = intake.map_names(names)
     wrong = None if any(body in intake.columns for body in BODIES) else intake.wrong(renamed)
     plan = own.columns_of(names)
-    deep = False  # whether a column must be looked up inside another
+    is_deep = False  # whether a column lies inside another
     if renamed is not names:
         plan = own.columns_of([name for name in renamed if name not in intake.columns])
         plan |= {field: path for field, path in intake.columns.items() if field in RECORD.names}
         intake.found.update(intake.columns)
-        deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
-    talks = deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
-    wanted = None if wrong or deep else _wanted_columns(plan, columns)
+        is_deep = not set(intake.columns.values()) <= set(names) or set(plan) < set(intake.columns)
+    needs_rows = is_deep or any(_is_nested(log.schema, plan.get(name)) for name in TALK)
+    wanted = None if wrong or is_deep else _wanted_columns(plan, columns)
     for batch in log.batches(wanted):
-        if wrong is None and not talks:
+        if wrong is None and not needs_rows:
             at_hand = {k: v for k, v in plan.items() if v in batch.schema.names}
-            yield _fast(batch, at_hand, log.shown, intake, done)
+            yield _convert_batch(batch, at_hand, log.shown, intake, done)
         else:
             yield from _by_row(batch, wrong, log.shown, intake, done)  # another format, or messages
         done += batch.num_rows
@@ -172,7 +176,7 @@ def _sketch_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _fast(
+def _convert_batch(
     batch: pa.RecordBatch, plan: dict[str, str], shown: str, intake: Intake, done: int
 ) -> pa.RecordBatch:
     notes: columnar.Notes = []
@@ -181,7 +185,7 @@ def _fast(
         if row not in bad:
             intake.rejects.note(f"{shown}:row {done + row + 1}", why)
     for row in sorted(bad):
-        raw = _raw(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
+        raw = _as_json(plain(batch.slice(row, 1))[0]) if intake.rejects.wants_raw else None
         intake.rejects.add(f"{shown}:row {done + row + 1}", bad[row], raw)
     intake.used += good.num_rows
     intake.formats[shown, own.FORMAT.name] += good.num_rows
@@ -205,7 +209,7 @@ def _by_row(
         raise Refused(wrong)
     rows: list[Row] = []
     for index, obj in enumerate(objects):
-        rows.extend(intake.take(obj, f"{shown}:row {done + index + 1}", _raw(obj), None))
+        rows.extend(intake.take(obj, f"{shown}:row {done + index + 1}", _as_json(obj), None))
     if rows:
         yield batches.from_rows(rows)
 
@@ -217,7 +221,7 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
         try:
             columns[name] = column.to_pylist()
         except UnicodeDecodeError:
-            columns[name] = _bytes(column)
+            columns[name] = _binary_values(column)
         except (ValueError, OverflowError):
             columns[name] = (
                 column.view(pa.int64()).to_pylist() if column.type.bit_width == 64 else _no_values(column)
@@ -225,7 +229,7 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, object]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _bytes(column: pa.Array) -> list[object]:
+def _binary_values(column: pa.Array) -> list[object]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return list(column.cast(pa.binary()).to_pylist())
     return _no_values(column)
@@ -235,5 +239,5 @@ def _no_values(column: pa.Array) -> list[object]:
     return [None] * len(column)
 
 
-def _raw(obj: object) -> bytes:
+def _as_json(obj: object) -> bytes:
     return msgspec.json.encode(obj, enc_hook=repr)

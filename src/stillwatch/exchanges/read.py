@@ -14,9 +14,7 @@ from stillwatch.errors import InputError
 from stillwatch.exchanges import (
     batches,
     content,
-    csv_text,
     json_text,
-    lines,
     parquet,
     sketched,
     sources,
@@ -59,11 +57,9 @@ def read(
     mapping: Columns | None = None,
     intake: Intake | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield batches in the RECORD schema, in file order; formats that join across files give theirs at the
-    end.
+    """Yield batches in the RECORD schema, in file order; formats that join files give theirs at the end.
 
-    `logs`: paths of files, folders and patterns, or what is in memory (`tables.InMemoryLog`). `mapping`:
-    the owner's names for the record's fields.
+    `logs`: paths of files, folders and patterns, or what is in memory (`tables.InMemoryLog`).
 
     With `sketcher` files of sketched exchanges are read too, as batches of `sketched.SKETCHED`; without it
     they are refused.
@@ -80,20 +76,20 @@ def read(
     another key than `sketcher`'s, or no record has a column that `mapping` names.
     """
     clock = Clock(now or datetime.now(UTC), assume_utc)
-    found: Iterable[Source | TableSource]
+    files: Iterable[Source | TableSource]
     if isinstance(logs, InMemoryLog):
-        found, total = logs, logs.rows
+        files, total = logs, logs.rows
     else:
-        found = sources.find(logs)
-        total = sum(source.size for source in found)
+        files = sources.find(logs)
+        total = sum(source.size for source in files)
     limits = limits or Limits()
     intake = intake or Intake(rejects, clock, needs_texts, mapping)
     intake.documents = DocumentBudget(limits.document_cpu_s)
-    done = useful = seen = 0
+    done = useful = file_count = 0
     first_problem = ""
-    for source in found:
-        seen += 1
-        before = rejects.count
+    for source in files:
+        file_count += 1
+        refused_before = rejects.count
         intake.new_file(source.shown)
 
         def tick(position: int, start: int = done) -> None:
@@ -101,7 +97,7 @@ def read(
                 progress(start + position, total)
 
         try:
-            for batch in _file(source, intake, batch_rows, columns, limits, tick, sketcher):
+            for batch in _read_source(source, intake, batch_rows, columns, limits, tick, sketcher):
                 rejects.rows += batch.num_rows
                 if batch.num_rows and sketched.is_sketched(batch.schema):
                     yield batch if keep_text else sketched.without_texts(batch)
@@ -112,11 +108,11 @@ def read(
             first_problem = first_problem or f"{source.shown}: {why}"
         if intake.used:
             useful += 1
-        elif rejects.count == before:
+        elif rejects.count == refused_before:
             rejects.add_file(source.shown, "holds no record")
             first_problem = first_problem or f"{source.shown}: holds no record"
-        elif not first_problem and rejects.count > before and rejects.examples:
-            first_problem = rejects.examples[min(before, len(rejects.examples) - 1)]
+        elif not first_problem and rejects.count > refused_before and rejects.examples:
+            first_problem = rejects.examples[min(refused_before, len(rejects.examples) - 1)]
         done += source.size
         tick(0, done)
     for batch in _batch_rows(((row, 0) for row in intake.finish()), batch_rows):
@@ -126,13 +122,12 @@ def read(
     if unfound := intake.explain_unfound():
         raise InputError(unfound)
     if not useful:
-        what = "none of the files could be read" if seen > 1 else "the file could not be read"
-        raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{what}. {first_problem}")
+        problem = "none of the files could be read" if file_count > 1 else "the file could not be read"
+        raise InputError(first_problem if isinstance(logs, InMemoryLog) else f"{problem}. {first_problem}")
 
 
 def first_record(path: str | Path) -> dict[str, object]:
-    """The first record of a log that can be decoded, whatever its format, or an empty one: for a look at its
-    columns."""
+    """The first record of a log that can be decoded, whatever its format, or an empty one."""
     source = sources.find([path])[0]
     limits = Limits()
     try:
@@ -140,7 +135,7 @@ def first_record(path: str | Path) -> dict[str, object]:
             head = data.peek()
             kind = content.kind_of(head)
             if kind in ("json", "csv"):
-                for item in _items(data, head, kind, limits, lambda names: None):
+                for item in content.values_of(data, head, kind, limits, lambda names: None):
                     value = item.value if isinstance(item, json_text.Good) else None
                     value = value[0] if isinstance(value, list) and value else value
                     if isinstance(value, dict):
@@ -150,7 +145,7 @@ def first_record(path: str | Path) -> dict[str, object]:
         return {}
 
 
-def _file(
+def _read_source(
     source: Source | TableSource,
     intake: Intake,
     batch_rows: int,
@@ -189,26 +184,10 @@ def _rows(
     data: UnpackedFile, head: bytes, kind: content.Kind, source: Source, intake: Intake, limits: Limits
 ) -> Iterator[tuple[Row, int]]:
     if kind == "protobuf":
-        yield from intake.rows(_protobuf(data, limits), source.shown)
-        return
-    yield from intake.rows(_items(data, head, kind, limits, intake.check_header), source.shown)
-
-
-def _items(
-    data: UnpackedFile, head: bytes, kind: content.Kind, limits: Limits, check: Callable[[list[str]], None]
-) -> Iterator[json_text.Good | json_text.UndecodableValue]:
-    chunks = _without_bom(data.chunks())
-    if kind == "csv":
-        return csv_text.records(lines.split(chunks, limits.record_bytes), limits.record_bytes, check)
-    if json_text.looks_like_lines(head.removeprefix(content.BOM)):
-        return json_text.per_line(lines.split(chunks, limits.record_bytes))
-    return json_text.spanning(chunks, limits.record_bytes)
-
-
-def _without_bom(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    first = next(chunks, b"")
-    yield first.removeprefix(content.BOM)
-    yield from chunks
+        values = _protobuf(data, limits)
+    else:
+        values = content.values_of(data, head, kind, limits, intake.check_header)
+    yield from intake.rows(values, source.shown)
 
 
 def _protobuf(data: UnpackedFile, limits: Limits) -> Iterator[json_text.Good | json_text.UndecodableValue]:
@@ -231,18 +210,18 @@ def _protobuf(data: UnpackedFile, limits: Limits) -> Iterator[json_text.Good | j
 
 
 def _batch_rows(rows: Iterator[tuple[Row, int]], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    held: list[Row] = []
+    batch: list[Row] = []
     size = 0
     try:
         for row, weight in rows:
-            held.append(row)
+            batch.append(row)
             size += weight
-            if len(held) >= batch_rows or size >= BATCH_BYTES:
-                yield batches.from_rows(held)
-                held, size = [], 0
+            if len(batch) >= batch_rows or size >= BATCH_BYTES:
+                yield batches.from_rows(batch)
+                batch, size = [], 0
     except Refused:
-        if held:
-            yield batches.from_rows(held)
+        if batch:
+            yield batches.from_rows(batch)
         raise
-    if held:
-        yield batches.from_rows(held)
+    if batch:
+        yield batches.from_rows(batch)

@@ -52,7 +52,7 @@ class Rejects:
 
     @property
     def wants_raw(self) -> bool:
-        """Whether a refused line's bytes would be looked at."""
+        """Whether a refused line's bytes would be written."""
         return self.path is not None and self.count < DEAD_LETTERS
 
     def add(self, place: str, reason: str, raw: bytes | None = None, *, offset: int | None = None) -> None:

@@ -1,6 +1,6 @@
 """What a model reads in a request: what is new, what came before, and what the application says.
 
-The one reader of requests, for logs and for the gateway. What the APIs' bodies look like stands in `apis/`;
+The one reader of requests, for logs and for the gateway. The shapes of the APIs' bodies are in `apis/`;
 a body, or a key, that no table knows is walked all the same. It does not know accounts: without a memory of
 what one has sent before, all that follows the model's last answer is new.
 """
@@ -23,23 +23,13 @@ from stillwatch.exchanges.formats import UNREAD_DOCUMENTS
 from stillwatch.exchanges.messages import REDACTED
 
 UNKNOWN = Api(
-    name="unknown",
-    order=0,
-    paths=(),
-    marks=(),
-    places={},
+    name="unknown", order=0, paths=(), marks=(), places={}, free=FREE - {"input", "result"},
     turns=("messages", "contents", "history", "chat_history", "turns", "items"),
-    free=FREE - {"input", "result"},
-)
+)  # fmt: skip
 MESSAGES = Api(  # what a log keeps of a chat request: its messages, and the system text beside them
-    name="messages",
-    order=0,
-    paths=(),
-    marks=(),
+    name="messages", order=0, paths=(), marks=(), turns=("messages",), texts=TEXTS | {"system", "messages"},
     places={"system": SYSTEM, "messages": USER, "tools": SYSTEM},
-    turns=("messages",),
-    texts=TEXTS | {"system", "messages"},
-)
+)  # fmt: skip
 BLOBS = frozenset(("data", "bytes", "file_data", "b64_json", "image", "audio", "result"))
 LINKS = frozenset(("url", "uri", "image_url", "file_url", "video_url", "server_url"))
 UNREAD = BLOBS | LINKS
@@ -127,14 +117,14 @@ def recognise(body: object, path: str = "") -> Api | None:
     if not isinstance(body, Mapping):
         return None
     keys = {key.lower() for key in body}
-    for api in _at(path) if len(path) <= REMEMBERED else _at.__wrapped__(path):
+    for api in _apis_at(path) if len(path) <= REMEMBERED else _apis_at.__wrapped__(path):
         if not keys.isdisjoint(api.places):
             return api
     return next((api for api in all_apis() if not keys.isdisjoint(api.marks)), None)
 
 
 @lru_cache(1024)
-def _at(path: str) -> tuple[Api, ...]:
+def _apis_at(path: str) -> tuple[Api, ...]:
     """The APIs that have a path."""
     path = path.partition("?")[0].rstrip("/").lower()
     return tuple(api for api in all_apis() if path and path.endswith(api.paths))
@@ -151,7 +141,8 @@ def is_conversation(value: object) -> bool:
     if isinstance(value, dict):
         return isinstance(value.get("messages"), list) or "role" in value or "content" in value
     return isinstance(value, list) and any(
-        isinstance(one, dict) and not {"role", "content", "parts", "text"}.isdisjoint(one) for one in value
+        isinstance(message, dict) and not {"role", "content", "parts", "text"}.isdisjoint(message)
+        for message in value
     )
 
 
@@ -161,8 +152,10 @@ def split(pieces: Iterable[RequestPiece], api: str | None, unread: Iterable[str]
     What the model is to go on with, a last turn in its own voice, is new too: the client wrote it.
     Fooled by: an answer that the client made up. Who knows what was sent before asks `Earlier`.
     """
-    found = tuple(pieces)
-    return msgspec.structs.replace(put_together(found, since_last_answer(found), api), unread=tuple(unread))
+    pieces_found = tuple(pieces)
+    return msgspec.structs.replace(
+        put_together(pieces_found, since_last_answer(pieces_found), api), unread=tuple(unread)
+    )
 
 
 def since_last_answer(pieces: tuple[RequestPiece, ...]) -> list[bool]:
@@ -181,20 +174,22 @@ BESIDE = -2  # the turn of a piece that no model is asked by
 
 def put_together(pieces: tuple[RequestPiece, ...], is_new: list[bool], api: str | None) -> RequestText:
     """The texts, where it is known of each piece whether it is new. System texts stay apart."""
-    now: list[str] = []
+    new_texts: list[str] = []
     earlier: list[str] = []
     system: list[str] = []
     users: set[int] = set()
-    alone = False
-    for (voice, text, turn), new in zip(pieces, is_new, strict=True):
-        alone = alone or voice == USER
+    has_user = False
+    for (voice, text, turn), follows in zip(pieces, is_new, strict=True):
+        has_user = has_user or voice == USER
         if not text:
             continue
-        (system if voice == SYSTEM else now if new else earlier).append(text)
+        (system if voice == SYSTEM else new_texts if follows else earlier).append(text)
         if voice == USER and turn >= 0:
             users.add(turn)
-    many = len(users) or (1 if alone else None)
-    return RequestText(_join_texts(now), _join_texts(earlier), _join_texts(system), many, api, pieces)
+    user_turns = len(users) or (1 if has_user else None)
+    return RequestText(
+        _join_texts(new_texts), _join_texts(earlier), _join_texts(system), user_turns, api, pieces
+    )
 
 
 def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
@@ -203,23 +198,23 @@ def pieces_of(body: object, api: Api) -> tuple[list[RequestPiece], list[str]]:
     Linear in its size.
     """
     unread: list[str] = []
-    found = list(_all_pieces(body, api, unread))
+    found_pieces = list(_all_pieces(body, api, unread))
     short: dict[Voice, set[str]] = {}
-    for piece in found:
+    for piece in found_pieces:
         if type(piece) is ShortPiece:
             short.setdefault(piece.voice, set()).update(_WORD.findall(piece.text.lower()))
     long_voices = {voice for voice, words in short.items() if len(words) > MANY}
-    return _join_words(found, long_voices) if short else found, unread
+    return _join_words(found_pieces, long_voices) if short else found_pieces, unread
 
 
 def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[RequestPiece]:
     """The pieces, with the words of names that stand beside one another as one; the same name once."""
-    kept: list[RequestPiece] = []
+    joined: list[RequestPiece] = []
     seen: set[tuple[Voice, str]] = set()
     run: list[str] = []
     for at, piece in enumerate(found):
         if type(piece) is not ShortPiece:
-            kept.append(piece)
+            joined.append(piece)
             continue
         voice, text, turn = piece
         if voice in long_voices and (voice, text) not in seen:
@@ -227,9 +222,9 @@ def _join_words(found: list[RequestPiece], long_voices: set[Voice]) -> list[Requ
             run += _WORD.findall(text)
         after = found[at + 1] if at + 1 < len(found) else None
         if run and not (type(after) is ShortPiece and (after.voice, after.turn) == (voice, turn)):
-            kept.append(RequestPiece(voice, " ".join(run), turn))
+            joined.append(RequestPiece(voice, " ".join(run), turn))
             run = []
-    return kept
+    return joined
 
 
 def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPiece]:
@@ -239,24 +234,26 @@ def _all_pieces(body: object, api: Api, unread: list[str]) -> Iterator[RequestPi
         return
     voice, places, turns = USER, [], [0]
     for key, value in body.items():
-        low = key.lower()
-        place = api.places.get(low)
-        if low == "role" and isinstance(value, str):
+        name = key.lower()
+        place = api.places.get(name)
+        if name == "role" and isinstance(value, str):
             voice = api.roles.get(value.lower(), USER)
-        if low in api.stored and (named := _stored_text(low, value)):
+        if name in api.stored and (named := _stored_text(name, value)):
             yield RequestPiece(SYSTEM, named, -1)
-        if place is None and (low in api.silent or (type(value) in NUMBERS and low not in api.free)):
+        if place is None and (name in api.silent or (type(value) in NUMBERS and name not in api.free)):
             continue
-        places.append((low, value, place))
+        places.append((name, value, place))
     if len(places) > 1:
         ranks = {key: n for n, key in enumerate(api.places)}
         # the model's words beside the conversation, then its turns, then what is asked beside them
-        places.sort(key=lambda one: (one[2] != MODEL, one[0] not in api.turns, ranks.get(one[0], len(ranks))))
-    for low, value, place in places:
-        voice_said = voice if place is None or place == USER else place
+        places.sort(
+            key=lambda entry: (entry[2] != MODEL, entry[0] not in api.turns, ranks.get(entry[0], len(ranks)))
+        )
+    for name, value, place in places:
+        whose_voice = voice if place is None or place == USER else place
         beside = BESIDE if place == MODEL else -1
-        free = low in api.free and place is None
-        yield from _walk((value, voice_said, low, free, beside), api, turns, unread)
+        free = name in api.free and place is None
+        yield from _walk((value, whose_voice, name, free, beside), api, turns, unread)
 
 
 def _stored_text(key: str, value: object) -> str | None:
@@ -288,15 +285,19 @@ def _walk(value: _Value, api: Api, turns: list[int], unread: list[str]) -> Itera
                     stack.append(_turns(found, voice, first))
                     break
                 if type(found[0]) is int and (free or key in api.texts):  # tokens in the place of a text
-                    yield RequestPiece(voice, " ".join([str(one) for one in found if type(one) is int]), turn)
+                    yield RequestPiece(
+                        voice, " ".join([str(element) for element in found if type(element) is int]), turn
+                    )
                     continue
-                if type(found[0]) is str and all(type(one) is str for one in found):
+                if type(found[0]) is str and all(type(element) is str for element in found):
                     certain = free or key in api.texts
-                    texts = [text for one in found if (text := _text(one, key, certain, unread))]
+                    texts = [text for element in found if (text := _text(element, key, certain, unread))]
                     if texts:
                         yield RequestPiece(voice, "\n".join(texts), turn)
                     elif key not in UNREAD:
-                        yield ShortPiece(voice, " ".join(one for one in found if len(one) <= LONG), turn)
+                        yield ShortPiece(
+                            voice, " ".join(element for element in found if len(element) <= LONG), turn
+                        )
                     continue
                 stack.append(_elements(found, voice, key, free, turn))
                 break
@@ -346,18 +347,18 @@ def _plain_message(
     return (RequestPiece(MODEL, "", turn), *pieces) if voice == MODEL and turn >= 0 else pieces
 
 
-def _turns(found: list[object], voice: Voice, first: int) -> Iterator[_Value]:
-    for turn, one in enumerate(found, first):
-        yield one, voice, "content", False, turn
+def _turns(elements: list[object], voice: Voice, first: int) -> Iterator[_Value]:
+    for turn, element in enumerate(elements, first):
+        yield element, voice, "content", False, turn
 
 
-def _elements(found: list[object], voice: Voice, key: str, free: bool, turn: int) -> Iterator[_Value]:
-    for one in found:
-        yield one, voice, key, free, turn
+def _elements(elements: list[object], voice: Voice, key: str, free: bool, turn: int) -> Iterator[_Value]:
+    for element in elements:
+        yield element, voice, key, free, turn
 
 
-def _free(found: dict[str, object], voice: Voice, turn: int) -> Iterator[_Value]:
-    for name, inner in found.items():
+def _free(fields: dict[str, object], voice: Voice, turn: int) -> Iterator[_Value]:
+    for name, inner in fields.items():
         yield name, voice, "", True, turn
         yield inner, voice, "", True, turn
 
@@ -419,12 +420,12 @@ def _content(raw: bytes, unread: list[str]) -> str | None:
     """The text in a file: a document's, or its own."""
     if not is_document(raw):
         return _plain(raw)
-    found = READER.read(raw)
-    if found.unread == DAMAGED and not found.text and (plain := _plain(raw)):  # it only begins like one
+    document = READER.read(raw)
+    if document.unread == DAMAGED and not document.text and (plain := _plain(raw)):  # it only begins like one
         return plain
-    if found.unread:
-        unread.append(found.unread)
-    return found.text or None
+    if document.unread:
+        unread.append(document.unread)
+    return document.text or None
 
 
 _ENCODED = ("data:", "JVBERi0", "UEsDB", "0M8R4KGx")  # a link with its data; how documents begin in base64
@@ -478,17 +479,17 @@ def _plain(raw: bytes) -> str | None:
 
 def _strings(raw: bytes) -> str | None:
     """The strings in some JSON that no decoder opens, being nested too deeply or damaged."""
-    found = []
+    strings = []
     for match in _STRING.finditer(raw):
         try:
             text = msgspec.json.decode(match[0], type=str)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             text = match[1].decode("utf-8", "replace")
         if len(text) > LONG or _PROSE.search(text):
-            found.append(text)
-    return _join_texts(found)
+            strings.append(text)
+    return _join_texts(strings)
 
 
 def _join_texts(texts: Iterable[str]) -> str | None:
-    found = list(texts)
-    return "\n".join(found) if found else None
+    parts = list(texts)
+    return "\n".join(parts) if parts else None

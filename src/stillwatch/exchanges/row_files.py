@@ -40,10 +40,14 @@ class RowFile:
         """So many of its rows at most."""
         return replace(self, rows=min(self.rows, rows))
 
-    def without(self, many: int, at: int) -> "RowFile | None":
+    def without(self, rows_gone: int, at: int) -> "RowFile | None":
         """What is left of it in a log whose first rows go; at: the place of its first row there."""
-        gone = max(many - at, 0)
-        return replace(self, first=self.first + gone, rows=self.rows - gone) if gone < self.rows else None
+        gone_here = max(rows_gone - at, 0)
+        return (
+            replace(self, first=self.first + gone_here, rows=self.rows - gone_here)
+            if gone_here < self.rows
+            else None
+        )
 
 
 def write_rows(folder: Path, columns: Columns, names: dict[str, list[str]]) -> RowFile:
@@ -51,15 +55,15 @@ def write_rows(folder: Path, columns: Columns, names: dict[str, list[str]]) -> R
 
     Raises: OSError.
     """
-    arrays, mine = dict(columns), {}
+    arrays, names_used = dict(columns), {}
     for column in CODED_AS:
         used = np.unique(columns[column])
         used = used[used >= 0]
         lookup = np.full(len(names[column]) + 1, -1, np.int32)
         lookup[used] = np.arange(len(used))
         arrays[column] = lookup[columns[column]]
-        mine[column] = [names[column][code] for code in used.tolist()]
-    arrays["names"] = np.frombuffer(json.dumps(mine).encode(), np.uint8)
+        names_used[column] = [names[column][code] for code in used.tolist()]
+    arrays["names"] = np.frombuffer(json.dumps(names_used).encode(), np.uint8)
     name = f"{secrets.token_hex(8)}.npz"
     write_arrays(folder / name, arrays)
     return RowFile(name, 0, len(columns["ts_us"]))
@@ -94,6 +98,8 @@ def read_rows(folder: Path, part: RowFile, codes: dict[str, Codes]) -> Iterator[
                 raise ValueError(f"{part.name} holds {len(rows)} of {part.rows} rows")
             if name in CODED_AS:
                 index = codes[CODED_AS[name]].index
-                lookup = np.array([*(index.setdefault(one, len(index)) for one in names[name]), -1], np.int32)
+                lookup = np.array(
+                    [*(index.setdefault(value, len(index)) for value in names[name]), -1], np.int32
+                )
                 rows = lookup[rows]
             yield name, rows

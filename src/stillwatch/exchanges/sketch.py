@@ -17,7 +17,7 @@ from stillwatch.text.passages import passages
 from stillwatch.text.phrase_table import phrase_table
 
 SYSTEM_PHRASES = 4  # a system text is shared whole more often than in part: few phrases suffice
-PROBE = 256  # texts looked at to tell whether a column repeats itself
+PROBE = 256  # texts compared to tell whether a column repeats itself
 DEFAULT_KEY = b"stillwatch: no sketch leaves this process"
 
 
@@ -68,7 +68,7 @@ class Sketcher:
 
     def repeated(self, texts: pa.Array, phrases: int = PHRASES, content: int = CONTENT) -> Sketches:
         """As a call, but of a column that repeats itself each distinct text is sketched once."""
-        texts = _whole(texts)
+        texts = _one_chunk(texts)
         if not _repeats(texts):
             return self(texts, phrases, content)
         coded = pc.fill_null(texts, "").dictionary_encode()
@@ -78,11 +78,11 @@ class Sketcher:
 
     def passages(self, texts: pa.Array, keep: int) -> np.ndarray:
         """(n, keep) uint32 of each text's passages, 0 where it has fewer."""
-        texts = _whole(texts)
+        texts = _one_chunk(texts)
         if _repeats(texts):
             coded = pc.fill_null(texts, "").dictionary_encode()
-            found: np.ndarray = self.passages(coded.dictionary, keep)[coded.indices.to_numpy()]
-            return found
+            kept: np.ndarray = self.passages(coded.dictionary, keep)[coded.indices.to_numpy()]
+            return kept
         data, offsets = _utf8(texts)
         out = np.zeros((len(texts), keep), np.uint32)
         passages(data, offsets, self._key0, self._key1, out)
@@ -103,7 +103,7 @@ class Sketcher:
         return out
 
 
-def _whole(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
+def _one_chunk(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
 
 
@@ -112,12 +112,12 @@ def _repeats(texts: pa.Array) -> bool:
     if pa.types.is_null(texts.type):
         return False
     probe = texts.slice(0, PROBE)
-    return all(2 * len(one.unique()) < len(probe) for one in (pc.binary_length(probe), probe))
+    return all(2 * len(column.unique()) < len(probe) for column in (pc.binary_length(probe), probe))
 
 
 def _utf8(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """An Arrow string array's bytes and int64 offsets, without copying the bytes."""
-    texts = _whole(texts)
+    texts = _one_chunk(texts)
     if pa.types.is_null(texts.type) or len(texts) == 0:
         return np.zeros(1, np.uint8), np.zeros(len(texts) + 1, np.int64)
     if texts.null_count:

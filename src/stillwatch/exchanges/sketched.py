@@ -2,7 +2,7 @@
 
 What a scan would compute of the texts stands in their place, so that a log can be kept without them and
 scanned as if they were there. Sketches of two keys cannot be compared: a batch says under which key its own
-were made. It does not know who wrote the rows, nor what is looked for in them.
+were made. It does not know who wrote the rows, nor what is searched for in them.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,16 @@ import pyarrow.compute as pc
 
 from stillwatch.errors import InputError
 from stillwatch.exchanges import RECORD, ids
+from stillwatch.exchanges.batches import TEXTS as TEXTS
 from stillwatch.exchanges.sketch import SYSTEM_PHRASES, Sketcher
 from stillwatch.text.kernel import CONTENT, PHRASES
 
-TEXTS = ("system", "prompt", "completion", "earlier")
 ANSWERED = 12  # passages kept of an answer
 BROUGHT = {"prompt": 16, "earlier": 16, "system": 8}  # and of each text of its request
 OUTCOMES = ("complete", "client_left", "upstream_error", "cut", "refused", "unknown")
 FORM = b"stillwatch.sketched"  # metadata: which form of sketch this is
 FORM_NOW = b"2"  # to be raised when the kernel comes to sketch the same text otherwise
-FORMS = (
-    b"1",
-    FORM_NOW,
-)  # that are read; form 1 has no content words: groups in it cannot be told from crowds
+FORMS = (b"1", FORM_NOW)  # that are read; form 1 has no content words, so that the content test is left open
 PURPOSE = b"sketches"  # for which a gateway's folder derives the key of its sketches
 KEY = b"stillwatch.sketch_key"  # metadata: the key's fingerprint
 
@@ -104,19 +101,19 @@ def sketch_batch(batch: pa.RecordBatch, sketcher: Sketcher, keep_text: bool = Fa
         raise InputError("sketches that are kept need a key of their own; the default one is public")
     # ids are made from all of it
     record = pa.RecordBatch.from_arrays([_column(batch, field) for field in RECORD], schema=RECORD)
-    given = record.column("exchange_id")
-    if given.null_count:
-        given = pc.coalesce(given, ids.derive(record))
-    made = of_texts(record, sketcher)
-    arrays = [given]
+    ids_given = record.column("exchange_id")
+    if ids_given.null_count:
+        ids_given = pc.coalesce(ids_given, ids.derive(record))
+    columns = of_texts(record, sketcher)
+    arrays = [ids_given]
     arrays += [record.column(field.name) for field in PLAIN if field.name != "exchange_id"]
-    arrays += [_stored_column(made[COLUMN_OF[field.name]], field) for field in SKETCHES]
+    arrays += [_stored_column(columns[COLUMN_OF[field.name]], field) for field in SKETCHES]
     arrays.append(pa.array(sketcher.words(record.column("earlier")), pa.int32()))
     arrays += [_column(batch, field) for field in EXTRA]
     arrays += [record.column(name) if keep_text else pa.nulls(record.num_rows, pa.string()) for name in TEXTS]
     arrays += [
-        _stored_column(made[COLUMN_OF[field.name]], field)
-        if COLUMN_OF[field.name] in made
+        _stored_column(columns[COLUMN_OF[field.name]], field)
+        if COLUMN_OF[field.name] in columns
         else pa.nulls(record.num_rows, field.type)
         for field in PASSAGES
     ]
@@ -144,8 +141,8 @@ def without_texts(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def check_key(metadata: Mapping[bytes, bytes] | None, sketcher: Sketcher, place: str) -> None:
     """Raises: InputError where sketches were made under another key, or by another form of sketch."""
-    found = metadata or {}
-    form, key = found.get(FORM), found.get(KEY)
+    marks = metadata or {}
+    form, key = marks.get(FORM), marks.get(KEY)
     if form is None or key is None:
         raise InputError(f"{place}: holds sketches and does not say under which key they were made")
     if form not in FORMS:
@@ -164,43 +161,43 @@ def of_texts(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]
     """A log's sketch columns from a batch with texts."""
     prompt = sketcher.repeated(batch.column("prompt"))
     system = sketcher.repeated(batch.column("system"), SYSTEM_PHRASES, 0)
-    made = {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
-    return made | _passages(batch, sketcher)
+    columns = {**vars(prompt), "system": system.exact, "system_phrases": system.phrases}
+    return columns | _passages(batch, sketcher)
 
 
 def _passages(batch: pa.RecordBatch, sketcher: Sketcher) -> dict[str, np.ndarray]:
     """The passages of rows with a completion, 0 in the others; no column where no row has one."""
     answered = batch.column("completion").is_valid()
-    some = answered.true_count
-    if not some:
+    answers = answered.true_count
+    if not answers:
         return {}
-    whole = some == batch.num_rows
-    at = slice(None) if whole else np.flatnonzero(answered.to_numpy(zero_copy_only=False))
+    all_answered = answers == batch.num_rows
+    rows = slice(None) if all_answered else np.flatnonzero(answered.to_numpy(zero_copy_only=False))
     batch = batch.select(["completion", *BROUGHT])
-    batch = batch if whole else batch.filter(answered)
+    batch = batch if all_answered else batch.filter(answered)
     parts = {
         "answered": sketcher.passages(batch.column("completion"), ANSWERED),
-        "brought": np.hstack([sketcher.passages(batch.column(of), keep) for of, keep in BROUGHT.items()]),
+        "brought": np.hstack([sketcher.passages(batch.column(text), keep) for text, keep in BROUGHT.items()]),
     }
-    made = {}
-    for name, found in parts.items():
-        made[name] = np.zeros((len(answered), found.shape[1]), np.uint32)
-        made[name][at] = found
-    return made
+    columns = {}
+    for name, passages in parts.items():
+        columns[name] = np.zeros((len(answered), passages.shape[1]), np.uint32)
+        columns[name][rows] = passages
+    return columns
 
 
 def of_columns(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
     """A log's sketch columns from a batch that holds them."""
-    held = set(batch.schema.names)
+    names = set(batch.schema.names)
     return {
         COLUMN_OF[field.name]: _values(batch.column(field.name), field)
-        if field.name in held
+        if field.name in names
         else np.zeros((batch.num_rows, field.type.list_size), np.uint32)
         for field in SKETCHES
     } | {
         COLUMN_OF[field.name]: _values(batch.column(field.name), field)
         for field in PASSAGES
-        if field.name in held and batch.column(field.name).null_count < batch.num_rows
+        if field.name in names and batch.column(field.name).null_count < batch.num_rows
     }
 
 
@@ -208,8 +205,8 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
     at = batch.schema.get_field_index(field.name)
     if at < 0:
         return pa.nulls(batch.num_rows, field.type)
-    found = batch.column(at)
-    return found if found.type == field.type else found.cast(field.type)
+    column = batch.column(at)
+    return column if column.type == field.type else column.cast(field.type)
 
 
 def _stored_column(values: np.ndarray, field: pa.Field) -> pa.Array:
@@ -224,9 +221,9 @@ def _values(column: pa.Array, field: pa.Field) -> np.ndarray:
         return np.asarray(column.cast(field.type).to_numpy(zero_copy_only=False))
     column = column.cast(field.type)
     flat: Any = column.flatten().to_numpy(zero_copy_only=False)  # without those of null rows
-    found = np.ascontiguousarray(flat.reshape(-1, field.type.list_size))
+    present = np.ascontiguousarray(flat.reshape(-1, field.type.list_size))
     if column.null_count == 0:
-        return found
-    out = np.zeros((len(column), field.type.list_size), found.dtype)
-    out[column.is_valid().to_numpy(zero_copy_only=False)] = found
-    return out
+        return present
+    values = np.zeros((len(column), field.type.list_size), present.dtype)
+    values[column.is_valid().to_numpy(zero_copy_only=False)] = present
+    return values

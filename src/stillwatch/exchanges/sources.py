@@ -1,4 +1,4 @@
-"""From what a person typed to the files to read: each file once. It does not look at formats."""
+"""From what a person typed to the files to read: each file once. It knows no formats."""
 
 import glob
 import os
@@ -36,15 +36,15 @@ def find(paths: Sequence[str | Path]) -> list[Source]:
 
     Raises: InputError when a path names nothing.
     """
-    found: dict[Path, Source] = {}
+    files: dict[Path, Source] = {}
     for path in paths:
         for file in _expand(path):
-            whole = file.resolve()
-            if whole not in found:
-                found[whole] = Source(file, _display_name(file), file.stat().st_size)
-    if not found:
+            resolved = file.resolve()
+            if resolved not in files:
+                files[resolved] = Source(file, _display_name(file), file.stat().st_size)
+    if not files:
         raise InputError("no log given; right would be a file, a folder or a pattern such as logs/*.parquet")
-    return _without_copies(list(found.values()))
+    return _without_copies(list(files.values()))
 
 
 @contextmanager
@@ -61,8 +61,8 @@ def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> I
         local: list[str | Path] = []
         for number, path in enumerate(paths):
             if is_database(path):
-                (inside := Path(folder) / str(number)).mkdir()
-                local.append(export_table(str(path), inside))
+                (table_folder := Path(folder) / str(number)).mkdir()
+                local.append(export_table(str(path), table_folder))
                 continue
             if str(path) == STDIN:
                 name, stream = "stdin", stdin or sys.stdin.buffer
@@ -76,8 +76,8 @@ def local_files(paths: Sequence[str | Path], stdin: BinaryIO | None = None) -> I
                 raise InputError("- stands for standard input and can be given once")
             try:
                 with ExitStack() as opened:
-                    found = stream or opened.enter_context(Path(path).open("rb"))
-                    shutil.copyfileobj(found, opened.enter_context(copy.open("xb")), 1 << 20)
+                    source = stream or opened.enter_context(Path(path).open("rb"))
+                    shutil.copyfileobj(source, opened.enter_context(copy.open("xb")), 1 << 20)
             except OSError as why:
                 raise InputError(f"{path}: cannot be stored in {folder}: {why.strerror or why}") from None
             local.append(copy)
@@ -108,24 +108,24 @@ def is_gateway(path: Path) -> bool:
 
 
 def _expand(path: str | Path) -> Iterable[Path]:
-    given = Path(path)
-    if given.is_file():
-        return [given]
-    if given.is_dir():
-        if is_gateway(given):
-            given = given / "segments"  # the rest of it is no log
-        inside = sorted(_inside(given))
-        if not inside:
-            raise InputError(f"{given}: the folder holds no file")
-        return inside
-    if given.exists():
-        raise InputError(f"{given}: is a pipe or a device; right would be a file (save the stream first)")
+    location = Path(path)
+    if location.is_file():
+        return [location]
+    if location.is_dir():
+        if is_gateway(location):
+            location = location / "segments"  # the rest of it is no log
+        files_inside = sorted(_inside(location))
+        if not files_inside:
+            raise InputError(f"{location}: the folder holds no file")
+        return files_inside
+    if location.exists():
+        raise InputError(f"{location}: is a pipe or a device; right would be a file (save the stream first)")
     matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
     files: list[Path] = []
     for match in matches:
         files.extend(_expand(match) if match.is_dir() else [match] if match.is_file() else [])
     if not files:
-        raise InputError(f"{given}: no such file or folder, and as a pattern it matches nothing")
+        raise InputError(f"{location}: no such file or folder, and as a pattern it matches nothing")
     return files
 
 
@@ -159,19 +159,19 @@ def _without_copies(sources: list[Source]) -> list[Source]:
     for source in sources:
         sizes[source.size] = sizes.get(source.size, 0) + 1
     seen: set[bytes] = set()
-    kept = []
+    distinct_sources = []
     for source in sources:
         if source.size and sizes[source.size] > 1:
             try:
                 digest = _digest(source.path)
             except OSError:  # the read of it will say so, and the others are read
-                kept.append(source)
+                distinct_sources.append(source)
                 continue
             if digest in seen:
                 continue
             seen.add(digest)
-        kept.append(source)
-    return kept
+        distinct_sources.append(source)
+    return distinct_sources
 
 
 def _digest(path: Path) -> bytes:

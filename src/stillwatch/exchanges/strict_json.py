@@ -2,7 +2,7 @@
 
 msgspec does the work; a key that stands twice is found by counting: every key is followed by a colon, so
 when a text holds no more `":` than the decoded value has keys, no key was swallowed. Otherwise the slow
-decoder looks.
+decoder checks.
 """
 
 import json
@@ -73,15 +73,15 @@ def _describe_problem(raw: bytes, why: str) -> str:
 
 def _keys(value: object) -> int:
     count = 0
-    todo: list[Any] = [value]
-    for inner in todo:  # grows as it is walked
+    pending: list[Any] = [value]
+    for inner in pending:  # grows as it is walked
         if type(inner) is dict:
             count += len(inner)
             inner = inner.values()
-        for found in inner:
-            kind = type(found)
+        for element in inner:
+            kind = type(element)
             if kind is dict or kind is list:
-                todo.append(found)
+                pending.append(element)
     return count
 
 
@@ -96,8 +96,8 @@ def refuse_duplicates(raw: bytes) -> None:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise Refused(f"key {twice[:40]!r} stands twice in one object; which one holds is anyone's guess")
-    return found
+    return fields

@@ -13,7 +13,7 @@ import pyarrow as pa
 from stillwatch.errors import InputError
 from stillwatch.exchanges.formats import Refused, own
 from stillwatch.exchanges.intake import Intake
-from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, read_batches
+from stillwatch.exchanges.parquet import DAMAGED, ColumnarLog, first_line, read_batches
 from stillwatch.exchanges.sketch import Sketcher
 
 STREAM, ARRAY = "__arrow_c_stream__", "__arrow_c_array__"
@@ -60,16 +60,16 @@ class InMemoryLog:
         if isinstance(self.data, str | bytes | dict) or not isinstance(self.data, Iterable):
             raise InputError(f"{self.what}: is a {_kind(self.data)}; {RIGHT}")
         number = 0
-        for number, one in enumerate(self.data, start=1):
-            if not is_table(one):
-                raise InputError(f"{self.what} {number}: is a {_kind(one)}; {RIGHT}{_rows_hint(one)}")
-            yield _source(one, f"{self.what} {number}")
+        for number, table in enumerate(self.data, start=1):
+            if not is_table(table):
+                raise InputError(f"{self.what} {number}: is a {_kind(table)}; {RIGHT}{_rows_hint(table)}")
+            yield _source(table, f"{self.what} {number}")
         if number == 0:
             raise InputError(f"{self.what}: holds nothing; {RIGHT}")
 
 
-def _rows_hint(one: object) -> str:
-    return "; of rows pyarrow.Table.from_pylist(rows) makes a table" if isinstance(one, dict) else ""
+def _rows_hint(data: object) -> str:
+    return "; of rows pyarrow.Table.from_pylist(rows) makes a table" if isinstance(data, dict) else ""
 
 
 def _kind(data: object) -> str:
@@ -85,7 +85,7 @@ def _source(data: object, shown: str) -> TableSource:
             reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
     except (pa.ArrowException, TypeError, ValueError, OverflowError, NotImplementedError) as why:
         raise InputError(
-            f"{shown}: cannot be handed over as Arrow ({_first_line(why)}); give every column one type"
+            f"{shown}: cannot be handed over as Arrow ({first_line(why)}); give every column one type"
         ) from None
     return TableSource(shown, _rows(data), reader)
 
@@ -95,10 +95,6 @@ def _rows(data: object) -> int:
     if size is None and isinstance(data, Sized):
         size = len(data)
     return size if isinstance(size, int) else 0
-
-
-def _first_line(why: BaseException) -> str:
-    return str(why).splitlines()[0][:200] if str(why) else type(why).__name__
 
 
 def read(
@@ -116,7 +112,7 @@ def read(
     """
     rows = 0
 
-    def parts(wanted: list[str] | None) -> Iterator[pa.RecordBatch]:
+    def batches_of_source(wanted: list[str] | None) -> Iterator[pa.RecordBatch]:
         nonlocal rows
         for batch in _whole(source):
             rows += batch.num_rows
@@ -124,16 +120,16 @@ def read(
             for at in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(at, batch_rows)
 
-    log = ColumnarLog(source.shown, source.batches.schema, parts)
+    log = ColumnarLog(source.shown, source.batches.schema, batches_of_source)
     try:
         yield from read_batches(log, intake, columns=columns, tick=tick, sketcher=sketcher)
     except Refused as why:
-        lacks = own.missing_column(source.batches.schema.names)
-        if lacks is None or intake.columns:
+        missing = own.missing_column(source.batches.schema.names)
+        if missing is None or intake.columns:
             raise
-        raise Refused(f"{why}; or name yours: columns={{'{lacks}': '...'}}") from None
+        raise Refused(f"{why}; or name yours: columns={{'{missing}': '...'}}") from None
     except pa.ArrowException as why:
-        raise Refused(f"has values that its column types do not allow: {_first_line(why)}") from None
+        raise Refused(f"has values that its column types do not allow: {first_line(why)}") from None
     if rows == 0:
         raise Refused("is empty: no row to read")
 
@@ -143,4 +139,4 @@ def _whole(source: TableSource) -> Iterator[pa.RecordBatch]:
     try:
         yield from source.batches
     except DAMAGED as why:
-        raise Refused(f"broke off: {_first_line(why)}") from None
+        raise Refused(f"broke off: {first_line(why)}") from None

@@ -61,11 +61,11 @@ class UnpackedFile:
         """How far the file itself has been read."""
         return 0 if self._raw.closed else self._raw.tell()
 
-    def peek(self, size: int = CHUNK) -> bytes:
+    def peek(self) -> bytes:
         """The first bytes, without using them up. Call before anything else."""
-        while len(self._pushed) < size:
+        while len(self._pushed) < CHUNK:
             try:
-                more = self._read(size - len(self._pushed))
+                more = self._read(CHUNK - len(self._pushed))
             except Refused:
                 if not self._pushed:
                     raise
@@ -108,13 +108,13 @@ class UnpackedFile:
         self._raw.close()
         self._raw = self._path.open("rb")
         self._stream = self._open_file()
-        left = self.done
+        bytes_left = self.done
         try:
-            while left and (skipped := self._stream.read(min(left, CHUNK))):
-                left -= len(skipped)
+            while bytes_left and (skipped := self._stream.read(min(bytes_left, CHUNK))):
+                bytes_left -= len(skipped)
         except OSError:
             return False  # not the same file any more
-        return left == 0
+        return bytes_left == 0
 
     def _describe_error(self, why: OSError) -> str:
         if "runcated" in str(why):

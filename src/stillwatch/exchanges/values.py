@@ -26,7 +26,7 @@ def micros(moment: datetime) -> int:
 
 @dataclass(frozen=True)
 class Clock:
-    """What counts as a possible time. `now` comes from outside; nothing here looks at a watch."""
+    """What counts as a possible time. `now` comes from outside; nothing here reads a clock."""
 
     now: datetime
     assume_utc: bool = False
@@ -122,22 +122,11 @@ WRITTEN = (  # what is no ISO 8601 and names its zone all the same
 def _parse_value(text: str) -> datetime | float | int:
     if len(text) > TIME_LENGTH:
         raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    try:  # Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"
-        return datetime.fromisoformat(text.removesuffix("UTC").removesuffix("Z").strip() + "+00:00")
-    except ValueError:
-        pass
+    for parse in (int, float, datetime.fromisoformat, _with_utc):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
     before, _, zone = text.rpartition(" ")
     if zone in ("GMT", "UTC"):
         text = before if before[-5:-4] in ("+", "-") else f"{before} +0000"
@@ -150,7 +139,7 @@ def _parse_value(text: str) -> datetime | float | int:
             return datetime.strptime(text, pattern)  # noqa: DTZ007 - a time without a zone is refused later
         except ValueError:
             continue
-    if (moment := _unusual(text)) is not None:
+    if (moment := _parse_unusual(text)) is not None:
         return moment
     named = NAMED_ZONE.fullmatch(text)
     if named and named["zone"] not in ("AM", "PM", "T", "Z"):
@@ -161,19 +150,24 @@ def _parse_value(text: str) -> datetime | float | int:
     raise Refused(f"time {show(text)} is no time; right would be 2026-03-01T12:00:00Z")
 
 
-def _unusual(text: str) -> datetime | None:
+def _with_utc(text: str) -> datetime:
+    """Postgres and pandas: "2026-03-01 12:00:00+00:00 UTC", "... UTC", "... Z"."""
+    return datetime.fromisoformat(text.removesuffix("UTC").removesuffix("Z").strip() + "+00:00")
+
+
+def _parse_unusual(text: str) -> datetime | None:
     """24:00 as the next day's beginning, second 60 as the next minute's, a zone named after its offset."""
-    found = ISO.fullmatch(text)
-    if found is None:
+    match = ISO.fullmatch(text)
+    if match is None:
         return None
-    hour, minute, second = found["hour"], found["minute"], found["second"] or "00"
+    hour, minute, second = match["hour"], match["minute"], match["second"] or "00"
     later = timedelta()
     if (hour, minute, second) == ("24", "00", "00"):
         hour, later = "00", timedelta(days=1)
     elif second == "60":
         second, later = "59", timedelta(seconds=1)
     try:
-        return datetime.fromisoformat(f"{found['day']}T{hour}:{minute}:{second}{found['zone'] or ''}") + later
+        return datetime.fromisoformat(f"{match['day']}T{hour}:{minute}:{second}{match['zone'] or ''}") + later
     except (ValueError, OverflowError):
         return None
 

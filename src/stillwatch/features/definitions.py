@@ -1,8 +1,8 @@
 """Every feature of an account, one entry each. It knows the columns of l0, not how states are kept.
 
-A feature is an expression over *states*: whole numbers per account. There are
-sums over exchanges (named in the entry itself), counts per value of a column (`DIMENSIONS`), and the rhythm
-(counts per hour and day, squared gaps; see states.py). To add a feature, add one entry.
+A feature is an expression over *states*: whole numbers per account. There are sums over exchanges (named in
+the entry itself), counts per value of a column (`DIMENSIONS`), and the rhythm (counts per hour and day,
+squared gaps; see states.py). To add a feature, add one entry.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Feature:
     sums: tuple[tuple[str, str], ...] = ()
 
     @property
-    def whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether the values are whole numbers."""
         return self.unit in ("count", "us") or self.name.endswith("put_tokens")
 

@@ -44,11 +44,10 @@ def counts(source: str, dimension: Dimension) -> str:
 def value_statistics(source: str, dimension: Dimension) -> str:
     """How many values, the commonest's count, and n log2 n, from one row per account and value."""
     column = dimension.column
-    nlogn = n_log_n("n")
     return (
         f"SELECT account, CAST(COUNT(*) AS BIGINT) AS {column}_values, "
         f"CAST(MAX(n) AS BIGINT) AS {column}_top, CAST(SUM(n) AS BIGINT) AS {column}_n, "
-        f"CAST(SUM({nlogn}) AS BIGINT) AS {column}_nlogn "
+        f"CAST(SUM({n_log_n('n')}) AS BIGINT) AS {column}_nlogn "
         f"FROM {source} GROUP BY account"
     )
 
@@ -63,10 +62,14 @@ def shared_counts(source: str) -> str:
 
 def spans(source: str) -> str:
     """First, last and squared gaps (in hundredths of a second) per account, from exchanges."""
-    stepped = f"SELECT account, ts_us, LAG(ts_us, 1, ts_us) OVER ({_IN_TIME}) AS previous_us FROM {source}"
+    previous = "LAG(ts_us, 1, ts_us) OVER (PARTITION BY account ORDER BY ts_us) AS previous_us"
+    stepped = f"SELECT account, ts_us, {previous} FROM {source}"
+    # times are rounded down to hundredths of a second before they are subtracted, so that gaps add up
+    step = "CAST(((ts_us - ts_us % 10000) - (previous_us - previous_us % 10000)) / 10000 AS BIGINT)"
+    gap = f"LEAST(GREATEST({step}, 0), {GAP_CAP_CS})"
     return (
         "SELECT account, MIN(ts_us) AS first_us, MAX(ts_us) AS last_us, "
-        f"CAST(SUM({_squared_gap('ts_us')}) AS BIGINT) AS gap_squares "
+        f"CAST(SUM({gap} * {gap}) AS BIGINT) AS gap_squares "
         f"FROM ({stepped}) AS stepped GROUP BY account"
     )
 
@@ -109,7 +112,7 @@ def hour_statistics(source: str) -> str:
 def final(tables: dict[str, list[str]]) -> str:
     """The feature table from the states: `tables` names each table and its state columns.
 
-    The table `sums` holds every account; where another lacks an account, its states are 0.
+    The table `state_sums` holds every account; where another lacks an account, its states are 0.
     """
     states = ", ".join(
         f"COALESCE({table}.{column}, 0) AS {column}"
@@ -121,18 +124,10 @@ def final(tables: dict[str, list[str]]) -> str:
         for table in tables
         if table != "state_sums"
     )
-    columns = ", ".join(f"CAST({f.sql} AS {'BIGINT' if f.whole else 'DOUBLE'}) AS {f.name}" for f in FEATURES)
+    columns = ", ".join(
+        f"CAST({f.sql} AS {'BIGINT' if f.is_whole else 'DOUBLE'}) AS {f.name}" for f in FEATURES
+    )
     return (
         f"SELECT account, {columns} FROM (SELECT state_sums.account AS account, {states} "
         f"FROM state_sums {joins}) AS states ORDER BY account"
     )
-
-
-def _squared_gap(later: str) -> str:
-    """The gap since `previous_us`, in whole hundredths of a second so that steps add up, capped, squared."""
-    step = f"CAST((({later} - {later} % 10000) - (previous_us - previous_us % 10000)) / 10000 AS BIGINT)"
-    gap = f"LEAST(GREATEST({step}, 0), {GAP_CAP_CS})"
-    return f"{gap} * {gap}"
-
-
-_IN_TIME = "PARTITION BY account ORDER BY ts_us"

@@ -298,7 +298,7 @@ class FolderScan:
         return sorted(files, key=lambda one: (one["name"], one["sha256"]))
 
     def _save_if_due(self) -> None:
-        moved = self._live.looked_until_us != self._saved_until_us
+        moved = self._live.evaluated_until_us != self._saved_until_us
         if self._unsaved and (moved or time.monotonic() - self._saved_at > SAVE_S):
             self.save()
 
@@ -310,7 +310,7 @@ class FolderScan:
             "seen": sorted(self.seen), "newest_us": self.newest_us, "networks": self._tables
         }  # fmt: skip
         # a disk that refuses is not asked again at each step
-        self._saved_at, self._saved_until_us = time.monotonic(), self._live.looked_until_us
+        self._saved_at, self._saved_until_us = time.monotonic(), self._live.evaluated_until_us
         try:
             self._live.save(self.folder.detector / STATE, rows_apart=True)
         except InputError as why:
@@ -330,7 +330,7 @@ class FolderScan:
             "unseen": self._unseen,
             "left_out": self._thinning.left_out,
             "bad_segments": self.bad,
-            "looked_until_us": self._live.looked_until_us,
+            "looked_until_us": self._live.evaluated_until_us,
             "error": self.error,
         }
 

@@ -92,12 +92,12 @@ def iso(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def share(part: int, whole: int) -> str:
+def share(part: int, total: int) -> str:
     """
     >>> share(1, 4), share(0, 0), share(3, 4000)
     ('25 %', '0 %', '< 1 %')
     """
-    if not part or not whole:
+    if not part or not total:
         return "0 %"
-    percent = 100 * part / whole
+    percent = 100 * part / total
     return "< 1 %" if percent < 1 else f"{percent:.0f} %"

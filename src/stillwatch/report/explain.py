@@ -1,6 +1,4 @@
-"""Why an account, a campaign or a lead stands where it stands, with the numbers.
-
-It knows only what the report holds.
+"""Why an account, a campaign or a lead is in the report, with the numbers. It knows only the report.
 
 Blind to: anything the scan did not keep. It repeats evidence and ranks p-values; it weighs nothing anew.
 """
@@ -53,41 +51,43 @@ class Explanation:
     leads: tuple[Lead, ...] = ()  # the lead itself, or those the account is in
 
 
-def _near(wanted: str, names: Iterable[str]) -> list[str]:
+def _nearest_names(name: str, names: Iterable[str]) -> list[str]:
     pool = sorted(names)
-    stem = wanted[: max(3, len(wanted) // 2)]
-    close = [n for n in pool if stem and n.startswith(stem)][:2000]
-    return difflib.get_close_matches(wanted, close or pool[:20_000], n=NEAR, cutoff=0.5)
+    stem = name[: max(3, len(name) // 2)]
+    candidates = [n for n in pool if stem and n.startswith(stem)][:2000]
+    return difflib.get_close_matches(name, candidates or pool[:20_000], n=NEAR, cutoff=0.5)
 
 
-def _find(result: ScanResult, subject: str) -> tuple[Sort, str]:
+def _find_subject(result: ScanResult, subject: str) -> tuple[Sort, str]:
     """Find a subject by exact name, by its name as shown, or by a prefix that only one name has.
 
     Raises: InputError, with near names, where there is none or more than one.
     """
-    wanted, sorts = subject, set(SORTS)
+    name, sorts = subject, set(SORTS)
     names: list[tuple[Sort, str]] = [("campaign", c.id) for c in result.campaigns]
     names += [("lead", lead.id) for lead in result.leads]
     names += [("account", a.account) for a in result.accounts]
     for sort in SORTS:
         if subject.startswith(f"{sort}:") and ("account", subject) not in names:
-            wanted, sorts = subject.removeprefix(f"{sort}:"), {sort}
+            name, sorts = subject.removeprefix(f"{sort}:"), {sort}
     names = [n for n in names if n[0] in sorts]
-    exact = [n for n in names if n[1] == wanted] or [n for n in names if visible(n[1], 10_000) == wanted]
-    found = exact or [n for n in names if wanted and n[1].startswith(wanted)]
-    found = found or [n for n in names if wanted and visible(n[1], 10_000).startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
+    exact = [n for n in names if n[1] == name] or [n for n in names if visible(n[1], 10_000) == name]
+    matches = exact or [n for n in names if name and n[1].startswith(name)]
+    matches = matches or [n for n in names if name and visible(n[1], 10_000).startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
     shown = visible(subject, 80)
-    if found and exact:
-        several = [sort for sort in SORTS if any(sort == of for of, _ in found)]
-        forms = " or ".join(f"{sort}:NAME" for sort in several)
-        raise InputError(f"{shown}: more than one has this name ({', '.join(several)}); write {forms}")
-    if found:
-        some = ", ".join(visible(n, 80) for _, n in sorted(found)[:NEAR])
-        raise InputError(f"{shown}: {len(found):,} subjects begin so ({some}{', ...' * (len(found) > NEAR)})")
-    near = _near(wanted, (n for _, n in names))
-    hint = f"near it: {', '.join(visible(n, 80) for n in near)}" if near else "no name is near it"
+    if matches and exact:
+        sorts_found = [sort for sort in SORTS if any(sort == sort_found for sort_found, _ in matches)]
+        forms = " or ".join(f"{sort}:NAME" for sort in sorts_found)
+        raise InputError(f"{shown}: more than one has this name ({', '.join(sorts_found)}); write {forms}")
+    if matches:
+        examples = ", ".join(visible(n, 80) for _, n in sorted(matches)[:NEAR])
+        raise InputError(
+            f"{shown}: {len(matches):,} subjects begin so ({examples}{', ...' * (len(matches) > NEAR)})"
+        )
+    nearest = _nearest_names(name, (n for _, n in names))
+    hint = f"near it: {', '.join(visible(n, 80) for n in nearest)}" if nearest else "no name is near it"
     raise InputError(f"{shown}: no such account, campaign or lead in this report; {hint}")
 
 
@@ -101,16 +101,16 @@ def _rank(p: float, among: list[float], whom: str) -> str:
     return f"Of {len(among):,} p-values of {whom}, {smaller:,} {verb} smaller{same}."
 
 
-def _compare(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
+def _compared_with(result: ScanResult, verdict: AccountVerdict) -> tuple[str, ...]:
     if verdict.p_value is None:
         return ("It has no p-value: the log holds too little of it, or nothing to compare it with.",)
-    known = [
+    p_values = [
         (a.kind_of_use, a.p_value) for a in result.accounts if a.p_value is not None and a.campaign is None
     ]
-    lines = [_rank(verdict.p_value, [p for _, p in known], "accounts in no campaign")]
+    lines = [_rank(verdict.p_value, [p for _, p in p_values], "accounts in no campaign")]
     if verdict.kind_of_use is not None:
-        alike = [p for kind, p in known if kind == verdict.kind_of_use]
-        lines.append(_rank(verdict.p_value, alike, f"accounts of its kind ({verdict.kind_of_use})"))
+        of_kind = [p for kind, p in p_values if kind == verdict.kind_of_use]
+        lines.append(_rank(verdict.p_value, of_kind, f"accounts of its kind ({verdict.kind_of_use})"))
     worst = max((c.p_value for c in result.campaigns), default=None)
     if worst is not None:
         lines.append(f"The weakest campaign here has p = {amounts.p_value(worst, plain=True)}.")
@@ -143,11 +143,11 @@ def own_evidence(account: str, campaign: Campaign, links: Iterable[Link]) -> tup
             f"the group's wording carry that wording ({amounts.plural(tie.markers, 'piece')} of it).",
         ]
     classes = {clue.NAME: clue.CLASS for clue in clues()}
-    mine = sorted({(classes.get(k.clue, k.clue), CONTROL.get(k.control, k.control)) for k in links})
-    many = len({name for name, _ in mine})
-    kinds = "1 class" if many == 1 else f"{many} classes"
-    tied = "; ".join(f"{name} ({control})" for name, control in mine)
-    lines.append(f"Tied by {kinds} of evidence: {tied}." if mine else NO_LINK)
+    evidence = sorted({(classes.get(k.clue, k.clue), CONTROL.get(k.control, k.control)) for k in links})
+    classes_tied = len({name for name, _ in evidence})
+    kinds = "1 class" if classes_tied == 1 else f"{classes_tied} classes"
+    ties = "; ".join(f"{name} ({control})" for name, control in evidence)
+    lines.append(f"Tied by {kinds} of evidence: {ties}." if evidence else NO_LINK)
     return (*lines, FIRM if account in campaign.firm else LOOSE)
 
 
@@ -156,11 +156,11 @@ def explain(result: ScanResult, subject: str) -> Explanation:
 
     Raises: InputError where no subject, or more than one, has that name.
     """
-    sort, name = _find(result, subject)
+    sort, name = _find_subject(result, subject)
     campaigns = {c.id: c for c in result.campaigns}
     verdict = next((a for a in result.accounts if a.account == name), None) if sort == "account" else None
-    where = name if sort == "campaign" else verdict.campaign if verdict else None
-    campaign = campaigns.get(where) if where is not None else None
+    campaign_id = name if sort == "campaign" else verdict.campaign if verdict else None
+    campaign = campaigns.get(campaign_id) if campaign_id is not None else None
     links: tuple[Link, ...] = campaign.links if campaign else ()
     if sort == "account":
         links = tuple(k for k in links if name in (k.a, k.b))
@@ -177,7 +177,7 @@ def explain(result: ScanResult, subject: str) -> Explanation:
             if verdict is None
             else own_evidence(name, campaign, links)
             if campaign is not None
-            else _compare(result, verdict)
+            else _compared_with(result, verdict)
         ),
         cannot_claim=result.cannot_claim,
         leads=tuple(
@@ -188,44 +188,51 @@ def explain(result: ScanResult, subject: str) -> Explanation:
     )
 
 
-def explanation_json(e: Explanation) -> dict[str, Any]:
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
     """Give an explanation as JSON. Of an account it holds no other account but those its own links tie."""
-    campaign, leads = e.campaign, []
-    for lead in e.leads:
+    campaign, leads = explanation.campaign, []
+    for lead in explanation.leads:
         row = asdict(lead) | {"since": amounts.iso(lead.since), "accounts": len(lead.accounts)}
         leads.append(
             {k: row[k] for k in ("id", "since", "p_value", "accounts", "exchanges", "hands", "text")}
         )
     return {
-        "subject": e.subject,
-        "sort": e.sort,
+        "subject": explanation.subject,
+        "sort": explanation.sort,
         "campaign": None if campaign is None else campaign.id,
         "alarm_at": None if campaign is None else amounts.iso(campaign.alarm_at),
-        "named_at": None if e.named_at is None else amounts.iso(e.named_at),
-        "account": None if e.verdict is None else asdict(e.verdict),
-        "firm": None if e.verdict is None or campaign is None else e.subject in campaign.firm,
-        "reasons": [asdict(one) for one in e.reasons],
-        "links": [asdict(one) for one in e.links],
-        "compared_with": list(e.compared_with),
+        "named_at": None if explanation.named_at is None else amounts.iso(explanation.named_at),
+        "account": None if explanation.verdict is None else asdict(explanation.verdict),
+        "firm": None
+        if explanation.verdict is None or campaign is None
+        else explanation.subject in campaign.firm,
+        "reasons": [asdict(item) for item in explanation.reasons],
+        "links": [asdict(item) for item in explanation.links],
+        "compared_with": list(explanation.compared_with),
         "leads": leads,
-        "cannot_claim": list(e.cannot_claim),
+        "cannot_claim": list(explanation.cannot_claim),
     }
 
 
-def _print_reasons(e: Explanation, console: Console) -> None:
+def _print_reasons(explanation: Explanation, console: Console) -> None:
     console.print(Text("\nWhy the campaign was found", style="bold"))
     table = plain_table(console)
     for name in ("bits", "here", "median", "p95", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold", ratio=1)
-    for r in e.reasons:
-        sentence = safe(r.text, console, 400) + Text(" (") + safe(r.detector, console, 60) + Text(")")
-        numbers = (amounts.number(x) for x in (r.bits, r.actual, r.baseline, r.population_p95, r.n))
+    for reason in explanation.reasons:
+        sentence = (
+            safe(reason.text, console, 400) + Text(" (") + safe(reason.detector, console, 60) + Text(")")
+        )
+        numbers = (
+            amounts.number(x)
+            for x in (reason.bits, reason.actual, reason.baseline, reason.population_p95, reason.n)
+        )
         table.add_row(*numbers, sentence)
     console.print(table)
 
 
-def _print_shared(c: Campaign, console: Console) -> None:
+def _print_shared(campaign: Campaign, console: Console) -> None:
     console.print(Text("\nWhat links the accounts", style="bold"))
     table = plain_table(console)
     for name in ("accounts", "bits each", "in all"):
@@ -233,85 +240,88 @@ def _print_shared(c: Campaign, console: Console) -> None:
     table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)
-    for s in fold(c).shared:
+    for s in fold(campaign).shared:
         numbers = (amounts.count(s.accounts), amounts.number(s.bits), amounts.short(s.total_bits))
         control = safe(CONTROL.get(s.control, s.control), console, 40)
         table.add_row(*numbers, safe(s.clue, console, 60), control, safe(s.text, console, 400))
     console.print(table)
 
 
-def _print_links(e: Explanation, console: Console) -> None:
-    console.print(Text(f"\n{amounts.plural(len(e.links), 'link')}, strongest first", style="bold"))
+def _print_links(explanation: Explanation, console: Console) -> None:
+    console.print(Text(f"\n{amounts.plural(len(explanation.links), 'link')}, strongest first", style="bold"))
     table = plain_table(console)
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("clue", no_wrap=True)
     table.add_column("who chooses it", overflow="fold")
     table.add_column("with", overflow="fold")
     table.add_column("evidence", overflow="fold", ratio=1)
-    for k in e.links[:LINKS]:
-        ends = " - ".join(x for x in (k.a, k.b) if x != e.subject)
+    for k in explanation.links[:LINKS]:
+        ends = " - ".join(x for x in (k.a, k.b) if x != explanation.subject)
         control = safe(CONTROL.get(k.control, k.control), console, 40)
         cells = safe(k.clue, console, 60), control, safe(ends, console, 60), safe(k.text, console, 400)
         table.add_row(amounts.number(k.bits), *cells)
     console.print(table)
-    if len(e.links) > LINKS:
-        console.print(Text(f"... and {len(e.links) - LINKS:,} weaker ones in evidence.json"))
+    if len(explanation.links) > LINKS:
+        console.print(Text(f"... and {len(explanation.links) - LINKS:,} weaker ones in evidence.json"))
 
 
-def _print_account(e: Explanation, v: AccountVerdict, console: Console) -> None:
-    console.print(Text("Account ", style="bold") + safe(e.subject, console, 200, "bold"))
-    kind = v.kind_of_use or "not recognised"
-    line = Text(f"  {amounts.plural(v.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
+def _print_account(explanation: Explanation, verdict: AccountVerdict, console: Console) -> None:
+    console.print(Text("Account ", style="bold") + safe(explanation.subject, console, 200, "bold"))
+    kind = verdict.kind_of_use or "not recognised"
+    line = Text(f"  {amounts.plural(verdict.exchanges, 'exchange')}; kind of use: ") + safe(kind, console, 60)
     console.print(
-        line + (Text("; evidence: ") + safe(v.kind_evidence, console, 400) if v.kind_evidence else Text(""))
+        line
+        + (
+            Text("; evidence: ") + safe(verdict.kind_evidence, console, 400)
+            if verdict.kind_evidence
+            else Text("")
+        )
     )
-    console.print(Text(f"  p-value {amounts.p_value(v.p_value, plain=True)}"))
-    for sentence in e.compared_with:
+    console.print(Text(f"  p-value {amounts.p_value(verdict.p_value, plain=True)}"))
+    for sentence in explanation.compared_with:
         console.print(Text("  ") + safe(sentence, console, 400))
-    for lead in e.leads:
+    for lead in explanation.leads:
         console.print(Text("  It is in lead ") + safe(lead.id, console, 60) + Text(", which accuses nobody."))
-        mine = [one for one in lead.echoes if e.subject in (one.answered, one.quoted_by)]
-        _print_echoes(mine, console)
-    if e.campaign is None:
+        own_echoes = [echo for echo in lead.echoes if explanation.subject in (echo.answered, echo.quoted_by)]
+        _print_echoes(own_echoes, console)
+    if explanation.campaign is None:
         console.print(Text("  It is in no campaign."))
         return
-    at = f", at {amounts.iso(e.named_at)}" if e.named_at else ""
-    console.print(Text("  Named in campaign ") + safe(e.campaign.id, console, 60) + Text(at))
+    at = f", at {amounts.iso(explanation.named_at)}" if explanation.named_at else ""
+    console.print(Text("  Named in campaign ") + safe(explanation.campaign.id, console, 60) + Text(at))
 
 
 def _print_echoes(echoes: Sequence[Echo], console: Console) -> None:
     """Print answers that came back in requests of other accounts of the lead, or nothing."""
     shown = [
-        f"{one.quoted_by} sent at {amounts.iso(one.quoted_at)} what {one.answered} asked for at "
-        f"{amounts.iso(one.answered_at)} ({one.passages} passages of the answer)"
-        for one in echoes[:LINKS]
+        f"{echo.quoted_by} sent at {amounts.iso(echo.quoted_at)} what {echo.answered} asked for at "
+        f"{amounts.iso(echo.answered_at)} ({echo.passages} passages of the answer)"
+        for echo in echoes[:LINKS]
     ]
     more = [f"and {len(echoes) - LINKS:,} more pairs in {FINDINGS}"] if len(echoes) > LINKS else []
     print_list("Answers that came back in requests of another account", shown + more, console)
 
 
-def _whose(c: Campaign) -> str:
-    return "the payer's" if is_lone(c) else "the group's, not any account's"
-
-
-def _print_campaign(c: Campaign, console: Console) -> None:
-    console.print(Text("\nCampaign ", style="bold") + safe(c.id, console, 60, "bold"))
-    if c.title:
-        console.print(Text("  ") + safe(c.title, console, 400))
-    taken, early = c.harvest, c.harvest_at_alarm
+def _print_campaign(campaign: Campaign, console: Console) -> None:
+    console.print(Text("\nCampaign ", style="bold") + safe(campaign.id, console, 60, "bold"))
+    if campaign.title:
+        console.print(Text("  ") + safe(campaign.title, console, 400))
+    taken, at_alarm = campaign.harvest, campaign.harvest_at_alarm
+    whose_p_value = "the payer's" if is_lone(campaign) else "the group's, not any account's"
     console.print(
         Text(
-            f"  {amounts.plural(len(c.accounts), 'account')}; alarm at {amounts.iso(c.alarm_at)}; "
-            f"{taken.exchanges:,} exchanges taken ({amounts.short(taken.output_tokens)} output tokens), "
-            f"{early.exchanges:,} of them before the alarm; {amounts.number(c.score_bits)} bits, "
-            f"p = {amounts.p_value(c.p_value, plain=True)} ({_whose(c)})"
+            f"  {amounts.plural(len(campaign.accounts), 'account')}; "
+            f"alarm at {amounts.iso(campaign.alarm_at)}; {taken.exchanges:,} exchanges taken "
+            f"({amounts.short(taken.output_tokens)} output tokens), "
+            f"{at_alarm.exchanges:,} of them before the alarm; {amounts.number(campaign.score_bits)} bits, "
+            f"p = {amounts.p_value(campaign.p_value, plain=True)} ({whose_p_value})"
         )
     )
-    if c.suppressed_by is not None:
-        console.print(Text("  Suppressed by: ") + safe(c.suppressed_by, console, 300))
-    if ahead := split_milestone(c.next_milestone):
-        console.print(Text("  ") + safe(ahead, console, 200))
-    console.print(Text("  ") + safe(cite_curve(c.harvest.exchanges), console, 400))
+    if campaign.suppressed_by is not None:
+        console.print(Text("  Suppressed by: ") + safe(campaign.suppressed_by, console, 300))
+    if next_size := split_milestone(campaign.next_milestone):
+        console.print(Text("  ") + safe(next_size, console, 200))
+    console.print(Text("  ") + safe(cite_curve(campaign.harvest.exchanges), console, 400))
 
 
 def _print_lead(lead: Lead, console: Console) -> None:

@@ -65,7 +65,7 @@ def _number(value: float, what: str) -> float:
     return float(f"{value:.{_DIGITS}g}") + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def _maybe(value: float | None) -> float | None:
+def _finite_or_none(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else _number(value, "number")
 
 
@@ -91,28 +91,39 @@ def _harvest(harvest: Harvest) -> dict[str, int]:
     return {"exchanges": int(harvest.exchanges), "output_tokens": int(harvest.output_tokens)}
 
 
-def _campaign_findings(c: Campaign) -> dict[str, Any]:
+def _campaign_findings(campaign: Campaign) -> dict[str, Any]:
     return {
-        "id": c.id,
-        "alarm_at": iso(c.alarm_at),
-        "p_value": _number(c.p_value, f"campaign {c.id}: p_value"),
-        "score_bits": _number(c.score_bits, f"campaign {c.id}: score_bits"),
-        "accounts": sorted(set(c.accounts)),
-        "harvest": _harvest(c.harvest),
-        "harvest_at_alarm": _harvest(c.harvest_at_alarm),
+        "id": campaign.id,
+        "alarm_at": iso(campaign.alarm_at),
+        "p_value": _number(campaign.p_value, f"campaign {campaign.id}: p_value"),
+        "score_bits": _number(campaign.score_bits, f"campaign {campaign.id}: score_bits"),
+        "accounts": sorted(set(campaign.accounts)),
+        "harvest": _harvest(campaign.harvest),
+        "harvest_at_alarm": _harvest(campaign.harvest_at_alarm),
         "reasons": [
-            {"detector": r.detector, "text": r.text, "bits": _number(r.bits, f"campaign {c.id}: bits")}
-            for r in _reasons(c)
+            {
+                "detector": reason.detector,
+                "text": reason.text,
+                "bits": _number(reason.bits, f"campaign {campaign.id}: bits"),
+            }
+            for reason in _reasons(campaign)
         ],
-        "benign_alternatives": [{"kind": b.kind, "text": b.text} for b in c.benign_alternatives],
-        "suppressed_by": c.suppressed_by,
-        **({"set_aside": [set_aside_json(one) for one in c.set_aside]} if c.set_aside else {}),
+        "benign_alternatives": [
+            {"kind": alternative.kind, "text": alternative.text}
+            for alternative in campaign.benign_alternatives
+        ],
+        "suppressed_by": campaign.suppressed_by,
+        **(
+            {"set_aside": [set_aside_json(entry) for entry in campaign.set_aside]}
+            if campaign.set_aside
+            else {}
+        ),
     }
 
 
-def set_aside_json(one: SetAside) -> dict[str, Any]:
+def set_aside_json(entry: SetAside) -> dict[str, Any]:
     """Give an account that was set aside as findings.json has it: with the facts that its rule rests on."""
-    facts = {name: value for name, value in asdict(one).items() if value is not None}
+    facts = {name: value for name, value in asdict(entry).items() if value is not None}
     return {name: iso(value) if isinstance(value, datetime) else value for name, value in facts.items()}
 
 
@@ -142,21 +153,21 @@ def findings_json(result: ScanResult) -> dict[str, Any]:
         "accounts": [
             {
                 "account": a.account,
-                "p_value": _maybe(a.p_value),
+                "p_value": _finite_or_none(a.p_value),
                 "campaign": a.campaign,
                 "kind_of_use": a.kind_of_use,
             }
             for a in sorted(result.accounts, key=lambda a: a.account)
         ],
         "leads": [lead_json(lead) for lead in result.leads],
-        **({"known_pools": [_pool_json(one) for one in result.pools]} if result.pools else {}),
+        **({"known_pools": [_pool_json(pool) for pool in result.pools]} if result.pools else {}),
         **({} if result.window is None else {"window": _window_json(result.window)}),
     }
 
 
 def _window_json(window: SeenWindow) -> dict[str, Any]:
     return asdict(window) | {
-        "kept_days": _maybe(window.kept_days),
+        "kept_days": _finite_or_none(window.kept_days),
         "since": _time(window.since),
         "unevaluated": [[iso(start), iso(end)] for start, end in window.unevaluated],
         "text": list(window_sentences(window)),
@@ -175,60 +186,62 @@ def lead_json(lead: Lead) -> dict[str, Any]:
             "hands": lead.hands,
             "text": lead.text,
         }
-        | ({"echoes": [_echo_json(one) for one in lead.echoes]} if lead.echoes else {})
-        | ({"known_pools": [_pool_json(one) for one in lead.pools]} if lead.pools else {})
+        | ({"echoes": [_echo_json(item) for item in lead.echoes]} if lead.echoes else {})
+        | ({"known_pools": [_pool_json(item) for item in lead.pools]} if lead.pools else {})
     )
 
 
-def _pool_json(one: PoolCover) -> dict[str, Any]:
-    return asdict(one) | {
-        "expected": _number(one.expected, f"known pool {one.pool}: expected"),
-        "p_value": _number(one.p_value, f"known pool {one.pool}: p_value"),
+def _pool_json(pool: PoolCover) -> dict[str, Any]:
+    return asdict(pool) | {
+        "expected": _number(pool.expected, f"known pool {pool.pool}: expected"),
+        "p_value": _number(pool.p_value, f"known pool {pool.pool}: p_value"),
     }
 
 
-def _echo_json(one: Echo) -> dict[str, Any]:
-    return asdict(one) | {"answered_at": iso(one.answered_at), "quoted_at": iso(one.quoted_at)}
+def _echo_json(echo: Echo) -> dict[str, Any]:
+    return asdict(echo) | {"answered_at": iso(echo.answered_at), "quoted_at": iso(echo.quoted_at)}
 
 
-def _campaign_evidence(c: Campaign) -> dict[str, Any]:
+def _campaign_evidence(campaign: Campaign) -> dict[str, Any]:
     return {
-        "id": c.id,
-        "title": c.title,
-        "next_milestone": c.next_milestone,
-        "value_tokens": _maybe(c.harvest.value_tokens),
-        "value_tokens_at_alarm": _maybe(c.harvest_at_alarm.value_tokens),
-        "unique_prompts": c.harvest.unique_prompts,
-        "unique_prompts_at_alarm": c.harvest_at_alarm.unique_prompts,
+        "id": campaign.id,
+        "title": campaign.title,
+        "next_milestone": campaign.next_milestone,
+        "value_tokens": _finite_or_none(campaign.harvest.value_tokens),
+        "value_tokens_at_alarm": _finite_or_none(campaign.harvest_at_alarm.value_tokens),
+        "unique_prompts": campaign.harvest.unique_prompts,
+        "unique_prompts_at_alarm": campaign.harvest_at_alarm.unique_prompts,
         "reasons": [
             {
-                "actual": _maybe(r.actual),
-                "baseline": _maybe(r.baseline),
-                "population_p95": _maybe(r.population_p95),
-                "n": None if r.n is None else int(r.n),
+                "actual": _finite_or_none(reason.actual),
+                "baseline": _finite_or_none(reason.baseline),
+                "population_p95": _finite_or_none(reason.population_p95),
+                "n": None if reason.n is None else int(reason.n),
             }
-            for r in _reasons(c)
+            for reason in _reasons(campaign)
         ],
-        "named_at": {a: iso(c.named_at[a]) for a in sorted(c.named_at)},
-        "since": {a: iso(c.since[a]) for a in sorted(c.since)},
-        "firm": list(c.firm),
-        "own_ties": {a: list(astuple(c.own_ties[a])) for a in sorted(c.own_ties)},
-        "own_reactions": {a: list(astuple(c.own_reactions[a])) for a in sorted(c.own_reactions)},
-        "tested": [asdict(one) for one in c.tested],
+        "named_at": {a: iso(campaign.named_at[a]) for a in sorted(campaign.named_at)},
+        "since": {a: iso(campaign.since[a]) for a in sorted(campaign.since)},
+        "firm": list(campaign.firm),
+        "own_ties": {a: list(astuple(campaign.own_ties[a])) for a in sorted(campaign.own_ties)},
+        "own_reactions": {
+            a: list(astuple(campaign.own_reactions[a])) for a in sorted(campaign.own_reactions)
+        },
+        "tested": [asdict(test) for test in campaign.tested],
         "links": [
-            [k.a, k.b, k.clue, _number(k.bits, f"campaign {c.id}: link bits"), k.text, k.control]
-            for k in sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
+            [k.a, k.b, k.clue, _number(k.bits, f"campaign {campaign.id}: link bits"), k.text, k.control]
+            for k in sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b, k.text))
         ],
         "timeline": [
             [iso(h.start), int(h.exchanges), int(h.output_tokens)]
-            for h in sorted(c.timeline, key=lambda h: h.start)
+            for h in sorted(campaign.timeline, key=lambda h: h.start)
         ],
     }
 
 
-def campaign_json(c: Campaign) -> dict[str, Any]:
+def campaign_json(campaign: Campaign) -> dict[str, Any]:
     """Give one campaign as it stands in the two files; `campaign_of` reads it back."""
-    return {"finding": _campaign_findings(c), "evidence": _campaign_evidence(c)}
+    return {"finding": _campaign_findings(campaign), "evidence": _campaign_evidence(campaign)}
 
 
 def campaign_of(document: dict[str, Any]) -> Campaign:
@@ -257,8 +270,8 @@ def evidence_json(result: ScanResult) -> dict[str, Any]:
 
 def _digest(findings: dict[str, Any]) -> str:
     """Name these findings whatever time the scan took, so that a pair of files from two scans is noticed."""
-    still = dict(findings, scanned=dict(findings["scanned"], seconds=0.0))
-    return hashlib.sha256(json.dumps(still, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
+    timeless = dict(findings, scanned=dict(findings["scanned"], seconds=0.0))
+    return hashlib.sha256(json.dumps(timeless, sort_keys=True, allow_nan=False).encode("ascii")).hexdigest()
 
 
 def to_text(document: dict[str, Any]) -> str:
@@ -281,7 +294,7 @@ def write(result: ScanResult, out_dir: Path) -> Paths:
     return paths
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_report(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -296,10 +309,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
-    at = datetime.fromisoformat
+    time = datetime.fromisoformat
     return Campaign(
         id=f["id"],
-        alarm_at=at(f["alarm_at"]),
+        alarm_at=time(f["alarm_at"]),
         p_value=f["p_value"],
         score_bits=f["score_bits"],
         accounts=tuple(f["accounts"]),
@@ -311,14 +324,14 @@ def _campaign(f: dict[str, Any], e: dict[str, Any]) -> Campaign:
         benign_alternatives=tuple(BenignAlternative(**b) for b in f["benign_alternatives"]),
         suppressed_by=f["suppressed_by"],
         title=e["title"],
-        named_at={a: at(t) for a, t in e["named_at"].items()},
-        since={a: at(t) for a, t in e.get("since", {}).items()},
+        named_at={a: time(t) for a, t in e["named_at"].items()},
+        since={a: time(t) for a, t in e.get("since", {}).items()},
         firm=tuple(e.get("firm", f["accounts"])),
         own_ties={a: OwnTie(*tie) for a, tie in e.get("own_ties", {}).items()},
-        own_reactions={a: OwnReaction(*one) for a, one in e.get("own_reactions", {}).items()},
+        own_reactions={a: OwnReaction(*item) for a, item in e.get("own_reactions", {}).items()},
         links=tuple(Link(*k) for k in e["links"]),
-        timeline=tuple(Hour(at(h[0]), h[1], h[2]) for h in e["timeline"]),
-        tested=tuple(SettingTest(**one) for one in e.get("tested", ())),
+        timeline=tuple(Hour(time(h[0]), h[1], h[2]) for h in e["timeline"]),
+        tested=tuple(SettingTest(**item) for item in e.get("tested", ())),
         next_milestone=e["next_milestone"],
         set_aside=msgspec.convert(f.get("set_aside", ()), tuple[SetAside, ...]),
     )
@@ -345,7 +358,7 @@ def _result(f: dict[str, Any], e: dict[str, Any]) -> ScanResult:
         rejected_examples=tuple(e["rejected_examples"]),
         gaps=msgspec.convert(e["gaps"], tuple[Gap, ...]),
         cannot_claim=tuple(e["cannot_claim"]),
-        leads=tuple(lead_of(one) for one in f.get("leads", ())),
+        leads=tuple(lead_of(lead) for lead in f.get("leads", ())),
         pools=msgspec.convert(f.get("known_pools", ()), tuple[PoolCover, ...]),
         judged=msgspec.convert(f.get("judged", {}), Coverage),  # an earlier version does not say
         window=msgspec.convert(f.get("window"), SeenWindow | None),
@@ -361,8 +374,8 @@ def _own_p_value(account: dict[str, Any], ties: dict[str, Any]) -> float | None:
     """An account's own p-value. Reports without `own_ties` are older and gave it its campaign's."""
     if account["campaign"] is not None and ties.get(account["campaign"]) is None:
         return None
-    own: float | None = account["p_value"]
-    return own
+    p_value: float | None = account["p_value"]
+    return p_value
 
 
 def load(out_dir: Path) -> ScanResult:
@@ -370,7 +383,7 @@ def load(out_dir: Path) -> ScanResult:
 
     Raises: InputError where a file is missing, unreadable, or the two are not of one scan.
     """
-    findings, evidence = _read(out_dir / FINDINGS), _read(out_dir / EVIDENCE)
+    findings, evidence = _read_report(out_dir / FINDINGS), _read_report(out_dir / EVIDENCE)
     try:
         if evidence["findings_digest"] != _digest(findings):
             raise InputError(f"{out_dir}: {FINDINGS} and {EVIDENCE} are not of one scan; scan again")

@@ -56,13 +56,9 @@ class LinkPicture:
     unlinked: int  # accounts without a link of their own
 
 
-def _members(link: Link, accounts: frozenset[str]) -> list[str]:
-    return [x for x in dict.fromkeys((link.a, link.b)) if x in accounts]
-
-
-def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
+def _node_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, str]]:
     """Map each (clue, text) to its node: common ones to themselves, the rare ones of a clue to one node."""
-    seen = Counter((k.clue, k.text) for k in links)
+    seen = Counter((link.clue, link.text) for link in links)
     of_clue: dict[str, list[tuple[str, str]]] = {}
     for key in sorted(seen, key=lambda x: (-seen[x], x)):
         of_clue.setdefault(key[0], []).append(key)
@@ -71,12 +67,14 @@ def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
         for i, key in enumerate(keys):
             nodes[key] = key if len(keys) <= 3 or (i < 2 and seen[key] > 2) else (clue, "")
     bits: dict[tuple[str, str], list[float]] = {}
-    for k in links:
-        bits.setdefault(nodes[k.clue, k.text], []).append(k.bits)
-    weight = {node: math.fsum(mine) for node, mine in bits.items()}  # exact: any order of links, one picture
-    kept = sorted(weight, key=lambda x: (-weight[x], x))
-    if len(kept) > SHARED:
-        rest = set(kept[SHARED - 1 :])
+    for link in links:
+        bits.setdefault(nodes[link.clue, link.text], []).append(link.bits)
+    weight = {
+        node: math.fsum(bits_of_node) for node, bits_of_node in bits.items()
+    }  # exact: any order of links, one picture
+    ranked = sorted(weight, key=lambda x: (-weight[x], x))
+    if len(ranked) > SHARED:
+        rest = set(ranked[SHARED - 1 :])
         nodes = {key: (_OTHER if node in rest else node) for key, node in nodes.items()}
     return nodes
 
@@ -84,34 +82,24 @@ def _key_of_each(links: tuple[Link, ...]) -> dict[tuple[str, str], tuple[str, st
 def _shared_traits(
     links: tuple[Link, ...], accounts: frozenset[str]
 ) -> tuple[list[SharedTrait], dict[str, set[int]]]:
-    nodes = _key_of_each(links)
+    nodes = _node_of_each(links)
     by_node: dict[tuple[str, str], list[Link]] = {}
-    for k in links:
-        by_node.setdefault(nodes[k.clue, k.text], []).append(k)
-    order = sorted(by_node, key=lambda x: (-math.fsum(k.bits for k in by_node[x]), x))
-    rows, of_account = [], {a: set[int]() for a in accounts}
+    for link in links:
+        by_node.setdefault(nodes[link.clue, link.text], []).append(link)
+    order = sorted(by_node, key=lambda x: (-math.fsum(link.bits for link in by_node[x]), x))
+    rows, of_account = [], {account: set[int]() for account in accounts}
     for i, node in enumerate(order):
-        mine = by_node[node]
-        members = {a for k in mine for a in _members(k, accounts)}
-        for a in members:
-            of_account[a].add(i)
-        texts = {k.text for k in mine}
+        own_links = by_node[node]
+        members = {account for link in own_links for account in (link.a, link.b)} & accounts
+        for account in members:
+            of_account[account].add(i)
+        texts = {link.text for link in own_links}
         text = node[1] or f"{len(texts):,} different ones, such as: {min(texts)}"
-        bits = [k.bits for k in mine]
-        control = ", ".join(sorted({k.control for k in mine}))
-        letter = chr(ord("A") + i)
-        rows.append(
-            SharedTrait(
-                letter,
-                node[0],
-                text,
-                control,
-                len(members),
-                len(mine),
-                statistics.median(bits),
-                math.fsum(bits),
-            )
-        )
+        bits = [link.bits for link in own_links]
+        control = ", ".join(sorted({link.control for link in own_links}))
+        letter, counts = chr(ord("A") + i), (len(members), len(own_links))
+        sums = statistics.median(bits), math.fsum(bits)
+        rows.append(SharedTrait(letter, node[0], text, control, *counts, *sums))
     return rows, of_account
 
 
@@ -120,24 +108,30 @@ def fold(campaign: Campaign) -> LinkPicture:
     accounts = frozenset(campaign.accounts)
     rows, of_account = _shared_traits(campaign.links, accounts)
     alike: dict[tuple[int, ...], list[str]] = {}
-    for a in sorted(accounts):
-        if of_account[a]:
-            alike.setdefault(tuple(sorted(of_account[a])), []).append(a)
+    for account in sorted(accounts):
+        if of_account[account]:
+            alike.setdefault(tuple(sorted(of_account[account])), []).append(account)
     ranked = sorted(alike.items(), key=lambda x: (-len(x[1]), x[0]))
-    whole, rest = (ranked, []) if len(ranked) <= GROUPS else (ranked[: GROUPS - 1], ranked[GROUPS - 1 :])
-    made = [(Counter({i: len(who) for i in key}), who, False) for key, who in whole]
+    shown, rest = (ranked, []) if len(ranked) <= GROUPS else (ranked[: GROUPS - 1], ranked[GROUPS - 1 :])
+    groups_made = [(Counter({i: len(who) for i in key}), who, False) for key, who in shown]
     if rest:
         counts: Counter[int] = Counter()
         for key, who in rest:
             counts.update({i: len(who) for i in key})
-        made.append((counts, [a for _, who in rest for a in who], True))
-    made.sort(key=lambda g: (g[2], sum(g[0]) / len(g[0]), -len(g[1]), g[1][0]))  # fewer crossings
+        groups_made.append((counts, [account for _, who in rest for account in who], True))
+    groups_made.sort(key=lambda g: (g[2], sum(g[0]) / len(g[0]), -len(g[1]), g[1][0]))  # fewer crossings
     groups = tuple(
         AccountGroup(len(who), tuple(rows[i].letter for i in sorted(n)), min(who), mixed)
-        for n, who, mixed in made
+        for n, who, mixed in groups_made
     )
-    lines = [LinkLine(g, i, n) for g, (counted, _, _) in enumerate(made) for i, n in counted.items()]
+    lines = [
+        LinkLine(g, i, n)
+        for g, (counts_of_group, _, _) in enumerate(groups_made)
+        for i, n in counts_of_group.items()
+    ]
     lines.sort(key=lambda x: (-x.accounts, x.group, x.shared))
-    room = MARKS - len(rows) - len(groups)
+    lines_left = MARKS - len(rows) - len(groups)
     unlinked = sum(not s for s in of_account.values())
-    return LinkPicture(tuple(rows), groups, tuple(lines[:room]), max(0, len(lines) - room), unlinked)
+    return LinkPicture(
+        tuple(rows), groups, tuple(lines[:lines_left]), max(0, len(lines) - lines_left), unlinked
+    )

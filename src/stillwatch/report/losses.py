@@ -41,10 +41,10 @@ def losses(rejects: Rejects, exchanges: int, dead_letters: str = "") -> tuple[st
             "a live API key. The key is kept nowhere: such an account is called key_ and 16 digits of the "
             "key's SHA-256. Log a key's id or hash instead."
         )
-    again = rejects.rows - exchanges
-    if again > 0:
+    repeated = rejects.rows - exchanges
+    if repeated > 0:
         sentences.append(
-            f"{plural(again, 'row')} repeated an earlier one (the same id, account and time, or equal in "
+            f"{plural(repeated, 'row')} repeated an earlier one (the same id, account and time, or equal in "
             "every column), and such rows count once. Unless one file was given twice, the counts here are "
             "too low: give the exchanges ids, or finer times."
         )

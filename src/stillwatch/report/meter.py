@@ -62,13 +62,13 @@ def meter(total: int, at_alarm: int) -> Meter:
         Tick(_place(m.exchanges, end), short(m.exchanges), m.name, total >= m.exchanges) for m in MILESTONES
     )
     passed = [f"{t.label} ({t.name})" for t in ticks if t.passed]
-    ahead = [f"{t.label} ({t.name})" for t in ticks if not t.passed]
+    next_sizes = [f"{t.label} ({t.name})" for t in ticks if not t.passed]
     if passed:
         listed = passed[0] if len(passed) == 1 else f"{', '.join(passed[:-1])} and {passed[-1]}"
         sentence = f"Past {listed}"
-        sentence += f"; the next size is {ahead[0]}." if ahead else ": every published size here."
+        sentence += f"; the next size is {next_sizes[0]}." if next_sizes else ": every published size here."
     else:
-        sentence = f"Below every published size; the first is {ahead[0]}."
+        sentence = f"Below every published size; the first is {next_sizes[0]}."
     alarm_x = _place(at_alarm, end)
     anchor = "start" if alarm_x < 65 else "end"
     return Meter(_place(total, end), alarm_x, anchor, ticks, sentence, cite_curve(total))

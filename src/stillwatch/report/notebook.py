@@ -19,9 +19,9 @@ CELL = 80  # letters
 
 def result_html(result: ScanResult, warnings: Sequence[str] = ()) -> str:
     """What was found, what was not judged, and what was wrong with the input."""
-    found = [c for c in campaigns_by_harvest(result) if c.suppressed_by is None]
+    campaigns = [c for c in campaigns_by_harvest(result) if c.suppressed_by is None]
     lines = [f"<p><b>{_text(headline(result), 1000)}</b></p>"]
-    if found:
+    if campaigns:
         head = ("campaign", "accounts", "taken", "at alarm", "since", "alarm", "p")
         rows = [
             (
@@ -33,11 +33,11 @@ def result_html(result: ScanResult, warnings: Sequence[str] = ()) -> str:
                 moment(c.alarm_at),
                 p_value(c.p_value, plain=True),
             )
-            for c in found[:ROWS]
+            for c in campaigns[:ROWS]
         ]
-        lines.append(_table(head, rows, len(found)))
+        lines.append(_table(head, rows, len(campaigns)))
         lines.append("<p>A finding is a reason to look. Some of its accounts may be honest.</p>")
-    if found and result.leads:
+    if campaigns and result.leads:
         lines.append(f"<p>{_text(leads_counted(result), 200)}</p>")
     for title, texts in (("Not judged, or only in part", result.judged.why), ("Input", warnings)):
         if texts:
@@ -52,10 +52,10 @@ def table_html(table: pa.Table) -> str:
     return _table(table.column_names, rows, table.num_rows)
 
 
-def _table(head: Iterable[str], rows: Sequence[tuple[str, ...]], of: int) -> str:
+def _table(head: Iterable[str], rows: Sequence[tuple[str, ...]], total: int) -> str:
     top = "".join(f"<th>{_text(name, CELL)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(f'<td>{_text(cell, CELL)}</td>' for cell in row)}</tr>" for row in rows)
-    more = f"<p>{plural(of - len(rows), 'more row')}</p>" if of > len(rows) else ""
+    more = f"<p>{plural(total - len(rows), 'more row')}</p>" if total > len(rows) else ""
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 

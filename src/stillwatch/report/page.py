@@ -25,7 +25,7 @@ from stillwatch.scan.set_aside import aside_text, by_rule
 
 PAGE = "index.html"
 FULL = 25  # campaigns shown with pictures; the rest are rows of a table
-RHYTHM = timedelta(days=3)  # scan.limits looks for gaps from here on
+RHYTHM = timedelta(days=3)  # scan.limits searches for gaps from here on
 ROWS = 400  # campaigns in the table at the top
 LEADS = 25  # leads in their table
 HEAVY = 25  # heavy honest accounts
@@ -85,7 +85,7 @@ class View:
     kinds: tuple[KindRow, ...]
     heavy: tuple[AccountVerdict, ...]
     honest: int
-    short: bool  # too short a log for gaps to be looked for
+    short: bool  # too short a log for gaps to be searched for
 
 
 def start_of(campaign: Campaign) -> datetime:
@@ -102,9 +102,9 @@ def headline(result: ScanResult) -> str:
 
 
 def _findings_sentence(result: ScanResult) -> str:
-    found = [c for c in result.campaigns if c.suppressed_by is None]
+    campaigns = [c for c in result.campaigns if c.suppressed_by is None]
     s = result.scanned
-    if not found:
+    if not campaigns:
         scope = f"{amounts.plural(s.exchanges, 'exchange')} of {amounts.plural(s.accounts, 'account')}"
         of_groups = [w.removeprefix("groups: ") for w in result.judged.why if w.startswith("groups: ")]
         why = "; ".join(of_groups[:1])
@@ -114,14 +114,14 @@ def _findings_sentence(result: ScanResult) -> str:
         if not result.judged.lone:
             return f"Could not judge {scope}: {why}.{leads}"
         return f"Could not judge groups: {why}. No lone payer found in {scope}.{leads}"
-    accounts = len({a for c in found for a in c.accounts})
-    taken = sum(c.harvest.exchanges for c in found)
-    tokens = sum(c.harvest.output_tokens for c in found)
-    verb = "has" if len(found) == 1 else "have"
-    since = min(start_of(c) for c in found)
+    accounts = len({a for c in campaigns for a in c.accounts})
+    taken = sum(c.harvest.exchanges for c in campaigns)
+    tokens = sum(c.harvest.output_tokens for c in campaigns)
+    verb = "has" if len(campaigns) == 1 else "have"
+    since = min(start_of(c) for c in campaigns)
     return (
-        f"{amounts.plural(len(found), 'campaign')} over {amounts.plural(accounts, 'account')} {verb} taken "
-        f"{amounts.plural(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
+        f"{amounts.plural(len(campaigns), 'campaign')} over {amounts.plural(accounts, 'account')} {verb} "
+        f"taken {amounts.plural(taken, 'exchange')} ({amounts.short(tokens, NO_BREAK)} output tokens) "
         f"since {since.day} {since:%B %Y}."
     )
 
@@ -133,24 +133,28 @@ def leads_counted(result: ScanResult) -> str:
 
 
 def _campaign_view(
-    c: Campaign, number: int, place: int, result: ScanResult, verdicts: dict[str, AccountVerdict], most: int
+    campaign: Campaign,
+    number: int,
+    place: int,
+    result: ScanResult,
+    verdicts: dict[str, AccountVerdict],
+    most: int,
 ) -> CampaignView:
     def member_row(account: str) -> MemberRow:
         v = verdicts.get(account)
-        return MemberRow(
-            account, c.named_at.get(account), v.exchanges if v else None, v.p_value if v else None
-        )
+        exchanges, p_value = (v.exchanges, v.p_value) if v else (None, None)
+        return MemberRow(account, campaign.named_at.get(account), exchanges, p_value)
 
-    order = sorted(c.accounts, key=lambda a: (c.named_at.get(a, c.alarm_at), a))
+    order = sorted(campaign.accounts, key=lambda a: (campaign.named_at.get(a, campaign.alarm_at), a))
     return CampaignView(
-        campaign=c,
+        campaign=campaign,
         anchor=f"campaign-{number}",
-        since=start_of(c),
-        meter=meter(c.harvest.exchanges, c.harvest_at_alarm.exchanges),
-        timeline=timeline(c, result.scanned, result.gaps),
-        folded=fold(c),
-        reasons=tuple(sorted(c.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
-        links=tuple(sorted(c.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
+        since=start_of(campaign),
+        meter=meter(campaign.harvest.exchanges, campaign.harvest_at_alarm.exchanges),
+        timeline=timeline(campaign, result.scanned, result.gaps),
+        folded=fold(campaign),
+        reasons=tuple(sorted(campaign.reasons, key=lambda r: (-r.bits, r.detector, r.text)))[:REASONS],
+        links=tuple(sorted(campaign.links, key=lambda k: (-k.bits, k.clue, k.a, k.b))[:LINKS]),
         named=tuple(member_row(a) for a in order[:most]),
         named_left_out=max(0, len(order) - most),
         place=place,
@@ -175,30 +179,32 @@ def view(result: ScanResult) -> View:
     ordered = campaigns_by_harvest(result)
     verdicts = {a.account: a for a in result.accounts}
     places = {c.id: i for i, c in enumerate(ordered)}
-    found = [c for c in ordered if c.suppressed_by is None]
-    quiet = [c for c in ordered if c.suppressed_by is not None]
+    campaigns = [c for c in ordered if c.suppressed_by is None]
+    suppressed_campaigns = [c for c in ordered if c.suppressed_by is not None]
     most = 200 if len(ordered) <= 6 else 50
 
-    def look(c: Campaign, number: int) -> CampaignView:
-        return _campaign_view(c, number, places[c.id], result, verdicts, most)
+    def view_of(campaign: Campaign, number: int) -> CampaignView:
+        return _campaign_view(campaign, number, places[campaign.id], result, verdicts, most)
 
-    shown = tuple(look(c, i + 1) for i, c in enumerate(found[:FULL]))
+    shown = tuple(view_of(c, i + 1) for i, c in enumerate(campaigns[:FULL]))
     honest = [a for a in result.accounts if a.campaign is None]
     first, last = result.scanned.first, result.scanned.last
     return View(
         result=result,
         headline=headline(result),
-        since=min((start_of(c) for c in found), default=None),
+        since=min((start_of(c) for c in campaigns), default=None),
         open=shown,
-        suppressed=tuple(look(c, len(found) + i + 1) for i, c in enumerate(quiet[:FULL])),
-        rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(found[:ROWS])),
-        rows_left_out=max(0, len(found) - ROWS),
+        suppressed=tuple(
+            view_of(c, len(campaigns) + i + 1) for i, c in enumerate(suppressed_campaigns[:FULL])
+        ),
+        rows=tuple((c, shown[i].anchor if i < len(shown) else None) for i, c in enumerate(campaigns[:ROWS])),
+        rows_left_out=max(0, len(campaigns) - ROWS),
         leads=tuple(leads_by_exchanges(result)[:LEADS]),
         leads_left_out=max(0, len(result.leads) - LEADS),
-        accounts=len({a for c in found for a in c.accounts}),
-        exchanges=sum(c.harvest.exchanges for c in found),
-        output_tokens=sum(c.harvest.output_tokens for c in found),
-        at_alarm=sum(c.harvest_at_alarm.exchanges for c in found),
+        accounts=len({a for c in campaigns for a in c.accounts}),
+        exchanges=sum(c.harvest.exchanges for c in campaigns),
+        output_tokens=sum(c.harvest.output_tokens for c in campaigns),
+        at_alarm=sum(c.harvest_at_alarm.exchanges for c in campaigns),
         kinds=_kinds(result),
         heavy=tuple(sorted(honest, key=lambda a: (-a.exchanges, a.account))[:HEAVY]),
         honest=len(honest),

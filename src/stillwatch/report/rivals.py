@@ -46,10 +46,12 @@ def rival(kind: str, text: str) -> Rival:
         state = NO_MATTER
     elif text.startswith("not checked"):
         state = OPEN if "was given" in text else NOT_CHECKABLE
-    would = next((what for begins, what in _WOULD_CHANGE.items() if kind.startswith(begins)), _ELSE)
-    return Rival(kind, state, text.removeprefix("not checked: "), would)
+    change = next(
+        (text_of_change for begins, text_of_change in _WOULD_CHANGE.items() if kind.startswith(begins)), _ELSE
+    )
+    return Rival(kind, state, text.removeprefix("not checked: "), change)
 
 
-def rivals(found: Iterable[BenignAlternative]) -> tuple[Rival, ...]:
+def rivals(alternatives: Iterable[BenignAlternative]) -> tuple[Rival, ...]:
     """Give the matrix of a campaign."""
-    return tuple(rival(one.kind, one.text) for one in found)
+    return tuple(rival(alternative.kind, alternative.text) for alternative in alternatives)

@@ -1,4 +1,4 @@
-"""What every page that stands alone is made with: one look, escaping twice over, and a policy of its own.
+"""What every page that stands alone is made with: one style, escaping twice over, and a policy of its own.
 
 The page loads nothing and runs no script but the one it was made with. It does not know what a page is about.
 """
@@ -31,7 +31,7 @@ def file_of(package: str, name: str) -> Markup:
 
 
 def style_with(package: str, name: str) -> Markup:
-    """The look of all pages, and after it a room's own sheet."""
+    """The style of all pages, and after it a page's own."""
     return file_of("stillwatch.report", "page.css") + file_of(package, name)
 
 
@@ -50,20 +50,20 @@ def _digest(text: str) -> str:
 
 def label(text: str, letters: int = 60) -> str:
     """Cut a name to fit a picture; underscores are blanks. The table beside it has the whole."""
-    whole = visible(text.replace("_", " "), 1000)
-    return whole if len(whole) <= letters else whole[: letters - 1] + "…"
+    shown = visible(text.replace("_", " "), 1000)
+    return shown if len(shown) <= letters else shown[: letters - 1] + "…"
 
 
 def environment(package: str, *more: BaseLoader) -> Environment:
     """Templates of a package: everything escaped, nothing undefined passes in silence."""
-    made = Environment(
+    built = Environment(
         loader=ChoiceLoader([PackageLoader(package), *more]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
+    built.filters.update(
         count=amounts.count,
         short=amounts.short,
         number=amounts.number,
@@ -72,5 +72,5 @@ def environment(package: str, *more: BaseLoader) -> Environment:
         label=label,
         shown=show,
     )
-    made.globals.update(share=amounts.share, counted=amounts.plural)
-    return made
+    built.globals.update(share=amounts.share, counted=amounts.plural)
+    return built

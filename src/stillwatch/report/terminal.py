@@ -4,7 +4,7 @@ Every text is shown through `visible` and never parsed as markup: a name in the 
 """
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from stillwatch.report import amounts
 from stillwatch.report.findings import FINDINGS, campaigns_by_harvest, leads_by_exchanges
 from stillwatch.report.page import headline, leads_counted, start_of
 from stillwatch.report.visible import visible
-from stillwatch.scan import Campaign, PoolCover, ScanResult
+from stillwatch.scan import Campaign, PoolCover, ScanResult, Tell
 from stillwatch.scan.curve import cite_curve
 from stillwatch.scan.measured import MEASURED, TITLE
 
@@ -26,8 +26,6 @@ ROWS = 30  # campaigns shown; the rest are counted
 LEADS = 10  # leads shown; the rest are counted
 EXAMPLES = 5  # rejected lines and gaps shown
 WIDE = 130  # columns from which the strongest reason fits into the table
-
-Tell = Callable[[str, int, int | None], None]  # (stage, done so far, of how many or None)
 
 
 def safe(text: str, console: Console, limit: int = 160, style: str = "") -> Text:
@@ -52,22 +50,22 @@ def plain_table(console: Console, heads: Sequence[str] = (), right: Sequence[str
     return table
 
 
-def _row(c: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
+def _row(campaign: Campaign, console: Console, wide: bool) -> tuple[Text | str, ...]:
     when = "%Y-%m-%d %H:%M" if wide else "%m-%d %H:%M"
     cells: tuple[Text | str, ...] = (
-        safe(c.id, console, 24, "bold"),
-        amounts.count(len(c.accounts)),
-        amounts.count(c.harvest.exchanges),
-        amounts.count(c.harvest_at_alarm.exchanges),
-        start_of(c).strftime(when),
-        c.alarm_at.strftime(when),
-        amounts.p_value(c.p_value, plain=True),
+        safe(campaign.id, console, 24, "bold"),
+        amounts.count(len(campaign.accounts)),
+        amounts.count(campaign.harvest.exchanges),
+        amounts.count(campaign.harvest_at_alarm.exchanges),
+        start_of(campaign).strftime(when),
+        campaign.alarm_at.strftime(when),
+        amounts.p_value(campaign.p_value, plain=True),
     )
-    return (*cells, safe(_top(c), console)) if wide else cells
+    return (*cells, safe(_top(campaign), console)) if wide else cells
 
 
-def _top(c: Campaign) -> str:
-    top = max(c.reasons, key=lambda r: r.bits, default=None)
+def _top(campaign: Campaign) -> str:
+    top = max(campaign.reasons, key=lambda r: r.bits, default=None)
     return top.text if top else "no reason is recorded"
 
 
@@ -93,7 +91,7 @@ def _print_table(campaigns: list[Campaign], console: Console) -> None:
 
 
 def _print_leads(result: ScanResult, console: Console) -> None:
-    """Print where to look further, or nothing where there is no lead."""
+    """Print the leads, or nothing where there is none."""
     if not result.leads:
         return
     table = plain_table(console)
@@ -117,12 +115,13 @@ def _print_leads(result: ScanResult, console: Console) -> None:
         console.print(Text(f"... {len(result.leads) - LEADS:,} more in {FINDINGS}"))
 
 
-def _pool_line(one: PoolCover) -> str:
-    users, items = amounts.plural(one.accounts, "account"), amounts.plural(one.items, "item")
-    p_value = amounts.p_value(one.p_value, plain=True)
+def _pool_line(pool: PoolCover) -> str:
+    users, items = amounts.plural(pool.accounts, "account"), amounts.plural(pool.items, "item")
+    p_value = amounts.p_value(pool.p_value, plain=True)
     return (
-        f"{one.pool}: {users} asked {one.covered:,} of {items} in {one.exchanges:,} exchanges; "
-        f"{one.repeated:,} were asked by a second payer, {one.expected:.1f} if each chose alone (p {p_value})"
+        f"{pool.pool}: {users} asked {pool.covered:,} of {items} in {pool.exchanges:,} exchanges; "
+        f"{pool.repeated:,} were asked by a second payer, {pool.expected:.1f} if each chose alone "
+        f"(p {p_value})"
     )
 
 
@@ -143,17 +142,17 @@ def print_list(title: str, lines: Sequence[str], console: Console) -> None:
 def print_result(result: ScanResult, console: Console, page: Path | None = None) -> None:
     """Print what a person needs after a scan; `page` is where the HTML page was written."""
     ordered = campaigns_by_harvest(result)
-    found = [c for c in ordered if c.suppressed_by is None]
+    campaigns = [c for c in ordered if c.suppressed_by is None]
     console.print(Text(headline(result).replace("\u00a0", " "), style="bold"))
     s = result.scanned
     read = f"Scanned {amounts.plural(s.exchanges, 'exchange')} of {amounts.plural(s.accounts, 'account')}"
     if s.first and s.last:
         read += f", {s.first:%Y-%m-%d %H:%M} to {s.last:%Y-%m-%d %H:%M} UTC"
     console.print(Text(f"{read}, in {s.seconds:.1f} s."))
-    if found:
+    if campaigns:
         console.print()
-        _print_table(found, console)
-        most = max(c.harvest.exchanges for c in found)
+        _print_table(campaigns, console)
+        most = max(c.harvest.exchanges for c in campaigns)
         console.print()
         console.print(
             safe(f"The largest took {amounts.plural(most, 'exchange')}. {cite_curve(most)}", console, 400)
@@ -183,7 +182,7 @@ def print_result(result: ScanResult, console: Console, page: Path | None = None)
     if page is not None:
         console.print()
         console.print(Text("Page: ") + safe(str(page), console, 1000), soft_wrap=True)
-        subjects = [c.id for c in found] or [lead.id for lead in leads_by_exchanges(result)]
+        subjects = [c.id for c in campaigns] or [lead.id for lead in leads_by_exchanges(result)]
         if subjects:
             words = f"Next: stillwatch explain {subjects[0]} --report {shlex.quote(str(page.parent))}"
             console.print(safe(words, console, 1000), soft_wrap=True)

@@ -7,6 +7,7 @@ from stillwatch.scan import Campaign, Gap, Hour, ScanTotals
 
 BARS = 336  # a fortnight of hours; longer logs have bars of several hours
 HEIGHT = 100  # units of the bars' own drawing
+DAYS_SHOWN = 62
 _WHOLE_LOG = timedelta(days=31)  # a longer log shows the campaign's own span only
 _STEPS_H = (1, 2, 3, 6, 12, 24, 48, 168, 336, 672, 2160, 8760)
 
@@ -73,31 +74,28 @@ def _path(counts: list[int], peak: int, chosen: range) -> str:
 
 
 def _day_marks(start: datetime, end: datetime) -> tuple[TickMark, ...]:
-    whole = (end - start).total_seconds()
+    seconds = (end - start).total_seconds()
     midnight = start.replace(hour=0) + timedelta(days=0 if start.hour == 0 else 1)
     step = max(1, -(-(end - start).days // 8))
     marks: list[TickMark] = []
     while midnight < end:
-        x = round(100 * (midnight - start).total_seconds() / whole, 2)
+        x = round(100 * (midnight - start).total_seconds() / seconds, 2)
         if x <= 94:
             marks.append(TickMark(x, f"{midnight.day} {midnight:%b}", minor=len(marks) % 2 == 1))
         midnight += timedelta(days=step)
     return tuple(marks)
 
 
-def _days(hours: tuple[Hour, ...], most: int) -> tuple[tuple[Day, ...], int]:
+def _days(hours: tuple[Hour, ...]) -> list[Day]:
     sums: dict[str, list[int]] = {}
     for h in sorted(hours, key=lambda h: h.start):
         row = sums.setdefault(h.start.astimezone(UTC).strftime("%Y-%m-%d"), [0, 0])
         row[0] += h.exchanges
         row[1] += h.output_tokens
-    days = [Day(name, row[0], row[1]) for name, row in sums.items()]
-    return tuple(days[:most]), max(0, len(days) - most)
+    return [Day(name, exchanges, tokens) for name, (exchanges, tokens) in sums.items()]
 
 
-def timeline(
-    campaign: Campaign, scanned: ScanTotals, gaps: tuple[Gap, ...] = (), most_days: int = 62
-) -> Timeline:
+def timeline(campaign: Campaign, scanned: ScanTotals, gaps: tuple[Gap, ...] = ()) -> Timeline:
     """Draw a campaign's hours on the log's span (on its own span where the log is longer than a month)."""
     start, end = _span(campaign, scanned)
     hours = int((end - start).total_seconds()) // 3600
@@ -107,15 +105,16 @@ def timeline(
     for h in campaign.timeline:
         counts[int((h.start - start).total_seconds() // 3600) // step] += h.exchanges
     peak = max(max(counts), 1)
-    whole = timedelta(hours=bars * step)
-    alarm_x = round(100 * (campaign.alarm_at - start) / whole, 2)
+    span = timedelta(hours=bars * step)
+    alarm_x = round(100 * (campaign.alarm_at - start) / span, 2)
     split = min(bars, int((campaign.alarm_at - start) / timedelta(hours=step)))
     shades = []
-    for g in gaps:
-        a, b = max(g.start, start), min(g.end, end)
-        if a < b:
-            shades.append(Shade(round(100 * (a - start) / whole, 2), round(100 * (b - a) / whole, 2), g.text))
-    table, left_out = _days(campaign.timeline, most_days)
+    for gap in gaps:
+        first, last = max(gap.start, start), min(gap.end, end)
+        if first < last:
+            left, width = round(100 * (first - start) / span, 2), round(100 * (last - first) / span, 2)
+            shades.append(Shade(left, width, gap.text))
+    days = _days(campaign.timeline)
     return Timeline(
         bars=bars,
         step_h=step,
@@ -125,8 +124,8 @@ def timeline(
         peak_at=start + timedelta(hours=step * counts.index(max(counts))),
         alarm=TickMark(alarm_x, "alarm"),
         alarm_anchor="start" if alarm_x < 60 else "end",
-        days=_day_marks(start, start + whole),
+        days=_day_marks(start, start + span),
         gaps=tuple(shades),
-        table=table,
-        table_left_out=left_out,
+        table=tuple(days[:DAYS_SHOWN]),
+        table_left_out=max(0, len(days) - DAYS_SHOWN),
     )

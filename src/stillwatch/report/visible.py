@@ -62,7 +62,7 @@ def pieces(text: str, limit: int = 160, ascii_only: bool = False) -> list[tuple[
 def visible(text: str, limit: int = 160, ascii_only: bool = False) -> str:
     """Show a text on one line with every control, format and invisible character escaped.
 
-    Two different texts within the limit never look the same: the backslash is doubled.
+    Two different texts within the limit are never shown alike: the backslash is doubled.
 
     >>> visible("pay\\u202eload\\n")
     'pay\\\\u202eload\\\\n'

@@ -1,4 +1,4 @@
-"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how it is drawn.
+"""What a scan says: campaigns, accounts, and what it could not claim. It does not know how that is shown.
 
 `findings.json` holds exactly the contract that other tools depend on; `evidence.json` holds the rest of this
 (links, timelines, when each account was named), for the page and for `stillwatch explain`.
@@ -15,6 +15,8 @@ from typing import Any
 
 from stillwatch.terms.holds import HoldCandidate
 
+Tell = Callable[[str, int, int | None], None]  # takes a stage, what is done, and of how many or None
+
 
 @dataclass(frozen=True)
 class Harvest:
@@ -22,9 +24,7 @@ class Harvest:
 
     exchanges: int
     output_tokens: int
-    value_tokens: float = (
-        0.0  # output tokens weighted by what a student learns from them (see docs/harvest.md)
-    )
+    value_tokens: float = 0.0  # output tokens by what a student learns from them (docs/harvest.md)
     unique_prompts: int | None = None  # different prompts among those exchanges
 
 
@@ -81,16 +81,18 @@ class Hour:
 
 @dataclass(frozen=True)
 class SettingTest:
-    """One setting as the look that raised an alarm tested it: all that its p-value is computed from.
+    """One setting as it was tested when the alarm was raised: all that its p-value is computed from.
 
     p = min(1, tries * concentration_tail(count, of, share, correlation)), see `stats.groups`; the alarm's own
     is `combine` of its settings' in their order.
     """
 
     setting: str  # "model", "max_tokens" or "temperature_milli"
-    value: str | int | None  # the commonest among the carriers; None where they leave the setting out
-    count: int  # carriers that mostly use it
-    of: int  # carriers of the wording that were counted, an organisation once
+    value: (
+        str | int | None
+    )  # the commonest among the matching accounts; None where they leave the setting out
+    count: int  # matching accounts that mostly use it
+    of: int  # matching accounts that were counted, an organisation once
     share: float  # of the population that mostly used it then, as the test rounds it
     tries: int  # values that could have been the commonest
     correlation: float  # that groups were granted then
@@ -126,7 +128,7 @@ class OwnReaction:
 
 @dataclass(frozen=True)
 class SetAside:
-    """An account that looked like a finding's, and was set aside by a rule before the rest was judged.
+    """An account that resembled a finding's, and was set aside by a rule before the rest was judged.
 
     Nobody accuses it. Of the facts those are given that the rule rests on, see `scan.set_aside`.
     """
@@ -167,9 +169,7 @@ class Campaign:
     own_reactions: dict[str, OwnReaction] = field(default_factory=dict)  # where refusals made the finding
     links: tuple[Link, ...] = ()  # strongest first
     timeline: tuple[Hour, ...] = ()
-    tested: tuple[
-        SettingTest, ...
-    ] = ()  # by the alarm's test; none for a lone payer, or where it was not kept
+    tested: tuple[SettingTest, ...] = ()  # by the alarm; none for a lone payer, or where it was not kept
     next_milestone: str | None = None  # e.g. "17,000 exchanges (Sky-T1) at this pace on 2026-03-18"
     set_aside: tuple[SetAside, ...] = ()  # in order of account; none of them is among `accounts`
 

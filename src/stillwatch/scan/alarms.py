@@ -1,4 +1,4 @@
-"""Alarms while a log is watched: which candidate becomes one, whom it names, when it falls apart into two.
+"""Alarms while a log is watched: which candidate becomes one, whom it names, when it is divided in two.
 
 It does not know how a candidate was tested.
 """
@@ -15,11 +15,11 @@ from stillwatch.stats.exchangeability import ContentTest, Hands
 from stillwatch.units import DAY_US
 
 NEVER = np.iinfo(np.int64).max
-PERSISTENT = 4  # looks within a day that must agree before an alarm is raised
-NAMED_AFTER = 3  # looks that must name a tenant before it is named
-SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one look is enough, two are, three are
-CONFIRMED = 0.35  # of the median tenant's share of looks, since it was named, that name it again
-KEPT = 0.1  # of the looks that the most lasting fingerprint had
+PERSISTENT = 4  # evaluations within a day that must agree before an alarm is raised
+NAMED_AFTER = 3  # evaluations that must name a tenant before it is named
+SURE = (1e4, 1e3, 1e2)  # times that p lies below alpha: then one evaluation is enough, two are, three are
+CONFIRMED = 0.35  # of the median tenant's share of evaluations, since it was named, that name it again
+KEPT = 0.1  # of the evaluations that the most lasting fingerprint had
 MORE = 1.1  # times as many exchanges as at the last content test, before it is made again
 
 
@@ -40,12 +40,12 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A group, or the carriers of its signature, and how sure it is that they are one hand."""
+    """A group, or the tenants that match its signature, and how sure it is that one operator runs them."""
 
     p_value: float
-    carriers: frozenset[int]
-    matching: frozenset[int]  # carriers that have the common values and took the signature up lately
-    used_to_match: frozenset[int]  # carriers that have the common values, whenever they took it up
+    matching: frozenset[int]  # tenants that use the signature
+    members: frozenset[int]  # of these, who have the common values and took the signature up lately
+    eligible: frozenset[int]  # who have the common values, whenever they took it up: a named one stays named
     dominant: tuple[int, ...]
     share: tuple[float, ...]
     p_settings: tuple[tuple[str, float], ...]  # tested settings and their p-values
@@ -64,88 +64,94 @@ Judge = Callable[[Candidate, frozenset[int]], Judgement]  # a candidate, and who
 class Alarm:
     """One campaign, or what may become one, while the log is watched."""
 
-    at_us: int  # when it was raised; NEVER while too few looks agree or its content may be of many hands
+    at_us: (
+        int  # when it was raised; NEVER while too few evaluations agree or its content may be of many hands
+    )
     p_value: float  # at that moment, or when it became a lead
     named: dict[int, int] = field(default_factory=dict)  # tenant -> when it was named
     p_least: float = 1.0
-    dominant: tuple[int, ...] = ()  # the settings' common values at the last look
-    share: tuple[float, ...] = ()  # and the share of carriers that has them
+    dominant: tuple[int, ...] = ()  # the settings' common values at the last evaluation
+    share: tuple[float, ...] = ()  # and the share of matching tenants that have them
     p_settings: tuple[tuple[str, float], ...] = ()  # at the alarm
-    # signature fingerprints and how many looks held them; below 0 a fingerprint that the log does not hold
-    # any more
+    # signature fingerprints and how many evaluations held them; below 0: one that the log lacks now
     fingerprints: Counter[int] = field(default_factory=Counter)
-    # tenant -> looks that had it, those before it was named not counted once it is
-    looks: Counter[int] = field(default_factory=Counter)
-    looked_at_us: list[int] = field(default_factory=list)
+    # tenant -> evaluations that had it, those before it was named not counted once it is
+    evaluations: Counter[int] = field(default_factory=Counter)
+    evaluated_at_us: list[int] = field(default_factory=list)
     devoted: set[int] = field(default_factory=set)  # tenants that did little else than use the signature
     tested: tuple[SettingTest, ...] = ()  # what p_settings were computed from
-    lead_us: int = NEVER  # since when enough looks agree that its settings are too alike
+    lead_us: int = NEVER  # since when enough evaluations agree that its settings are too alike
     judgement: Judgement | None = None  # the latest, while it is a lead, or the one that raised it
     exchanges: int = 0  # that the content test was asked of, and more
-    first_account: str = ""  # of those counted at its first look: it stays when others come and go
+    first_account: str = ""  # of those counted at its first evaluation: it stays when others come and go
     settings: tuple[int, int] | None = None  # what a group by settings shares; None of a group by wording
     _own: tuple[int, np.ndarray] | None = field(
         default=None, repr=False, compare=False
-    )  # after how many looks
+    )  # evaluations, result
 
     def own_fingerprints(self) -> np.ndarray:
-        """The fingerprints that looks kept finding to be the group's own, sorted."""
-        looks = len(self.looked_at_us)  # asked every hour; another answer only after another look
-        if self._own is None or self._own[0] != looks:
-            self._own = looks, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
+        """The fingerprints that evaluations kept finding to be the group's own, sorted."""
+        evaluated = len(
+            self.evaluated_at_us
+        )  # asked every hour; another answer only after another evaluation
+        if self._own is None or self._own[0] != evaluated:
+            self._own = evaluated, np.array([m for m in lasting(self.fingerprints) if m >= 0], np.int64)
         return self._own[1]
 
     def name(self, tenant: int, at_us: int) -> None:
-        """Name a tenant, unless it is named. Whether later looks confirm it is counted from here on."""
+        """Name a tenant, unless it is named. Whether later evaluations confirm it is counted from here on."""
         if tenant not in self.named:
-            self.named[tenant], self.looks[tenant] = at_us, 1
+            self.named[tenant], self.evaluations[tenant] = at_us, 1
 
     def confirmed(self) -> dict[int, int]:
-        """The named tenants that later looks kept naming; a tenant named in passing is let go."""
-        looked = np.array(self.looked_at_us)
-        kept = {p: self.looks[p] / max(int((looked >= at).sum()), 1) for p, at in self.named.items()}
-        least = CONFIRMED * float(np.median(list(kept.values()))) if kept else 0.0
-        return {p: at for p, at in self.named.items() if p in self.devoted or kept[p] >= least}
+        """The named tenants that later evaluations kept naming; a tenant named in passing is let go."""
+        evaluated_at_us = np.array(self.evaluated_at_us)
+        shares = {
+            p: self.evaluations[p] / max(int((evaluated_at_us >= at).sum()), 1)
+            for p, at in self.named.items()
+        }
+        least = CONFIRMED * float(np.median(list(shares.values()))) if shares else 0.0
+        return {p: at for p, at in self.named.items() if p in self.devoted or shares[p] >= least}
 
 
 def lasting(fingerprints: Mapping[int, int]) -> list[int]:
-    """Of fingerprints and how many looks held each, those that were not there in passing, sorted."""
+    """Of fingerprints and how many evaluations held each, those that were not there in passing, sorted."""
     most = max(fingerprints.values(), default=0)
-    return sorted(m for m, looks in fingerprints.items() if looks >= KEPT * most)
+    return sorted(m for m, evaluations in fingerprints.items() if evaluations >= KEPT * most)
 
 
 def choose_alarms(
     candidates: list[Candidate], alpha: float, distinct: Callable[[list[Candidate]], bool]
 ) -> list[tuple[Candidate, list[Candidate]]]:
     """Of overlapping candidates the surest, each with its parts, largest first, where they are told apart."""
-    ranked = sorted(candidates, key=lambda c: (c.p_value, -len(c.carriers), sorted(c.carriers)))
+    ranked = sorted(candidates, key=lambda c: (c.p_value, -len(c.matching), sorted(c.matching)))
     of_tenant: dict[int, list[int]] = {}
     for rank, candidate in enumerate(ranked):
-        for tenant in candidate.carriers:
+        for tenant in candidate.matching:
             of_tenant.setdefault(tenant, []).append(rank)
-    kept: dict[int, tuple[Candidate, list[Candidate]]] = {}
+    chosen: dict[int, tuple[Candidate, list[Candidate]]] = {}
     for rank, candidate in enumerate(ranked):
         if candidate.p_value >= alpha:
             break
-        size = len(candidate.carriers)
-        common = Counter(r for tenant in candidate.carriers for r in of_tenant[tenant])
-        if any(r in kept and n > 0.5 * size for r, n in common.items()):
+        size = len(candidate.matching)
+        common = Counter(r for tenant in candidate.matching for r in of_tenant[tenant])
+        if any(r in chosen and n > 0.5 * size for r, n in common.items()):
             continue
-        inside = [ranked[r] for r, n in common.items() if r != rank and n >= 0.7 * len(ranked[r].carriers)]
+        inside = [ranked[r] for r, n in common.items() if r != rank and n >= 0.7 * len(ranked[r].matching)]
         parts: list[Candidate] = []
-        for other in sorted(inside, key=lambda c: (-len(c.carriers), sorted(c.carriers))):
-            if 0.3 * size <= len(other.carriers) <= 0.9 * size and not any(
-                len(other.carriers & p.carriers) > 0.1 * len(other.carriers) for p in parts
+        for other in sorted(inside, key=lambda c: (-len(c.matching), sorted(c.matching))):
+            if 0.3 * size <= len(other.matching) <= 0.9 * size and not any(
+                len(other.matching & p.matching) > 0.1 * len(other.matching) for p in parts
             ):
                 parts.append(other)
-        kept[rank] = (candidate, parts if len(parts) >= 2 and distinct(parts) else [])
-    return list(kept.values())
+        chosen[rank] = (candidate, parts if len(parts) >= 2 and distinct(parts) else [])
+    return list(chosen.values())
 
 
-def looks_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
-    """How many looks must agree: the fewer, the further p lies below what one test may spend.
+def evaluations_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
+    """How many evaluations must agree: the fewer, the further p lies below what one test may spend.
 
-    >>> [looks_needed(p, 1e-3) for p in (1e-3, 1e-5, 1e-6, 1e-7)]
+    >>> [evaluations_needed(p, 1e-3) for p in (1e-3, 1e-5, 1e-6, 1e-7)]
     [4, 3, 2, 1]
     """
     below = sum(p_value * times > alpha * (1 + 1e-9) for times in SURE)
@@ -153,24 +159,24 @@ def looks_needed(p_value: float, alpha: float, most: int = PERSISTENT) -> int:
 
 
 class Alarms:
-    """The alarms so far, raised or still waiting for more looks, and which of them each tenant belongs to."""
+    """The alarms so far, raised or waiting for more evaluations, and the one that each tenant belongs to."""
 
     def __init__(
         self,
-        every: list[Alarm] | None = None,
+        alarms: list[Alarm] | None = None,
         owner: dict[int, int] | None = None,
         *,
         looks_before_alarm: int = PERSISTENT,
         looks_before_naming: int = NAMED_AFTER,
     ) -> None:
-        """every, owner: the alarms so far, and the number of each tenant's own, to go on from."""
+        """alarms, owner: the alarms so far, and the number of each tenant's own, to go on from."""
         self.looks_before_alarm, self.looks_before_naming = looks_before_alarm, looks_before_naming
-        self._all: list[Alarm] = every or []
+        self._all: list[Alarm] = alarms or []
         self._owner: dict[int, int] = owner or {}
 
     @property
     def every(self) -> list[Alarm]:
-        """All alarms, raised or not, in the order of their first look."""
+        """All alarms, raised or not, in the order of their first evaluation."""
         return self._all
 
     @property
@@ -180,7 +186,7 @@ class Alarms:
 
     @property
     def raised(self) -> list[Alarm]:
-        """The alarms that enough looks agreed on, in the order of their first look."""
+        """The alarms that enough evaluations agreed on, in the order of their first evaluation."""
         return [alarm for alarm in self._all if alarm.at_us != NEVER]
 
     @property
@@ -192,35 +198,35 @@ class Alarms:
         """Every tenant that belongs to an alarm, raised or not."""
         return frozenset(self._owner)
 
-    def look(self, candidate: Candidate, until_us: int, alpha: float, judge: Judge) -> None:
-        """Count a candidate as a look at the alarm that has most of its carriers, or at a new one.
+    def record(self, candidate: Candidate, until_us: int, alpha: float, judge: Judge) -> None:
+        """Record a candidate as an evaluation of the alarm that has most of its tenants, or of a new alarm.
 
-        alpha: what one test may spend; 0 where every candidate has to wait for all looks; judge: whether a
-        candidate is one hand, without what other alarms have. Without that verdict it stays a lead.
+        alpha: what one test may spend; 0 where every candidate has to wait for all evaluations; judge: says
+        whether a candidate is one hand, without what other alarms have. Without that it stays a lead.
         """
         alarm, number = None, len(self._all)
-        owners = Counter(self._owner[p] for p in candidate.carriers if p in self._owner)
+        owners = Counter(self._owner[p] for p in candidate.matching if p in self._owner)
         if owners:
             most, shared = min(owners.items(), key=lambda item: (-item[1], item[0]))
-            if shared >= 0.3 * min(len(candidate.carriers), len(self._all[most].looks)):
+            if shared >= 0.3 * min(len(candidate.matching), len(self._all[most].evaluations)):
                 alarm, number = self._all[most], most
         if alarm is None:
-            if sum(p not in self._owner for p in candidate.matching) < LEAST_TENANTS:
+            if sum(p not in self._owner for p in candidate.members) < LEAST_TENANTS:
                 return
             alarm = Alarm(NEVER, candidate.p_value, settings=candidate.settings)
             self._all.append(alarm)
         alarm.p_least = min(alarm.p_least, candidate.p_value)
         alarm.dominant, alarm.share = candidate.dominant, candidate.share
         alarm.fingerprints.update(candidate.own.tolist())
-        alarm.looked_at_us.append(until_us)
-        needed = looks_needed(candidate.p_value, alpha, self.looks_before_alarm)
-        recent = alarm.looked_at_us[-needed:]
+        alarm.evaluated_at_us.append(until_us)
+        needed = evaluations_needed(candidate.p_value, alpha, self.looks_before_alarm)
+        recent = alarm.evaluated_at_us[-needed:]
         agreed = len(recent) == needed and recent[0] > until_us - DAY_US
         partly = alarm.judgement is not None and alarm.judgement.part is not None
         grown = alarm.judgement is None or len(candidate.rows) >= MORE * alarm.exchanges
         if agreed and grown and (alarm.at_us == NEVER or partly):
             judgement, alarm.exchanges = judge(candidate, self._of_others(number)), len(candidate.rows)
-            if alarm.at_us == NEVER or judgement.one_hand:  # a doubt of later lifts no bound on whom it names
+            if alarm.at_us == NEVER or judgement.one_hand:  # a later doubt does not widen whom it names
                 alarm.judgement = judgement
         if alarm.at_us == NEVER and agreed and alarm.judgement is not None:
             if alarm.lead_us == NEVER:
@@ -229,8 +235,8 @@ class Alarms:
             alarm.p_settings, alarm.tested = candidate.p_settings, candidate.tested
             if alarm.judgement.one_hand:
                 alarm.at_us = until_us
-        old = {p for p in candidate.carriers if self._owner.get(p) == number}
-        named = candidate.matching | (old & candidate.used_to_match)
+        owned = {p for p in candidate.matching if self._owner.get(p) == number}
+        named = candidate.members | (owned & candidate.eligible)
         if alarm.judgement is not None and alarm.judgement.part is not None:
             named &= alarm.judgement.part
         for p in sorted(named):
@@ -242,59 +248,63 @@ class Alarms:
         return frozenset(p for p, owner in self._owner.items() if owner in raised)
 
     def mark_first_accounts(self, account: Callable[[int], str]) -> None:
-        """Write down one account of each new alarm, which no other alarm of the same first look has.
+        """Write down one account of each new alarm, which no other alarm of the same first evaluation has.
 
         account: gives a tenant's account. The least name is taken, as codes differ between logs.
         """
-        taken = {(alarm.looked_at_us[0], alarm.first_account) for alarm in self._all if alarm.first_account}
+        taken = {
+            (alarm.evaluated_at_us[0], alarm.first_account) for alarm in self._all if alarm.first_account
+        }
         for alarm in self._all:
             if alarm.first_account:
                 continue
-            first_look_us = alarm.looked_at_us[0]
-            free = [name for name in map(account, alarm.looks) if (first_look_us, name) not in taken]
+            first_evaluation_us = alarm.evaluated_at_us[0]
+            free = [
+                name for name in map(account, alarm.evaluations) if (first_evaluation_us, name) not in taken
+            ]
             if free:
                 alarm.first_account = min(free)
-                taken.add((first_look_us, alarm.first_account))
+                taken.add((first_evaluation_us, alarm.first_account))
 
     def follow(self, alarm: Alarm, newcomers: list[int], until_us: int) -> None:
         """Name tenants that take up a raised alarm's signature and do little else."""
         number = self._all.index(alarm)
         for p in newcomers:
             if self._owner.setdefault(p, number) == number:
-                alarm.looks[p] += 1
+                alarm.evaluations[p] += 1
                 alarm.devoted.add(p)
                 alarm.name(p, until_us)
 
     def split(self, part: Candidate) -> None:
         """Give a part that is told apart an alarm of its own; its tenants stay named since they were."""
-        owners = Counter(self._owner[p] for p in part.matching if p in self._owner)
+        owners = Counter(self._owner[p] for p in part.members if p in self._owner)
         if not owners:
             return
         number, shared = min(owners.items(), key=lambda item: (-item[1], item[0]))
-        whole = self._all[number]
-        moved = [p for p in sorted(part.matching) if self._owner.get(p) == number]
-        named = [p for p in moved if p in whole.named]
-        if len(named) < LEAST_TENANTS or len(whole.named) - len(named) < LEAST_TENANTS:
+        parent = self._all[number]
+        moved = [p for p in sorted(part.members) if self._owner.get(p) == number]
+        named = [p for p in moved if p in parent.named]
+        if len(named) < LEAST_TENANTS or len(parent.named) - len(named) < LEAST_TENANTS:
             return
-        if shared < 0.5 * len(part.matching):
+        if shared < 0.5 * len(part.members):
             return
-        at_us = min(whole.named[p] for p in named)
+        at_us = min(parent.named[p] for p in named)
         alarm = Alarm(at_us, part.p_value, p_settings=part.p_settings, tested=part.tested)
-        alarm.lead_us, alarm.judgement = whole.lead_us, whole.judgement
+        alarm.lead_us, alarm.judgement = parent.lead_us, parent.judgement
         alarm.p_least, alarm.dominant, alarm.share = part.p_value, part.dominant, part.share
         alarm.fingerprints.update(part.own.tolist())
-        alarm.looked_at_us = list(whole.looked_at_us)
-        alarm.devoted = whole.devoted & set(moved)
+        alarm.evaluated_at_us = list(parent.evaluated_at_us)
+        alarm.devoted = parent.devoted & set(moved)
         for p in moved:
-            if p in whole.named:
-                alarm.named[p] = whole.named.pop(p)
-            alarm.looks[p] = whole.looks.pop(p)
+            if p in parent.named:
+                alarm.named[p] = parent.named.pop(p)
+            alarm.evaluations[p] = parent.evaluations.pop(p)
             self._owner[p] = len(self._all)
         self._all.append(alarm)
 
     def _count(self, p: int, number: int, until_us: int, needed: int) -> None:
         alarm = self._all[number]
         if self._owner.setdefault(p, number) == number:
-            alarm.looks[p] += 1
-            if alarm.looks[p] >= needed and alarm.at_us != NEVER:
+            alarm.evaluations[p] += 1
+            if alarm.evaluations[p] >= needed and alarm.at_us != NEVER:
                 alarm.name(p, until_us)

@@ -5,23 +5,23 @@ from collections import Counter
 import numpy as np
 
 from stillwatch.actors import AccountFacts, Actor, ActorContext
-from stillwatch.actors.prompts import elsewhere, prompts
+from stillwatch.actors.prompts import prompts, prompts_elsewhere
 from stillwatch.scan import BenignAlternative
 from stillwatch.stats.dealing import distinct
 
 HISTORY = 5  # requests before the group's own: fewer are no history of an account
 
 
-def alternatives(actor: Actor, world: ActorContext) -> tuple[BenignAlternative, ...]:
+def alternatives(actor: Actor, context: ActorContext) -> tuple[BenignAlternative, ...]:
     """The honest explanations that fit an actor's shape, each with the outcome of its check."""
     shape = (
-        _stolen_keys(actor, world), _novelty(actor, world), _software(actor), _repeats(actor, world),
-        _people(actor, world),
+        _stolen_keys(actor, context), _novelty(actor, context), _software(actor), _repeats(actor, context),
+        _people(actor, context),
     )  # fmt: skip
-    if world.known is None:
+    if context.known is None:
         unchecked = "not checked: no accounts table was given (--accounts)"
         return (BenignAlternative("one organisation", unchecked), *shape)
-    known = world.known
+    known = context.known
     school = _school(actor, known)
     all_kinds = (_organisation(actor, known), _permission(actor, known), *shape)
     return all_kinds if school is None else (*all_kinds, school)
@@ -42,10 +42,10 @@ def _organisation(actor: Actor, known: AccountFacts) -> BenignAlternative:
 
 
 def _permission(actor: Actor, known: AccountFacts) -> BenignAlternative:
-    held = Counter(p for a in actor.accounts for p in known.permissions[a])
-    if not held:
+    permissions = Counter(p for a in actor.accounts for p in known.permissions[a])
+    if not permissions:
         return BenignAlternative("permitted synthetic data", "no account holds a permission")
-    listed = ", ".join(f"{p} ({n:,})" for p, n in sorted(held.items()))
+    listed = ", ".join(f"{p} ({n:,})" for p, n in sorted(permissions.items()))
     return BenignAlternative("permitted synthetic data", f"permissions held: {listed}")
 
 
@@ -56,48 +56,53 @@ def _school(actor: Actor, known: AccountFacts) -> BenignAlternative | None:
     return BenignAlternative("a class", f"{n:,} of {len(actor.accounts):,} accounts have an education tier")
 
 
-def _stolen_keys(actor: Actor, world: ActorContext) -> BenignAlternative:
+def _stolen_keys(actor: Actor, context: ActorContext) -> BenignAlternative:
     """Whether accounts have a history of their own, and send the wording that they share from elsewhere."""
-    kind, log, n = "stolen keys of customers", world.log, len(actor.accounts)
+    kind, log, n = "stolen keys of customers", context.log, len(actor.accounts)
     account, net = log["account"], log["net"]
-    rows = world.rows_of(actor.accounts)
+    rows = context.rows_of(actor.accounts)
     begun = np.full(len(log.accounts), len(log), np.int64)
     np.minimum.at(begun, account[actor.rows], actor.rows)
     before = account[rows[rows < begun[account[rows]]]]
     old = actor.accounts[np.bincount(before, minlength=len(log.accounts))[actor.accounts] >= HISTORY]
-    whose = f"of the {n:,} accounts" if n > 1 else "of its accounts"
-    some = f"{len(old):,}" if len(old) else "none"
-    whose_history = f"{some} {whose} had sent {HISTORY} requests or more before what is counted here"
+    subject = f"of the {n:,} accounts" if n > 1 else "of its accounts"
+    rows_with_network = f"{len(old):,}" if len(old) else "none"
+    whose_history = (
+        f"{rows_with_network} {subject} had sent {HISTORY} requests or more before what is counted here"
+    )
     if len(old) == 0:
         return BenignAlternative(kind, whose_history)
     if (net[rows] < 0).all():
         return BenignAlternative(
             kind, f"not checked: no address of a client was given (client_ip); {whose_history}"
         )
-    shared = np.intersect1d(world.use_row[world.uses_of(actor.own_fingerprints)], actor.rows)
+    shared = np.intersect1d(context.use_row[context.uses_of(actor.own_fingerprints)], actor.rows)
     groups = shared if len(shared) else actor.rows
     places = int(net.max()) + 1
-    here, there = (
-        distinct(account[some].astype(np.int64) * places + net[some])
-        for some in (_with_network(groups, net), _with_network(np.setdiff1d(rows, groups), net))
+    shared_places, other_places = (
+        distinct(account[rows_with_network].astype(np.int64) * places + net[rows_with_network])
+        for rows_with_network in (_with_network(groups, net), _with_network(np.setdiff1d(rows, groups), net))
     )
     apart = np.setdiff1d(
-        np.intersect1d(here // places, there // places), np.intersect1d(here, there) // places
+        np.intersect1d(shared_places // places, other_places // places),
+        np.intersect1d(shared_places, other_places) // places,
     )
     moved = len(np.intersect1d(apart, old))
-    whence = "only from networks that their other requests lack"
-    return BenignAlternative(kind, f"{whose_history}; {moved:,} of these sent the shared wording {whence}")
+    from_where = "only from networks that their other requests lack"
+    return BenignAlternative(
+        kind, f"{whose_history}; {moved:,} of these sent the shared wording {from_where}"
+    )
 
 
 def _with_network(rows: np.ndarray, net: np.ndarray) -> np.ndarray:
     return rows[net[rows] >= 0]
 
 
-def _novelty(actor: Actor, world: ActorContext) -> BenignAlternative:
+def _novelty(actor: Actor, context: ActorContext) -> BenignAlternative:
     if len(actor.own_fingerprints) == 0:
         return BenignAlternative("a new public template", "no wording of its own is shared: does not apply")
-    log = world.log
-    rows = np.setdiff1d(world.use_row[world.uses_of(actor.own_fingerprints)], actor.rows)
+    log = context.log
+    rows = np.setdiff1d(context.use_row[context.uses_of(actor.own_fingerprints)], actor.rows)
     others = len(np.setdiff1d(np.unique(log["account"][rows]), actor.accounts))
     return BenignAlternative(
         "a new public template or viral prompt", f"{others:,} accounts outside use some of its wording too"
@@ -117,21 +122,21 @@ def _software(actor: Actor) -> BenignAlternative:
     )
 
 
-def _repeats(actor: Actor, world: ActorContext) -> BenignAlternative:
-    log = world.log
+def _repeats(actor: Actor, context: ActorContext) -> BenignAlternative:
+    log = context.log
     zero = float((log["temperature_milli"][actor.rows] == 0).mean())
-    apart = elsewhere(actor.accounts, world)
-    number = world.once(prompts).number[actor.rows]
-    known = float((apart.rows[np.searchsorted(apart.prompt, number)] > 0).mean())
+    others = prompts_elsewhere(actor.accounts, context)
+    number = context.once(prompts).number[actor.rows]
+    known_share = float((others.rows[np.searchsorted(others.prompt, number)] > 0).mean())
     return BenignAlternative(
         "an evaluation on a public test set",
-        f"{zero:.0%} of its exchanges are at temperature 0, and {known:.0%} of its prompts were sent by "
-        "accounts outside it too",
+        f"{zero:.0%} of its exchanges are at temperature 0, and {known_share:.0%} of its prompts were sent "
+        "by accounts outside it too",
     )
 
 
-def _people(actor: Actor, world: ActorContext) -> BenignAlternative:
-    log = world.log
+def _people(actor: Actor, context: ActorContext) -> BenignAlternative:
+    log = context.log
     users = np.count_nonzero(np.unique(log["end_user"][actor.rows]))  # 0 stands for none named
     follow = float((log["turn"][actor.rows] > 1).mean())
     return BenignAlternative(

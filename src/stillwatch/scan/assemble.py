@@ -1,7 +1,6 @@
 """From alarms to campaigns: reasons, links, harvest, alternatives. It raises no alarm and drops none."""
 
 import hashlib
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, Clue, ClueWeight
+from stillwatch.actors import Actor, ActorContext, Clue, ClueWeight, evidence_bits
 from stillwatch.detectors import Detector, Population, lone_harvest
 from stillwatch.engine import SqlEngine
 from stillwatch.features.compute import account_features
@@ -49,7 +48,7 @@ def detectors() -> tuple[Detector, ...]:
 
 def campaign(
     actor: Actor,
-    world: ActorContext,
+    context: ActorContext,
     *,
     at_us: int,
     p_value: float,
@@ -66,22 +65,22 @@ def campaign(
     named_at_us, own_ties: account code -> when it was named, and its own tie; features: the actor's own row
     of the feature table.
     """
-    log = world.log
+    log = context.log
     names = log.accounts
     reasons, links = [first_reason], []
     classes: dict[int, dict[str, str]] = {}  # account -> class of clue -> who chooses what it compares
-    number = campaign_id(actor, world)
+    number = campaign_id(actor, context)
     for account in actor.accounts:
-        if (own := own_reactions.get(names[account])) is not None:
+        if (reaction := own_reactions.get(names[account])) is not None:
             classes[int(account)] = {"reaction": "provider"}  # who is refused, and when, no client chooses
-            links.append(_reaction_link(names[account], number, first_reason.detector, own))
+            links.append(_reaction_link(names[account], number, first_reason.detector, reaction))
     for clue in clues():
         with blamed_on_its_package(clue):
-            weighed = clue.weigh(actor, world)
-            if weighed is None:
+            weight = clue.weigh(actor, context)
+            if weight is None:
                 continue
-            reasons.append(_reason(clue.NAME, weighed))
-            for tie in weighed.ties:
+            reasons.append(_reason(clue.NAME, weight))
+            for tie in weight.ties:
                 other = number if tie.other is None else names[tie.other]
                 for account in (tie.account, tie.other) if tie.firm else ():
                     if account is not None:
@@ -109,11 +108,11 @@ def campaign(
         harvest=taken,
         harvest_at_alarm=harvest(log, actor.rows, at_us),
         reasons=ranked,
-        benign_alternatives=alternatives(actor, world),
-        suppressed_by=_permission(actor, world, features),
-        title=_title(actor, world, taken.exchanges, ranked),
+        benign_alternatives=alternatives(actor, context),
+        suppressed_by=_permission(actor, context, features),
+        title=_title(actor, context, taken.exchanges, ranked),
         named_at={names[a]: moment(t) for a, t in sorted(named_at_us.items())},
-        since=_since(actor, world),
+        since=_since(actor, context),
         firm=accounts if first_reason.detector == lone_harvest.NAME else _firm(accounts, names, classes),
         own_ties={names[a]: tie for a, tie in sorted(own_ties.items())},
         own_reactions=dict(own_reactions),
@@ -125,7 +124,7 @@ def campaign(
 
 
 def _reaction_link(account: str, campaign: str, detector: str, own: OwnReaction) -> Link:
-    bits = float(min(MOST_BITS, -math.log2(max(own.p_value, 1e-300))))
+    bits = evidence_bits(own.p_value, 1e-300)
     text = failover.own_text(own) if detector == failover.NAME else holds.own_text(own)
     return Link(account, campaign, detector, round(bits, 3), text, "provider")
 
@@ -137,23 +136,23 @@ def _firm(accounts: tuple[str, ...], names: Any, classes: Mapping[int, Mapping[s
     """
     tied = {
         names[account]
-        for account, found in classes.items()
-        if len(found) >= FIRM_CLASSES and "provider" in found.values()
+        for account, controls in classes.items()
+        if len(controls) >= FIRM_CLASSES and "provider" in controls.values()
     }
     return tuple(account for account in accounts if account in tied)
 
 
-def _since(actor: Actor, world: ActorContext) -> dict[str, datetime]:
+def _since(actor: Actor, context: ActorContext) -> dict[str, datetime]:
     """When each account's part of the harvest begins: from there on all that it sent counts."""
-    log = world.log
+    log = context.log
     accounts, first = np.unique(log["account"][np.sort(actor.rows)], return_index=True)
     times = log["ts_us"][np.sort(actor.rows)[first]]
     return {log.accounts[a]: moment(int(t)) for a, t in zip(accounts, times, strict=True)}
 
 
-def campaign_id(actor: Actor, world: ActorContext) -> str:
+def campaign_id(actor: Actor, context: ActorContext) -> str:
     """A name that the same accounts in the same log always get."""
-    return id_of(world.log.accounts[a] for a in actor.accounts)
+    return id_of(context.log.accounts[a] for a in actor.accounts)
 
 
 def id_of(accounts: Iterable[str]) -> str:
@@ -164,7 +163,7 @@ def id_of(accounts: Iterable[str]) -> str:
     return f"sw-{digest.hexdigest()}"
 
 
-def actor_features(engine: SqlEngine, world: ActorContext, actors: Iterable[Actor]) -> list[Features]:
+def actor_features(engine: SqlEngine, context: ActorContext, actors: Iterable[Actor]) -> list[Features]:
     """The feature table's row of each actor: the accounts' definitions, over the actor's own exchanges.
 
     The engine has the log as `l0` already: only the places of the actors' exchanges go there.
@@ -175,36 +174,40 @@ def actor_features(engine: SqlEngine, world: ActorContext, actors: Iterable[Acto
     places = pa.array(np.concatenate([a.rows for a in actors]), pa.int32())
     subject = np.concatenate([np.full(len(a.rows), k, np.int32) for k, a in enumerate(actors)])
     engine.register("places", pa.table({"place": places, "subject": pa.array(subject)}))
-    columns = ", ".join(f"l0.{name} AS {name}" for name in world.log.columns if name not in ("id", "account"))
+    columns = ", ".join(
+        f"l0.{name} AS {name}" for name in context.log.columns if name not in ("id", "account")
+    )
     engine.create(
         "actors",
         f"SELECT places.subject AS account, {columns} FROM l0 JOIN places ON l0.place = places.place",
     )
-    found = {row["account"]: row for row in account_features(engine, "actors").to_pylist()}
+    by_subject = {row["account"]: row for row in account_features(engine, "actors").to_pylist()}
     engine.forget("actors")
     engine.forget("places")
-    return [found[k] for k in range(len(actors))]
+    return [by_subject[k] for k in range(len(actors))]
 
 
-def _reason(name: str, weighed: ClueWeight) -> Reason:
+def _reason(name: str, weight: ClueWeight) -> Reason:
     return Reason(
         name,
-        weighed.text,
-        round(weighed.bits, 3),
-        weighed.actual,
-        weighed.baseline,
-        weighed.population_p95,
-        weighed.n,
+        weight.text,
+        round(weight.bits, 3),
+        weight.actual,
+        weight.baseline,
+        weight.population_p95,
+        weight.n,
     )
 
 
-def _permission(actor: Actor, world: ActorContext, features: Features) -> str | None:
+def _permission(actor: Actor, context: ActorContext, features: Features) -> str | None:
     """The permission for such use that most of the actor's accounts hold: it suppresses the case only."""
-    if world.known is None:
+    if context.known is None:
         return None
-    held = [world.known.permissions[a] for a in actor.accounts]
-    for name in sorted({p for permissions in held for p in permissions}):
-        if _excuses(name, features) and sum(name in permissions for permissions in held) * 2 > len(held):
+    granted = [context.known.permissions[a] for a in actor.accounts]
+    for name in sorted({p for permissions in granted for p in permissions}):
+        if _excuses(name, features) and sum(name in permissions for permissions in granted) * 2 > len(
+            granted
+        ):
             return f"permission: {name}"
     return None
 
@@ -216,16 +219,16 @@ def _excuses(permission: str, features: Features) -> bool:
     return any(sign is not None and sign.excuses == "case" for sign in signs)
 
 
-def _title(actor: Actor, world: ActorContext, exchanges: int, reasons: tuple[Reason, ...]) -> str:
+def _title(actor: Actor, context: ActorContext, exchanges: int, reasons: tuple[Reason, ...]) -> str:
     n = len(actor.accounts)
-    model = np.bincount(world.log["model"][actor.rows], minlength=len(world.log.models))
+    model = np.bincount(context.log["model"][actor.rows], minlength=len(context.log.models))
     share = model.max() / len(actor.rows)
-    name = world.log.models[int(model.argmax())]
+    name = context.log.models[int(model.argmax())]
     raised = {r.detector for r in reasons}
     modules: tuple[Clue | Detector, ...] = (*clues(), *detectors())
     signals = (signal_of(module) for module in modules if module.NAME in raised)
-    titled = min((s for s in signals if s.title), key=lambda s: s.order, default=None)
-    what = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
-    what = titled.title if titled else what
+    signal = min((s for s in signals if s.title), key=lambda s: s.order, default=None)
+    manner = "alike" if n > 1 else "heavily, with none of the marks of honest heavy use"
+    manner = signal.title if signal else manner
     target = f" of {name}" if name and share >= 0.6 else ""
-    return f"{n:,} account{'s' if n != 1 else ''} took {exchanges:,} answers{target}, {what}."
+    return f"{n:,} account{'s' if n != 1 else ''} took {exchanges:,} answers{target}, {manner}."

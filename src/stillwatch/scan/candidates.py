@@ -37,8 +37,8 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
     Leads whose content is that of many people are none, nor are findings that a permission suppresses.
     """
     total = max(1, result.scanned.exchanges)
-    share = {one.id: one.exchanges / total for one in result.leads}
-    share |= {one.id: one.harvest.exchanges / total for one in result.campaigns} | dict(result.shares)
+    share = {group.id: group.exchanges / total for group in result.leads}
+    share |= {group.id: group.harvest.exchanges / total for group in result.campaigns} | dict(result.shares)
     leads = tuple(
         HoldCandidate(lead.id, lead.p_value, lead.accounts, share[lead.id], LEAD)
         for lead in result.leads
@@ -49,18 +49,18 @@ def candidates(result: ScanResult) -> tuple[HoldCandidate, ...]:
         for campaign in result.campaigns
         if campaign.suppressed_by is None and len(campaign.accounts) > 1
     )
-    held = {one.candidate: one for one in result.weak}
+    weak_by_id = {group.candidate: group for group in result.weak}
     groups = [
-        one
-        if (shown := held.get(one.candidate)) is None
-        else replace(one, moved_p=shown.moved_p, undecided=shown.undecided)
-        for one in (*leads, *findings)
+        group
+        if (weak := weak_by_id.get(group.candidate)) is None
+        else replace(group, moved_p=weak.moved_p, undecided=weak.undecided)
+        for group in (*leads, *findings)
     ]
-    known = {one.candidate for one in groups}
-    return (*groups, *(one for one in result.weak if one.candidate not in known))
+    named = {group.candidate for group in groups}
+    return (*groups, *(group for group in result.weak if group.candidate not in named))
 
 
-def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
+def still_open(schedules: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[HoldCandidate, ...]:
     """Give the groups that are held now as candidates, but for those whose refused texts do not move.
 
     So a weak group goes on being held when the wording that formed it is no longer new.
@@ -74,7 +74,7 @@ def still_open(held: Iterable[tuple[HoldSchedule, HoldsEvidence]]) -> tuple[Hold
             moved_p=evidence.p_value,
             undecided=_undecided(schedule, evidence),
         )
-        for schedule, evidence in held
+        for schedule, evidence in schedules
         if schedule.ended_us is None
         and not (evidence.refused >= FUTILE_TEXTS and evidence.moved_p > FUTILE_P_VALUE)
     )
@@ -103,30 +103,34 @@ def weak_groups(
     by new wording at the last hour; left_out: codes that must not be in one; held: all schedules there were.
     """
     without = set(left_out)
-    running = sum(one.ended_us is None and one.candidate.startswith("wording-") for one in held)
+    running = sum(group.ended_us is None and group.candidate.startswith("wording-") for group in held)
     places = {"refusals": len(log.accounts), "wording": MOST_WORDING - running}
-    found = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
+    groups = [("refusals", p_value, codes) for p_value, codes in refusal_groups(log, payer)] + [
         ("wording", p_value, codes) for p_value, codes in communities
     ]
     chosen: list[HoldCandidate] = []
-    for sort, p_value, codes in sorted(found, key=lambda one: (RANK[one[0]], one[1], one[2].tolist())):
-        kept = [int(code) for code in codes if int(code) not in without]
-        if len({int(payer[code]) for code in kept}) < LEAST_CUSTOMERS[sort] or len(kept) < 0.5 * len(codes):
+    for sort, p_value, codes in sorted(
+        groups, key=lambda group: (RANK[group[0]], group[1], group[2].tolist())
+    ):
+        codes_left = [int(code) for code in codes if int(code) not in without]
+        if len({int(payer[code]) for code in codes_left}) < LEAST_CUSTOMERS[sort] or len(
+            codes_left
+        ) < 0.5 * len(codes):
             continue
-        without.update(kept)
+        without.update(codes_left)
         if places[sort] <= 0:
             continue
         places[sort] -= 1
-        names = tuple(sorted(log.accounts[code] for code in kept))
+        names = tuple(sorted(log.accounts[code] for code in codes_left))
         chosen.append(HoldCandidate(_id(sort, names), p_value, names, rank=RANK[sort]))
     return tuple(chosen)
 
 
-def with_shares(log: ExchangeLog, found: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
+def with_shares(log: ExchangeLog, groups: Iterable[HoldCandidate]) -> tuple[HoldCandidate, ...]:
     """Give candidates with their share of the log's latest requests: what holds of them would cost."""
-    found = tuple(found)
-    shares = request_shares(log, [one.accounts for one in found])
-    return tuple(replace(one, share=share) for one, share in zip(found, shares, strict=True))
+    groups = tuple(groups)
+    shares = request_shares(log, [group.accounts for group in groups])
+    return tuple(replace(group, share=share) for group, share in zip(groups, shares, strict=True))
 
 
 def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[float]:
@@ -139,11 +143,11 @@ def request_shares(log: ExchangeLog, groups: Sequence[Iterable[str]]) -> list[fl
         return [0.0] * len(groups)
     begin = np.searchsorted(log["ts_us"], int(log["ts_us"][-1]) - SHARE_DAYS * DAY_US)
     status, text = log["status"][begin:], log["exact"][begin:]
-    counted = ((status < 400) | (status >= 500)) & ((text != 0) | ~text.any())
-    counts = np.bincount(log["account"][begin:][counted], minlength=len(log.accounts))
-    of: Mapping[str, int] = dict(zip(log.accounts, counts.tolist(), strict=True))
-    total = max(1, int(counted.sum()))
-    return [sum(of.get(account, 0) for account in accounts) / total for accounts in groups]
+    is_counted = ((status < 400) | (status >= 500)) & ((text != 0) | ~text.any())
+    counts = np.bincount(log["account"][begin:][is_counted], minlength=len(log.accounts))
+    count_of: Mapping[str, int] = dict(zip(log.accounts, counts.tolist(), strict=True))
+    total = max(1, int(is_counted.sum()))
+    return [sum(count_of.get(account, 0) for account in accounts) / total for accounts in groups]
 
 
 def _id(sort: str, names: tuple[str, ...]) -> str:

@@ -1,11 +1,11 @@
-"""What a watch carries from look to look, by name: accounts, values and fingerprints, never their codes.
+"""What an evaluation hands to the next, by name: accounts, values and fingerprints, never their codes.
 
-A log's codes change when it grows or forgets; what is written here outlives that, and a restart. It does not
-know how a look is made.
+A log's codes change when it grows or forgets. What is saved here outlives that, and a restart. It does not
+know how an evaluation works.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ Choice = tuple[int, int, float]  # how many of how many members had a value, and
 
 @dataclass(frozen=True)
 class SavedAlarm:
-    """An alarm as a look left it; see `alarms.Alarm`."""
+    """An alarm as an evaluation left it; see `alarms.Alarm`."""
 
     at_us: int
     p_value: float
@@ -45,9 +45,9 @@ class SavedAlarm:
 
 @dataclass(frozen=True)
 class CarriedScan:
-    """Everything that a look takes over from the looks before it, but the exchanges themselves."""
+    """Everything that an evaluation takes over from the ones before it, but the exchanges themselves."""
 
-    until_us: int = 0  # the hour up to which was looked
+    until_us: int = 0  # the hour up to which was evaluated
     base: tuple[tuple[tuple[Value, float], ...], ...] = ()  # per setting: shares of the population
     tested: tuple[bool, ...] = ()
     correlation: tuple[float, ...] = ()
@@ -65,11 +65,7 @@ class CarriedScan:
     sourced_owner: dict[str, int] = field(default_factory=dict)
 
 
-LOOKS = (PERSISTENT, NAMED_AFTER)
-
-
-def _by_name(of_tenant: Mapping[int, str], name: Callable[[int], str]) -> dict[str, str]:
-    return {name(tenant): value for tenant, value in sorted(of_tenant.items())}
+EVALUATIONS = (PERSISTENT, NAMED_AFTER)
 
 
 class Names:
@@ -131,7 +127,7 @@ class Names:
 
     def saved(self, alarms: Alarms) -> tuple[tuple[SavedAlarm, ...], dict[str, int]]:
         """Alarms by name, and which of them each account belongs to."""
-        then = tuple(
+        stored = tuple(
             SavedAlarm(
                 alarm.at_us,
                 alarm.p_value,
@@ -140,9 +136,9 @@ class Names:
                 tuple(self.value(s, code) for s, code in enumerate(alarm.dominant)),
                 alarm.share,
                 alarm.p_settings,
-                {self.fingerprint_value(m): looks for m, looks in alarm.fingerprints.items()},
-                {self.tenant_name(p): looks for p, looks in alarm.looks.items()},
-                tuple(alarm.looked_at_us),
+                {self.fingerprint_value(m): count for m, count in alarm.fingerprints.items()},
+                {self.tenant_name(p): count for p, count in alarm.evaluations.items()},
+                tuple(alarm.evaluated_at_us),
                 tuple(sorted(self.tenant_name(p) for p in alarm.devoted)),
                 alarm.tested,
                 alarm.lead_us,
@@ -151,11 +147,14 @@ class Names:
                 alarm.exchanges,
                 alarm.first_account,
                 alarm.settings,
-                {} if alarm.judgement is None else _by_name(alarm.judgement.aside, self.tenant_name),
+                {
+                    self.tenant_name(p): why
+                    for p, why in (sorted(alarm.judgement.aside.items()) if alarm.judgement else ())
+                },
             )
             for alarm in alarms.every
         )
-        return then, {self.tenant_name(p): number for p, number in alarms.owner.items()}
+        return stored, {self.tenant_name(p): number for p, number in alarms.owner.items()}
 
     def _part(self, judgement: Judgement | None) -> tuple[str, ...] | None:
         """The part of a group that a judgement is of, by name."""
@@ -163,44 +162,47 @@ class Names:
             return None
         return tuple(sorted(map(self.tenant_name, judgement.part)))
 
-    def _judgement(self, then: SavedAlarm) -> Judgement | None:
+    def _judgement(self, saved: SavedAlarm) -> Judgement | None:
         """A judgement with its tenants by the codes of this log."""
-        if then.judgement is None:
+        if saved.judgement is None:
             return None
-        part = None if then.part is None else frozenset(map(self.tenant, then.part))
-        aside = {self.tenant(name): product for name, product in then.aside.items()}
-        return replace(then.judgement, part=part, aside=aside)
+        part = None if saved.part is None else frozenset(map(self.tenant, saved.part))
+        aside = {self.tenant(name): product for name, product in saved.aside.items()}
+        return replace(saved.judgement, part=part, aside=aside)
 
     def alarms(
-        self, alarms: Iterable[SavedAlarm], owner: Mapping[str, int], looks: tuple[int, int] = LOOKS
+        self,
+        alarms: Iterable[SavedAlarm],
+        owner: Mapping[str, int],
+        evaluations: tuple[int, int] = EVALUATIONS,
     ) -> Alarms:
-        """Alarms by the codes of this log. looks: how many raise one, and how many name an account."""
+        """Alarms by the codes of this log. evaluations: how many raise one, and how many name an account."""
         return Alarms(
             [
                 Alarm(
-                    then.at_us,
-                    then.p_value,
-                    {self.tenant(name): at for name, at in then.named.items()},
-                    then.p_least,
-                    tuple(self.code(s, value) for s, value in enumerate(then.dominant)),
-                    then.share,
-                    then.p_settings,
-                    Counter({self.fingerprint(value): looks for value, looks in then.markers.items()}),
-                    Counter({self.tenant(name): looks for name, looks in then.looks.items()}),
-                    list(then.looked_at_us),
-                    {self.tenant(name) for name in then.devoted},
-                    then.tested,
-                    then.lead_us,
-                    self._judgement(then),
-                    then.exchanges,
-                    then.first_account,
-                    then.settings,
+                    saved.at_us,
+                    saved.p_value,
+                    {self.tenant(name): at for name, at in saved.named.items()},
+                    saved.p_least,
+                    tuple(self.code(s, value) for s, value in enumerate(saved.dominant)),
+                    saved.share,
+                    saved.p_settings,
+                    Counter({self.fingerprint(value): count for value, count in saved.markers.items()}),
+                    Counter({self.tenant(name): count for name, count in saved.looks.items()}),
+                    list(saved.looked_at_us),
+                    {self.tenant(name) for name in saved.devoted},
+                    saved.tested,
+                    saved.lead_us,
+                    self._judgement(saved),
+                    saved.exchanges,
+                    saved.first_account,
+                    saved.settings,
                 )
-                for then in alarms
+                for saved in alarms
             ],
             {self.tenant(name): number for name, number in owner.items()},
-            looks_before_alarm=looks[0],
-            looks_before_naming=looks[1],
+            looks_before_alarm=evaluations[0],
+            looks_before_naming=evaluations[1],
         )
 
     # --- the population's shares ------------------------------------------------------------------------
@@ -213,11 +215,11 @@ class Names:
 
     def base(self, carried: CarriedScan) -> list[np.ndarray]:
         """As `shares` told it, (values,) for each setting; a value that has come since has no share yet."""
-        out = []
+        bases = []
         for s, shares in enumerate(carried.base):
-            known = np.zeros(len(self._values[s]))
+            shares_by_code = np.zeros(len(self._values[s]))
             for value, share in shares:
                 if (code := self.code(s, value)) >= 0:
-                    known[code] = share
-            out.append(known)
-        return out
+                    shares_by_code[code] = share
+            bases.append(shares_by_code)
+        return bases

@@ -79,7 +79,8 @@ def coverage(
             f"a heavy payer is ranked among at least {least_peers} other heavy ones and the log has "
             f"{heavy:,} in all"
         )
-    return Coverage(not groups, not lone, tuple(lacks), _why([*groups, *partly], lone))
+    why = (*(f"groups: {gap}" for gap in (*groups, *partly)), *(f"lone payers: {gap}" for gap in lone))
+    return Coverage(not groups, not lone, tuple(lacks), why)
 
 
 def could_not_judge(result: ScanResult) -> bool:
@@ -87,16 +88,12 @@ def could_not_judge(result: ScanResult) -> bool:
     return bool(result.judged.lacks) and not result.campaigns
 
 
-def _why(groups: list[str], lone: list[str]) -> tuple[str, ...]:
-    return (*(f"groups: {why}" for why in groups), *(f"lone payers: {why}" for why in lone))
-
-
 def _heavy(log: ExchangeLog, payer: np.ndarray, most: int) -> int:
     """How many payers ever reach the first step of the rule for lone payers, counted up to `most`."""
     begin, order = deal(payer[log["account"]], len(payer))
     heavy = 0
-    for one in np.flatnonzero(np.diff(begin) >= STEPS[0]):
-        ts = log["ts_us"][order[begin[one] : begin[one + 1]]]
+    for code in np.flatnonzero(np.diff(begin) >= STEPS[0]):
+        ts = log["ts_us"][order[begin[code] : begin[code + 1]]]
         within = np.arange(1, len(ts) + 1) - np.searchsorted(ts, ts - WINDOW_US)
         heavy += bool(within.max() >= STEPS[0])
         if heavy == most:

@@ -115,12 +115,12 @@ this is no forecast for a large model.'
         return f"{100 * right / student.held_out:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
     samples, right = below[-1] if below else above[0]
-    more = ", the least that was tried" if not below else ", the most that was tried" if not above else ""
+    addition = ", the least that was tried" if not below else ", the most that was tried" if not above else ""
     if below and above:
-        more = f", and {share(above[0][1])} after {above[0][0]:,}"
+        addition = f", and {share(above[0][1])} after {above[0][0]:,}"
     return (
         f"A small real model ({student.model}) correctly answered {share(right)} of the held-out questions "
-        f"of a toy task after {samples:,} samples{more} "
+        f"of a toy task after {samples:,} samples{addition} "
         f"({100 * student.before / student.held_out:.0f} % before); "
         "each size was tried once, and this is no forecast for a large model."
     )

@@ -49,7 +49,7 @@ class Products:
         number = {name: k for k, name in enumerate(self.names)}
         self._of_agent = np.array([*(number.get(name, -1) for name in names), -1], np.int32)
         self._agent = log["agent"]
-        # each label's latest row before `end`: hours are looked at in order, several times each
+        # each label's latest row before `end`: hours are evaluated in order, several times each
         self._label, self._end = np.zeros(0, np.int32), 0
         self._last = np.zeros(0, np.int64)
 
@@ -57,7 +57,7 @@ class Products:
         """Members that run a product which the group uses far more than the log does, and which.
 
         Its defaults make their settings equal, so that they are customers of one vendor until something else
-        speaks. label: (exchanges,) who counts as one; begin, end: the rows that are looked at. The latest
+        speaks. label: (exchanges,) who counts as one; begin, end: the rows that count. The latest
         user agent of each counts.
 
         Null: members draw their products as the log's accounts do (binomial).
@@ -66,21 +66,21 @@ class Products:
             return {}
         last = self._last_rows(label, end)
         latest = np.where(last >= begin, self._of_agent[self._agent[last]], np.int32(-2))
-        everyone = np.bincount(latest[latest >= 0], minlength=len(self.names))
+        counts = np.bincount(latest[latest >= 0], minlength=len(self.names))
         active = int((latest > -2).sum())
-        mine = np.array(sorted(p for p in members if p < len(latest)), np.int64)
-        inside = np.bincount(latest[mine][latest[mine] >= 0], minlength=len(self.names))
-        others = (everyone - inside + 0.5) / max(active - len(mine) + 1, 1)
+        codes = np.array(sorted(p for p in members if p < len(latest)), np.int64)
+        inside = np.bincount(latest[codes][latest[codes] >= 0], minlength=len(self.names))
+        others = (counts - inside + 0.5) / max(active - len(codes) + 1, 1)
         share = np.clip(others, 0, 1).tolist()
-        tail = np.array([rate_tail(int(k), len(mine), share[name]) for name, k in enumerate(inside)])
-        tried = int((everyone > 0).sum())  # products in use then: later ones must not count
-        vendor = (inside >= LEAST_USERS) & (tail * tried < RARE)
-        return {int(p): self.names[latest[p]] for p in mine if latest[p] >= 0 and vendor[latest[p]]}
+        tail = np.array([rate_tail(int(k), len(codes), share[name]) for name, k in enumerate(inside)])
+        products_in_use = int((counts > 0).sum())  # products in use then: later ones must not count
+        vendor = (inside >= LEAST_USERS) & (tail * products_in_use < RARE)
+        return {int(p): self.names[latest[p]] for p in codes if latest[p] >= 0 and vendor[latest[p]]}
 
     def of_rows(self) -> np.ndarray:
         """(exchanges,) int32: the place in `names` of the product that each names, -1 for none."""
-        named: np.ndarray = self._of_agent[self._agent]
-        return named
+        products: np.ndarray = self._of_agent[self._agent]
+        return products
 
     def _last_rows(self, label: np.ndarray, end: int) -> np.ndarray:
         """(labels,) int64: the last row of each before `end`, or -1."""
@@ -109,14 +109,14 @@ def one_customer(known: AccountFacts | None, accounts: np.ndarray) -> str:
     if len(accounts) == 0:
         return ""
     n = len(accounts)
-    taught = Counter(d for a in accounts if _academic(d := known.email_domain[a].lower()))
-    if sum(taught.values()) >= MOST * n:
-        most = taught.most_common(1)[0][0]
-        return f"{sum(taught.values()):,} of {n:,} accounts are of teaching institutions ({most}): a class"
-    paid = Counter(known.payment[a] for a in accounts if known.payment[a])
-    for _, count in paid.most_common(1):
-        if count >= MOST * n:
-            return f"one payment instrument pays for {count:,} of {n:,} accounts: an event, a reseller"
+    by_institution = Counter(d for a in accounts if _is_academic(d := known.email_domain[a].lower()))
+    if by_institution.total() >= MOST * n:
+        most, students = by_institution.most_common(1)[0][0], by_institution.total()
+        return f"{students:,} of {n:,} accounts are of teaching institutions ({most}): a class"
+    by_instrument = Counter(known.payment[a] for a in accounts if known.payment[a])
+    count = max(by_instrument.values(), default=0)
+    if count >= MOST * n:
+        return f"one payment instrument pays for {count:,} of {n:,} accounts: an event, a reseller"
     return ""
 
 
@@ -134,10 +134,10 @@ def customers(log: ExchangeLog, known: AccountFacts, payer: np.ndarray) -> np.nd
     for code, net in enumerate(main_networks(log).tolist()):
         if net >= 0:
             shared.setdefault(f"network {net}", []).append(code)
-    together = [codes for name, codes in shared.items() if len(codes) <= HUB or _academic(name)]
-    one = np.array([codes[0] for codes in together for _ in codes], np.int64)
-    other = np.array([code for codes in together for code in codes], np.int64)
-    return components(np.r_[np.arange(len(payer)), one], np.r_[payer, other], len(payer))
+    together = [codes for name, codes in shared.items() if len(codes) <= HUB or _is_academic(name)]
+    first = np.array([codes[0] for codes in together for _ in codes], np.int64)
+    second = np.array([code for codes in together for code in codes], np.int64)
+    return components(np.r_[np.arange(len(payer)), first], np.r_[payer, second], len(payer))
 
 
 def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarray:
@@ -147,12 +147,12 @@ def class_members(known: AccountFacts | None, accounts: np.ndarray) -> np.ndarra
     """
     if known is None:
         return accounts[:0]
-    taught = np.array([_academic(domain.lower()) for domain in known.email_domain], bool)
-    inside = int(taught[accounts].sum())
-    share = (int(taught.sum()) - inside + 0.5) / max(len(taught) - len(accounts) + 1, 1)
+    academic = np.array([_is_academic(domain.lower()) for domain in known.email_domain], bool)
+    inside = int(academic[accounts].sum())
+    share = (int(academic.sum()) - inside + 0.5) / max(len(academic) - len(accounts) + 1, 1)
     if inside < LEAST_USERS or rate_tail(inside, len(accounts), min(share, 1.0)) >= RARE:
         return accounts[:0]
-    return accounts[taught[accounts]]
+    return accounts[academic[accounts]]
 
 
 def few_questions(content: ContentTest) -> bool:
@@ -194,11 +194,11 @@ def share_instruments(known: AccountFacts | None, accounts: np.ndarray, tenant: 
     for account in accounts.tolist():
         if known.payment[account]:
             payers.setdefault(known.payment[account], set()).add(int(tenant[account]))
-    sharing = {one for several in payers.values() if len(several) > 1 for one in several}
+    sharing = {member for members in payers.values() if len(members) > 1 for member in members}
     return len(sharing) >= SHARE_INSTRUMENT * len(np.unique(tenant[accounts]))
 
 
-def _academic(domain: str) -> bool:
+def _is_academic(domain: str) -> bool:
     """Whether a domain stands under a label that only institutions get.
 
     >>> [_academic(d) for d in ("mit.edu", "uni.ac.at", "x.edu.au", "edu-tools.com")]

@@ -20,6 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from stillwatch.actors import evidence_bits
 from stillwatch.compiled_code.library import kernels
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
@@ -80,7 +81,7 @@ class FailoverFinding:
 
 
 @dataclass(frozen=True)
-class _Texts:
+class _TextRuns:
     """One row for each run of requests in which an account asks one text."""
 
     begin_us: np.ndarray
@@ -109,43 +110,51 @@ def failover_finding(log: ExchangeLog, codes: np.ndarray, customer: np.ndarray) 
     """
     inside = np.zeros(len(log.accounts) + 1, bool)
     inside[codes] = True
-    known = log["account"] >= 0
-    rows = inside[log["account"]] & known
-    ours = _texts(log, rows, customer)
-    moved = ours.refused & ours.repeated
+    has_account = log["account"] >= 0
+    rows = inside[log["account"]] & has_account
+    runs = _text_runs(log, rows, customer)
+    moved = runs.refused & runs.repeated
     if moved.sum() < LEAST_CUSTOMERS:
         return None
-    seen_us, settled_us = _settling_times(ours)
+    seen_us, settled_us = _settling_times(runs)
     end_us = int(log["ts_us"][-1])  # what has moved must be enough there too
     moves_us = np.append(np.sort(seen_us[moved]), end_us)
-    others = _refused_outside(log, rows, customer)
-    rate = np.maximum(_rates(others, others.refused, moves_us), _rates(ours, ~ours.refused, moves_us))
+    outside = _refused_outside(log, rows, customer)
+    rate = np.maximum(_rates(outside, outside.refused, moves_us), _rates(runs, ~runs.refused, moves_us))
     rate = np.clip(rate, LEAST_RATE, BET)
     k = np.minimum(np.arange(1, len(moves_us) + 1), len(moves_us) - 1)
-    n = np.searchsorted(np.sort(settled_us[ours.refused]), moves_us, side="right")
+    n = np.searchsorted(np.sort(settled_us[runs.refused]), moves_us, side="right")
     gains = k * np.log(BET / rate) + (n - k) * np.log((1 - BET) / (1 - rate))
     if gains[-1] < -np.log(LEVEL) or k[-1] < BET * n[-1]:  # of a team's work colleagues take over less
         return None
     for at in np.flatnonzero(gains >= -np.log(LEVEL)):
         by_now = settled_us <= moves_us[at]
-        within = subset_tail(_strata(ours, by_now))
-        parts = _parts(ours, moved & by_now)
-        if within <= LEVEL and len(np.unique(customer[list(parts)])) >= LEAST_CUSTOMERS:
-            p_value = max(float(np.exp(-gains[at])), within)
-            return _finding(ours, int(moves_us[at]), p_value, rate[-1])
+        by_stratum = subset_tail(_strata(runs, by_now))
+        parts = _first_parts(runs, moved & by_now)
+        if by_stratum <= LEVEL and len(np.unique(customer[list(parts)])) >= LEAST_CUSTOMERS:
+            p_value = max(float(np.exp(-gains[at])), by_stratum)
+            return _finding(runs, int(moves_us[at]), p_value, rate[-1])
     return None
 
 
-def _finding(ours: _Texts, found_us: int, p_value: float, rate: float) -> FailoverFinding:
-    moved = ours.refused & ours.repeated
-    refused = int(ours.refused.sum())
-    parts = _parts(ours, moved)
+def _finding(runs: _TextRuns, found_us: int, p_value: float, rate: float) -> FailoverFinding:
+    moved = runs.refused & runs.repeated
+    refused = int(runs.refused.sum())
+    parts = _first_parts(runs, moved)
     own = {}
     for code in sorted(parts):
-        mine = ours.refused & (ours.account == code)
-        kept, taken = int((mine & moved).sum()), int((moved & (ours.account[ours.by] == code)).sum())
-        tails = rate_tail(kept, int(mine.sum()), rate), rate_tail(taken, refused - int(mine.sum()), rate)
-        own[code] = OwnReaction(int(mine.sum()), kept, taken, min(1.0, len(tails) * min(tails)))
+        own_refused = runs.refused & (runs.account == code)
+        passed_on, taken_over = (
+            int((own_refused & moved).sum()),
+            int((moved & (runs.account[runs.by] == code)).sum()),
+        )
+        tails = (
+            rate_tail(passed_on, int(own_refused.sum()), rate),
+            rate_tail(taken_over, refused - int(own_refused.sum()), rate),
+        )
+        own[code] = OwnReaction(
+            int(own_refused.sum()), passed_on, taken_over, min(1.0, len(tails) * min(tails))
+        )
     text = (
         f"{int(moved.sum()):,} of {refused:,} texts that one of its accounts was refused were asked word for "
         f"word by another customer's account of the group within {WITHIN_US // MINUTE_US} minutes; of other "
@@ -155,10 +164,10 @@ def _finding(ours: _Texts, found_us: int, p_value: float, rate: float) -> Failov
     return FailoverFinding(found_us, p_value, text, int(moved.sum()), refused, float(rate), own, named_us)
 
 
-def failover_reason(found: FailoverFinding) -> Reason:
+def failover_reason(finding: FailoverFinding) -> Reason:
     """Give the evidence as a finding's reason."""
-    bits = round(float(min(40.0, -np.log2(max(found.p_value, 1e-300)))), 3)
-    return Reason(NAME, found.text, bits, found.moved / found.refused, found.rate, n=found.refused)
+    bits = round(evidence_bits(finding.p_value, 1e-300), 3)
+    return Reason(NAME, finding.text, bits, finding.moved / finding.refused, finding.rate, n=finding.refused)
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
@@ -187,22 +196,22 @@ def own_text(own: OwnReaction) -> str:
     )
 
 
-def _settling_times(texts: _Texts) -> tuple[np.ndarray, np.ndarray]:
+def _settling_times(texts: _TextRuns) -> tuple[np.ndarray, np.ndarray]:
     """(n,) when each text is asked by another, if it is; and since when it is known whether it is."""
     seen_us = np.where(texts.repeated, texts.begin_us[texts.by], NEVER)
     return seen_us, np.minimum(seen_us, texts.asked_us + WITHIN_US)
 
 
-def _rates(texts: _Texts, of: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
+def _rates(texts: _TextRuns, chosen: np.ndarray, moments_us: np.ndarray) -> np.ndarray:
     """(moments,) the share of some texts that others ask, by each moment; one more of each is counted."""
     seen_us, settled_us = _settling_times(texts)
-    so_far = np.searchsorted(np.sort(seen_us[of & texts.repeated]), moments_us, side="right")
-    every = np.searchsorted(np.sort(settled_us[of]), moments_us, side="right")
-    rates: np.ndarray = (so_far + 1) / (every + 1)
+    so_far = np.searchsorted(np.sort(seen_us[chosen & texts.repeated]), moments_us, side="right")
+    settled = np.searchsorted(np.sort(settled_us[chosen]), moments_us, side="right")
+    rates: np.ndarray = (so_far + 1) / (settled + 1)
     return rates
 
 
-def _parts(texts: _Texts, moved: np.ndarray) -> dict[int, int]:
+def _first_parts(texts: _TextRuns, moved: np.ndarray) -> dict[int, int]:
     """Account code -> when it first took part in a move, by asking or by being refused."""
     first: dict[int, int] = {}
     for k in np.flatnonzero(moved):
@@ -231,15 +240,15 @@ def failover_evidence(
     """
     if len(log) == 0:
         return FailoverEvidence(1.0, 0, 0, 0.0, NOTHING)
-    named = set(accounts)
-    inside = np.array([account in named for account in log.accounts] + [False])[log["account"]]
-    ours = _texts(log, inside, customer)
-    others = _refused_outside(log, inside, customer)
-    refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
-    elsewhere = int(others.refused.sum())
-    rate = float((others.refused & others.repeated).sum() / elsewhere) if elsewhere else 0.0
+    names = set(accounts)
+    inside = np.array([account in names for account in log.accounts] + [False])[log["account"]]
+    runs = _text_runs(log, inside, customer)
+    outside = _refused_outside(log, inside, customer)
+    refused, repeated = int(runs.refused.sum()), int((runs.refused & runs.repeated).sum())
+    elsewhere = int(outside.refused.sum())
+    rate = float((outside.refused & outside.repeated).sum() / elsewhere) if elsewhere else 0.0
     by_rate = rate_tail(repeated, refused, max(rate, LEAST_RATE))
-    p_value = max(by_rate, subset_tail(_strata(ours, np.ones(len(ours.by), bool)))) if refused else 1.0
+    p_value = max(by_rate, subset_tail(_strata(runs, np.ones(len(runs.by), bool)))) if refused else 1.0
     if not refused:
         text = NOTHING
     else:
@@ -248,7 +257,7 @@ def failover_evidence(
             f"group within {WITHIN_US // MINUTE_US} minutes; outside the group "
             f"{rate:.1%} are (p = {p_value:.2g})."
         )
-    return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, ours))
+    return FailoverEvidence(p_value, refused, repeated, rate, text, _repeats(log, runs))
 
 
 def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
@@ -258,8 +267,8 @@ def failover_least_p_value(log: ExchangeLog, rows: np.ndarray) -> float:
     """
     inside = np.zeros(len(log), bool)
     inside[rows] = True
-    ours = _texts(log, inside)
-    refused, repeated = int(ours.refused.sum()), int((ours.refused & ours.repeated).sum())
+    runs = _text_runs(log, inside)
+    refused, repeated = int(runs.refused.sum()), int((runs.refused & runs.repeated).sum())
     return rate_tail(repeated, refused, LEAST_RATE) if refused else 1.0
 
 
@@ -290,13 +299,13 @@ def refusal_groups(log: ExchangeLog, payer: np.ndarray) -> list[tuple[float, np.
     tied = np.array(ties, np.int64).reshape(-1, 2)
     group = components(tied[:, 0], tied[:, 1], len(payer))
     refused = np.bincount(payer[log["account"][chosen[failed[chosen]]]], minlength=len(payer))
-    found = []
+    groups = []
     for number, moved in Counter(group[tied[:, 0]].tolist()).items():
         customers = np.flatnonzero(group == number)
-        tried = int(refused[customers].sum())
+        attempts = int(refused[customers].sum())
         codes = np.flatnonzero(np.isin(payer, customers))
-        found.append((rate_tail(min(moved, tried), tried, LEAST_RATE), codes))
-    return found
+        groups.append((rate_tail(min(moved, attempts), attempts, LEAST_RATE), codes))
+    return groups
 
 
 def _is_failed(status: np.ndarray) -> np.ndarray:
@@ -304,45 +313,49 @@ def _is_failed(status: np.ndarray) -> np.ndarray:
     return failed
 
 
-def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> _Texts:
+def _refused_outside(log: ExchangeLog, inside: np.ndarray, customer: np.ndarray | None) -> _TextRuns:
     """The texts that somebody outside a group was refused, and all runs of them there; no others."""
     outside = ~inside & (log["account"] >= 0)
     refused = distinct(log["exact"][outside & _is_failed(log["status"])])
-    return _texts(log, outside & np.isin(log["exact"], refused), customer)
+    return _text_runs(log, outside & np.isin(log["exact"], refused), customer)
 
 
-def _texts(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None = None) -> _Texts:
-    chosen = np.flatnonzero(rows & (log["exact"] != 0))
-    if len(chosen) == 0:
-        nothing = np.zeros(0, np.int64)
-        return _Texts(nothing, nothing, nothing, nothing.astype(bool), nothing)
-    ts, account, exact = log["ts_us"][chosen], log["account"][chosen], log["exact"][chosen]
-    status = log["status"][chosen]
+def _text_runs(log: ExchangeLog, rows: np.ndarray, customer: np.ndarray | None = None) -> _TextRuns:
+    rows_with_text = np.flatnonzero(rows & (log["exact"] != 0))
+    if len(rows_with_text) == 0:
+        empty = np.zeros(0, np.int64)
+        return _TextRuns(empty, empty, empty, empty.astype(bool), empty)
+    ts, account, exact = (
+        log["ts_us"][rows_with_text],
+        log["account"][rows_with_text],
+        log["exact"][rows_with_text],
+    )
+    status = log["status"][rows_with_text]
     failed = _is_failed(status)
     order = np.lexsort((ts, account, exact))
     ts, account, exact, failed = ts[order], account[order], exact[order], failed[order]
-    new = np.r_[
+    starts = np.r_[
         True, (exact[1:] != exact[:-1]) | (account[1:] != account[:-1]) | (ts[1:] - ts[:-1] > WITHIN_US)
     ]
-    begin = np.flatnonzero(new)
-    run = np.cumsum(new) - 1
+    begin = np.flatnonzero(starts)
+    run = np.cumsum(starts) - 1
     refused = np.zeros(len(begin), bool)
     refused[run[failed]] = True
     asked_us = ts[begin].copy()
     first_failed = np.flatnonzero(failed)[::-1]
     asked_us[run[first_failed]] = ts[first_failed]
     exact, account, ts = exact[begin], account[begin], ts[begin]
-    who = account if customer is None else customer[account]
-    who = who.astype(np.int32, copy=False)
+    customers = account if customer is None else customer[account]
+    customers = customers.astype(np.int32, copy=False)
     order = np.lexsort((ts, exact))  # runs by text and begin
     by = np.full(len(exact), -1, np.int64)  # the first run of the same text by another soon after, -1: none
-    kernels.first_other(exact, who, ts, asked_us, order, len(exact), WITHIN_US, by)
-    return _Texts(ts, account, asked_us, refused, by)
+    kernels.first_other(exact, customers, ts, asked_us, order, len(exact), WITHIN_US, by)
+    return _TextRuns(ts, account, asked_us, refused, by)
 
 
-def _repeats(log: ExchangeLog, texts: _Texts) -> tuple[Repeat, ...]:
-    found = np.flatnonzero(texts.refused & texts.repeated)
-    found = found[np.argsort(texts.asked_us[found], kind="stable")]
+def _repeats(log: ExchangeLog, texts: _TextRuns) -> tuple[Repeat, ...]:
+    repeats = np.flatnonzero(texts.refused & texts.repeated)
+    repeats = repeats[np.argsort(texts.asked_us[repeats], kind="stable")]
     return tuple(
         Repeat(
             log.accounts[texts.account[k]],
@@ -350,17 +363,19 @@ def _repeats(log: ExchangeLog, texts: _Texts) -> tuple[Repeat, ...]:
             log.accounts[texts.account[texts.by[k]]],
             int(texts.begin_us[texts.by[k]]),
         )
-        for k in found
+        for k in repeats
     )
 
 
-def _strata(texts: _Texts, counted: np.ndarray) -> list[Stratum]:
-    found = []
+def _strata(texts: _TextRuns, counted: np.ndarray) -> list[Stratum]:
+    strata = []
     stratum = texts.begin_us // STRATUM_US
-    for one in np.unique(stratum[texts.refused & counted]):
-        here = counted & (stratum == one)
-        refused, repeated = texts.refused[here], texts.repeated[here]
-        found.append(
-            Stratum(int(here.sum()), int(repeated.sum()), int(refused.sum()), int((refused & repeated).sum()))
+    for span in np.unique(stratum[texts.refused & counted]):
+        in_span = counted & (stratum == span)
+        refused, repeated = texts.refused[in_span], texts.repeated[in_span]
+        strata.append(
+            Stratum(
+                int(in_span.sum()), int(repeated.sum()), int(refused.sum()), int((refused & repeated).sum())
+            )
         )
-    return found
+    return strata

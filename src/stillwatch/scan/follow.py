@@ -15,7 +15,7 @@ import numpy as np
 
 from stillwatch.actors.behaviour import EmergingRows, all_rows
 from stillwatch.actors.fingerprints import BLOCK_ROWS, row_columns, width
-from stillwatch.actors.links import nothing
+from stillwatch.actors.links import no_links
 from stillwatch.actors.signature import NEEDED, Signature
 from stillwatch.actors.spread import Spread
 from stillwatch.compiled_code.library import kernels
@@ -46,46 +46,45 @@ def followers(
     entered_since_us: int,
     until_us: int,
 ) -> Followers:
-    """Those who carry the own fingerprints in [rows), do little else since, and took them up lately.
+    """Tenants that use the own fingerprints in [rows), do little else since, and took them up lately.
 
     own: numbers of fingerprints, at least LEAST_SIGNATURE; every: all exchanges by tenant; tenant:
     (exchanges,). Who used them before `entered_since_us` is a bystander whose wording was copied, and is left
     out.
     """
-    carried = signature.carrying_rows(own, *rows)
-    if len(carried) == 0:
+    matching_rows = signature.matching_rows(own, *rows)
+    if len(matching_rows) == 0:
         return Followers(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    carriers, begin, dealt = deal_rows(carried, tenant)
+    matching, begin, dealt = deal_rows(matching_rows, tenant)
     first, counts = dealt[begin[:-1]].astype(np.int64), np.diff(begin)
     devoted = (counts >= DEVOTED_LEAST) & (
-        counts >= DEVOTED_SHARE * since(carriers, first, every.begin, every.row, rows[1])
+        counts >= DEVOTED_SHARE * exchanges_since(matching, first, every.begin, every.row, rows[1])
     )
-    carriers, counts, first = carriers[devoted], counts[devoted], first[devoted]
-    lately = entered_in_span(signature, own, carriers, entered_since_us, until_us)
-    return Followers(carriers[lately], counts[lately], first[lately])
+    matching, counts, first = matching[devoted], counts[devoted], first[devoted]
+    lately = entered_in_span(signature, own, matching, entered_since_us, until_us)
+    return Followers(matching[lately], counts[lately], first[lately])
 
 
 def entered_in_span(
-    signature: Signature, own: np.ndarray, carriers: np.ndarray, since_us: int, until_us: int
+    signature: Signature, own: np.ndarray, tenants: np.ndarray, since_us: int, until_us: int
 ) -> np.ndarray:
-    """(carriers,) whether each took up at least two of the own fingerprints in [since, until).
+    """(tenants,) whether each took up at least two of the own fingerprints in [since, until).
 
     Who used them before is a bystander whose wording was copied, and is not named.
     """
-    return signature.entries(own, carriers, since_us, until_us) >= NEEDED
+    return signature.entries(own, tenants, since_us, until_us) >= NEEDED
 
 
-def since(
-    carriers: np.ndarray, first: np.ndarray, begin: np.ndarray, row: np.ndarray, row_hi: int
+def exchanges_since(
+    tenants: np.ndarray, first: np.ndarray, begin: np.ndarray, row: np.ndarray, row_hi: int
 ) -> np.ndarray:
-    """(carriers,) exchanges of each carrier from its first carried row up to row_hi."""
-    out = np.empty(len(carriers), np.int64)
-    kernels.exchanges_since(carriers, first, len(carriers), begin, row, row_hi, out)
-    return out
+    """(tenants,) exchanges of each tenant from its first matching row up to row_hi."""
+    counts = np.empty(len(tenants), np.int64)
+    kernels.exchanges_since(tenants, first, len(tenants), begin, row, row_hi, counts)
+    return counts
 
 
-# --- some fingerprints alone, in a few exchanges
-# -----------------------------------------------------------------
+# --- some fingerprints alone, in a few exchanges --------------------------------------------------------
 
 
 def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,8 +96,8 @@ def uses(log: ExchangeLog, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
     columns = (log.phrases, log.system_phrases, *(log[name] for name in MARKED))
     rows, fingerprints = [], []
-    room = BLOCK_ROWS * width(columns)
-    row, fingerprint = np.empty(room, np.int32), np.empty(room, np.int32)
+    capacity = BLOCK_ROWS * width(columns)
+    row, fingerprint = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     for at in range(0, len(log), BLOCK_ROWS):
         end = min(at + BLOCK_ROWS, len(log))
         k = kernels.find_uses(*row_columns(columns), at, end, values, len(values), row, fingerprint)
@@ -116,7 +115,7 @@ def signature_of(
     pairs = tenant[row].astype(np.int64) * max(len(values), 1) + fingerprint
     first = np.sort(np.unique(pairs, return_index=True)[1])
     spread = Spread(
-        nothing(), tenant[row[first]], fingerprint[first], ts[row[first]], row, fingerprint,
+        no_links(), tenant[row[first]], fingerprint[first], ts[row[first]], row, fingerprint,
         np.zeros(len(values), np.int64), np.zeros(len(values), np.int8), values,
     )  # fmt: skip
     return Signature(spread, tenants), all_rows(log, tenant, tenants)

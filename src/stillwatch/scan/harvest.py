@@ -10,6 +10,7 @@ import numpy as np
 
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import Harvest, Hour
+from stillwatch.stats.dealing import run_starts
 from stillwatch.units import HOUR_US
 
 
@@ -39,14 +40,14 @@ def harvest(log: ExchangeLog, rows: np.ndarray, until_us: int | None = None) -> 
         rows = rows[log["ts_us"][rows] < until_us]
     rows = rows[log["status"][rows] == 200]
     tokens = np.maximum(log["output_tokens"][rows], 0)
-    whole = ~np.isin(log["finish"][rows], (2, 3))
+    complete = ~np.isin(log["finish"][rows], (2, 3))
     exact = log["exact"][rows]
     order = np.argsort(exact, kind="stable")
-    starts = np.r_[True, exact[order][1:] != exact[order][:-1]] if len(rows) else np.zeros(0, bool)
+    starts = run_starts(exact[order])
     place = np.arange(len(rows)) - np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
     nth = np.empty(len(rows))
     nth[order] = place + 1
-    value = round(float((tokens * whole / nth).sum()), 3)
+    value = round(float((tokens * complete / nth).sum()), 3)
     return Harvest(len(rows), int(tokens.sum()), value, int(starts.sum()))
 
 

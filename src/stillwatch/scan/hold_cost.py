@@ -19,7 +19,7 @@ class HoldCost:
     """Refusals that holds of one candidate would cost, over several draws. Clients that do not try again."""
 
     accounts: int
-    days: int  # of the log that were looked at
+    days: int  # of the log that were counted
     requests_per_day: float  # of all its accounts
     refused_per_day: float  # of all its accounts
     most_per_account_day: float  # of the account that has most, mean over its days and its draws
@@ -41,8 +41,8 @@ def hold_cost(log: ExchangeLog, accounts: Sequence[str], terms: Holds) -> HoldCo
         key = hashlib.sha256(f"dry run {draw}".encode()).digest()
         drawn = replace(plan(terms, "dry run", names, begin_us, key), start_us=0, days=10**6)
         for account in times:
-            held = [t for t in times[account].tolist() if drawn.hold_end_us(account, t) is not None]
-            refused[account] += _within_budget(held, terms.refused_minutes_per_day)
+            held_us = [t for t in times[account].tolist() if drawn.hold_end_us(account, t) is not None]
+            refused[account] += _within_budget(held_us, terms.refused_minutes_per_day)
     return HoldCost(
         len(names),
         days,

@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from stillwatch.actors import evidence_bits
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.scan import OwnReaction, Reason
 from stillwatch.stats.dealing import components
@@ -51,9 +52,8 @@ class HoldsEvidence:
     text: str
     blocks: int  # that are over, with the time in which what was refused may be asked again
     found_us: int | None = None  # since when it is a finding
-    own: Mapping[str, OwnReaction] = field(
-        default_factory=dict
-    )  # accounts of the schedule, and who took over
+    # of the schedule's accounts, and of those who took over
+    own: Mapping[str, OwnReaction] = field(default_factory=dict)
     named_us: Mapping[str, int] = field(default_factory=dict)  # account -> when its own part was enough
     refused: int = 0  # new texts, asked while a drawn hold was on
     # p-value where nothing is left out, so that it may be one person: whether going on is worth it
@@ -83,7 +83,7 @@ def holds_evidence(
     `until_us`: until when the log is complete; `tenant_of`: of accounts that are known to be one customer.
     Each bet is that an account was held when it first asked what an account of another customer asked
     within `REPEAT_WITHIN_US`. Who takes a text over need not be in the schedule. It may be read at any time;
-    nothing is lost by having looked before.
+    earlier readings cost nothing.
 
     The group's p-value is the largest that any two customers leave when what passes between them is left
     out. So one person who goes on with another of his accounts makes no finding. A finding needs p <= `LEVEL`
@@ -117,7 +117,7 @@ def holds_evidence(
             named_us.setdefault(accounts[place], at_us)
     own = _own_reactions(bets, counts, accounts, alone)
     p_value = float(group[-1]) if len(group) else 1.0
-    whole = p_values(wealth(_sums(gains, moment, len(at_block))))
+    all_wealth = p_values(wealth(_sums(gains, moment, len(at_block))))
     return HoldsEvidence(
         p_value,
         _text(schedule, blocks, own, counts, bets, p_value),
@@ -126,7 +126,7 @@ def holds_evidence(
         own,
         named_us,
         int(counts[1].sum()),
-        float(whole[-1]) if len(whole) else 1.0,
+        float(all_wealth[-1]) if len(all_wealth) else 1.0,
     )
 
 
@@ -137,8 +137,8 @@ def _first_bets(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.ndar
     The order of accounts does not depend on what was drawn.
     """
     judged_by, since = np.full(accounts, -1), np.full(accounts, NEVER)
-    for bet, parts in _parts_in_order(bets, moment):
-        for account in parts:
+    for bet, takers in _takers_in_order(bets, moment):
+        for account in takers:
             if judged_by[account] < 0:
                 judged_by[account], since[account] = bet, moment[bet]
                 break
@@ -169,13 +169,13 @@ def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.nd
     """
     p_value, begun = np.ones((accounts, int(moment.max(initial=-1)) + 1)), np.full(accounts, NEVER)
     counts = [DrawnCount()] * accounts
-    for bet, parts in _parts_in_order(bets, moment):
+    for bet, takers in _takers_in_order(bets, moment):
         at, came, chance = int(moment[bet]), bool(bets.drawn[bet]), float(bets.chance[bet])
-        begun[parts] = np.minimum(begun[parts], at)
-        after = {a: counts[a].after(came, chance) for a in parts}
+        begun[takers] = np.minimum(begun[takers], at)
+        after = {a: counts[a].after(came, chance) for a in takers}
         if came:
-            unsure = [a for a in parts if counts[a].p_value > MOST_OWN_P]
-            owner = min(unsure or parts, key=lambda a: after[a].p_value if unsure else -counts[a].p_value)
+            unsure = [a for a in takers if counts[a].p_value > MOST_OWN_P]
+            owner = min(unsure or takers, key=lambda a: after[a].p_value if unsure else -counts[a].p_value)
             after = {owner: after[owner]}
         for account, count in after.items():
             counts[account] = count
@@ -183,7 +183,7 @@ def _own_p_values(bets: _Bets, moment: np.ndarray, accounts: int) -> tuple[np.nd
     return p_value, begun
 
 
-def _parts_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, list[int]]]:
+def _takers_in_order(bets: _Bets, moment: np.ndarray) -> Iterator[tuple[int, list[int]]]:
     """Give each bet in the order of time, and who took part: who asked first, then who asked later."""
     order = np.argsort(bets.bet, kind="stable")
     begin = np.searchsorted(bets.bet[order], np.arange(len(bets.drawn) + 1))
@@ -197,9 +197,13 @@ def _connected_accounts(chosen: np.ndarray, bets: _Bets, numbers: np.ndarray, la
     drawn = (bets.drawn & (bets.block <= last))[bets.bet]
     a, b = bets.asked_by[bets.bet[drawn]], bets.repeated_by[drawn]
     inside = chosen[a] & chosen[b]
-    piece = components(a[inside], b[inside], len(chosen))
-    big = [one for one in np.unique(piece[chosen]) if len(set(numbers[piece == one].tolist())) >= LEAST_NAMED]
-    connected: np.ndarray = np.flatnonzero(chosen & np.isin(piece, big))
+    component = components(a[inside], b[inside], len(chosen))
+    large = [
+        label
+        for label in np.unique(component[chosen])
+        if len(set(numbers[component == label].tolist())) >= LEAST_NAMED
+    ]
+    connected: np.ndarray = np.flatnonzero(chosen & np.isin(component, large))
     return connected
 
 
@@ -243,16 +247,16 @@ def _bets(
     tested = set(schedule.accounts)
     is_tested = np.array([account in tested for account in log.accounts] + [False])
     low, high = np.searchsorted(log["ts_us"], np.array([blocks.start, blocks.stop]) * schedule.block_us)
-    mine = np.flatnonzero(is_tested[log["account"][low:high]]) + low
-    cell = log["account"][mine].astype(np.int64) * len(blocks)
-    cell += log["ts_us"][mine] // schedule.block_us - blocks.start
+    rows_tested = np.flatnonzero(is_tested[log["account"][low:high]]) + low
+    cell = log["account"][rows_tested].astype(np.int64) * len(blocks)
+    cell += log["ts_us"][rows_tested] // schedule.block_us - blocks.start
     cells, first = np.unique(cell, return_index=True)
     who, within = np.divmod(cells, len(blocks))
     draws = [
         schedule.draw(log.accounts[account], blocks.start + block)
         for account, block in zip(who.tolist(), within.tolist(), strict=True)
     ]
-    asks = mine[first]  # rows of the log
+    asks = rows_tested[first]  # rows of the log
     texts = np.unique(log["exact"][asks])
     rows = _first_asks(log, texts[texts != 0])
     new = np.array([draw is not None for draw in draws], bool) & np.isin(asks, rows)
@@ -288,7 +292,7 @@ def _later_askers(
     """
     tenant = [tenant_of.get(account, account) for account in log.accounts]
     at = dict(zip(asks.tolist(), range(len(asks)), strict=True))
-    found: list[tuple[int, int]] = []
+    repeats: list[tuple[int, int]] = []
     text = log["exact"][rows]
     for begin, end in pairwise([0, *(np.flatnonzero(text[1:] != text[:-1]) + 1).tolist(), len(rows)]):
         same = rows[begin:end]
@@ -300,8 +304,8 @@ def _later_askers(
                 if time_us[other] > time_us[k] + REPEAT_WITHIN_US:
                     break
                 if tenant[who[other]] != tenant[who[k]]:
-                    found.append((at[row], who[other]))
-    pairs = np.array(found, np.int64).reshape(-1, 2)
+                    repeats.append((at[row], who[other]))
+    pairs = np.array(repeats, np.int64).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -311,25 +315,27 @@ def _least_wealth(bets: _Bets, gains: np.ndarray, moment: np.ndarray, numbers: n
     numbers: (accounts,) which customer each is.
     """
     total = _sums(gains, moment, int(moment.max(initial=-1)) + 1)
-    left = wealth(total)
+    least = wealth(total)
     asker, taker = numbers[bets.asked_by[bets.bet]], numbers[bets.repeated_by]
-    many = int(numbers.max(initial=0)) + 1
-    couple = np.minimum(asker, taker) * many + np.maximum(asker, taker)
-    low, high = np.full(len(bets.drawn), many * many), np.full(len(bets.drawn), -1)
+    customers = int(numbers.max(initial=0)) + 1
+    couple = np.minimum(asker, taker) * customers + np.maximum(asker, taker)
+    low, high = np.full(len(bets.drawn), customers * customers), np.full(len(bets.drawn), -1)
     np.minimum.at(low, bets.bet, couple)
     np.maximum.at(high, bets.bet, couple)
-    theirs = np.flatnonzero(low == high)  # bets that rest on one couple alone
-    for one in np.unique(low[theirs]):
-        mine = theirs[low[theirs] == one]
-        left = np.minimum(left, wealth(total - _sums(gains[mine], moment[mine], len(total))))
-    return left
+    single_couple = np.flatnonzero(low == high)  # bets that rest on one couple alone
+    for pair in np.unique(low[single_couple]):
+        bets_of_pair = single_couple[low[single_couple] == pair]
+        least = np.minimum(
+            least, wealth(total - _sums(gains[bets_of_pair], moment[bets_of_pair], len(total)))
+        )
+    return least
 
 
 def _sums(gains: np.ndarray, moment: np.ndarray, moments: int) -> np.ndarray:
     """(moments, bettors) the logs of what each bettor has by each moment."""
-    found = np.zeros((moments, len(BETS)))
-    np.add.at(found, moment, gains)
-    total: np.ndarray = found.cumsum(axis=0)
+    gains_by_moment = np.zeros((moments, len(BETS)))
+    np.add.at(gains_by_moment, moment, gains)
+    total: np.ndarray = gains_by_moment.cumsum(axis=0)
     return total
 
 
@@ -347,7 +353,7 @@ def _own_reactions(
 
 def holds_reason(evidence: HoldsEvidence) -> Reason:
     """Give the evidence as a finding's reason."""
-    bits = round(float(min(40.0, -np.log2(max(evidence.p_value, 1e-300)))), 3)
-    refused = sum(one.refused for one in evidence.own.values())
-    moved = sum(one.repeated for one in evidence.own.values())
+    bits = round(evidence_bits(evidence.p_value, 1e-300), 3)
+    refused = sum(reaction.refused for reaction in evidence.own.values())
+    moved = sum(reaction.repeated for reaction in evidence.own.values())
     return Reason(NAME, evidence.text, bits, moved / refused if refused else None, n=refused)

@@ -108,7 +108,7 @@ class Inspection:
     last: datetime | None = None
 
 
-class _Tap:
+class _RowCounter:
     """Batches on their way, counted; `limit` rows at most, 0 for all."""
 
     def __init__(self, limit: int) -> None:
@@ -123,8 +123,8 @@ class _Tap:
                 batch = batch.slice(0, self.limit - self.rows)
                 self.cut = True
             self.rows += batch.num_rows
-            for name in self.filled:
-                self.filled[name] += _count_filled(batch, name)
+            for column in self.filled:
+                self.filled[column] += _count_filled(batch, column)
             yield batch
             if self.cut:
                 return
@@ -154,7 +154,7 @@ def inspect(
     rejects = Rejects()
     clock = Clock(options.now or datetime.now(UTC), options.assume_utc)
     intake = Intake(rejects, clock, needs_texts=False, columns=options.columns)
-    tap = _Tap(limit)
+    counter = _RowCounter(limit)
     table = None
     if accounts is not None:
         table = read_accounts(accounts, rejects=Rejects(), assume_utc=options.assume_utc, now=options.now)
@@ -162,14 +162,14 @@ def inspect(
     size = min(limit or BATCH_ROWS, BATCH_ROWS)
     batches = read(paths, rejects=rejects, sketcher=sketcher, now=options.now, intake=intake, batch_rows=size)
     try:
-        log = build(tap.through(batches), sketcher, threads=options.threads)
-    except InputError as why:
-        return _unread(paths, rejects, why, clock)
+        log = build(counter.through(batches), sketcher, threads=options.threads)
+    except InputError as error:
+        return _unread_inspection(paths, rejects, error, clock)
     if not len(log):
-        return _unread(paths, rejects, InputError("no record could be read"), clock)
+        return _unread_inspection(paths, rejects, InputError("no record could be read"), clock)
     plain = {name for _, name in intake.formats} == {own.FORMAT.name}
     taken = _columns_taken(first_record(paths[0]), options.columns) if plain else {}
-    return _read(log, intake, tap, rejects, table, taken)
+    return _inspection(log, intake, counter, rejects, table, taken)
 
 
 def _columns_taken(record: Mapping[str, object], columns: mapping.Columns) -> dict[str, str]:
@@ -178,27 +178,29 @@ def _columns_taken(record: Mapping[str, object], columns: mapping.Columns) -> di
     return usual | dict(columns)
 
 
-def _read(
+def _inspection(
     log: ExchangeLog,
     intake: Intake,
-    tap: _Tap,
+    counter: _RowCounter,
     rejects: Rejects,
     table: pa.Table | None,
     taken: Mapping[str, str],
 ) -> Inspection:
     alone = np.arange(len(log.accounts))
     untested = [name for name in TESTED.values() if len(np.unique(log[name])) < 2]
-    known = len(set(table.column("account").to_pylist()) & set(log.accounts)) if table is not None else 0
-    filled = {name: count / tap.rows for name, count in tap.filled.items()}
-    filled[TABLE] = known / len(log.accounts)
-    if known and table is not None:
+    known_accounts = (
+        len(set(table.column("account").to_pylist()) & set(log.accounts)) if table is not None else 0
+    )
+    filled = {name: count / counter.rows for name, count in counter.filled.items()}
+    filled[TABLE] = known_accounts / len(log.accounts)
+    if known_accounts and table is not None:
         filled_rows = table.filter(pc.is_in(table.column("account"), pa.array(log.accounts)))
         filled |= {name: _count_filled(filled_rows, name) / filled_rows.num_rows for name in OF_ACCOUNTS}
     files = tuple(
         FileFormat(file, name, intake.versions.get((file, name)), rows)
         for (file, name), rows in sorted(intake.formats.items())
     )
-    formats = {one.format for one in files}
+    formats = {file_format.format for file_format in files}
     missing = tuple(
         MissingColumn(name, filled[name], costs, _remedy(name, formats))
         for name, costs in COSTS.items()
@@ -214,17 +216,17 @@ def _read(
         )
     if rejects.named_by_key:
         notes.append(f"{rejects.named_by_key:,} rows name the account by a live API key: log its id or hash")
-    if table is not None and not known:
+    if table is not None and not known_accounts:
         notes.append(
             "the accounts table names none of the log's accounts: is its account the same identifier?"
         )
-    us = log["ts_us"]
+    ts_us = log["ts_us"]
     return Inspection(
         files=files,
-        rows=tap.rows,
+        rows=counter.rows,
         refused=rejects.count,
         examples=tuple(rejects.examples),
-        whole=not tap.cut,
+        whole=not counter.cut,
         filled=filled,
         missing=missing,
         judged=coverage(log, alone, alone, untested),
@@ -232,30 +234,32 @@ def _read(
         taken=taken,
         accounts=len(log.accounts),
         models=len([name for name in log.models if name]),
-        first=datetime.fromtimestamp(int(us[0]) / 1e6, UTC),
-        last=datetime.fromtimestamp(int(us[-1]) / 1e6, UTC),
+        first=datetime.fromtimestamp(int(ts_us[0]) / 1e6, UTC),
+        last=datetime.fromtimestamp(int(ts_us[-1]) / 1e6, UTC),
     )
 
 
 def _remedy(column: str, formats: set[str]) -> str:
-    known = [f"{name}: {REMEDIES[name, column]}" for name in sorted(formats) if (name, column) in REMEDIES]
-    if known:
-        return "; ".join(known)
+    remedies = [f"{name}: {REMEDIES[name, column]}" for name in sorted(formats) if (name, column) in REMEDIES]
+    if remedies:
+        return "; ".join(remedies)
     if column in OF_ACCOUNTS:
         return f"a column {column} in the accounts table"
     return REMEDIES.get(column, f"log it, or name its column: --map {column}=COLUMN")
 
 
-def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, clock: Clock) -> Inspection:
+def _unread_inspection(
+    paths: Sequence[str | Path], rejects: Rejects, error: InputError, clock: Clock
+) -> Inspection:
     """What can be said of a log of which no record could be read: its columns, and names to try.
 
     Raises: `why` where no column can be seen, or the columns are known and something else is wrong.
     """
     values = mapping.paths_of(first_record(paths[0]))
-    known = own.columns_of(list(values))
-    needed = [field for field in NEEDED if field not in known]
+    columns = own.columns_of(list(values))
+    needed = [field for field in NEEDED if field not in columns]
     if not values or not needed:
-        raise why
+        raise error
     proposal = {
         field: path
         for field, path in mapping.suggest(tuple(values)).items()
@@ -265,12 +269,12 @@ def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, cloc
         files=(),
         rows=0,
         refused=rejects.count,
-        examples=tuple(rejects.examples) or (str(why),),
+        examples=tuple(rejects.examples) or (str(error),),
         whole=True,
         filled={},
         missing=tuple(MissingColumn(name, 0.0, "without it nothing can be scanned", "") for name in needed),
         judged=None,
-        taken=known,
+        taken=columns,
         columns=tuple(islice(values, GUESS_LIMIT)),
         proposal=proposal,
     )
@@ -279,6 +283,6 @@ def _unread(paths: Sequence[str | Path], rejects: Rejects, why: InputError, cloc
 def _is_time(value: object, clock: Clock) -> bool:
     try:
         as_time(value, clock)
-    except Refused as why:
-        return "has no zone" in str(why)  # a time, and --assume-utc reads it
+    except Refused as error:
+        return "has no zone" in str(error)  # a time, and --assume-utc reads it
     return True

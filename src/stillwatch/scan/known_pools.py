@@ -62,103 +62,102 @@ def pool_uses(log: ExchangeLog, pools: Sequence[KnownPool]) -> tuple[KnownPoolUs
 
 
 def with_pools(
-    world: ActorContext, excused: set[int], alpha: float, found: Sequence[Campaign], leads: Sequence[Lead]
+    context: ActorContext, excused: set[int], alpha: float, found: Sequence[Campaign], leads: Sequence[Lead]
 ) -> tuple[list[Lead], tuple[PoolCover, ...]]:
     """Leads with the pools that they go through, new leads among them, and of each pool its users' cover.
 
     excused: accounts whose use is permitted; alpha: what all pools together may spend.
     """
-    if not world.pools:
+    if not context.pools:
         return list(leads), ()
-    code = {name: k for k, name in enumerate(world.log.accounts)}
-    old = [_add_pools(lead, world, code) for lead in leads]
-    new, pool_covers = _pool_leads(world, excused, alpha, [*found, *leads])
+    code = {name: k for k, name in enumerate(context.log.accounts)}
+    old = [_add_pools(lead, context, code) for lead in leads]
+    new, pool_covers = _pool_leads(context, excused, alpha, [*found, *leads])
     return sorted([*old, *new], key=lambda lead: (lead.since, lead.id)), pool_covers
 
 
-def _add_pools(lead: Lead, world: ActorContext, code: dict[str, int]) -> Lead:
-    rows = world.rows_of(np.array([code[name] for name in lead.accounts], np.int64))
-    found = covers(world, rows)
-    if not found:
+def _add_pools(lead: Lead, context: ActorContext, code: dict[str, int]) -> Lead:
+    rows = context.rows_of(np.array([code[name] for name in lead.accounts], np.int64))
+    uses = covers(context, rows)
+    if not uses:
         return lead
-    pool_covers = [_pool_cover(world, *one) for one in found]
+    pool_covers = [_pool_cover(context, *use_cover) for use_cover in uses]
     texts = [
-        cover_text(use, seen, one.accounts, one.exchanges)
-        for (use, seen, _), one in zip(found, pool_covers, strict=True)
+        cover_text(use, seen, use_cover.accounts, use_cover.exchanges)
+        for (use, seen, _), use_cover in zip(uses, pool_covers, strict=True)
     ]
     return replace(lead, text=". ".join([lead.text, *texts]), pools=tuple(pool_covers))
 
 
 def _pool_leads(
-    world: ActorContext, excused: set[int], alpha: float, known: Sequence[Lead | Campaign]
+    context: ActorContext, excused: set[int], alpha: float, groups: Sequence[Lead | Campaign]
 ) -> tuple[list[Lead], tuple[PoolCover, ...]]:
     """New leads, and of each pool its users' cover. known: most of a new lead is in none of these."""
     leads, pool_covers = [], []
-    for use in world.pools:
-        seen, rows = cover_of(use, world, _rows_of_users(use, world, excused))
-        one = _pool_cover(world, use, seen, rows)
-        pool_covers.append(one)
-        if not use.training or seen.p_value * len(world.pools) > alpha:
+    for use in context.pools:
+        seen, rows = cover_of(use, context, _user_rows(use, context, excused))
+        pool_cover = _pool_cover(context, use, seen, rows)
+        pool_covers.append(pool_cover)
+        if not use.training or seen.p_value * len(context.pools) > alpha:
             continue
-        lead = _lead(use, world, seen, rows, one)
-        if lead is not None and not any(_same_group(lead, other) for other in known):
+        lead = _lead(use, context, seen, rows, pool_cover)
+        if lead is not None and not any(_same_group(lead, other) for other in groups):
             leads.append(lead)
     return leads, tuple(pool_covers)
 
 
-def _rows_of_users(use: KnownPoolUse, world: ActorContext, excused: set[int]) -> np.ndarray:
+def _user_rows(use: KnownPoolUse, context: ActorContext, excused: set[int]) -> np.ndarray:
     """The exchanges of a pool's items by payers for whom these are a part of what they do."""
-    log = world.log
+    log = context.log
     account = log["account"]
-    by = account if world.payer is None else world.payer[account]
+    payer = context.payers[account]
     allowed = np.ones(len(log.accounts), bool)
     allowed[list(excused)] = False
-    hit = np.flatnonzero((use.item >= 0) & allowed[account])
+    hits = np.flatnonzero((use.item >= 0) & allowed[account])
     payers = len(log.accounts)
     first = np.full(payers, len(log), np.int64)
-    np.minimum.at(first, by[hit], hit)
-    sent = np.bincount(by[np.arange(len(log)) >= first[by]], minlength=payers)
-    exchanges = np.bincount(by[hit], minlength=payers)
-    pairs = distinct(by[hit].astype(np.int64) << 32 | use.item[hit])
+    np.minimum.at(first, payer[hits], hits)
+    sent = np.bincount(payer[np.arange(len(log)) >= first[payer]], minlength=payers)
+    exchanges = np.bincount(payer[hits], minlength=payers)
+    pairs = distinct(payer[hits].astype(np.int64) << 32 | use.item[hits])
     different = np.bincount(pairs >> 32, minlength=payers)
     user = (different >= LEAST_ITEMS) & (exchanges >= LEAST_SHARE * sent)
-    rows: np.ndarray = hit[user[by[hit]]]
+    rows: np.ndarray = hits[user[payer[hits]]]
     return rows
 
 
-def _pool_cover(world: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.ndarray) -> PoolCover:
-    accounts = len(np.unique(world.log["account"][rows]))
+def _pool_cover(context: ActorContext, use: KnownPoolUse, seen: Cover, rows: np.ndarray) -> PoolCover:
+    accounts = len(np.unique(context.log["account"][rows]))
     return PoolCover(
         use.name, use.items, accounts, len(rows), seen.covered, seen.repeated, seen.expected, seen.p_value
     )
 
 
 def _lead(
-    use: KnownPoolUse, world: ActorContext, seen: Cover, rows: np.ndarray, cover: PoolCover
+    use: KnownPoolUse, context: ActorContext, seen: Cover, rows: np.ndarray, cover: PoolCover
 ) -> Lead | None:
     """A pool's users as a lead; None where they are few, or what they ask clings to each of them."""
-    log = world.log
+    log = context.log
     account = log["account"]
     codes = np.unique(account[rows])
-    by = codes if world.payer is None else world.payer[codes]
-    if len(np.unique(by)) < LEAST_TENANTS:
+    if len(np.unique(context.payers[codes])) < LEAST_TENANTS:
         return None
     hands = content_of(log, rows, account, codes.tolist(), lambda a: log.accounts[a]).hands
     if hands is Hands.MANY:
         return None
     text = f"{ONE_QUEUE}. {cover_text(use, seen, cover.accounts, cover.exchanges)}"
-    honest = one_customer(world.known, codes)
+    honest = one_customer(context.known, codes)
     text += f". {honest}" if honest and honest != UNCHECKED else ""
     names = tuple(sorted(log.accounts[a] for a in codes))
     since = int(log["ts_us"][rows[seen.largest_at]])
     first = log.accounts[int(account[rows[0]])]
-    what = f"{use.name} {int(log['ts_us'][rows[0]])} {first}"
-    digest = hashlib.blake2b(what.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.pool")
+    key = f"{use.name} {int(log['ts_us'][rows[0]])} {first}"
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=5, person=b"stillwatch.pool")
     return Lead(
         f"lead-{digest.hexdigest()}", moment(since), 1.0, names, len(rows), str(hands), text, pools=(cover,)
     )
 
 
 def _same_group(lead: Lead, other: Lead | Campaign) -> bool:
-    mine = set(lead.accounts)
-    return len(mine.intersection(other.accounts)) >= SAME_GROUP * len(mine)
+    accounts = set(lead.accounts)
+    return len(accounts.intersection(other.accounts)) >= SAME_GROUP * len(accounts)

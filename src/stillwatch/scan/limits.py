@@ -68,18 +68,12 @@ def gaps(log: ExchangeLog) -> list[tuple[int, int, str]]:
         return []
     counts = np.diff(np.searchsorted(ts, np.arange(first, last + 2) * HOUR_US))  # they are in time order
     of_day = (np.arange(len(counts)) + first) % 24
-    usual = np.array([np.median(counts[of_day == h]) for h in range(24)])[of_day]
-    hole = (usual >= GAP_LEAST) & (counts <= GAP_SHARE * usual)
-    out = []
-    k = 0
-    while k < len(hole):
-        if hole[k]:
-            end = k
-            while end < len(hole) and hole[end]:
-                end += 1
-            missing = usual[k:end].sum() - counts[k:end].sum()
-            text = f"about {missing:,.0f} exchanges fewer than these hours hold on other days"
-            out.append(((first + k) * HOUR_US, (first + end) * HOUR_US, text))
-            k = end
-        k += 1
-    return out
+    usual_counts = np.array([np.median(counts[of_day == h]) for h in range(24)])[of_day]
+    hole = (usual_counts >= GAP_LEAST) & (counts <= GAP_SHARE * usual_counts)
+    spans = []
+    bounds = np.flatnonzero(np.diff(hole, prepend=False, append=False))  # where each run begins and ends
+    for begin, end in bounds.reshape(-1, 2).tolist():
+        missing = usual_counts[begin:end].sum() - counts[begin:end].sum()
+        text = f"about {missing:,.0f} exchanges fewer than these hours hold on other days"
+        spans.append(((first + begin) * HOUR_US, (first + end) * HOUR_US, text))
+    return spans

@@ -1,9 +1,9 @@
-"""A scan that goes on: exchanges are added as they arrive, and every full hour is looked at once.
+"""A scan that goes on: exchanges are added as they arrive, and every full hour is evaluated once.
 
-The looks at full hours are those of `scan.watch` over the exchanges that are kept, so that a log replayed in
-pieces gives the campaigns of one scan of the whole. Between them a provisional look names who takes up a
-known campaign's signature, and who harvests alone and loudly. It does not know where exchanges come from, nor
-what becomes of who is named.
+The evaluations at full hours are those of `scan.watch` over the exchanges that are kept, so that a log
+replayed in pieces gives the campaigns of one scan of all of it. Between them a provisional evaluation names
+who takes up a known campaign's signature, and who harvests alone and loudly. It does not know where exchanges
+come from, nor what happens to those who are named.
 """
 
 from collections import Counter
@@ -33,8 +33,10 @@ from stillwatch.scan.pipeline import Options, scan_log
 from stillwatch.scan.seen_window import needed_days, window_sentences
 from stillwatch.units import DAY_US, HOUR_US
 
-LATE_EVERY_US = 600_000_000  # looks are made anew for late exchanges at most this often between full hours
-BACK_US = 2 * HOUR_US  # looks at hours that lie so far ahead were made by a clock that has been put right
+LATE_EVERY_US = (
+    600_000_000  # evaluations are repeated for late exchanges at most this often between full hours
+)
+BACK_US = 2 * HOUR_US  # hours so far ahead were evaluated by a clock that was wrong
 FORGET_STEP_US = DAY_US  # forgetting copies all that is kept: a day at a time
 WAITING = 16  # of the exchanges that are kept, one in so many may wait to be put in order: in memory, whole
 FORM = 1  # of a state in one file
@@ -55,7 +57,7 @@ class Keep:
     days: float = 28.0
     # The oldest hours go when there are more; a quarter more within an hour, and the oldest go at once.
     exchanges: int = 4_000_000
-    late_hours: int = 24  # how far looks are made anew for exchanges that come late
+    late_hours: int = 24  # how far back evaluations are repeated for exchanges that come late
 
 
 class LiveScan:
@@ -73,17 +75,16 @@ class LiveScan:
         self.accounts = accounts
         self._known: tuple[pa.Table | None, KnownAccounts] = (None, KnownAccounts())
         self.also: dict[str, object] = {}
-        self.too_late = 0  # exchanges that came later than looks are made anew for
+        self.too_late = 0  # exchanges that came too late for a repeated evaluation
         self.uncaptured = self.unread_segments = 0
         self._late_hours: Counter[int] = Counter()  # the same, by the hour of their own time
-        self._unevaluated: list[tuple[int, int]] = []  # spans that were let go before any look at them
+        self._unevaluated: list[tuple[int, int]] = []  # spans that were let go before their evaluation
         self._kept = KeptLog(Sketcher(self.options.key), min(IN_MEMORY_ROWS, self.keep.exchanges // 4))
-        self._states: list[CarriedScan] = [
-            CarriedScan()
-        ]  # after looks, oldest first; the last is the present one
-        self._looked_us = 0
-        self._late_us: int | None = None  # the earliest exchange that an hour was looked at without
-        self._last_look_us = 0  # on the caller's clock
+        # after evaluations, oldest first; the last is the present one
+        self._states: list[CarriedScan] = [CarriedScan()]
+        self._evaluated_us = 0
+        self._late_us: int | None = None  # the earliest exchange that an hour was evaluated without
+        self._last_evaluation_us = 0  # on the caller's clock
         self._result: ScanResult | None = None
         self._newcomers = Newcomers(())
         self._lone = LoneHarvesters()
@@ -92,9 +93,9 @@ class LiveScan:
     # --- what has been ----------------------------------------------------------------------------------
 
     @property
-    def looked_until_us(self) -> int:
-        """The hour up to which full looks were made: `save` when it has moved."""
-        return self._looked_us
+    def evaluated_until_us(self) -> int:
+        """The hour up to which full evaluations were made: `save` when it has moved."""
+        return self._evaluated_us
 
     @property
     def exchanges(self) -> int:
@@ -127,7 +128,7 @@ class LiveScan:
             self._newcomers.see(part)
             self._lone.see(part, list(self._kept.codes["account"].index))
             first = int(part["ts_us"].min())
-            if first < self._looked_us:
+            if first < self._evaluated_us:
                 late_us = part["ts_us"][part["ts_us"] < self._states[0].until_us]
                 self.too_late += len(late_us)
                 self._late_hours.update((late_us // HOUR_US).tolist())
@@ -140,12 +141,12 @@ class LiveScan:
                 self._recode(names)
 
     def _whole_log(self) -> ExchangeLog:
-        """All that is kept. Where the disk had no room for it, note what was let go before any look at it."""
-        log, known_us = self._kept.log, self._kept.forgotten_us
+        """All that is kept. Where the disk had no room for it, note what was let go before its evaluation."""
+        log, forgotten_us = self._kept.log, self._kept.forgotten_us
         first_us = int(log["ts_us"][0]) if len(log) else self._kept.forgotten_us
         del log
         log = self._kept.merged()
-        if self._kept.forgotten_us > known_us:
+        if self._kept.forgotten_us > forgotten_us:
             self._note_unevaluated(first_us, self._kept.forgotten_us)
         return log
 
@@ -158,13 +159,13 @@ class LiveScan:
         self._recode(names)
 
     def _let_go(self, before_us: int) -> None:
-        """Forget what was before a moment, and note what of it no look was made at."""
+        """Forget what was before a moment, and note what of it was never evaluated."""
         times = self._whole_log()["ts_us"]
         self._note_unevaluated(int(times[0]) if len(times) else before_us, before_us)
         self._kept.forget(before_us)
 
     def _note_unevaluated(self, from_us: int, before_us: int) -> None:
-        from_us = max(self._looked_us, from_us)
+        from_us = max(self._evaluated_us, from_us)
         if from_us < before_us:
             if self._unevaluated and from_us - self._unevaluated[-1][1] < HOUR_US:
                 from_us = self._unevaluated.pop()[0]
@@ -176,20 +177,19 @@ class LiveScan:
         self._newcomers.recode(names, codes)
 
     def tick(self, now_us: int, complete_until_us: int) -> ScanResult:
-        """What is known now: the last full look's result, and followers seen since.
+        """What is known now: the last full evaluation's result, and followers seen since.
 
-        complete_until_us: every exchange before it has been added. Each full hour before it that was not
-        looked at yet is looked at; so is every hour since the earliest that came late, `Keep.late_hours` back
-        at most. Where it lies before what was looked at, the clock stood ahead: looks at hours that have not
-        come are taken back.
+        complete_until_us: every exchange before it has been added. Each full hour before it is evaluated
+        once, and again where an exchange came late, `Keep.late_hours` back at most. Where it lies before the
+        last evaluation, the clock was ahead: evaluations of hours that have not come are taken back.
         """
         hour = complete_until_us // HOUR_US * HOUR_US
-        if hour < max(self._looked_us, self._kept.forgotten_us) - BACK_US:
+        if hour < max(self._evaluated_us, self._kept.forgotten_us) - BACK_US:
             self._go_back(hour)
-        late = self._late_us is not None and now_us >= self._last_look_us + LATE_EVERY_US
-        if self._result is None or hour > self._looked_us or late:
-            self._look(max(hour, self._looked_us))
-            self._last_look_us = now_us
+        late = self._late_us is not None and now_us >= self._last_evaluation_us + LATE_EVERY_US
+        if self._result is None or hour > self._evaluated_us or late:
+            self._evaluate(max(hour, self._evaluated_us))
+            self._last_evaluation_us = now_us
         assert self._result is not None
         if self._known[0] is not self.accounts:
             self._known = (self.accounts, known_accounts(self.accounts))
@@ -202,9 +202,9 @@ class LiveScan:
         )
 
     def _go_back(self, hour: int) -> None:
-        """Know nothing of what was looked at after an hour; what was forgotten meanwhile stays forgotten."""
+        """Drop the evaluations after an hour; what was forgotten meanwhile stays forgotten."""
         self._states = [state for state in self._states if state.until_us <= hour] or [CarriedScan()]
-        self._looked_us, self._result = min(hour, self._looked_us), None
+        self._evaluated_us, self._result = min(hour, self._evaluated_us), None
         self._kept.forgotten_us = min(self._kept.forgotten_us, hour)
         named_at = {name: at for name, at in self._newcomers.named_at.items() if at <= hour}
         self._newcomers = Newcomers((), named_at)
@@ -221,14 +221,14 @@ class LiveScan:
 
     @property
     def window(self) -> SeenWindow:
-        """How far back was seen at the last full look, and what was not."""
+        """How far back was seen at the last full evaluation, and what was not."""
         needed = needed_days(self.options)
-        since_us = self._looked_us - int(needed * DAY_US)
+        since_us = self._evaluated_us - int(needed * DAY_US)
         gone_us = self._kept.forgotten_us
         return SeenWindow(
             self.options.window_days,
             needed,
-            round(max(0, self._looked_us - gone_us) / DAY_US, 3) if gone_us else None,
+            round(max(0, self._evaluated_us - gone_us) / DAY_US, 3) if gone_us else None,
             moment(gone_us) if gone_us else None,
             _count_since(self._late_hours, since_us),
             _count_since(self._kept.dropped, since_us),
@@ -250,15 +250,15 @@ class LiveScan:
             names = list(self._kept.codes["account"].index)
             log = self._whole_log()
             self._recode(names)
-            elsewhere = {a for campaign in self._result.campaigns for a in campaign.accounts}
-            self._lone.ask(log, self.accounts, elsewhere, self._looked_us, now_us, self.options)
+            in_campaigns = {a for campaign in self._result.campaigns for a in campaign.accounts}
+            self._lone.ask(log, self.accounts, in_campaigns, self._evaluated_us, now_us, self.options)
         return tuple(self._lone.named[name] for name in sorted(self._lone.named))
 
-    def _look(self, hour: int) -> None:
+    def _evaluate(self, hour: int) -> None:
         self._forget(hour)
         log = self._whole_log()
         if len(log) == 0:
-            self._result = _nothing_yet()
+            self._result = ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())
             return
         if self._late_us is not None:
             good = [state for state in self._states if state.until_us <= self._late_us]
@@ -281,13 +281,15 @@ class LiveScan:
                 forgotten_us=self._kept.forgotten_us,
                 keep=remember,
             )
-        except NoRoomError:  # what a look writes beside the log needs less of a disk where there are fewer
+        except (
+            NoRoomError
+        ):  # what an evaluation writes beside the log needs less of a disk where there are fewer
             times = log["ts_us"]
             self._let_go(max(int(times[len(times) // 4]), int(times[0]) + 1))
             self._kept.no_room_us = self._kept.forgotten_us
-            self._look(hour)
+            self._evaluate(hour)
             return
-        self._looked_us = hour
+        self._evaluated_us = hour
         self._result = result
         self._follow_ids(result)
         follows = FOLLOW in self.options.parts
@@ -310,18 +312,18 @@ class LiveScan:
             self._let_go(before)
         oldest = hour - int(needed_days(self.options) * DAY_US)
         for counted in (self._late_hours, self._kept.dropped):
-            for old in [one for one in counted if one * HOUR_US < oldest]:
+            for old in [hour_number for hour_number in counted if hour_number * HOUR_US < oldest]:
                 del counted[old]
         self._unevaluated = [span for span in self._unevaluated if span[1] > oldest]
 
     def _follow_ids(self, result: ScanResult) -> None:
         """Each campaign goes on under the id of the earlier one that it shares most accounts with."""
-        before = {first: set(now[1:]) for first, now in self._ids.items()}
+        earlier = {first: set(now[1:]) for first, now in self._ids.items()}
         ids: dict[str, tuple[str, ...]] = {}
         for campaign in result.campaigns:
             shared = {
                 first: len(accounts.intersection(campaign.accounts))
-                for first, accounts in before.items()
+                for first, accounts in earlier.items()
                 if first not in ids
             }
             best = min(shared, key=lambda first: (-shared[first], first), default="")
@@ -345,7 +347,7 @@ class LiveScan:
             saved = _Saved(
                 FORM_OF_ROWS if rows_apart else FORM,
                 self._states,
-                self._looked_us,
+                self._evaluated_us,
                 self._late_us,
                 self.too_late,
                 self._ids,
@@ -358,8 +360,8 @@ class LiveScan:
             write_arrays(path, arrays)
             if rows_apart:
                 self._kept.clean()
-        except OSError as why:
-            raise InputError(f"{path}: cannot hold the live scan's state: {why.strerror}") from why
+        except OSError as error:
+            raise InputError(f"{path}: cannot hold the live scan's state: {error.strerror}") from error
 
     @classmethod
     def load(
@@ -376,7 +378,7 @@ class LiveScan:
         """
         live = cls(options, keep=keep, accounts=accounts)
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             saved = msgspec.json.decode(arrays.pop("live").tobytes(), type=_Saved)
             if saved.form in (FORM, FORM_OF_ROWS):
@@ -384,15 +386,15 @@ class LiveScan:
                 return live
         except InputError:
             raise
-        except FileNotFoundError as why:
+        except FileNotFoundError as error:
             if path.exists():
                 raise InputError(
-                    f"{path}: its exchanges are not there ({why.filename}); begin anew from the log"
+                    f"{path}: its exchanges are not there ({error.filename}); begin anew from the log"
                 ) from None
             raise InputError(f"{path}: there is no saved live scan") from None
-        except (*DAMAGED_ARRAYS, msgspec.MsgspecError) as why:
+        except (*DAMAGED_ARRAYS, msgspec.MsgspecError) as error:
             raise InputError(
-                f"{path}: is no whole saved live scan ({why}); begin anew from the log"
+                f"{path}: is no whole saved live scan ({error}); begin anew from the log"
             ) from None
         raise InputError(
             f"{path}: is of form {saved.form}, this program writes {FORM} or {FORM_OF_ROWS}; begin anew from "
@@ -401,7 +403,7 @@ class LiveScan:
 
     def _restore(self, arrays: dict[str, np.ndarray], saved: "_Saved", path: Path) -> None:
         self._kept.restore(arrays, str(path), path.with_suffix(ROWS))
-        self._states, self._looked_us, self._late_us = saved.states, saved.looked_us, saved.late_us
+        self._states, self._evaluated_us, self._late_us = saved.states, saved.looked_us, saved.late_us
         self.too_late, self._ids, self.also = saved.too_late, saved.ids, saved.also
         self._newcomers = Newcomers((), saved.named_at)
         self._late_hours, self._unevaluated = Counter(dict(saved.late_hours)), saved.unevaluated
@@ -422,7 +424,3 @@ class _Saved(msgspec.Struct):
 
 def _count_since(by_hour: Counter[int], since_us: int) -> int:
     return sum(count for hour, count in by_hour.items() if hour * HOUR_US >= since_us)
-
-
-def _nothing_yet() -> ScanResult:
-    return ScanResult(stillwatch.__version__, ScanTotals(0, 0, None, None, 0, 0.0), (), ())

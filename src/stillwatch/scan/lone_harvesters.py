@@ -1,10 +1,11 @@
-"""Between two full looks: who harvests alone and loudly, by the rule of `detectors.lone_harvest`.
+"""Between two full evaluations: who harvests alone and loudly, by the rule of `detectors.lone_harvest`.
 
-The rule is asked of all that is kept, as a full look would, but only while an account has sent much since the
-last one, and not again and again. Provisional: nothing of it is carried into the next full look, whose word
-is final. It raises no alarm of a group.
+The rule reads all that is kept, as a full evaluation does, but only while an account has sent much since the
+last one, and not again and again. Provisional: nothing of it is carried into the next full evaluation, which
+decides. It raises no alarm of a group.
 
-Blind to: a payer whose accounts are each quiet, an account with any permission: those wait for the full look.
+Blind to: a payer whose accounts are each quiet; an account with any permission. Both wait for the full
+evaluation.
 """
 
 from collections import Counter
@@ -22,13 +23,13 @@ from stillwatch.scan.harvest import harvest, moment
 from stillwatch.scan.pipeline import known_of, payers
 from stillwatch.scan.settings import DetectionSettings
 
-LOUD = 100  # exchanges of an account since the last full look: a quieter one can wait for the next
+LOUD = 100  # exchanges of an account since the last full evaluation: a quieter one can wait for the next
 AGAIN_US = 300_000_000  # the rule reads all that is kept: at most so often in event time
 
 
 @dataclass
 class LoneHarvesters:
-    """How much each account has sent since the last full look, and who was named alone since."""
+    """How much each account has sent since the last full evaluation, and who was named alone since."""
 
     sent: Counter[str] = field(default_factory=Counter)
     named: dict[str, LoneHarvester] = field(default_factory=dict)
@@ -37,8 +38,8 @@ class LoneHarvesters:
 
     def see(self, part: Columns, names: list[str]) -> None:
         """Count new exchanges. names: account by code."""
-        codes, many = np.unique(part["account"], return_counts=True)
-        for code, count in zip(codes.tolist(), many.tolist(), strict=True):
+        codes, counts = np.unique(part["account"], return_counts=True)
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
             self.sent[names[code]] += count
 
     def due(self, now_us: int) -> bool:
@@ -46,8 +47,8 @@ class LoneHarvesters:
         if now_us < self._asked_us + AGAIN_US:
             return False
         return any(
-            many >= LOUD and many >= 1.5 * self._asked.get(name, 0) and name not in self.named
-            for name, many in self.sent.items()
+            count >= LOUD and count >= 1.5 * self._asked.get(name, 0) and name not in self.named
+            for name, count in self.sent.items()
         )
 
     def ask(
@@ -59,32 +60,32 @@ class LoneHarvesters:
         now_us: int,
         settings: DetectionSettings | None = None,
     ) -> None:
-        """Name who stands out by now. elsewhere: accounts of campaigns; since_us: of the last full look."""
+        """Name who stands out by now. elsewhere: accounts of campaigns; since_us: the last full one."""
         self._asked_us = now_us
-        self._asked = {name: many for name, many in self.sent.items() if many >= LOUD}
+        self._asked = {name: count for name, count in self.sent.items() if count >= LOUD}
         settings = settings or DetectionSettings()
         known = known_of(log, accounts)
         payer = payers(log, known)
         private = np.ones(len(log.accounts), bool)
         if known is not None:
-            held = zip(known.org, known.permissions, strict=True)
-            private = np.array([not org and not permissions for org, permissions in held], bool)
+            records = zip(known.org, known.permissions, strict=True)
+            private = np.array([not org and not permissions for org, permissions in records], bool)
         for sighting in lone_harvest.sightings(
             log, payer[log["account"]], private, settings.lone_least_bits, settings.lone_least_peers
         ):
-            theirs = [log.accounts[code] for code in np.flatnonzero(payer == sighting.payer).tolist()]
-            if not since_us <= sighting.at_us < now_us or set(theirs) & set(elsewhere):
+            payer_accounts = [log.accounts[code] for code in np.flatnonzero(payer == sighting.payer).tolist()]
+            if not since_us <= sighting.at_us < now_us or set(payer_accounts) & set(elsewhere):
                 continue
             taken = harvest(log, np.flatnonzero(payer[log["account"]] == sighting.payer))
-            for name in theirs:
-                found = LoneHarvester(
+            for name in payer_accounts:
+                harvester = LoneHarvester(
                     name,
                     moment(now_us),
                     sighting.exchanges,
                     sighting.text,
-                    id_of(theirs),
+                    id_of(payer_accounts),
                     sighting.p_value,
                     round(sighting.total_bits, 3),
                     taken.output_tokens,
                 )
-                self.named.setdefault(name, found)
+                self.named.setdefault(name, harvester)

@@ -59,16 +59,19 @@ class SettingsGroup:
 class NewSettings:
     """When each tenant of a log first used each pair of output limit and temperature."""
 
-    def __init__(self, log: ExchangeLog, tenant: np.ndarray, every: EmergingRows) -> None:
+    def __init__(self, log: ExchangeLog, tenant: np.ndarray, all_rows: EmergingRows) -> None:
         """tenant: (exchanges,) who counts as one; every: all exchanges by tenant."""
-        self._ts, self._tenant, self._every = log["ts_us"], tenant, every
+        self._ts, self._tenant, self._every = log["ts_us"], tenant, all_rows
         (limits, limit), (temperatures, temperature) = (
             encode(log[name]) for name in ("max_tokens", "temperature_milli")
         )
         pairs, self._code = encode(limit.astype(np.int64) * len(temperatures) + temperature)
         limits, temperatures = (
-            kept.astype(np.int64)[at]
-            for kept, at in ((limits, pairs // len(temperatures)), (temperatures, pairs % len(temperatures)))
+            levels.astype(np.int64)[at]
+            for levels, at in (
+                (limits, pairs // len(temperatures)),
+                (temperatures, pairs % len(temperatures)),
+            )
         )
         self._pairs = np.stack([limits, temperatures], axis=1)
         chosen = (limits >= 0) | (temperatures >= 0)
@@ -83,41 +86,41 @@ class NewSettings:
     @property
     def entries_us(self) -> np.ndarray:
         """(entries,) when a tenant took settings up that may be new, in time order."""
-        new: np.ndarray = self._entry_us[self._entry_us >= self._settled_us]
-        return new
+        entered_us: np.ndarray = self._entry_us[self._entry_us >= self._settled_us]
+        return entered_us
 
     def groups(self, since_us: int, until_us: int) -> list[SettingsGroup]:
         """The groups of the window [since, until), the least settings first."""
         since_new = max(since_us, self._settled_us)
         lo, hi = np.searchsorted(self._entry_us, [since_new, until_us])
-        new = np.bincount(self._entry_code[lo:hi], minlength=len(self._pairs))
-        old = np.bincount(self._entry_code[:lo], minlength=len(self._pairs))
-        rare = np.flatnonzero((new >= LEAST_TENANTS) & (new >= NOVELTY * old)).tolist()
+        newly = np.bincount(self._entry_code[lo:hi], minlength=len(self._pairs))
+        earlier = np.bincount(self._entry_code[:lo], minlength=len(self._pairs))
+        rare = np.flatnonzero((newly >= LEAST_TENANTS) & (newly >= NOVELTY * earlier)).tolist()
         window = slice(*np.searchsorted(self._ts, [since_us, until_us]))
         active = int(np.count_nonzero(np.bincount(self._tenant[window]))) if rare else 0
         seen = int(np.searchsorted(self._seen_us, until_us))
-        found = []
+        settings_groups = []
         for code in rare:
-            used, came = self._entry_tenant[:hi], np.arange(hi) >= lo
-            mine = self._entry_code[:hi] == code
-            mainly = {p for p in used[mine].tolist() if len(self.main_rows(p, code, since_us, until_us))}
-            newcomers = mainly.intersection(used[mine & came].tolist())
+            used, entered_now = self._entry_tenant[:hi], np.arange(hi) >= lo
+            of_code = self._entry_code[:hi] == code
+            mainly = {p for p in used[of_code].tolist() if len(self.main_rows(p, code, since_us, until_us))}
+            newcomers = mainly.intersection(used[of_code & entered_now].tolist())
             if len(newcomers) < LEAST_TENANTS:
                 continue
             limit, temperature = self._pairs[code].tolist()
-            share = round((int(old[code]) + 0.5) / (seen - len(newcomers) + 1), 6)
-            found.append(
+            share = round((int(earlier[code]) + 0.5) / (seen - len(newcomers) + 1), 6)
+            settings_groups.append(
                 SettingsGroup(
                     (limit, temperature), frozenset(newcomers), frozenset(mainly), active, share, len(rare)
                 )
             )
-        return found
+        return settings_groups
 
     def rows(self, group: SettingsGroup, since_us: int, until_us: int) -> np.ndarray:
         """(n,) the newcomers' exchanges of a window with the group's settings, in time order."""
         code = int(np.flatnonzero((self._pairs == group.settings).all(1))[0])
-        theirs = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.newcomers)]
-        return np.sort(np.concatenate(theirs))
+        parts = [self.main_rows(p, code, since_us, until_us) for p in sorted(group.newcomers)]
+        return np.sort(np.concatenate(parts))
 
     def main_rows(self, tenant: int, code: int, since_us: int, until_us: int) -> np.ndarray:
         """A tenant's exchanges of a window with some settings; none where they are not its main settings."""
@@ -125,8 +128,8 @@ class NewSettings:
         window = np.searchsorted(self._ts, [since_us, until_us]).astype(np.int32)
         lo, hi = np.searchsorted(self._every.row[begin:end], window)
         rows = self._every.row[begin + lo : begin + hi]
-        mine: np.ndarray = rows[self._code[rows] == code]
-        return mine if len(mine) >= max(LEAST_USES, MAIN * len(rows)) else mine[:0]
+        main: np.ndarray = rows[self._code[rows] == code]
+        return main if len(main) >= max(LEAST_USES, MAIN * len(rows)) else main[:0]
 
 
 def p_value(test: SettingTest) -> float:

@@ -1,10 +1,10 @@
-"""Between two full looks: who takes up a known campaign's signature, from the exchanges since the last one.
+"""Between two full evaluations: who takes up a known campaign's signature, from the exchanges since then.
 
-The rule is that of `follow`; what it is asked of are the accounts that have just used the signature, alone.
-It is stricter by two things, as nothing here has been seen twice: an account must carry as many of the
+The rule is that of `follow`, for the accounts that have just used the signature alone.
+It is stricter in two ways, as nothing here has been seen twice: an account must carry as many of the
 signature's fingerprints as a finding asks of its accounts, and have done little else in the last day (on
 dev-a and dev-b the rule alone named 8 honest accounts beside 299, so 1 beside 283). Whom it leaves out the
-next full look names. Provisional: nothing of it is carried into that look. It raises no alarm.
+next full evaluation names. Provisional: nothing of it is carried into that evaluation. It raises no alarm.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from stillwatch.scan.watch import entered_since
 from stillwatch.units import DAY_US
 
 PHRASES = ("phrases", "system_phrases")
-LOOKED_AT = ("ts_us", "id", "account", *MARKED, *PHRASES)
+COLUMNS = ("ts_us", "id", "account", *MARKED, *PHRASES)
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class KnownSignature:
 
 @dataclass(frozen=True)
 class KnownAccounts:
-    """What of the accounts table a provisional look heeds."""
+    """What of the accounts table a provisional evaluation uses."""
 
-    permitted: frozenset[str] = frozenset()  # with any permission: only a full look tells what it permits
+    permitted: frozenset[str] = (
+        frozenset()
+    )  # with any permission: only a full evaluation tells what it permits
     org: dict[str, str] = field(default_factory=dict)  # account -> organisation, where it has one
 
 
@@ -62,7 +64,7 @@ def known_signatures(
     carried: CarriedScan, result: ScanResult, kept: KeptLog, window_us: int = WINDOW_US
 ) -> tuple[KnownSignature, ...]:
     """The signatures of the alarms that became campaigns, in the order of the alarms."""
-    out = []
+    signatures = []
     named = {account for campaign in result.campaigns for account in campaign.accounts}
     members = {campaign.id: set(campaign.accounts) for campaign in result.campaigns}
     for number, alarm in enumerate(carried.alarms):
@@ -75,12 +77,14 @@ def known_signatures(
             elsewhere = {name for name, owner in carried.owner.items() if owner != number}
             since = entered_since(alarm.looked_at_us[0], kept.forgotten_us, window_us)
             values = np.array(sorted(fingerprints), np.uint32)
-            log, who, tenants = _their_log(kept, members[campaign], {}, NEVER)
+            log, who, tenants = _log_of_accounts(kept, members[campaign], {}, NEVER)
             index, _ = signature_of(log, who, len(tenants), values)
             usual = float(np.median(_count_carried(index, np.arange(len(values)), np.arange(len(tenants)))))
             least = least_carried(len(values), usual)
-            out.append(KnownSignature(campaign, fingerprints, since, frozenset(named | elsewhere), least))
-    return tuple(out)
+            signatures.append(
+                KnownSignature(campaign, fingerprints, since, frozenset(named | elsewhere), least)
+            )
+    return tuple(signatures)
 
 
 def _count_carried(index: Signature, own: np.ndarray, tenants: np.ndarray) -> np.ndarray:
@@ -90,7 +94,7 @@ def _count_carried(index: Signature, own: np.ndarray, tenants: np.ndarray) -> np
 
 @dataclass
 class Newcomers:
-    """The signatures that are known since the last full look, and who has used them since."""
+    """The signatures that are known since the last full evaluation, and who has used them since."""
 
     signatures: tuple[KnownSignature, ...]
     named_at: dict[str, int] = field(default_factory=dict)  # account -> when it was first named so
@@ -99,8 +103,8 @@ class Newcomers:
     _own: list[np.ndarray] = field(init=False)  # per signature: numbers among the values
 
     def __post_init__(self) -> None:
-        every = sorted(frozenset().union(*(signature.fingerprints for signature in self.signatures)))
-        self._values = np.array(every, np.uint32)
+        values = sorted(frozenset().union(*(signature.fingerprints for signature in self.signatures)))
+        self._values = np.array(values, np.uint32)
         self._own = [
             np.searchsorted(self._values, sorted(signature.fingerprints)) for signature in self.signatures
         ]
@@ -112,9 +116,9 @@ class Newcomers:
             return
         row, fingerprint = uses(_log_of(part), self._values)
         for own, users in zip(self._own, self._users, strict=True):
-            mine = np.zeros(len(self._values), bool)
-            mine[own] = True
-            carried = np.bincount(row[mine[fingerprint]], minlength=len(part["ts_us"])) >= NEEDED
+            is_own = np.zeros(len(self._values), bool)
+            is_own[own] = True
+            carried = np.bincount(row[is_own[fingerprint]], minlength=len(part["ts_us"])) >= NEEDED
             users.update(part["account"][carried].tolist())
 
     def recode(self, names: list[str], codes: dict[str, int]) -> None:
@@ -127,13 +131,13 @@ class Newcomers:
         self, kept: KeptLog, known: KnownAccounts, now_us: int, window_us: int = WINDOW_US
     ) -> tuple[Follower, ...]:
         """Who follows by now, in order of account."""
-        found: dict[str, Follower] = {}
+        follower_of: dict[str, Follower] = {}
         names = list(kept.codes["account"].index) if any(self._users) else []
         for signature, own, users in zip(self.signatures, self._own, self._users, strict=True):
-            users_there = {names[code] for code in users} - signature.others - known.permitted
-            if not users_there:
+            candidates = {names[code] for code in users} - signature.others - known.permitted
+            if not candidates:
                 continue
-            log, who, tenants = _their_log(kept, users_there, known.org, now_us)
+            log, who, tenants = _log_of_accounts(kept, candidates, known.org, now_us)
             index, every = signature_of(log, who, len(tenants), self._values)
             rows = (int(np.searchsorted(log["ts_us"], now_us - window_us)), len(log))
             devoted = followers(own, index, every, who, rows, signature.since_us, now_us + 1)
@@ -145,10 +149,10 @@ class Newcomers:
             for tenant, exchanges, row in zip(*(column.tolist() for column in columns), strict=True):
                 first = moment(int(log["ts_us"][row]))
                 for name in tenants[tenant]:
-                    if name in users_there and name not in found:
+                    if name in candidates and name not in follower_of:
                         at = self.named_at.setdefault(name, now_us)
-                        found[name] = Follower(name, signature.campaign, moment(at), first, exchanges)
-        return tuple(found[name] for name in sorted(found))
+                        follower_of[name] = Follower(name, signature.campaign, moment(at), first, exchanges)
+        return tuple(follower_of[name] for name in sorted(follower_of))
 
 
 def _log_of(columns: Columns) -> ExchangeLog:
@@ -156,7 +160,7 @@ def _log_of(columns: Columns) -> ExchangeLog:
     return ExchangeLog(rest, columns["phrases"], columns["system_phrases"], (), (), frozenset(), 0)
 
 
-def _their_log(
+def _log_of_accounts(
     kept: KeptLog, users: set[str], org: dict[str, str], now_us: int
 ) -> tuple[ExchangeLog, np.ndarray, list[list[str]]]:
     """All exchanges up to now of some accounts and of whom they are one tenant with.
@@ -164,21 +168,21 @@ def _their_log(
     Gives them in time order, the tenant of each, and each tenant's accounts.
     """
     index = kept.codes["account"].index
-    theirs = {org[name] for name in users if name in org}
+    orgs = {org[name] for name in users if name in org}
     tenants: dict[str, list[str]] = {}
-    for name in sorted(users | {name for name, of in org.items() if of in theirs and name in index}):
+    for name in sorted(users | {name for name, its_org in org.items() if its_org in orgs and name in index}):
         tenants.setdefault(f"o {org[name]}" if name in org else f"a {name}", []).append(name)
     tenant = np.full(len(index), -1, np.int32)
     for number, names in enumerate(tenants.values()):
         tenant[[index[name] for name in names]] = number
-    parts = [kept.columns(LOOKED_AT)] if len(kept.log) else []
-    mine = [kept.rows_of(np.flatnonzero(tenant >= 0).tolist())] if len(kept.log) else []
+    parts = [kept.columns(COLUMNS)] if len(kept.log) else []
+    rows_of_part = [kept.rows_of(np.flatnonzero(tenant >= 0).tolist())] if len(kept.log) else []
     for part in kept.parts:
         parts.append(part)
-        mine.append(np.flatnonzero(tenant[part["account"]] >= 0))
+        rows_of_part.append(np.flatnonzero(tenant[part["account"]] >= 0))
     columns = {
-        name: np.concatenate([part[name][rows] for part, rows in zip(parts, mine, strict=True)])
-        for name in LOOKED_AT
+        name: np.concatenate([part[name][rows] for part, rows in zip(parts, rows_of_part, strict=True)])
+        for name in COLUMNS
     }
     order = np.lexsort((columns["id"], columns["ts_us"]))
     order = order[columns["ts_us"][order] <= now_us]

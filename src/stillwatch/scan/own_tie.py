@@ -25,56 +25,63 @@ from stillwatch.stats.dealing import distinct
 LEAST_ACTIVE = 2  # exchanges since the finding began: nobody is named for fewer
 
 
-def own_ties(actor: Actor, world: ActorContext, unnamed: np.ndarray) -> dict[int, OwnTie]:
+def own_ties(actor: Actor, context: ActorContext, unnamed: np.ndarray) -> dict[int, OwnTie]:
     """Give the tie of each of a group's accounts, by code.
 
     unnamed: (accounts,) bool, those that no finding names.
     """
-    log = world.log
+    log = context.log
     accounts = len(log.accounts)
     named = np.zeros(accounts, bool)
     named[actor.accounts] = True
     begun = int(actor.rows.min())
     peers = unnamed & (np.bincount(log["account"][begun:], minlength=accounts) >= LEAST_ACTIVE)
-    use = world.uses_of(actor.own_fingerprints)
-    row, fingerprint = world.use_row[use].astype(np.int64), world.use_fingerprint[use].astype(np.int64)
+    use = context.uses_of(actor.own_fingerprints)
+    row, fingerprint = context.use_row[use].astype(np.int64), context.use_fingerprint[use].astype(np.int64)
     who = log["account"][row]
-    inside, outside = (_users(fingerprint, who, of, len(world.fingerprint_kind)) for of in (named, unnamed))
+    inside, outside = (
+        _users(fingerprint, who, chosen, len(context.fingerprint_kind)) for chosen in (named, unnamed)
+    )
     others = inside + outside - 1  # users of each fingerprint beside the one that is judged
     for_named = (inside - 1 >= LEAST_IN) & (inside - 1 >= PURITY * others)
     for_unnamed = (inside >= LEAST_IN) & (inside >= PURITY * others)
     counts = (named[who] & for_named[fingerprint]) | (peers[who] & for_unnamed[fingerprint])
-    fingerprints, carrying, sent = _carried_fingerprints(world, row[counts], fingerprint[counts], who[counts])
+    fingerprints, carrying, sent = _carried_fingerprints(
+        context, row[counts], fingerprint[counts], who[counts]
+    )
     strength = fingerprints * carrying / np.maximum(sent, 1)
-    theirs = np.sort(strength[peers])
-    as_strong = len(theirs) - np.searchsorted(theirs, strength[actor.accounts])
+    peer_strength = np.sort(strength[peers])
+    as_strong = len(peer_strength) - np.searchsorted(peer_strength, strength[actor.accounts])
     return {
-        int(a): OwnTie(int(carrying[a]), int(sent[a]), int(fingerprints[a]), int(above), len(theirs))
+        int(a): OwnTie(int(carrying[a]), int(sent[a]), int(fingerprints[a]), int(above), len(peer_strength))
         for a, above in zip(actor.accounts, as_strong, strict=True)
     }
 
 
-def _users(fingerprint: np.ndarray, who: np.ndarray, of: np.ndarray, fingerprints: int) -> np.ndarray:
+def _users(fingerprint: np.ndarray, who: np.ndarray, chosen: np.ndarray, fingerprints: int) -> np.ndarray:
     """(fingerprints,) how many accounts among `of` use each fingerprint."""
-    mine = of[who]
-    pairs = distinct(fingerprint[mine] * len(of) + who[mine])
-    counted: np.ndarray = np.bincount(pairs // len(of), minlength=fingerprints)
-    return counted
+    is_chosen = chosen[who]
+    pairs = distinct(fingerprint[is_chosen] * len(chosen) + who[is_chosen])
+    users: np.ndarray = np.bincount(pairs // len(chosen), minlength=fingerprints)
+    return users
 
 
 def _carried_fingerprints(
-    world: ActorContext, row: np.ndarray, fingerprint: np.ndarray, who: np.ndarray
+    context: ActorContext, row: np.ndarray, fingerprint: np.ndarray, who: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(accounts,) fingerprints carried, exchanges that carry two, exchanges sent since the first of these."""
-    log = world.log
+    log = context.log
     accounts = len(log.accounts)
-    pairs = distinct(who.astype(np.int64) * len(world.fingerprint_kind) + fingerprint)
-    fingerprints = np.bincount(pairs // len(world.fingerprint_kind), minlength=accounts)
+    pairs = distinct(who.astype(np.int64) * len(context.fingerprint_kind) + fingerprint)
+    fingerprints = np.bincount(pairs // len(context.fingerprint_kind), minlength=accounts)
     rows, count = np.unique(row, return_counts=True)
     rows = rows[count >= NEEDED]
     carrying = np.bincount(log["account"][rows], minlength=accounts)
     first = np.full(accounts, len(log), np.int64)
     np.minimum.at(first, log["account"][rows], rows)
-    every = world.rows_of(np.flatnonzero(carrying))
-    sent = np.bincount(log["account"][every[every >= first[log["account"][every]]]], minlength=accounts)
+    rows_of_accounts = context.rows_of(np.flatnonzero(carrying))
+    sent = np.bincount(
+        log["account"][rows_of_accounts[rows_of_accounts >= first[log["account"][rows_of_accounts]]]],
+        minlength=accounts,
+    )
     return fingerprints, carrying, sent

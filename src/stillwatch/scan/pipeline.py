@@ -1,6 +1,6 @@
 """`scan`, from log files to a result: read, sketch, features, watch, assemble.
 
-It does not know how a result is printed, nor what a detector looks for.
+It does not know how a result is printed, nor what a detector measures.
 """
 
 import time
@@ -33,7 +33,7 @@ from stillwatch.exchanges.unpack import Limits
 from stillwatch.features.compute import account_features
 from stillwatch.features.kinds import KindOfUse
 from stillwatch.features.kinds.recognise import kind_of_use
-from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals
+from stillwatch.scan import AccountVerdict, Campaign, Gap, Lead, ScanResult, ScanTotals, Tell
 from stillwatch.scan.alarms import NEVER
 from stillwatch.scan.campaigns import campaigns
 from stillwatch.scan.candidates import request_shares
@@ -49,9 +49,8 @@ from stillwatch.scan.volume import volume_p_values
 from stillwatch.scan.watch import WatchResult, watch
 from stillwatch.terms.holds import HoldCandidate, HoldSchedule
 
-Tell = Callable[[str, int, int | None], None]
 HUB_PAYMENT = 20  # accounts behind one instrument past which it is no single payer
-MANY_PERMITTED = 4  # loud holders of a permission past which asking of each costs more than a look at all
+MANY_PERMITTED = 4  # loud holders of a permission past which testing each costs more than a full evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +67,13 @@ class Options(DetectionSettings):
     columns: Mapping[str, str] = field(default_factory=dict)  # the log's own names: exchanges/mapping.py
     document_cpu_s: float = DOCUMENTS_CPU_S  # for PDF and Office files in requests: exchanges/documents.py
     networks: NetworkTable | None = None  # where the log's addresses are looked up that have no `asn`
-    every_account: bool = True  # is told of, also where nothing is found: four fifths of such a look's cost
+    every_account: bool = (
+        True  # is judged, also where nothing is found: four fifths of the cost of such an evaluation
+    )
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
-    """Progress told to nobody."""
+    """Tell nobody of progress."""
 
 
 def run(
@@ -100,14 +101,7 @@ def run(
         log = _whole_log(logs, rejects, options, tell)
         result = scan_log(log, table, options=options, tell=tell, engine=engine)
     seconds = round(time.perf_counter() - begun, 3)
-    scanned = ScanTotals(
-        result.scanned.exchanges,
-        result.scanned.accounts,
-        result.scanned.first,
-        result.scanned.last,
-        rejects.count,
-        seconds,
-    )
+    scanned = replace(result.scanned, rejected=rejects.count, seconds=seconds)
     return replace(result, scanned=scanned, rejected_examples=tuple(rejects.examples))
 
 
@@ -126,8 +120,8 @@ def _whole_log(
     rejects.conflicts = log.conflicts
     if len(log) == 0:
         examples = "; ".join(rejects.examples[:3])
-        what = logs.what if isinstance(logs, InMemoryLog) else ", ".join(map(str, logs))
-        raise InputError(f"no exchange could be read from {what}. {examples}".strip())
+        source = logs.what if isinstance(logs, InMemoryLog) else ", ".join(map(str, logs))
+        raise InputError(f"no exchange could be read from {source}. {examples}".strip())
     return log
 
 
@@ -206,9 +200,9 @@ def scan_log(
         features = account_features(sql, "l0")
         let_go(log.columns.values())
         tell("features", 1, 1)
-        kinds = {k.account_code: k for k in kind_of_use(features, _code_accounts(log, accounts))}
+        kinds = {k.account_code: k for k in kind_of_use(features, _with_codes(log, accounts))}
         watched = watched or watching()
-        world = ActorContext(
+        context = ActorContext(
             log,
             known,
             watched.spread.row,
@@ -219,23 +213,23 @@ def scan_log(
             payer,
             pools,
         )
-        found, leads, weak = campaigns(
+        found_campaigns, leads, weak = campaigns(
             sql,
-            world,
+            context,
             watched,
-            tenant,
-            payer,
             features,
             kinds,
             tell,
             alone=LONE_HARVEST in options.parts,
-            held=options.held,
+            schedules=options.held,
             until_us=until_us,
         )
     excused = {code for code, kind in kinds.items() if kind.excuses == "case"}
-    leads, covers = with_pools(world, excused, options.alpha_ceiling, found, leads)
-    verdicts = _verdicts(log, features, kinds, found)
-    result = _result(log, known, (tenant, payer), watched, tuple(found), verdicts, tuple(leads), weak)
+    leads, covers = with_pools(context, excused, options.alpha_ceiling, found_campaigns, leads)
+    verdicts = _verdicts(log, features, kinds, found_campaigns)
+    result = _result(
+        log, known, (tenant, payer), watched, tuple(found_campaigns), verdicts, tuple(leads), weak
+    )
     return replace(result, pools=covers)
 
 
@@ -244,7 +238,7 @@ def _result(
     known: AccountFacts | None,
     tenant_payer: tuple[np.ndarray, np.ndarray],
     watched: WatchResult,
-    found: tuple[Campaign, ...],
+    found_campaigns: tuple[Campaign, ...],
     verdicts: tuple[AccountVerdict, ...],
     leads: tuple[Lead, ...] = (),
     weak: tuple[HoldCandidate, ...] = (),
@@ -252,17 +246,19 @@ def _result(
     scanned = ScanTotals(
         len(log), len(log.accounts), moment(int(log["ts_us"][0])), moment(int(log["ts_us"][-1])), 0, 0.0
     )
-    groups = {lead.id: lead.accounts for lead in leads} | {one.id: one.accounts for one in found}
+    groups = {lead.id: lead.accounts for lead in leads} | {
+        found_campaign.id: found_campaign.accounts for found_campaign in found_campaigns
+    }
     return ScanResult(
         stillwatch.__version__,
         scanned,
-        found,
+        found_campaigns,
         verdicts,
         (),
         tuple(Gap(moment(a), moment(b), text) for a, b, text in gaps(log)),
         (
             *watched.settings.caveat(),
-            *cannot_claim(log, _told_of(known), watched.untested_settings, watched.linked),
+            *cannot_claim(log, _accounts_with_facts(known), watched.untested_settings, watched.linked),
         ),
         leads=leads,
         weak=weak,
@@ -277,14 +273,14 @@ def _result(
     )
 
 
-def _told_of(known: AccountFacts | None) -> int | None:
+def _accounts_with_facts(known: AccountFacts | None) -> int | None:
     """Of how many accounts the accounts table tells anything; None without a table."""
     if known is None:
         return None
     flags = zip(
         known.org, known.payment, known.created_us.tolist(), known.tier, known.permissions, strict=True
     )
-    return sum(any(of) for of in flags)
+    return sum(any(fields) for fields in flags)
 
 
 def _nothing_found(
@@ -303,18 +299,17 @@ def _nothing_found(
     if known is None:
         everyone = np.ones(len(log.accounts), bool)
         return not lone_harvest.sightings(log, payer[log["account"]], everyone, *rarity)
-    held = zip(known.org, known.permissions, strict=True)
-    private = np.array([not org and not given for org, given in held], bool)
+    records = zip(known.org, known.permissions, strict=True)
+    private = np.array([not org and not given for org, given in records], bool)
     sent = np.bincount(payer[log["account"]], minlength=len(private))
     loud = sent >= lone_harvest.STEPS[0]
-    maybe = [k for k, org in enumerate(known.org) if loud[k] and not org and known.permissions[k]]
-    if len(maybe) > MANY_PERMITTED:
+    permitted_payers = [k for k, org in enumerate(known.org) if loud[k] and not org and known.permissions[k]]
+    if len(permitted_payers) > MANY_PERMITTED:
         return False
-    for also in (None, *maybe):
-        counted = private.copy()
-        if also is not None:
-            counted[also] = True
-        if lone_harvest.sightings(log, payer[log["account"]], counted, *rarity):
+    for permitted in ([], *([k] for k in permitted_payers)):
+        is_private = private.copy()
+        is_private[permitted] = True
+        if lone_harvest.sightings(log, payer[log["account"]], is_private, *rarity):
             return False
     return True
 
@@ -328,19 +323,19 @@ def known_of(log: ExchangeLog, accounts: pa.Table | None) -> AccountFacts | None
 
 def facts_of(log: ExchangeLog, rows: Mapping[str, Mapping[str, Any]]) -> AccountFacts:
     """What rows of an accounts table, by name, say of the log's accounts, by code."""
-    mine = [rows.get(name, {}) for name in log.accounts]
-    created = [row.get("created") for row in mine]
+    own_rows = [rows.get(name, {}) for name in log.accounts]
+    created = [row.get("created") for row in own_rows]
     return AccountFacts(
-        [row.get("org") or "" for row in mine],
-        [row.get("payment") or "" for row in mine],
+        [row.get("org") or "" for row in own_rows],
+        [row.get("payment") or "" for row in own_rows],
         np.array([0 if c is None else int(c.timestamp() * 1_000_000) for c in created], np.int64),
-        [row.get("tier") or "" for row in mine],
-        [tuple(row.get("permissions") or ()) for row in mine],
-        [row.get("email_domain") or "" for row in mine],
+        [row.get("tier") or "" for row in own_rows],
+        [tuple(row.get("permissions") or ()) for row in own_rows],
+        [row.get("email_domain") or "" for row in own_rows],
     )
 
 
-def _code_accounts(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
+def _with_codes(log: ExchangeLog, accounts: pa.Table | None) -> pa.Table | None:
     """The accounts table with each account's code in front; accounts that the log lacks are left out."""
     if accounts is None:
         return None
@@ -380,27 +375,27 @@ def payers(log: ExchangeLog, known: AccountFacts | None) -> np.ndarray:
     """(accounts,) int32: as tenants; accounts without organisation behind one instrument are one payer."""
     payer = _tenants(log, known)
     if known is not None:
-        behind: dict[str, list[int]] = {}
+        by_instrument: dict[str, list[int]] = {}
         for code, payment in enumerate(known.payment):
             if payment and not known.org[code]:
-                behind.setdefault(payment, []).append(code)
-        for codes in behind.values():
+                by_instrument.setdefault(payment, []).append(code)
+        for codes in by_instrument.values():
             if len(codes) <= HUB_PAYMENT:
                 payer[codes] = codes[0]
     return payer
 
 
 def _verdicts(
-    log: ExchangeLog, features: pa.Table, kinds: dict[int, KindOfUse], found: list[Campaign]
+    log: ExchangeLog, features: pa.Table, kinds: dict[int, KindOfUse], found_campaigns: list[Campaign]
 ) -> tuple[AccountVerdict, ...]:
-    in_campaign = {name: c for c in found for name in c.accounts}
+    in_campaign = {name: c for c in found_campaigns for name in c.accounts}
     p_values = volume_p_values(features, kinds)
-    out = []
+    verdicts = []
     for row, p_value in zip(features.select(["account", "exchanges"]).to_pylist(), p_values, strict=True):
         name = log.accounts[row["account"]]
         kind = kinds.get(row["account"])
         case = in_campaign.get(name)
-        out.append(
+        verdicts.append(
             AccountVerdict(
                 name,
                 _own_p_value(case, name) if case else p_value,
@@ -410,7 +405,7 @@ def _verdicts(
                 kind.evidence if kind else "",
             )
         )
-    return tuple(sorted(out, key=lambda v: v.account))
+    return tuple(sorted(verdicts, key=lambda v: v.account))
 
 
 def _own_p_value(case: Campaign, account: str) -> float | None:

@@ -41,27 +41,27 @@ class ProviderTies:
         members: (n,) tenants; active: (m,) every tenant of the window, members included.
         """
         members = members[members < self._last]
-        ties = [self._payment_bits(members, active), self._signed_up(members, active)]
+        ties = [self._payment_tie(members, active), self._signup_tie(members, active)]
         p_value, text = min(ties, key=lambda tie: tie[0])
         return min(1.0, len(ties) * p_value), text
 
-    def _payment_bits(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
-        mine, every = self._payment[members], self._payment[active]
-        mine, every = mine[mine >= 0], every[every >= 0]
-        if len(mine) < LEAST_TIED:
+    def _payment_tie(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+        own, all_paid = self._payment[members], self._payment[active]
+        own, all_paid = own[own >= 0], all_paid[all_paid >= 0]
+        if len(own) < LEAST_TIED:
             return 1.0, ""
-        inside = np.bincount(mine, minlength=self._instruments)
-        behind = np.bincount(every, minlength=self._instruments)
+        inside = np.bincount(own, minlength=self._instruments)
+        holders = np.bincount(all_paid, minlength=self._instruments)
         shared = np.flatnonzero(inside >= 2)
-        together = int(inside[shared].sum())
-        if together < max(LEAST_TIED, LEAST_SHARE * len(members)):
+        tied = int(inside[shared].sum())
+        if tied < max(LEAST_TIED, LEAST_SHARE * len(members)):
             return 1.0, ""
-        strata = [Stratum(len(every), int(behind[k]), len(mine), int(inside[k])) for k in shared]
-        p_value = min(1.0, min(subset_tail([one]) for one in strata) * int((behind >= 2).sum()))
+        strata = [Stratum(len(all_paid), int(holders[k]), len(own), int(inside[k])) for k in shared]
+        p_value = min(1.0, min(subset_tail([stratum]) for stratum in strata) * int((holders >= 2).sum()))
         instruments = f"{len(shared)} payment instrument{'s' if len(shared) > 1 else ''}"
-        return p_value, f"{instruments} pay for {together:,} of {len(members):,} accounts"
+        return p_value, f"{instruments} pay for {tied:,} of {len(members):,} accounts"
 
-    def _signed_up(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
+    def _signup_tie(self, members: np.ndarray, active: np.ndarray) -> tuple[float, str]:
         times = np.sort(self._created_us[members])
         times = times[times > 0]
         others = self._created_us[np.setdiff1d(active, members)]

@@ -15,12 +15,12 @@ from stillwatch.scan import alarms
 from stillwatch.scan.parts import PARTS, check_parts
 from stillwatch.units import DAY_US
 
+ANY = (0, math.inf)
 
-def _constant(
-    default: Any, unit: str, meaning: str, source: str, low: float = 0, high: float = math.inf
-) -> Any:
-    """A field. `low` and `high` bound it, and each of its values where it has several."""
-    metadata = {"unit": unit, "meaning": meaning, "source": source, "low": low, "high": high}
+
+def _constant(default: Any, unit: str, bounds: tuple[float, float], source: str, meaning: str) -> Any:
+    """A field. `bounds` hold for it, and for each of its values where it has several."""
+    metadata = {"unit": unit, "meaning": meaning, "source": source, "low": bounds[0], "high": bounds[1]}
     return field(default=default, metadata=metadata)
 
 
@@ -35,126 +35,75 @@ class DetectionSettings:
     """
 
     false_cases_per_10k_account_days: float = _constant(
-        1.0,
-        "cases per 10,000 account-days",
+        1.0, "cases per 10,000 account-days", (1e-6, 10_000), "docs/scan.md",
         "The dial: false cases that the tests of settings may spend.",
-        "docs/scan.md",
-        1e-6,
-        10_000,
-    )
+    )  # fmt: skip
     parts: frozenset[str] = _constant(
-        PARTS, "names", "The parts of the detection that are at work.", "docs/range-defences.md"
-    )
+        PARTS, "names", ANY, "docs/range-defences.md",
+        "The parts of the detection that are at work.",
+    )  # fmt: skip
     window_days: float = _constant(
-        spread.WINDOW_DAYS,
-        "days",
+        spread.WINDOW_DAYS, "days", (1, 28), "docs/field.md",
         "How far back accounts that take up new wording are linked.",
-        "docs/field.md",
-        1,
-        28,
-    )
+    )  # fmt: skip
     burn_in_days: float = _constant(
-        spread.BURN_IN_DAYS,
-        "days",
+        spread.BURN_IN_DAYS, "days", (0, 28), "docs/evidence.md",
         "What is in use in a log's first days is not new.",
-        "docs/evidence.md",
-        0,
-        28,
-    )
+    )  # fmt: skip
     min_entrants: int = _constant(
-        spread.MIN_ENTRANTS,
-        "accounts",
+        spread.MIN_ENTRANTS, "accounts", (2, 1_000), "docs/evidence.md",
         "How many must take a fingerprint up within the window before it counts as new and shared.",
-        "docs/evidence.md",
-        2,
-        1_000,
-    )
+    )  # fmt: skip
     novelty: float = _constant(
-        spread.NOVELTY,
-        "ratio",
+        spread.NOVELTY, "ratio", (0.1, 1_000), "docs/evidence.md",
         "Recent users of a fingerprint for each earlier one, at least.",
-        "docs/evidence.md",
-        0.1,
-        1_000,
-    )
+    )  # fmt: skip
     neighbours: int = _constant(
-        spread.NEIGHBOURS,
-        "accounts",
+        spread.NEIGHBOURS, "accounts", (1, 1_000), "docs/evidence.md",
         "The latest users of a fingerprint that a new one is linked to; bounds the work.",
-        "docs/evidence.md",
-        1,
-        1_000,
-    )
+    )  # fmt: skip
     correlation_floor: tuple[float, float, float] = _constant(
-        (0.03, 0.08, 0.08),
-        "intraclass correlation of model, max_tokens, temperature",
+        (0.03, 0.08, 0.08), "intraclass correlation of model, max_tokens, temperature",
+        (1e-6, 0.5), "docs/stats.md",
         "Within-group correlation that honest groups are granted at least: a framework may set a default.",
-        "docs/stats.md",
-        1e-6,
-        0.5,
-    )
+    )  # fmt: skip
     correlation_ceiling: tuple[float, float, float] = _constant(
-        (0.08, 0.15, 0.15),
-        "intraclass correlation of model, max_tokens, temperature",
+        (0.08, 0.15, 0.15), "intraclass correlation of model, max_tokens, temperature",
+        (1e-6, 0.5), "docs/stats.md",
         "And at most: past it, groups staged to look of one mind would hide a campaign among them.",
-        "docs/stats.md",
-        1e-6,
-        0.5,
-    )
+    )  # fmt: skip
     alpha_ceiling: float = _constant(
-        2e-3,
-        "probability",
+        2e-3, "probability", (1e-9, 0.05), "docs/evidence.md",
         "The most that one test of settings may spend; content must speak for one source besides.",
-        "docs/evidence.md",
-        1e-9,
-        0.05,
-    )
+    )  # fmt: skip
     looks_before_alarm: int = _constant(
-        alarms.PERSISTENT,
-        "hourly evaluations",
+        alarms.PERSISTENT, "hourly evaluations", (1, 24), "docs/evidence.md",
         "How many within a day must agree before an alarm is raised.",
-        "docs/evidence.md",
-        1,
-        24,
-    )
+    )  # fmt: skip
     looks_before_naming: int = _constant(
-        alarms.NAMED_AFTER,
-        "hourly evaluations",
+        alarms.NAMED_AFTER, "hourly evaluations", (1, 24), "docs/evidence.md",
         "How many must name an account before it is named.",
-        "docs/evidence.md",
-        1,
-        24,
-    )
+    )  # fmt: skip
     lone_least_bits: float = _constant(
-        lone_harvest.LEAST_BITS,
-        "bits",
+        lone_harvest.LEAST_BITS, "bits", (1, 60), "docs/evidence.md",
         "How rare a lone payer's traits must be together.",
-        "docs/evidence.md",
-        1,
-        60,
-    )
+    )  # fmt: skip
     lone_least_peers: int = _constant(
-        lone_harvest.LEAST_PEERS,
-        "payers",
+        lone_harvest.LEAST_PEERS, "payers", (2, 10_000), "docs/evidence.md",
         "Other heavy payers that a lone one is ranked among, at least.",
-        "docs/evidence.md",
-        2,
-        10_000,
-    )
+    )  # fmt: skip
 
     known_pools: tuple[str, ...] = _constant(
-        (),
-        "paths",
+        (), "paths", ANY, "docs/scan.md",
         "Sketches of public sets of prompts (`stillwatch pool`). They raise no finding.",
-        "docs/scan.md",
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_parts(self.parts)
         _check_paths(self.known_pools)
-        for one in fields(DetectionSettings):
-            if one.name not in ("parts", "known_pools"):
-                _check(one, getattr(self, one.name))
+        for setting in fields(DetectionSettings):
+            if setting.name not in ("parts", "known_pools"):
+                _check(setting, getattr(self, setting.name))
         floor, ceiling = self.correlation_floor, self.correlation_ceiling
         if any(low > high for low, high in zip(floor, ceiling, strict=True)):
             raise InputError(f"correlation_floor {floor} is above correlation_ceiling {ceiling}")
@@ -172,9 +121,9 @@ class DetectionSettings:
     def changes(self) -> dict[str, object]:
         """Give what differs from the shipped settings."""
         return {
-            one.name: getattr(self, one.name)
-            for one in fields(DetectionSettings)
-            if getattr(self, one.name) != one.default
+            setting.name: getattr(self, setting.name)
+            for setting in fields(DetectionSettings)
+            if getattr(self, setting.name) != setting.default
         }
 
     def caveat(self) -> tuple[str, ...]:
@@ -192,8 +141,8 @@ class DetectionSettings:
     def describe() -> list[dict[str, object]]:
         """Give each setting's name, default, unit, meaning, source and bounds, as rows of a table."""
         return [
-            {"name": one.name, "default": one.default} | dict(one.metadata)
-            for one in fields(DetectionSettings)
+            {"name": setting.name, "default": setting.default} | dict(setting.metadata)
+            for setting in fields(DetectionSettings)
         ]
 
 
@@ -207,19 +156,20 @@ def _check_paths(value: object) -> None:
         raise InputError(f"known_pools is {value!r}; give a tuple of paths")
 
 
-def _check(one: "Field[Any]", value: object) -> None:
+def _check(setting: "Field[Any]", value: object) -> None:
     """Raises: InputError for a value that is of another kind than the default, or out of bounds."""
-    low, high = one.metadata["low"], one.metadata["high"]
-    default: Any = one.default
+    low, high = setting.metadata["low"], setting.metadata["high"]
+    default: Any = setting.default
     several = isinstance(default, tuple)
     values = value if several and isinstance(value, tuple) else (value,)
-    whole = isinstance(default, int)
-    good = not several or (isinstance(value, tuple) and len(values) == len(default))
+    integer = isinstance(default, int)
+    valid = not several or (isinstance(value, tuple) and len(values) == len(default))
     for number in values:
-        good = good and isinstance(number, int if whole else int | float) and not isinstance(number, bool)
-        good = good and low <= number <= high
-    if not good:
-        wanted = f"{len(default)} numbers" if several else "a whole number" if whole else "a number"
+        valid = valid and isinstance(number, int if integer else int | float) and not isinstance(number, bool)
+        valid = valid and low <= number <= high
+    if not valid:
+        expected = f"{len(default)} numbers" if several else "a whole number" if integer else "a number"
         raise InputError(
-            f"{one.name} is {value!r}; give {wanted} from {low:g} to {high:g} ({one.metadata['unit']})"
+            f"{setting.name} is {value!r}; give {expected} from {low:g} to {high:g} "
+            f"({setting.metadata['unit']})"
         )

@@ -20,13 +20,13 @@ FAR = np.iinfo(np.int64).max
 
 def main_networks(log: ExchangeLog) -> np.ndarray:
     """(accounts,) int64: the network from which each account sends most, -1 where none is known."""
-    seen = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
-    many = int(log["net"][seen].max(initial=0)) + 1
-    who = log["account"][seen].astype(np.int64)
-    pairs, count = np.unique(who * many + log["net"][seen], return_counts=True)
+    rows = np.flatnonzero((log["net"] >= 0) & (log["account"] >= 0))
+    networks = int(log["net"][rows].max(initial=0)) + 1
+    who = log["account"][rows].astype(np.int64)
+    pairs, count = np.unique(who * networks + log["net"][rows], return_counts=True)
     main = np.full(len(log.accounts), -1, np.int64)
     order = np.argsort(count, kind="stable")  # the last written stays
-    main[pairs[order] // many] = pairs[order] % many
+    main[pairs[order] // networks] = pairs[order] % networks
     return main
 
 
@@ -51,17 +51,17 @@ def sites(log: ExchangeLog, network: np.ndarray) -> np.ndarray:
 
     network: as `main_networks`.
     """
-    mine = (log["account"] >= 0) & (log["net"] == network[log["account"]]) & (log["asn"] > 0)
+    rows = (log["account"] >= 0) & (log["net"] == network[log["account"]]) & (log["asn"] > 0)
     system = np.full(len(network), -1, np.int64)
-    system[log["account"][mine]] = log["asn"][mine]  # of several the last written stays
+    system[log["account"][rows]] = log["asn"][rows]  # of several the last written stays
     _, place = np.unique(network, return_inverse=True)
-    known = system > 0
-    together = np.bincount(place[known], minlength=len(network))
-    least, most = np.full(len(together), FAR), np.full(len(together), -1)
-    np.minimum.at(least, place[known], system[known])
-    np.maximum.at(most, place[known], system[known])
-    a_site = (together >= LEAST_AT_SITE) & (least == most) & ~np.isin(most, hosting_networks())
-    return np.where((network >= 0) & a_site[place], network, -1)
+    has_system = system > 0
+    accounts_per_place = np.bincount(place[has_system], minlength=len(network))
+    least, most = np.full(len(accounts_per_place), FAR), np.full(len(accounts_per_place), -1)
+    np.minimum.at(least, place[has_system], system[has_system])
+    np.maximum.at(most, place[has_system], system[has_system])
+    is_site = (accounts_per_place >= LEAST_AT_SITE) & (least == most) & ~np.isin(most, hosting_networks())
+    return np.where((network >= 0) & is_site[place], network, -1)
 
 
 def site_members(site: np.ndarray, accounts: np.ndarray) -> np.ndarray:
@@ -91,10 +91,10 @@ def event_members(
     who = who[last_us[who] - first_us[who] <= EVENT_US]
     begin, end = np.sort(first_us[who]), np.sort(last_us[who])
     # who began before such a window has ended before its end, as nobody stays for longer
-    within = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
-    if not len(within) or within.max() < LEAST_MEMBERS:
+    present = np.searchsorted(end, begin + EVENT_US, side="right") - np.searchsorted(begin, begin)
+    if not len(present) or present.max() < LEAST_MEMBERS:
         return accounts[:0]
-    opens = begin[np.argmax(within)]
+    opens = begin[np.argmax(present)]
     return _beside_others(network, who[(first_us[who] >= opens) & (last_us[who] <= opens + EVENT_US)])
 
 

@@ -20,10 +20,13 @@ import numpy as np
 from stillwatch.actors.behaviour import EmergingRows
 from stillwatch.scan.alarms import Alarm
 from stillwatch.scan.explanations import software_text
-from stillwatch.scan.follow import since
+from stillwatch.scan.follow import exchanges_since
 from stillwatch.stats.dealing import deal_rows
 
-LOOKS = (3, 2)  # evaluations within a day that must agree, six hours apart; and that must have an account
+EVALUATIONS = (
+    3,
+    2,
+)  # evaluations within a day that must agree, six hours apart; and that must have an account
 DEVOTED = 0.25  # of what the median account sent since it took the wording up, that carries it
 OVERLAP = 0.3  # of the smaller of two groups, from which they are one
 
@@ -51,21 +54,23 @@ def devotion(
         return 0.0
     who, begin, dealt = deal_rows(rows, label)
     count = np.diff(begin)
-    sent = since(who, dealt[begin[:-1]].astype(np.int64), every.begin, every.row, end)
-    mine = np.isin(who, list(members))
-    return float(np.median(count[mine] / np.maximum(sent[mine], 1))) if mine.any() else 0.0
+    sent = exchanges_since(who, dealt[begin[:-1]].astype(np.int64), every.begin, every.row, end)
+    is_member = np.isin(who, list(members))
+    return float(np.median(count[is_member] / np.maximum(sent[is_member], 1))) if is_member.any() else 0.0
 
 
 def overlaps(members: frozenset[int], groups: Iterable[frozenset[int]]) -> bool:
     """Whether some members are those of a group already."""
-    return any(len(members & one) > OVERLAP * min(len(members), len(one)) for one in groups)
+    return any(len(members & group) > OVERLAP * min(len(members), len(group)) for group in groups)
 
 
 def mostly_in(alarm: Alarm, tenants: Collection[int]) -> bool:
     """Whether half of an alarm's tenants are among some."""
-    return sum(p in tenants for p in alarm.looks) >= 0.5 * len(alarm.looks)
+    return sum(p in tenants for p in alarm.evaluations) >= 0.5 * len(alarm.evaluations)
 
 
 def mostly_one_of(alarm: Alarm, others: Iterable[Alarm]) -> bool:
     """Whether an alarm has half of its tenants in common with one of others, and half of that one's."""
-    return any(mostly_in(alarm, one.looks) and mostly_in(one, alarm.looks) for one in others)
+    return any(
+        mostly_in(alarm, other.evaluations) and mostly_in(other, alarm.evaluations) for other in others
+    )

@@ -20,11 +20,11 @@ def volume_p_values(features: pa.Table, kinds: dict[int, KindOfUse]) -> list[flo
     groups: dict[str, list[int]] = defaultdict(list)
     for k, code in enumerate(features["account"].to_pylist()):
         groups[kinds[code].kind if code in kinds else "unknown"].append(k)
-    everyone = np.sort(peak)
-    out = [1.0] * len(peak)
+    all_peaks = np.sort(peak)
+    p_values = [1.0] * len(peak)
     for rows in groups.values():
-        values = np.sort(peak[rows]) if len(rows) > LEAST_PEERS else everyone
+        values = np.sort(peak[rows]) if len(rows) > LEAST_PEERS else all_peaks
         for k in rows:
             above = len(values) - np.searchsorted(values, peak[k])  # itself included
-            out[k] = float(above / len(values))
-    return out
+            p_values[k] = float(above / len(values))
+    return p_values

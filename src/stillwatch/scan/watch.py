@@ -1,6 +1,6 @@
 """Watching a log hour by hour, as it would have been seen live: groups, tests, alarms, names.
 
-Each step uses only what was in the log before it. It does not know how a campaign is told to people.
+Each step uses only what was in the log before it. It does not know how a campaign is shown to people.
 
 A group is found by what its members *say* (new shared wording) and tested by what they *set* (model, output
 limit, temperature), among everyone who carries that wording; or it is found by new settings alone. Either way
@@ -20,7 +20,7 @@ import numpy as np
 from stillwatch.actors import AccountFacts
 from stillwatch.actors.behaviour import EmergingRows, all_rows, emerging_rows, posture, tokens_of
 from stillwatch.actors.groups import LEAST_COUNTED, LEAST_TENANTS, commonest, groups
-from stillwatch.actors.links import nothing
+from stillwatch.actors.links import no_links
 from stillwatch.actors.sessions import content_of, one_source_parts
 from stillwatch.actors.signature import Signature, choices
 from stillwatch.actors.spread import WINDOW_US, Spread, spread
@@ -43,8 +43,8 @@ from stillwatch.scan.follow import (
     DEVOTED_SHARE,
     LEAST_SIGNATURE,
     entered_in_span,
+    exchanges_since,
     followers,
-    since,
 )
 from stillwatch.scan.new_settings import SETTINGS as SETTINGS_PAIR
 from stillwatch.scan.new_settings import NewSettings, p_value
@@ -53,7 +53,7 @@ from stillwatch.scan.provider_ties import ProviderTies, lead_text
 from stillwatch.scan.settings import DetectionSettings
 from stillwatch.scan.source_leads import (
     DEVOTED,
-    LOOKS,
+    EVALUATIONS,
     devotion,
     mostly_in,
     mostly_one_of,
@@ -72,14 +72,14 @@ LOOSEST = 0.5
 MANY_EDGES = 1_000_000  # both directions counted: past it the resolutions take turns, an hour each
 BASE_EVERY_US = 6 * HOUR_US
 SETTINGS = ("model", "max_tokens", "temperature_milli")
-QUIET_LOOKS = 20  # six-hourly looks: five days, as long as the window
+QUIET_EVALUATIONS = 20  # six-hourly evaluations: five days, as long as the window
 ONE_MODEL = 0.6  # of a group's tenants mostly use its commonest model: then that model may name a tenant
 # of a tenant's exchanges since it took the signature up: below it, chance in heavy traffic
 CARRIED_SHARE = 0.1
-MAYBE = 0.05  # a group less of one mind than this is not tested on its signature's carriers
+MAYBE = 0.05  # a group with a larger p-value is not tested on the accounts that match its signature
 PART_ALPHA = 1e-2  # of a part, once its whole is past doubt
 SIGNATURE_IN, SIGNATURE_OUT = 0.2, 0.02  # a fingerprint that tells two groups apart: share of their exchanges
-AHEAD = 3  # hours whose groups are looked for while an earlier one's are tested
+AHEAD = 3  # hours whose groups are computed while an earlier one's are tested
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,11 @@ def watch(
     """Watch a log from its first hour to its last, or go on from where an earlier watch stood.
 
     tenant: (accounts,) int32, who counts as one: an organisation, else an account. The next hours'
-    groups are looked for on `threads` threads; the result does not depend on them.
+    groups are computed on `threads` threads; the result does not depend on them.
 
     carried: what an earlier watch left, over the same log when it was shorter; until_us: the last hour to
-    look at; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
-    is carried on after each look; known: what the provider knows of the accounts.
+    evaluate; forgotten_us: what was before it is not in the log any more, though it was once; keep: told what
+    is carried on after each evaluation; known: what the provider knows of the accounts.
     """
     settings = settings or DetectionSettings()
     watcher = _Watcher(log, tenant, settings, carried or CarriedScan(), forgotten_us, known)
@@ -139,7 +139,7 @@ def watch(
         progress(0, len(steps))
     with ThreadPoolExecutor(threads) as pool:
         for k, hour in enumerate(watcher.hours(steps, pool)):
-            watcher.look(hour)
+            watcher.evaluate(hour)
             let_go((log.content,))
             if keep:
                 keep(watcher.carried(hour.until_us))
@@ -151,7 +151,7 @@ def watch(
         tuple(watcher.alarms.raised),
         tuple(watcher.alike.raised),
         watcher.leads(),
-        replace(watcher.spread, links=nothing()),  # nobody reads them any more, and they are large
+        replace(watcher.spread, links=no_links()),  # nobody reads them any more, and they are large
         len(watcher.spread.links) > 0,
         watcher.signature,
         watcher.tenant,
@@ -211,7 +211,7 @@ class _Watcher:
             _first_seen(v, len(c), log["ts_us"]) for v, c in zip(self.values, self.codes, strict=True)
         ]
         self.names = Names(log, tenant, self.spread.fingerprint_value, SETTINGS, self.codes)
-        self.looked_until = carried.until_us
+        self.evaluated_until = carried.until_us
         self.linked_hours = _next_hours(self.spread.links.at_us)
         self.tested = list(carried.tested or [False] * len(SETTINGS))  # one value so far says nothing
         self.base: list[np.ndarray] = self.names.base(carried)
@@ -221,21 +221,21 @@ class _Watcher:
         self.correlation = list(carried.correlation or settings.correlation_floor)
         self.base_due = carried.base_due_us
         self.active_per_day = carried.active_per_day
-        looks = settings.looks_before_alarm, settings.looks_before_naming
-        self.alarms = self.names.alarms(carried.alarms, carried.owner, looks)
+        needed = settings.looks_before_alarm, settings.looks_before_naming
+        self.alarms = self.names.alarms(carried.alarms, carried.owner, needed)
         # groups that the provider's knowledge ties; asked of a log that names no model, and leads at most
-        self.tied = self.names.alarms(carried.tied, carried.tied_owner, looks)
+        self.tied = self.names.alarms(carried.tied, carried.tied_owner, needed)
         self.ties = None if known is None else ProviderTies(known, tenant)
         # groups by settings, which count for themselves: no wording's alarm is changed by them
-        self.alike = self.names.alarms(carried.alike, carried.alike_owner, looks)
+        self.alike = self.names.alarms(carried.alike, carried.alike_owner, needed)
         # groups by wording and content whose settings say nothing: leads at most
-        self.sourced = self.names.alarms(carried.sourced, carried.sourced_owner, LOOKS)
+        self.sourced = self.names.alarms(carried.sourced, carried.sourced_owner, EVALUATIONS)
         self.tests = carried.tests
-        # choices of groups that raised no alarm, by look: one campaign's many parts weigh in few of them
-        self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_LOOKS)
+        # choices of groups that raised no alarm, by evaluation: a campaign's many parts weigh in few of them
+        self.quiet: deque[tuple[tuple[Choice, ...], ...]] = deque(carried.quiet, maxlen=QUIET_EVALUATIONS)
 
     def carried(self, until_us: int) -> CarriedScan:
-        """What the next look takes over, by name."""
+        """What the next evaluation takes over, by name."""
         alarms, owner = self.names.saved(self.alarms)
         tied, tied_owner = self.names.saved(self.tied)
         alike, alike_owner = self.names.saved(self.alike)
@@ -266,17 +266,17 @@ class _Watcher:
         all but the first those whose tenants belong mostly to an alarm before are left out.
         """
         leads = list(self.alarms.leads)
-        raised = frozenset().union(*(a.looks for a in (*self.alarms.raised, *self.alike.raised)))
-        known = raised.union(*(a.looks for a in leads))
+        raised = frozenset().union(*(a.evaluations for a in (*self.alarms.raised, *self.alike.raised)))
+        known = raised.union(*(a.evaluations for a in leads))
         alike = [a for a in self.alike.leads if a.judgement and a.judgement.content.hands is not Hands.MANY]
         for alarm in (*alike, *self.tied.leads):
-            if len(known.intersection(alarm.looks)) < 0.5 * len(alarm.looks):
+            if len(known.intersection(alarm.evaluations)) < 0.5 * len(alarm.evaluations):
                 leads.append(alarm)
-                known |= alarm.looks.keys()
+                known |= alarm.evaluations.keys()
         # a group of one source is a lead beside one that mixes it with others, not beside one of that source
-        whole = [a.looks for a in leads if a.judgement and a.judgement.content.hands is Hands.ONE]
+        one_source = [a.evaluations for a in leads if a.judgement and a.judgement.content.hands is Hands.ONE]
         for alarm in self.sourced.leads:
-            inside = any(mostly_in(alarm, tenants) for tenants in (raised, *whole))
+            inside = any(mostly_in(alarm, tenants) for tenants in (raised, *one_source))
             if not inside and not mostly_one_of(alarm, leads):
                 leads.append(alarm)
         return tuple(leads)
@@ -286,10 +286,10 @@ class _Watcher:
         linked = self.linked_hours
         if self.by_settings:
             linked = np.union1d(linked, _next_hours(self.new_settings.entries_us))
-        return linked[(linked > self.looked_until) & (linked <= until_us)]
+        return linked[(linked > self.evaluated_until) & (linked <= until_us)]
 
     def hours(self, steps: np.ndarray, pool: ThreadPoolExecutor) -> Iterator[_WatchedHour]:
-        """The hours in order, a few ahead of the one that is looked at."""
+        """The hours in order, a few ahead of the one that is evaluated."""
         window = LinkWindow(self.spread.links, self.tenants)
         waiting: deque[_WatchedHour] = deque()
         linked = np.isin(steps, self.linked_hours)
@@ -301,23 +301,25 @@ class _Watcher:
                 continue
             graph = window.moved(from_us, until)
             counted, dominant = self._posture(self.emerging, until, from_us)
-            looked_at: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
-            if len(graph.neighbour) > MANY_EDGES:  # take turns: an hour's look costs a quarter
-                looked_at = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
-            found = tuple(pool.submit(groups, graph, counted, resolution) for resolution in looked_at)
-            waiting.append(_WatchedHour(from_us, until, dominant, found))
+            resolutions: tuple[float, ...] = (LOOSEST, *RESOLUTIONS)
+            if len(graph.neighbour) > MANY_EDGES:  # take turns: an evaluation costs a quarter
+                resolutions = (RESOLUTIONS[until // HOUR_US % len(RESOLUTIONS)],)
+            group_futures = tuple(
+                pool.submit(groups, graph, counted, resolution) for resolution in resolutions
+            )
+            waiting.append(_WatchedHour(from_us, until, dominant, group_futures))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
-    def look(self, hour: _WatchedHour) -> None:
+    def evaluate(self, hour: _WatchedHour) -> None:
         """Test an hour's groups; raise, extend and split alarms."""
         if hour.found:
-            self._look_at_wording(hour)
+            self._evaluate_wording(hour)
         if self.by_settings:
-            self._look_at_settings(hour)
+            self._evaluate_settings(hour)
 
-    def _look_at_settings(self, hour: _WatchedHour) -> None:
+    def _evaluate_settings(self, hour: _WatchedHour) -> None:
         """Judge the hour's groups by new settings, without users of one product: its defaults are theirs."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         for group in self.new_settings.groups(hour.since_us, hour.until_us):
@@ -346,54 +348,52 @@ class _Watcher:
                 group.settings,
                 users,
             )
-            # content must speak at several looks, however unusual the settings are: hence no alpha
-            self.alike.look(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
+            # content must speak at several evaluations, however unusual the settings are: hence no alpha
+            self.alike.record(candidate, hour.until_us, 0.0, partial(self._judge_settings, hour=hour))
         self.alike.mark_first_accounts(self.names.tenant_name)
 
     def _judge_settings(self, candidate: Candidate, others: frozenset[int], hour: _WatchedHour) -> Judgement:
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        members = candidate.matching - others
+        members = candidate.members - others
         if len(members) < LEAST_TENANTS:
             return self._others_judgement(candidate, others)
         judgement = self._judge_content(candidate.rows, members, begin, end)
-        return replace(judgement, aside=_aside(candidate.matching & others, candidate.aside))
+        return replace(judgement, aside=_aside(candidate.members & others, candidate.aside))
 
     def _others_judgement(self, candidate: Candidate, others: frozenset[int]) -> Judgement:
         """Of a group that is no group without the accounts of other findings: it stays a lead."""
-        content = content_of(
-            self.log, candidate.rows, self.tenant, candidate.matching, self.names.tenant_name
-        )
-        inside, every = len(candidate.matching & others), len(candidate.matching)
-        return Judgement(content, f"{inside:,} of {every:,} accounts belong to other findings")
+        content = content_of(self.log, candidate.rows, self.tenant, candidate.members, self.names.tenant_name)
+        inside, members = len(candidate.members & others), len(candidate.members)
+        return Judgement(content, f"{inside:,} of {members:,} accounts belong to other findings")
 
-    def _look_at_wording(self, hour: _WatchedHour) -> None:
+    def _evaluate_wording(self, hour: _WatchedHour) -> None:
         until = hour.until_us
         due = until >= self.base_due
         if due:
             self._population(until, hour.since_us)
             self.base_due = until + BASE_EVERY_US
-        found = [f.result() for f in hour.found]
-        alpha = self._alpha(max(len(begin) - 1 for begin, _ in found))
+        groupings = [f.result() for f in hour.found]
+        alpha = self._alpha(max(len(begin) - 1 for begin, _ in groupings))
         remember = until % BASE_EVERY_US == 0
         suspected = self.alarms.suspected() if remember else frozenset()
         quiet: list[list[Choice]] = [[] for _ in SETTINGS]
         seen: set[bytes] = set()
         candidates = []
         self.groups = []
-        for begin, member in found:
-            value, having = (a.T.tolist() for a in commonest(hour.dominant, begin, member))
+        for begin, member in groupings:
+            value, counts = (a.T.tolist() for a in commonest(hour.dominant, begin, member))
             for g in range(len(begin) - 1):
                 members = member[begin[g] : begin[g + 1]]
-                name = members.tobytes()
-                if name in seen:
+                key = members.tobytes()
+                if key in seen:
                     continue
-                seen.add(name)
+                seen.add(key)
                 self.tests += 1
-                tails = self._tails(value[g], having[g], len(members))
+                tails = self._tails(value[g], counts[g], len(members))
                 if not tails:
                     continue
                 if remember and len(suspected.intersection(members.tolist())) < 0.2 * len(members):
-                    self._remember(quiet, value[g], having[g], len(members))
+                    self._remember(quiet, value[g], counts[g], len(members))
                 p_members = combine(tails)
                 self.groups.append((p_members, members))
                 if p_members >= MAYBE:
@@ -404,27 +404,31 @@ class _Watcher:
         if remember:
             self.quiet.append(tuple(tuple(choices) for choices in quiet))
         for candidate, parts in choose_alarms(candidates, alpha, lambda parts: self._distinct(parts, hour)):
-            self.alarms.look(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
+            self.alarms.record(candidate, until, alpha, partial(self._judge, hour=hour, alpha=alpha))
             for part in parts[1:]:
                 self.alarms.split(part)
         if self.ties is not None and not self.tested[0]:
-            self._look_at_ties(self.ties, hour, found, alpha)
+            self._evaluate_ties(self.ties, hour, groupings, alpha)
         if due and any(self.tested):  # "whatever the settings" is said where there are some
-            self._look_at_source(hour, found)
+            self._evaluate_source(hour, groupings)
         self.alarms.mark_first_accounts(self.names.tenant_name)
         self.tied.mark_first_accounts(self.names.tenant_name)
         for alarm in self.alarms.raised if self.follows else ():
             self._follow(alarm, hour)
 
-    def _look_at_ties(
-        self, ties: ProviderTies, hour: _WatchedHour, found: list[tuple[np.ndarray, np.ndarray]], alpha: float
+    def _evaluate_ties(
+        self,
+        ties: ProviderTies,
+        hour: _WatchedHour,
+        groupings: list[tuple[np.ndarray, np.ndarray]],
+        alpha: float,
     ) -> None:
         """Make leads of the hour's groups that payment or sign-up tie."""
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         active = distinct(self.tenant[row_lo:row_hi])
         text: dict[frozenset[int], str] = {}
         candidates = []
-        for begin, member in found:
+        for begin, member in groupings:
             for g in range(len(begin) - 1):
                 members = member[begin[g] : begin[g + 1]]
                 who = frozenset(members.tolist())
@@ -439,39 +443,41 @@ class _Watcher:
 
         def judge(candidate: Candidate, _: frozenset[int]) -> Judgement:
             content = content_of(
-                self.log, candidate.rows, self.tenant, candidate.matching, self.names.tenant_name
+                self.log, candidate.rows, self.tenant, candidate.members, self.names.tenant_name
             )
-            return Judgement(content, text[candidate.matching])
+            return Judgement(content, text[candidate.members])
 
         for candidate, _ in choose_alarms(candidates, alpha, lambda parts: False):
-            self.tied.look(candidate, hour.until_us, alpha, judge)
+            self.tied.record(candidate, hour.until_us, alpha, judge)
 
-    def _look_at_source(self, hour: _WatchedHour, found: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    def _evaluate_source(self, hour: _WatchedHour, groupings: list[tuple[np.ndarray, np.ndarray]]) -> None:
         """Make leads of the hour's groups whose content is of one source, whatever their settings."""
         begin, end = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        named = {p for alarm in self.alarms.raised for p in alarm.looks}
+        named = {p for alarm in self.alarms.raised for p in alarm.evaluations}
         seen: set[frozenset[int]] = set()  # communities
         tested: set[frozenset[int]] = set()  # whoever carries their wording
-        kept: list[Candidate] = []
-        judged: dict[frozenset[int], Judgement] = {}  # by the members of what is kept
-        for starts, member in reversed(found):  # the tightest first: a loose group mixes a pool with others
+        leads: list[Candidate] = []
+        judgements: dict[frozenset[int], Judgement] = {}  # by the members of what is kept
+        for starts, member in reversed(
+            groupings
+        ):  # the tightest first: a loose group mixes a pool with others
             for g in range(len(starts) - 1):
                 members = member[starts[g] : starts[g + 1]]
                 who = frozenset(members.tolist())
                 if who in seen or len(named & who) >= 0.5 * len(who):
                     continue
                 seen.add(who)
-                one = self._test(members, hour)
-                if one is None or one.matching in tested or overlaps(one.matching, judged):
+                carrying = self._test(members, hour)
+                if carrying is None or carrying.members in tested or overlaps(carrying.members, judgements):
                     continue
-                tested.add(one.matching)
-                lead = self._of_one_source(one, begin, end)
+                tested.add(carrying.members)
+                lead = self._of_one_source(carrying, begin, end)
                 let_go((self.log.content,))
                 if lead:
-                    candidate, judged[candidate.matching] = lead
-                    kept.append(candidate)
-        for candidate in kept:
-            self.sourced.look(candidate, hour.until_us, 0.0, lambda c, _: judged[c.matching])
+                    candidate, judgements[candidate.members] = lead
+                    leads.append(candidate)
+        for candidate in leads:
+            self.sourced.record(candidate, hour.until_us, 0.0, lambda c, _: judgements[c.members])
         self.sourced.mark_first_accounts(self.names.tenant_name)
 
     def _of_one_source(self, group: Candidate, begin: int, end: int) -> tuple[Candidate, Judgement] | None:
@@ -479,8 +485,8 @@ class _Watcher:
 
         Users of one program are left out where enough others remain that are of one source.
         """
-        users = self.products.users(self.tenant, group.matching, begin, end)
-        for members in (group.matching.difference(users), group.matching) if users else (group.matching,):
+        users = self.products.users(self.tenant, group.members, begin, end)
+        for members in (group.members.difference(users), group.members) if users else (group.members,):
             if len(members) < LEAST_TENANTS:
                 continue
             rows = group.rows[np.isin(self.tenant[group.rows], list(members))]
@@ -488,8 +494,8 @@ class _Watcher:
                 continue
             content = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
             if content.hands is Hands.ONE and not self._explanation(content, members, begin, end):
-                inside = self.products.users(self.tenant, members, begin, end)
-                judgement = Judgement(content, source_text(inside, len(members)))
+                product_users = self.products.users(self.tenant, members, begin, end)
+                judgement = Judgement(content, source_text(product_users, len(members)))
                 return Candidate(1.0, members, members, members, (), (), (), group.own, (), rows), judgement
         return None
 
@@ -497,14 +503,14 @@ class _Watcher:
         """Name whoever takes up a raised alarm's signature and does little else."""
         own = alarm.own_fingerprints()
         partly = alarm.judgement is not None and alarm.judgement.part is not None
-        if (
-            len(own) < LEAST_SIGNATURE or partly
-        ):  # a signature that others share is not theirs to be followed by
+        if len(own) < LEAST_SIGNATURE or partly:  # who uses a signature that others share is not followed
             return
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        lately = entered_since(alarm.looked_at_us[0], self.forgotten_us, self.settings.window_us)
-        found = followers(own, self.signature, self.all, self.tenant, (row_lo, row_hi), lately, hour.until_us)
-        self.alarms.follow(alarm, found.tenant.tolist(), hour.until_us)
+        lately = entered_since(alarm.evaluated_at_us[0], self.forgotten_us, self.settings.window_us)
+        newcomers = followers(
+            own, self.signature, self.all, self.tenant, (row_lo, row_hi), lately, hour.until_us
+        )
+        self.alarms.follow(alarm, newcomers.tenant.tolist(), hour.until_us)
 
     def _posture(self, rows: EmergingRows, until: int, since: int) -> tuple[np.ndarray, np.ndarray]:
         return posture(rows, until, since, self.values, self.tokens, self.levels)
@@ -518,7 +524,7 @@ class _Watcher:
             weight = (tally + 0.5) * seen
             self.base.append(weight / weight.sum())
             self.tested[s] = self.heeded[s] and bool(seen.sum() >= 2)
-            remembered = [choice for look in self.quiet for choice in look[s]]
+            remembered = [choice for earlier in self.quiet for choice in earlier[s]]
             least, most = self.settings.correlation_floor[s], self.settings.correlation_ceiling[s]
             self.correlation[s] = min(most, within_correlation(remembered, _tries(self.base[s]), least))
         self._round()
@@ -533,78 +539,78 @@ class _Watcher:
     def _alpha(self, groups: int) -> float:
         """What one test may spend: the day's allowance of false cases over the day's independent tests.
 
-        Hourly looks at a group repeat each other; two independent looks a day are counted.
+        Hourly tests of a group repeat each other; two independent ones a day are counted.
         """
         allowed = self.settings.false_cases_per_10k_account_days * self.active_per_day / 10_000
         return min(self.settings.alpha_ceiling, allowed / (2 * max(groups, 1)))
 
-    def _tails(self, values: list[int], having: list[int], n: int) -> list[float]:
+    def _tails(self, values: list[int], counts: list[int], n: int) -> list[float]:
         """The p-value of each setting's commonest value among n tenants; untested settings left out."""
         return [
             min(1.0, tries * concentration_tail(count, n, shares[value], correlation))
             for value, count, shares, tries, correlation, tested in zip(
-                values, having, self.rounded, self.tries, self.correlation, self.tested, strict=True
+                values, counts, self.rounded, self.tries, self.correlation, self.tested, strict=True
             )
             if tested
         ]
 
     def _named_tails(self, tails: list[float]) -> tuple[tuple[str, float], ...]:
-        tested = [name for name, yes in zip(SETTINGS, self.tested, strict=True) if yes]
+        tested = [name for name, is_tested in zip(SETTINGS, self.tested, strict=True) if is_tested]
         return tuple(zip(tested, tails, strict=True))
 
-    def _setting_tests(self, values: list[int], having: list[int], n: int) -> tuple[SettingTest, ...]:
+    def _setting_tests(self, values: list[int], counts: list[int], n: int) -> tuple[SettingTest, ...]:
         """What `_tails` computes from, to be kept with an alarm."""
-        kept = []
+        tests = []
         for s, name in enumerate(SETTINGS):
             if self.tested[s]:
                 value = self.names.value(s, values[s])
                 share, tries = self.rounded[s][values[s]], self.tries[s]
-                shown = None if isinstance(value, int) and value < 0 else value
-                kept.append(SettingTest(name, shown, having[s], n, share, tries, self.correlation[s]))
-        return tuple(kept)
+                shown_value = None if isinstance(value, int) and value < 0 else value
+                tests.append(SettingTest(name, shown_value, counts[s], n, share, tries, self.correlation[s]))
+        return tuple(tests)
 
-    def _remember(self, quiet: list[list[Choice]], values: list[int], having: list[int], n: int) -> None:
+    def _remember(self, quiet: list[list[Choice]], values: list[int], counts: list[int], n: int) -> None:
         """Keep a group's choices for the correlation within groups, unless they are clearly a campaign's."""
-        for s, (value, count) in enumerate(zip(values, having, strict=True)):
+        for s, (value, count) in enumerate(zip(values, counts, strict=True)):
             share = self.rounded[s][value]
             if concentration_tail(count, n, share, self.settings.correlation_floor[s]) > 1e-3:
                 quiet[s].append((count, n, share))
 
     def _test(self, members: np.ndarray, hour: _WatchedHour) -> Candidate | None:
-        """A group by everyone who carries its signature."""
+        """A group as a candidate, tested on every account that matches its signature."""
         own = self.signature.own(members, hour.since_us, hour.until_us)
         row_lo, row_hi = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
-        rows = self.signature.carrying_rows(own, row_lo, row_hi)
-        carriers, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
-        if len(carriers) < 0.5 * len(members):
+        rows = self.signature.matching_rows(own, row_lo, row_hi)
+        matching, counts, first, dominant = choices(rows, self.tenant, self.values, self.tokens, self.levels)
+        if len(matching) < 0.5 * len(members):
             return self._test_without_signature(members, hour)
-        since_taken_up = since(carriers, first, self.all.begin, self.all.row, row_hi)
+        since_taken_up = exchanges_since(matching, first, self.all.begin, self.all.row, row_hi)
         often = (counts >= LEAST_COUNTED) & (counts >= CARRIED_SHARE * since_taken_up)
         n = int(often.sum())
         if n < LEAST_TENANTS:
             return None
         everyone = np.arange(n, dtype=np.int32)
         top = commonest(np.ascontiguousarray(dominant[:, often]), np.array([0, n]), everyone)
-        values, having = (a[:, 0].tolist() for a in top)
-        tails = self._tails(values, having, n)
+        values, common_counts = (a[:, 0].tolist() for a in top)
+        tails = self._tails(values, common_counts, n)
         if not tails:
             return None
-        shares = tuple(count / n for count in having)
+        shares = tuple(count / n for count in common_counts)
         devoted = (counts >= DEVOTED_LEAST) & (counts >= DEVOTED_SHARE * since_taken_up)
         of_one_model = self.heeded[0] and shares[0] >= ONE_MODEL
-        agree = dominant[0] == values[0] if of_one_model else np.ones(len(carriers), bool)
-        alike = carriers[often & (agree | devoted)]
-        lately = entered_in_span(self.signature, own, alike, hour.since_us, hour.until_us)
+        agree = dominant[0] == values[0] if of_one_model else np.ones(len(matching), bool)
+        members_alike = matching[often & (agree | devoted)]
+        lately = entered_in_span(self.signature, own, members_alike, hour.since_us, hour.until_us)
         return Candidate(
             combine(tails),
-            frozenset(carriers[often].tolist()),
-            frozenset(alike[lately].tolist()),
-            frozenset(alike.tolist()),
+            frozenset(matching[often].tolist()),
+            frozenset(members_alike[lately].tolist()),
+            frozenset(members_alike.tolist()),
             tuple(values),
             shares,
             self._named_tails(tails),
             own,
-            self._setting_tests(values, having, n),
+            self._setting_tests(values, common_counts, n),
             rows,
         )
 
@@ -618,29 +624,29 @@ class _Watcher:
         rows = self._emerging_of(members.tolist(), hour)
         tenants, begin, dealt = deal_rows(rows, self.tenant)
         counts, first = np.diff(begin), dealt[begin[:-1]].astype(np.int64)
-        sent = since(tenants, first, self.all.begin, self.all.row, row_hi)
+        sent = exchanges_since(tenants, first, self.all.begin, self.all.row, row_hi)
         members = tenants[counts >= CARRIED_SHARE * sent].astype(np.int32)
         if len(members) < LEAST_TENANTS:
             return None
         value, count = commonest(hour.dominant, np.array([0, len(members)]), members)
-        values, having = value[:, 0].tolist(), count[:, 0].tolist()
-        tails = self._tails(values, having, len(members))
+        values, counts_of_value = value[:, 0].tolist(), count[:, 0].tolist()
+        tails = self._tails(values, counts_of_value, len(members))
         alike = hour.dominant[0, members] == values[0] if self.heeded[0] else slice(None)
-        same = frozenset(members[alike].tolist())
-        one_model = not self.heeded[0] or len(same) >= ONE_MODEL * len(members)
-        if not tails or len(same) < LEAST_TENANTS or not one_model:
+        members_alike = frozenset(members[alike].tolist())
+        one_model = not self.heeded[0] or len(members_alike) >= ONE_MODEL * len(members)
+        if not tails or len(members_alike) < LEAST_TENANTS or not one_model:
             return None
         return Candidate(
             combine(tails),
-            same,
-            same,
-            same,
+            members_alike,
+            members_alike,
+            members_alike,
             tuple(values),
-            tuple(n / len(members) for n in having),
+            tuple(n / len(members) for n in counts_of_value),
             self._named_tails(tails),
             np.zeros(0, np.int64),
-            self._setting_tests(values, having, len(members)),
-            rows[np.isin(self.tenant[rows], list(same))],
+            self._setting_tests(values, counts_of_value, len(members)),
+            rows[np.isin(self.tenant[rows], list(members_alike))],
         )
 
     def _emerging_of(self, tenants: list[int], hour: _WatchedHour) -> np.ndarray:
@@ -659,23 +665,23 @@ class _Watcher:
         The accounts of other findings and users of one vendor's software are set aside first: the rest must
         stand out by itself.
         """
-        log, every, rows = self.log, candidate.matching - others, candidate.rows
-        if len(every) < len(candidate.matching) and (
-            len(every) < LEAST_TENANTS or self._members_p(every, hour) >= alpha
+        log, all_members, rows = self.log, candidate.members - others, candidate.rows
+        if len(all_members) < len(candidate.members) and (
+            len(all_members) < LEAST_TENANTS or self._members_p(all_members, hour) >= alpha
         ):
             return self._others_judgement(candidate, others)
         begin, end = np.searchsorted(log["ts_us"], [hour.since_us, hour.until_us])
-        users = self.products.users(self.tenant, every, begin, end)
-        members, name_of = every, self.names.tenant_name
+        users = self.products.users(self.tenant, all_members, begin, end)
+        members, name_of = all_members, self.names.tenant_name
         if users and not share_instruments(self.known, self._accounts(users), self.tenant_of_account):
-            members = every.difference(users)
+            members = all_members.difference(users)
             if len(members) < LEAST_TENANTS or self._members_p(members, hour) >= alpha:
-                content = content_of(log, rows, self.tenant, every, name_of)
-                return Judgement(content, software_text(users, len(every)))
+                content = content_of(log, rows, self.tenant, all_members, name_of)
+                return Judgement(content, software_text(users, len(all_members)))
         judgement = self._judge_content(rows, members, begin, end)
-        used = {} if len(members) == len(every) else users
-        judgement = replace(judgement, aside=_aside(candidate.matching & others, used))
-        if judgement.content.hands is Hands.ONE and len(members) < len(every):
+        used = {} if len(members) == len(all_members) else users
+        judgement = replace(judgement, aside=_aside(candidate.members & others, used))
+        if judgement.content.hands is Hands.ONE and len(members) < len(all_members):
             return replace(judgement, part=judgement.part or members)
         return judgement
 
@@ -698,24 +704,24 @@ class _Watcher:
             return explanation
         # a shared question may be the wording itself: so all that they ask counts here
         rows = begin + np.flatnonzero(np.isin(self.tenant[begin:end], list(members)))
-        every = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
-        return same_questions(every, self.log, rows, self.tenant)
+        test = content_of(self.log, rows, self.tenant, members, self.names.tenant_name)
+        return same_questions(test, self.log, rows, self.tenant)
 
     def _accounts(self, tenants: Collection[int]) -> np.ndarray:
         return np.flatnonzero(np.isin(self.tenant_of_account, list(tenants)))
 
     def _members_p(self, members: Collection[int], hour: _WatchedHour) -> float:
         """The p-value of some tenants' settings by themselves."""
-        several = np.array(sorted(members), np.int32)
-        value, having = commonest(hour.dominant, np.array([0, len(several)]), several)
-        tails = self._tails(value[:, 0].tolist(), having[:, 0].tolist(), len(several))
+        tenants = np.array(sorted(members), np.int32)
+        value, counts = commonest(hour.dominant, np.array([0, len(tenants)]), tenants)
+        tails = self._tails(value[:, 0].tolist(), counts[:, 0].tolist(), len(tenants))
         return combine(tails) if tails else 1.0
 
     def _distinct(self, parts: list[Candidate], hour: _WatchedHour) -> bool:
         """Whether fingerprints tell every two parts apart, in many exchanges of one, few of the other."""
         rows = np.searchsorted(self.log["ts_us"], [hour.since_us, hour.until_us])
         shares = [
-            self.signature.shares(np.array(sorted(part.carriers), np.int32), self.all, *rows)
+            self.signature.shares(np.array(sorted(part.matching), np.int32), self.all, *rows)
             for part in parts
         ]
         for x in range(len(parts)):
@@ -729,13 +735,13 @@ class _Watcher:
         return True
 
 
-def entered_since(first_look_us: int, forgotten_us: int, window_us: int = WINDOW_US) -> int:
+def entered_since(first_evaluation_us: int, forgotten_us: int, window_us: int = WINDOW_US) -> int:
     """From when on a follower must have taken a signature up.
 
     Of what is forgotten nobody's first use is known: who used the signature early in what is left, and may
     have used it always, does not count as a newcomer.
     """
-    return max(first_look_us - window_us, forgotten_us + window_us if forgotten_us else 0)
+    return max(first_evaluation_us - window_us, forgotten_us + window_us if forgotten_us else 0)
 
 
 def _aside(others: Collection[int], users: Mapping[int, str]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Statistics that the rooms above share: tails of choices within groups, combined p-values, fast grouping.
+"""Statistics that other packages share: tails of choices within groups, combined p-values, fast grouping.
 
 It knows nothing of exchanges.
 """

@@ -41,11 +41,19 @@ def cover(account: np.ndarray, item: np.ndarray, size: int) -> Cover:
     _, first = np.unique(account.astype(np.int64) << 32 | item, return_index=True)
     at = np.sort(first)
     _, who = np.unique(account[at], return_inverse=True)
-    names, what = np.unique(item[at], return_inverse=True)
-    bets, seen, mine = np.array(BETS), np.zeros(len(names), np.bool_), np.zeros(int(who.max()) + 1, np.int64)
+    distinct_items, which = np.unique(item[at], return_inverse=True)
+    bets, seen, per_account = (
+        np.array(BETS),
+        np.zeros(len(distinct_items), np.bool_),
+        np.zeros(int(who.max()) + 1, np.int64),
+    )
     counts, sums = np.empty(2, np.int64), np.empty(2)
-    kernels.bet(*(who, what, len(who), size, bets, len(bets), seen, mine, np.zeros(len(bets)), counts, sums))
+    kernels.bet(
+        *(who, which, len(who), size, bets, len(bets), seen, per_account, np.zeros(len(bets)), counts, sums)
+    )
     repeated, largest = counts.tolist()  # and after which draw the most was won
     expected, most_won = sums.tolist()  # by chance, and the logarithm of the most
     p_value = float(min(1.0, np.exp(-most_won)))
-    return Cover(len(at), len(names), repeated, expected, p_value, int(at[largest]) if largest >= 0 else -1)
+    return Cover(
+        len(at), len(distinct_items), repeated, expected, p_value, int(at[largest]) if largest >= 0 else -1
+    )

@@ -1,6 +1,6 @@
-"""Sorting whole numbers by dealing them out: linear, stable, and the same however many there are.
+"""Counting sort of whole numbers: linear and stable. Also runs of equal values, and what pairs connect.
 
-And what pairs of them connect. It does not know what the numbers stand for.
+It does not know what the numbers stand for.
 """
 
 import numpy as np
@@ -8,18 +8,40 @@ import numpy as np
 from stillwatch.compiled_code.library import kernels
 
 
-def deal(keys: np.ndarray, hands: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each key's items begin (hands + 1,) int64, and the items' indices (n,) int32 by key, in order.
+def deal(keys: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each key's items begin (groups + 1,) int64, and the items' indices (n,) int32 by key, in order.
 
-    keys: (n,) whole numbers in [0, hands), or -1: such items stand before all others. At most 2**31 items.
+    keys: (n,) whole numbers in [0, groups), or -1: such items come before all others. At most 2**31 items.
     """
-    begin, fill = np.empty(hands + 1, np.int64), np.empty(hands, np.int64)
+    begin, fill = np.empty(groups + 1, np.int64), np.empty(groups, np.int64)
     order = np.empty(len(keys), np.int32)
     if keys.dtype == np.int32:
-        kernels.deal_short(keys, len(keys), hands, begin, fill, order)
+        kernels.deal_short(keys, len(keys), groups, begin, fill, order)
     else:
-        kernels.deal(keys.astype(np.int64, copy=False), len(keys), hands, begin, fill, order)
+        kernels.deal(keys.astype(np.int64, copy=False), len(keys), groups, begin, fill, order)
     return begin, order
+
+
+def begins(counts: np.ndarray) -> np.ndarray:
+    """(n + 1,) int64: where each part begins in a row of parts, and where the last one ends.
+
+    >>> begins(np.array([2, 0, 3]))
+    array([0, 2, 2, 5])
+    """
+    begin = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=begin[1:])
+    return begin
+
+
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether a value differs from the one before it; the first does.
+
+    >>> run_starts(np.array([5, 5, 7]))
+    array([ True, False,  True])
+    """
+    starts = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=starts[1:])
+    return starts
 
 
 def deal_rows(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -30,25 +52,23 @@ def deal_rows(rows: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarr
     >>> deal_rows(np.array([0, 2, 3]), np.array([7, 0, 5, 7], np.int32))
     (array([5, 7], dtype=int32), array([0, 1, 3]), array([2, 0, 3], dtype=int32))
     """
-    both = np.sort(label[rows].astype(np.int64) << 32 | rows)
-    rows, label = (both & 0xFFFFFFFF).astype(np.int32), (both >> 32).astype(np.int32)
-    first = np.ones(len(rows), np.bool_)
-    np.not_equal(label[1:], label[:-1], out=first[1:])
-    begin = np.flatnonzero(first)
+    packed = np.sort(label[rows].astype(np.int64) << 32 | rows)
+    rows, label = (packed & 0xFFFFFFFF).astype(np.int32), (packed >> 32).astype(np.int32)
+    begin = np.flatnonzero(run_starts(label))
     return label[begin], np.append(begin, len(rows)), rows
 
 
-def components(one: np.ndarray, other: np.ndarray, nodes: int) -> np.ndarray:
+def components(first: np.ndarray, second: np.ndarray, nodes: int) -> np.ndarray:
     """(nodes,) int64: which connected component each node is in, numbered by their first nodes.
 
-    one, other: (pairs,) whole numbers in [0, nodes), what is connected.
+    first, second: (pairs,) whole numbers in [0, nodes), what is connected.
 
     >>> components(np.array([3, 1]), np.array([1, 4]), 5)
     array([0, 1, 2, 1, 1])
     """
     component = np.empty(nodes, np.int64)
-    one, other = (ends.astype(np.int64, copy=False) for ends in (one, other))
-    kernels.components(one, other, len(one), nodes, component)
+    first, second = (ends.astype(np.int64, copy=False) for ends in (first, second))
+    kernels.components(first, second, len(first), nodes, component)
     return component
 
 
@@ -80,6 +100,4 @@ def distinct(values: np.ndarray) -> np.ndarray:
     array([10, 30])
     """
     ordered = np.sort(values)
-    first = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
+    return ordered[run_starts(ordered)]

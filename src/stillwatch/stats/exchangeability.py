@@ -1,8 +1,8 @@
-"""Does what is asked cling to accounts? Then many hands ask. Or could any account bear any session?
+"""Do accounts keep to subjects of their own, as unrelated people do, or could each session be any account's?
 
-A pool is one queue dealt over many labels: deal the labels anew among the sessions of a day, and nothing
-changes. Unrelated people bring their own subjects, and these return under their own label. Wording that the
-group shares is taken out first, then what one account repeats itself, since both cost nothing to make. It
+A pool is one queue dealt over many accounts: permuting the accounts among the sessions of a day changes
+nothing. Unrelated people bring their own subjects, which return under their own account. Wording that the
+group shares is removed first, then what one account repeats itself, since both cost nothing to make. It
 does not know what a session is, nor who the accounts are.
 """
 
@@ -13,6 +13,7 @@ from math import inf, log
 import numpy as np
 
 from stillwatch.compiled_code.library import kernels
+from stillwatch.stats.dealing import begins, run_starts
 from stillwatch.stats.eigenvector import leading_eigenvector
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -31,7 +32,7 @@ SAME = 0.7  # likeness from which two sessions ask the same question
 
 
 class Hands(StrEnum):
-    """What the content of a group says of who writes it."""
+    """What the content of a group says about who writes it: one hand or many."""
 
     MANY = "many"  # content clings to accounts
     ONE = "one"  # it does not, and would have been seen if it did as much as people's
@@ -79,7 +80,7 @@ def account_content(
     apart_us: how far apart the sessions of a pair must have begun.
 
     Null: one source of content. Given when each label was active, which label a session bears says nothing
-    of its content: dealing the labels anew within days leaves the statistic's distribution unchanged.
+    of its content: permuting the labels within days leaves the statistic's distribution unchanged.
     Blind to: people with one source of content (a class, a benchmark, a shared backlog), fewer than about
     ten sessions an hour apart for each of five accounts.
     Fooled by: a pool that deals whole subjects to accounts (from about two thirds of the subjects on).
@@ -110,10 +111,10 @@ def account_content(
     dealt = means[1:]
     moved = max(0.02, 1 - int(counts[0]) / max(int(counts[1]), 1))
     middle, spread = float(dealt.mean()), float(dealt.std())
-    full = float(np.median(np.diag(likeness))) - middle
-    if full <= 1e-9:
+    full_likeness = float(np.median(np.diag(likeness))) - middle
+    if full_likeness <= 1e-9:
         return NOTHING
-    scale = full * moved
+    scale = full_likeness * moved
     return ContentTest(
         float((1 + (dealt >= means[0] - 1e-12).sum()) / (DEALS + 1)),
         (float(means[0]) - middle) / scale,
@@ -147,11 +148,13 @@ def two_parts(content: np.ndarray, account: np.ndarray, context_bits: int) -> np
     begin, term, weight = _tf_idf_rows(row, word, len(account))
     who = account[np.repeat(np.arange(len(account)), np.diff(begin))].astype(np.int64)
     pairs, place = np.unique(who << 32 | term, return_inverse=True)
-    who, held = pairs >> 32, np.bincount(place, weight)
-    length = np.sqrt(np.bincount(who, held**2, minlength=labels))
-    cosine = held / np.where(length > 0, length, 1.0)[who]
+    who, total = pairs >> 32, np.bincount(place, weight)
+    length = np.sqrt(np.bincount(who, total**2, minlength=labels))
+    cosine = total / np.where(length > 0, length, 1.0)[who]
     term = pairs & 0xFFFFFFFF
-    likeness = _likeness(_begins(who, labels), term, cosine, int(term.max(initial=0)) + 1)
+    likeness = _likeness(
+        begins(np.bincount(who, minlength=labels)), term, cosine, int(term.max(initial=0)) + 1
+    )
     likeness += np.tril(likeness, -1).T
     likeness -= likeness.mean(0)
     likeness -= likeness.mean(1, keepdims=True)
@@ -165,17 +168,16 @@ def _own_words(
     """(session, word) of the words that are neither the group's wording nor an account's constant."""
     n = len(account)
     ordered = np.sort(content, axis=1)
-    held = ordered != 0
-    held[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    row, value = np.nonzero(held)[0], ordered[held].astype(np.int64)
+    present = ordered != 0
+    present[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    row, value = np.nonzero(present)[0], ordered[present].astype(np.int64)
     names, code, count = np.unique(value, return_inverse=True, return_counts=True)
     keep = count[code] < max(LEAST_SHARED, max(SHARED, 1.5 / labels) * n)
     _, own, times = np.unique(account[row] * len(names) + code, return_inverse=True, return_counts=True)
     sessions = np.bincount(account, minlength=labels)
     keep &= times[own] < np.maximum(2, OWN * sessions[account[row]])
     row, word = row[keep], value[keep] >> context_bits  # they ascend within a row
-    new = np.ones(len(row), np.bool_)
-    new[1:] = (row[1:] != row[:-1]) | (word[1:] != word[:-1])
+    new = run_starts(row) | run_starts(word)
     return row[new], word[new]
 
 
@@ -187,14 +189,7 @@ def _tf_idf_rows(row: np.ndarray, word: np.ndarray, n: int) -> tuple[np.ndarray,
     length = np.sqrt(np.bincount(row, weight**2, minlength=n))
     weight = weight / np.where(length > 0, length, 1.0)[row]
     shared = weight > 0
-    return _begins(row[shared], n), term[shared].astype(np.int64), weight[shared]
-
-
-def _begins(row: np.ndarray, rows: int) -> np.ndarray:
-    """(rows + 1,) where each row's entries begin; row: (entries,) ascending."""
-    begin = np.zeros(rows + 1, np.int64)
-    np.cumsum(np.bincount(row, minlength=rows), out=begin[1:])
-    return begin
+    return begins(np.bincount(row[shared], minlength=n)), term[shared].astype(np.int64), weight[shared]
 
 
 def _likeness(begin: np.ndarray, term: np.ndarray, weight: np.ndarray, terms: int) -> np.ndarray:

@@ -31,8 +31,8 @@ def log_gains(drawn: np.ndarray, chance: np.ndarray | float) -> np.ndarray:
     net = np.where(drawn, 1 / np.asarray(chance) - 1, -1.0)
     factor = 1 + net[:, None] * BETS
     with np.errstate(divide="ignore"):
-        found: np.ndarray = np.maximum(np.log(factor), RUIN)
-    return found
+        gains: np.ndarray = np.maximum(np.log(factor), RUIN)
+    return gains
 
 
 def wealth(logs: np.ndarray) -> np.ndarray:
@@ -65,8 +65,8 @@ def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> b
     came: (units,) bool, whether the one draw came that a unit, and no other, is judged by; chance: (units,)
     of that. A unit that reacts to nothing comes with odds of `chance` / (1 - `chance`), so the odds of those
     that did not come, with the largest added, bound how many did.
-    Null: as `wealth`, of each unit by itself. Exact for one look at units with draws of their own;
-        simulated for a stop at the first good look (tests/test_holds.py).
+    Null: as `wealth`, of each unit by itself. Exact for one test of units with draws of their own;
+        simulated for a stop at the first test that passes (tests/test_holds.py).
     Source: Barber and Candès 2015, "Controlling the false discovery rate via knockoffs", Ann. Stat. 43:2055
         (Selective SeqStep+), https://arxiv.org/abs/1404.5609.
 
@@ -86,9 +86,7 @@ def few_by_chance(came: np.ndarray, chance: np.ndarray, false_share: float) -> b
 class DrawnCount:
     """How many of one unit's bets were drawn, beside how many are by chance."""
 
-    chances: np.ndarray = field(
-        default_factory=lambda: np.ones(1)
-    )  # (bets + 1,) of each number of drawn ones
+    chances: np.ndarray = field(default_factory=lambda: np.ones(1))  # (bets + 1,) of each number drawn
     drawn: int = 0
 
     def after(self, came: bool, chance: float) -> "DrawnCount":
@@ -112,17 +110,17 @@ def rejections(p_value: np.ndarray, false_share: float, largest: float) -> np.nd
     """(units,) bool: which hypotheses are rejected, so that `false_share` of them are true, as expected.
 
     How many are true is estimated by those above one half. largest: no p-value above is rejected.
-    Null: each p-value of a true hypothesis is uniform, or larger, and independent of the others. Looking
-        again and again makes more than `false_share` of them false: simulated in tests/test_holds.py.
+    Null: each p-value of a true hypothesis is uniform, or larger, and independent of the others. Repeated
+        tests make more than `false_share` of them false: simulated in tests/test_holds.py.
     Source: Storey, Taylor and Siegmund 2004, J. R. Stat. Soc. B 66:187; with one added, so that it holds for
         a finite number.
 
     >>> rejections(np.array([0.01, 0.02, 0.02, 0.9]), 0.1, 0.1).tolist()
     [True, True, True, False]
     """
-    true = (1 + np.count_nonzero(p_value > 0.5)) / 0.5
+    true_count = (1 + np.count_nonzero(p_value > 0.5)) / 0.5
     ordered = np.sort(p_value)
-    few = true * ordered <= false_share * np.arange(1, len(ordered) + 1)
+    few = true_count * ordered <= false_share * np.arange(1, len(ordered) + 1)
     passing = np.flatnonzero(few & (ordered <= largest))
     chosen: np.ndarray = p_value <= (ordered[passing[-1]] if len(passing) else -1.0)
     return chosen

@@ -112,17 +112,17 @@ def _log_beta_tail(x: float, y: float, a: float, b: float) -> tuple[float, float
 
 def _beta_fraction(x: float, y: float, a: float, b: float) -> float:
     """The continued fraction, by Lentz's method: from its beginning, and as deep as it changes anything."""
-    whole = front = a * (a * y - b * x + 1) / (a + 1)
+    fraction = front = a * (a * y - b * x + 1) / (a + 1)
     back = inf
     for m in count(1):
         above = (a + m - 1) * (a + b + m - 1) * m * (b - m) * (x / (a + 2 * m - 1)) ** 2
         beside = m + m * (b - m) * x / (a + 2 * m - 1)
         beside += (a + m) * (a * y - b * x + 1 + m * (2 - x)) / (a + 2 * m + 1)
         front, back = beside + above / front, beside + above / back
-        whole *= front / back
+        fraction *= front / back
         if abs(front - back) <= EPSILON * front:
             break
-    return whole
+    return fraction
 
 
 def _deviance(x: float, mean: float) -> float:

@@ -18,9 +18,8 @@ class TermsError(StillwatchError):
     """The terms cannot be used. `problems`: each `file:line: where: what is wrong; what would be right`."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(
-            "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if problems[3:] else "")
-        )
+        more = f"; and {len(problems) - 3} more" if problems[3:] else ""
+        super().__init__("; ".join(problems[:3]) + more)
         self.problems = problems
 
 
@@ -28,7 +27,7 @@ class Step(IntEnum):
     """The ladder: what the terms do about an account now, mildest first. Every step can be taken back."""
 
     CLEAR = 0
-    WATCH = 1  # nothing changes for the account; its exchanges are looked at more closely
+    WATCH = 1  # nothing changes for the account; its exchanges are analysed more closely
     VERIFY = 2  # refused until the owner has verified who it is
     THROTTLE = 3  # held to a budget of output tokens
     STRIP = 4  # log-probabilities and reasoning are taken out of its replies
@@ -51,7 +50,7 @@ class EnforcementStatus:
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """One request, as far as the terms look at it."""
+    """One request, as far as the terms need to know it."""
 
     account: str
     end_user: str | None
@@ -379,5 +378,5 @@ class Terms:
     bans: tuple[Ban, ...] = ()
     exceptions: tuple[ModelException, ...] = ()
     permissions: tuple[Permission, ...] = ()
-    operations: tuple[Operation, ...] = ()  # the owner's own, looked at before the table's
+    operations: tuple[Operation, ...] = ()  # the owner's own, which come before the table's
     tests: tuple[TermsTest, ...] = ()

@@ -26,9 +26,9 @@ class Allowances:
     answer: int | None = None  # output tokens of the longest answer
 
     @classmethod
-    def flat(cls, busiest: dict[str, int], times: float = FLAT, answer: int | None = None) -> "Allowances":
+    def flat(cls, busiest: dict[str, int], answer: int | None = None) -> "Allowances":
         """Set one limit for everybody, by the busiest clean day of any account."""
-        return cls(round(times * max(busiest.values())) if busiest else NONE, {}, answer=answer)
+        return cls(round(FLAT * max(busiest.values())) if busiest else NONE, {}, answer=answer)
 
     @classmethod
     def of(
@@ -50,12 +50,16 @@ class Allowances:
         if usual is None:
             if not busiest:
                 return cls(NONE, {})
-            most = np.array(sorted(busiest.values()), float)
-            usual = round(float(np.quantile(most, share, method="higher")))
-        own = {name: round(growth * most) for name, most in busiest.items() if growth * most > usual}
+            busiest_day = np.array(sorted(busiest.values()), float)
+            usual = round(float(np.quantile(busiest_day, share, method="higher")))
+        grown = {
+            name: round(growth * busiest_day)
+            for name, busiest_day in busiest.items()
+            if growth * busiest_day > usual
+        }
         most_of_all = max(usual, round(ceiling * usual))
-        vouch = {name: tokens for name, tokens in own.items() if tokens > most_of_all}
-        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in own.items()}, vouch, answer)
+        vouch = {name: tokens for name, tokens in grown.items() if tokens > most_of_all}
+        return cls(usual, {name: min(tokens, most_of_all) for name, tokens in grown.items()}, vouch, answer)
 
     def terms(self) -> str:
         """The part of terms.toml that says so."""

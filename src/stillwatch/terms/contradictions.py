@@ -21,62 +21,62 @@ SOON_US = 14 * DAY_US
 
 def contradictions(terms: Terms, notes: Mistakes) -> None:
     """Note every problem that only shows between entries."""
-    _cycles(terms, notes)
-    _families(terms, notes)
-    _twice(notes, "ban", "bans the family", [skeleton(ban.family) for ban in terms.bans])
+    _note_cycles(terms, notes)
+    _note_unknown_families(terms, notes)
+    _note_repeats(notes, "ban", "bans the family", [skeleton(ban.family) for ban in terms.bans])
     exceptions = [(e.account, e.org, frozenset(e.models), e.family) for e in terms.exceptions]
-    _twice(notes, "exception", "excepts the same models for the same", exceptions)
+    _note_repeats(notes, "exception", "excepts the same models for the same", exceptions)
     permissions = [(p.account, p.org, p.kind) for p in terms.permissions]
-    _twice(notes, "permission", "permits the same to the same", permissions)
+    _note_repeats(notes, "permission", "permits the same to the same", permissions)
 
 
-def _cycles(terms: Terms, notes: Mistakes) -> None:
+def _note_cycles(terms: Terms, notes: Mistakes) -> None:
     aliases = terms.models.aliases
     for name in aliases:
-        way = [name]
-        while len(way) <= LONGEST_CHAIN and (target := aliases.get(way[-1])) is not None:
-            way.append(target)
+        chain = [name]
+        while len(chain) <= LONGEST_CHAIN and (target := aliases.get(chain[-1])) is not None:
+            chain.append(target)
             if target == name:
-                what = f"leads back to itself ({' -> '.join(way)}); name the upstream's model"
+                what = f"leads back to itself ({' -> '.join(chain)}); name the upstream's model"
                 notes.wrong(("models", "aliases", name), what)
                 break
         else:
-            if len(way) > LONGEST_CHAIN and len(set(way)) == len(way):
+            if len(chain) > LONGEST_CHAIN and len(set(chain)) == len(chain):
                 what = f"is an alias of an alias, more than {LONGEST_CHAIN} deep; name the upstream's model"
                 notes.wrong(("models", "aliases", name), what)
 
 
-def _families(terms: Terms, notes: Mistakes) -> None:
+def _note_unknown_families(terms: Terms, notes: Mistakes) -> None:
     """A ban on a family that the lineage table does not know would ban nothing: that is no ban."""
     families = list(table().families)
     for number, ban in enumerate(terms.bans):
         if ban.models or ban.hosts or ban.family in families:
             continue
-        near = get_close_matches(ban.family, families, n=1)
-        meant = resolve(ban.family).family or (near[0] if near else None)
-        right = f"did you mean {show_value(meant)}?" if meant else f"known: {', '.join(families)}."
+        nearest = get_close_matches(ban.family, families, n=1)
+        meant = resolve(ban.family).family or (nearest[0] if nearest else None)
+        hint = f"did you mean {show_value(meant)}?" if meant else f"known: {', '.join(families)}."
         notes.wrong(
             ("ban", number, "family"),
             f"{show_value(ban.family)} is no family of the lineage table, so nothing would be banned; "
-            f"{right} Names that the table does not know go under `models`",
+            f"{hint} Names that the table does not know go under `models`",
         )
 
 
-def _twice(notes: Mistakes, key: str, what: str, entries: Iterable[Hashable]) -> None:
+def _note_repeats(notes: Mistakes, key: str, problem: str, entries: Iterable[Hashable]) -> None:
     first: dict[Hashable, int] = {}
     for number, entry in enumerate(entries):
         if entry in first:
             line = notes.line((key, first[entry]))
-            notes.wrong((key, number), f"{what} as line {line}; leave one out")
+            notes.wrong((key, number), f"{problem} as line {line}; leave one out")
         first.setdefault(entry, number)
 
 
 def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
     """Warn of what is allowed to be written but does not do what it seems to do."""
-    _ends(terms, notes, now_us)
-    _idle(terms, notes)
-    _reachable(terms, notes, now_us)
-    _check_holds(terms, notes)
+    _warn_of_ends(terms, notes, now_us)
+    _warn_of_idle_entries(terms, notes)
+    _warn_of_refused_names(terms, notes, now_us)
+    _warn_of_holds(terms, notes)
     for number, network in enumerate(terms.identity.trusted_proxies):
         if network.prefixlen == 0:
             notes.warn(("identity", "trusted_proxies", number), "believes everybody's x-forwarded-for")
@@ -92,8 +92,8 @@ def doubts(terms: Terms, notes: Mistakes, now_us: int) -> None:
                 )
 
 
-def _check_holds(terms: Terms, notes: Mistakes) -> None:
-    """Holds refuse people who may have done nothing: say what the owner may have overlooked."""
+def _warn_of_holds(terms: Terms, notes: Mistakes) -> None:
+    """Holds refuse people who may have done nothing: say what the owner may have missed."""
     holds = terms.holds
     if holds.mode == "dry_run":
         notes.warn(("holds", "mode"), "nobody is held: who would be is written down")
@@ -102,7 +102,7 @@ def _check_holds(terms: Terms, notes: Mistakes) -> None:
         notes.warn(("holds", "mode"), what)
 
 
-def _ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
+def _warn_of_ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
     dated: list[tuple[str, int, int]] = [
         *(("exception", number, entry.expires_us) for number, entry in enumerate(terms.exceptions)),
         *(("permission", number, entry.expires_us) for number, entry in enumerate(terms.permissions)),
@@ -115,7 +115,7 @@ def _ends(terms: Terms, notes: Mistakes, now_us: int) -> None:
             notes.warn((key, number, "expires"), f"this {key} ends in {days} days")
 
 
-def _idle(terms: Terms, notes: Mistakes) -> None:
+def _warn_of_idle_entries(terms: Terms, notes: Mistakes) -> None:
     families = {ban.family for ban in terms.bans}
     for number, entry in enumerate(terms.exceptions):
         if entry.family is not None and entry.family not in families:
@@ -131,15 +131,15 @@ def _idle(terms: Terms, notes: Mistakes) -> None:
             )
 
 
-def _reachable(terms: Terms, notes: Mistakes, now_us: int) -> None:
+def _warn_of_refused_names(terms: Terms, notes: Mistakes, now_us: int) -> None:
     """Names that the terms hand out and refuse at once."""
     models = terms.models
-    named: list[tuple[Path, str]] = [
+    names: list[tuple[Path, str]] = [
         *((("models", "allow", number), name) for number, name in enumerate(models.allow)),
         *((("models", "aliases", name), name) for name in models.aliases),
         *((("models", "fallbacks", name), name) for name in models.fallbacks if name not in models.aliases),
     ]
-    for path, name in named:
+    for path, name in names:
         verdict = model_verdict(terms, name, "", now_us)
         if not verdict.allow:
             notes.warn(path, f"{show_value(name)} is refused all the same ({verdict.rule}): {verdict.reason}")

@@ -1,4 +1,4 @@
-"""What the terms say of one request and of one reply. Pure: no clock, no look-up but in what is given.
+"""What the terms say of one request and of one reply. Pure: it reads no clock and no file.
 
 The order, first refusal wins: block -> model (ban, list, unknown) -> verification -> what one request may ask
 for (size, n, log-probabilities) -> limits -> the budget of a throttle -> a randomised hold. Unknown keys
@@ -85,18 +85,20 @@ def reply_verdict(
         return ModelVerdict(True, "allowed", served, verdict.family)
     families = {judge(terms, hop.names, account, org, now_us).family for hop in expected} - {None}
     if verdict.allow or not expected:
-        return _mismatch(verdict, families, wanted, served)
+        return _with_family_check(verdict, families, wanted, served)
     # The list and the policy on unknown names are for what is asked for: upstreams answer with longer names.
     if verdict.family in families or (verdict.family is None and not families):
         return ModelVerdict(True, "allowed", served, verdict.family)
     return verdict
 
 
-def _mismatch(verdict: ModelVerdict, families: set[str | None], wanted: str, served: str) -> ModelVerdict:
+def _with_family_check(
+    verdict: ModelVerdict, families: set[str | None], wanted: str, served: str
+) -> ModelVerdict:
     if verdict.family is None or not families or verdict.family in families or verdict.warn:
         return verdict
-    what = f"{quote(wanted)} was asked for, and {quote(served)} of the family {verdict.family} answered."
-    return ModelVerdict(True, "reply.mismatch", served, verdict.family, what, what, verdict.until_us)
+    sentence = f"{quote(wanted)} was asked for, and {quote(served)} of the family {verdict.family} answered."
+    return ModelVerdict(True, "reply.mismatch", served, verdict.family, sentence, sentence, verdict.until_us)
 
 
 def host_verdict(terms: Terms, host: str) -> ModelVerdict:
@@ -114,17 +116,17 @@ def limits_for(terms: Terms, account: str, org: str | None) -> AccountLimits:
     limits = terms.limits
     if not limits.accounts and not limits.orgs:
         return limits
-    own: dict[str, Any] = {**limits.orgs.get(org or "", {}), **limits.accounts.get(account, {})}
-    if not own:
+    overrides: dict[str, Any] = {**limits.orgs.get(org or "", {}), **limits.accounts.get(account, {})}
+    if not overrides:
         return limits
     return AccountLimits(
-        own.get("requests_per_minute", limits.requests_per_minute),
-        own.get("output_tokens_per_minute", limits.output_tokens_per_minute),
-        own.get("output_tokens_per_hour", limits.output_tokens_per_hour),
-        own.get("output_tokens_per_day", limits.output_tokens_per_day),
-        own.get("batch_output_tokens_per_day", limits.batch_output_tokens_per_day),
-        own.get("max_n", limits.max_n),
-        own.get("logprobs", limits.logprobs),
+        overrides.get("requests_per_minute", limits.requests_per_minute),
+        overrides.get("output_tokens_per_minute", limits.output_tokens_per_minute),
+        overrides.get("output_tokens_per_hour", limits.output_tokens_per_hour),
+        overrides.get("output_tokens_per_day", limits.output_tokens_per_day),
+        overrides.get("batch_output_tokens_per_day", limits.batch_output_tokens_per_day),
+        overrides.get("max_n", limits.max_n),
+        overrides.get("logprobs", limits.logprobs),
     )
 
 
@@ -133,12 +135,12 @@ def batch_limit(limits: AccountLimits) -> int | None:
     if limits.batch_output_tokens_per_day is not None:
         return limits.batch_output_tokens_per_day
     minute, hour = limits.output_tokens_per_minute, limits.output_tokens_per_hour
-    days = (
+    day_limits = (
         limits.output_tokens_per_day,
         None if hour is None else 24 * hour,
         None if minute is None else 1_440 * minute,
     )
-    return min((most for most in days if most is not None), default=None)
+    return min((most for most in day_limits if most is not None), default=None)
 
 
 def decide(
@@ -155,7 +157,7 @@ def decide(
     if step is Step.BLOCK:
         return Decision(False, "standing.block", 403, "account_blocked", messages.block)
     if verdict is None or (verdict.until_us is not None and now_us >= verdict.until_us):
-        verdict = _verdict(terms, ask, now_us)
+        verdict = _request_verdict(terms, ask, now_us)
     if verdict is not None and not verdict.allow:
         code = "model_banned" if verdict.rule.startswith("ban:") else "model_not_allowed"
         return Decision(False, verdict.rule, 403, code, verdict.reason)
@@ -163,13 +165,13 @@ def decide(
         return Decision(False, "standing.verify", 403, "verification_required", messages.verify)
     limits = limits_for(terms, ask.account, ask.org)
     does = ask.does or does_of(ask.operation)
-    refused = _too_much(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
-    refused = refused or _batch(batch_limit(limits), ask, spent, now_us)
+    refused = _request_refusal(terms, limits, ask) or used_up(limits, does, spent, now_us, ask.set_most)
+    refused = refused or _batch_refusal(batch_limit(limits), ask, spent, now_us)
     if refused is not None:
         return refused
     remaining = tokens_left(limits, spent, ask.set_most)
     if step < Step.THROTTLE or standing is None:
-        if hold is not None and (refused := _hold_decision(terms, hold, ask, spent, now_us)) is not None:
+        if hold is not None and (refused := _hold_refusal(terms, hold, ask, spent, now_us)) is not None:
             return refused
         if verdict is None:
             return Decision(True, output_tokens_left=remaining)
@@ -178,7 +180,7 @@ def decide(
     if budget <= spent.tokens_held and does not in UNCOUNTED:
         wait_s = until(HOUR_US, now_us) if budget <= 0 else spent.settles_s
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
-    if _batch(max(0, budget), ask, spent, now_us) is not None:
+    if _batch_refusal(max(0, budget), ask, spent, now_us) is not None:
         wait_s = until(DAY_US, now_us)
         return Decision(False, "standing.throttle", 429, "rate_limited", messages.throttle, wait_s)
     warn = None if verdict is None else verdict.warn
@@ -193,7 +195,7 @@ def decide(
     )
 
 
-def _hold_decision(
+def _hold_refusal(
     terms: Terms, hold: Hold, ask: RequestFacts, spent: AccountUsage, now_us: int
 ) -> Decision | None:
     """Refuse for a randomised hold, unless the account is exempt or has been refused enough today."""
@@ -223,47 +225,42 @@ def throttle_budget(terms: Terms, standing: EnforcementStatus) -> int:
     return terms.ladder.throttle_output_tokens_per_hour if own is None else own
 
 
-def _verdict(terms: Terms, ask: RequestFacts, now_us: int) -> ModelVerdict | None:
+def _request_verdict(terms: Terms, ask: RequestFacts, now_us: int) -> ModelVerdict | None:
     if ask.model is None and (ask.does or does_of(ask.operation)) not in NAMES_A_MODEL:
         return None  # nothing here names a model: a listing, a file
     return model_verdict(terms, ask.model, ask.account, now_us, ask.org)
 
 
-def _too_much(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> Decision | None:
+def _request_refusal(terms: Terms, limits: AccountLimits, ask: RequestFacts) -> Decision | None:
     """What one request may ask for."""
     if ask.body_bytes > terms.capture.max_body_bytes:
         most = terms.capture.max_body_bytes
-        what = f"The request has {ask.body_bytes:,} bytes; at most {most:,} are taken."
-        return Decision(False, "capture.max_body_bytes", 413, "body_too_large", what)
+        message = f"The request has {ask.body_bytes:,} bytes; at most {most:,} are taken."
+        return Decision(False, "capture.max_body_bytes", 413, "body_too_large", message)
     if limits.max_n is not None and ask.n > limits.max_n:
-        what = f"{ask.n:,} answers were asked for; at most {limits.max_n:,} are given to one request."
-        return Decision(False, "limits.max_n", 400, "too_many_answers", what)
+        message = f"{ask.n:,} answers were asked for; at most {limits.max_n:,} are given to one request."
+        return Decision(False, "limits.max_n", 400, "too_many_answers", message)
     if ask.logprobs and not limits.logprobs:
-        return Decision(
-            False,
-            "limits.logprobs",
-            403,
-            "logprobs_not_allowed",
-            "Log-probabilities are not given to this account.",
-        )
+        message = "Log-probabilities are not given to this account."
+        return Decision(False, "limits.logprobs", 403, "logprobs_not_allowed", message)
     return None
 
 
-def _batch(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
+def _batch_refusal(most: int | None, ask: RequestFacts, spent: AccountUsage, now_us: int) -> Decision | None:
     """Whether a batch may bring more than the day's batches may."""
     rule = "limits.batch_output_tokens_per_day"
     if most is None or ask.batch_tokens == 0:
         return None
     if ask.batch_tokens is None:
-        what = (
+        message = (
             "Nobody knows what this batch may bring: upload its file through this gateway, with this account."
         )
-        return Decision(False, rule, 403, "batch_unknown", what)
+        return Decision(False, rule, 403, "batch_unknown", message)
     sentence = f"This batch may bring {ask.batch_tokens:,} output tokens (its max_tokens, summed up)"
     if ask.batch_tokens > most:
-        what = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
-        return Decision(False, rule, 400, "batch_too_large", what)
+        message = f"{sentence}; {most:,} are allowed a day. Allow its answers less, or send fewer questions."
+        return Decision(False, rule, 400, "batch_too_large", message)
     if spent.batch_tokens_day + ask.batch_tokens > most:
-        what = f"{sentence}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
-        return Decision(False, rule, 429, "rate_limited", what, until(DAY_US, now_us))
+        message = f"{sentence}, the batches of today {spent.batch_tokens_day:,}; {most:,} are allowed a day."
+        return Decision(False, rule, 429, "rate_limited", message, until(DAY_US, now_us))
     return None

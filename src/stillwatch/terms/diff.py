@@ -49,25 +49,14 @@ class TermsDifference:
 
 def difference(old: Terms, new: Terms, now_us: int) -> tuple[TermsDifference, ...]:
     """Every difference in what is done, and the exceptions that have ended or will within 14 days."""
-    return tuple(
-        change
-        for part in (
-            _general,
-            _limits,
-            _model_sets,
-            _ladder,
-            _holds,
-            _models,
-            _bans,
-            _exceptions,
-            _permissions,
-            _operations,
-        )
-        for change in part(old, new)
-    ) + tuple(_ending(new, now_us))
+    parts = (
+        _general_changes, _limits_changes, _model_set_changes, _ladder_changes, _holds_changes,
+        _models_changes, _bans_changes, _grant_changes, _operation_changes,
+    )  # fmt: skip
+    return (*(change for part in parts for change in part(old, new)), *_ending_soon(new, now_us))
 
 
-def _general(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _general_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     if old.version != new.version:
         yield TermsDifference(OTHER, "version", f"version {old.version} becomes {new.version}")
     if new.version < old.version or (new.version == old.version and new != old):
@@ -78,13 +67,13 @@ def _general(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         for field in fields(before):
             if (a := getattr(before, field.name)) != (b := getattr(after, field.name)):
                 yield TermsDifference(
-                    OTHER, f"{where}.{field.name}", f"{field.name} {_show(a)} becomes {_show(b)}"
+                    OTHER, f"{where}.{field.name}", f"{field.name} {_value_text(a)} becomes {_value_text(b)}"
                 )
     if old.owner != new.owner:
         yield TermsDifference(OTHER, "owner", f"the owner {old.owner!r} becomes {new.owner!r}")
 
 
-def _limits(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _limits_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     yield from _limit_changes("limits", "everybody", _own_limits(old), _own_limits(new))
     for kind, before, after in (
         ("account", old.limits.accounts, new.limits.accounts),
@@ -92,25 +81,27 @@ def _limits(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     ):
         for name in sorted({*before, *after}):
             own_before, own_after = before.get(name, {}), after.get(name, {})
-            named = [key for key in _own_limits(old) if key in own_before or key in own_after]
+            keys = [key for key in _own_limits(old) if key in own_before or key in own_after]
             yield from _limit_changes(
                 f"limits.{kind}.{name}",
                 f"the {'account' if kind == 'account' else 'organisation'} {name}",
-                {key: own_before.get(key, _own_limits(old)[key]) for key in named},
-                {key: own_after.get(key, _own_limits(new)[key]) for key in named},
+                {key: own_before.get(key, _own_limits(old)[key]) for key in keys},
+                {key: own_after.get(key, _own_limits(new)[key]) for key in keys},
             )
 
 
-def _model_sets(old: Terms, new: Terms) -> Iterator[TermsDifference]:
-    before, after = ({one.models: one for one in terms.limits.models} for terms in (old, new))
+def _model_set_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+    before, after = (
+        {model_set.models: model_set for model_set in terms.limits.models} for terms in (old, new)
+    )
     for models in sorted({*before, *after}):
         a, b = before.get(models), after.get(models)
         for who in sorted({*(a.accounts if a else ()), *(b.accounts if b else ()), ""}):
-            x, y = (None if one is None else most_of_set(one, who) for one in (a, b))
+            x, y = (None if model_set is None else most_of_set(model_set, who) for model_set in (a, b))
             if x != y:
                 stricter = y is not None and (x is None or y < x)
                 text = f"output tokens per day of {who or 'everybody'} of {', '.join(models)}"
-                text += f": {_limit(x)} becomes {_limit(y)}"
+                text += f": {_limit_text(x)} becomes {_limit_text(y)}"
                 yield TermsDifference(STRICTER if stricter else LOOSER, "limits.models", text)
 
 
@@ -130,22 +121,22 @@ def _limit_changes(
             yield TermsDifference(LOOSER if b else STRICTER, f"{where}.{key}", text)
             continue
         stricter = b is not None and (a is None or b < a)
-        text = f"{WORDS.get(key, key.replace('_', ' '))} of {who}: {_limit(a)} becomes {_limit(b)}"
+        text = f"{WORDS.get(key, key.replace('_', ' '))} of {who}: {_limit_text(a)} becomes {_limit_text(b)}"
         yield TermsDifference(STRICTER if stricter else LOOSER, f"{where}.{key}", text)
 
 
-def _limit(value: int | None) -> str:
+def _limit_text(value: int | None) -> str:
     return "no limit" if value is None else f"{value:,}"
 
 
-def _ladder(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _ladder_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.ladder, new.ladder
     for rung in b.rungs:
-        if all(_same(rung, other) is False for other in a.rungs):
-            yield TermsDifference(STRICTER, "ladder.rule", f"comes: {_rule(rung)}")
+        if all(_is_same_rule(rung, other) is False for other in a.rungs):
+            yield TermsDifference(STRICTER, "ladder.rule", f"comes: {_rule_text(rung)}")
     for rung in a.rungs:
-        if all(_same(rung, other) is False for other in b.rungs):
-            yield TermsDifference(LOOSER, "ladder.rule", f"goes: {_rule(rung)}")
+        if all(_is_same_rule(rung, other) is False for other in b.rungs):
+            yield TermsDifference(LOOSER, "ladder.rule", f"goes: {_rule_text(rung)}")
     if a.dry_run != b.dry_run:
         text = "steps are only named, not taken" if b.dry_run else "steps are taken"
         yield TermsDifference(LOOSER if b.dry_run else STRICTER, "ladder.dry_run", text)
@@ -153,29 +144,29 @@ def _ladder(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         who = "taken without a person" if b.act_on_group_findings else "only proposed"
         direction = STRICTER if b.act_on_group_findings else LOOSER
         yield TermsDifference(direction, "ladder.act_on_group_findings", f"steps on group findings are {who}")
-    yield from _numbers("ladder", "", a, b, LADDER_NUMBERS)
+    yield from _number_changes("ladder", "", a, b, LADDER_NUMBERS)
     for field in fields(a.messages):
         if getattr(a.messages, field.name) != (text := getattr(b.messages, field.name)):
             yield TermsDifference(OTHER, f"ladder.messages.{field.name}", f"clients read: {text!r}")
 
 
-def _numbers(
-    section: str, of: str, old: object, new: object, keys: Mapping[str, str]
+def _number_changes(
+    section: str, noun: str, old: object, new: object, keys: Mapping[str, str]
 ) -> Iterator[TermsDifference]:
     """Numbers that differ. keys: what more of each means, STRICTER, LOOSER or OTHER."""
     for key, more_is in keys.items():
         x, y = getattr(old, key), getattr(new, key)
         if x != y:
             direction = more_is if y > x else OPPOSITE[more_is]
-            yield TermsDifference(direction, f"{section}.{key}", f"{key}{of} {x:,} becomes {y:,}")
+            yield TermsDifference(direction, f"{section}.{key}", f"{key}{noun} {x:,} becomes {y:,}")
 
 
-def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _holds_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.holds, new.holds
     if a.mode != b.mode:
         direction = STRICTER if HOLD_MODES.index(b.mode) > HOLD_MODES.index(a.mode) else LOOSER
         yield TermsDifference(direction, "holds.mode", f"randomised holds: {a.mode} becomes {b.mode}")
-    yield from _numbers("holds", " of randomised holds:", a, b, HOLDS_NUMBERS)
+    yield from _number_changes("holds", " of randomised holds:", a, b, HOLDS_NUMBERS)
     for key in ("exempt_accounts", "exempt_orgs"):
         for name in sorted({*getattr(a, key)} ^ {*getattr(b, key)}):
             comes = name in getattr(b, key)
@@ -185,11 +176,11 @@ def _holds(old: Terms, new: Terms) -> Iterator[TermsDifference]:
         yield TermsDifference(OTHER, "holds.message", f"clients read: {b.message!r}")
 
 
-def _same(one: Rung, other: Rung) -> bool:
-    return all(getattr(one, f.name) == getattr(other, f.name) for f in fields(one) if f.name != "name")
+def _is_same_rule(rung: Rung, other: Rung) -> bool:
+    return all(getattr(rung, f.name) == getattr(other, f.name) for f in fields(rung) if f.name != "name")
 
 
-def _rule(rung: Rung) -> str:
+def _rule_text(rung: Rung) -> str:
     conditions = [
         {None: "", True: "one payer alone", False: "several payers"}[rung.lone],
         f"p at most {rung.p_value_at_most:g}" if rung.p_value_at_most < 1 else "",
@@ -201,7 +192,7 @@ def _rule(rung: Rung) -> str:
     return f"{rung.step.name.lower()} is {'taken' if rung.act else 'proposed'} at {when}"
 
 
-def _models(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _models_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     a, b = old.models, new.models
     if a.unknown != b.unknown:
         deny = b.unknown == "deny"
@@ -230,7 +221,7 @@ def _models(old: Terms, new: Terms) -> Iterator[TermsDifference]:
             yield TermsDifference(OTHER, f"models.fallbacks.{name}", text)
 
 
-def _bans(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _bans_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({ban.family: ban for ban in terms.bans} for terms in (old, new))
     for family in sorted(after.keys() - before.keys()):
         word = "banned" if after[family].prevent else "prohibited, with a warning only"
@@ -268,44 +259,30 @@ def _ban_changes(a: Ban, b: Ban) -> Iterator[TermsDifference]:
         yield TermsDifference(OTHER, f"{where}.message", f"clients read: {b.message!r}")
 
 
-def _exceptions(old: Terms, new: Terms) -> Iterator[TermsDifference]:
-    before, after = ({_key(one): one for one in terms.exceptions} for terms in (old, new))
-    for key, one in after.items():
-        if key not in before:
-            text = f"{_scope(one)} may use {_models_of(one)} {_until(one.expires_us)}"
-            yield TermsDifference(LOOSER, "exception", f"{text}, approved by {one.approved_by}: {one.reason}")
-        elif one.expires_us != before[key].expires_us:
-            text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
-            looser = one.expires_us > before[key].expires_us
-            yield TermsDifference(
-                LOOSER if looser else STRICTER, "exception", f"{text}, not {_until(before[key].expires_us)}"
+def _grant_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+    """Exceptions and permissions that come, end at another time, or go."""
+    for section in ("exception", "permission"):
+        before, after = ({_grant_key(e): e for e in getattr(terms, f"{section}s")} for terms in (old, new))
+        for key, entry in after.items():
+            held, until = (
+                f"the {section} of {_who(entry)} for {_use_of(entry)}",
+                _until_text(entry.expires_us),
             )
-        elif one != before[key]:
-            text = f"the exception of {_scope(one)} for {_models_of(one)}: {one.approved_by}, {one.reason}"
-            yield TermsDifference(OTHER, "exception", text)
-    for key, one in before.items():
-        if key not in after:
-            yield TermsDifference(STRICTER, "exception", f"{_scope(one)} may no longer use {_models_of(one)}")
+            reason = f": {entry.reason}" if section == "exception" else ""
+            if (previous := before.get(key)) is None:
+                text = f"{_may(entry, 'may')} {until}, approved by {entry.approved_by}{reason}"
+                yield TermsDifference(LOOSER, section, text)
+            elif entry.expires_us != previous.expires_us:
+                direction = LOOSER if entry.expires_us > previous.expires_us else STRICTER
+                text = f"{held} holds {until}, not {_until_text(previous.expires_us)}"
+                yield TermsDifference(direction, section, text)
+            elif section == "exception" and entry != previous:
+                yield TermsDifference(OTHER, section, f"{held}: {entry.approved_by}, {entry.reason}")
+        for key in [key for key in before if key not in after]:
+            yield TermsDifference(STRICTER, section, _may(before[key], "may no longer"))
 
 
-def _permissions(old: Terms, new: Terms) -> Iterator[TermsDifference]:
-    before, after = ({(p.account, p.org, p.kind): p for p in terms.permissions} for terms in (old, new))
-    for key, one in after.items():
-        if key not in before:
-            text = f"{_scope(one)} may do {one.kind} {_until(one.expires_us)}"
-            yield TermsDifference(LOOSER, "permission", f"{text}, approved by {one.approved_by}")
-        elif one.expires_us != before[key].expires_us:
-            looser = one.expires_us > before[key].expires_us
-            text = f"the permission of {_scope(one)} for {one.kind} holds {_until(one.expires_us)}"
-            yield TermsDifference(
-                LOOSER if looser else STRICTER, "permission", f"{text}, not {_until(before[key].expires_us)}"
-            )
-    for key, one in before.items():
-        if key not in after:
-            yield TermsDifference(STRICTER, "permission", f"{_scope(one)} may no longer do {one.kind}")
-
-
-def _operations(old: Terms, new: Terms) -> Iterator[TermsDifference]:
+def _operation_changes(old: Terms, new: Terms) -> Iterator[TermsDifference]:
     before, after = ({(o.method, o.path): o.does for o in terms.operations} for terms in (old, new))
     for method, path in sorted({*before, *after}):
         a, b = before.get((method, path)), after.get((method, path))
@@ -314,31 +291,38 @@ def _operations(old: Terms, new: Terms) -> Iterator[TermsDifference]:
             yield TermsDifference(OTHER, "operation", text)
 
 
-def _ending(new: Terms, now_us: int) -> Iterator[TermsDifference]:
-    for one in new.exceptions:
-        if one.expires_us <= now_us:
-            text = f"the exception of {_scope(one)} for {_models_of(one)} has ended"
-            yield TermsDifference(OTHER, "exception", text)
-        elif one.expires_us <= now_us + 14 * DAY_US:
-            text = f"the exception of {_scope(one)} for {_models_of(one)} holds {_until(one.expires_us)}"
-            yield TermsDifference(OTHER, "exception", text)
+def _ending_soon(new: Terms, now_us: int) -> Iterator[TermsDifference]:
+    for entry in new.exceptions:
+        held = f"the exception of {_who(entry)} for {_use_of(entry)}"
+        if entry.expires_us <= now_us:
+            yield TermsDifference(OTHER, "exception", f"{held} has ended")
+        elif entry.expires_us <= now_us + 14 * DAY_US:
+            yield TermsDifference(OTHER, "exception", f"{held} holds {_until_text(entry.expires_us)}")
 
 
-def _key(one: ModelException) -> tuple[object, ...]:
-    return (one.account, one.org, frozenset(one.models), one.family)
+def _grant_key(entry: ModelException | Permission) -> tuple[object, ...]:
+    if isinstance(entry, Permission):
+        return entry.account, entry.org, entry.kind
+    return entry.account, entry.org, frozenset(entry.models), entry.family
 
 
-def _scope(one: ModelException | Permission) -> str:
-    if one.account == "*":
+def _may(entry: ModelException | Permission, verb: str) -> str:
+    return f"{_who(entry)} {verb} {'use' if isinstance(entry, ModelException) else 'do'} {_use_of(entry)}"
+
+
+def _who(entry: ModelException | Permission) -> str:
+    if entry.account == "*":
         return "everybody"
-    return f"the account {one.account}" if one.account else f"the organisation {one.org}"
+    return f"the account {entry.account}" if entry.account else f"the organisation {entry.org}"
 
 
-def _models_of(one: ModelException) -> str:
-    return ", ".join([*([f"the family {one.family}"] if one.family else []), *one.models])
+def _use_of(entry: ModelException | Permission) -> str:
+    if isinstance(entry, Permission):
+        return entry.kind
+    return ", ".join([*([f"the family {entry.family}"] if entry.family else []), *entry.models])
 
 
-def _until(us: int) -> str:
+def _until_text(us: int) -> str:
     """How long something holds: a time that is the end of a day is said as that day.
 
     >>> _until(86_400_000_000)
@@ -350,7 +334,7 @@ def _until(us: int) -> str:
     return f"until {end:%Y-%m-%dT%H:%M}Z"
 
 
-def _show(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "nothing"
     return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

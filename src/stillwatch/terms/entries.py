@@ -41,17 +41,16 @@ def models(table: TableReader) -> Models:
         allow=_model_names(table, "allow"),
         hide_banned=table.flag("hide_banned", True),
     )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def _model_names(table: TableReader, key: str) -> tuple[str, ...]:
     """Names that are compared without their disguise: something of them must be left then."""
-    found = table.names(key)
-    for name in found:
+    names = table.names(key)
+    for name in names:
         if not skeleton(name):
             table.wrong(key, f"{show_value(name)} has neither letters nor digits, so it would match nothing")
-    return found
+    return names
 
 
 def ban(table: TableReader) -> Ban:
@@ -70,20 +69,19 @@ def ban(table: TableReader) -> Ban:
     if "{" in rest or "}" in rest:
         table.wrong("message", "holds a brace that is no {reason} or {model}; leave it out")
     includes.check_unknown_keys()
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def _hosts(table: TableReader, key: str) -> tuple[str, ...]:
-    found = []
+    hosts = []
     for number, host in enumerate(table.names(key)):
         labels = host.removeprefix("*.").lower().split(".")
         if len(labels) < 2 or not all(_is_label(label) for label in labels):
-            right = 'give a host name, as in "api.example.com" or "*.example.com"'
-            table.notes.wrong((*table.path, key, number), f"{show_value(host)} is no host name; {right}")
+            hint = 'give a host name, as in "api.example.com" or "*.example.com"'
+            table.notes.wrong((*table.path, key, number), f"{show_value(host)} is no host name; {hint}")
         else:
-            found.append(host.lower())
-    return tuple(found)
+            hosts.append(host.lower())
+    return tuple(hosts)
 
 
 def _is_label(text: str) -> bool:
@@ -92,11 +90,11 @@ def _is_label(text: str) -> bool:
     )
 
 
-def _who(table: TableReader, everybody: bool) -> tuple[str | None, str | None]:
+def _holder(table: TableReader, everybody: bool) -> tuple[str | None, str | None]:
     account, org = table.name("account"), table.name("org")
     if table.has("account") == table.has("org"):
-        what = "both `account` and `org`" if account else "`account` or `org` is missing"
-        table.wrong("", f"{what}; name one account or one organisation")
+        problem = "both `account` and `org`" if account else "`account` or `org` is missing"
+        table.wrong("", f"{problem}; name one account or one organisation")
     if account == "*" and not everybody:
         table.wrong("account", 'nobody can permit everybody; name one account, or use org = "..."')
     return account, org
@@ -109,7 +107,7 @@ def _approval(table: TableReader, what: str) -> dict[str, Any]:
 
 
 def exception(table: TableReader) -> ModelException:
-    account, org = _who(table, everybody=True)
+    account, org = _holder(table, everybody=True)
     table.need("reason", 'say why, as in reason = "security testing"')
     built = ModelException(
         account=account,
@@ -121,30 +119,28 @@ def exception(table: TableReader) -> ModelException:
     )
     if not built.models and not table.has("family"):
         table.wrong("", "names neither `models` nor `family`; say what is excepted")
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def permission(table: TableReader) -> Permission:
-    account, org = _who(table, everybody=False)
+    account, org = _holder(table, everybody=False)
     table.need("kind", 'say for what, as in kind = "synthetic-data"')
     built = Permission(
         account=account, org=org, kind=table.name("kind", ""), **_approval(table, "permission")
     )
     table.name("reason")
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def test(table: TableReader) -> TermsTest:
     table.need("request", 'give one, as in request = { model = "gpt-4o" }')
     table.need("expect", 'say what must come of it, as in expect = "deny"')
     built = TermsTest(
-        ask=_ask(table.table("request")),
+        ask=_request(table.table("request")),
         expect=table.choice("expect", "allow", OUTCOMES),
         line=table.notes.line(table.path),
         standing=_standing(table),
-        spent=_spent(table.table("spent")),
+        spent=_usage(table.table("spent")),
         served=table.name("served"),
         resolves_to=table.name("resolves_to"),
         rule=table.name("rule"),
@@ -152,8 +148,7 @@ def test(table: TableReader) -> TermsTest:
         at_us=table.moment("at"),
     )
     table.text("because", "")
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def operation(table: TableReader) -> Operation:
@@ -170,11 +165,10 @@ def operation(table: TableReader) -> Operation:
         name=table.name("name", "other"),
         by_owner=True,
     )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
-def _ask(table: TableReader) -> RequestFacts:
+def _request(table: TableReader) -> RequestFacts:
     built = RequestFacts(
         account=table.name("account", "somebody"),
         org=table.name("org"),
@@ -186,8 +180,7 @@ def _ask(table: TableReader) -> RequestFacts:
         logprobs=table.flag("logprobs", False),
         body_bytes=table.whole("body_bytes", 0, 0, MOST),
     )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def _standing(table: TableReader) -> EnforcementStatus | None:
@@ -197,26 +190,20 @@ def _standing(table: TableReader) -> EnforcementStatus | None:
         return None
     if type(table.content["standing"]) is str:
         return EnforcementStatus(step=Step[table.choice("standing", "clear", STEPS).upper()], since_us=0)
-    below = table.table("standing")
+    inner = table.table("standing")
     built = EnforcementStatus(
-        step=Step[below.choice("step", "clear", STEPS).upper()],
+        step=Step[inner.choice("step", "clear", STEPS).upper()],
         since_us=0,
-        output_tokens_per_hour=below.whole("output_tokens_per_hour", None, 0, MOST),
-        mark=below.name("mark"),
-        until_us=below.moment("until"),
+        output_tokens_per_hour=inner.whole("output_tokens_per_hour", None, 0, MOST),
+        mark=inner.name("mark"),
+        until_us=inner.moment("until"),
     )
-    below.check_unknown_keys()
-    return built
+    return inner.checked(built)
 
 
-def _spent(table: TableReader) -> AccountUsage:
+def _usage(table: TableReader) -> AccountUsage:
     keys = (
-        "requests_minute",
-        "output_tokens_minute",
-        "output_tokens_hour",
-        "output_tokens_day",
+        "requests_minute", "output_tokens_minute", "output_tokens_hour", "output_tokens_day",
         "held_minutes_day",
-    )
-    built = AccountUsage(**{key: table.whole(key, 0, 0, MOST) for key in keys})
-    table.check_unknown_keys()
-    return built
+    )  # fmt: skip
+    return table.checked(AccountUsage(**{key: table.whole(key, 0, 0, MOST) for key in keys}))

@@ -146,33 +146,41 @@ def choose(
     begun = Counter(_is_by_refusals(schedule.candidate) for schedule in running)
     half = (terms.candidates_at_once + 1) // 2
     cost = running_cost(terms, running, candidates)
-    found = []
-    for one in sorted(candidates, key=lambda c: (c.rank, c.share, c.p_value, c.candidate)):
-        spared = tuple(a for a in one.accounts if exempt(terms, a, orgs.get(a), permissions, now_us))
-        own = set(one.accounts).difference(spared)
-        free = own - taken
-        kept = tuple(sorted(free if 2 * len(free) >= len(own) else own))
-        left = replace(one, accounts=kept, share=one.share * len(kept) / max(1, len(one.accounts)))
-        by_refusals = _is_by_refusals(one.candidate)
+    choices = []
+    for candidate in sorted(candidates, key=lambda c: (c.rank, c.share, c.p_value, c.candidate)):
+        exempt_accounts = tuple(
+            a for a in candidate.accounts if exempt(terms, a, orgs.get(a), permissions, now_us)
+        )
+        eligible = set(candidate.accounts).difference(exempt_accounts)
+        free_accounts = eligible - taken
+        accounts_left = tuple(sorted(free_accounts if 2 * len(free_accounts) >= len(eligible) else eligible))
+        reduced = replace(
+            candidate,
+            accounts=accounts_left,
+            share=candidate.share * len(accounts_left) / max(1, len(candidate.accounts)),
+        )
+        by_refusals = _is_by_refusals(candidate.candidate)
         places = min(half - begun[by_refusals], terms.candidates_at_once - begun.total())
         reserved = 0 if by_refusals else RESERVED * terms.refused_share_at_most
-        why_not = _why_not(terms, left, taken, places, cost + reserved)
+        why_not = _why_not(terms, reduced, taken, places, cost + reserved)
         if why_not is None:
-            taken.update(left.accounts)
+            taken.update(reduced.accounts)
             begun[by_refusals] += 1
-            cost += _refused_share(terms, left.share)
-        found.append(HoldChoice(left, spared, why_not))
-    return found
+            cost += _refused_share(terms, reduced.share)
+        choices.append(HoldChoice(reduced, exempt_accounts, why_not))
+    return choices
 
 
 def _is_by_refusals(candidate: str) -> bool:
     return candidate.startswith(f"{BY_REFUSALS}-")
 
 
-def of_schedule(schedule: HoldSchedule, candidates: Iterable[HoldCandidate]) -> HoldCandidate | None:
+def candidate_of_schedule(
+    schedule: HoldSchedule, candidates: Iterable[HoldCandidate]
+) -> HoldCandidate | None:
     """Give the candidate that has most of a schedule's accounts, of several the one with more; or None."""
-    shared = {one: len(schedule.begin_us.keys() & set(one.accounts)) for one in candidates}
-    best = max(shared, key=lambda one: (shared[one], -one.rank), default=None)
+    shared = {candidate: len(schedule.begin_us.keys() & set(candidate.accounts)) for candidate in candidates}
+    best = max(shared, key=lambda candidate: (shared[candidate], -candidate.rank), default=None)
     return best if best is not None and 2 * shared[best] > len(schedule.begin_us) else None
 
 
@@ -182,9 +190,9 @@ def running_cost(
     """Give the share of all requests that running schedules refuse, by what their candidates ask now."""
     cost = 0.0
     for schedule in running:
-        if (one := of_schedule(schedule, candidates)) is not None:
-            shared = len(schedule.begin_us.keys() & set(one.accounts))
-            cost += one.share / schedule.one_block_in * shared / len(one.accounts)
+        if (candidate := candidate_of_schedule(schedule, candidates)) is not None:
+            shared = len(schedule.begin_us.keys() & set(candidate.accounts))
+            cost += candidate.share / schedule.one_block_in * shared / len(candidate.accounts)
     return cost
 
 
@@ -208,15 +216,20 @@ def joining(
         for account in sorted(set(candidate.accounts) - schedule.begin_us.keys())
         if account not in taken and not exempt(terms, account, orgs.get(account), permissions, now_us)
     )
-    one = candidate.share / schedule.one_block_in / len(candidate.accounts)  # what an account of it costs
-    more, held = one * len(new), one * len(schedule.begin_us.keys() & set(candidate.accounts))
+    account_cost = (
+        candidate.share / schedule.one_block_in / len(candidate.accounts)
+    )  # what an account of it costs
+    added_cost, held_cost = (
+        account_cost * len(new),
+        account_cost * len(schedule.begin_us.keys() & set(candidate.accounts)),
+    )
     fits = (
         candidate.p_value <= terms.p_value_at_most
         and len(schedule.begin_us) + len(new) <= terms.accounts_at_most
-        and held + more <= LARGEST * terms.refused_share_at_most
-        and cost + more <= terms.refused_share_at_most
+        and held_cost + added_cost <= LARGEST * terms.refused_share_at_most
+        and cost + added_cost <= terms.refused_share_at_most
     )
-    return (new, more) if fits else ((), 0.0)
+    return (new, added_cost) if fits else ((), 0.0)
 
 
 def join(schedule: HoldSchedule, accounts: Iterable[str], now_us: int) -> HoldSchedule:
@@ -237,25 +250,29 @@ def draw_denser(
     What is drawn later may depend on what was seen before: a bet is fair at the chance of its own block.
     """
     often = terms.one_block_in_once_moved
-    moved_p = {one.candidate: one.moved_p for one in candidates}
-    left, found = DENSER_COST * terms.refused_share_at_most, []
+    moved_p = {candidate.candidate: candidate.moved_p for candidate in candidates}
+    budget, denser_schedules = DENSER_COST * terms.refused_share_at_most, []
     for schedule in sorted(running, key=lambda s: (s.denser_from_us is None, moved_p.get(s.candidate, 1.0))):
-        one = of_schedule(schedule, candidates)
+        candidate = candidate_of_schedule(schedule, candidates)
         denser = schedule.denser_one_block_in or often
-        if one is None or denser >= schedule.one_block_in:
+        if candidate is None or denser >= schedule.one_block_in:
             continue
-        share = one.share * len(schedule.begin_us.keys() & set(one.accounts)) / len(one.accounts)
-        more = share * (1 / denser - 1 / schedule.one_block_in)
+        share = (
+            candidate.share
+            * len(schedule.begin_us.keys() & set(candidate.accounts))
+            / len(candidate.accounts)
+        )
+        added_cost = share * (1 / denser - 1 / schedule.one_block_in)
         if schedule.denser_from_us is not None:
-            left -= more
+            budget -= added_cost
             continue
         moved = moved_p.get(schedule.candidate, 1.0) <= MOVED
-        kept = 0.0 if moved else RESERVED * DENSER_COST * terms.refused_share_at_most
-        if (moved or _is_by_refusals(schedule.candidate)) and more <= left - kept:
-            left -= more
+        reserved = 0.0 if moved else RESERVED * DENSER_COST * terms.refused_share_at_most
+        if (moved or _is_by_refusals(schedule.candidate)) and added_cost <= budget - reserved:
+            budget -= added_cost
             begin_us = (now_us // schedule.block_us + 1) * schedule.block_us
-            found.append(replace(schedule, denser_one_block_in=often, denser_from_us=begin_us))
-    return found
+            denser_schedules.append(replace(schedule, denser_one_block_in=often, denser_from_us=begin_us))
+    return denser_schedules
 
 
 def draw_longer(
@@ -267,7 +284,7 @@ def draw_longer(
     They take at most `LONGER_PLACES` of the places. Whether to go on depends on what was seen before: each
     bet is fair whatever was, and a bettor may stop when he likes.
     """
-    undecided = {one.candidate: one.moved_p for one in candidates if one.undecided}
+    undecided = {candidate.candidate: candidate.moved_p for candidate in candidates if candidate.undecided}
     places = int(LONGER_PLACES * terms.candidates_at_once) - sum(s.days > terms.days for s in running)
     due = []
     for schedule in running:
@@ -292,16 +309,16 @@ def why_over(
         terms.days_at_most,
     ):
         return "the terms have another schedule"
-    if not any(_is_of(schedule, candidate) for candidate in candidates):
+    if not any(_is_schedule_of(schedule, candidate) for candidate in candidates):
         return "it is no candidate any more"
     if now_us >= replace(schedule, days=terms.days).end_us and not any(
-        one.undecided for one in candidates if one.candidate == schedule.candidate
+        entry.undecided for entry in candidates if entry.candidate == schedule.candidate
     ):
         return OVER
     return None
 
 
-def _is_of(schedule: HoldSchedule, candidate: HoldCandidate) -> bool:
+def _is_schedule_of(schedule: HoldSchedule, candidate: HoldCandidate) -> bool:
     """Whether a schedule is of a candidate. A lead that becomes a finding gets another id."""
     shared = len(schedule.begin_us.keys() & set(candidate.accounts))
     return schedule.candidate == candidate.candidate or shared >= SAME_GROUP * len(schedule.begin_us)
@@ -313,25 +330,27 @@ def _refused_share(terms: Holds, share: float) -> float:
     return share / terms.one_block_in
 
 
-def _why_not(terms: Holds, one: HoldCandidate, taken: set[str], places: int, cost: float) -> str | None:
-    many = len(one.accounts)
-    if one.p_value > terms.p_value_at_most:
-        return f"its p-value {one.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
-    if many < terms.accounts_at_least:
-        return f"{many:,} accounts may be held, fewer than accounts_at_least = {terms.accounts_at_least:,}"
-    if many > terms.accounts_at_most:
-        return f"{many:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
-    if taken & set(one.accounts):
+def _why_not(terms: Holds, candidate: HoldCandidate, taken: set[str], places: int, cost: float) -> str | None:
+    accounts = len(candidate.accounts)
+    if candidate.p_value > terms.p_value_at_most:
+        return f"its p-value {candidate.p_value:.2g} is above p_value_at_most = {terms.p_value_at_most:g}"
+    if accounts < terms.accounts_at_least:
+        return (
+            f"{accounts:,} accounts may be held, fewer than accounts_at_least = {terms.accounts_at_least:,}"
+        )
+    if accounts > terms.accounts_at_most:
+        return f"{accounts:,} accounts are more than accounts_at_most = {terms.accounts_at_most:,}"
+    if taken & set(candidate.accounts):
         return "most of its accounts are, or lately were, in another candidate's schedule"
     if places <= 0:
         most = f"candidates_at_once = {terms.candidates_at_once:,}"
         return f"no place is free ({most}; candidates by refusals have half of them, the others the rest)"
-    if (refused := _refused_share(terms, one.share)) > LARGEST * terms.refused_share_at_most:
+    if (refused := _refused_share(terms, candidate.share)) > LARGEST * terms.refused_share_at_most:
         return (
             f"its holds alone would refuse {refused:.2%} of all requests, more than {LARGEST:.0%} of "
             f"refused_share_at_most = {terms.refused_share_at_most:g}"
         )
-    if (all_refused := cost + _refused_share(terms, one.share)) > terms.refused_share_at_most:
+    if (all_refused := cost + _refused_share(terms, candidate.share)) > terms.refused_share_at_most:
         most = f"refused_share_at_most = {terms.refused_share_at_most:g}"
         return (
             f"with it, and what is kept for candidates by refusals, {all_refused:.2%} of all requests could "

@@ -22,27 +22,29 @@ class Hop(NamedTuple):
 def hops(models: Models, name: str) -> list[Hop]:
     """Every target that may answer to a name, first the one that should.
 
-    A name that only looks like an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
+    A name that only resembles an alias ("Team_Fast" for "team-fast") may be taken for it by the upstream, or
     not: then both are targets. So is each of "a,b": LiteLLM asks all of them and takes the first answer.
     """
-    names = [name, *_split_list(name)] if "," in name and len(name) <= LONGEST_MODEL else [name]
+    names = [name]
+    if "," in name and len(name) <= LONGEST_MODEL:
+        names.extend(part.strip() for part in name.split(",") if part.strip())
     if not models.aliases and not models.fallbacks:
-        return [Hop((one,)) for one in names]
-    waiting = list(dict.fromkeys((*names, *(like for one in names for like in _look_alikes(models, one)))))
+        return [Hop((called_name,)) for called_name in names]
+    waiting = list(
+        dict.fromkeys(
+            (*names, *(alike for called_name in names for alike in _look_alikes(models, called_name)))
+        )
+    )
     seen = set(waiting)
-    found: dict[tuple[str, ...], Hop] = {}
-    for one in waiting:  # grows while it is walked
-        chain = _chain(models, one)
-        found.setdefault(chain, Hop(chain))
+    hop_of: dict[tuple[str, ...], Hop] = {}
+    for called_name in waiting:  # grows while it is walked
+        chain = _chain(models, called_name)
+        hop_of.setdefault(chain, Hop(chain))
         for called in chain:
             others = [other for other in models.fallbacks.get(called, ()) if other not in seen]
             seen.update(others)
             waiting.extend(others)
-    return list(found.values())
-
-
-def _split_list(name: str) -> list[str]:
-    return [piece for part in name.split(",") if (piece := part.strip())]
+    return list(hop_of.values())
 
 
 def _chain(models: Models, name: str) -> tuple[str, ...]:
@@ -62,8 +64,8 @@ def _look_alikes(models: Models, name: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _by_skeleton(*tables: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for name in dict.fromkeys(one for table in tables for one in table):
-        bones = skeleton(name)
-        found[bones] = (*found.get(bones, ()), name)
-    return found
+    names_of: dict[str, tuple[str, ...]] = {}
+    for name in dict.fromkeys(entry for table in tables for entry in table):
+        key = skeleton(name)
+        names_of[key] = (*names_of.get(key, ()), name)
+    return names_of

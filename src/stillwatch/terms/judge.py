@@ -28,54 +28,54 @@ def judge(
         return ModelVerdict(
             False, "models.name", name[:LONGEST_MODEL], reason="The model's name is too long."
         )
-    found = _resolve(name)
-    bones = frozenset(_skeleton(one) for one in names)
+    resolved = _resolve(name)
+    skeletons = frozenset(_skeleton(called) for called in names)
     until_us: int | None = None
     rule, warn = "allowed", ""
     for ban in terms.bans:
-        how = reach(ban, found, names)
-        if how is None or how == "allow":
+        reached = reach(ban, resolved, names)
+        if reached is None or reached == "allow":
             continue
-        lifting = _lifting(terms, bones, ban.family, account, org, now_us)
-        if lifting is not None:
-            until_us = min(until_us or lifting.expires_us, lifting.expires_us)
-            rule = f"exception:{lifting.who}" if rule == "allowed" else rule
+        exception = _exception_for(terms, skeletons, ban.family, account, org, now_us)
+        if exception is not None:
+            until_us = min(until_us or exception.expires_us, exception.expires_us)
+            rule = f"exception:{exception.who}" if rule == "allowed" else rule
             continue
-        message = _message(ban, found, name)
-        if how == "deny" and ban.prevent:
-            return ModelVerdict(False, f"ban:{ban.family}", name, found.family, message)
+        message = _ban_message(ban, resolved, name)
+        if reached == "deny" and ban.prevent:
+            return ModelVerdict(False, f"ban:{ban.family}", name, resolved.family, message)
         if not warn:
             rule, warn = f"ban:{ban.family}", message
-    known = _known_verdict(terms, found, names, bones, account, org, now_us)
+    known = _known_verdict(terms, resolved, names, skeletons, account, org, now_us)
     if not known.allow:
         return known
     return ModelVerdict(
         True,
         known.rule if rule == "allowed" else rule,
         name,
-        found.family,
+        resolved.family,
         warn,
         warn or None,
         min((end for end in (until_us, known.until_us) if end is not None), default=None),
     )
 
 
-def reach(ban: Ban, found: ResolvedName, names: tuple[str, ...]) -> str | None:
+def reach(ban: Ban, resolved: ResolvedName, names: tuple[str, ...]) -> str | None:
     """How a ban meets a model: "deny", "warn", "allow", or None where it does not."""
-    if ban.models and not _skeletons(ban.models).isdisjoint(
-        bones for name in names for bones in _parts(name)
-    ):
+    if ban.models and not _skeletons(ban.models).isdisjoint(part for name in names for part in _parts(name)):
         return "deny"
-    if any(on_host(hosts_of(ban), piece) for piece in _pieces(found.name) if "." in piece):
+    if any(on_host(hosts_of(ban), piece) for piece in _pieces(resolved.name) if "." in piece):
         return "deny"
     for copy in (copy_of(name, model) for name in names for model in ban.models):
         if copy is not None:
             return _of_copy(ban, copy)
-    if found.family == ban.family and not (found.relation is Relation.DISTILLED and not found.teachers):
-        return "deny" if _is_included(ban, found) else None
-    if ban.family in found.teachers and found.relation is Relation.MERGED:
+    if resolved.family == ban.family and not (
+        resolved.relation is Relation.DISTILLED and not resolved.teachers
+    ):
+        return "deny" if _is_included(ban, resolved) else None
+    if ban.family in resolved.teachers and resolved.relation is Relation.MERGED:
         return "deny" if ban.merged else None
-    if found.family == ban.family or ban.family in found.teachers:
+    if resolved.family == ban.family or ban.family in resolved.teachers:
         return ban.distilled
     return None
 
@@ -87,11 +87,11 @@ def _of_copy(ban: Ban, copy: Relation) -> str | None:
     return "deny" if _is_switched_on(ban, copy) else None
 
 
-def _is_included(ban: Ban, found: ResolvedName) -> bool:
+def _is_included(ban: Ban, resolved: ResolvedName) -> bool:
     """Whether the ban reaches this far from the maker's own weights on the maker's own service."""
-    if found.host is not None and not ban.hosted_by_others and not _is_own_host(ban, found):
+    if resolved.host is not None and not ban.hosted_by_others and not _is_own_host(ban, resolved):
         return False
-    return _is_switched_on(ban, found.relation)
+    return _is_switched_on(ban, resolved.relation)
 
 
 def _is_switched_on(ban: Ban, relation: Relation) -> bool:
@@ -104,8 +104,8 @@ def _is_switched_on(ban: Ban, relation: Relation) -> bool:
     return switch.get(relation, True)  # SAME; and UNKNOWN, where nobody can say that it is not
 
 
-def _is_own_host(ban: Ban, found: ResolvedName) -> bool:
-    return found.host == ban.family or table().decide.get(found.host or "") == ban.family
+def _is_own_host(ban: Ban, resolved: ResolvedName) -> bool:
+    return resolved.host == ban.family or table().decide.get(resolved.host or "") == ban.family
 
 
 @lru_cache(maxsize=8192)
@@ -136,11 +136,13 @@ def _vendor_hosts(name: str) -> tuple[str, ...]:
 def on_host(hosts: tuple[str, ...], host: str) -> bool:
     """Whether a host name is one of these; "*.example.com" is every name below example.com."""
     host = fold_name(host).rstrip(".")
-    return any(host.endswith(one[1:]) if one.startswith("*.") else host == one for one in hosts)
+    return any(
+        host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in hosts
+    )
 
 
-def _message(ban: Ban, found: ResolvedName, name: str) -> str:
-    reason = f"{quote(name)} is {_kinship(ban, found)}"
+def _ban_message(ban: Ban, resolved: ResolvedName, name: str) -> str:
+    reason = f"{quote(name)} is {_kinship(ban, resolved)}"
     return ban.message.replace("{model}", quote(name)[1:-1]).replace("{reason}", reason)
 
 
@@ -149,20 +151,25 @@ def quote(name: str) -> str:
     return ascii(name if len(name) <= 80 else name[:77] + "...")
 
 
-def _kinship(ban: Ban, found: ResolvedName) -> str:
-    if ban.family in found.teachers and found.relation is not Relation.MERGED:
+def _kinship(ban: Ban, resolved: ResolvedName) -> str:
+    if ban.family in resolved.teachers and resolved.relation is not Relation.MERGED:
         return f"a model trained on answers of the banned family {ban.family}."
     word = {
         Relation.FINETUNE: "a fine-tune of ",
         Relation.QUANTIZED: "a quantized copy of ",
         Relation.MERGED: "a merge with ",
         Relation.DISTILLED: "a model distilled from ",
-    }.get(found.relation, "of ")
+    }.get(resolved.relation, "of ")
     return f"{word}the banned family {ban.family}."
 
 
-def _lifting(
-    terms: Terms, bones: frozenset[str], family: str | None, account: str | None, org: str | None, now_us: int
+def _exception_for(
+    terms: Terms,
+    skeletons: frozenset[str],
+    family: str | None,
+    account: str | None,
+    org: str | None,
+    now_us: int,
 ) -> ModelException | None:
     """The exception in force that lets this one use this model, the one that ends last."""
     fitting = [
@@ -171,7 +178,8 @@ def _lifting(
         if entry.expires_us > now_us
         and (entry.account == "*" or (entry.account or entry.org) == (account if entry.account else org))
         and (
-            (family is not None and entry.family == family) or not bones.isdisjoint(_skeletons(entry.models))
+            (family is not None and entry.family == family)
+            or not skeletons.isdisjoint(_skeletons(entry.models))
         )
     ]
     return max(fitting, key=lambda entry: entry.expires_us, default=None)
@@ -179,25 +187,25 @@ def _lifting(
 
 def _known_verdict(
     terms: Terms,
-    found: ResolvedName,
+    resolved: ResolvedName,
     names: tuple[str, ...],
-    bones: frozenset[str],
+    skeletons: frozenset[str],
     account: str | None,
     org: str | None,
     now_us: int,
 ) -> ModelVerdict:
     """Bans aside: is the model on the list, or known where it must be?"""
     models = terms.models
-    listed = not bones.isdisjoint(_skeletons(models.allow))
-    if listed or (not models.allow and (found.family is not None or models.unknown == "allow")):
-        return ModelVerdict(True, "allowed", names[-1], found.family)
-    entry = _lifting(terms, bones, found.family, account, org, now_us)
+    listed = not skeletons.isdisjoint(_skeletons(models.allow))
+    if listed or (not models.allow and (resolved.family is not None or models.unknown == "allow")):
+        return ModelVerdict(True, "allowed", names[-1], resolved.family)
+    entry = _exception_for(terms, skeletons, resolved.family, account, org, now_us)
     if entry is not None:
         return ModelVerdict(
-            True, f"exception:{entry.who}", names[-1], found.family, until_us=entry.expires_us
+            True, f"exception:{entry.who}", names[-1], resolved.family, until_us=entry.expires_us
         )
     if models.allow:
-        what = f"{quote(names[0])} is not among the models that may be used."
-        return ModelVerdict(False, "models.allow", names[-1], found.family, what)
-    what = f"{quote(names[0])} is not a known model, and the owner's terms allow known models only."
-    return ModelVerdict(False, "models.unknown", names[-1], None, what)
+        message = f"{quote(names[0])} is not among the models that may be used."
+        return ModelVerdict(False, "models.allow", names[-1], resolved.family, message)
+    message = f"{quote(names[0])} is not a known model, and the owner's terms allow known models only."
+    return ModelVerdict(False, "models.unknown", names[-1], None, message)

@@ -9,7 +9,7 @@ from stillwatch.units import SECOND_US
 
 @dataclass(frozen=True)
 class LadderCampaign:
-    """One campaign, as far as the ladder looks at it."""
+    """One campaign, as far as the ladder needs to know it."""
 
     campaign: str
     alarm_us: int
@@ -31,12 +31,14 @@ class StepProposal:
     why: str  # one sentence: what was met, and why it is only proposed
 
 
-def proposals(ladder: Ladder, found: LadderCampaign, now_us: int, key: bytes) -> tuple[StepProposal, ...]:
+def proposals(ladder: Ladder, campaign: LadderCampaign, now_us: int, key: bytes) -> tuple[StepProposal, ...]:
     """The strictest step to take without a person, and the strictest one to propose, where that is stricter.
 
-    The delay is drawn from the campaign's name under `key`: the same at every look, foreseen by nobody else.
+    The delay is drawn from the campaign's name under `key`: the same each time, foreseen by nobody else.
     """
-    fitting = [(rung, _obstacle(ladder, rung, found)) for rung in ladder.rungs if _fits(rung, found, now_us)]
+    fitting = [
+        (rung, _obstacle(ladder, rung, campaign)) for rung in ladder.rungs if _fits(rung, campaign, now_us)
+    ]
     strictest = {
         automatic: max(
             ((rung, why) for rung, why in fitting if (why is None) is automatic),
@@ -45,52 +47,52 @@ def proposals(ladder: Ladder, found: LadderCampaign, now_us: int, key: bytes) ->
         )
         for automatic in (True, False)
     }
-    wanted: list[StepProposal] = []
+    steps: list[StepProposal] = []
     for automatic, pair in strictest.items():
-        if pair is None or (wanted and pair[0].step <= wanted[0].step):
+        if pair is None or (steps and pair[0].step <= steps[0].step):
             continue
         rung, obstacle = pair
-        why = _met(rung, found, now_us) + (f"; only proposed: {obstacle}" if obstacle else "")
-        due_us = now_us if not automatic else _due(ladder, rung, found, key)
-        wanted.append(StepProposal(rung.step, automatic, due_us, rung.name, why))
-    return tuple(wanted)
+        why = _reason_text(rung, campaign, now_us) + (f"; only proposed: {obstacle}" if obstacle else "")
+        due_us = now_us if not automatic else _due_us(ladder, rung, campaign, key)
+        steps.append(StepProposal(rung.step, automatic, due_us, rung.name, why))
+    return tuple(steps)
 
 
-def _fits(rung: Rung, found: LadderCampaign, now_us: int) -> bool:
+def _fits(rung: Rung, campaign: LadderCampaign, now_us: int) -> bool:
     return (
-        found.p_value <= rung.p_value_at_most
-        and now_us - found.alarm_us >= rung.age_at_least_s * SECOND_US
-        and found.exchanges >= rung.exchanges_at_least
-        and found.output_tokens >= rung.output_tokens_at_least
-        and rung.lone in (None, found.lone)
+        campaign.p_value <= rung.p_value_at_most
+        and now_us - campaign.alarm_us >= rung.age_at_least_s * SECOND_US
+        and campaign.exchanges >= rung.exchanges_at_least
+        and campaign.output_tokens >= rung.output_tokens_at_least
+        and rung.lone in (None, campaign.lone)
     )
 
 
-def _obstacle(ladder: Ladder, rung: Rung, found: LadderCampaign) -> str | None:
+def _obstacle(ladder: Ladder, rung: Rung, campaign: LadderCampaign) -> str | None:
     """Why a person has to agree, or None."""
     if not rung.act:
         return 'the rule says mode = "propose"'
-    if not found.lone and not ladder.act_on_group_findings:
+    if not campaign.lone and not ladder.act_on_group_findings:
         return "a group finding alone is no reason to act ([ladder] act_on_group_findings is not true)"
     if ladder.dry_run:
         return "dry run"
-    if rung.step > Step.WATCH and found.accounts > ladder.max_accounts:
-        return f"it hits {found.accounts:,} accounts, more than max_accounts = {ladder.max_accounts:,}"
+    if rung.step > Step.WATCH and campaign.accounts > ladder.max_accounts:
+        return f"it hits {campaign.accounts:,} accounts, more than max_accounts = {ladder.max_accounts:,}"
     return None
 
 
-def _met(rung: Rung, found: LadderCampaign, now_us: int) -> str:
-    age_s = max(0, now_us - found.alarm_us) // SECOND_US
+def _reason_text(rung: Rung, campaign: LadderCampaign, now_us: int) -> str:
+    age_s = max(0, now_us - campaign.alarm_us) // SECOND_US
     return (
-        f"{rung.name}: p = {found.p_value:.2g}, {found.exchanges:,} exchanges, "
-        f"{found.output_tokens:,} output tokens, {age_s:,} s after the alarm"
+        f"{rung.name}: p = {campaign.p_value:.2g}, {campaign.exchanges:,} exchanges, "
+        f"{campaign.output_tokens:,} output tokens, {age_s:,} s after the alarm"
     )
 
 
-def _due(ladder: Ladder, rung: Rung, found: LadderCampaign, key: bytes) -> int:
+def _due_us(ladder: Ladder, rung: Rung, campaign: LadderCampaign, key: bytes) -> int:
     """When a step may be taken. Being watched cannot be felt: it tells nobody anything and needs no delay."""
     if rung.step <= Step.WATCH:
-        return found.alarm_us
-    drawn = hashlib.blake2b(f"{rung.step.name} {found.campaign}".encode(), key=key, digest_size=8).digest()
+        return campaign.alarm_us
+    drawn = hashlib.blake2b(f"{rung.step.name} {campaign.campaign}".encode(), key=key, digest_size=8).digest()
     jitter_us = ladder.jitter_s * SECOND_US * int.from_bytes(drawn, "big") >> 64
-    return found.alarm_us + ladder.delay_s * SECOND_US + jitter_us
+    return campaign.alarm_us + ladder.delay_s * SECOND_US + jitter_us

@@ -25,27 +25,27 @@ def used_up(
     limits: AccountLimits, does: str, spent: AccountUsage, now_us: int, set_most: int | None = None
 ) -> Decision | None:
     """The limit that is used up, the one with the longest wait. `set_most`: of the set of the model."""
-    own = spent.unknown_elsewhere or _ALONE
+    fleet = spent.unknown_elsewhere or _ALONE
     if does not in UNCOUNTED:
-        for used, held, new, most, span_us, name in (
-            (spent.set_tokens_day, spent.set_tokens_held, own.set_tokens_day + own.set_tokens_held, set_most,
-             DAY_US, "models.output_tokens_per_day"),
-            (spent.output_tokens_day, spent.tokens_held, own.output_tokens_day + own.tokens_held,
+        for used, held, uncounted, most, span_us, name in (
+            (spent.set_tokens_day, spent.set_tokens_held, fleet.set_tokens_day + fleet.set_tokens_held,
+             set_most, DAY_US, "models.output_tokens_per_day"),
+            (spent.output_tokens_day, spent.tokens_held, fleet.output_tokens_day + fleet.tokens_held,
              limits.output_tokens_per_day, DAY_US, "output_tokens_per_day"),
-            (spent.output_tokens_hour, spent.tokens_held, own.output_tokens_hour + own.tokens_held,
+            (spent.output_tokens_hour, spent.tokens_held, fleet.output_tokens_hour + fleet.tokens_held,
              limits.output_tokens_per_hour, HOUR_US, "output_tokens_per_hour"),
-            (spent.output_tokens_minute, spent.tokens_held, own.output_tokens_minute + own.tokens_held,
+            (spent.output_tokens_minute, spent.tokens_held, fleet.output_tokens_minute + fleet.tokens_held,
              limits.output_tokens_per_minute, MINUTE_US, "output_tokens_per_minute"),
         ):  # fmt: skip
             if most is not None and used + held >= most:
-                return _wait(name, most, used, span_us, spent, now_us)
-            if most is not None and _spends_others_part(own.gateways, new, most - used - held):
-                return _wait_for_others(name, most)
-    most, new = limits.requests_per_minute, own.requests_minute
+                return _wait_decision(name, most, used, span_us, spent, now_us)
+            if most is not None and _spends_others_part(fleet.gateways, uncounted, most - used - held):
+                return _others_decision(name, most)
+    most, uncounted = limits.requests_per_minute, fleet.requests_minute
     if most is not None and spent.requests_minute >= most:
-        return _wait("requests_per_minute", most, most, MINUTE_US, spent, now_us)
-    if most is not None and _spends_others_part(own.gateways, new, most - spent.requests_minute):
-        return _wait_for_others("requests_per_minute", most)
+        return _wait_decision("requests_per_minute", most, most, MINUTE_US, spent, now_us)
+    if most is not None and _spends_others_part(fleet.gateways, uncounted, most - spent.requests_minute):
+        return _others_decision("requests_per_minute", most)
     return None
 
 
@@ -54,16 +54,18 @@ def _spends_others_part(gateways: int, new: int, left: int) -> bool:
     return gateways > 1 and new > 0 and new * gateways >= left + new
 
 
-def _wait_for_others(name: str, most: int) -> Decision:
+def _others_decision(name: str, most: int) -> Decision:
     message = (
-        f"The limit of {_words(name, most)} is nearly used up, and the rest of it is at other gateways. "
+        f"The limit of {_limit_text(name, most)} is nearly used up, and the rest of it is at other gateways. "
         "Ask again."
     )
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, FLEET_WAIT_S)
 
 
-def _wait(name: str, most: int, used: int, span_us: int, spent: AccountUsage, now_us: int) -> Decision:
-    limit = f"The limit of {_words(name, most)}"
+def _wait_decision(
+    name: str, most: int, used: int, span_us: int, spent: AccountUsage, now_us: int
+) -> Decision:
+    limit = f"The limit of {_limit_text(name, most)}"
     wait_s = until(span_us, now_us)
     if used >= most:
         return Decision(False, f"limits.{name}", 429, "rate_limited", f"{limit} is used up.", wait_s)
@@ -74,10 +76,10 @@ def _wait(name: str, most: int, used: int, span_us: int, spent: AccountUsage, no
     return Decision(False, f"limits.{name}", 429, "rate_limited", message, min(spent.settles_s, wait_s))
 
 
-def _words(name: str, most: int) -> str:
-    what, _, span = name.removeprefix("models.").rpartition("_per_")
-    of = " of these models" if name.startswith("models.") else ""
-    return f"{most:,} {what.replace('_', ' ')} a {span}{of}"
+def _limit_text(name: str, most: int) -> str:
+    noun, _, span = name.removeprefix("models.").rpartition("_per_")
+    suffix = " of these models" if name.startswith("models.") else ""
+    return f"{most:,} {noun.replace('_', ' ')} a {span}{suffix}"
 
 
 def until(span_us: int, now_us: int) -> int:
@@ -107,16 +109,19 @@ def set_of(sets: tuple[ModelSet, ...], models: Models, name: str | None) -> int 
     """Which set a request's model counts with, by its names after aliases; the last one where none has it."""
     if not sets:
         return None
-    wanted = name or models.default
-    names = {skeleton(one) for hop in hops(models, wanted) for one in hop.names} if wanted else set()
+    model = name or models.default
+    names = (
+        {skeleton(model_set) for hop in hops(models, model) for model_set in hop.names} if model else set()
+    )
     return next(
-        (k for k, one in enumerate(sets) if not names.isdisjoint(map(skeleton, one.models))), len(sets) - 1
+        (k for k, model_set in enumerate(sets) if not names.isdisjoint(map(skeleton, model_set.models))),
+        len(sets) - 1,
     )
 
 
-def most_of_set(one: ModelSet, account: str) -> int | None:
+def most_of_set(model_set: ModelSet, account: str) -> int | None:
     """Output tokens a day of a set, for one account."""
-    return one.accounts.get(account, one.output_tokens_per_day)
+    return model_set.accounts.get(account, model_set.output_tokens_per_day)
 
 
 # --- what an answer may bring ----------------------------------------------------------------------------
@@ -128,10 +133,13 @@ def longest(model: str | None, default: int) -> int:
     >>> longest("openai/gpt-4o", 7), longest("azure/gpt-4o:latest", 7), longest("team-fast", 7)
     (16384, 16384, 7)
     """
-    known = _longest()
+    tokens_of = _longest()
     last = (model or "").rpartition("/")[2].strip().lower()
     return (
-        known.get(last) or known.get(last.partition(":")[0]) or known.get(last.partition("@")[0]) or default
+        tokens_of.get(last)
+        or tokens_of.get(last.partition(":")[0])
+        or tokens_of.get(last.partition("@")[0])
+        or default
     )
 
 

@@ -52,8 +52,8 @@ def read(path: str | FilePath) -> str:
     file = FilePath(path)
     try:
         if not file.is_file():
-            what = "is no file" if file.exists() else "no such file"
-            raise TermsError([f"{path}: {what}; `stillwatch terms init {path}` makes one"])
+            problem = "is no file" if file.exists() else "no such file"
+            raise TermsError([f"{path}: {problem}; `stillwatch terms init {path}` makes one"])
         return document.read_text(file, LARGEST_BYTES, SIZE_HINT)
     except OSError as error:
         raise TermsError([f"{path}: cannot be read: {error.strerror}"]) from error
@@ -103,5 +103,4 @@ def _terms(top: TableReader) -> Terms:
         operations=tuple(entry.operation(table) for table in top.tables("operation")),
         tests=tuple(entry.test(table) for table in top.tables("test")),
     )
-    top.check_unknown_keys()
-    return terms
+    return top.checked(terms)

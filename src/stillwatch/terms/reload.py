@@ -1,7 +1,7 @@
 """Terms that follow their file: a good new version is taken; whatever else happens, the last good one stays.
 
-It does not know who else reads the file. What is on disk at one look may be half of what is being written: a
-new text is taken when two looks in a row have found the same.
+It does not know who else reads the file. What is on disk may be half of what is being written: a new text is
+taken when two polls in a row have read the same.
 """
 
 import os
@@ -19,7 +19,7 @@ SETTLED_NS = 2_000_000_000  # a file changed less than this ago may change again
 
 
 class _FileState(NamedTuple):
-    """One look at the file."""
+    """The file as one poll read it."""
 
     sign: tuple[int, int, int]  # mtime_ns, size, inode
     content: bytes
@@ -52,23 +52,23 @@ class WatchedTerms:
         self.terms, self.sha256 = self._begin()
 
     def poll(self) -> Terms | None:
-        """Look at the file. The new terms where they have changed, else None. Never raises."""
-        before = self._seen
+        """Read the file. The new terms where they have changed, else None. Never raises."""
+        last_state = self._seen
         try:
-            self._seen = seen = self._look()
+            self._seen = state = self._read_file()
         except TermsError as error:
             self._seen = None
-            self._stays(error)
+            self._keep_last(error)
             return None
-        if seen.sha256 == self.sha256:
+        if state.sha256 == self.sha256:
             self.error = self._refused = None
             return None
-        if seen.sha256 == self._refused or before is None or before[:3] != seen[:3]:
-            return None  # seen to be no good; or new: taken when the next look finds the same
+        if state.sha256 == self._refused or last_state is None or last_state[:3] != state[:3]:
+            return None  # seen to be no good; or new: taken when the next poll reads the same
         try:
-            self.terms, self.sha256 = self._judge_text(seen, self.terms.version, self.sha256), seen.sha256
+            self.terms, self.sha256 = self._judge_text(state, self.terms.version, self.sha256), state.sha256
         except TermsError as error:
-            self._stays(error)
+            self._keep_last(error)
             return None
         self.error = self._refused = None
         return self.terms
@@ -77,44 +77,46 @@ class WatchedTerms:
         """The terms of the file; where they may not be used, those that were in force before."""
         last = self._history.in_force if self._history is not None else None
         try:
-            seen = self._look()
+            state = self._read_file()
             if last is None:
-                return self._judge_text(seen), seen.sha256
-            if last.sha256 == seen.sha256 or seen.settled:
-                return self._judge_text(seen, last.version, last.sha256), seen.sha256
+                return self._judge_text(state), state.sha256
+            if last.sha256 == state.sha256 or state.settled:
+                return self._judge_text(state, last.version, last.sha256), state.sha256
             raise TermsError([f"{self.path}: was changed a moment ago, it may be half written"])
         except TermsError as error:
             if last is None or last.text is None:
                 raise
             self.terms = loads(last.text.removeprefix("\ufeff"), f"{self.path} (version {last.version})")
-            self._stays(error)
+            self._keep_last(error)
             return self.terms, last.sha256
 
-    def _stays(self, error: TermsError) -> None:
+    def _keep_last(self, error: TermsError) -> None:
         self.error = f"{error}; version {self.terms.version} stays in force"
 
-    def _judge_text(self, seen: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
+    def _judge_text(self, state: _FileState, last: int = 0, last_sha256: str = "") -> Terms:
         """The terms of a text, if they may follow version `last`. Raises: TermsError."""
         version = 0
         try:
-            text = decode(seen.content, str(self.path))
+            text = decode(state.content, str(self.path))
             terms = loads(text, str(self.path))
             version = terms.version
-            follows(self.path, version, seen.sha256, last, last_sha256)
+            follows(self.path, version, state.sha256, last, last_sha256)
         except TermsError as error:
-            self._refused = seen.sha256
+            self._refused = state.sha256
             why = str(error)[:LONGEST_WHY]
             try:
-                self._note(HistoryEntry(version, seen.sha256, at(self._now_us()), "refused", why))
+                self._write_history(HistoryEntry(version, state.sha256, at(self._now_us()), "refused", why))
             except TermsError as unwritten:
                 raise TermsError([*error.problems, *unwritten.problems]) from error
             raise
-        if seen.sha256 != last_sha256:
-            text = seen.content.decode()  # with the mark at its beginning, if it has one: as it was hashed
-            self._note(HistoryEntry(version, seen.sha256, at(self._now_us()), "accepted", text=text))
+        if state.sha256 != last_sha256:
+            text = state.content.decode()  # with the mark at its beginning, if it has one: as it was hashed
+            self._write_history(
+                HistoryEntry(version, state.sha256, at(self._now_us()), "accepted", text=text)
+            )
         return terms
 
-    def _note(self, entry: HistoryEntry) -> None:
+    def _write_history(self, entry: HistoryEntry) -> None:
         """Write into the history. Raises: TermsError where it cannot be written."""
         if self._history is None or not self._keeps:
             return
@@ -123,33 +125,33 @@ class WatchedTerms:
         except OSError as error:
             raise TermsError([f"{self._history.path}: cannot be written: {error.strerror}"]) from error
 
-    def _look(self) -> _FileState:
+    def _read_file(self) -> _FileState:
         """The file as it is now, read anew only where it may have changed. Raises: TermsError."""
         try:
-            found = os.stat(self.path)
-            if not stat.S_ISREG(found.st_mode):  # a pipe would wait for ever
+            stats = os.stat(self.path)
+            if not stat.S_ISREG(stats.st_mode):  # a pipe would wait for ever
                 raise TermsError([f"{self.path}: is no file"])
-            sign = (found.st_mtime_ns, found.st_size, found.st_ino)
+            sign = (stats.st_mtime_ns, stats.st_size, stats.st_ino)
             if self._seen is not None and self._seen.sign == sign and self._seen.settled:
                 return self._seen
-            with open(self.path, "rb", opener=_without_waiting) as file:
+            with open(self.path, "rb", opener=_open_without_waiting) as file:
                 content = file.read(LARGEST_BYTES + 1)
         except FileNotFoundError:
             raise TermsError([f"{self.path}: is not there"]) from None
         except OSError as error:
             raise TermsError([f"{self.path}: cannot be read: {error.strerror}"]) from error
-        settled = self._now_us() * 1000 - found.st_mtime_ns > SETTLED_NS
+        settled = self._now_us() * 1000 - stats.st_mtime_ns > SETTLED_NS
         return _FileState(sign, content, digest(content), settled)
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def follows(path: Path, version: int, sha256: str, last: int, last_sha256: str) -> None:
     """Refuse what would take back version `last` unseen. Raises: TermsError."""
     if version < last:
-        right = f"to go back, write version {last + 1}"
-        raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {right}"])
+        hint = f"to go back, write version {last + 1}"
+        raise TermsError([f"{path}: version {version} is lower than {last}, which was in force; {hint}"])
     if version == last and sha256 != last_sha256:
         raise TermsError([f"{path}: has changed but is still version {version}; write version {version + 1}"])

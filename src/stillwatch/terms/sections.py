@@ -37,13 +37,9 @@ SENSITIVE = {
     "transfer-encoding",
 }
 COUNTS = (
-    "requests_per_minute",
-    "output_tokens_per_minute",
-    "output_tokens_per_hour",
-    "output_tokens_per_day",
-    "batch_output_tokens_per_day",
-    "max_n",
-)
+    "requests_per_minute", "output_tokens_per_minute", "output_tokens_per_hour", "output_tokens_per_day",
+    "batch_output_tokens_per_day", "max_n",
+)  # fmt: skip
 MOST_SETS = 8  # of models that are counted apart
 STEPS = [step.name.lower() for step in Step]
 
@@ -60,35 +56,33 @@ def identity(table: TableReader) -> IdentitySettings:
                 f'{show_value(header)} cannot carry an end user; give one like "x-end-user"',
             )
             header = None
-    known = IdentitySettings(
+    built = IdentitySettings(
         keys=table.choice("keys", "issued", ("issued", "upstream")),
         end_user_header=header,
         trusted_proxies=_networks(table, "trusted_proxies"),
     )
-    table.check_unknown_keys()
-    return known
+    return table.checked(built)
 
 
 def _networks(table: TableReader, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    found = []
+    networks = []
     for number, text in enumerate(table.names(key)):
         try:
-            found.append(ip_network(text))
+            networks.append(ip_network(text))
         except ValueError as error:
-            right = 'give a network, as in "10.0.0.0/8"'
-            table.notes.wrong((*table.path, key, number), f"{show_value(text)}: {error}; {right}")
-    return tuple(found)
+            hint = 'give a network, as in "10.0.0.0/8"'
+            table.notes.wrong((*table.path, key, number), f"{show_value(text)}: {error}; {hint}")
+    return tuple(networks)
 
 
 def capture(table: TableReader) -> Capture:
-    kept = Capture(
+    built = Capture(
         on_failure=table.choice("on_failure", "serve", ("serve", "refuse")),
         ask_usage=table.flag("ask_usage", False),
         max_body_bytes=table.whole("max_body_bytes", Capture.max_body_bytes, 1024, MAX_BODY_BYTES),
         unknown_paths=table.choice("unknown_paths", Capture.unknown_paths, ("refuse", "pass")),
     )
-    table.check_unknown_keys()
-    return kept
+    return table.checked(built)
 
 
 def address(table: TableReader) -> Address:
@@ -96,24 +90,22 @@ def address(table: TableReader) -> Address:
         connections=table.whole("connections", Address.connections, 1, 1_000_000),
         body_bytes=table.whole("body_bytes", Address.body_bytes, 1 << 20, 1 << 40),
     )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def retention(table: TableReader) -> Retention:
-    kept = Retention(
+    built = Retention(
         text_days=table.whole("text_days", Retention.text_days, 0, 3650),
         sketch_days=table.whole("sketch_days", Retention.sketch_days, 1, 3650),
         sketch_answers=table.flag("sketch_answers", Retention.sketch_answers),
     )
-    if kept.text_days > kept.sketch_days:
+    if built.text_days > built.sketch_days:
         table.wrong(
             "text_days",
-            f"{kept.text_days} days for texts, but only {kept.sketch_days} for sketches; texts go with the "
+            f"{built.text_days} days for texts, but only {built.sketch_days} for sketches; texts go with the "
             "sketches: raise sketch_days or lower text_days",
         )
-    table.check_unknown_keys()
-    return kept
+    return table.checked(built)
 
 
 def coin(table: TableReader) -> Coin:
@@ -131,8 +123,7 @@ def coin(table: TableReader) -> Coin:
         table.wrong(
             "chosen_share", "nobody is chosen; name accounts, orgs or campaigns, or set watched = true"
         )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def holds(table: TableReader) -> Holds:
@@ -164,30 +155,29 @@ def holds(table: TableReader) -> Holds:
         table.wrong("accounts_at_least", f"{what}; lower it")
     if built.days_at_most < built.days:
         table.wrong("days_at_most", f"{built.days_at_most} is less than days ({built.days}); raise it")
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def limits(table: TableReader) -> AccountLimits:
-    general = {key: table.whole(key, None, 1, MOST) for key in COUNTS}
+    counts = {key: table.whole(key, None, 1, MOST) for key in COUNTS}
     logprobs = table.flag("logprobs", True)
-    answer = table.whole("answer_tokens", AccountLimits.answer_tokens, 1, MOST)
-    _grow(table, general)
-    sets = tuple(_model_set(below) for below in table.tables("models"))
+    answer_tokens = table.whole("answer_tokens", AccountLimits.answer_tokens, 1, MOST)
+    _check_spans(table, counts)
+    sets = tuple(_model_set(inner) for inner in table.tables("models"))
     if len(sets) > MOST_SETS:
         table.wrong("models", f"{len(sets)} sets of models; at most {MOST_SETS} are counted")
     of_address = address(table.table("address"))
     accounts, orgs = (
-        {name: _override(below.table(name)) for name in below.content if below.fits(name, name)}
-        for below in (table.table("account"), table.table("org"))
+        {name: _override(inner.table(name)) for name in inner.content if inner.fits(name, name)}
+        for inner in (table.table("account"), table.table("org"))
     )
     table.check_unknown_keys()
     return AccountLimits(
-        **general,
+        **counts,
         logprobs=logprobs,
         accounts=accounts,
         orgs=orgs,
-        answer_tokens=answer,
+        answer_tokens=answer_tokens,
         models=sets,
         address=of_address,
     )
@@ -200,50 +190,48 @@ def _model_set(table: TableReader) -> ModelSet:
         models=table.names("models"),
         output_tokens_per_day=table.whole("output_tokens_per_day", None, 1, MOST),
         accounts={
-            name: below.whole("output_tokens_per_day", None, 1, MOST)
+            name: inner.whole("output_tokens_per_day", None, 1, MOST)
             for name in accounts.content
-            if accounts.fits(name, name) and (below := accounts.table(name)) is not None
+            if accounts.fits(name, name) and (inner := accounts.table(name)) is not None
         },
     )
     accounts.check_unknown_keys()
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def _override(table: TableReader) -> dict[str, int | bool | None]:
     """What differs for one account or organisation. "none" lifts a limit."""
-    differs: dict[str, int | bool | None] = {}
+    overrides: dict[str, int | bool | None] = {}
     for key in COUNTS:
         if table.content.get(key) == "none":
             table.asked.append(key)
-            differs[key] = None
+            overrides[key] = None
         elif (value := table.whole(key, None, 1, MOST, ', or "none"')) is not None:
-            differs[key] = value
+            overrides[key] = value
     if table.has("logprobs"):
-        differs["logprobs"] = table.flag("logprobs", True)
-    _grow(table, differs)
+        overrides["logprobs"] = table.flag("logprobs", True)
+    _check_spans(table, overrides)
     if not table.content:
         table.wrong("", "holds nothing; give a limit that differs, or leave the table out")
-    table.check_unknown_keys()
-    return differs
+    return table.checked(overrides)
 
 
-def _grow(table: TableReader, given: dict[str, Any]) -> None:
+def _check_spans(table: TableReader, limits: dict[str, Any]) -> None:
     """A longer span must not allow less than a shorter one: the shorter limit could never bite."""
-    spans = [key for key in COUNTS if key.startswith("output_tokens") and given.get(key) is not None]
+    spans = [key for key in COUNTS if key.startswith("output_tokens") and limits.get(key) is not None]
     for short, long in pairwise(spans):
-        if given[short] > given[long]:
+        if limits[short] > limits[long]:
             table.wrong(
                 short,
-                f"{given[short]:,} is more than {long} allows ({given[long]:,}); lower it or raise {long}",
+                f"{limits[short]:,} is more than {long} allows ({limits[long]:,}); lower it or raise {long}",
             )
 
 
 def ladder(table: TableReader) -> Ladder:
-    act = table.choice("mode", "propose", ("propose", "act")) == "act"
-    alter = table.flag("alter_replies", False)
+    acts = table.choice("mode", "propose", ("propose", "act")) == "act"
+    may_alter = table.flag("alter_replies", False)
     rungs = tuple(
-        rung(below, number, act, alter) for number, below in enumerate(table.tables("rule"), start=1)
+        rung(inner, number, acts, may_alter) for number, inner in enumerate(table.tables("rule"), start=1)
     )
     messages = table.table("messages")
     built = Ladder(
@@ -264,8 +252,7 @@ def ladder(table: TableReader) -> Ladder:
         ),
     )
     messages.check_unknown_keys()
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)
 
 
 def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
@@ -287,5 +274,4 @@ def rung(table: TableReader, number: int, act: bool, alter: bool) -> Rung:
             f'"{built.step.name.lower()}" alters replies without a person; '
             'set alter_replies = true in [ladder], or mode = "propose" here',
         )
-    table.check_unknown_keys()
-    return built
+    return table.checked(built)

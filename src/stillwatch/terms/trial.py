@@ -34,24 +34,24 @@ def _run_test(terms: Terms, test: TermsTest, now_us: int) -> TermsTestResult:
         verdict = model_verdict(terms, ask.model, ask.account, at_us, ask.org)
     if test.served is not None:
         reply = reply_verdict(terms, ask.model or "", test.served, ask.account, at_us, ask.org)
-        got, rule, message = reply_outcome(reply), reply.rule, reply.reason
+        word, rule, message = reply_outcome(reply), reply.rule, reply.reason
     else:
         hold = Hold("test", at_us + MINUTE_US) if test.held else None
         decision = decide(terms, test.standing, ask, verdict, test.spent, at_us, hold)
-        got, rule, message = outcome(decision), decision.rule, decision.message or decision.warn or ""
+        word, rule, message = outcome(decision), decision.rule, decision.message or decision.warn or ""
     target = verdict.target if verdict is not None else None
-    wrong = []
-    if not meets(got, test.expect):
-        wrong.append(f"expected {test.expect}, got {got} by {rule}")
+    failures = []
+    if not meets(word, test.expect):
+        failures.append(f"expected {test.expect}, got {word} by {rule}")
     if test.rule is not None and rule != test.rule:
-        wrong.append(f"expected the rule {test.rule}, got {rule}")
+        failures.append(f"expected the rule {test.rule}, got {rule}")
     if test.resolves_to is not None and target != test.resolves_to:
-        wrong.append(f"expected {test.resolves_to} as the upstream's model, got {target}")
-    why = "; ".join(wrong) or message
-    return TermsTestResult(test.line, _words(test), test.expect, got, rule, target, not wrong, why)
+        failures.append(f"expected {test.resolves_to} as the upstream's model, got {target}")
+    why = "; ".join(failures) or message
+    return TermsTestResult(test.line, _request_text(test), test.expect, word, rule, target, not failures, why)
 
 
-def _words(test: TermsTest) -> str:
+def _request_text(test: TermsTest) -> str:
     ask = test.ask
     words = [ask.model or "no model"]
     if ask.account != "somebody":

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from stillwatch.toml.places import Path
 
+T = TypeVar("T")
 LONGEST_NAME = 512  # characters; no account, host or model has a name as long
 LONGEST_TEXT = 2000
 MOST_GUESSES = 100  # at what was meant: each is dear, and a file of such keys is no such file
@@ -79,6 +80,11 @@ class TableReader:
 
     def has(self, key: str) -> bool:
         return key in self.content
+
+    def checked(self, built: T) -> T:
+        """Give back what was built from this table, after every unknown key is noted."""
+        self.check_unknown_keys()
+        return built
 
     def check_unknown_keys(self) -> None:
         """Complain of every key that nobody asked for."""

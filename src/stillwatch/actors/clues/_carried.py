@@ -23,21 +23,21 @@ class CarriedFingerprints:
 
 
 def carried_fingerprints(
-    actor: Actor, world: ActorContext, kinds: tuple[int, ...]
+    actor: Actor, context: ActorContext, kinds: tuple[int, ...]
 ) -> CarriedFingerprints | None:
     """The actor's own fingerprints of some kinds that at least three of its accounts carry, or None."""
-    use = world.uses_of(
-        actor.own_fingerprints[np.isin(world.fingerprint_kind[actor.own_fingerprints], kinds)]
+    use = context.uses_of(
+        actor.own_fingerprints[np.isin(context.fingerprint_kind[actor.own_fingerprints], kinds)]
     )
-    use = use[np.isin(world.use_row[use], actor.rows)]
-    fingerprint, row = world.use_fingerprint[use], world.use_row[use]
-    account = world.log["account"][row]
-    pairs = distinct(fingerprint.astype(np.int64) * len(world.log.accounts) + account)
-    fingerprints, spread = np.unique(pairs // len(world.log.accounts), return_counts=True)
+    use = use[np.isin(context.use_row[use], actor.rows)]
+    fingerprint, row = context.use_fingerprint[use], context.use_row[use]
+    account = context.log["account"][row]
+    pairs = distinct(fingerprint.astype(np.int64) * len(context.log.accounts) + account)
+    fingerprints, spread = np.unique(pairs // len(context.log.accounts), return_counts=True)
     kept = fingerprints[spread >= LEAST_ACCOUNTS]
     if len(kept) == 0:
         return None
-    pairs = pairs[np.isin(pairs // len(world.log.accounts), kept)]
-    accounts, per_account = np.unique(pairs % len(world.log.accounts), return_counts=True)
+    pairs = pairs[np.isin(pairs // len(context.log.accounts), kept)]
+    accounts, per_account = np.unique(pairs % len(context.log.accounts), return_counts=True)
     uses = np.bincount(np.searchsorted(kept, fingerprint[np.isin(fingerprint, kept)]), minlength=len(kept))
     return CarriedFingerprints(kept, spread[spread >= LEAST_ACCOUNTS], uses, accounts, per_account)

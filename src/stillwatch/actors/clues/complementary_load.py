@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight
+from stillwatch.actors import Actor, ActorContext, ClueWeight, evidence_bits
 from stillwatch.signals import BundleEvidence
 from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import HOUR_US, MINUTE_US
@@ -23,9 +23,9 @@ WITHIN_US = MINUTE_US
 LEAST_THROTTLED = 5
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """How often another member's exchange follows a 429 within a minute, beside what the joint rate makes."""
-    log = world.log
+    log = context.log
     rows = np.sort(actor.rows)
     ts, account, status = log["ts_us"][rows], log["account"][rows], log["status"][rows]
     throttled = np.flatnonzero(status == 429)
@@ -42,7 +42,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         return None
     actual = followed / len(throttled)
     return ClueWeight(
-        float(min(MOST_BITS, -np.log2(max(p_value, 1e-12)))),
+        evidence_bits(p_value),
         f"after {actual:.0%} of {len(throttled)} throttled requests another account went on within a minute; "
         f"the joint rate explains {expected:.0%}",
         actual,
@@ -58,14 +58,14 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
     followed = throttled = 0
     other_us = math.inf  # when the next other account asks; from the end backwards
     for k in range(len(harvest) - 1, -1, -1):
-        one = harvest[k]
-        if k + 1 < len(harvest) and harvest[k + 1]["a"] != one["a"]:
+        exchange = harvest[k]
+        if k + 1 < len(harvest) and harvest[k + 1]["a"] != exchange["a"]:
             other_us = harvest[k + 1]["t"]
-        throttled += one["s"] == 429
-        followed += one["s"] == 429 and other_us <= one["t"] + 60_000_000
+        throttled += exchange["s"] == 429
+        followed += exchange["s"] == 429 and other_us <= exchange["t"] + 60_000_000
     if not throttled:
         return {"n": 0}
-    hours = len({one["t"] // 3_600_000_000 for one in harvest})
+    hours = len({exchange["t"] // 3_600_000_000 for exchange in harvest})
     p = 1 - math.exp(-len(harvest) / max(hours, 1) / 60)
     bits = min(40.0, -math.log2(max(evidence.chance_of(followed, throttled, p), 1e-12)))
     return {"actual": followed / throttled, "baseline": p, "bits": bits, "n": throttled}

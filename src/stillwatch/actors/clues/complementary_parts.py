@@ -22,14 +22,14 @@ LEAST_ROWS = 100
 MOST_OVERLAP = 0.02
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Share of prompts that only one account sent, once; two bits where nearly all are."""
-    log = world.log
+    log = context.log
     if len(actor.accounts) < 3 or len(actor.rows) < LEAST_ROWS:
         return None
     _, at, counts = np.unique(log["exact"][actor.rows], return_inverse=True, return_counts=True)
     overlap = float((counts[at] > 1).mean())
-    baseline = world.once(_repeats)
+    baseline = context.once(_repeats)
     if overlap > MOST_OVERLAP or baseline <= overlap:
         return None
     return ClueWeight(
@@ -43,12 +43,12 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     )
 
 
-def _repeats(world: ActorContext) -> float:
-    rows = world.once(prompts).rows
-    return float(rows[rows > 1].sum() / len(world.log))
+def _repeats(context: ActorContext) -> float:
+    rows = context.once(prompts).rows
+    return float(rows[rows > 1].sum() / len(context.log))
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
-    sent = Counter(one["q"] for one in evidence.harvest)
-    return {**evidence.share([sent[one["q"]] > 1 for one in evidence.harvest]), "bits": 2.0}
+    sent = Counter(exchange["q"] for exchange in evidence.harvest)
+    return {**evidence.share([sent[exchange["q"]] > 1 for exchange in evidence.harvest]), "bits": 2.0}

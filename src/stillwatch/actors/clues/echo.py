@@ -1,6 +1,6 @@
 """Answers given to one account of the group that come back in requests of another: one operation.
 
-Nobody need be held for it, and who never got an answer cannot be tied by it. It forms no groups.
+It needs no randomised hold, and it cannot tie an account that never got an answer. It forms no groups.
 
 Null: two, and both must be rejected; the larger p-value counts. (1) Whose requests quote an answer given to
     the group has nothing to do with the group: of the tenants whose requests brought passages on that day,
@@ -16,15 +16,13 @@ Source: docs/evidence.md, "Answers that come back"; the exact tail of independen
     binomial).
 """
 
-# mypy: allow-untyped-defs
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
-from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in, tenant_of
+from stillwatch.actors import Actor, ActorContext, ClueWeight, Tie, evidence_bits
+from stillwatch.actors.echo import Echoes, answered_us, echoes, echoes_in
 from stillwatch.exchanges.log import ExchangeLog
 from stillwatch.units import DAY_US, HOUR_US
 
@@ -62,40 +60,45 @@ class EchoEvidence:
 
 
 def echo_evidence(
-    log: ExchangeLog, accounts: Iterable[str], tenant: np.ndarray | None = None, found: Echoes | None = None
+    log: ExchangeLog,
+    accounts: Iterable[str],
+    tenant: np.ndarray | None = None,
+    log_echoes: Echoes | None = None,
 ) -> EchoEvidence | None:
     """Test whether answers given to a group come back in the group; None where none does.
 
-    tenant: (accounts,) who counts as one, else each account; found: the log's echoes under it, where they are
-    known already. The nulls are this module's.
+    tenant: (accounts,) who counts as one, else each account; log_echoes: the log's echoes under it, where
+    they are known already. The nulls are this module's.
     """
     tenant = np.arange(len(log.accounts), dtype=np.int32) if tenant is None else tenant
-    found = echoes(log, tenant) if found is None else found
-    if not len(found):
+    log_echoes = echoes(log, tenant) if log_echoes is None else log_echoes
+    if not len(log_echoes):
         return None
-    named = set(accounts)
+    names = set(accounts)
     code = {name: k for k, name in enumerate(log.accounts)}
     members = np.zeros(len(log.accounts), bool)
-    members[[code[name] for name in named if name in code]] = True
-    ours = np.zeros(len(log.accounts), bool)  # by tenant
-    ours[tenant[members]] = True
-    giver = tenant[log["account"][found.answer]]
-    taker = tenant[log["account"][found.request]]
-    given = np.flatnonzero(ours[giver])
-    within = given[ours[taker[given]]]
-    forward = within[found.forward[within]]
+    members[[code[name] for name in names if name in code]] = True
+    in_group = np.zeros(len(log.accounts), bool)  # by tenant
+    in_group[tenant[members]] = True
+    giver = tenant[log["account"][log_echoes.answer]]
+    taker = tenant[log["account"][log_echoes.request]]
+    given = np.flatnonzero(in_group[giver])
+    within = given[in_group[taker[given]]]
+    forward = within[log_echoes.forward[within]]
     if not len(forward):
         return None
-    quoting, inside, chances = _who_quotes(log, tenant, ours, found, given[found.forward[given]])
+    quoting, inside, chances = _who_quotes(
+        log, tenant, in_group, log_echoes, given[log_echoes.forward[given]]
+    )
     by_group = _tail(chances, inside)
-    after, orders = _which_first(log, tenant, found, within)
+    after, orders = _which_first(log, tenant, log_echoes, within)
     p_value = max(by_group, _tail(orders, after))
-    first = _first_of_each_pair(log, giver, taker, found, forward)
+    first = _first_of_each_pair(log, giver, taker, log_echoes, forward)
     tied_tenants = np.intersect1d(giver[forward], taker[forward])
     both = np.isin(tenant, tied_tenants) & members
     tied = tuple(np.flatnonzero(both).tolist())
     pair = giver.astype(np.int64) << 32 | taker
-    earlier = len(np.unique(pair[within[~found.forward[within]]]))
+    earlier = len(np.unique(pair[within[~log_echoes.forward[within]]]))
     text = (
         f"In {len(first):,} directed pairs of its accounts an answer to one came back in a request of the "
         f"other, and nobody else was answered or had brought it; of {quoting:,} accounts that quote its "
@@ -107,20 +110,20 @@ def echo_evidence(
     )
 
 
-def group_evidence(world: ActorContext, accounts: np.ndarray) -> EchoEvidence | None:
+def group_evidence(context: ActorContext, accounts: np.ndarray) -> EchoEvidence | None:
     """Give the evidence of some accounts, by code; None where what came back may be chance."""
-    log = world.log
+    log = context.log
     names = [log.accounts[a] for a in accounts]
-    evidence = echo_evidence(log, names, tenant_of(world), world.once(echoes_in))
+    evidence = echo_evidence(log, names, context.tenants, context.once(echoes_in))
     return evidence if evidence is not None and evidence.p_value <= ECHO_P_VALUE else None
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Accounts of the actor in whose requests answers to others of them come back, beside chance."""
-    evidence = group_evidence(world, actor.accounts)
+    evidence = group_evidence(context, actor.accounts)
     if evidence is None:
         return None
-    bits = float(min(MOST_BITS, -np.log2(max(evidence.p_value, 1e-300))))
+    bits = evidence_bits(evidence.p_value, 1e-300)
     each = min(PAIR_BITS, bits)
     return ClueWeight(
         bits,
@@ -139,66 +142,66 @@ def _pair_text(echo: AnswerEcho) -> str:
 
 
 def _who_quotes(
-    log: ExchangeLog, tenant: np.ndarray, ours: np.ndarray, found: Echoes, given: np.ndarray
+    log: ExchangeLog, tenant: np.ndarray, in_group: np.ndarray, log_echoes: Echoes, given: np.ndarray
 ) -> tuple[int, int, np.ndarray]:
     """Accounts that quote the group's answers, those of them inside, and each one's chance to be inside."""
     day = log["ts_us"] // DAY_US
     who = tenant[log["account"]]
     brought = np.count_nonzero(log.brought, axis=1)
-    order = given[np.lexsort((found.answer[given], log["ts_us"][found.request[given]]))]
+    order = given[np.lexsort((log_echoes.answer[given], log["ts_us"][log_echoes.request[given]]))]
     givers: set[int] = set()
     takers: set[int] = set()
     requests: set[int] = set()
     chances, inside = [], 0
     for k in order.tolist():
-        a, b = int(who[found.answer[k]]), int(who[found.request[k]])
-        if a in givers or b in takers or int(found.request[k]) in requests:
+        a, b = int(who[log_echoes.answer[k]]), int(who[log_echoes.request[k]])
+        if a in givers or b in takers or int(log_echoes.request[k]) in requests:
             continue
-        low, high = np.searchsorted(day, [day[found.request[k]], day[found.request[k]] + 1])
-        there = np.bincount(who[low:high], brought[low:high], minlength=len(ours))
-        there[[a, *takers]] = 0.0
-        active = there > 0
-        by_number = (active & ours).sum() / max(1, active.sum())
-        by_amount = there[ours].sum() / max(1.0, there.sum())
+        low, high = np.searchsorted(day, [day[log_echoes.request[k]], day[log_echoes.request[k]] + 1])
+        passages = np.bincount(who[low:high], brought[low:high], minlength=len(in_group))
+        passages[[a, *takers]] = 0.0
+        active = passages > 0
+        by_number = (active & in_group).sum() / max(1, active.sum())
+        by_amount = passages[in_group].sum() / max(1.0, passages.sum())
         chances.append(max(by_number, by_amount))
-        inside += bool(ours[b])
+        inside += bool(in_group[b])
         givers.add(a)
         takers.add(b)
-        requests.add(int(found.request[k]))
+        requests.add(int(log_echoes.request[k]))
     return len(chances), inside, np.array(chances)
 
 
 def _which_first(
-    log: ExchangeLog, tenant: np.ndarray, found: Echoes, within: np.ndarray
+    log: ExchangeLog, tenant: np.ndarray, log_echoes: Echoes, within: np.ndarray
 ) -> tuple[int, np.ndarray]:
     """In how many pairs of the group the answer came first, and each pair's chance of that."""
     who = tenant[log["account"]]
-    there_us = answered_us(log)
-    times = {True: there_us, False: log["ts_us"]}
-    begun = np.minimum(there_us[found.answer[within]], log["ts_us"][found.request[within]])
+    answer_us = answered_us(log)
+    times = {True: answer_us, False: log["ts_us"]}
+    begun = np.minimum(answer_us[log_echoes.answer[within]], log["ts_us"][log_echoes.request[within]])
     rows = {
         True: np.flatnonzero(np.any(log.answered, axis=1)),
         False: np.flatnonzero(np.any(log.brought, axis=1)),
     }
-    of: dict[tuple[int, bool], np.ndarray] = {}
-    for kind, mine in rows.items():
-        mine = mine[np.isin(who[mine], who[np.r_[found.answer[within], found.request[within]]])]
-        for one in np.unique(who[mine]).tolist():
-            of[one, kind] = np.sort(times[kind][mine[who[mine] == one]])
+    times_of: dict[tuple[int, bool], np.ndarray] = {}
+    for kind, own in rows.items():
+        own = own[np.isin(who[own], who[np.r_[log_echoes.answer[within], log_echoes.request[within]]])]
+        for code in np.unique(who[own]).tolist():
+            times_of[code, kind] = np.sort(times[kind][own[who[own] == code]])
     givers: set[int] = set()
     takers: set[int] = set()
     pairs: set[frozenset[int]] = set()
     chances, after = [], 0
-    for k in within[np.lexsort((found.answer[within], begun))].tolist():
-        a, b = int(who[found.answer[k]]), int(who[found.request[k]])
+    for k in within[np.lexsort((log_echoes.answer[within], begun))].tolist():
+        a, b = int(who[log_echoes.answer[k]]), int(who[log_echoes.request[k]])
         if a in givers or b in takers or frozenset((a, b)) in pairs:
             continue
         givers.add(a)
         takers.add(b)
         pairs.add(frozenset((a, b)))
-        later = len(of[a, True]) and np.searchsorted(of[a, True], of[b, False], side="left")
-        chances.append(float(np.mean(later)) / len(of[a, True]))
-        after += bool(found.forward[k])
+        later = len(times_of[a, True]) and np.searchsorted(times_of[a, True], times_of[b, False], side="left")
+        chances.append(float(np.mean(later)) / len(times_of[a, True]))
+        after += bool(log_echoes.forward[k])
     return after, np.array(chances)
 
 
@@ -211,23 +214,19 @@ def _tail(chances: np.ndarray, seen: int) -> float:
 
 
 def _first_of_each_pair(
-    log: ExchangeLog, giver: np.ndarray, taker: np.ndarray, found: Echoes, forward: np.ndarray
+    log: ExchangeLog, giver: np.ndarray, taker: np.ndarray, log_echoes: Echoes, forward: np.ndarray
 ) -> tuple[AnswerEcho, ...]:
-    order = forward[np.lexsort((found.answer[forward], found.request[forward]))]  # rows are in order of time
+    order = forward[
+        np.lexsort((log_echoes.answer[forward], log_echoes.request[forward]))
+    ]  # rows are in order of time
     seen: set[tuple[int, int]] = set()
     first = []
+    account, ts = log["account"], log["ts_us"]
     for k in order.tolist():
         if (pair := (int(giver[k]), int(taker[k]))) in seen:
             continue
         seen.add(pair)
-        a, b = int(found.answer[k]), int(found.request[k])
-        first.append(
-            AnswerEcho(
-                int(log["account"][a]),
-                int(log["ts_us"][a]),
-                int(log["account"][b]),
-                int(log["ts_us"][b]),
-                int(found.passages[k]),
-            )
-        )
+        a, b = int(log_echoes.answer[k]), int(log_echoes.request[k])
+        passages = int(log_echoes.passages[k])
+        first.append(AnswerEcho(int(account[a]), int(ts[a]), int(account[b]), int(ts[b]), passages))
     return tuple(first)

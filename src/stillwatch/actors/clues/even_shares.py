@@ -22,13 +22,13 @@ LEAST_ACCOUNTS = 8
 LEAST_MEAN = 5
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Standard deviation of log volume among the actor's accounts beside the population's."""
-    counts = np.bincount(world.log["account"][actor.rows], minlength=len(world.log.accounts))
+    counts = np.bincount(context.log["account"][actor.rows], minlength=len(context.log.accounts))
     own = counts[actor.accounts]
     own = own[own > 0]
-    every = world.once(_volumes)
-    others = np.delete(every, actor.accounts)
+    volumes = context.once(_volumes)
+    others = np.delete(volumes, actor.accounts)
     others = others[others >= 2]
     if len(own) < LEAST_ACCOUNTS or np.median(own) < LEAST_MEAN or len(others) < LEAST_ACCOUNTS:
         return None
@@ -47,11 +47,11 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     )
 
 
-def _volumes(world: ActorContext) -> np.ndarray:
-    return np.bincount(world.log["account"], minlength=len(world.log.accounts))
+def _volumes(context: ActorContext) -> np.ndarray:
+    return np.bincount(context.log["account"], minlength=len(context.log.accounts))
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the spread again from a bundle."""
-    volumes = [math.log(n) for n in Counter(one["a"] for one in evidence.harvest).values()]
+    volumes = [math.log(n) for n in Counter(exchange["a"] for exchange in evidence.harvest).values()]
     return {"actual": statistics.pstdev(volumes), "bits": 2.0, "n": len(volumes)}

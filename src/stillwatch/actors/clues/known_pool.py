@@ -11,7 +11,7 @@ Source: docs/scan.md, known pools; docs/field.md, signal 7.
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, KnownPoolUse
+from stillwatch.actors import Actor, ActorContext, ClueWeight, KnownPoolUse, evidence_bits
 from stillwatch.signals import Signal
 from stillwatch.stats.cover import Cover, cover
 
@@ -25,19 +25,20 @@ LEAST_SHARE = 0.1  # of a group's exchanges that ask items of a pool: less is sa
 SPEAKS = 0.01  # p-value of the cover from which it weighs anything
 
 
-def cover_of(use: KnownPoolUse, world: ActorContext, rows: np.ndarray) -> tuple[Cover, np.ndarray]:
+def cover_of(use: KnownPoolUse, context: ActorContext, rows: np.ndarray) -> tuple[Cover, np.ndarray]:
     """How some exchanges go through a pool, and those that ask an item. rows: in time order."""
     rows = rows[use.item[rows] >= 0]
-    account = world.log["account"][rows]
-    by = account if world.payer is None else world.payer[account]
-    return cover(by, use.item[rows], use.items), rows
+    payer = context.payers[context.log["account"][rows]]
+    return cover(payer, use.item[rows], use.items), rows
 
 
-def covers(world: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, Cover, np.ndarray]]:
+def covers(context: ActorContext, rows: np.ndarray) -> list[tuple[KnownPoolUse, Cover, np.ndarray]]:
     """The pools of which a tenth of some exchanges ask items, the most telling first."""
-    found = [(use, *cover_of(use, world, rows)) for use in world.pools]
-    found = [one for one in found if len(one[2]) >= max(1.0, LEAST_SHARE * len(rows))]
-    return sorted(found, key=lambda one: (one[1].p_value, -one[1].draws, one[0].name))
+    uses = [(use, *cover_of(use, context, rows)) for use in context.pools]
+    uses = [
+        (use, seen, asked) for use, seen, asked in uses if len(asked) >= max(1.0, LEAST_SHARE * len(rows))
+    ]
+    return sorted(uses, key=lambda use: (use[1].p_value, -use[1].draws, use[0].name))
 
 
 def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) -> str:
@@ -49,15 +50,15 @@ def cover_text(use: KnownPoolUse, seen: Cover, accounts: int, exchanges: int) ->
     )
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The known pool that the actor goes through, and how often two of its accounts ask one item."""
-    found = covers(world, actor.rows)
-    if not found or len(actor.accounts) < 2:
+    uses = covers(context, actor.rows)
+    if not uses or len(actor.accounts) < 2:
         return None
-    use, seen, rows = found[0]
-    p_value = min(1.0, seen.p_value * len(world.pools))
-    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-300)))) if p_value <= SPEAKS else 0.0
-    accounts = len(np.unique(world.log["account"][rows]))
+    use, seen, rows = uses[0]
+    p_value = min(1.0, seen.p_value * len(context.pools))
+    bits = evidence_bits(p_value, 1e-300) if p_value <= SPEAKS else 0.0
+    accounts = len(np.unique(context.log["account"][rows]))
     share = seen.repeated / max(seen.draws, 1)
     text = cover_text(use, seen, accounts, len(rows))
     return ClueWeight(bits, text, share, seen.expected / max(seen.draws, 1), None, len(rows))

@@ -8,7 +8,7 @@ Source: docs/field.md, signal 13 (Anthropic 2026-02: half of a campaign's traffi
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.actors import Actor, ActorContext, ClueWeight, Tie, evidence_bits
 from stillwatch.stats.subsets import rate_tail
 from stillwatch.units import DAY_US
 
@@ -19,43 +19,43 @@ SETTLED_US = 2 * DAY_US  # a model first seen later than this into the log is ne
 LEAST_ACCOUNTS = 5
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Share of active members that used a new model within 24 hours of its first use, beside all others."""
     best: ClueWeight | None = None
-    for name, active, early in world.once(_new_models):
-        mine = np.intersect1d(active, actor.accounts)
+    for name, active, early in context.once(_new_models):
+        own_active = np.intersect1d(active, actor.accounts)
         moved = np.intersect1d(early, actor.accounts)
-        others = len(active) - len(mine)
-        if len(mine) < LEAST_ACCOUNTS or others < LEAST_ACCOUNTS:
+        others = len(active) - len(own_active)
+        if len(own_active) < LEAST_ACCOUNTS or others < LEAST_ACCOUNTS:
             continue
         baseline = (len(early) - len(moved) + 0.5) / (others + 1)
-        p_value = rate_tail(len(moved), len(mine), baseline)
+        p_value = rate_tail(len(moved), len(own_active), baseline)
         if p_value > 0.001:
             continue
-        actual = len(moved) / len(mine)
-        bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
-        weighed = ClueWeight(
+        actual = len(moved) / len(own_active)
+        bits = evidence_bits(p_value)
+        weight = ClueWeight(
             bits,
-            f"{len(moved):,} of {len(mine):,} active accounts used {name} within a day of its first "
+            f"{len(moved):,} of {len(own_active):,} active accounts used {name} within a day of its first "
             f"appearance; of the others {baseline:.0%} did",
             actual,
             float(baseline),
             None,
-            len(mine),
+            len(own_active),
             tuple(
                 Tie(int(a), float(min(6.0, bits)), f"used {name} within a day of its first appearance")
                 for a in moved
             ),
         )
-        if best is None or weighed.bits > best.bits:
-            best = weighed
+        if best is None or weight.bits > best.bits:
+            best = weight
     return best
 
 
-def _new_models(world: ActorContext) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _new_models(context: ActorContext) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Models first used later than two days into the log: who was active that day, and who used the model."""
-    log = world.log
-    found = []
+    log = context.log
+    models = []
     for model, name in enumerate(log.models):
         used = log["model"] == model
         if not name or not used.any():  # where a source stops naming models, nobody has moved
@@ -64,5 +64,5 @@ def _new_models(world: ActorContext) -> list[tuple[str, np.ndarray, np.ndarray]]
         if born < log["ts_us"][0] + SETTLED_US:
             continue
         window = (log["ts_us"] >= born) & (log["ts_us"] < born + DAY_US)
-        found.append((name, np.unique(log["account"][window]), np.unique(log["account"][window & used])))
-    return found
+        models.append((name, np.unique(log["account"][window]), np.unique(log["account"][window & used])))
+    return models

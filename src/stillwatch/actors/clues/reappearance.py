@@ -9,7 +9,7 @@ Source: docs/field.md, signal 14 (GTG-16005: a second pool took over after a ban
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.actors import Actor, ActorContext, ClueWeight, Tie, evidence_bits
 from stillwatch.signals import Signal
 from stillwatch.stats.tails import poisson_tail
 from stillwatch.units import HOUR_US
@@ -23,9 +23,9 @@ SILENT_US = 24 * HOUR_US  # an account that sends nothing for so long before the
 LEAST_STOPPED = 4
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Accounts that start within twelve hours after a wave of members stopped, beside the usual rate."""
-    log = world.log
+    log = context.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
     names, at = np.unique(account, return_inverse=True)
     first = np.full(len(names), np.iinfo(np.int64).max)
@@ -49,7 +49,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     p_value = poisson_tail(int(fresh.sum()), float(expected))
     if fresh.sum() < LEAST_STOPPED or p_value > 0.001:
         return None
-    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
+    bits = evidence_bits(p_value)
     return ClueWeight(
         bits,
         f"{int(waves[k])} accounts fell silent within six hours, and {int(fresh.sum())} fresh ones took the "

@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 
 from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
-from stillwatch.actors.prompts import LEAST_WORDS, Elsewhere, elsewhere, prompts
+from stillwatch.actors.prompts import LEAST_WORDS, OtherPrompts, prompts, prompts_elsewhere
 from stillwatch.signals import BundleEvidence, Signal
 from stillwatch.stats.dealing import distinct
 
@@ -24,20 +24,20 @@ SIGNAL = Signal(title="asking the same questions again and again", order=10)
 LEAST_SHARE = 0.2
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Share of the actor's exchanges whose prompt others of its accounts sent too, and fewer outside."""
-    log = world.log
+    log = context.log
     long = log["words"] >= LEAST_WORDS
     rows = actor.rows[long[actor.rows]]
     if len(rows) == 0:
         return None
     account = log["account"][rows]
-    apart = elsewhere(actor.accounts, world)
-    number = world.once(prompts).number[rows]
+    others = prompts_elsewhere(actor.accounts, context)
+    number = context.once(prompts).number[rows]
     senders = _senders(number, account)
-    shared = (senders >= 2) & (senders > apart.senders[np.searchsorted(apart.prompt, number)])
+    shared = (senders >= 2) & (senders > others.senders[np.searchsorted(others.prompt, number)])
     actual = float(shared.mean())
-    baseline = _baseline(apart, world)
+    baseline = _baseline(others, context)
     if actual < LEAST_SHARE:
         return None
     per_account = {
@@ -69,32 +69,35 @@ def _senders(number: np.ndarray, account: np.ndarray) -> np.ndarray:
     return np.bincount(pairs >> 32, minlength=len(prompt))[at]
 
 
-def _baseline(apart: Elsewhere, world: ActorContext) -> float:
+def _baseline(others: OtherPrompts, context: ActorContext) -> float:
     """Share of the exchanges outside whose prompt two accounts outside sent."""
-    every = world.once(prompts)
-    rows, shared = world.once(_count_shared)
-    long = every.long[apart.prompt]
-    mine = every.rows[apart.prompt]
-    outside = rows - int((mine - apart.rows)[long].sum())
-    shared -= int(mine[long & (every.senders[apart.prompt] >= 2)].sum())
-    shared += int(apart.rows[long & (apart.senders >= 2)].sum())
-    return shared / outside if outside else 0.0
+    log_prompts = context.once(prompts)
+    rows, shared = context.once(_count_shared)
+    long = log_prompts.long[others.prompt]
+    own_rows = log_prompts.rows[others.prompt]
+    outside_rows = rows - int((own_rows - others.rows)[long].sum())
+    shared -= int(own_rows[long & (log_prompts.senders[others.prompt] >= 2)].sum())
+    shared += int(others.rows[long & (others.senders >= 2)].sum())
+    return shared / outside_rows if outside_rows else 0.0
 
 
-def _count_shared(world: ActorContext) -> tuple[int, int]:
+def _count_shared(context: ActorContext) -> tuple[int, int]:
     """The log's exchanges with long prompts, and those of them whose prompt two accounts sent."""
-    every = world.once(prompts)
-    return int(every.rows[every.long].sum()), int(every.rows[every.long & (every.senders >= 2)].sum())
+    log_prompts = context.once(prompts)
+    return int(log_prompts.rows[log_prompts.long].sum()), int(
+        log_prompts.rows[log_prompts.long & (log_prompts.senders >= 2)].sum()
+    )
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
-    long = [one for one in evidence.harvest if one["w"] >= 6]
+    long = [exchange for exchange in evidence.harvest if exchange["w"] >= 6]
     senders: dict[str, set[int]] = defaultdict(set)
-    for one in long:
-        senders[one["q"]].add(one["a"])
+    for exchange in long:
+        senders[exchange["q"]].add(exchange["a"])
     outside = evidence.others["prompts"]
     shared = sum(
-        len(senders[one["q"]]) >= 2 and len(senders[one["q"]]) > outside.get(one["q"], 0) for one in long
+        len(senders[exchange["q"]]) >= 2 and len(senders[exchange["q"]]) > outside.get(exchange["q"], 0)
+        for exchange in long
     )
     return {"actual": shared / len(long), "n": len(long)} if long else {"n": 0}

@@ -20,10 +20,10 @@ SIGNAL = Signal(
 )
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest model, beside the population's share."""
-    models = world.log.models
-    return common_value(actor, world, "model", "the model", lambda v: models[v] or "(unnamed)")
+    models = context.log.models
+    return common_value(actor, context, "model", "the model", lambda v: models[v] or "(unnamed)")
 
 
 def recompute(evidence: BundleEvidence) -> dict[str, float]:

@@ -18,10 +18,10 @@ SIGNAL = Signal(
 )
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest temperature, beside the population's share."""
     return common_value(
-        actor, world, "temperature_milli", "temperature", lambda v: "unset" if v < 0 else f"{v / 1000:g}"
+        actor, context, "temperature_milli", "temperature", lambda v: "unset" if v < 0 else f"{v / 1000:g}"
     )
 
 

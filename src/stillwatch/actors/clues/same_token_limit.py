@@ -18,10 +18,10 @@ SIGNAL = Signal(
 )
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The share of accounts that mostly use the commonest output limit, beside the population's share."""
     return common_value(
-        actor, world, "max_tokens", "an output limit of", lambda v: "none" if v < 0 else f"{v:,} tokens"
+        actor, context, "max_tokens", "an output limit of", lambda v: "none" if v < 0 else f"{v:,} tokens"
     )
 
 

@@ -27,17 +27,17 @@ KINDS = (2, 3, 5)
 LEAST_SHARE = 0.1  # of the actor's exchanges, for the commonest frame
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The commonest new frame: how many accounts carry it, in how much of their traffic."""
-    carried = carried_fingerprints(actor, world, KINDS)
+    carried = carried_fingerprints(actor, context, KINDS)
     if carried is None:
         return None
     best = int(np.argmax(carried.uses))
     share = carried.uses[best] / len(actor.rows)
     if share < LEAST_SHARE:
         return None
-    kind = KIND_NAMES[world.fingerprint_kind[carried.fingerprints[best]]]
-    rarity = np.log2(len(world.log.accounts) / max(int(world.entrants[carried.fingerprints[best]]), 1))
+    kind = KIND_NAMES[context.fingerprint_kind[carried.fingerprints[best]]]
+    rarity = np.log2(len(context.log.accounts) / max(int(context.entrants[carried.fingerprints[best]]), 1))
     ties = tuple(
         Tie(int(a), float(min(MOST_BITS, 2 * rarity)), f"uses the campaign's {kind}")
         for a in carried.accounts

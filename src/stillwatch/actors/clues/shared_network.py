@@ -21,19 +21,19 @@ CLASS = "network"
 HUB = 3.0  # other accounts behind a network per member behind it, past which it says nothing
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Members that share a network with other members; bits by how few others are behind those networks."""
-    log = world.log
+    log = context.log
     accounts = len(log.accounts)
-    net, who = world.once(_behind)
+    net, who = context.once(_behind)
     if len(net) == 0:
         return None
     behind = np.bincount(net)
     rows = actor.rows[log["net"][actor.rows] >= 0]
     own = distinct(log["net"][rows].astype(np.int64) * accounts + log["account"][rows])
     own_net, own_who = own // accounts, own % accounts
-    mine = np.bincount(own_net, minlength=len(behind))
-    useful = (mine >= 2) & (behind - mine <= HUB * mine)
+    own_count = np.bincount(own_net, minlength=len(behind))
+    useful = (own_count >= 2) & (behind - own_count <= HUB * own_count)
     tied = useful[own_net]
     members = np.unique(own_who[tied])
     if len(members) < 2 or len(members) < 0.1 * len(actor.accounts):
@@ -44,7 +44,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     share = len(members) / len(actor.accounts)
     bits = float(min(MOST_BITS, 2 * np.median(best[members]) * share))
     # the others beside it: who of them shares a network as rare with an account of the campaign
-    near = (mine >= 1) & (behind <= behind[useful].max())
+    near = (own_count >= 1) & (behind <= behind[useful].max())
     sharing = np.bincount(who[near[net]], minlength=accounts) > 0
     baseline = float(np.delete(sharing, actor.accounts).mean()) if accounts > len(actor.accounts) else None
     return ClueWeight(
@@ -64,9 +64,9 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     )
 
 
-def _behind(world: ActorContext) -> tuple[np.ndarray, np.ndarray]:
+def _behind(context: ActorContext) -> tuple[np.ndarray, np.ndarray]:
     """Every network together with every account behind it, once."""
-    log = world.log
+    log = context.log
     known = np.flatnonzero(log["net"] >= 0)
     pairs = distinct(log["net"][known].astype(np.int64) * len(log.accounts) + log["account"][known])
     return pairs // len(log.accounts), pairs % len(log.accounts)

@@ -21,18 +21,18 @@ CLASS = "payment"
 SIGNAL = Signal(atlas=("AML.T0021", "Establish Accounts", "accounts are paid for by one instrument"))
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Members that share an instrument; bits by how rare it is to share one, less where it is a hub."""
-    if world.known is None:
+    if context.known is None:
         return None
-    payment, org = world.known.payment, world.known.org
-    every = Counter(p for p in payment if p)
-    mine = Counter(payment[a] for a in actor.accounts if payment[a] and not org[a])
-    shared = {p: n for p, n in mine.items() if n >= 2}
+    payment, org = context.known.payment, context.known.org
+    by_instrument = Counter(p for p in payment if p)
+    own = Counter(payment[a] for a in actor.accounts if payment[a] and not org[a])
+    shared = {p: n for p, n in own.items() if n >= 2}
     if not shared:
         return None
     top = max(shared, key=lambda p: (shared[p], p))
-    outside = every[top] - shared[top]
+    outside = by_instrument[top] - shared[top]
     rarity = float(np.log2(len(payment) / (1 + outside)))
     bits = min(MOST_BITS, rarity * min(np.log2(shared[top]), 3.0))
     members = [int(a) for a in actor.accounts if payment[a] in shared and not org[a]]
@@ -44,7 +44,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         f"{'s' if len(shared) > 1 else ''} and belong to no organisation"
         + (f"; {outside} others share it" if outside else ""),
         sum(shared.values()) / len(actor.accounts),
-        float(np.mean([every[p] > 1 for p in payment if p])) if every else None,
+        float(np.mean([by_instrument[p] > 1 for p in payment if p])) if by_instrument else None,
         None,
         len(actor.accounts),
         tuple(
@@ -57,6 +57,8 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the share again from a bundle."""
     own = [evidence.accounts[k] for k in evidence.named]
-    mine = Counter(one["payment"] for one in own if one["payment"] and not one["org"])
-    shared = sum(n for n in mine.values() if n >= 2)
+    by_instrument = Counter(
+        account["payment"] for account in own if account["payment"] and not account["org"]
+    )
+    shared = sum(n for n in by_instrument.values() if n >= 2)
     return {"actual": shared / len(evidence.named), "n": len(evidence.named)}

@@ -24,13 +24,13 @@ KINDS = (0, 1)
 FIRM = 3  # phrases; with one or two a busy bystander meets the campaign's wording by chance
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Phrases that at least three of the actor's accounts carry; bits by how rare they are in the log."""
-    carried = carried_fingerprints(actor, world, KINDS)
+    carried = carried_fingerprints(actor, context, KINDS)
     if carried is None:
         return None
-    accounts = len(world.log.accounts)
-    rarity = np.log2(accounts / np.maximum(world.entrants[carried.fingerprints], 1))
+    accounts = len(context.log.accounts)
+    rarity = np.log2(accounts / np.maximum(context.entrants[carried.fingerprints], 1))
     bits = float(min(np.median(rarity), MOST_BITS)) if len(rarity) else 0.0
     ties = tuple(
         Tie(
@@ -46,7 +46,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
         min(MOST_BITS, bits * 2),
         f"{len(carried.fingerprints):,} phrases, new in this log, are shared by {len(carried.accounts):,} of "
         f"{len(actor.accounts):,} accounts; the median one is used by {np.median(carried.spread):.0f} of "
-        f"them and by {np.median(world.entrants[carried.fingerprints]):.0f} tenants in all",
+        f"them and by {np.median(context.entrants[carried.fingerprints]):.0f} tenants in all",
         share,
         None,
         None,

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from stillwatch.actors import MOST_BITS, Actor, ActorContext, ClueWeight, Tie
+from stillwatch.actors import Actor, ActorContext, ClueWeight, Tie, evidence_bits
 from stillwatch.signals import BundleEvidence, Signal
 from stillwatch.stats.groups import concentration_tail
 from stillwatch.units import DAY_US
@@ -26,11 +26,11 @@ LEAST_OTHERS = 20  # fewer, and their share in any two days is no measure
 CORRELATION = 0.1  # what honest groups are granted, about as for their settings (scan/watch.py)
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """The densest two days of the members' sign-ups, beside the population's share of sign-ups in them."""
-    if world.known is None:
+    if context.known is None:
         return None
-    created = world.known.created_us
+    created = context.known.created_us
     codes = actor.accounts[created[actor.accounts] > 0]
     if len(codes) < LEAST_ACCOUNTS:
         return None
@@ -47,7 +47,7 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
     p_value = min(1.0, len(times) * concentration_tail(count, len(times), round(baseline, 6), CORRELATION))
     if count < LEAST_ACCOUNTS or p_value > 0.001:
         return None
-    bits = float(min(MOST_BITS, -np.log2(max(p_value, 1e-12))))
+    bits = evidence_bits(p_value)
     members = codes[(created[codes] >= begin) & (created[codes] <= begin + BURST_US)]
     return ClueWeight(
         bits,
@@ -71,9 +71,7 @@ def recompute(evidence: BundleEvidence) -> dict[str, float]:
 
 def recompute_ties(evidence: BundleEvidence) -> list[float]:
     """Compute again which accounts it ties, by how many bits."""
-    found = evidence.signups()
-    return (
-        [min(6.0, math.log2(1 / found["baseline"]))] * round(found["actual"] * found["n"])
-        if found["n"]
-        else []
-    )
+    signups = evidence.signups()
+    if not signups["n"]:
+        return []
+    return [min(6.0, math.log2(1 / signups["baseline"]))] * round(signups["actual"] * signups["n"])

@@ -18,9 +18,9 @@ CLASS = "timing"
 LEAST_ACCOUNTS = 8
 
 
-def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
+def weigh(actor: Actor, context: ActorContext) -> ClueWeight | None:
     """Hours within which the middle 80 % of accounts start, and stop, as shares of the log's span."""
-    log = world.log
+    log = context.log
     account, ts = log["account"][actor.rows], log["ts_us"][actor.rows]
     if len(actor.accounts) < LEAST_ACCOUNTS:
         return None
@@ -48,8 +48,8 @@ def weigh(actor: Actor, world: ActorContext) -> ClueWeight | None:
 def recompute(evidence: BundleEvidence) -> dict[str, float]:
     """Compute the hours again from a bundle."""
     first: dict[int, float] = {}
-    for one in evidence.harvest:
-        first.setdefault(one["a"], one["t"])
+    for exchange in evidence.harvest:
+        first.setdefault(exchange["a"], exchange["t"])
     times = list(first.values())
     middle = evidence.quantile(times, 0.9) - evidence.quantile(times, 0.1)
     return {"actual": middle / 3_600_000_000, "n": len(times)}

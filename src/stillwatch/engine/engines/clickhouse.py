@@ -1,8 +1,8 @@
 """Embedded ClickHouse (chDB), behind the extra `clickhouse`. It knows no server: tables live in memory.
 
-Levelled here, as in the standard: the dialect (by sqlglot), unmatched joins (NULL) and names (a column wins
-over an alias of the same SELECT). Not levelled, so portable SQL must mind it: integer sums wrap in silence,
-and a sum over no rows is 0 rather than NULL.
+As in the standard: the dialect (by sqlglot), unmatched joins (NULL) and names (a column wins over an alias of
+the same SELECT). Unlike the standard, so that portable SQL must avoid it: integer sums wrap in silence, and a
+sum over no rows is 0 rather than NULL.
 """
 
 import uuid

@@ -110,15 +110,16 @@ def _start(threads: int | None, memory_limit: str | None, address: str) -> Any:
     if master:
         settings["spark.master"] = master
     if master.startswith("local"):  # nobody else has to reach this driver
-        here = "127.0.0.1"
-        settings |= {"spark.ui.enabled": "false", "spark.driver.host": here, "spark.driver.bindAddress": here}
         settings |= {
+            "spark.ui.enabled": "false",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
             "spark.sql.shuffle.partitions": str(LOCAL_PARTITIONS),
             "spark.sql.adaptive.enabled": "false",
         }
-    right = "right would be a master that answers, such as spark://HOST:7077, yarn or local[2]"
+    expected = "right would be a master that answers, such as spark://HOST:7077, yarn or local[2]"
     with (
-        _refusals(f"does not start on {master or 'what spark-submit was told'} ({right})"),
+        _refusals(f"does not start on {master or 'what spark-submit was told'} ({expected})"),
         _own_interrupts(),
     ):
         session = SparkSession.builder.config(map=settings).getOrCreate()
@@ -143,8 +144,8 @@ def _not_of_py4j(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _refusals(did: str = "refused") -> Iterator[None]:
-    """Give what Spark raises as an EngineError that says what it `did`."""
+def _refusals(outcome: str = "refused") -> Iterator[None]:
+    """Give what Spark raises as an EngineError that names the `outcome`."""
     root = logging.getLogger()
     root.addFilter(_not_of_py4j)
     try:
@@ -155,10 +156,10 @@ def _refusals(did: str = "refused") -> Iterator[None]:
         error_lines = str(error).strip().splitlines() or [type(error).__name__]
         if "JAVA_GATEWAY_EXITED" in error_lines[0]:
             raise EngineError(
-                f"Spark {did}: its Java process ended, see above. It needs Java 17 or 21 "
+                f"Spark {outcome}: its Java process ended, see above. It needs Java 17 or 21 "
                 "(Debian: apt-get install default-jre-headless; elsewhere set JAVA_HOME)"
             ) from error
-        raise EngineError(f"Spark {did}: {' '.join(error_lines[:2])}") from error
+        raise EngineError(f"Spark {outcome}: {' '.join(error_lines[:2])}") from error
     finally:
         root.removeFilter(_not_of_py4j)
 

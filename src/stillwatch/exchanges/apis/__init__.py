@@ -1,8 +1,8 @@
-"""What a request to a model looks like: where its text lies, and whose voice it is. One file an API.
+"""The shape of a request to a model: where its text lies, and whose voice it is. One file an API.
 
 An API is one file in this folder with an `API` in it; `request_text.py` beside this folder reads bodies by
-it. A table says only what it must: a key that no table knows is looked into all the same, so that a table
-which is too short makes text count as the user's, and never as nothing.
+it. A table says only what it must: a key that no table knows is read all the same, so that a table which is
+too short makes text count as the user's, and never as nothing.
 """
 
 from collections.abc import Mapping

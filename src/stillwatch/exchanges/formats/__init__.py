@@ -1,7 +1,7 @@
 """What a log format is: how it is recognised, and how one of its objects becomes rows of the record.
 
-A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it by
-looking. A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
+A format is one file in this folder with a `FORMAT` in it; `registry.py` beside this folder finds it there.
+A format knows nothing of files, compression, line numbers or batches, and it never invents a value.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ class MappedSession(Session, Protocol):
 class Format:
     name: str  # as it stands in messages and docs
     order: int  # asked in this order: the more particular first
-    sniff: Callable[[Json], bool]  # does this object look like one of ours? cheap: keys only
+    sniff: Callable[[Json], bool]  # is this object one of ours? cheap: keys only
     open: Callable[[], Session]
     version: Callable[[Json], str | None] | None = None  # what an object says of the software that wrote it
     protobuf: str | None = None  # module that turns this format's protobuf bytes into objects, if it has such

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import dig, first, from_text, message_text
+from stillwatch.exchanges.messages import as_object, dig, first, from_text, message_text
 from stillwatch.exchanges.request_text import NOTHING, messages_text, recognise
 
 LLM, GATEWAY, DIAGNOSTICS = "llm", "gateway", "diagnostics"
@@ -27,43 +27,38 @@ CATEGORIES = {
 }  # fmt: skip
 OTHER = {"audit", "trace", "azureopenairequestusage", "websocketconnectionlogs", "gatewaymcplogs"}
 HEADER = (
-    "deploymentname",
-    "modelname",
-    "prompttokens",
-    "completiontokens",
-    "isstreamcompletion",
-    "operationname",
-)
+    "deploymentname", "modelname", "prompttokens", "completiontokens", "isstreamcompletion", "operationname",
+)  # fmt: skip
 
 
 def flat(obj: Json) -> dict[str, object]:
     """A record with its `properties` beside the rest and all keys in one case: tables and blobs differ in
     both."""
-    found: dict[str, object] = {}
-    inner = from_text(first(obj.get("properties"), obj.get("properties_s"), obj.get("Properties")))
-    for part in (inner if isinstance(inner, dict) else {}, obj):
+    fields: dict[str, object] = {}
+    properties = as_object(first(obj.get("properties"), obj.get("properties_s"), obj.get("Properties")))
+    for part in (properties, obj):
         for key, value in part.items():
-            plain = key.removesuffix("[UTC]").strip().lower()
+            name = key.removesuffix("[UTC]").strip().lower()
             for ending in ("_s", "_d", "_g", "_b"):
-                plain = plain.removesuffix(ending)
+                name = name.removesuffix(ending)
             if value is not None and value != "":
-                found[plain] = value
-    return found
+                fields[name] = value
+    return fields
 
 
-def kind_of(found: Json) -> str | None:
+def kind_of(record: Json) -> str | None:
     """Which of the tables a flattened record is from; "other" for Azure's tables that hold no exchange."""
     for key in ("type", "category"):
-        name = str(found.get(key, "")).lower()
+        name = str(record.get(key, "")).lower()
         if name in CATEGORIES:
             return CATEGORIES[name]
-        if name in OTHER and ("resourceid" in found or "timegenerated" in found):
+        if name in OTHER and ("resourceid" in record or "timegenerated" in record):
             return "other"
-    if "correlationid" not in found:
+    if "correlationid" not in record:
         return None
-    if "sequencenumber" in found or "requestmessages" in found or "responsemessages" in found:
+    if "sequencenumber" in record or "requestmessages" in record or "responsemessages" in record:
         return LLM
-    return GATEWAY if "apimsubscriptionid" in found or "backendurl" in found else None
+    return GATEWAY if "apimsubscriptionid" in record or "backendurl" in record else None
 
 
 def sniff(obj: Json) -> bool:
@@ -102,52 +97,51 @@ class Azure:
                 continue
             yield self._read_record(flat(record), place)
 
-    def _read_record(self, found: dict[str, object], place: str) -> Item:
-        kind = kind_of(found)
+    def _read_record(self, record: dict[str, object], place: str) -> Item:
+        kind = kind_of(record)
         if kind == DIAGNOSTICS:
-            return _diagnostics(found)
+            return _diagnostics(record)
         if kind == "other":
             return ASIDE
-        key = found.get("correlationid")
+        key = record.get("correlationid")
         if kind is None or not isinstance(key, str):
             return Refused("has no CorrelationId or no table that is known here")
         if kind == GATEWAY:
-            self.gateway[key] = (place, found)
+            self.gateway[key] = (place, record)
             return ASIDE
-        held = self.pieces.setdefault(key, Pieces(place))
-        number = found.get("sequencenumber", 0)
+        pieces = self.pieces.setdefault(key, Pieces(place))
+        number = record.get("sequencenumber", 0)
         try:
             sequence = int(number) if isinstance(number, int | str) else 0
         except ValueError:
             return Refused("SequenceNumber must be a whole number")
-        for name, into in (("requestmessages", held.request), ("responsemessages", held.response)):
-            if found.get(name) is not None:
-                into[sequence] = found[name]
+        for name, part in (("requestmessages", pieces.request), ("responsemessages", pieces.response)):
+            if record.get(name) is not None:
+                part[sequence] = record[name]
         for name in HEADER:
-            if name in found:
-                held.head.setdefault(name, found[name])
-        time = str(first(found.get("timegenerated"), found.get("time"), ""))
-        held.time = min(held.time, time) if held.time else time
+            if name in record:
+                pieces.head.setdefault(name, record[name])
+        time = str(first(record.get("timegenerated"), record.get("time"), ""))
+        pieces.time = min(pieces.time, time) if pieces.time else time
         return ASIDE
 
     def finish(self) -> Iterator[Item]:
-        for key, held in sorted(self.pieces.items()):
+        for key, pieces in sorted(self.pieces.items()):
             _, caller = self.gateway.pop(key, ("", {}))
             if not caller:
                 yield Refused(
                     f"exchange {key[:40]}: no row of ApiManagementGatewayLogs has this CorrelationId, so no "
                     "account is known; right would be to export both tables",
-                    held.place,
+                    pieces.place,
                 )
                 continue
-            yield _join_pieces(key, held, caller)
+            yield _join_pieces(key, pieces, caller)
         # bodies logged by the gateway itself, no LLM table
         for key, (_, caller) in sorted(self.gateway.items()):
-            request = from_text(first(caller.get("requestbody"), caller.get("backendrequestbody")))
-            if isinstance(request, dict) and recognise(request):
-                answer = from_text(first(caller.get("responsebody"), caller.get("backendresponsebody")))
-                row = exchange(request, answer if isinstance(answer, dict) else {})
-                yield row | _caller(key, caller)
+            request = as_object(first(caller.get("requestbody"), caller.get("backendrequestbody")))
+            if recognise(request):
+                answer = as_object(first(caller.get("responsebody"), caller.get("backendresponsebody")))
+                yield exchange(request, answer) | _caller(key, caller)
 
 
 def _caller(key: str, caller: Json) -> Row:
@@ -162,25 +156,25 @@ def _caller(key: str, caller: Json) -> Row:
     }
 
 
-def _join_pieces(key: str, held: Pieces, caller: Json) -> Row:
-    request = _whole(held.request)
-    words = NOTHING if request is None else messages_text(request)
-    answer = _whole(held.response)
+def _join_pieces(key: str, pieces: Pieces, caller: Json) -> Row:
+    request = _join_parts(pieces.request)
+    texts = NOTHING if request is None else messages_text(request)
+    answer = _join_parts(pieces.response)
     row = _caller(key, caller)
-    if held.time:
-        row["time"] = _time(held.time)
+    if pieces.time:
+        row["time"] = _time(pieces.time)
     return row | {
-        "model": first(held.head.get("modelname"), held.head.get("deploymentname")),
-        **words.row(),
-        "input_tokens": held.head.get("prompttokens"),
-        "output_tokens": held.head.get("completiontokens"),
-        "stream": held.head.get("isstreamcompletion"),
+        "model": first(pieces.head.get("modelname"), pieces.head.get("deploymentname")),
+        **texts.row(),
+        "input_tokens": pieces.head.get("prompttokens"),
+        "output_tokens": pieces.head.get("completiontokens"),
+        "stream": pieces.head.get("isstreamcompletion"),
         "finish_reason": dig(answer, -1, "finish_reason"),
         "completion": _answer(answer),
     }
 
 
-def _whole(pieces: dict[int, object]) -> object:
+def _join_parts(pieces: dict[int, object]) -> object:
     """The pieces as one value: lists one after another, or the parts of one JSON text. A gap or a cut gives
     None."""
     if not pieces:
@@ -196,9 +190,9 @@ def _whole(pieces: dict[int, object]) -> object:
     text = "".join(part for part in parts if isinstance(part, str))
     value = from_text(text)
     if value is text:
-        each = [from_text(part) for part in parts]  # each row a whole list of its own, not one text cut up
-        if all(isinstance(part, list) for part in each):
-            return [message for part in each if isinstance(part, list) for message in part]
+        values = [from_text(part) for part in parts]  # each row a whole list of its own, not one text cut up
+        if all(isinstance(part, list) for part in values):
+            return [message for part in values if isinstance(part, list) for message in part]
         return None if text.lstrip()[:1] in ("[", "{") else text
     return value
 
@@ -210,20 +204,20 @@ def _answer(answer: object) -> str | None:
     return message_text(answer)
 
 
-def _diagnostics(found: Json) -> Item:
+def _diagnostics(record: Json) -> Item:
     """Azure OpenAI RequestResponse: no text. The caller is the Entra object id, else the resource that
     pays."""
     return {
         "exchange_id": None,  # a correlationId may stand on several rows
-        "time": _time(first(found.get("time"), found.get("timegenerated"))),
-        "account": first(found.get("objectid"), found.get("resourceid"), found.get("resource")),
-        "client_ip": found.get("calleripaddress"),  # its last part is masked
-        "operation": _operation(found.get("operationname")),
-        "model": first(found.get("modelname"), found.get("modeldeploymentname")),
+        "time": _time(first(record.get("time"), record.get("timegenerated"))),
+        "account": first(record.get("objectid"), record.get("resourceid"), record.get("resource")),
+        "client_ip": record.get("calleripaddress"),  # its last part is masked
+        "operation": _operation(record.get("operationname")),
+        "model": first(record.get("modelname"), record.get("modeldeploymentname")),
         "prompt": None,
-        "stream": {"streaming": True, "non-streaming": False}.get(str(found.get("streamtype", "")).lower()),
-        "status": found.get("resultsignature"),
-        "latency_ms": _positive(found.get("durationms")),
+        "stream": {"streaming": True, "non-streaming": False}.get(str(record.get("streamtype", "")).lower()),
+        "status": record.get("resultsignature"),
+        "latency_ms": _positive(record.get("durationms")),
     }
 
 

@@ -34,15 +34,19 @@ def rows(obj: Json) -> Iterator[Item]:
     account, session = _who(dig(obj, "identity", "arn"), obj.get("accountId"))
     config = dig(body, "inferenceConfig")
     operation = obj.get("operation")
-    about = obj.get("requestMetadata")
+    metadata = obj.get("requestMetadata")
     row: Row = {
         "exchange_id": obj.get("requestId"),
         "time": obj.get("timestamp"),
         "account": account,
-        "end_user": first(*(dig(about, key) for key in ("end_user", "user_id", "userId", "user")), session),
+        "end_user": first(
+            *(dig(metadata, key) for key in ("end_user", "user_id", "userId", "user")), session,
+        ),
         "operation": "embeddings" if "embed" in str(obj.get("modelId")) else "chat",
         "model": obj.get("modelId"),
-        "conversation": first(*(dig(about, key) for key in ("conversation_id", "session_id", "sessionId"))),
+        "conversation": first(
+            *(dig(metadata, key) for key in ("conversation_id", "session_id", "sessionId")),
+        ),
         **request_text(body).row(),
         "tools": count(first(dig(body, "toolConfig", "tools"), dig(body, "tools"))),
         "input_tokens": first(dig(obj, "input", "inputTokenCount"), dig(answer, "usage", "inputTokens")),
@@ -106,16 +110,16 @@ def _join_stream(chunks: list[object]) -> str | None:
 
 
 def _final_answer(answer: object, chunks: list[object] | None) -> object:
-    ends: list[object] = []
+    reasons: list[object] = []
     for part in chunks if chunks is not None else [answer]:
-        ends.append(
+        reasons.append(
             first(
                 dig(part, "stop_reason"), dig(part, "stopReason"), dig(part, "delta", "stop_reason"),
                 dig(part, "messageStop", "stopReason"), dig(part, "completionReason"),
                 dig(part, "results", 0, "completionReason"),
             )
         )  # fmt: skip
-    return first(*reversed(ends))
+    return first(*reversed(reasons))
 
 
 def _chunk_latency(chunks: list[object] | None) -> object:

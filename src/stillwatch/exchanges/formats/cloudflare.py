@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
-from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.messages import as_object, dig, first
 
 NAMES = {  # field of the record -> in Logpush, in the API
     "exchange_id": ("id",),
@@ -31,12 +31,12 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    request = from_text(first(obj.get("RequestBody"), obj.get("request"), obj.get("request_head")))
-    answer = from_text(first(obj.get("ResponseBody"), obj.get("response"), obj.get("response_head")))
-    row: Row = exchange(_body(request), _body(answer))
+    request = _body(first(obj.get("RequestBody"), obj.get("request"), obj.get("request_head")))
+    answer = _body(first(obj.get("ResponseBody"), obj.get("response"), obj.get("response_head")))
+    row: Row = exchange(request, answer)
     row |= {name: first(*(obj.get(key) for key in keys), row.get(name)) for name, keys in NAMES.items()}
     row["latency_ms"] = first(row["latency_ms"], dig(obj, "Metrics", "durationMs"))
-    row["operation"] = operation_of(first(obj.get("Endpoint"), obj.get("path")), _body(request))
+    row["operation"] = operation_of(first(obj.get("Endpoint"), obj.get("path")), request)
     row["account"] = None
     yield Refused(
         "has no account: the gateway names none. Say which metadata of yours does: --map "
@@ -47,7 +47,8 @@ def rows(obj: Json) -> Iterator[Item]:
 
 def _body(value: object) -> dict[str, object]:
     """A body that can be read: not one that is encrypted."""
-    return value if isinstance(value, dict) and value.get("type") != "encrypted" else {}
+    body = as_object(value)
+    return {} if body.get("type") == "encrypted" else body
 
 
 FORMAT = Format(name="Cloudflare AI Gateway", order=49, sniff=sniff, open=lambda: Stateless(rows))

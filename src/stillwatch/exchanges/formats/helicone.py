@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
-from stillwatch.exchanges.messages import first, from_text
+from stillwatch.exchanges.messages import as_object, first
 
 NO_STATUS = -1, -2, -3, -4  # Helicone's own: pending, cancelled, and the like
 
@@ -17,9 +17,8 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    request, response = from_text(obj.get("request_body")), from_text(obj.get("response_body"))
-    request = request if isinstance(request, dict) else {}
-    row = exchange(request, response if isinstance(response, dict) else {})
+    request = as_object(obj.get("request_body"))
+    row = exchange(request, as_object(obj.get("response_body")))
     account = first(obj.get("request_user_id"), obj.get("user_id"), obj.get("auth_hash"))
     status = obj.get("response_status")
     row |= {

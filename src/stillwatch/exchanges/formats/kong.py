@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
-from stillwatch.exchanges.messages import dig, first, from_text
+from stillwatch.exchanges.messages import as_object, dig, first
 
 
 def sniff(obj: Json) -> bool:
@@ -25,16 +25,15 @@ def rows(obj: Json) -> Iterator[Item]:
         yield ASIDE
         return
     payload = first(proxy.get("payload"), dig(ai, "payload"))
-    request, response = from_text(dig(payload, "request")), from_text(dig(payload, "response"))
-    request = request if isinstance(request, dict) else {}
-    row = exchange(request, response if isinstance(response, dict) else {})
-    who = obj.get("consumer")
+    request = as_object(dig(payload, "request"))
+    row = exchange(request, as_object(dig(payload, "response")))
+    consumer = obj.get("consumer")
     account = first(
-        dig(who, "id"), dig(who, "username"), dig(who, "custom_id"), dig(obj, "authenticated_entity", "id"),
-        dig(obj, "credential", "id"), *(dig(obj, "request", "headers", f"x-consumer-{key}") for key in
-        ("id", "username", "custom-id")),
+        *(dig(consumer, key) for key in ("id", "username", "custom_id")),
+        dig(obj, "authenticated_entity", "id"), dig(obj, "credential", "id"),
+        *(dig(obj, "request", "headers", f"x-consumer-{key}") for key in ("id", "username", "custom-id")),
     )  # fmt: skip
-    usage, about = proxy.get("usage"), proxy.get("meta")
+    usage, meta = proxy.get("usage"), proxy.get("meta")
     row |= {
         "exchange_id": dig(obj, "request", "id"),
         "time": obj.get("started_at"),
@@ -42,7 +41,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "client_ip": obj.get("client_ip"),
         "user_agent": dig(obj, "request", "headers", "user-agent"),
         "operation": operation_of(dig(obj, "request", "uri"), request),
-        "model": first(row["model"], dig(about, "request_model"), dig(about, "response_model")),
+        "model": first(row["model"], dig(meta, "request_model"), dig(meta, "response_model")),
         "input_tokens": first(row["input_tokens"], dig(usage, "prompt_tokens")),
         "output_tokens": first(row["output_tokens"], dig(usage, "completion_tokens")),
         "status": dig(obj, "response", "status"),

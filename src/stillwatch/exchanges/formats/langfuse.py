@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import completion
-from stillwatch.exchanges.messages import count, dig, first, format_name, from_text, message_text
+from stillwatch.exchanges.messages import count, dig, either, first, format_name, from_text, message_text
 from stillwatch.exchanges.request_text import messages_text
 
+TIMES = ("startTime", "start_time")
 ACCOUNT = ("account", "user_api_key_hash", "user_api_key_alias", "user_api_key_team_id", "organization_id")
 
 
@@ -23,15 +24,12 @@ def sniff(obj: Json) -> bool:
     if is_trace(obj):
         return True
     trace = "traceId" in obj or "trace_id" in obj
-    return trace and ("startTime" in obj or "start_time" in obj) and "type" in obj and "input" in obj
+    return trace and not obj.keys().isdisjoint(TIMES) and "type" in obj and "input" in obj
 
 
 def is_trace(obj: Json) -> bool:
     """Whether this is a row of the traces' table: its own id, a timestamp, no observation's times."""
-    names = {"id", "timestamp", "input", "output"} <= obj.keys() and not obj.keys() & {
-        "start_time",
-        "startTime",
-    }
+    names = {"id", "timestamp", "input", "output"} <= obj.keys() and obj.keys().isdisjoint(TIMES)
     return names and ("userId" in obj or "user_id" in obj) and ("sessionId" in obj or "session_id" in obj)
 
 
@@ -49,7 +47,7 @@ class Langfuse:
             return
         for item in rows(obj):
             if isinstance(item, dict):
-                self.generated.add(str(_get(obj, "traceId", "trace_id")))
+                self.generated.add(str(either(obj, "traceId", "trace_id")))
             yield item
 
     def finish(self) -> Iterator[Item]:
@@ -61,7 +59,7 @@ class Langfuse:
 def trace_row(obj: Json, place: str) -> Item:
     """A trace without generations as one exchange."""
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    metadata, user = from_text(obj.get("metadata")), _get(obj, "userId", "user_id")
+    metadata, user = from_text(obj.get("metadata")), either(obj, "userId", "user_id")
     account = first(*(dig(metadata, key) for key in ACCOUNT), user)
     if account is None:
         return Refused(
@@ -72,7 +70,7 @@ def trace_row(obj: Json, place: str) -> Item:
         "time": utc(obj.get("timestamp")),
         "account": account,
         "end_user": user if user != account else None,
-        "conversation": _get(obj, "sessionId", "session_id"),
+        "conversation": either(obj, "sessionId", "session_id"),
         **messages_text(request, dig(request, "system"), dig(request, "tools")).row(),
         "completion": first(completion(answer) if isinstance(answer, dict) else None, message_text(answer)),
     }
@@ -83,22 +81,22 @@ def rows(obj: Json) -> Iterator[Item]:
         yield ASIDE
         return
     metadata = from_text(obj.get("metadata"))
-    parameters = from_text(_get(obj, "modelParameters", "model_parameters"))
-    usage = first(from_text(_get(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
+    parameters = from_text(either(obj, "modelParameters", "model_parameters"))
+    usage = first(from_text(either(obj, "usageDetails", "usage_details")), from_text(obj.get("usage")))
     request, answer = from_text(obj.get("input")), from_text(obj.get("output"))
-    words = messages_text(request, dig(request, "system"), dig(request, "tools"))
-    user = _get(obj, "userId", "user_id")
+    texts = messages_text(request, dig(request, "system"), dig(request, "tools"))
+    user = either(obj, "userId", "user_id")
     account = first(*(dig(metadata, key) for key in ACCOUNT), user)
-    said_back = completion(answer) if isinstance(answer, dict) else None
+    answer_text = completion(answer) if isinstance(answer, dict) else None
     row: Row = {
         "exchange_id": obj.get("id"),
-        "time": utc(_get(obj, "startTime", "start_time")),
+        "time": utc(either(obj, "startTime", "start_time")),
         "account": account,
         "end_user": user if user != account else None,
         "operation": "embeddings" if str(obj.get("type")).upper() == "EMBEDDING" else "chat",
-        "model": first(_get(obj, "model", "provided_model_name"), dig(parameters, "model")),
-        "conversation": _get(obj, "sessionId", "session_id"),
-        **words.row(),
+        "model": first(either(obj, "model", "provided_model_name"), dig(parameters, "model")),
+        "conversation": either(obj, "sessionId", "session_id"),
+        **texts.row(),
         "tools": count(dig(request, "tools")),
         "input_tokens": first(dig(usage, "input"), dig(usage, "promptTokens")),
         "output_tokens": first(dig(usage, "output"), dig(usage, "completionTokens")),
@@ -107,16 +105,12 @@ def rows(obj: Json) -> Iterator[Item]:
         "max_tokens": first(dig(parameters, "max_tokens"), dig(parameters, "max_completion_tokens")),
         "response_format": format_name(dig(parameters, "response_format")),
         "status": 500 if str(obj.get("level")).upper() == "ERROR" else 200,
-        "completion": first(said_back, message_text(answer)),
+        "completion": first(answer_text, message_text(answer)),
     }
     if account is None:
         why = f"has no account: userId is empty, and metadata has none of {', '.join(ACCOUNT)}"
         raise Refused(why, row=row)
     yield row
-
-
-def _get(obj: Json, camel: str, snake: str) -> object:
-    return first(obj.get(camel), obj.get(snake))
 
 
 FORMAT = Format(name="Langfuse", order=45, sniff=sniff, open=Langfuse)

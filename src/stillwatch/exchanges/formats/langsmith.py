@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from stillwatch.exchanges.formats import ASIDE, Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.litellm import utc
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import dig, first, from_text, text_of
+from stillwatch.exchanges.messages import as_object, dig, first, from_text, text_of
 
 ACCOUNT = (
     "account", "account_id", "tenant", "tenant_id", "customer_id", "org_id", "organization_id",
@@ -34,33 +34,33 @@ def rows(obj: Json) -> Iterator[Item]:
     if obj.get("run_type") not in ("llm", "embedding"):
         yield ASIDE
         return
-    request, answer = from_text(obj.get("inputs")), from_text(obj.get("outputs"))
-    request = request if isinstance(request, dict) else {}
-    answer = answer if isinstance(answer, dict) else {}
+    request, answer = as_object(obj.get("inputs")), as_object(obj.get("outputs"))
     extra = from_text(obj.get("extra"))
-    about = dig(extra, "metadata")
+    metadata = dig(extra, "metadata")
     generated = first(dig(answer, "generations", 0, 0), dig(answer, "generations", 0))
     usage = first(
         dig(answer, "usage_metadata"),
-        dig(about, "usage_metadata"),
+        dig(metadata, "usage_metadata"),
         dig(generated, "message", "kwargs", "usage_metadata"),
     )
-    row: Row = exchange(_whole_request(request, dig(extra, "invocation_params")), answer)
+    row: Row = exchange(_merged_request(request, dig(extra, "invocation_params")), answer)
     row["completion"] = first(row["completion"], text_of(dig(generated, "text")))
     row["finish_reason"] = first(row["finish_reason"], dig(generated, "generation_info", "finish_reason"))
     row |= {
         "exchange_id": obj.get("id"),
         "time": utc(obj.get("start_time")),
-        "account": first(*(dig(about, name) for name in ACCOUNT)),
+        "account": first(*(dig(metadata, name) for name in ACCOUNT)),
         "operation": "embeddings" if obj.get("run_type") == "embedding" else "chat",
-        "model": first(row["model"], dig(about, "ls_model_name")),
-        "conversation": first(*(dig(about, name) for name in ("thread_id", "conversation_id", "session_id"))),
+        "model": first(row["model"], dig(metadata, "ls_model_name")),
+        "conversation": first(
+            *(dig(metadata, name) for name in ("thread_id", "conversation_id", "session_id"))
+        ),
         "input_tokens": first(row["input_tokens"], dig(usage, "input_tokens"), obj.get("prompt_tokens")),
         "output_tokens": first(
             row["output_tokens"], dig(usage, "output_tokens"), obj.get("completion_tokens")
         ),
-        "temperature": first(row["temperature"], dig(about, "ls_temperature")),
-        "max_tokens": first(row["max_tokens"], dig(about, "ls_max_tokens")),
+        "temperature": first(row["temperature"], dig(metadata, "ls_temperature")),
+        "max_tokens": first(row["max_tokens"], dig(metadata, "ls_max_tokens")),
         "status": 500 if obj.get("error") else 200,
     }
     if row["account"] is None:
@@ -72,13 +72,13 @@ def rows(obj: Json) -> Iterator[Item]:
     yield row
 
 
-def _whole_request(inputs: Json, parameters: object) -> dict[str, object]:
+def _merged_request(inputs: Json, parameters: object) -> dict[str, object]:
     """A request's body: LangChain keeps messages or prompts among the inputs and the settings elsewhere."""
     request = dict(inputs)
     messages = inputs.get("messages")
     if isinstance(messages, list):
-        talk = messages[0] if messages and isinstance(messages[0], list) else messages
-        request["messages"] = [_plain_message(message) for message in talk]
+        conversation = messages[0] if messages and isinstance(messages[0], list) else messages
+        request["messages"] = [_plain_message(message) for message in conversation]
     elif (prompt := dig(inputs, "prompts", 0)) is not None:
         request["messages"] = [{"role": "user", "content": prompt}]
     for name in ASKED:
@@ -90,11 +90,11 @@ def _whole_request(inputs: Json, parameters: object) -> dict[str, object]:
 
 def _plain_message(message: object) -> object:
     """A message as the APIs write it, also where LangChain wrote its constructor."""
-    made = dig(message, "kwargs")
-    if not isinstance(made, dict) or dig(message, "lc") is None or dig(message, "content") is not None:
+    arguments = dig(message, "kwargs")
+    if not isinstance(arguments, dict) or dig(message, "lc") is None or dig(message, "content") is not None:
         return message  # what a client adds to its message does not stand for it
-    kind = str(made.get("type"))
-    return {"role": first(made.get("role"), ROLES.get(kind, kind)), "content": made.get("content")}
+    kind = str(arguments.get("type"))
+    return {"role": first(arguments.get("role"), ROLES.get(kind, kind)), "content": arguments.get("content")}
 
 
 FORMAT = Format(name="LangSmith", order=46, sniff=sniff, open=lambda: Stateless(rows))

@@ -37,7 +37,7 @@ def rows(obj: Json) -> Iterator[Item]:
     if spend_log and (not messages or messages == {}):
         messages = first(dig(request, "messages"), dig(request, "input"), dig(request, "prompt"))
     tools = first(dig(request, "tools"), dig(request, "functions"))
-    words = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
+    texts = messages_text(messages, first(dig(request, "system"), dig(request, "instructions")), tools)
     usage = first(dig(response, "usage"), dig(metadata, "usage_object"))
     row: Row = {
         "exchange_id": first(
@@ -59,7 +59,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "operation": operation_name(obj.get("call_type")),
         "model": first(obj.get("model_group"), obj.get("model")),
         "conversation": first(obj.get("session_id"), dig(metadata, "session_id"), obj.get("trace_id")),
-        **words.row(),
+        **texts.row(),
         "tools": count(tools),
         "input_tokens": obj.get("prompt_tokens"),
         "output_tokens": obj.get("completion_tokens"),

@@ -24,30 +24,30 @@ def sniff(obj: Json) -> bool:
 def rows(obj: Json) -> Iterator[Item]:
     spans = dig(obj, "data", "spans")
     assert isinstance(spans, list)
-    about = first(dig(obj, "info", "trace_metadata"), dig(obj, "info", "request_metadata"))
+    metadata = first(dig(obj, "info", "trace_metadata"), dig(obj, "info", "request_metadata"))
     for span in spans:
         kind = _attribute(span, "mlflow.spanType")
         if kind not in MODEL_SPANS:
             yield ASIDE
             continue
-        request, answer = _attribute(span, "mlflow.spanInputs"), _attribute(span, "mlflow.spanOutputs")
+        request, answer = (_attribute(span, f"mlflow.span{name}") for name in ("Inputs", "Outputs"))
         row: Row = exchange(
             request if isinstance(request, dict) else {}, answer if isinstance(answer, dict) else {}
         )
         usage = _attribute(span, "mlflow.chat.tokenUsage")
         start, end = dig(span, "start_time_unix_nano"), dig(span, "end_time_unix_nano")
-        spent = end - start if isinstance(start, int) and isinstance(end, int) else -1
+        nanoseconds = end - start if isinstance(start, int) and isinstance(end, int) else -1
         row |= {
             "exchange_id": f"{dig(obj, 'info', 'trace_id')}:{dig(span, 'span_id')}",
             "time": start,
-            "account": dig(about, USER),
-            "conversation": first(row["conversation"], dig(about, SESSION)),
+            "account": dig(metadata, USER),
+            "conversation": first(row["conversation"], dig(metadata, SESSION)),
             "operation": "embeddings" if kind == "EMBEDDING" else "chat",
             "model": first(row["model"], _attribute(span, "mlflow.llm.model")),
             "input_tokens": first(row["input_tokens"], dig(usage, "input_tokens")),
             "output_tokens": first(row["output_tokens"], dig(usage, "output_tokens")),
             "status": 500 if dig(span, "status", "code") == "STATUS_CODE_ERROR" else 200,
-            "latency_ms": spent // 1_000_000 if spent >= 0 else None,
+            "latency_ms": nanoseconds // 1_000_000 if nanoseconds >= 0 else None,
         }
         if row["account"] is None:
             yield Refused(

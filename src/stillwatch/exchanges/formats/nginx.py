@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Stateless
 from stillwatch.exchanges.formats.openai import exchange, operation_of
-from stillwatch.exchanges.messages import first, from_text
+from stillwatch.exchanges.messages import as_object, first, from_text
 from stillwatch.exchanges.values import key_name
 
 TIME = ("time_iso8601", "msec", "time_local", "time", "timestamp", "@timestamp", "ts")
@@ -28,15 +28,14 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    request, response = from_text(_first(obj, BODY)), from_text(_first(obj, ANSWER))
+    request = from_text(_first(obj, BODY))
     if not isinstance(request, dict):
         raise Refused("its request body is no whole JSON object (nginx leaves out a body that went to disk)")
     secret = _first(obj, SECRET)
     account = first(_first(obj, ACCOUNT), key_name(secret) if isinstance(secret, str) else None)
     line = _first(obj, ("request", "request_uri", "uri"))
     path = line.split(" ")[1] if isinstance(line, str) and line.count(" ") == 2 else line
-    seconds = obj.get("request_time")
-    row = exchange(request, response if isinstance(response, dict) else {}) | {
+    row = exchange(request, as_object(_first(obj, ANSWER))) | {
         "exchange_id": obj.get("request_id"),
         "time": _first(obj, TIME),
         "account": account,
@@ -44,7 +43,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "user_agent": _first(obj, ("http_user_agent", "user_agent")),
         "operation": operation_of(path, request),
         "status": obj.get("status"),
-        "latency_ms": _milliseconds(seconds),
+        "latency_ms": _milliseconds(obj.get("request_time")),
     }
     if account is None:
         raise Refused(f"has no account (accepted: {', '.join(ACCOUNT)}; {', '.join(SECRET)})", row=row)
@@ -58,10 +57,10 @@ def _first(obj: Json, names: tuple[str, ...]) -> object:
 
 def _milliseconds(seconds: object) -> int | None:
     try:
-        found = float(seconds) if isinstance(seconds, int | float | str) else -1.0
+        number = float(seconds) if isinstance(seconds, int | float | str) else -1.0
     except ValueError:
         return None
-    return round(found * 1000) if 0 <= found < 1e6 else None
+    return round(number * 1000) if 0 <= number < 1e6 else None
 
 
 FORMAT = Format(name="access log in JSON", order=55, sniff=sniff, open=lambda: Stateless(rows))

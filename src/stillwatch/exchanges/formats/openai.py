@@ -61,8 +61,8 @@ def _body(value: object) -> dict[str, object]:
     """The API body in a request or response: itself, its `body`, or either as JSON in a text."""
     value = from_text(value)
     inner = from_text(dig(value, "body"))
-    found = inner if isinstance(inner, dict) else value
-    return found if isinstance(found, dict) else {}
+    body = inner if isinstance(inner, dict) else value
+    return body if isinstance(body, dict) else {}
 
 
 def rows(obj: Json) -> Iterator[Item]:
@@ -82,13 +82,13 @@ def rows(obj: Json) -> Iterator[Item]:
         row |= request_text(only_places(request)).row()
     for name in BESIDE:
         names = (name, *ALIASES.get(name, ()), *ALSO.get(name, ()))
-        beside = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
-        if beside is not None:
-            row[name] = beside
+        line_value = first(*(obj.get(key) for key in names if key not in AMBIGUOUS))
+        if line_value is not None:
+            row[name] = line_value
     for name in RESULT:
         if row.get(name) is None:
-            beside = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ()))))
-            row[name] = text_of(beside) if name == "completion" else beside
+            line_value = first(*(obj.get(key) for key in (name, *ALIASES.get(name, ()))))
+            row[name] = text_of(line_value) if name == "completion" else line_value
     row["exchange_id"] = first(
         row.get("exchange_id"), obj.get("request_id"), obj.get("id"), response.get("id")
     )
@@ -141,11 +141,11 @@ def request_fields(request: Json) -> Row:
 def settings(request: Json) -> Row:
     """The fields that the request holds, but for its texts."""
     get = request.get
-    talk, metadata = get("conversation"), get("metadata")
+    conversation, metadata = get("conversation"), get("metadata")
     return {
         "model": first(get("model")),
         "end_user": first(get("safety_identifier"), get("user"), dig(metadata, "user_id")),
-        "conversation": dig(talk, "id") if isinstance(talk, dict) else first(talk),
+        "conversation": dig(conversation, "id") if isinstance(conversation, dict) else first(conversation),
         "tools": count(first(get("tools"), get("functions"))),
         "temperature": get("temperature"),
         "top_p": get("top_p"),

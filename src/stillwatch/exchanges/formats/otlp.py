@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from stillwatch.exchanges.formats import ASIDE, NO_ACCOUNT, Format, Item, Json, Refused, Row, own
 from stillwatch.exchanges.formats.litellm import operation_name
 from stillwatch.exchanges.mapping import BODIES, find_fields
-from stillwatch.exchanges.messages import dig, first, from_text, whole
+from stillwatch.exchanges.messages import dig, either, first, from_text, whole
 from stillwatch.exchanges.otlp_text import completion_of, request_of
 
 ACCOUNT = (
@@ -50,24 +50,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "status": ("http.response.status_code", "http.status_code"),
 }  # fmt: skip
 PARAMETERS = "llm.invocation_parameters"  # OpenInference: the request but for its messages, as JSON
-ASKED = {
-    "model": ("model",),
-    "temperature": ("temperature",),
-    "top_p": ("top_p",),
+ASKED: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("model", "temperature", "top_p", "n", "seed", "stream")},
     "max_tokens": ("max_completion_tokens", "max_output_tokens", "max_tokens"),
-    "n": ("n",),
-    "seed": ("seed",),
-    "stream": ("stream",),
     "end_user": ("user",),
 }
-ABOVE = (
-    "invoke_agent",
-    "create_agent",
-    "invoke_workflow",
-    "execute_tool",
-    "plan",
-    "retrieval",
-)  # not calls of a model
+# not calls of a model
+ABOVE = ("invoke_agent", "create_agent", "invoke_workflow", "execute_tool", "plan", "retrieval")
 WHOLE_EVENT = "gen_ai.client.inference.operation.details"
 Attributes = dict[str, object]
 Event = tuple[int, str, Attributes, object]  # time, name, attributes, body
@@ -105,10 +94,6 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _get(obj: object, camel: str, snake: str) -> object:
-    return first(dig(obj, camel), dig(obj, snake))
-
-
 @dataclass
 class PendingCall:
     """A model call whose texts come, if at all, as log events; or such events whose span has not come."""
@@ -116,8 +101,7 @@ class PendingCall:
     place: str
     span: Json | None = None
     resource: Attributes = field(default_factory=dict)
-    # time, name, attributes, body
-    events: list[tuple[int, str, Attributes, object]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
 
 @dataclass
@@ -128,108 +112,108 @@ class Otlp:
     seen: set[str] = field(default_factory=set)  # fields that they found somewhere
 
     def take(self, obj: Json, place: str) -> Iterator[Item]:
-        for block in _list(_get(obj, "resourceSpans", "resource_spans")):
+        for block in _list(either(obj, "resourceSpans", "resource_spans")):
             resource = attributes(dig(block, "resource", "attributes"))
             scopes = first(
-                _get(block, "scopeSpans", "scope_spans"), dig(block, "instrumentationLibrarySpans")
+                either(block, "scopeSpans", "scope_spans"), dig(block, "instrumentationLibrarySpans")
             )
             for scope in _list(scopes):
                 for span in _list(dig(scope, "spans")):
                     yield self._span(span, resource, place)
-        for block in _list(_get(obj, "resourceLogs", "resource_logs")):
+        for block in _list(either(obj, "resourceLogs", "resource_logs")):
             resource = attributes(dig(block, "resource", "attributes"))
-            for scope in _list(_get(block, "scopeLogs", "scope_logs")):
-                for record in _list(_get(scope, "logRecords", "log_records")):
+            for scope in _list(either(block, "scopeLogs", "scope_logs")):
+                for record in _list(either(scope, "logRecords", "log_records")):
                     yield self._log(record, resource, place)
 
     def _span(self, span: object, resource: Attributes, place: str) -> Item:
         if not isinstance(span, dict):
             return Refused("holds a span that is no object")
-        found = attributes(span.get("attributes"))
-        if not is_model_call(found):
+        attrs = attributes(span.get("attributes"))
+        if not is_model_call(attrs):
             return ASIDE
         events: list[Event] = [
             (_nanos(dig(e, "timeUnixNano")), str(dig(e, "name")), attributes(dig(e, "attributes")), None)
             for e in _list(span.get("events"))
         ]
         try:
-            row = self._row(span, found, resource, events)
+            row = self._row(span, attrs, resource, events)
         except Refused as why:
             return why
         if row.get("prompt") is not None:
             return row
         key = _key(span)
-        held = self.waiting.setdefault(key, PendingCall(place))
-        held.span, held.resource = span, resource
-        held.events.extend(events)
+        call = self.waiting.setdefault(key, PendingCall(place))
+        call.span, call.resource = span, resource
+        call.events.extend(events)
         return ASIDE
 
-    def _row(self, span: Json, found: Attributes, resource: Attributes, events: list[Event]) -> Row:
+    def _row(self, span: Json, attrs: Attributes, resource: Attributes, events: list[Event]) -> Row:
         """A span's row; what the owner's names find in the span, else in its resource, counts."""
         if not self.columns:
-            return to_row(span, found, resource, events, self.services)
-        named = (
+            return to_row(span, attrs, resource, events, self.services)
+        mapped = (
             find_fields(resource, self.columns)
             | find_fields(span, self.columns)
-            | find_fields(found, self.columns)
+            | find_fields(attrs, self.columns)
         )
-        named = own.plain({name: value for name, value in named.items() if name not in BODIES})
-        self.seen.update(named)
-        account = {"account.id": named["account"]} if "account" in named else {}
-        return to_row(span, found | account, resource, events, self.services) | named
+        mapped = own.plain({name: value for name, value in mapped.items() if name not in BODIES})
+        self.seen.update(mapped)
+        account = {"account.id": mapped["account"]} if "account" in mapped else {}
+        return to_row(span, attrs | account, resource, events, self.services) | mapped
 
     def _log(self, record: object, resource: Attributes, place: str) -> Item:
         if not isinstance(record, dict):
             return Refused("holds a log record that is no object")
-        found = attributes(record.get("attributes"))
-        name = str(first(_get(record, "eventName", "event_name"), found.get("event.name"), ""))
+        attrs = attributes(record.get("attributes"))
+        name = str(first(either(record, "eventName", "event_name"), attrs.get("event.name"), ""))
         if not name.startswith("gen_ai."):
             return ASIDE
-        held = self.waiting.setdefault(_key(record), PendingCall(place, resource=resource))
+        call = self.waiting.setdefault(_key(record), PendingCall(place, resource=resource))
         time = _nanos(first(record.get("timeUnixNano"), record.get("observedTimeUnixNano")))
-        held.events.append((time, name, found, any_value(record.get("body"))))
+        call.events.append((time, name, attrs, any_value(record.get("body"))))
         return ASIDE
 
     def finish(self) -> Iterator[Item]:
-        for key, held in sorted(self.waiting.items()):
-            events = sorted(held.events, key=lambda event: event[0])
-            whole = next((found for _, name, found, _ in events if name == WHOLE_EVENT), {})
-            span: Json | None = held.span
-            if span is None and whole:
+        for key, call in sorted(self.waiting.items()):
+            events = sorted(call.events, key=lambda event: event[0])
+            details = next((attrs for _, name, attrs, _ in events if name == WHOLE_EVENT), {})
+            span: Json | None = call.span
+            if span is None and details:
                 trace, _, number = key.partition(":")
                 span = {"traceId": trace, "spanId": number, "startTimeUnixNano": events[0][0]}
             if span is None:
                 continue  # its span came with its own texts, or was sampled away: messages are no exchange
             try:
-                found = attributes(span.get("attributes")) | whole
-                yield self._row(span, found, held.resource, events)
+                attrs = attributes(span.get("attributes")) | details
+                yield self._row(span, attrs, call.resource, events)
             except Refused as why:
-                yield Refused(str(why), held.place)
+                yield Refused(str(why), call.place)
 
 
 def version(obj: Json) -> str | None:
     """The instrumentation of the first model call, and its version where it says one."""
-    for block in _list(_get(obj, "resourceSpans", "resource_spans")):
-        for scope in _list(_get(block, "scopeSpans", "scope_spans")):
+    for block in _list(either(obj, "resourceSpans", "resource_spans")):
+        for scope in _list(either(block, "scopeSpans", "scope_spans")):
             if any(is_model_call(attributes(dig(span, "attributes"))) for span in _list(dig(scope, "spans"))):
                 names = (dig(scope, "scope", "name"), dig(scope, "scope", "version"))
                 return " ".join(name for name in names if isinstance(name, str)) or None
     return None
 
 
-def is_model_call(found: Attributes) -> bool:
+def is_model_call(attrs: Attributes) -> bool:
     """Whether a span is one request to a model, and not an agent or tool around it."""
-    kind = found.get("openinference.span.kind")
+    kind = attrs.get("openinference.span.kind")
     if kind is not None:
         return kind in ("LLM", "EMBEDDING")
-    operation = first(found.get("gen_ai.operation.name"), found.get("llm.request.type"))
+    operation = first(attrs.get("gen_ai.operation.name"), attrs.get("llm.request.type"))
     if operation is not None:
         return operation not in ABOVE
-    return any(name in found for name in NAMES["model"])
+    return any(name in attrs for name in NAMES["model"])
 
 
 def _key(record: Json) -> str:
-    return f"{_get(record, 'traceId', 'trace_id')}:{_get(record, 'spanId', 'span_id')}"
+    return f"{either(record, 'traceId', 'trace_id')}:{either(record, 'spanId', 'span_id')}"
 
 
 def _nanos(value: object) -> int:
@@ -241,27 +225,27 @@ def _nanos(value: object) -> int:
 def _service(resource: Attributes) -> str | None:
     """The account that stands for all calls of a service, or None where nobody named the service."""
     name = resource.get("service.name")
-    named = isinstance(name, str) and name and not name.startswith("unknown_service")
-    return f"{SERVICE}{name}" if named else None
+    is_named = isinstance(name, str) and name and not name.startswith("unknown_service")
+    return f"{SERVICE}{name}" if is_named else None
 
 
 def to_row(
-    span: Json, found: Attributes, resource: Attributes, events: list[Event], services: bool = True
+    span: Json, attrs: Attributes, resource: Attributes, events: list[Event], services: bool = True
 ) -> Row:
     """Raises: Refused when nothing names an account."""
-    named = first(*(found.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
-    account = first(named, _service(resource) if services else None)
-    start = _nanos(first(_get(span, "startTimeUnixNano", "start_time_unix_nano")))
-    end = _nanos(first(_get(span, "endTimeUnixNano", "end_time_unix_nano")))
-    row: Row = {name: first(*(found.get(key) for key in keys)) for name, keys in NAMES.items()}
-    if (parameters := from_text(found.get(PARAMETERS))) is not None:
+    account_named = first(*(attrs.get(name) for name in ACCOUNT), *(resource.get(name) for name in ACCOUNT))
+    account = first(account_named, _service(resource) if services else None)
+    start = _nanos(first(either(span, "startTimeUnixNano", "start_time_unix_nano")))
+    end = _nanos(first(either(span, "endTimeUnixNano", "end_time_unix_nano")))
+    row: Row = {name: first(*(attrs.get(key) for key in keys)) for name, keys in NAMES.items()}
+    if (parameters := from_text(attrs.get(PARAMETERS))) is not None:
         row |= {
             name: first(row[name], *(dig(parameters, key) for key in keys)) for name, keys in ASKED.items()
         }
-    words, tools = request_of(found, events)
-    answer, ended = completion_of(found, events)
-    failed = dig(span, "status", "code") in (2, "STATUS_CODE_ERROR") or "error.type" in found
-    kind = found.get("openinference.span.kind")
+    texts, tools = request_of(attrs, events)
+    answer, finish = completion_of(attrs, events)
+    failed = dig(span, "status", "code") in (2, "STATUS_CODE_ERROR") or "error.type" in attrs
+    kind = attrs.get("openinference.span.kind")
     row |= {
         "exchange_id": _key(span),
         "time": start // 1000 if start else None,
@@ -270,13 +254,13 @@ def to_row(
         "operation": first(
             operation_name(row["operation"]), {"LLM": "chat", "EMBEDDING": "embeddings"}.get(str(kind))
         ),
-        **words.row(),
+        **texts.row(),
         "tools": tools,
-        "status": first(row["status"], _error_status(found.get("error.type")) if failed else 200),
+        "status": first(row["status"], _error_status(attrs.get("error.type")) if failed else 200),
         "finish_reason": first(
-            found.get("llm.finish_reason"),
-            dig(from_text(found.get("gen_ai.response.finish_reasons")), 0),
-            ended,
+            attrs.get("llm.finish_reason"),
+            dig(from_text(attrs.get("gen_ai.response.finish_reasons")), 0),
+            finish,
         ),
         "latency_ms": (end - start) // 1_000_000 if end >= start > 0 else None,
         "completion": answer,
@@ -287,7 +271,7 @@ def to_row(
             "(another name: --map account=ATTRIBUTE)",
             row=row,
         )
-    if named is None:
+    if account_named is None:
         row[NO_ACCOUNT] = True
     return row
 

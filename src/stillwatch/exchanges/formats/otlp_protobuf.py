@@ -18,41 +18,45 @@ Piece = tuple[int, bytes, "dict[str, object] | Refused"]
 
 def objects(chunks: Iterable[bytes], limit: int) -> Iterator[Piece]:
     """Yield (offset, bytes, object or refusal) for each top-level block; holds one block at most."""
-    held = bytearray()
+    buffer = bytearray()
     offset = 0
     framed: bool | None = None
     for chunk in chunks:
-        held += chunk
-        if framed is None and len(held) >= 5:
-            framed = held[0] != 0x0A
+        buffer += chunk
+        if framed is None and len(buffer) >= 5:
+            framed = buffer[0] != 0x0A
         while framed is not None:
-            size = _block(held, framed)
+            size = _block(buffer, framed)
             if size is None:
                 break
             if size > limit:
-                yield offset, bytes(held[:64]), Refused(f"a block of {size:,} bytes is more than one may be")
+                yield (
+                    offset,
+                    bytes(buffer[:64]),
+                    Refused(f"a block of {size:,} bytes is more than one may be"),
+                )
                 return
-            if len(held) < size:
+            if len(buffer) < size:
                 break
-            raw = bytes(held[:size])
+            raw = bytes(buffer[:size])
             yield offset, raw, _decode(raw[4:] if framed else raw)
-            del held[:size]
+            del buffer[:size]
             offset += size
-    if held:
-        yield offset, bytes(held), Refused("the file ends inside this block, or it is no OTLP")
+    if buffer:
+        yield offset, bytes(buffer), Refused("the file ends inside this block, or it is no OTLP")
 
 
-def _block(held: bytearray, framed: bool) -> int | None:
+def _block(buffer: bytearray, framed: bool) -> int | None:
     """The size of the block at the front, its frame included; None while too little is there to say."""
     if framed:
-        return None if len(held) < 4 else 4 + int.from_bytes(held[:4], "big")
+        return None if len(buffer) < 4 else 4 + int.from_bytes(buffer[:4], "big")
     size = shift = 0
-    for at in range(1, min(len(held), 11)):
-        size |= (held[at] & 0x7F) << shift
+    for at in range(1, min(len(buffer), 11)):
+        size |= (buffer[at] & 0x7F) << shift
         shift += 7
-        if not held[at] & 0x80:
+        if not buffer[at] & 0x80:
             return at + 1 + size
-    return None if len(held) < 11 else 1 << 62
+    return None if len(buffer) < 11 else 1 << 62
 
 
 def _decode(raw: bytes) -> dict[str, object] | Refused:

@@ -75,12 +75,12 @@ def columns_of(names: list[str]) -> dict[str, str]:
 
     The order of the columns does not matter: two lines of one log must not name two payers.
     """
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for written in sorted(names, key=_rank):
         name = column_of(written)
         if name:
-            found.setdefault(name, written)
-    return found
+            columns.setdefault(name, written)
+    return columns
 
 
 def _rank(written: str) -> tuple[int, str]:
@@ -99,8 +99,8 @@ def missing(names: list[str]) -> str | None:
 
 def missing_column(names: list[str]) -> str | None:
     """The first needed column that none of these names means, or None."""
-    found = columns_of(names)
-    return next((name for name in NEEDED if name not in found), None)
+    columns = columns_of(names)
+    return next((name for name in NEEDED if name not in columns), None)
 
 
 def textless(names: list[str]) -> bool:
@@ -108,10 +108,10 @@ def textless(names: list[str]) -> bool:
 
     A name that nobody knows may be the prompt's, and `created` is the accounts table's.
     """
-    found = columns_of(names)
+    columns = columns_of(names)
     return (
-        {"time", "account"} <= found.keys()
-        and "prompt" not in found
+        {"time", "account"} <= columns.keys()
+        and "prompt" not in columns
         and all(column_of(written) for written in names)
         and "created" not in map(fold_name, names)
     )
@@ -126,15 +126,15 @@ def plan_of(names: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], str | 
 def sniff(obj: Json) -> bool:
     """At least two of the three needed columns: so that a record with one left out is named, not puzzled
     over."""
-    found = dict(plan_of(tuple(obj))[0])
-    return sum(name in found for name in NEEDED) >= 2
+    columns = dict(plan_of(tuple(obj))[0])
+    return sum(name in columns for name in NEEDED) >= 2
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    found, wrong = plan_of(tuple(obj))
+    columns, wrong = plan_of(tuple(obj))
     if wrong:
         raise Refused(wrong)
-    yield plain({name: obj[written] for name, written in found})
+    yield plain({name: obj[written] for name, written in columns})
 
 
 def plain(row: Row) -> Row:
@@ -145,8 +145,8 @@ def plain(row: Row) -> Row:
     if isinstance(shape, dict):
         row["response_format"] = shape.get("type")
     if isinstance(row.get("prompt"), list | dict):  # messages, or the parts of one
-        words = messages_text(row["prompt"]).row()
-        row |= {name: value for name, value in words.items() if name == "prompt" or name not in row}
+        texts = messages_text(row["prompt"]).row()
+        row |= {name: value for name, value in texts.items() if name == "prompt" or name not in row}
     for name in ("system", "completion", "earlier"):
         if isinstance(row.get(name), list | dict):
             row[name] = message_text(row[name]) or text_of(row[name])

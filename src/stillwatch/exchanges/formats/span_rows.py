@@ -27,8 +27,8 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    found = span_attributes(obj)
-    if not is_model_call(found):
+    attrs = span_attributes(obj)
+    if not is_model_call(attrs):
         yield ASIDE
         return
     resource = dig(obj, "resource", "attributes")
@@ -38,7 +38,7 @@ def rows(obj: Json) -> Iterator[Item]:
         "spanId": _identity(obj, "span_id"),
         "status": {"code": "STATUS_CODE_ERROR" if str(code).upper().endswith("ERROR") else code},
     }
-    row = to_row(span, found, resource if isinstance(resource, dict) else {}, [])
+    row = to_row(span, attrs, resource if isinstance(resource, dict) else {}, [])
     yield row | {"time": obj.get("start_time")}
 
 
@@ -48,26 +48,26 @@ def _identity(obj: Json, name: str) -> str:
 
 def span_attributes(obj: Json) -> Attributes:
     """A span's attributes under their dotted names, messages numbered."""
-    found: Attributes = {}
+    attrs: Attributes = {}
     nested = from_text(obj.get("attributes"))
     if isinstance(nested, dict):
-        _flatten(found, "", nested, 0)
+        _flatten(attrs, "", nested, 0)
     for name, value in obj.items():
         if name.startswith(PREFIX) and value is not None:
-            _flatten(found, name.removeprefix(PREFIX), value, 0)
-    return found
+            _flatten(attrs, name.removeprefix(PREFIX), value, 0)
+    return attrs
 
 
-def _flatten(found: Attributes, name: str, value: object, depth: int) -> None:
+def _flatten(attrs: Attributes, name: str, value: object, depth: int) -> None:
     inside = name.startswith(LISTS)
     if isinstance(value, dict) and depth < DEEP:
         for key, inner in value.items():
-            _flatten(found, f"{name}.{key}" if name else str(key), inner, depth + 1)
+            _flatten(attrs, f"{name}.{key}" if name else str(key), inner, depth + 1)
     elif isinstance(value, list) and inside and depth < DEEP:
         for number, inner in enumerate(value):
-            _flatten(found, f"{name}.{number}", inner, depth + 1)
+            _flatten(attrs, f"{name}.{number}", inner, depth + 1)
     elif value is not None:
-        found[name] = value
+        attrs[name] = value
 
 
 FORMAT = Format(name="OpenTelemetry span", order=42, sniff=sniff, open=lambda: Stateless(rows))

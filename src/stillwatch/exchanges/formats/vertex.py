@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from stillwatch.exchanges.formats import Format, Item, Json, Refused, Row, Stateless
 from stillwatch.exchanges.formats.openai import exchange
-from stillwatch.exchanges.messages import dig, first, from_text, whole
+from stillwatch.exchanges.messages import as_object, dig, first, from_text, whole
 
 
 def sniff(obj: Json) -> bool:
@@ -19,10 +19,8 @@ def sniff(obj: Json) -> bool:
 
 
 def rows(obj: Json) -> Iterator[Item]:
-    request, answer = from_text(obj.get("full_request")), from_text(obj.get("full_response"))
-    request = request if isinstance(request, dict) else {}
-    answer = answer if isinstance(answer, dict) else {}
-    row: Row = exchange(request, answer)
+    answer = as_object(obj.get("full_response"))
+    row: Row = exchange(as_object(obj.get("full_request")), answer)
     model = obj.get("model")
     latency = dig(from_text(obj.get("metadata")), "request_latency")
     row |= {

@@ -4,9 +4,8 @@ Evidence: a permission to resell; or first and later turns mixed, beginnings tha
 system text and no quiet hours; several models, and streaming for some only, support it.
 Looks the same: a company's internal gateway; the proxy networks that campaigns rent, mixed with honest
 traffic.
-Imitated by: mixing a harvest into such traffic. A permission explains the
-unlike customers, not what one of them takes. The account is then both; look below it, at end users and
-wording.
+Imitated by: mixing a harvest into such traffic. A permission explains the unlike customers, not what one of
+them takes. The account is then both: its end users and wording say which.
 """
 
 from stillwatch.features.kinds import PROVIDER_CEILING, SHAPE_CEILING, Sign, Subject

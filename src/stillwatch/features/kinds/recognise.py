@@ -34,13 +34,12 @@ def kind_of_use(features: pa.Table, accounts: pa.Table | None = None) -> list[Ki
     `accounts` is the provider's accounts table with a column `account_code` in front; without it nothing that
     rests on the provider's knowledge is found.
     """
-    rules = [(name, _rule(name)) for name in KINDS]
+    rules = [(name, import_module(f"stillwatch.features.kinds.{name}").recognise) for name in KINDS]
     records = {} if accounts is None else _records(accounts)
-    found = []
-    for row in features.to_pylist():
-        code = row["account"]
-        found.append(_best(code, Subject(row, records.get(code, AccountRecord())), rules))
-    return found
+    return [
+        _best(row["account"], Subject(row, records.get(row["account"], AccountRecord())), rules)
+        for row in features.to_pylist()
+    ]
 
 
 def _best(code: int, subject: Subject, rules: list[tuple[str, Rule]]) -> KindOfUse:
@@ -51,19 +50,14 @@ def _best(code: int, subject: Subject, rules: list[tuple[str, Rule]]) -> KindOfU
     return KindOfUse(code, name, round(sign.confidence, 3), sign.evidence, sign.excuses)
 
 
-def _rule(name: str) -> Rule:
-    rule: Rule = import_module(f"stillwatch.features.kinds.{name}").recognise
-    return rule
-
-
 def _records(accounts: pa.Table) -> dict[int, AccountRecord]:
     rows = accounts.to_pylist()
-    orgs, domains, pupils, rosters = Counter[str](), Counter[str](), Counter[str](), Counter[Roster]()
+    orgs, domains, education, rosters = Counter[str](), Counter[str](), Counter[str](), Counter[Roster]()
     payments = defaultdict[str, set[str]](set)
     for row in rows:
         domain = row["email_domain"] or ""
         domains[domain] += 1
-        pupils[domain] += declares_education(row["declared_use"])
+        education[domain] += declares_education(row["declared_use"])
         rosters[_roster(row)] += 1
         orgs[row["org"] or ""] += 1
         payments[row["org"] or ""].add(row["payment"] or f"none of {row['account_code']}")
@@ -78,7 +72,7 @@ def _records(accounts: pa.Table) -> dict[int, AccountRecord]:
             tier=row["tier"],
             roster_accounts=rosters[roster] if all(roster) else 0,
             domain_accounts=domains[domain] if domain else 0,
-            domain_education_share=pupils[domain] / domains[domain] if domain else 0.0,
+            domain_education_share=education[domain] / domains[domain] if domain else 0.0,
             declared_use=row["declared_use"],
             permissions=tuple(row["permissions"] or ()),
         )

@@ -19,12 +19,12 @@ from stillwatch.terms import Terms
 from stillwatch.terms.holds import (
     HoldCandidate,
     HoldSchedule,
+    candidate_of_schedule,
     choose,
     draw_denser,
     draw_longer,
     join,
     joining,
-    of_schedule,
     plan,
     running_cost,
     why_over,
@@ -206,7 +206,7 @@ def _grow(
     taken = {account for one in running for account in one.schedule.accounts}.union(resting)
     cost = running_cost(terms.holds, (one.schedule for one in running), candidates)
     for one in running:
-        if (candidate := of_schedule(one.schedule, candidates)) is None:
+        if (candidate := candidate_of_schedule(one.schedule, candidates)) is None:
             continue
         new, more = joining(
             terms.holds, one.schedule, candidate, orgs, terms.permissions, now_us, taken, cost

@@ -107,9 +107,9 @@ class HoldingWatch(ScanWatch):
 
     def act_on(self, result: ScanResult, until_us: int) -> None:
         """Begin and end holds after each full look."""
-        if until_us < self.clean_until_us or self.scan.looked_until_us == self._followed_us:
+        if until_us < self.clean_until_us or self.scan.evaluated_until_us == self._followed_us:
             return
-        self._followed_us = self.scan.looked_until_us
+        self._followed_us = self.scan.evaluated_until_us
         if self._state is None:
             folder = Path(tempfile.mkdtemp(prefix="stillwatch-contest-"))
             self._state = ControlState(folder / "state.db", self.secret)

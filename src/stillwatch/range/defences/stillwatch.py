@@ -71,7 +71,7 @@ class ScanWatch:
             self.scan.add(batches(exchanges))
         if self.scan.exchanges == 0:
             return ()
-        looked_us = self.scan.looked_until_us
+        looked_us = self.scan.evaluated_until_us
         result = self.scan.tick(until_us, until_us)
         self.act_on(result, until_us)
         accusations = []
@@ -94,8 +94,8 @@ class ScanWatch:
         if not fresh:
             return None
         accused.update(fresh)
-        least = self.scan.looked_until_us if self.firm_alone or looked_us == 0 else looked_us + HOUR_US
-        least = min(least, self.scan.looked_until_us)
+        least = self.scan.evaluated_until_us if self.firm_alone or looked_us == 0 else looked_us + HOUR_US
+        least = min(least, self.scan.evaluated_until_us)
         named = {account: max(hour_of(campaign.named_at[account]), least) for account in fresh}
         return Accusation(case, self._case_at.setdefault(case, min(named.values())), named)
 
