@@ -468,7 +468,8 @@ def _values(
         if value and statistic == "overlap" and len(value) > test["samples"]:
             raise ValueError(f"{pair}: {len(value)} answers of the suspect, {test['samples']} are sealed")
         texts, places = records[pair]["texts"], test.get("places", 0)
-        two = parts.leans.valued(statistic, value, texts, test["samples"], places)
+        base = None if measured is proof["measured_base"] else proof["measured_base"].get(pair)
+        two = parts.leans.valued(statistic, value, texts, test["samples"], places, base)
         if two is not None and all(abs(one) < LARGEST for one in two):
             found[pair] = two
     return found
