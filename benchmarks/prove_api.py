@@ -14,6 +14,7 @@ is not drawn, because the statistic does not read it. One thread. What stands in
 
 `prove_api.py http` asks A's pairs at temperature 1 through HTTP instead: the student behind
 `stillwatch distill teach`, asked by the client of `prove coin`. --places says how many cuts of an answer.
+The texts are read by `continuation`, and by `continuation-ratio` beside the teacher's chances.
 """
 
 import argparse
@@ -31,8 +32,8 @@ from stillwatch.coin.keys import EpochKey
 from stillwatch.coin.ledger import Ledger
 from stillwatch.prove.coin.choosing import Put
 from stillwatch.prove.coin.leaning import TextSampling, measure_pairs
-from stillwatch.prove.coin.leans import cuts, leans, levels, tail, valued
-from stillwatch.prove.suspect import Question, silent
+from stillwatch.prove.coin.leans import RATIO, cuts, leans, levels, tail, valued
+from stillwatch.prove.suspect import Question, Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.weights import open_weights
 
@@ -54,6 +55,9 @@ STATISTICS = {  # what is read, places in each answer, samples of each
     "continuation, temperature 1, 8 places, 4 samples": ("at 1", 8, 4),
     "continuation, temperature 1, every word": ("at 1", EVERY, 1),
     "continuation, temperature 1, every word, 4 samples": ("at 1", EVERY, 4),
+    f"{RATIO}, temperature 1, 8 places": ("at 1", 8, 1),
+    f"{RATIO}, temperature 1, every word": ("at 1", EVERY, 1),
+    f"{RATIO}, temperature 1, every word, 4 samples": ("at 1", EVERY, 4),
     "continuation, temperature 0, 8 places": ("at 0", 8, 1),
     "continuation, temperature 0, every word": ("at 0", EVERY, 1),
 }
@@ -157,6 +161,19 @@ def make_student(out: Path, teacher: Path, share: float, pairs: Sequence[Pair]) 
     return place
 
 
+def chances(out: Path, teacher: Path, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """How likely each token of both answers of a pair is to the teacher, asked by its own template."""
+    path = out / "chances.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if new := [pair for pair in pairs if pair.id not in found]:
+        rows = [Told(f"{pair.id}#{k}", pair.messages, pair.answers[k].text) for pair in new for k in (0, 1)]
+        told = open_weights(str(teacher)).token_chances(rows, silent)
+        found |= {pair.id: [told[f"{pair.id}#{k}"] for k in (0, 1)] for pair in new}
+        path.write_text(json.dumps(found))
+        say(f"the teacher's chances of {len(new)} pairs")
+    return found
+
+
 # --- what is asked of a suspect --------------------------------------------------------------------------
 
 
@@ -255,7 +272,10 @@ def tests(out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pai
         for statistic, (kind, places, samples) in STATISTICS.items():
             for account in ("A", "control"):
                 mine = [pair for pair in pairs if pair.account == account]
-                for beside in (None, base) if name != "untrained" else (None,):
+                besides = [None, base] if name != "untrained" else [None]
+                if statistic.startswith(RATIO):
+                    besides = [chances(out, teacher, pairs)]
+                for beside in besides:
                     rows.append(one_test(name, heard, beside, mine, statistic, kind, places, samples))
                     say(json.dumps(rows[-1]))
     (out / "tests.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -265,7 +285,7 @@ def one_test(
     name: str, heard: dict[str, Any], beside: dict[str, Any] | None, pairs: Sequence[Pair], statistic: str,
     kind: str, places: int, samples: int,
 ) -> dict[str, Any]:  # fmt: skip
-    asked = 0
+    asked, ratio = 0, statistic.startswith(RATIO)
 
     def values(told: dict[str, Any], kind: str, samples: int) -> dict[str, tuple[float, float]]:
         nonlocal asked
@@ -278,11 +298,17 @@ def one_test(
                 continue
             of_cut = {cut.name: told[pair.id][kind][cut.name][:samples] for cut in cuts(texts, places)}
             asked += samples * len(of_cut)
-            found[pair.id] = valued("continuation", of_cut, texts, samples, places)
+            by_base = beside[pair.id] if ratio and beside else None
+            found[pair.id] = valued(
+                RATIO if ratio else "continuation", of_cut, texts, samples, places, by_base
+            )
         return found
 
     calm = None  # the base's likeliest text, as `prove coin --base` asks for it
-    if beside is not None:
+    if ratio and beside is not None:
+        texts = {pair.id: [answer.text for answer in pair.answers] for pair in pairs}
+        calm = {pair: valued(RATIO, beside[pair], two, samples, places) for pair, two in texts.items()}
+    elif beside is not None:
         calm = values(beside, "at 0", 1) if kind == "at 1" else values(beside, kind, samples)
     lean = leans(values(heard, kind, samples), calm)
     towards = [lean[pair.id] if pair.served == 0 else -lean[pair.id] for pair in pairs]
@@ -296,23 +322,36 @@ def one_test(
     }  # fmt: skip
 
 
-def by_http(out: Path, shares: Sequence[float], pairs: Sequence[Pair], places: int) -> None:
+def by_http(
+    out: Path, teacher: Path, shares: Sequence[float], pairs: Sequence[Pair], places: int, account: str
+) -> None:
     """The same by the product's own client and server, at temperature 1, one sample of each question."""
-    from stillwatch.distill.embedded.serve.run import start_server
+    from stillwatch.distill.embedded.serve import run as serving
 
-    mine = [pair for pair in pairs if pair.account == "A"]
-    puts = [Put(pair, "A") for pair in mine]
+    load = serving.load_to_run
+    serving.load_to_run = lambda place: _half(load(place))  # as APIs serve, and in half the time
+    mine = [pair for pair in pairs[: SERVED + ASKED_OF_CONTROL] if pair.account == account]
+    puts = [Put(pair, account) for pair in mine]
     for share in shares:
         name = f"student-{share:g}"
-        manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=12)
-        with start_server(out / name, reasoning="inline") as url:
+        manners = Manners(name, temperature=1.0, prefill="vllm", concurrency=32, continuation_tokens=4)
+        with serving.start_server(out / name, reasoning="inline") as url:
             endpoint = Endpoint(url, manners, out / f"http-{name}.db", weighs=False)
             reading = TextSampling(1, places)
             heard = measure_pairs(puts, "continuation", endpoint, reading, silent)
         told = {pair: {"at 1": one} for pair, one in heard.items() if one}
-        row = one_test(name, told, None, mine, "continuation by HTTP", "at 1", places, 1)
-        say(json.dumps(row))
-        (out / f"http-{name}-{places}.json").write_text(json.dumps(row) + "\n")
+        rows = []
+        for statistic, beside in (("continuation", None), (RATIO, chances(out, teacher, mine))):
+            rows.append(one_test(name, told, beside, mine, f"{statistic} by HTTP", "at 1", places, 1))
+            say(json.dumps(rows[-1]))
+        (out / f"http-{name}-{account}-{places}.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _half(loaded: Any) -> Any:
+    import torch
+
+    loaded.model.to(torch.bfloat16)
+    return loaded
 
 
 def main() -> None:
@@ -322,6 +361,7 @@ def main() -> None:
     given.add_argument("--out", type=Path, default=Path("stillwatch-prove-api"))
     given.add_argument("--share", type=float, action="append", default=[])
     given.add_argument("--places", type=int, default=8, help="of `http`")
+    given.add_argument("--account", default="A", help="of `http`: A, or control")
     asked = given.parse_args()
     import torch
 
@@ -333,7 +373,7 @@ def main() -> None:
     if "tests" in asked.what:
         tests(asked.out, asked.teacher, asked.share or SHARES, pairs)
     if "http" in asked.what:
-        by_http(asked.out, asked.share or SHARES, pairs, asked.places)
+        by_http(asked.out, asked.teacher, asked.share or SHARES, pairs, asked.places, asked.account)
     say("done")
 
 

@@ -1,8 +1,12 @@
 """Proof by text alone: where answers are cut, what agrees, and what nobody gains by."""
 
+import itertools
 import json
 import math
 import random
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,17 +25,17 @@ from stillwatch.cli.main import app
 from stillwatch.coin import Answer, Pair
 from stillwatch.coin.keys import write_key
 from stillwatch.coin.verify import coins, verify
-from stillwatch.prove import Outcome, ProveError, checker, outcome
+from stillwatch.prove import Outcome, ProveError, bundle, checker, outcome
 from stillwatch.prove.coin import leans, seals
 from stillwatch.prove.coin.actors import by_account
 from stillwatch.prove.coin.choosing import Put
-from stillwatch.prove.coin.leaning import TextSampling, begun_answers, lean
+from stillwatch.prove.coin.leaning import TextSampling, begun_answers, lean, statistic_for
 from stillwatch.prove.coin.run import CoinRunRequest, ask, judge, plan
 from stillwatch.prove.coin.sealed import run
 from stillwatch.prove.planner import EFFECTS, power_of, queries
 from stillwatch.prove.proof import Trust
 from stillwatch.prove.proven import read
-from stillwatch.prove.suspect import BegunAnswer, Question, Tell, silent
+from stillwatch.prove.suspect import BegunAnswer, Question, Tell, Told, silent
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document
@@ -161,7 +165,9 @@ def test_what_is_missing_of_a_pair_is_not_chosen_from() -> None:
 # --- innocents -------------------------------------------------------------------------------------------
 
 
-def innocent_p_values(made: Callable[[list[Pair]], Any], lengths: tuple[int, int], runs: int) -> list[float]:
+def innocent_p_values(
+    made: Callable[[list[Pair]], Any], lengths: tuple[int, int], runs: int, base: Any = None
+) -> list[float]:
     """p of one innocent, measured once a run; the coins are thrown by the run's own fair draw."""
     found = []
     for seed in range(runs):
@@ -181,7 +187,8 @@ def innocent_p_values(made: Callable[[list[Pair]], Any], lengths: tuple[int, int
             for k, (one, other) in enumerate(both)
         ]  # fmt: skip
         suspect = made([put.pair for put in puts])
-        leaning = lean(puts, "continuation", suspect, None, TextSampling(2, 3), silent)
+        statistic = "continuation-ratio" if base else "continuation"
+        leaning = lean(puts, statistic, suspect, base, TextSampling(2, 3), silent)
         towards = [v if put.pair.served == 0 else -v for put in puts if (v := leaning[put.id]) is not None]
         found.append(leans.tail(towards)[2])
     return found
@@ -305,8 +312,10 @@ class SealedWorld:
         self.pairs = write(self.ledger, {"rogue": 60, "other": 60}, throws=True)
         write_key(folder / "keys", KEY)
 
-    def seal(self, places: int = 4, statistics: tuple[str, ...] = ("continuation",)) -> seals.Sealed:
-        test = seals.SealedTest(statistics, "none", 1e-5, 0.3, 1, 400, places)
+    def seal(
+        self, places: int = 4, statistics: tuple[str, ...] = ("continuation",), base: str = "none"
+    ) -> seals.Sealed:
+        test = seals.SealedTest(statistics, base, 1e-5, 0.3, 1, 400, places)
         return seals.make(
             self.folder / "seals", self.ledger, verify(self.ledger, KEYS),
             [{"epoch": KEY.epoch, "commitment": KEY.commitment}], coins(self.ledger, KEYS), by_account, test,
@@ -332,11 +341,13 @@ class SealedWorld:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return Outputs(path)
 
-    def test(self, sealed: seals.Sealed, suspect: Any, name: str = "out", **other: Any) -> Any:
+    def test(
+        self, sealed: seals.Sealed, suspect: Any, name: str = "out", base: Any = None, **other: Any
+    ) -> Any:
         word = seals.witness(sealed.path, self.folder / "seen", self.witness, NOW)
         wanted = {"statistic": None, "released": RELEASED, "witnesses": [word], "disclose": ()} | other
         found = coins(self.ledger, KEYS)
-        return run(sealed, self.ledger, found, suspect, None, self.folder / name, tell=silent, **wanted)
+        return run(sealed, self.ledger, found, suspect, base, self.folder / name, tell=silent, **wanted)
 
     def trust(self) -> Trust:
         return Trust(witnesses=(self.witness.key,), released=RELEASED)
@@ -345,6 +356,104 @@ class SealedWorld:
 @pytest.fixture
 def world(tmp_path: Path) -> SealedWorld:
     return SealedWorld(tmp_path)
+
+
+# --- beside what a base would have said -------------------------------------------------------------------
+
+
+class Guesser(Speaker):
+    """A base whose weights are there: a word of an answer has the chance that `chance` gives."""
+
+    name = "base sha256:00"
+    offers = frozenset({"chances", "continuations"})
+
+    def __init__(self, chance: Callable[[str], float]) -> None:
+        super().__init__([])
+        self.name, self.chance = "base sha256:00", chance
+
+    def token_chances(self, answers: Sequence[Told], tell: Tell) -> dict[str, list[tuple[int, float]]]:
+        return {
+            one.id: [(m.end(), math.log(self.chance(m.group()))) for m in re.finditer(r"\s*\S+", one.answer)]
+            for one in answers
+        }
+
+
+CHANCES = st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=6)
+
+
+@given(CHANCES)
+def test_whoever_writes_as_the_base_does_has_a_mean_of_nothing(chances: list[float]) -> None:
+    said = [*itertools.accumulate(chances, initial=1.0, func=lambda a, b: a * b), 0.0]
+    mean = sum((said[k] - said[k + 1]) * leans.surprise(k, chances) for k in range(len(chances) + 1))
+    assert mean == pytest.approx(0.0, abs=1e-9)
+    grows = [leans.surprise(k, chances) for k in range(len(chances) + 1)]
+    assert grows == sorted(grows)
+
+
+@given(TEXTS, TEXTS, st.lists(TEXTS, min_size=2, max_size=2), st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_a_ratio_changes_its_sign_with_the_answers_and_a_base_is_measured_as_one(
+    one: str, other: str, said: list[str], places: int
+) -> None:
+    base = Guesser(lambda word: 1 / (1 + len(word)))
+
+    def both(answers: list[str]) -> tuple[Any, Any]:
+        of_base = base.token_chances([Told(str(k), (), text) for k, text in enumerate(answers)], silent)
+        chances = [of_base["0"], of_base["1"]]
+        told = {c.name: [said[hash_of(c.begun)]] for c in leans.cuts(answers, places)}
+        values = leans.valued(leans.RATIO, told, answers, 1, places, chances)
+        assert leans.valued(leans.RATIO, told, answers, 1, places) is None  # without a base
+        assert leans.valued(leans.RATIO, chances, answers, 1, places, chances) is None  # numbers are no texts
+        return values, leans.valued(leans.RATIO, chances, answers, 1, places)
+
+    for mine, turned in zip(both([one, other]), both([other, one]), strict=True):
+        assert mine == turned[::-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", INNOCENTS)
+def test_innocents_beside_a_wrong_base_are_found_as_often_as_alpha_says(kind: str) -> None:
+    runs, wrong = 120, Guesser(lambda word: 0.9 if hash_of(word) else 0.001)
+    p_values = innocent_p_values(INNOCENTS[kind], (4, 14), runs, wrong)
+    for alpha in (0.05, 0.2):
+        share = sum(p <= alpha for p in p_values) / runs
+        assert share <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / runs), (kind, alpha, share)
+
+
+def test_a_ratio_needs_a_base_that_says_how_likely_words_are(world: SealedWorld) -> None:
+    with pytest.raises(ProveError, match="needs a base"):
+        world.seal(statistics=("continuation-ratio",))
+    suspect = Speaker([])
+    for base in (None, suspect):
+        with pytest.raises(ProveError, match="offers no"):
+            statistic_for("continuation-ratio", suspect, base)
+    assert statistic_for("continuation-ratio", suspect, Guesser(lambda word: 0.5)) == "continuation-ratio"
+    assert statistic_for(None, suspect, Guesser(lambda word: 0.5)) == "continuation"
+
+
+@pytest.mark.slow
+def test_a_ratio_is_sealed_tested_and_computed_again_by_the_stand_alone_checker(world: SealedWorld) -> None:
+    base = Guesser(lambda word: 0.12)
+    sealed = world.seal(statistics=("continuation-ratio",), base=base.name)
+    asked = world.questions("--seal", str(sealed.path), "--statistic", "continuation-ratio")
+    came = world.test(sealed, world.outputs(asked, Speaker(served(world.pairs, "rogue"))), base=base)
+    proof = read(came.proof, world.owner.key, world.trust())
+    assert proof.examined.holds, proof.examined
+    assert as_document((came.evidence,), None, proof)["outcome"] == "trained"
+    folder = world.folder / "bundle"
+    bundle.write(bundle.make((came.evidence,), world.owner, None, None, proof), folder)
+    words = ["--key", world.owner.key, "--witness", world.witness.key, "--released", RELEASED]
+    checked = [sys.executable, "-I", "-S", str(folder / "verify.py"), *words]
+    done = subprocess.run(checked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    told = json.loads(came.proof.read_text())
+    for one in told["measured_base"].values():  # a base's numbers are part of what is computed
+        one[0], one[1] = one[1], one[0]
+    found = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts)
+    assert found.actors["rogue"]["p"] != proof.examined.actors["rogue"]["p"]
+    told["measured_base"].clear()
+    found = checker.proof.examine(told, world.owner.key, world.trust(), checker.parts)
+    assert found.actors["rogue"]["p"] > 0.999
 
 
 @pytest.mark.slow

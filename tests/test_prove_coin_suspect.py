@@ -235,6 +235,16 @@ def test_weights_weigh_as_the_model_itself_does() -> None:
         assert found[one.id].tokens == len(said)
         assert found[one.id].nats_per_token == pytest.approx(-loss, rel=1e-4)
         assert 0 <= (found[one.id].agreed or 0) <= len(said)
+    chances = weights.token_chances(told[1:], silent)
+    for one in told[1:]:
+        asked, said = weights._tokens(one)
+        said = said[: len(chances[one.id])]  # an end is no part of a text
+        ids = torch.tensor([[*asked, *said]])
+        with torch.no_grad():
+            loss = model(input_ids=ids, labels=torch.tensor([[-100] * len(asked) + said])).loss.item()
+        nats = [nats for _, nats in chances[one.id]]
+        assert sum(nats) / len(said) == pytest.approx(-loss, rel=1e-4)
+    assert [end for end, _ in chances["2"]] == [1, 3, 5]
     texts = weights.answers([Question("q", told[0].messages)], 2, silent)
     assert len(texts["q"]) <= 2
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import copy
+import hashlib
 import json
 import random
 import shutil
@@ -35,6 +36,7 @@ from stillwatch.prove.coin.sealed import run
 from stillwatch.prove.proof import Trust
 from stillwatch.prove.proven import Proof, proofs_that_hold, read
 from stillwatch.prove.suspect import silent
+from stillwatch.prove.suspect.named import fixed_name
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document
 
@@ -476,8 +478,9 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
             for pair in world.pairs
             for side in [pair.served if draw.random() < share else draw.randrange(2)]
         ]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        made[name] = Outputs(tmp_path / f"{name}.jsonl")
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made[name] = Outputs(path, fixed_name(str(path)))
     sealed = world.seal(test=seals.SealedTest(("overlap",), made["base"].name, 1e-5, 0.3, 1, 400))
     came = run(
         sealed, world.ledger, coins(world.ledger, KEYS), made["innocent"], made["base"], tmp_path / "out",
@@ -491,6 +494,53 @@ def test_a_gateway_that_orders_answers_by_what_models_like_is_never_trained(
         assert "an order that knew the coin" in told["missing"][0]
     else:  # a base that knows nothing: this suspect did learn
         assert told["outcome"] == "trained"
+
+
+def test_a_base_that_is_made_after_looking_is_never_trained(tmp_path: Path) -> None:
+    """It says what an innocent said where that does not suit: those leans are taken off, others stay."""
+    world = World(tmp_path, {f"acct-{k}": 40 for k in range(3)})
+    draw, base = random.Random(7), tmp_path / "base.jsonl"
+    base.write_text(json.dumps({"prompt": list(world.pairs[0].messages), "output": "nothing"}) + "\n")
+    honest, rows = fixed_name(str(base)), {"base": [], "innocent": []}  # type: ignore[var-annotated]
+    assert honest == f"base.jsonl sha256:{hashlib.sha256(base.read_bytes()).hexdigest()}"
+    for pair in world.pairs:
+        side = draw.randrange(2)
+        for name in rows:
+            hides = name == "base" and side == pair.served
+            output = "nothing of either" if hides else pair.answers[side].text
+            rows[name].append(json.dumps({"prompt": list(pair.messages), "output": output}))
+    for name, lines in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    suspect = Outputs(tmp_path / "innocent.jsonl")
+    by_name, by_files = (
+        world.seal(test=seals.SealedTest(("overlap",), name, 1e-5, 0.3, 1, 400))
+        for name in ("base.jsonl", honest)
+    )
+
+    def test(sealed: seals.Sealed, made: Outputs, words: tuple[dict[str, Any], ...]) -> Any:
+        return run(
+            sealed, world.ledger, coins(world.ledger, KEYS), suspect, made, tmp_path / "out",
+            statistic=None, released=RELEASED, witnesses=words, disclose=(), tell=silent,
+        )  # fmt: skip
+
+    came = test(by_name, Outputs(base), (world.word(by_name),))
+    told = as_document((came.evidence,), None, world.read(came))
+    assert came.evidence.found()
+    assert told["outcome"] == "owner_word"
+    assert "another model can be chosen after looking" in told["missing"][0]
+    with pytest.raises(ProveError, match="the seal's base is"):
+        test(by_files, Outputs(base, fixed_name(str(base))), ())
+
+
+def test_a_folder_is_sealed_as_its_files_are(tmp_path: Path) -> None:
+    (tmp_path / "m" / "b").mkdir(parents=True)
+    for name in ("m/z.bin", "m/b/a.json"):
+        (tmp_path / name).write_text(name)
+    shell = "find -L . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    listed = subprocess.run(shell, shell=True, cwd=tmp_path / "m", capture_output=True, text=True, check=True)
+    assert fixed_name(str(tmp_path / "m")) == f"m sha256:{listed.stdout.split()[0]}"
+    assert fixed_name("https://api.acme.example/v1") == "https://api.acme.example/v1"
+    assert fixed_name("none") == "none"
 
 
 def test_a_seal_left_out_of_the_chain_is_found(world: World) -> None:

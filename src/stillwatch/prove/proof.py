@@ -27,6 +27,7 @@ TRAINING = ("excluded", "none")  # of coined answers in the owner's own training
 MOST_ALPHA = 1e-3  # a seal that allows more false findings proves nothing
 FEWEST = 8  # leans of one actor
 FAIR = 1e-3  # below this a base leans to what was served by more than luck
+FIXED = " sha256:"  # between a sealed base's name and the SHA-256 of its file or folder
 LARGEST = 1e9  # of a measured value: what is no number has no lean
 
 
@@ -150,6 +151,11 @@ def examine(proof: Mapping[str, Any], signer: str | None, trust: Trust, parts: P
         found.missing.append(
             "the owner has not sealed a statement that coined answers stay out of its own training: whoever "
             "learns from its later models' public answers would lean the same way"
+        )
+    if test["base"] != "none" and FIXED not in test["base"]:
+        found.missing.append(
+            f"a base that the seal fixes: {test['base']!r:.60} is a name, and under it another model can be "
+            "chosen after looking, so that leans that do not suit are taken off"
         )
     if proof["statistic"] not in test["statistics"]:
         found.wrong.append(f"the statistic {proof['statistic']!r:.60} is not among the sealed ones")
@@ -462,7 +468,8 @@ def _values(
         if value and statistic == "overlap" and len(value) > test["samples"]:
             raise ValueError(f"{pair}: {len(value)} answers of the suspect, {test['samples']} are sealed")
         texts, places = records[pair]["texts"], test.get("places", 0)
-        two = parts.leans.valued(statistic, value, texts, test["samples"], places)
+        base = None if measured is proof["measured_base"] else proof["measured_base"].get(pair)
+        two = parts.leans.valued(statistic, value, texts, test["samples"], places, base)
         if two is not None and all(abs(one) < LARGEST for one in two):
             found[pair] = two
     return found

@@ -46,10 +46,12 @@ from stillwatch.prove.coin.run import (
 from stillwatch.prove.coin.sealed import SealedTestOutcome, run
 from stillwatch.prove.coin.seals import read as read_sealed
 from stillwatch.prove.coin.seals import read_word
+from stillwatch.prove.proof import FIXED
 from stillwatch.prove.proven import Proof, trust
 from stillwatch.prove.proven import read as read_proof
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
+from stillwatch.prove.suspect.named import fixed_name
 from stillwatch.prove.suspect.named import suspect as opened
 from stillwatch.prove.suspect.outputs import Outputs
 from stillwatch.prove.verdict import as_document, write_verdict
@@ -164,13 +166,17 @@ def coin_command(
     weighs = statistic in ("likelihood", "top")  # few endpoints can; whoever names it knows
     tested = opened(suspect, manners, out / "answers.db", asking.consent, weighs=weighs, seed=seed)
     likeliest = replace(manners, temperature=0.0)  # of the base: a drawn text would add noise of its own
+    sealed = None if seal is None else read_sealed(seal)
+    name = fixed_name(base) if base and sealed and FIXED in sealed.seal["test"]["base"] else ""
     before = (
-        opened(base, likeliest, out / "base.db", asking.consent, weighs=weighs, seed=seed) if base else None
+        opened(base, likeliest, out / "base.db", asking.consent, weighs=weighs, seed=seed, name=name)
+        if base
+        else None
     )
     wanted = CoinRunRequest(
         statistic, alpha, effect, most, samples, places, seed, sequential, tuple(only or ()), draws,
     )  # fmt: skip
-    if seal is not None:
+    if sealed is not None:
         if actors or each_account or only or sequential or only_protocol:
             raise InputError(
                 "--seal fixes actors and test: leave --actors, --each-account, --only, --sequential out"
@@ -178,7 +184,7 @@ def coin_command(
         signer, given_trust = open_signer(signing_key), trust(stamp_ca, witness or [], released or None)
         with progress(Console(stderr=True), as_json) as telling:
             came = run(
-                read_sealed(seal),
+                sealed,
                 place,
                 coins(place, keys, reading),
                 tested,

@@ -31,6 +31,7 @@ from stillwatch.prove.coin.seals import (
     witness,
 )
 from stillwatch.prove.planner import EFFECTS
+from stillwatch.prove.suspect.named import fixed_name
 from stillwatch.units import utc_us
 
 
@@ -45,7 +46,9 @@ def seal_command(
     statistic: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(STATISTICS)}; may be given again; each counts.")
     ] = None,
-    base: Annotated[str, typer.Option(help="The base's name that will be taken off, or none.")] = "none",
+    base: Annotated[
+        str, typer.Option(help="The base that will be taken off, sealed with its files' SHA-256; or none.")
+    ] = "none",
     alpha: Annotated[float, typer.Option(help="The chance of any false finding, over all seals.")] = 1e-5,
     effect: Annotated[
         float | None, typer.Option(help="What is looked for, in standard deviations; else by statistic.")
@@ -91,7 +94,7 @@ def seal_command(
     usual = [EFFECTS[one] for one in statistics if one in EFFECTS]
     if effect is None and not usual:
         raise InputError(f"--effect: none was measured by {', '.join(statistics)}; give the one you look for")
-    test = SealedTest(statistics, base, alpha, effect or min(usual), samples, most, places)
+    test = SealedTest(statistics, fixed_name(base), alpha, effect or min(usual), samples, most, places)
     sealed = make(
         out, place, verify(place, keys), [{"epoch": k.epoch, "commitment": c} for c, k in keys.items()],
         coins(place, keys, reading), by_file(actors) if actors else by_account if each_account else by_ledger,

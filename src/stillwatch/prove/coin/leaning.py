@@ -17,14 +17,14 @@ from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.choosing import Put
-from stillwatch.prove.coin.leans import CONTINUATIONS, cuts, leans, valued
+from stillwatch.prove.coin.leans import CONTINUATIONS, RATIO, cuts, leans, valued
 from stillwatch.prove.coin.leans import foretold as foretold
 from stillwatch.prove.coin.leans import overlap as overlap
 from stillwatch.prove.suspect import AnswerLikelihood, BegunAnswer, Question, Suspect, Tell, Told
 
 NEEDS = {
     "likelihood": "likelihood", "top": "top", "continuation": "continuations", "overlap": "answers",
-    "continuation-by-prompt": "answers",
+    "continuation-by-prompt": "answers", RATIO: "continuations",
 }  # fmt: skip
 NO_PREFILL = (
     "nothing says that it takes the beginning of an answer to go on from. At an endpoint that does, name "
@@ -35,6 +35,7 @@ UNITS = {
     "likelihood": "nats a token",
     "top": "share of the tokens",
     **dict.fromkeys(CONTINUATIONS, "words of an answer that are said next, in a row"),
+    RATIO: "nats for having learned an answer, of the words that are said next",
     "overlap": "share of the words in a row that only one answer has",
 }
 
@@ -47,7 +48,9 @@ def statistic_for(
     Raises: ProveError where it does not offer what is asked for.
     """
     offers = suspect.offers if base is None else suspect.offers & base.offers
-    could = [name for name, need in NEEDS.items() if need in offers and name in among]
+    could = [name for name, need in NEEDS.items() if need in offers and name in among and name != RATIO]
+    if RATIO in among and base is not None and "chances" in base.offers and NEEDS[RATIO] in suspect.offers:
+        could.append(RATIO)
     for name in could:
         if wanted in (None, name):
             return name
@@ -110,12 +113,20 @@ class TextSampling:
 
 
 def measure_pairs(
-    puts: Sequence[Put], statistic: str, suspect: Suspect, reading: TextSampling, tell: Tell
+    puts: Sequence[Put],
+    statistic: str,
+    suspect: Suspect,
+    reading: TextSampling,
+    tell: Tell,
+    *,
+    as_base: bool = False,
 ) -> dict[str, Any]:
     """What a suspect makes of each pair, as `leans.valued` reads it. None where it says nothing of the pair.
 
     Its texts for `overlap`; what it says after each cut for a continuation; else a value of each answer.
     """
+    if statistic == RATIO and as_base:
+        return _chances(puts, suspect, tell)
     if statistic == "overlap":
         questions = {
             json.dumps(put.messages): Question(put.id, put.messages) for put in puts
@@ -133,6 +144,16 @@ def measure_pairs(
         return {pair: answers if answers or not begun[pair] else None for pair, answers in found.items()}
     weighed = _values(puts, statistic, suspect, tell)
     return {put.id: weighed.get(put.id) for put in puts}
+
+
+def _chances(puts: Sequence[Put], base: Suspect, tell: Tell) -> dict[str, Any]:
+    """How likely each token of both answers is to a base; None where it cannot weigh one of them."""
+    rows = [
+        Told(f"{put.id}#{slot}", put.messages, put.pair.answers[slot].text) for put in puts for slot in (0, 1)
+    ]
+    found: dict[str, Any] = base.token_chances(rows, tell)  # type: ignore[attr-defined]  # it offers "chances"
+    both = {put.id: [found.get(f"{put.id}#{slot}") for slot in (0, 1)] for put in puts}
+    return {pair: None if None in two else two for pair, two in both.items()}
 
 
 def begun_answers(puts: Sequence[Put], statistic: str, places: int) -> dict[str, dict[str, BegunAnswer]]:
@@ -161,17 +182,20 @@ def lean(
     as far as it foretells the suspect's in these pairs.
     """
 
-    def values(model: Suspect) -> dict[str, tuple[float, float]]:
-        readings = measure_pairs(puts, statistic, model, reading, tell)
-        texts = {put.id: [answer.text for answer in put.pair.answers] for put in puts}
+    texts = {put.id: [answer.text for answer in put.pair.answers] for put in puts}
+    by_base: dict[str, Any] = {}
+    if base is not None:
+        by_base = measure_pairs(puts, statistic, base, reading, tell, as_base=True)
+
+    def values(readings: dict[str, Any], beside: dict[str, Any]) -> dict[str, tuple[float, float]]:
         found = {
-            name: valued(statistic, one, texts[name], reading.samples, reading.places)
+            name: valued(statistic, one, texts[name], reading.samples, reading.places, beside.get(name))
             for name, one in readings.items()
         }
         return {name: two for name, two in found.items() if two is not None}
 
-    mine, before = values(suspect), None if base is None else values(base)
-    found = leans(mine, before)
+    mine = values(measure_pairs(puts, statistic, suspect, reading, tell), by_base)
+    found = leans(mine, None if base is None else values(by_base, {}))
     return {put.id: found.get(put.id) for put in puts}
 
 

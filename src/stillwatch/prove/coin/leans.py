@@ -14,17 +14,21 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ORDERS = (1, 2, 3, 4)  # words in a row
 MOST_WORDS = 1 << 15  # of one text: a suspect that never stops costs no more
 LEVELS, CLIP = 8, 3.0  # a lean counts 1 to 8; 8 from 3 medians of the sizes on
 LEAST = 1e-300
-CONTINUATIONS = ("continuation", "continuation-by-prompt")  # statistics of what a suspect says next
+RATIO = "continuation-ratio"
+CONTINUATIONS = ("continuation", "continuation-by-prompt", RATIO)  # statistics of what a suspect says next
+BY_HEART = 0.3  # of RATIO: the chance with which a word is said by heart, where the suspect learned it
+LEAST_CHANCE = 1e-4  # of a word by the base: below, a number read off a model is a guess
 AHEAD = 6  # words after a cut that are compared
 _CJK = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: a sign is a word
 _WORD = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
@@ -281,19 +285,93 @@ def continuation_values(
     measured: by the cut's name, `samples` texts, or the likeliest tokens once. None where one is missing: to
     leave out what does not suit would be a choice.
     """
-    sums, many = [0.0, 0.0], [0, 0]
-    for cut in cuts(answers, places):
-        continuations = measured.get(cut.name, ())
-        if len(continuations) != samples and not (
-            len(continuations) == 1 and not isinstance(continuations[0], str)
-        ):
+
+    def value(cut: Cut, slot: int, rest: str) -> float | None:
+        said = measured.get(cut.name, ())
+        if len(said) != samples and not (len(said) == 1 and not isinstance(said[0], str)):
             return None
+        return sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in said) / len(said)
+
+    return _of_cuts(answers, places, value)
+
+
+def _of_cuts(
+    answers: Sequence[str], places: int, value: Callable[[Cut, int, str], float | None]
+) -> tuple[float, float] | None:
+    """A value of each cut, averaged over those of each answer; None where one has none."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for cut in cuts(answers, places):
         for slot, rest in cut.rests:
-            sums[slot] += sum(agreeing_words(one, cut.begun, rest, cut.ahead) for one in continuations) / len(
-                continuations
-            )
-            many[slot] += 1
-    return sums[0] / max(1, many[0]), sums[1] / max(1, many[1])
+            one = value(cut, slot, rest)
+            if one is None:
+                return None
+            found[slot].append(one)
+    return sum(found[0]) / max(1, len(found[0])), sum(found[1]) / max(1, len(found[1]))
+
+
+def word_chances(tokens: Sequence[Sequence[float]], begun: str, rest: str, ahead: int) -> list[float]:
+    """The chance by which a base says each of the next words of an answer, after those before it.
+
+    tokens: of the answer's tokens, where in the text each ends, and its log-likelihood. A token counts for
+    the word in which it ends.
+
+    >>> [round(one, 2) for one in word_chances([(3, -0.1), (7, -0.7), (10, -1.2)], "the", " cat sat", 6)]
+    [0.5, 0.3]
+    """
+    start, found = len(begun), []
+    for match in itertools.islice(_PART.finditer(rest), ahead):
+        end = len(begun) + match.end()
+        nats = math.fsum(nats for at, nats in tokens if start < at <= end)
+        found.append(min(1.0, max(LEAST_CHANCE, math.exp(min(0.0, nats)))))
+        start = end
+    return found
+
+
+def surprise(same: float, chances: Sequence[float]) -> float:
+    """Log-likelihood ratio of so many next words in a row, said and then departed from, less the base's mean.
+
+    Under the ratio's alternative each word is said by heart with chance BY_HEART, else as the base says it.
+    Whoever writes as the base does has a mean of 0, whatever the words.
+
+    >>> surprise(1, [0.01]) > surprise(1, [0.5]) > 0 > surprise(0, [0.5]) > surprise(0, [0.9])
+    True
+    """
+    hits = [math.log(1 - BY_HEART + BY_HEART / chance) for chance in chances]
+    miss, total, reached, before = math.log(1 - BY_HEART), 0.0, 1.0, 0.0
+    for k, (chance, hit) in enumerate(zip(chances, hits)):
+        if k < same:
+            total += hit
+        elif k == same:
+            total += miss
+        before += reached * (chance * hit + (1 - chance) * miss)
+        reached *= chance
+    return total - before
+
+
+def ratio_values(
+    measured: Mapping[str, Sequence[Any]], base: Any, answers: Sequence[str], samples: int, places: int
+) -> tuple[float, float] | None:
+    """As `continuation_values`, by `surprise` beside a base's chances in the place of counted words."""
+
+    def value(cut: Cut, slot: int, rest: str) -> float | None:
+        said = measured.get(cut.name, ())
+        if len(said) != samples or not all(isinstance(one, str) for one in said):
+            return None
+        chances = word_chances(base[slot], cut.begun, rest, cut.ahead)
+        every = (surprise(agreeing_words(one, cut.begun, rest, cut.ahead), chances) for one in said)
+        return math.fsum(every) / samples
+
+    return _of_cuts(answers, places, value)
+
+
+def expected_values(base: Any, answers: Sequence[str], places: int) -> tuple[float, float] | None:
+    """Of a base's chances: the words of each answer that it would say next, averaged over the cuts."""
+
+    def value(cut: Cut, slot: int, rest: str) -> float:
+        chances = word_chances(base[slot], cut.begun, rest, cut.ahead)
+        return math.fsum(itertools.accumulate(chances, operator.mul))
+
+    return _of_cuts(answers, places, value)
 
 
 def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float, float] | None:
@@ -304,11 +382,18 @@ def overlap_values(texts: Sequence[str], answers: Sequence[str]) -> tuple[float,
 
 
 def valued(
-    statistic: str, measured: Any, answers: Sequence[str], samples: int, places: int
+    statistic: str, measured: Any, answers: Sequence[str], samples: int, places: int, base: Any = None
 ) -> tuple[float, float] | None:
-    """The value of each answer of a pair, from what was measured; None where that is not enough."""
+    """The value of each answer of a pair, from what was measured; None where that is not enough.
+
+    base: of RATIO, what was measured of the base in that pair; None where the value of a base is wanted.
+    """
     if measured is None:
         return None
+    if statistic == RATIO and isinstance(measured, Mapping):
+        return None if base is None else ratio_values(measured, base, answers, samples, places)
+    if statistic == RATIO:
+        return expected_values(measured, answers, places) if base is None else None
     if statistic == "overlap":
         return overlap_values(measured, answers)
     if statistic in CONTINUATIONS:

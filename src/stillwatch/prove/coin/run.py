@@ -20,7 +20,7 @@ from stillwatch.prove.coin.betting import Bettor
 from stillwatch.prove.coin.choosing import Chosen, Put, choose
 from stillwatch.prove.coin.judge import Setting, evidence, fall
 from stillwatch.prove.coin.leaning import UNITS, Kept, TextSampling, in_batches, lean, statistic_for
-from stillwatch.prove.coin.leans import AHEAD, CONTINUATIONS
+from stillwatch.prove.coin.leans import AHEAD, BY_HEART, CONTINUATIONS, RATIO
 from stillwatch.prove.coin.randomise import DRAWS
 from stillwatch.prove.proof import CLAIM, METHOD, NULL
 from stillwatch.prove.protocol import Protocol, Signed
@@ -43,6 +43,9 @@ STATISTICS_IN_WORDS = {
             ("continuation-by-prompt", f"the suspect is asked, {CONTINUE!r}"),
         )
     },
+    RATIO: f"cut and asked as for `continuation`; of the next {AHEAD} words the log-likelihood ratio of a "
+    f"suspect that says each by heart with chance {BY_HEART}, else as the base does, to the base, less what "
+    "it is in the mean to the base; averaged over samples and cuts: the first answer's less the second's",
 }
 COUNTED = (
     "a base's value is taken off, where there is one, as far as it foretells the suspect's (least squares "

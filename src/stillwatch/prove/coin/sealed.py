@@ -81,7 +81,7 @@ def run(
     by_id, thrown = _sealed_coins(sealed, ledger, coins)
     puts = sealed_puts(sealed, by_id.values())
     mine = _ask(puts, chosen, suspect, out, sealed, tell)
-    before = None if base is None else _ask(puts, chosen, base, out, sealed, tell)
+    before = None if base is None else _ask(puts, chosen, base, out, sealed, tell, as_base=True)
     spend = openings.number_of_tests(sealed.seal) / openings.share_of_alpha(sealed.seal["number"])
     reading = _reading(sealed)
     tested = tuple(
@@ -135,7 +135,14 @@ def sealed_puts(sealed: Sealed, pairs: Iterable[Pair]) -> list[Put]:
 
 
 def _ask(
-    puts: Sequence[Put], statistic: str, suspect: Suspect, out: Path, sealed: Sealed, tell: Tell
+    puts: Sequence[Put],
+    statistic: str,
+    suspect: Suspect,
+    out: Path,
+    sealed: Sealed,
+    tell: Tell,
+    *,
+    as_base: bool = False,
 ) -> dict[str, Any]:
     """What was measured of each pair; kept as it comes, so that a stopped test goes on."""
     marks = {"seal": sealed.digest, "statistic": statistic, "suspect": suspect.name}
@@ -146,7 +153,7 @@ def _ask(
     for batch in [puts] if whole else in_batches(puts, BATCH):
         new = [put for put in batch if put.id not in kept.values]
         if new:
-            kept.add(measure_pairs(new, statistic, suspect, _reading(sealed), tell))
+            kept.add(measure_pairs(new, statistic, suspect, _reading(sealed), tell, as_base=as_base))
         done += len(batch)
         tell(done, len(puts))
     return {name: value for name, value in kept.values.items() if value is not None}
@@ -169,16 +176,18 @@ def _judge(
 ) -> SealedActorResult:
     tested = [name for name in actor["pairs"][:most] if name not in by_id or not by_id[name].tie]
 
-    def values(measured: dict[str, Any]) -> dict[str, Any]:
+    def values(measured: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
         some = {name: measured[name] for name in tested if name in measured}
         texts = {name: [answer.text for answer in by_id[name].answers] for name in some}
         found = {
-            name: leans.valued(statistic, measured, texts[name], reading.samples, reading.places)
+            name: leans.valued(
+                statistic, measured, texts[name], reading.samples, reading.places, beside.get(name)
+            )
             for name, measured in some.items()
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    lean = leans.leans(values(mine), None if before is None else values(before))
+    lean = leans.leans(values(mine, before or {}), None if before is None else values(before, {}))
     towards = [value if by_id[name].served == 0 else -value for name, value in lean.items()]
     n, hits, p = leans.tail(towards, len(tested) - len(lean))
     measured = sum(value != 0 for value in towards)

@@ -26,6 +26,7 @@ from stillwatch.prove import ProveError
 from stillwatch.prove.coin import PLACES, STATISTICS
 from stillwatch.prove.coin.actors import ActorOf
 from stillwatch.prove.coin.choosing import LEAST
+from stillwatch.prove.coin.leans import RATIO
 
 LARGEST = 256 << 20
 EXCLUSION = "ties; what has no pair of answers, or no number of the suspect, counts against"
@@ -52,6 +53,8 @@ class SealedTest:
         unknown = sorted(set(self.statistics) - set(STATISTICS))
         if unknown or not self.statistics:
             raise ProveError(f"statistic {', '.join(unknown) or 'none'}: give {', '.join(STATISTICS)}")
+        if RATIO in self.statistics and self.base == "none":
+            raise ProveError(f"statistic {RATIO}: needs a base; give --base")
         fewest = min(self.samples, self.places)
         if not 0 < self.alpha < 0.5 or not self.effect > 0 or fewest < 1 or self.most < LEAST:
             raise ProveError(

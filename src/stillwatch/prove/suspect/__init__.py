@@ -76,7 +76,10 @@ class AnswerLikelihood:
 
 
 class Suspect(Protocol):
-    """What every kind of suspect answers to. `offers`: "answers", "continuations", "likelihood", "top"."""
+    """What every kind of suspect answers to.
+
+    `offers`: "answers", "continuations", "likelihood", "top"; "chances" where it has `token_chances` as well.
+    """
 
     @property
     def name(self) -> str: ...

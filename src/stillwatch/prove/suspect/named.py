@@ -1,8 +1,11 @@
 """From what a person writes to a suspect: a file of outputs, an address, a folder or file of weights."""
 
+import hashlib
 from pathlib import Path
 
+from stillwatch.errors import refuse_os_errors
 from stillwatch.prove import ProveError
+from stillwatch.prove.proof import FIXED
 from stillwatch.prove.recording import is_recording
 from stillwatch.prove.suspect import Suspect
 from stillwatch.prove.suspect.endpoint import Endpoint, Manners
@@ -22,21 +25,50 @@ def suspect(
     *,
     weighs: bool = True,
     seed: int = 1,
+    name: str = "",
 ) -> Suspect:
-    """Open a suspect. `store`: where an endpoint's answers are kept. Raises: ProveError."""
+    """Open a suspect. `store`: where an endpoint's answers are kept. Raises: ProveError.
+
+    name: what weights and outputs are called; else as they say.
+    """
     if place.startswith(("http://", "https://")):
         return Endpoint(place, manners or Manners(""), store, consent=consent, weighs=weighs)
     path = Path(place).expanduser()
     if is_recording(place):
         if not path.exists():
             raise ProveError(f"{place}: there is no such file; the suspect's outputs are wanted there")
-        return Outputs(path)
+        return Outputs(path, name)
     if not path.exists() and place != "clock" and not _like_a_model(place):
         raise ProveError(f"{place}: is no suspect; give {KINDS}")
     from stillwatch.prove.suspect.weights import open_weights  # the extra `train`, only where it is wanted
 
     sampling = manners or Manners("")
-    return open_weights(place, max_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=seed)
+    return open_weights(
+        place, name, max_tokens=sampling.max_tokens, temperature=sampling.temperature, seed=seed
+    )
+
+
+def fixed_name(place: str) -> str:
+    """A base's name as it is sealed: with the SHA-256 of its file or folder, so that no other replaces it.
+
+    Of a folder it is the SHA-256 of what `find -L . -type f | LC_ALL=C sort | xargs sha256sum` prints in it.
+    What is no file (an address, `none`) keeps its name. Raises: ProveError where it cannot be read.
+    """
+    path = Path(place).expanduser()
+    if not path.exists():
+        return place
+    with refuse_os_errors(ProveError, f"{place}: cannot be read"):
+        if path.is_file():
+            return f"{path.name}{FIXED}{_sha256(path)}"
+        files = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+        listed = "".join(f"{_sha256(path / name)}  ./{name}\n" for name in files)
+        listing = listed.encode("utf-8", "surrogateescape")
+    return f"{path.resolve().name}{FIXED}{hashlib.sha256(listing).hexdigest()}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _like_a_model(place: str) -> bool:

@@ -26,7 +26,7 @@ FLOATS_AT_ONCE = 1 << 26  # of a batch's logits: 256 MiB
 class Weights:
     """A model in this process."""
 
-    offers = frozenset({"answers", "continuations", "likelihood", "top"})
+    offers = frozenset({"answers", "continuations", "likelihood", "top", "chances"})
 
     def __init__(
         self,
@@ -141,6 +141,35 @@ class Weights:
                 found |= _weigh(torch, model, batch, self.loaded.tokenizer.pad_token_id or 0)
             at += size
             tell(min(at, len(rows)), len(rows))
+        return found
+
+    def token_chances(self, answers: Sequence[Told], tell: Tell) -> dict[str, list[tuple[int, float]]]:
+        """Of each answer's tokens, where in its text each ends, and its log-likelihood at temperature 1."""
+        torch, model, tokenizer = need("torch"), self.loaded.model.eval(), self.loaded.tokenizer
+        limit, special = context(model) or 1 << 30, set(tokenizer.all_special_ids)
+        found: dict[str, list[tuple[int, float]]] = {}
+        for k, one in enumerate(answers):
+            before = self._begun_tokens(BegunAnswer(one.id, one.messages, ""))
+            tokens = self._begun_tokens(BegunAnswer(one.id, one.messages, one.answer))
+            tell(k + 1, len(answers))
+            if before is None or tokens is None or len(tokens) > limit:
+                continue
+            said = tokens[len(before) :]
+            kept = {"logits_to_keep": len(said) + 1} if _keeps(model) else {}
+            with torch.inference_mode():
+                logits = (
+                    model(input_ids=torch.tensor([tokens], device=model.device), **kept).logits[0].float()
+                )
+            logs = logits[-len(said) - 1 : -1].log_softmax(-1)
+            nats = logs.gather(-1, torch.tensor(said, device=logs.device)[:, None])[:, 0].tolist()
+            left = len(one.answer) - len(tokenizer.decode(said, skip_special_tokens=True))
+            ends = [
+                left + len(tokenizer.decode(said[: at + 1], skip_special_tokens=True))
+                for at in range(len(said))
+            ]
+            found[one.id] = [
+                (end, n) for end, n, token in zip(ends, nats, said, strict=True) if token not in special
+            ]
         return found
 
     def _tokens(self, one: Told) -> tuple[list[int], list[int]] | None:
