@@ -31,6 +31,4 @@ def severity(alert: Alert) -> Severity:
     """Give the severity; of what was judged honest, or is closed, only that it is for information."""
     if alert.verdict in (Verdict.FALSE, Verdict.PERMITTED) or alert.state == CaseState.CLOSED:
         return Severity.INFORMATIONAL
-    return next(
-        (found for least, found in STEPS if alert.exposure.exchanges >= least.exchanges), Severity.LOW
-    )
+    return next((level for step, level in STEPS if alert.exposure.exchanges >= step.exchanges), Severity.LOW)
