@@ -1,4 +1,4 @@
-"""What was done to a case, and what all that comes to. It does not judge whether an act is wise.
+"""The acts of people on a case, and the state that results. It does not judge whether an act is wise.
 
 An act sets facets of a case (its state, owner, verdict, ...) and verdicts of accounts. What stands is, for
 each of them, what the last act in force set: to take an act back is to give exactly the state without it.

@@ -1,4 +1,4 @@
-"""What of an alert is known when a finding is folded in: its claims, links, detectors, gaps, ATLAS ids.
+"""The part of an alert that is fixed when a finding is folded in: claims, links, detectors, gaps, ATLAS ids.
 
 It is kept as JSON with the finding, so that an alert says what was known then: which code spoke, on which
 files, and what the scan could not claim. What people do later is added by `alert`.

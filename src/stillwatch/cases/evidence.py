@@ -1,4 +1,4 @@
-"""What a finding rests on, as it is kept with a case: the campaign whole, and what the scan was.
+"""The evidence of a finding, kept with its case: the whole campaign, and the scan that found it.
 
 It does not judge. Of each case the latest finding's evidence is kept, and that of findings judged upon.
 """

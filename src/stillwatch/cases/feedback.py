@@ -1,4 +1,4 @@
-"""How often each detector was right, by what people found, and what its alarms may do for it.
+"""How often each detector was right, by people's verdicts, and what its alarms may do accordingly.
 
 Null: a judged case is one trial; the interval is Clopper and Pearson's exact one, at 95 %.
 Blind to: campaigns that no detector found (no verdict says what was missed), and cases nobody has judged.

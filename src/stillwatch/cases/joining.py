@@ -1,4 +1,4 @@
-"""Two cases become one, or one becomes two; and back. It does not know whether they are one actor.
+"""Merges two cases, splits one into two, and undoes both. It does not know whether they are one actor.
 
 Findings do it by themselves when scans say so; what a person has taken apart they leave apart.
 """

@@ -1,4 +1,4 @@
-"""Leads beside the cases: what the latest scans say that is no finding. It acts on nobody.
+"""Keeps the leads of the latest scans, which are no findings, apart from cases. It acts on nobody.
 
 A person may open a case from a lead. Until a finding names that case no step may rest on it: its accounts are
 nobody's targets, whatever anybody judges (`reading.targets`).

@@ -1,4 +1,4 @@
-"""Which case a campaign belongs to: accounts they have in common. It changes nothing.
+"""Decides which case a campaign belongs to by the accounts they have in common. It changes nothing.
 
 A campaign's id changes with its accounts, an actor's accounts change with time. What ties them is overlap:
 the accounts that campaign and case share, beside the smaller of the two. Victims tell nothing about the

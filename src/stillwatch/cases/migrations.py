@@ -1,4 +1,4 @@
-"""How the tables came to their shape: a plain list of functions, each run once. It knows no meaning.
+"""The migrations of the tables: a plain list of functions, each run once.
 
 Each part of the package that keeps tables (cases, the audit trail) has a list of its own and calls `migrate`
 with it; `shapes` says how many of each have run. Only append: a function that was released is never changed.

@@ -1,4 +1,4 @@
-"""What pages and tables show of cases: the queue, a case's accounts, its events. It changes nothing."""
+"""Reads cases for pages and tables: the queue, a case's accounts, its events. It changes nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Several cases at once: each by an act of its own, on the revision that was seen, or not at all.
+"""Changes several cases at once: each by an act of its own, at the revision that was seen, or not at all.
 
 A case that cannot be changed keeps none of the others back. It decides nothing itself: `handling` does.
 """

@@ -1,4 +1,4 @@
-"""What the verbs on cases share: where the cases are, and the trail that goes with them. It is no verb."""
+"""Options that verbs on cases share: where the cases and their audit trail are. It is no verb."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""What the verbs on cases say, in lines and rows. It is no verb itself."""
+"""Lines and table rows that verbs on cases print. It is no verb itself."""
 
 import sys
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What the verbs on a gateway's folder share: which folder, who asks, durations, rows. It is no verb itself.
+"""What verbs on a gateway's folder share: the folder, the user, durations, tables. It is no verb itself.
 
 They write to `state.db` under SQLite's own lock, as the gateway does, whether it runs or not. Where it runs,
 a change waits until every worker goes by it, or says that one does not. Who may write into the folder needs

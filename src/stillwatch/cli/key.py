@@ -1,4 +1,4 @@
-"""`stillwatch key`: client keys of a gateway's folder: issue, list, rotate, revoke. It knows no requests."""
+"""`stillwatch key`: client keys of a gateway's folder: issue, list, rotate, revoke."""
 
 import json
 import re

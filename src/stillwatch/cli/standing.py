@@ -1,4 +1,4 @@
-"""`stillwatch standing`: what stands for accounts, who set it, and taking it back. It judges nobody."""
+"""`stillwatch standing`: the enforcement status of accounts, who set it, and undoing it. It judges nobody."""
 
 from dataclasses import asdict
 from pathlib import Path

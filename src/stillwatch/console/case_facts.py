@@ -1,4 +1,4 @@
-"""What is worked out for a case's page, kept while it stands: the alert, whom steps may hit, pictures, links.
+"""Computes what a case's page shows, once for each change of the case: alert, targets, pictures, links.
 
 It draws nothing. A case of 25,000 accounts has 10 MB of links: only who asks for links waits for them.
 """

@@ -1,6 +1,6 @@
-"""What stands before every request: names of this host, methods, size, origin; and what every answer carries.
+"""Checks every request (host, method, size, origin) and sets the headers of every answer.
 
-It knows nobody. A POST is a form that comes from a page of this console: a foreign page has another origin,
+It knows no users. A POST is a form that comes from a page of this console: a foreign page has another origin,
 and its browser says so. Or it comes with an API token, which no browser adds by itself, and is a form or JSON
 from anywhere. It is read here, bounded, so that what follows waits for no network.
 """

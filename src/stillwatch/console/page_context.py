@@ -1,4 +1,4 @@
-"""What a page is given: who asks, for what, with which store and deployment behind it. It renders nothing."""
+"""What a page is given: the user, the request, the store and the deployment. It renders nothing."""
 
 import json
 from collections.abc import Callable

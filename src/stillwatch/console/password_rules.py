@@ -1,4 +1,4 @@
-"""Which passwords are tried first: common ones, leaked ones, names, rows of keys. It asks nobody.
+"""Refuses passwords that are guessed first: common ones, leaked ones, names, rows of keys. It asks nobody.
 
 Two lists lie beside this file, both made by `benchmarks/password_lists.py`. Of leaked passwords only four
 bytes of a digest are kept: one in some three thousand others is refused by chance.

@@ -1,4 +1,4 @@
-"""Questions in SQL over copies of cases and exchanges: read-only, without a way out, within a second.
+"""Answers SQL over copies of cases and exchanges: read-only, without access to anything else, in a second.
 
 The copies are DuckDB files made of some tables, never of people, sessions or the trail, and of exchanges
 without texts. `query` asks them, in a process of its own: one call of a function such as `repeat` heeds no

@@ -1,4 +1,4 @@
-"""The wording that prompts of several accounts have in common and prompts of others have not: with masks.
+"""Finds the wording that prompts of several accounts have in common and other accounts' have not, with masks.
 
 Null: none; it shows a person what the detectors weighed, and proves nothing.
 Blind to: wording that is paraphrased for each prompt, and scripts written without spaces.

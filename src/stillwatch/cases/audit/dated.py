@@ -1,4 +1,4 @@
-"""The time stamps on the heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
+"""Checks the time stamps on heads of a sound trail. It reads no trail: `verify` and the witnesses come first.
 
 A stamp says that a head, and so every record before it, was there at a time: whoever holds the signing key
 can write history anew, but not under an old stamp. It does not say when before that a record was written.

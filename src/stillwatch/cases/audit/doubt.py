@@ -1,4 +1,4 @@
-"""What happened to a record that is not what belongs in its place. It judges one place, all rows in sight.
+"""Says what happened to a record that does not belong in its place. It judges one place, with all rows.
 
 A record is *own* to a number where its hash is that of its fields with that number: so one that was moved or
 copied is still recognised, and told from one that was changed.

@@ -1,4 +1,4 @@
-"""Details about a person, sealed under a key of that person's own: drop the key and they are gone.
+"""Details about a person, sealed under a key of that person's own: delete the key and nobody can read them.
 
 The trail hashes what is sealed, not what it says; so it stays whole when nobody can read it any more.
 Back-ups of the database hold the key as long as they are kept.

@@ -1,4 +1,4 @@
-"""Whether a trail is what was written: the first bad record and why. It changes nothing.
+"""Verifies that a trail is what was written; if not, names the first bad record and why. It changes nothing.
 
 Each record's hash and its link to the one before are checked, and the checkpoints' signatures, which vouch
 for all that lies before them; each record's own signature is checked where no sound checkpoint follows, and

@@ -1,4 +1,4 @@
-"""A sound trail beside what its witnesses saw. It does not read the trail again."""
+"""Compares a sound trail with what its witnesses saw. It does not read the trail again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

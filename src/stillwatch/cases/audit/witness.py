@@ -1,4 +1,4 @@
-"""Checkpoints outside the database: what shows that a tail was cut or a history written anew.
+"""Checkpoints outside the database: they show that a tail was cut or a history written anew.
 
 A witness is a file of heads, worth what its place is worth: on another machine, in print, or with a partner
 who signs each head that he was shown (`vouch`) and shows it to nobody who could change it.

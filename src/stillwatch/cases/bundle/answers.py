@@ -1,4 +1,4 @@
-"""The three answers on a bundle, and the words of its checker's command line. It checks nothing itself."""
+"""The checker's three answers on a bundle, and its command line. It checks nothing itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes with a bundle: how to read it, a draft certificate, the code that spoke, clock and versions.
+"""The documents of a bundle: how to read it, a draft certificate, the detectors' code, clock, versions.
 
 Nothing in here is computed from events; the words stand in readme.txt and certificate.txt.
 """

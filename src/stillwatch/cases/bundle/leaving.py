@@ -1,4 +1,4 @@
-"""What is about to leave with a bundle, in sentences, for a person to read before it does."""
+"""Describes what a bundle holds in sentences, for a person to read before it leaves."""
 
 import json
 from collections import Counter

@@ -1,7 +1,4 @@
-"""From values to JSON that every parser takes: no null, no NaN, no half of a character.
-
-It means nothing by it.
-"""
+"""From values to JSON that every parser takes: no null, no NaN, no half of a character."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""How bad an alert is, in the words of others. One rule: what has left, beside the sizes that sufficed."""
+"""The severity of an alert, by one rule: the harvest beside the sizes of training sets that sufficed."""
 
 from enum import IntEnum
 

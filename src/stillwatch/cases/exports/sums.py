@@ -1,4 +1,4 @@
-"""What leaves, counted from what is about to leave, and said in words. It lets nothing leave."""
+"""Counts what an export holds and describes it in words. It lets nothing leave."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Between files and a TAXII collection: which case a file is of, and which of many objects made one file.
+"""Files and TAXII collections: which case a file is of, and which of a collection's objects make one file.
 
 A seal stands over the objects of one file, and a collection holds those of many. Objects of one export have
 one `modified`, so that a file is put together again as it was; whether its seal holds is for who has the key.

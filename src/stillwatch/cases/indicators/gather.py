@@ -1,4 +1,4 @@
-"""From a campaign's accounts and its log to indicators: what they share and others do not.
+"""Makes indicators of a campaign from its accounts' log: what they share and others do not.
 
 It reads the log twice: its members' exchanges for what they share, then everybody else's for who else has it.
 Null: none; nothing here is a test. Blind to: paraphrase, and wording that many outside the campaign use too.

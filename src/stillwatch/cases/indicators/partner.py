@@ -1,4 +1,4 @@
-"""From a partner's file to the campaigns that it tells of, with the indicators that hold.
+"""Reads the campaigns of a partner's file, with the indicators that are valid now.
 
 It searches nothing.
 """

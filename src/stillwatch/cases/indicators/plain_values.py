@@ -1,4 +1,4 @@
-"""What a campaign's accounts share as it stands, for programs that know no keyed marks.
+"""What a campaign's accounts share, in plain, for programs that know no keyed marks.
 
 A network or a number of an autonomous system names somebody: it leaves only where a person asks for it by
 name. The rule is that of the marks: enough of the campaign's accounts have it, and few others do.

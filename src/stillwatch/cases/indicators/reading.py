@@ -1,4 +1,4 @@
-"""A partner's STIX file, taken apart: bounded, checked object by object, and nothing in it believed unseen.
+"""Reads a partner's STIX file: bounded, and checked object by object before anything in it is used.
 
 It says what is wrong in words that can be sent back to the partner. It does not search for anything.
 """
