@@ -192,6 +192,7 @@ class Snapshots:
             return None if result.error else result
         finally:
             path.unlink(missing_ok=True)
+            self._start_next()
             self._lock_of_early.release()
 
     def _process(self) -> QueryProcess:
