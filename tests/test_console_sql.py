@@ -318,17 +318,21 @@ def test_a_query_is_answered_while_the_first_copy_is_being_made(tmp_path: Path, 
     asked = Snapshots(made.store)
     asked.prepare()
     assert begun.wait(60)
-    answers = {query: asked.ask(query) for query in early}
+    answers = {query: asked.ask(query, 20_000) for query in early}
     with ThreadPoolExecutor(len(late)) as pool:
         waiting = {query: pool.submit(asked.ask, query) for query in late}
         not_done = wait(waiting.values(), timeout=2).not_done
         may_end.set()
         answers |= {query: answer.result() for query, answer in waiting.items()}
     assert len(not_done) == len(late)
-    for query, answer in answers.items():
+    for query, early_answer in answers.items():
         again = asked.ask(query)
-        assert (answer.error, answer.columns, answer.rows) == (again.error, again.columns, again.rows), query
-        assert answer.error is None
+        assert (early_answer.error, early_answer.columns, early_answer.rows) == (
+            again.error,
+            again.columns,
+            again.rows,
+        ), query
+        assert early_answer.error is None
     asked.close()
     made.store.close()
 

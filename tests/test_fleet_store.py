@@ -478,7 +478,8 @@ def test_a_mirror_killed_at_any_moment_loses_and_doubles_nothing(tmp_path: Path,
         until(
             lambda: (
                 rows_hash(b) == rows_hash(a)
-                and len(segments.all_segments(b)) == len(segments.all_segments(a))  # what a merged comes later
+                and len(segments.all_segments(b))
+                == len(segments.all_segments(a))  # what a merged comes later
             ),
             60,
             "the same rows and segments at both",
